@@ -1,0 +1,448 @@
+"""One typed, frozen tree of settings: TOML in, overrides in, resolved JSON out.
+
+    defaults  <  preset  <  CONFIG.toml  <  --set section.key=value
+
+Each section goes to the part of the house that bears its name, and to no other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from zhuyi.errors import ConfigError
+
+TokenKind = Literal["bpe", "unigram", "character", "whitespace"]
+MixerKind = Literal["attention", "convolution", "recurrence"]
+Metric = Literal["bleu", "chrf", "wer", "per", "exact"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DataConfig(Section):
+    """Where the pairs come from, and what happens to pairs that cannot be trained on."""
+
+    source: str | None = Field(
+        None,
+        description="Training source: a text file, one sentence a line (.gz, .xz, .zst too), or "
+        "FILE#FIELD for a column of .tsv (number from 1, or header name), a field of .jsonl or "
+        ".parquet, or hub:DATASET[/CONFIG]/SPLIT#FIELD. Relative to the file that says it.",
+    )
+    target: str | None = Field(None, description="Training target, aligned with the source.")
+    dev_source: str | None = Field(None, description="Validation source (decides the best checkpoint).")
+    dev_target: str | None = Field(None, description="Validation target.")
+    test_source: str | None = Field(None, description="Test source: checked for leaks, scored once at the end.")
+    test_target: str | None = Field(None, description="Test target.")
+    long_lines: Literal["error", "skip", "truncate"] = Field(
+        "skip", description="Training pairs longer than model.max_length: stop, leave out (counted), or cut (counted)."
+    )
+
+    @model_validator(mode="after")
+    def _sides_come_in_pairs(self) -> DataConfig:
+        for name in ("", "dev_", "test_"):
+            source, target = getattr(self, f"{name}source"), getattr(self, f"{name}target")
+            if (source is None) != (target is None):
+                missing = f"{name}target" if target is None else f"{name}source"
+                raise ValueError(f"data.{missing} is missing: source and target come in pairs")
+        return self
+
+
+class TextConfig(Section):
+    """How a line becomes tokens."""
+
+    kind: TokenKind = Field(
+        "bpe",
+        description="bpe (pieces learned by merging, bytes for the unseen), unigram (pieces of a language model), "
+        "character, or whitespace (already segmented text, phones).",
+    )
+    source_kind: TokenKind | None = Field(None, description="Kind of the source side, if not text.kind.")
+    target_kind: TokenKind | None = Field(None, description="Kind of the target side, if not text.kind.")
+    vocabulary: int = Field(8000, ge=8, description="Most tokens in a vocabulary (both sides together when shared).")
+    shared: bool | None = Field(
+        None, description="One vocabulary for both sides. Unset: true when both sides are of the same kind."
+    )
+    lowercase: bool = Field(False, description="Lower-case everything, in training and in use.")
+    bpe_dropout: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Share of BPE merges left out at random, anew each epoch (Provilkov 2020)."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        filled = dict(values)
+        for side in ("source_kind", "target_kind"):
+            if filled.get(side) is None:
+                filled[side] = filled.get("kind", "bpe")
+        if filled.get("shared") is None:
+            filled["shared"] = filled["source_kind"] == filled["target_kind"]
+        return filled
+
+    @model_validator(mode="after")
+    def _possible(self) -> TextConfig:
+        if self.shared and self.source_kind != self.target_kind:
+            raise ValueError("text.shared = true needs text.source_kind and text.target_kind to be the same")
+        if self.bpe_dropout and "bpe" not in (self.source_kind, self.target_kind):
+            raise ValueError('text.bpe_dropout needs text.kind = "bpe" on at least one side')
+        return self
+
+
+class ModelConfig(Section):
+    """The encoder–decoder Transformer and its options (Vaswani et al. 2017 and after)."""
+
+    width: int = Field(256, ge=2, description="d_model: length of every vector between blocks.")
+    heads: int = Field(4, ge=1, description="Attention heads; each is width / heads wide.")
+    key_value_heads: int | None = Field(
+        None, ge=1, description="Heads of keys and values (grouped-query attention). Unset: as many as heads."
+    )
+    encoder_layers: int = Field(4, ge=1, description="Encoder blocks.")
+    decoder_layers: int = Field(4, ge=1, description="Decoder blocks.")
+    feed_forward: int = Field(1024, ge=1, description="Inner width of the feed-forward layers.")
+    activation: Literal["relu", "gelu", "swiglu"] = Field("swiglu", description="Non-linearity of the feed-forward.")
+    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout on embeddings and on every residual branch.")
+    attention_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout on the attention weights.")
+    feed_forward_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout inside the feed-forward.")
+    positions: Literal["sinusoidal", "learned", "rotary", "none"] = Field(
+        "rotary", description="How order enters: added sinusoids, an added table, rotated queries and keys, or not."
+    )
+    norm: Literal["pre", "post"] = Field(
+        "pre", description="Normalise before each sublayer, or after its residual sum (2017)."
+    )
+    norm_kind: Literal["layer", "rms"] = Field("rms", description="LayerNorm or RMSNorm.")
+    bias: Literal["all", "feed_forward", "none"] = Field("none", description="Which linear maps have a bias.")
+    tie: Literal["none", "output", "all"] = Field(
+        "all",
+        description="Which embeddings are one matrix: none; output (target embedding = output projection); all "
+        "(source embedding too, where the vocabulary is shared).",
+    )
+    mixer: MixerKind = Field(
+        "attention", description="What mixes the positions of a sequence: attention, convolution or recurrence."
+    )
+    encoder_mixer: MixerKind | None = Field(None, description="Mixer of the encoder, if not model.mixer.")
+    decoder_mixer: MixerKind | None = Field(None, description="Mixer of the decoder, if not model.mixer.")
+    kernel: int = Field(3, ge=1, description="Window of the convolution mixer, in positions.")
+    max_length: int = Field(
+        256, ge=2, description="Longest sequence in tokens, with its BOS or EOS: the one length limit, everywhere."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        filled = dict(values)
+        for side in ("encoder_mixer", "decoder_mixer"):
+            if filled.get(side) is None:
+                filled[side] = filled.get("mixer", "attention")
+        if filled.get("key_value_heads") is None:
+            filled["key_value_heads"] = filled.get("heads", cls.model_fields["heads"].default)
+        return filled
+
+    @model_validator(mode="after")
+    def _possible(self) -> ModelConfig:
+        if self.width % self.heads:
+            raise ValueError(f"model.width = {self.width} is not a multiple of model.heads = {self.heads}")
+        if self.key_value_heads is not None and self.heads % self.key_value_heads:
+            raise ValueError(
+                f"model.heads = {self.heads} is not a multiple of model.key_value_heads = {self.key_value_heads}"
+            )
+        if self.positions == "rotary" and self.head_width % 2:
+            raise ValueError(f'model.positions = "rotary" needs an even width per head, not {self.head_width}')
+        if "recurrence" in (self.encoder_mixer, self.decoder_mixer) and self.width % 2:
+            raise ValueError(f'model.mixer = "recurrence" needs an even model.width, not {self.width}')
+        if self.encoder_mixer == "convolution" and self.kernel % 2 == 0:
+            raise ValueError(f"model.kernel = {self.kernel} must be odd, so that the encoder's window is centred")
+        return self
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+
+class TrainingConfig(Section):
+    """One run: how long, how fast, and what is kept."""
+
+    steps: int | None = Field(None, ge=1, description="Budget in updates. The first budget reached ends the run.")
+    epochs: float | None = Field(None, gt=0, description="Budget in passes over the data.")
+    minutes: float | None = Field(None, gt=0, description="Budget in minutes. With no budget at all: 30.")
+    tokens_per_batch: int = Field(
+        8192, ge=1, description="Source + target tokens of a batch, padding counted; batches hold lines of like length."
+    )
+    accumulate: int = Field(1, ge=1, description="Batches whose gradients make one update.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    warmup: int = Field(400, ge=0, description="Updates until the peak.")
+    schedule: Literal["inverse_sqrt", "cosine", "linear", "constant"] = Field(
+        "cosine", description="After the peak: ∝ 1/√step (Noam), cosine or line to zero at the end of the budget, flat."
+    )
+    label_smoothing: float = Field(0.1, ge=0.0, lt=1.0, description="Mass spread evenly over the vocabulary.")
+    clip: float = Field(1.0, ge=0.0, description="Largest norm of the gradient; 0: no clipping.")
+    beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW: memory of the mean gradient.")
+    beta2: float = Field(0.98, ge=0.0, lt=1.0, description="AdamW: memory of the squared gradient.")
+    epsilon: float = Field(1e-9, gt=0, description="AdamW: added to the root of the squared gradient.")
+    weight_decay: float = Field(0.01, ge=0.0, description="AdamW: decay of matrices (not of norms and biases).")
+    save_every: int | None = Field(
+        None, ge=1, description="Updates between checkpoints; each is validated. Unset: a twentieth of the budget."
+    )
+    keep: int = Field(5, ge=1, description="Newest checkpoints kept on disk (the best is kept besides).")
+    average: int = Field(
+        5, ge=1, description="Checkpoints whose weights are averaged at the end; used if it scores better. 1: none."
+    )
+    average_of: Literal["last", "best"] = Field("last", description="Average the last checkpoints, or the best ones.")
+    metric: Metric = Field("bleu", description="The decoded score on the dev set that chooses the best checkpoint.")
+    patience: int | None = Field(
+        None, ge=1, description="Validations without a better score before the run ends. Unset: never."
+    )
+    log_every: int = Field(50, ge=1, description="Updates between lines of metrics.jsonl.")
+    tensorboard: bool = Field(False, description="Write TensorBoard events too (extra: tensorboard).")
+    seed: int = Field(1, ge=0, description="Seed of initialisation, dropout and the order of the data.")
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto", description="Matrix products in bf16 where the machine has them, or float32."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train. auto: the GPU if there is one.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        if isinstance(values, dict) and all(values.get(key) is None for key in ("steps", "epochs", "minutes")):
+            return {**values, "minutes": 30.0}
+        return values
+
+
+class DecodingConfig(Section):
+    """How translations are searched for."""
+
+    beam: int = Field(5, ge=1, description="Hypotheses kept at each step; 1 is greedy search.")
+    length_penalty: float = Field(
+        1.0, ge=0.0, description="α of Wu et al. 2016: scores are divided by ((5 + length) / 6)^α. 0: not at all."
+    )
+    n_best: int = Field(1, ge=1, description="Translations given for a line.")
+    max_ratio: float = Field(
+        3.0, gt=0, description="Longest output, as a multiple of the source's tokens (and 20 more)."
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> DecodingConfig:
+        if self.n_best > self.beam:
+            raise ValueError(f"decoding.n_best = {self.n_best} is more than decoding.beam = {self.beam}")
+        return self
+
+
+class Config(Section):
+    """Everything that makes a run, resolved."""
+
+    preset: str = Field("modern", description="The table of settings under this one: modern, paper, tiny.")
+    data: DataConfig = DataConfig()
+    text: TextConfig = TextConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    decoding: DecodingConfig = DecodingConfig()
+
+    @model_validator(mode="after")
+    def _known_preset(self) -> Config:
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset = {self.preset!r} is not one of {', '.join(PRESETS)}")
+        return self
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    # Our choice, and the defaults above.
+    "modern": {},
+    # The base model of Vaswani et al. 2017, sections 3 and 5: exactly.
+    "paper": {
+        "text": {"kind": "bpe", "vocabulary": 37000, "shared": True},
+        "model": {
+            "width": 512,
+            "heads": 8,
+            "encoder_layers": 6,
+            "decoder_layers": 6,
+            "feed_forward": 2048,
+            "activation": "relu",
+            "dropout": 0.1,
+            "positions": "sinusoidal",
+            "norm": "post",
+            "norm_kind": "layer",
+            "bias": "feed_forward",
+            "tie": "all",
+        },
+        "training": {
+            "steps": 100_000,
+            "tokens_per_batch": 50_000,
+            "learning_rate": 512**-0.5 * 4000**-0.5,
+            "warmup": 4000,
+            "schedule": "inverse_sqrt",
+            "label_smoothing": 0.1,
+            "clip": 0.0,
+            "beta1": 0.9,
+            "beta2": 0.98,
+            "epsilon": 1e-9,
+            "weight_decay": 0.0,
+            "average": 5,
+            "average_of": "last",
+        },
+        "decoding": {"beam": 4, "length_penalty": 0.6},
+    },
+    # The size that Wu et al. 2021 found best for Multi30k: 2.6 million parameters with 10k pieces.
+    "tiny": {
+        "model": {
+            "width": 128,
+            "heads": 4,
+            "encoder_layers": 4,
+            "decoder_layers": 4,
+            "feed_forward": 256,
+            "dropout": 0.3,
+        },
+    },
+}
+
+Tree = Mapping[str, Any]
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = (), preset: str | None = None) -> Config:
+    """Read a TOML file.
+
+    Args:
+        path: the file. Data paths in it are relative to its folder.
+        overrides: `section.key=value` strings, as `--set` takes them; they win over the file.
+        preset: a name in `PRESETS`; it wins over the file's own `preset`.
+
+    Raises:
+        ConfigError: naming the file and the key.
+    """
+    path = Path(path)
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    data = tree.get("data")
+    if isinstance(data, dict):
+        tree["data"] = {key: _relative_to(path.parent, value) for key, value in data.items()}
+    return build_config(tree, overrides, preset, where=str(path))
+
+
+def build_config(
+    tree: Tree, overrides: Sequence[str] = (), preset: str | None = None, where: str = "configuration"
+) -> Config:
+    """Lay `tree` over its preset and `overrides` over both, and validate.
+
+    Raises:
+        ConfigError: naming `where` and the key.
+    """
+    assignments = [parse_override(text) for text in overrides]
+    merged: dict[str, Any] = {}
+    for section, value in tree.items():
+        merged[section] = dict(value) if isinstance(value, Mapping) else value
+    for key, value in assignments:
+        section, _, name = key.rpartition(".")
+        if section:
+            merged.setdefault(section, {})
+            if isinstance(merged[section], dict):
+                merged[section][name] = value
+        else:
+            merged[name] = value
+    if preset is not None:
+        merged["preset"] = preset
+    _reject_unknown(merged, where)
+    base = PRESETS.get(merged.get("preset", "modern"), {})
+    for section, values in base.items():
+        merged[section] = _over(values, merged.get(section, {}))
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_one_line(error)}") from error
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`section.key=value` → key and value; the value is TOML, or else a plain string.
+
+    Raises:
+        ConfigError: if there is no `=`.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: write it as section.key=value")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def describe(config: Config) -> Iterator[tuple[str, str, Any, str]]:
+    """Every setting as (section, key, value, what it means), in order; the section of `preset` is empty."""
+    yield "", "preset", config.preset, Config.model_fields["preset"].description or ""
+    for section in _sections():
+        values = getattr(config, section)
+        for key, field in type(values).model_fields.items():
+            yield section, key, getattr(values, key), field.description or ""
+
+
+def to_toml(config: Config) -> str:
+    """The resolved configuration as TOML, each key under a comment that says what it means."""
+    lines: list[str] = []
+    current = ""
+    for section, key, value, meaning in describe(config):
+        if section != current:
+            lines += ["", f"[{section}]"]
+            current = section
+        lines.append(f"# {meaning}")
+        lines.append(f"# {key} is not set" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join(lines) + "\n"
+
+
+def _sections() -> list[str]:
+    return [name for name in Config.model_fields if name != "preset"]
+
+
+def _over(base: Tree, above: Any) -> Any:
+    """`above` laid over `base`. A budget above replaces every budget below: they would race each other."""
+    if not isinstance(above, Mapping):
+        return above
+    budgets = {"steps", "epochs", "minutes"}
+    kept = {key: value for key, value in base.items() if not (key in budgets and budgets & above.keys())}
+    return {**kept, **above}
+
+
+def _relative_to(folder: Path, value: Any) -> Any:
+    if not isinstance(value, str) or value.startswith("hub:"):
+        return value
+    return str(folder / Path(value).expanduser())
+
+
+def _reject_unknown(tree: Tree, where: str) -> None:
+    known = ["preset"]
+    for section in _sections():
+        model = Config.model_fields[section].annotation
+        assert isinstance(model, type) and issubclass(model, BaseModel)
+        known += [f"{section}.{key}" for key in model.model_fields]
+    for section, values in tree.items():
+        if section != "preset" and section in _sections() and not isinstance(values, Mapping):
+            raise ConfigError(f"{where}: {section} is a section: write [{section}] and its keys below")
+        keys = [section] if not isinstance(values, Mapping) else [f"{section}.{key}" for key in values]
+        for key in keys:
+            if key not in known:
+                raise ConfigError(f"{where}: unknown key {key}{_nearest(key, known)}")
+
+
+def _nearest(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    same_name = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    return f"; did you mean {(same_name or near)[0]}?"
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    message = first["msg"].removeprefix("Input should be ")
+    return f"{key} should be {message}, not {first['input']!r}"

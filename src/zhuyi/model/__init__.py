@@ -1,0 +1,1 @@
+"""The Transformer: encode, decode, step."""

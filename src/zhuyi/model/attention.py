@@ -1,0 +1,190 @@
+"""Attention: every position asks (query), every position answers (key, value).
+
+    q = x W_q      k = y W_k      v = y W_v
+    scores  = q kᵀ / √d_head                       α in the lecture
+    weights = softmax(scores)                      α′; one row of weights a query, its sum is 1
+    output  = concat over heads of (weights v) W_o
+
+Self-attention: x = y. Cross-attention: x is the decoder's, y the encoder's output.
+Masks are True = attend, here and everywhere.
+
+Shapes: `query` and `key` are times (numbers of positions), `heads` and `head_width` split the width;
+`groups` are the heads of keys and values, fewer than `heads` in grouped-query attention (Ainslie et al. 2023).
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zhuyi.config import ModelConfig
+from zhuyi.model.dropout import dropout
+from zhuyi.model.positions import Positions
+from zhuyi.model.tap import SILENT, Tap
+
+State = tuple[Tensor, ...]
+"""What a mixer remembers of the past of a decoder; dimension 0 of each tensor is the row."""
+
+
+def causal_mask(query: int, key: int, device: torch.device) -> Bool[Tensor, "query key"]:
+    """True where a query may attend: to its own position and those before it."""
+    return torch.ones(query, key, dtype=torch.bool, device=device).tril(diagonal=key - query)
+
+
+def attention_weights(
+    queries: Float[Tensor, "batch heads query head_width"],
+    keys: Float[Tensor, "batch heads key head_width"],
+    mask: Bool[Tensor, "#batch 1 #query key"] | None,
+    tap: Tap = SILENT,
+) -> Float[Tensor, "batch heads query key"]:
+    """softmax(q kᵀ / √d): what share of its attention each query gives to each key (Vaswani et al. 2017, eq. 1)."""
+    scores = tap("scores", queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1]))
+    if mask is not None:
+        scores = scores.masked_fill(~tap("mask", mask), float("-inf"))
+    return tap("weights", scores.softmax(dim=-1))
+
+
+def explicit_attention(
+    queries: Float[Tensor, "batch heads query head_width"],
+    keys: Float[Tensor, "batch groups key head_width"],
+    values: Float[Tensor, "batch groups key head_width"],
+    mask: Bool[Tensor, "#batch 1 #query key"] | None,
+    dropout_probability: float = 0.0,
+    tap: Tap = SILENT,
+) -> Float[Tensor, "batch heads query head_width"]:
+    """The weighted sum of the values, step by step: what one reads, taps, and runs where sentences are short."""
+    per_group = queries.shape[1] // keys.shape[1]
+    if per_group > 1:
+        keys, values = keys.repeat_interleave(per_group, dim=1), values.repeat_interleave(per_group, dim=1)
+    weights = attention_weights(queries, keys, mask, tap)
+    return tap("mixed", dropout(weights, dropout_probability, training=True) @ values)
+
+
+def fused_attention(
+    queries: Float[Tensor, "batch heads query head_width"],
+    keys: Float[Tensor, "batch groups key head_width"],
+    values: Float[Tensor, "batch groups key head_width"],
+    mask: Bool[Tensor, "#batch 1 #query key"] | None,
+    dropout_probability: float = 0.0,
+    tap: Tap = SILENT,
+) -> Float[Tensor, "batch heads query head_width"]:
+    """The same in one kernel that never writes the weights down (Dao et al. 2022). Nothing to tap."""
+    grouped = queries.shape[1] != keys.shape[1]
+    return F.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=mask, dropout_p=dropout_probability, enable_gqa=grouped
+    )
+
+
+KERNELS: dict[str, Callable[..., Tensor]] = {"explicit": explicit_attention, "fused": fused_attention}
+
+
+def choose_kernel(queries: Tensor, keys: Tensor, tap: Tap) -> str:
+    """Explicit when someone looks, and on the CPU, where it is faster for sentences of ordinary length."""
+    if tap.recording or (queries.device.type == "cpu" and queries.shape[2] * keys.shape[2] <= 128 * 128):
+        return "explicit"
+    return "fused"
+
+
+class MultiHeadAttention(nn.Module):
+    """W_q, W_k, W_v and W_o of all heads, and the attention between them (Vaswani et al. 2017, section 3.2.2)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        assert config.key_value_heads is not None
+        self.heads, self.groups = config.heads, config.key_value_heads
+        self.dropout = config.attention_dropout
+        bias = config.bias == "all"
+        self.query = nn.Linear(config.width, config.width, bias=bias)
+        self.key = nn.Linear(config.width, self.groups * config.head_width, bias=bias)
+        self.value = nn.Linear(config.width, self.groups * config.head_width, bias=bias)
+        self.output = nn.Linear(config.width, config.width, bias=bias)
+
+    def queries(
+        self, x: Float[Tensor, "batch query width"], tap: Tap = SILENT
+    ) -> Float[Tensor, "batch heads query head_width"]:
+        """One query a head for each position of `x`."""
+        return tap("queries", _split_heads(self.query(x), self.heads))
+
+    def keys_values(
+        self, x: Float[Tensor, "batch key width"], tap: Tap = SILENT
+    ) -> tuple[Float[Tensor, "batch groups key head_width"], Float[Tensor, "batch groups key head_width"]]:
+        """One key and one value a group for each position of `x`."""
+        keys, values = _split_heads(self.key(x), self.groups), _split_heads(self.value(x), self.groups)
+        return tap("keys", keys), tap("values", values)
+
+    def attend(
+        self,
+        queries: Float[Tensor, "batch heads query head_width"],
+        keys: Float[Tensor, "batch groups key head_width"],
+        values: Float[Tensor, "batch groups key head_width"],
+        mask: Bool[Tensor, "#batch 1 #query key"] | None,
+        tap: Tap = SILENT,
+    ) -> Float[Tensor, "batch query width"]:
+        """Attend with every head, concatenate, W_o."""
+        kernel = KERNELS[choose_kernel(queries, keys, tap)]
+        mixed = kernel(queries, keys, values, mask, self.dropout if self.training else 0.0, tap)
+        return tap("output", self.output(mixed.transpose(1, 2).flatten(2)))
+
+
+class SelfAttention(MultiHeadAttention):
+    """Attention of a sequence to itself; causal in the decoder, where nobody may look ahead."""
+
+    def __init__(self, config: ModelConfig, causal: bool) -> None:
+        super().__init__(config)
+        self.causal = causal
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time width"],
+        padding: Bool[Tensor, "batch time"] | None,
+        positions: Positions,
+        tap: Tap = SILENT,
+    ) -> Float[Tensor, "batch time width"]:
+        """Mix the positions of `x`; those where `padding` is False are not attended to."""
+        queries = positions.rotate(self.queries(x, tap))
+        keys, values = self.keys_values(x, tap)
+        mask = None if padding is None else padding[:, None, None, :]
+        if self.causal:
+            causal = causal_mask(x.shape[1], x.shape[1], x.device)[None, None]
+            mask = causal if mask is None else mask & causal
+        return self.attend(queries, positions.rotate(keys), values, mask, tap)
+
+    def start(self, rows: int, limit: int, like: Tensor) -> State:
+        """Room for the keys and values of `limit` positions: two of shape `rows groups limit head_width`."""
+        shape = (rows, self.groups, limit, self.key.out_features // self.groups)
+        return like.new_zeros(shape), like.new_zeros(shape)
+
+    def step(
+        self, x: Float[Tensor, "rows 1 width"], state: State, position: int, positions: Positions
+    ) -> tuple[Float[Tensor, "rows 1 width"], State]:
+        """Position `position` attends to itself and to the past in `state`, which is written in place."""
+        keys, values = state
+        key, value = self.keys_values(x)
+        keys[:, :, position] = positions.rotate(key, position)[:, :, 0]
+        values[:, :, position] = value[:, :, 0]
+        past = slice(0, position + 1)
+        queries = positions.rotate(self.queries(x), position)
+        return self.attend(queries, keys[:, :, past], values[:, :, past], None), state
+
+
+class CrossAttention(MultiHeadAttention):
+    """The decoder asks, the encoder's output answers."""
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch query width"],
+        keys: Float[Tensor, "batch groups key head_width"],
+        values: Float[Tensor, "batch groups key head_width"],
+        source_mask: Bool[Tensor, "batch key"],
+        tap: Tap = SILENT,
+    ) -> Float[Tensor, "batch query width"]:
+        """Attend from `x` to the `keys_values` of the encoder's output."""
+        return self.attend(self.queries(x, tap), keys, values, source_mask[:, None, None, :], tap)
+
+
+def _split_heads(x: Tensor, heads: int) -> Tensor:
+    """`batch time width` → `batch heads time head_width`."""
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)

@@ -1,0 +1,39 @@
+"""Dropout (Srivastava et al. 2014): in training, each element is zeroed with a small probability.
+
+On the CPU, drawing one random number for each element costs more than the matrix products of a
+small model. One byte is enough to decide, so a 64-bit draw decides for eight elements, and
+the probability is rounded to the nearest 1/256; the scale 1 / (1 - p) uses the rounded p, so that the expectation is
+exact.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
+    """Zero elements of `x` (any shape) with `probability` and scale up the rest; identity outside training."""
+    if not training or probability == 0.0:
+        return x
+    if x.device.type != "cpu":
+        return F.dropout(x, probability)
+    dropped = max(1, round(probability * 256))
+    words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+    kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
+    return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
+
+
+class Dropout(nn.Module):
+    """`dropout` as a module, which knows whether it is in training."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop elements of `x`, of any shape."""
+        return dropout(x, self.probability, self.training)
+
+    def extra_repr(self) -> str:
+        """For `print(model)`."""
+        return f"p={self.probability}"
