@@ -12,7 +12,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -375,6 +375,21 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def changed(section: AnySection, values: Tree) -> AnySection:
+    """A section with some values changed, validated again.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    try:
+        return type(section).model_validate({**section.model_dump(), **values})
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from error
 
 
 def describe(config: Config) -> Iterator[tuple[str, str, Any, str]]:

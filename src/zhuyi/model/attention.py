@@ -187,4 +187,4 @@ class CrossAttention(MultiHeadAttention):
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:
     """`batch time width` → `batch heads time head_width`."""
-    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+    return x.view(*x.shape[:2], heads, x.shape[2] // heads).transpose(1, 2)

@@ -38,7 +38,7 @@ class Cache:
         """Row i of the result is row `rows[i]` of this cache: repeats, drops and reorders."""
         layers = tuple(
             LayerCache(
-                tuple(part.index_select(0, rows) for part in layer.past),
+                self._take_past(layer, rows),
                 layer.keys.index_select(0, rows),
                 layer.values.index_select(0, rows),
             )
@@ -48,7 +48,16 @@ class Cache:
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> "Cache":
         """`select` for rows that stay with their own sentence: the source's part need not move."""
-        layers = tuple(
-            replace(layer, past=tuple(part.index_select(0, rows) for part in layer.past)) for layer in self.layers
-        )
-        return replace(self, layers=layers)
+        return replace(self, layers=tuple(replace(layer, past=self._take_past(layer, rows)) for layer in self.layers))
+
+    def _take_past(self, layer: LayerCache, rows: Tensor) -> State:
+        return tuple(_take(part, rows, self.position) for part in layer.past)
+
+
+def _take(part: Tensor, rows: Tensor, position: int) -> Tensor:
+    """Rows of one tensor of a state. Of keys and values, only the positions that are filled are worth copying."""
+    if part.dim() < 4:
+        return part.index_select(0, rows)
+    taken = part.new_empty(len(rows), *part.shape[1:])
+    taken[:, :, :position] = part[:, :, :position].index_select(0, rows)
+    return taken

@@ -2,8 +2,8 @@
 
 On the CPU, drawing one random number for each element costs more than the matrix products of a
 small model. One byte is enough to decide, so a 64-bit draw decides for eight elements, and
-the probability is rounded to the nearest 1/256; the scale 1 / (1 - p) uses the rounded p, so that the expectation is
-exact.
+the probability is rounded to the nearest of 1/256, ..., 255/256; the scale 1 / (1 - p) uses the rounded p, so that the
+expectation is exact.
 """
 
 import torch
@@ -17,7 +17,7 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, probability)
-    dropped = max(1, round(probability * 256))
+    dropped = min(max(1, round(probability * 256)), 255)
     words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
     kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
     return x * kept.to(x.dtype).mul_(256 / (256 - dropped))

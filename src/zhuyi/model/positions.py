@@ -40,7 +40,7 @@ def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:
     position = torch.arange(length, dtype=torch.float64)[:, None]
     angle = position / 10000 ** (torch.arange(0, width, 2, dtype=torch.float64) / width)
     table = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
-    return table[:, :width].float()
+    return table[:, :width].to(torch.get_default_dtype())
 
 
 class Sinusoidal(Positions):
@@ -83,8 +83,8 @@ class Rotary(Positions):
         super().__init__(width, head_width, max_length)
         position = torch.arange(max_length, dtype=torch.float64)[:, None]
         angle = position / 10000 ** (torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
-        self.register_buffer("cosine", angle.cos().float(), persistent=False)
-        self.register_buffer("sine", angle.sin().float(), persistent=False)
+        self.register_buffer("cosine", angle.cos().to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("sine", angle.sin().to(torch.get_default_dtype()), persistent=False)
 
     def rotate(
         self, heads: Float[Tensor, "batch heads time head_width"], start: int = 0

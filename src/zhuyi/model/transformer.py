@@ -12,8 +12,8 @@ Masks are True = attend. Source sequences end in EOS; target inputs begin with B
 
 import math
 from dataclasses import replace
+from typing import cast
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -115,25 +115,24 @@ class Transformer(nn.Module):
         self, memory: Float[Tensor, "rows source width"], source_mask: Bool[Tensor, "rows source"], limit: int
     ) -> Cache:
         """The cache before the first step, with room for `limit` steps."""
-        layers = tuple(block.start(memory, limit) for block in self.decoder)
+        layers = tuple(cast(DecoderBlock, block).start(memory, limit) for block in self.decoder)
         return Cache(layers, source_mask, position=0, limit=limit)
 
-    def step(
-        self, tokens: Int[Tensor, " rows"], cache: Cache
-    ) -> tuple[Float[Tensor, "rows vocabulary"], Cache]:
+    def step(self, tokens: Int[Tensor, " rows"], cache: Cache) -> tuple[Float[Tensor, "rows vocabulary"], Cache]:
         """Logits after one more token a row (BOS at first), and the cache to go on with."""
         assert cache.position < cache.limit, "stepped past the limit that the cache was started with"
         x = self._embed(self.target_embedding, tokens[:, None])
         x = self.dropout(self.target_positions.add(x, cache.position))
         layers = []
         for block, layer in zip(self.decoder, cache.layers, strict=True):
-            x, past = block.step(x, layer, cache.source_mask, cache.position, self.target_positions)
+            x, past = cast(DecoderBlock, block).step(x, layer, cache.source_mask, cache.position, self.target_positions)
             layers.append(replace(layer, past=past))
         logits = self.projection(self.decoder_norm(x))[:, 0]
         return logits, replace(cache, layers=tuple(layers), position=cache.position + 1)
 
     def _embed(self, embedding: nn.Embedding, tokens: Tensor) -> Tensor:
-        return embedding(tokens) * math.sqrt(self.config.width)
+        vectors: Tensor = embedding(tokens)
+        return vectors * math.sqrt(self.config.width)
 
     def parameter_count(self) -> int:
         """Numbers that are learned; a tied matrix counts once."""

@@ -1,0 +1,238 @@
+"""One directory in, one directory out: everything that inference needs, and nothing that runs code.
+
+    config.json           the resolved configuration
+    tokenizer.json        (or tokenizer.source.json and tokenizer.target.json)
+    model.safetensors     the weights; a tied matrix stands once
+    README.md             the model card: what data, what score, which metric signature
+    manifest.json         the SHA-256 of each file above; written last, so that a half-written directory has none
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from zhuyi.config import Config
+from zhuyi.errors import CheckpointError
+from zhuyi.model.transformer import Transformer
+from zhuyi.text.tokenizer import Tokenizers
+
+MANIFEST = "manifest.json"
+WEIGHTS = "model.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a model directory holds, in memory."""
+
+    config: Config
+    tokenizers: Tokenizers
+    transformer: Transformer
+
+
+def build_model(config: Config, tokenizers: Tokenizers) -> Model:
+    """A model with fresh weights, drawn from torch's global generator."""
+    targets = None if tokenizers.shared else len(tokenizers.target)
+    return Model(config, tokenizers, Transformer(config.model, len(tokenizers.source), targets))
+
+
+def weights_of(transformer: Transformer) -> dict[str, Tensor]:
+    """Every learned tensor by name, on the CPU; a tied matrix has one name."""
+    return {name: parameter.detach().cpu().contiguous() for name, parameter in transformer.named_parameters()}
+
+
+def load_weights(transformer: Transformer, weights: Mapping[str, Tensor]) -> None:
+    """Copy `weights` into the model.
+
+    Raises:
+        CheckpointError: naming the first tensor that is missing, unknown or of another shape.
+    """
+    parameters = dict(transformer.named_parameters())
+    for name in sorted(parameters.keys() ^ weights.keys()):
+        raise CheckpointError(f"tensor {name} is {'missing' if name in parameters else 'not one of this model'}")
+    for name, parameter in parameters.items():
+        if parameter.shape != weights[name].shape:
+            raise CheckpointError(
+                f"tensor {name} has shape {tuple(weights[name].shape)}, the model wants {tuple(parameter.shape)}"
+            )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
+
+
+def model_files(model: Model, card: str) -> dict[str, bytes]:
+    """The files of a model directory, by name; `card` is its README.md."""
+    return {
+        "config.json": (model.config.model_dump_json(indent=2) + "\n").encode(),
+        **{name: text.encode() for name, text in model.tokenizers.files().items()},
+        WEIGHTS: save_tensors(weights_of(model.transformer)),
+        "README.md": card.encode(),
+    }
+
+
+def save_model(model: Model, directory: Path, card: str = "") -> None:
+    """Write a model directory; an older model in it is replaced.
+
+    Raises:
+        CheckpointError: when it cannot be written; see `write_directory`.
+    """
+    write_directory(directory, model_files(model, card))
+
+
+def load_model(directory: str | Path) -> Model:
+    """Read a model directory, every byte checked.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    directory = Path(directory)
+    files = read_directory(directory)
+    for name in ("config.json", WEIGHTS):
+        if name not in files:
+            raise CheckpointError(f"{directory}: {MANIFEST} does not list {name}: this is not a model directory")
+    try:
+        config = Config.model_validate_json(files["config.json"])
+    except ValidationError as error:
+        raise CheckpointError(f"{directory / 'config.json'}: not a configuration of this version of zhuyi") from error
+    model = build_model(config, Tokenizers.load(directory))
+    try:
+        load_weights(model.transformer, load_tensors(files[WEIGHTS]))
+    except (CheckpointError, SafetensorError) as error:
+        raise CheckpointError(f"{directory / WEIGHTS}: {error}") from error
+    model.transformer.eval()
+    return model
+
+
+def write_directory(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files` and a manifest of them into `directory`; each file whole or not at all, the manifest last.
+
+    All new bytes are on the disk before the first old file is touched, so a full disk leaves the old ones.
+
+    Raises:
+        CheckpointError: when it cannot be written.
+    """
+    manifest = {"format": FORMAT, "files": {name: _digest(content) for name, content in files.items()}}
+    staged = {**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
+    with _readable_failure(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        staging = directory / ".writing"
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            staging.mkdir()
+            for name, content in staged.items():
+                _write_synced(staging / name, content)
+            (directory / MANIFEST).unlink(missing_ok=True)
+            for name in staged:
+                os.replace(staging / name, directory / name)
+            _sync_folder(directory)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def read_directory(directory: Path) -> dict[str, bytes]:
+    """The files of a directory that `write_directory` wrote, each checked against the manifest.
+
+    Raises:
+        CheckpointError: if a file is missing or damaged, or the directory is none of ours.
+    """
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory}: no such model directory")
+    try:
+        manifest = json.loads((directory / MANIFEST).read_bytes())
+        listed = dict(manifest["files"])
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{directory}: not a complete model directory ({MANIFEST} is missing){_hint(directory)}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{directory / MANIFEST}: damaged or unreadable: {error}") from error
+    if manifest.get("format") != FORMAT:
+        raise CheckpointError(f"{directory / MANIFEST}: format {manifest.get('format')}, this zhuyi reads {FORMAT}")
+    files = {}
+    for name, digest in listed.items():
+        path = directory / name
+        try:
+            files[name] = path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{path}: {error.strerror}, although {MANIFEST} lists it") from error
+        if _digest(files[name]) != digest:
+            raise CheckpointError(f"{path}: damaged: its SHA-256 is not the one in {MANIFEST}; copy the model again")
+    return files
+
+
+def ensure_writable(directory: Path) -> None:
+    """Find out now, and not after an hour of work, that a directory cannot be written; nothing is left behind.
+
+    Raises:
+        CheckpointError: when it cannot.
+    """
+    existing = directory
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    with _readable_failure(directory), tempfile.TemporaryFile(dir=existing):
+        pass
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace one file, whole or not at all.
+
+    Raises:
+        CheckpointError: when it cannot be written.
+    """
+    with _readable_failure(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.writing")
+        try:
+            _write_synced(temporary, content)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _readable_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "make room and go on with --resume" if full else "choose another directory with --out"
+        raise CheckpointError(f"{path}: cannot write: {error.strerror}; {advice}") from error
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _hint(directory: Path) -> str:
+    checkpoints = sorted(directory.glob("checkpoints/*/" + MANIFEST))
+    if checkpoints:
+        return f": its training has not ended; go on with --resume, or use {checkpoints[-1].parent}"
+    return ""

@@ -1,0 +1,455 @@
+"""The command line. Verbs only: each calls one public function and prints what it gives.
+
+Exit codes: 0 done · 2 a mistake that the user can mend, told in one line · 130 stopped by Ctrl-C.
+"""
+
+import inspect
+import io
+import json
+import math
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar, cast
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+
+import zhuyi
+from zhuyi.errors import DataError, ZhuyiError
+
+if TYPE_CHECKING:
+    from zhuyi.config import Config, Metric
+    from zhuyi.evaluation import Evaluation
+    from zhuyi.translator import Translation
+
+
+Verb = TypeVar("Verb", bound=Callable[..., None])
+
+
+def _examples(*examples: str) -> str:
+    """The last part of a help page: what people really type."""
+    return "\n\n".join(["[bold]Examples[/]", *examples])
+
+
+def _prose(docstring: str | None) -> str:
+    """A docstring's paragraphs, free to be wrapped anew."""
+    paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+
+
+def _verb(*examples: str) -> Callable[[Verb], Verb]:
+    """A verb of the command line: its docstring is the help page, with examples below."""
+    return lambda verb: app.command(help=_prose(verb.__doc__), epilog=_examples(*examples))(verb)
+
+
+app = typer.Typer(
+    help=_prose(
+        """注意, "attention": train an encoder–decoder Transformer on your own pairs of lines, use it, look inside it.
+
+        Begin with [bold]demo[/]. Then give [bold]train[/] two text files of your own; it makes a model directory,
+        which [bold]translate[/] and [bold]evaluate[/] take. Each verb explains itself: zhuyi train --help
+        """
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_examples(
+        "[dim]# See it work: two minutes, nothing to download.[/]\nzhuyi demo",
+        "[dim]# Train on your own text: line n of one file answers line n of the other.[/]\n"
+        "zhuyi check --source train.en --target train.de\n"
+        "zhuyi train --source train.en --target train.de \\\n"
+        "    --dev-source dev.en --dev-target dev.de --out en-de",
+        "[dim]# Use it.[/]\n"
+        'echo "A dog runs." | zhuyi translate en-de\n'
+        "zhuyi evaluate en-de --source test.en --target test.de",
+    ),
+)
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="CONFIG.toml", show_default=False, help="The settings; data paths are relative to it."),
+]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", show_default=False, help="A model directory, as train and demo write it.")
+]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Training source, one sentence a line: text, or FILE.tsv#COLUMN, FILE.jsonl#FIELD, ..."
+    ),
+]
+Target = Annotated[str | None, typer.Option(metavar="FILE", help="Training target, aligned with the source.")]
+DevSource = Annotated[str | None, typer.Option(metavar="FILE", help="Validation source: chooses the best checkpoint.")]
+DevTarget = Annotated[str | None, typer.Option(metavar="FILE", help="Validation target.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; as often as you like."),
+]
+Preset = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The settings below yours: modern (default), paper, tiny.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"zhuyi {zhuyi.__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
+
+
+@app.callback()
+def _before_any_verb(version: Version = False) -> None:
+    pass
+
+
+@_verb(
+    "zhuyi demo",
+    "[dim]# Half the time, and somewhere else; then ask it something.[/]\n"
+    "zhuyi demo --minutes 1 --out my-dates\n"
+    'echo "3 July 1998" | zhuyi translate my-dates',
+)
+def demo(
+    minutes: Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="How long to train.")] = 2.0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model goes.")] = Path("zhuyi-demo"),
+) -> None:
+    """Train a small model now, and see what it has learnt.
+
+    It reads dates as people write them in many languages and writes them as ISO 8601: "3. Juli 1998" → 1998-07-03.
+    Nothing is downloaded. What it leaves behind is a model directory like any other.
+    """
+    from zhuyi.demo import demo as run
+
+    run(minutes=minutes, out=out)
+
+
+@_verb(
+    "zhuyi check --source train.en --target train.de",
+    "[dim]# Two columns of one table, and what would leak from training into validation.[/]\n"
+    "zhuyi check --source pairs.tsv#1 --target pairs.tsv#2 \\\n"
+    "    --dev-source dev.tsv#1 --dev-target dev.tsv#2",
+    "zhuyi check en-de.toml",
+)
+def check(
+    config: ConfigFile = None,
+    source: Source = None,
+    target: Target = None,
+    dev_source: DevSource = None,
+    dev_target: DevTarget = None,
+    settings: Settings = None,
+    preset: Preset = None,
+) -> None:
+    """Look at a corpus without training on it.
+
+    Counts pairs, empty lines, duplicates, unknown tokens, pairs that also stand in dev or test, and lines over the
+    length limit, and draws how long the lines are. [bold]train[/] shows the same table before it starts.
+    """
+    from zhuyi.data.check import show
+
+    console = Console()
+    resolved = _configuration(config, source, target, dev_source, dev_target, settings, preset)
+    show(zhuyi.check(resolved, console), console)
+
+
+@_verb(
+    "[dim]# Thirty minutes on two files, into zhuyi-model.[/]\nzhuyi train --source train.en --target train.de",
+    "[dim]# With validation, a smaller model, and a budget in minutes.[/]\n"
+    "zhuyi train --source train.en --target train.de \\\n"
+    "    --dev-source dev.en --dev-target dev.de \\\n"
+    "    --preset tiny --set training.minutes=10 --out en-de",
+    "[dim]# From a file of settings, into runs/en-de; and on, after it was stopped.[/]\n"
+    "zhuyi train en-de.toml\n"
+    "zhuyi train en-de.toml --resume",
+)
+def train(
+    config: ConfigFile = None,
+    source: Source = None,
+    target: Target = None,
+    dev_source: DevSource = None,
+    dev_target: DevTarget = None,
+    settings: Settings = None,
+    preset: Preset = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="The model directory. Default: runs/CONFIG, or zhuyi-model without a CONFIG.",
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in DIR was.")] = False,
+) -> None:
+    """Train a model on pairs of lines.
+
+    All it needs is two files whose lines belong together; a third and a fourth, for validation, let it keep its best
+    state instead of its last. The options win over CONFIG.toml; [bold]zhuyi config[/] lists all settings. Ctrl-C saves
+    and says how to go on.
+    """
+    resolved = _configuration(config, source, target, dev_source, dev_target, settings, preset)
+    directory = out or (Path("zhuyi-model") if config is None else Path("runs") / config.stem)
+    result = zhuyi.train(resolved, directory, resume=resume, console=Console())
+    if result.interrupted:
+        arguments = sys.argv[1:] if resume else [*sys.argv[1:], "--resume"]
+        print(f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *arguments])}", file=sys.stderr)
+        raise typer.Exit(130)
+
+
+@_verb(
+    'echo "A dog runs." | zhuyi translate en-de',
+    "zhuyi translate en-de --beam 1 < test.en > test.out",
+    "[dim]# The three best translations of each line: line, rank, score, text.[/]\n"
+    "zhuyi translate en-de --n-best 3 < test.en > test.tsv",
+    "[dim]# Everything that is known about them.[/]\nzhuyi translate en-de --json < test.en > test.jsonl",
+)
+def translate(
+    model: Model,
+    beam: Annotated[
+        int | None, typer.Option(metavar="N", help="Hypotheses kept at each step; 1 is greedy search, the fastest.")
+    ] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option(metavar="X", help="Higher gives longer translations; 0 compares bare probabilities.")
+    ] = None,
+    n_best: Annotated[int, typer.Option(metavar="N", help="Translations of each line; at most as many as --beam.")] = 1,
+    scores: Annotated[bool, typer.Option("--scores", help="Print the score, a tab and the translation.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Translate standard input, line by line, to standard output.
+
+    There are as many lines out as in, in the same order, always: an empty line gives an empty line, and one too long
+    for the model is cut, with a warning. Lines are answered as they come, so it can stand in a pipe. What is not given
+    here is as the model's own configuration says.
+
+    A score is the log-probability of a translation over its length penalty. With --n-best N there are N lines for each
+    line of the input: its number, the rank, the score and the text, with tabs between them; where the search found
+    fewer, the rest has the score -inf and no text. With --json there is one object for each line of the input:
+    source, and translations with text, score, finished, pieces and token_logprobs.
+    """
+    translator = zhuyi.load(model)
+    decoding = translator.decoding(beam, length_penalty, n_best)
+    if sys.stdin.isatty():
+        print("zhuyi: type a line and press Enter; Ctrl-D ends", file=sys.stderr)
+    first = 1
+    for lines in _as_they_come(cast(io.BufferedReader, sys.stdin.buffer)):
+        sources = [_decode(line, number) for number, line in enumerate(lines, start=first)]
+        found = translator.hypotheses(sources, decoding, partial(_warn_cut, first, translator.longest))
+        if as_json:
+            answers = [_json(source, each) for source, each in zip(sources, found, strict=True)]
+        else:
+            answers = [_text(number, each, n_best, scores) for number, each in enumerate(found, start=first)]
+        _write("".join(answers))
+        first += len(lines)
+
+
+@_verb(
+    "zhuyi evaluate en-de --source test.en --target test.de",
+    "[dim]# Pronunciations; lines with the same word count once, and any of its targets is right.[/]\n"
+    "zhuyi evaluate g2p --source test.tsv#1 --target test.tsv#2 --metric wer,per",
+    "[dim]# Two references for each line, as JSON.[/]\n"
+    "zhuyi evaluate en-de --source test.en --target test.de1 --target test.de2 --json",
+)
+def evaluate(
+    model: Model,
+    source: Annotated[str, typer.Option(metavar="FILE", help="What to translate; text or FILE.tsv#COLUMN, ...")],
+    target: Annotated[
+        list[str], typer.Option(metavar="FILE", help="The right answers; give it again for further references.")
+    ],
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            show_default=False,
+            help="Of bleu, chrf, wer, per, exact; commas between them. Default: the one the model was trained by.",
+        ),
+    ] = None,
+    bleu_tokenizer: Annotated[
+        str, typer.Option(metavar="NAME", help="sacreBLEU's tokenizer; auto goes by the script of the target.")
+    ] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Translate a test set and score the answers.
+
+    BLEU and chrF are sacreBLEU's, on raw text, each with the signature that makes it comparable. WER, PER and exact
+    match count words: lines with the same source are one word with several right answers. The loss is in nats per
+    target token.
+    """
+    from zhuyi.data.corpus import Corpus
+
+    translator = zhuyi.load(model)
+    aligned = [list(Corpus(source, file)) for file in target]
+    evaluation = zhuyi.evaluate(
+        translator,
+        [pair.source for pair in aligned[0]],
+        [[pair.target for pair in pairs] for pairs in zip(*aligned, strict=True)],
+        _metrics(metric, translator.config),
+        bleu_tokenizer=bleu_tokenizer,
+    )
+    if as_json:
+        _write(_dump({"model": str(model), **evaluation.to_dict()}))
+    else:
+        _show(evaluation)
+
+
+@_verb(
+    "zhuyi config en-de.toml",
+    "zhuyi config en-de.toml --preset tiny --set training.minutes=10",
+    "[dim]# All settings of the 2017 model, to start a file of your own.[/]\nzhuyi config --preset paper > en-de.toml",
+)
+def config(config: ConfigFile = None, settings: Settings = None, preset: Preset = None) -> None:
+    """Show every setting of a run, its value, and what it means.
+
+    What is shown is the resolved configuration: defaults, under the preset, under CONFIG.toml, under --set. It is
+    TOML itself. Without a CONFIG.toml, the defaults are shown.
+    """
+    from zhuyi.config import to_toml
+
+    text = to_toml(_resolve(config, settings or [], preset))
+    if sys.stdout.isatty():
+        Console().print(Syntax(text, "toml", background_color="default", word_wrap=True))
+    else:
+        _write(text)
+
+
+def main() -> NoReturn:
+    """The command `zhuyi`."""
+    try:
+        app(prog_name="zhuyi")
+    except ZhuyiError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        message = "out of memory: try a smaller --beam, or train with a smaller training.tokens_per_batch or model"
+    print("zhuyi: error:", " ".join(message.splitlines()), file=sys.stderr)
+    sys.exit(2)
+
+
+def _configuration(
+    config: Path | None,
+    source: str | None,
+    target: str | None,
+    dev_source: str | None,
+    dev_target: str | None,
+    settings: list[str] | None,
+    preset: str | None,
+) -> "Config":
+    """What train and check work on: the file, with the command line over it."""
+    files = {"source": source, "target": target, "dev_source": dev_source, "dev_target": dev_target}
+    overrides = [f"data.{key}={_dump(file)}" for key, file in files.items() if file is not None]
+    return _resolve(config, [*overrides, *(settings or [])], preset)
+
+
+def _resolve(config: Path | None, overrides: list[str], preset: str | None) -> "Config":
+    if config is None:
+        return zhuyi.build_config({}, overrides, preset, where="command line")
+    return zhuyi.load_config(config, overrides, preset)
+
+
+def _as_they_come(stream: io.BufferedReader) -> Iterator[list[bytes]]:
+    """The lines of a stream, without their ends, in chunks: as many as are there, at least one.
+
+    A file comes in chunks of 64 kB, a slow pipe or a keyboard line by line. A line ends at "\\n" or "\\r\\n".
+    """
+    begun: list[bytes] = []  # parts of a line whose end has not come yet
+    while part := stream.read1(1 << 16):
+        *ends, rest = part.split(b"\n")
+        if ends:
+            ends[0] = b"".join([*begun, ends[0]])
+            begun = []
+            yield [line.removesuffix(b"\r") for line in ends]
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield [last]
+
+
+def _decode(line: bytes, number: int) -> str:
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"standard input, line {number}: not UTF-8 (byte 0x{line[error.start]:02X}): convert it first, with iconv"
+        ) from error
+
+
+def _warn_cut(first: int, longest: int, index: int, tokens: int) -> None:
+    print(
+        f"zhuyi: warning: line {first + index} has {tokens:,} tokens; the model reads {longest:,}, the rest is cut off",
+        file=sys.stderr,
+    )
+
+
+def _text(number: int, found: Sequence["Translation"], n_best: int, scores: bool) -> str:
+    """What is printed for a line of the input: one line, or `n_best` of them."""
+    best = _one_line(found[0].text)
+    if n_best == 1:
+        return f"{found[0].score:.6f}\t{best}\n" if scores else f"{best}\n"
+    missing = [(-math.inf, "")] * (n_best - len(found))
+    entries = [(each.score, _one_line(each.text)) for each in found] + missing
+    return "".join(f"{number}\t{rank}\t{score:.6f}\t{text}\n" for rank, (score, text) in enumerate(entries, start=1))
+
+
+def _json(source: str, found: Sequence["Translation"]) -> str:
+    translations = [
+        {
+            "text": translation.text,
+            "score": translation.score if math.isfinite(translation.score) else None,  # JSON has no infinity
+            "finished": translation.finished,
+            "pieces": translation.pieces,
+            "token_logprobs": translation.token_logprobs,
+        }
+        for translation in found
+    ]
+    return f"{_dump({'source': source, 'translations': translations})}\n"
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+_BREAKS = str.maketrans(dict.fromkeys("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029", " "))
+
+
+def _one_line(text: str) -> str:
+    """Made of bytes, a translation may hold any character; none may end the line or the column."""
+    return text.translate(_BREAKS)
+
+
+def _write(text: str) -> None:
+    """Data to standard output: UTF-8 and "\\n" wherever we are."""
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def _metrics(names: str | None, config: "Config") -> list["Metric"]:
+    if names is not None:
+        return cast("list[Metric]", [name.strip() for name in names.split(",")])  # evaluate knows which there are
+    metric = config.training.metric
+    return [metric, "chrf"] if metric == "bleu" else [metric]
+
+
+def _show(evaluation: "Evaluation") -> None:
+    table = Table(title=f"{evaluation.lines:,} lines, translated in {evaluation.seconds:.1f} s", title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("how", overflow="fold", style="dim")
+    for name, score in evaluation.scores.items():
+        table.add_row(name, f"{score.value:.2f}", score.signature)
+    if evaluation.loss is not None:
+        table.add_row("loss", f"{evaluation.loss:.4f}", "nats per target token, the end of the line included")
+    Console().print(table)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """On the GPU, of Python, or on the CPU, where torch has no class for it."""
+    named = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
+    return named or "can't allocate memory" in str(error)

@@ -1,0 +1,1 @@
+"""From files to batches: corpus, store, batches, and the check of them all."""

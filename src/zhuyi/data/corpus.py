@@ -1,0 +1,298 @@
+"""Where pairs come from. A side of a corpus is named by a spec:
+
+    FILE                                a text file, one sentence a line
+    FILE.tsv#COLUMN                     a column: its number from 1, or its name in the header line
+    FILE.jsonl#FIELD                    a field of the object on each line
+    FILE.parquet#COLUMN                 a column of a Parquet file
+    hub:DATASET[/CONFIG]/SPLIT#FIELD    a data set of the Hugging Face hub (extra `hub`)
+
+Text, .tsv and .jsonl may be compressed (.gz, .xz, .zst). FIELD may be dotted (`translation.en`). A string that
+names an existing file is that file, whatever is in its name. In `hub:` the last part is the split; of the parts
+before it, the first two are the data set where there is more than one: `hub:bentrevett/multi30k/train#en`,
+`hub:wmt/wmt14/de-en/train#translation.de`.
+
+A line ends at "\\n" or "\\r\\n" and nowhere else, so that both sides count the same lines as every other tool.
+"""
+
+import codecs
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zhuyi.errors import DataError, MissingExtra
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sentence and its translation; `line` counts from 1 (a header line is not counted)."""
+
+    line: int
+    source: str
+    target: str
+
+
+class Corpus:
+    """The pairs of two specs: iterate as often as you like, one pair at a time is in memory.
+
+    Raises:
+        DataError: at once for a spec that cannot be; while iterating for a line that cannot be read, a side that
+            is empty, or sides of different length.
+    """
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source, self.target = source, target
+        self._source, self._target = _parse(source), _parse(target)
+
+    def __iter__(self) -> Iterator[Pair]:
+        rows = self._together() if self._source.place == self._target.place else self._aligned()
+        for line, (source, target) in enumerate(rows, start=1):
+            yield Pair(line, source, target)
+
+    def fingerprint(self) -> str:
+        """A digest of all that the pairs depend on: the files' content, not their names or dates."""
+        return hashlib.sha256("\n".join(map(_fingerprint, (self._source, self._target))).encode()).hexdigest()
+
+    def _together(self) -> Iterator[tuple[str, ...]]:
+        """Two fields of one table: it is read once."""
+        return _rows(self._source.format, self._source.place, (self._source.field, self._target.field))
+
+    def _aligned(self) -> Iterator[tuple[str, str]]:
+        sources, targets = read_lines(self.source), read_lines(self.target)
+        for both, (source, target) in enumerate(zip_longest(sources, targets)):
+            if source is None or target is None:
+                shorter, longer = both, both + 1 + sum(1 for _ in (targets if source is None else sources))
+                counts = (shorter, longer) if source is None else (longer, shorter)
+                raise DataError(
+                    f"{self.source} has {counts[0]:,} lines, {self.target} has {counts[1]:,}: "
+                    "line n of one must be the translation of line n of the other"
+                )
+            yield source, target
+
+
+def read_lines(spec: str) -> Iterator[str]:
+    """One side alone, a line at a time.
+
+    Raises:
+        DataError: naming the file, the line and what is wrong with it.
+    """
+    side = _parse(spec)
+    return (row[0] for row in _rows(side.format, side.place, (side.field,)))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A spec, taken apart."""
+
+    format: str  # a key of _READERS
+    place: str  # a path, or DATASET[/CONFIG]/SPLIT
+    field: str  # empty for text
+
+
+def _parse(spec: str) -> _Side:
+    if spec.startswith("hub:"):
+        place, _, field = spec.removeprefix("hub:").partition("#")
+        if not field or "/" not in place:
+            raise DataError(f"{spec}: write it as hub:DATASET[/CONFIG]/SPLIT#FIELD")
+        return _Side("hub", place, field)
+    place, _, field = (spec, "", "") if "#" not in spec or Path(spec).exists() else spec.rpartition("#")
+    path = Path(place)
+    if path.is_dir():
+        raise DataError(f"{place}: is a directory, not a file")
+    if not path.exists():
+        raise DataError(f"{place}: no such file")
+    if not path.is_file():
+        raise DataError(f"{place}: is not a regular file (it is read more than once): save it to a file first")
+    ending = Path(path.stem).suffix if path.suffix in _OPEN else path.suffix
+    format = ending[1:] if ending in (".tsv", ".jsonl", ".parquet") else "text"
+    if format == "parquet" and path.suffix in _OPEN:
+        raise DataError(f"{place}: Parquet is compressed inside; unpack the file around it")
+    if format == "text" and field:
+        raise DataError(f"{spec}: #{field} names a field, but only .tsv, .jsonl and .parquet files have fields")
+    if format != "text" and not field:
+        raise DataError(f"{spec}: say which {'field' if format == 'jsonl' else 'column'} of it: {place}#FIELD")
+    return _Side(format, place, field)
+
+
+def _fingerprint(side: _Side) -> str:
+    if side.format == "hub":
+        return f"hub {side.place} {side.field} {_load_hub(side.place)._fingerprint}"
+    try:
+        with open(side.place, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{side.place}: cannot read it: {error.strerror}") from error
+    return f"{side.format} {Path(side.place).suffix} {side.field} {content}"
+
+
+def _rows(format: str, place: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    empty = True
+    for row in _READERS[format](place, fields):
+        empty = False
+        yield row
+    if empty:
+        raise DataError(f"{place}: is empty")
+
+
+def _text(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return ((line,) * len(fields) for line in _lines(path))
+
+
+def _tsv(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    lines = _lines(path)
+    first = 1
+    if all(field.isdecimal() for field in fields):
+        columns = [int(field) - 1 for field in fields]
+        if min(columns) < 0:
+            raise DataError(f"{path}: there is no column 0: columns count from 1")
+    else:
+        header = next(lines, "").split("\t")
+        first = 2
+        for field in fields:
+            if field.isdecimal():
+                raise DataError(f"{path}: name both columns or number both: #{fields[0]} and #{fields[1]} do not mix")
+            if field not in header:
+                raise DataError(f"{path}: no column {field!r}; its header line has {', '.join(map(repr, header))}")
+        columns = [header.index(field) for field in fields]
+    for number, line in enumerate(lines, start=first):
+        values = line.split("\t")
+        if len(values) <= max(columns):
+            raise DataError(f"{path}:{number}: has {len(values)} of the {max(columns) + 1} columns needed")
+        yield tuple(values[column] for column in columns)
+
+
+def _jsonl(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for number, line in enumerate(_lines(path), start=1):
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: not valid JSON: {error}") from error
+        yield tuple(_string(_look_up(row, field, where), field, where) for field in fields)
+
+
+def _parquet(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            # A dotted field is read as its whole top column, unless a column bears the dotted name itself.
+            tops = [field if field in names else field.partition(".")[0] for field in fields]
+            for top in tops:
+                if top not in names:
+                    raise DataError(f"{path}: no column {top!r}; it has {', '.join(map(repr, names))}")
+            number = 0
+            for batch in file.iter_batches(columns=sorted(set(tops))):
+                for row in batch.to_pylist():
+                    number += 1
+                    where = f"{path}, row {number}"
+                    yield tuple(_string(_look_up(row, field, where), field, where) for field in fields)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {_first_line(error)}") from error
+
+
+def _hub(place: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for number, row in enumerate(_load_hub(place), start=1):
+        where = f"hub:{place}, row {number}"
+        yield tuple(_string(_look_up(row, field, where), field, where) for field in fields)
+
+
+def _load_hub(place: str) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtra(f"hub:{place}", "hub") from error
+    *names, split = place.split("/")
+    name, config = ("/".join(names[:2]), "/".join(names[2:]) or None)
+    try:
+        return datasets.load_dataset(name, config, split=split)
+    except Exception as error:  # the library raises dozens of kinds, from the network's to the reader's
+        raise DataError(f"hub:{place}: cannot load data set {name!r}: {_first_line(error)}") from error
+
+
+_READERS: dict[str, Callable[[str, tuple[str, ...]], Iterator[tuple[str, ...]]]] = {
+    "text": _text,
+    "tsv": _tsv,
+    "jsonl": _jsonl,
+    "parquet": _parquet,
+    "hub": _hub,
+}
+
+_OPEN: dict[str, Callable[[str], io.BufferedIOBase]] = {
+    ".gz": lambda path: gzip.GzipFile(path),
+    ".xz": lambda path: lzma.LZMAFile(path),  # noqa: SIM115 — `_lines` closes it
+    ".zst": lambda path: io.BufferedReader(pa.input_stream(path, compression="zstd")),
+}
+
+
+def _lines(path: str) -> Iterator[str]:
+    """The lines of a UTF-8 file, compressed or not, without their ends."""
+    start, number = 0, 0
+    try:
+        with _OPEN.get(Path(path).suffix, _open_plain)(path) as stream:
+            for raw in stream:  # bytes end at b"\n" only; text would end at "\r" and str.splitlines at U+2028 too
+                number += 1
+                if number == 1 and raw.startswith(codecs.BOM_UTF8):
+                    start, raw = len(codecs.BOM_UTF8), raw.removeprefix(codecs.BOM_UTF8)
+                line = raw.removesuffix(b"\n").removesuffix(b"\r") if raw.endswith(b"\n") else raw
+                yield line.decode("utf-8")
+                start += len(raw)
+    except UnicodeDecodeError as error:
+        bad = start + error.start
+        raise DataError(
+            f"{path}:{number}: not valid UTF-8 (byte 0x{error.object[error.start]:02X} at offset {bad:,} of the file): "
+            "save it as UTF-8"
+        ) from error
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
+        after = f" after line {number}" if number else ""
+        raise DataError(f"{path}: cannot be read{after}: {_first_line(error)}") from error
+
+
+def _open_plain(path: str) -> io.BufferedIOBase:
+    return open(path, "rb")
+
+
+def _look_up(row: Any, field: str, where: str) -> Any:
+    """The value at `field`, which is a key, or keys joined by dots."""
+    if isinstance(row, dict) and field in row:
+        return row[field]
+    value = row
+    for key in field.split("."):
+        if not isinstance(value, dict):
+            raise DataError(f"{where}: no field {field!r}: there is {_kind(value)} where an object should be")
+        if key not in value:
+            raise DataError(f"{where}: no field {field!r}; there are {', '.join(map(repr, value)) or 'none'}")
+        value = value[key]
+    return value
+
+
+def _string(value: Any, field: str, where: str) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"{where}: field {field!r} is {_kind(value)}, not a string")
+    if not value.isascii() and _SURROGATE.search(value):
+        raise DataError(f"{where}: field {field!r} has half of a surrogate pair, which is not a character")
+    return value
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    kinds = {bool: "a truth value", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

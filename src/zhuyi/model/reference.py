@@ -1,0 +1,229 @@
+"""The whole forward pass on one page: the oracle of every fast path, and reading matter beside the lecture notes.
+
+One sentence pair at a time, so that nothing is padded; float64; every product is an `einsum` over the letters
+
+    t     positions (i: the one that asks, j: those that answer)     g   groups: heads of keys and values
+    m, o  coordinates of a vector that goes in, that comes out       p   heads of one group
+    d     coordinates within a head                                  s   places in a convolution's window
+
+In the notes' symbols: a^i is the vector at position i; q^i = W^q a^i, k^i = W^k a^i and v^i = W^v a^i are its query,
+key and value; α_{i,j} = q^i · k^j is an attention score, α′ the softmax of a row of them; b^i = Σ_j α′_{i,j} v^j.
+The equations are those of Vaswani et al. 2017 where no other source is named. Nothing of the model is imported here:
+each function takes its own weights `w`, and gives back everything that it has computed, by the tap's names.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor, einsum
+
+from zhuyi.config import ModelConfig
+
+Values = dict[str, Tensor]
+
+
+def reference_logits(
+    weights: Mapping[str, Any], config: ModelConfig, source_ids: Sequence[int], target_in_ids: Sequence[int]
+) -> Float64[Tensor, "target vocabulary"]:
+    """The logits after each token of `target_in_ids`, given `source_ids`; arguments as of `reference_values`."""
+    return reference_values(weights, config, source_ids, target_in_ids)["logits"]
+
+
+def reference_values(
+    weights: Mapping[str, Any], config: ModelConfig, source_ids: Sequence[int], target_in_ids: Sequence[int]
+) -> Values:
+    """Every value of the forward pass, by the tap's names and in its shapes without `batch`.
+
+    Args:
+        weights: the Transformer's `state_dict()`, of tensors or NumPy arrays.
+        config: what the Transformer was made with.
+        source_ids: the source with its EOS, and no padding.
+        target_in_ids: BOS and the target so far.
+    """
+    w = {name: torch.as_tensor(weight).double() for name, weight in weights.items()}
+    seen: Values = {}
+    a = seen["encoder.input"] = embed(w, "source", config, source_ids)
+    for n in range(config.encoder_layers):
+        a, values = encoder_block(part(w, f"encoder.{n}"), config, a)
+        seen |= named(f"encoder.{n}", values)
+    # With pre-norm, nothing has normalised the last sum yet.
+    memory = seen["encoder.output"] = norm(part(w, "encoder_norm"), config, a) if config.norm == "pre" else a
+    a = seen["decoder.input"] = embed(w, "target", config, target_in_ids)
+    for n in range(config.decoder_layers):
+        a, values = decoder_block(part(w, f"decoder.{n}"), config, a, memory)
+        seen |= named(f"decoder.{n}", values)
+    a = seen["decoder.output"] = norm(part(w, "decoder_norm"), config, a) if config.norm == "pre" else a
+    seen["logits"] = linear(part(w, "projection"), a)  # a softmax of each row: its distribution over voc_size tokens
+    return seen
+
+
+def embed(w: Values, side: str, config: ModelConfig, ids: Sequence[int]) -> Tensor:
+    """The first a^i: which token it is, and (positional encoding) where it stands."""
+    a = w[f"{side}_embedding.weight"][torch.as_tensor(ids)] * math.sqrt(config.width)
+    if config.positions == "learned":
+        a = a + w[f"{side}_positions.table"][: len(a)]
+    if config.positions == "sinusoidal":  # sin, cos, sin, cos, ...: section 3.5
+        angle = angles(len(a), config.width)
+        a = a + torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, : config.width]
+    return a
+
+
+def encoder_block(w: Values, config: ModelConfig, a: Tensor) -> tuple[Tensor, Values]:
+    """Self-attention, where every position sees every other, and the FC layers."""
+    mix = MIXERS[config.encoder_mixer or config.mixer]
+    a, mixed = add_and_norm(w, "mixer", config, a, lambda x: mix(part(w, "mixer"), config, x, causal=False))
+    a, fed = add_and_norm(w, "feed_forward", config, a, lambda x: feed_forward(part(w, "feed_forward"), config, x))
+    return a, named("self", mixed) | named("feed_forward", fed)
+
+
+def decoder_block(w: Values, config: ModelConfig, a: Tensor, memory: Tensor) -> tuple[Tensor, Values]:
+    """Masked self-attention, cross attention (the decoder's q; k and v of the encoder's output) and the FC layers."""
+    mix = MIXERS[config.decoder_mixer or config.mixer]
+    seen = torch.ones(1, len(memory), dtype=torch.bool)
+    a, mixed = add_and_norm(w, "mixer", config, a, lambda x: mix(part(w, "mixer"), config, x, causal=True))
+    a, crossed = add_and_norm(w, "cross", config, a, lambda x: attention(part(w, "cross"), config, x, memory, seen))
+    a, fed = add_and_norm(w, "feed_forward", config, a, lambda x: feed_forward(part(w, "feed_forward"), config, x))
+    return a, named("self", mixed) | named("cross", crossed) | named("feed_forward", fed)
+
+
+def add_and_norm(
+    w: Values, name: str, config: ModelConfig, a: Tensor, sublayer: Callable[[Tensor], Values]
+) -> tuple[Tensor, Values]:
+    """Residual connection and norm: after the sum (2017), or before the sublayer (Xiong et al. 2020)."""
+    w_norm = part(w, f"{name}_residual.norm")
+    if config.norm == "pre":
+        entering = norm(w_norm, config, a)
+        values = sublayer(entering)
+        a = a + values["output"]
+        return a, values | {"norm": entering, "residual": a}
+    values = sublayer(a)
+    total = a + values["output"]
+    a = norm(w_norm, config, total)
+    return a, values | {"residual": total, "norm": a}
+
+
+def self_attention(w: Values, config: ModelConfig, x: Tensor, causal: bool) -> Values:
+    """As many vectors out as in; `causal`: position i sees only those j ≤ i."""
+    everyone = torch.ones(len(x), len(x), dtype=torch.bool)
+    return attention(w, config, x, x, everyone.tril() if causal else everyone[:1])
+
+
+def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor) -> Values:
+    """b^i for each position of `x`, from those positions of `y` where the mask is True."""
+    groups = config.key_value_heads or config.heads
+    q = heads(linear(part(w, "query"), x), config.heads)  # q^i = W^q a^i
+    k = heads(linear(part(w, "key"), y), groups)  # k^j = W^k a^j
+    v = heads(linear(part(w, "value"), y), groups)  # v^j = W^v a^j
+    # Distances mean something within one sequence only.
+    turned_q, turned_k = (rotate(q), rotate(k)) if config.positions == "rotary" and x is y else (q, k)
+    # α_{i,j} = q^i · k^j / √d. The p heads of a group share its keys and values (Ainslie et al. 2023).
+    alpha = einsum("gpid,gjd->gpij", turned_q.view(groups, -1, *q.shape[1:]), turned_k) / math.sqrt(config.head_width)
+    # α′ = softmax(α): each in (0, 1), a row's sum is 1, and what is masked is e^-∞ = 0.
+    masked = torch.where(mask, alpha, -math.inf)
+    exp_alpha = torch.exp(masked - masked.amax(dim=-1, keepdim=True))
+    alpha_prime = exp_alpha / exp_alpha.sum(dim=-1, keepdim=True)
+    # b^i = Σ_j α′_{i,j} v^j; multi-head: all heads' b^i end to end, times W^o.
+    b = einsum("gpij,gjd->gpid", alpha_prime, v).flatten(0, 1)
+    output = linear(part(w, "output"), b.transpose(0, 1).flatten(1))
+    return {
+        "queries": q,
+        "keys": k,
+        "values": v,
+        "scores": alpha.flatten(0, 1),
+        "mask": mask[None],
+        "weights": alpha_prime.flatten(0, 1),
+        "mixed": b,
+        "output": output,
+    }
+
+
+def convolution(w: Values, config: ModelConfig, x: Tensor, causal: bool) -> Values:
+    """The notes' CNN: each position sees its window; gated (Gehring et al. 2017, section 3.2)."""
+    before = config.kernel - 1 if causal else config.kernel // 2
+    left, right = x.new_zeros(before, config.width), x.new_zeros(config.kernel - 1 - before, config.width)
+    windows = torch.cat([left, x, right]).unfold(0, config.kernel, 1)
+    both = einsum("tms,oms->to", windows, w["window.weight"]) + w.get("window.bias", torch.tensor(0.0))
+    value, gate = both.chunk(2, dim=-1)
+    gated = value * torch.sigmoid(gate)
+    return {"gated": gated, "output": linear(part(w, "output"), gated)}
+
+
+def recurrence(w: Values, config: ModelConfig, x: Tensor, causal: bool) -> Values:
+    """The notes' RNN, which sees the past through its last state alone; in the encoder a second one sees the future."""
+    states = lstm(part(w, "forwards"), x)
+    if not causal:
+        states = torch.cat([states, lstm(part(w, "backwards"), x.flip(0)).flip(0)], dim=-1)
+    return {"states": states, "output": linear(part(w, "output"), states)}
+
+
+MIXERS = {"attention": self_attention, "convolution": convolution, "recurrence": recurrence}
+
+
+def lstm(w: Values, x: Tensor) -> Tensor:
+    """Its output h at each position (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000)."""
+    h = c = x.new_zeros(w["weight_hh_l0"].shape[1])
+    states = []
+    for a in x:
+        four = einsum("om,m->o", w["weight_ih_l0"], a) + einsum("om,m->o", w["weight_hh_l0"], h)
+        enter, forget, new, leave = (four + w["bias_ih_l0"] + w["bias_hh_l0"]).chunk(4)
+        c = torch.sigmoid(forget) * c + torch.sigmoid(enter) * torch.tanh(new)
+        h = torch.sigmoid(leave) * torch.tanh(c)
+        states.append(h)
+    return torch.stack(states)
+
+
+def feed_forward(w: Values, config: ModelConfig, x: Tensor) -> Values:
+    """The notes' FC, which takes turns with attention."""
+    inner = linear(part(w, "inner"), x)
+    if config.activation == "relu":
+        inner = inner.clamp(min=0.0)
+    elif config.activation == "gelu":  # x times the chance that a standard normal number is below x
+        inner = inner * (1 + torch.erf(inner / math.sqrt(2))) / 2
+    elif config.activation == "swiglu":  # Shazeer 2020
+        gate = linear(part(w, "gate"), x)
+        inner = gate * torch.sigmoid(gate) * inner
+    return {"inner": inner, "output": linear(part(w, "outer"), inner)}
+
+
+def linear(w: Values, x: Tensor) -> Tensor:
+    """W x, and the bias if there is one, at each position."""
+    return einsum("tm,om->to", x, w["weight"]) + w.get("bias", torch.tensor(0.0))
+
+
+def norm(w: Values, config: ModelConfig, x: Tensor) -> Tensor:
+    """Each vector at mean 0 and variance 1 (Ba et al. 2016), or at mean square 1 (rms; Zhang & Sennrich 2019)."""
+    if config.norm_kind == "rms":
+        return w["weight"] * x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + 1e-6)
+    x = x - x.mean(dim=-1, keepdim=True)
+    return w["weight"] * x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + 1e-5) + w["bias"]
+
+
+def angles(time: int, width: int) -> Tensor:
+    """position / 10000^(m / width) for m = 0, 2, 4, ..."""
+    frequency = 10000.0 ** (-torch.arange(0, width, 2).double() / width)
+    return einsum("t,m->tm", torch.arange(time).double(), frequency)
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Pairs of coordinates are complex numbers, which the angles of their position turn (Su et al. 2021)."""
+    real, imaginary = x.chunk(2, dim=-1)
+    turned = torch.complex(real, imaginary) * torch.exp(1j * angles(x.shape[-2], x.shape[-1]))
+    return torch.cat([turned.real, turned.imag], dim=-1)
+
+
+def heads(x: Tensor, number: int) -> Tensor:
+    """Each vector, cut into `number` of them."""
+    return torch.stack(x.tensor_split(number, dim=1))
+
+
+def part(w: Values, name: str) -> Values:
+    """The weights of one part, by their names within it."""
+    return {key.removeprefix(f"{name}."): weight for key, weight in w.items() if key.startswith(f"{name}.")}
+
+
+def named(name: str, values: Values) -> Values:
+    """The values of one part, by their names from outside."""
+    return {f"{name}.{key}": value for key, value in values.items()}

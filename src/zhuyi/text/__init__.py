@@ -1,0 +1,1 @@
+"""How a line becomes tokens, and tokens a line."""

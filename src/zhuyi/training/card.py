@@ -1,0 +1,60 @@
+"""The model card: a README.md in the model directory that says what data, what size, what score, which signature."""
+
+from zhuyi.config import Config
+from zhuyi.data.store import Store
+from zhuyi.evaluation import Evaluation
+from zhuyi.model.transformer import Transformer
+
+
+def model_card(
+    config: Config, model: Transformer, store: Store, chosen: str, evaluations: dict[str, Evaluation]
+) -> str:
+    """Markdown, written at the end of a run.
+
+    Args:
+        chosen: which weights these are, in words.
+        evaluations: by the name of the set ("dev", "test").
+    """
+    sizes = config.model
+    lines = [
+        "# A zhuyi model",
+        "",
+        f"An encoder–decoder model of {model.parameter_count():,} parameters: {sizes.encoder_layers} + "
+        f"{sizes.decoder_layers} layers, width {sizes.width}, {sizes.heads} heads, feed-forward {sizes.feed_forward}; "
+        f"{_mixers(config)}, positions {sizes.positions}, {sizes.norm}-norm ({sizes.norm_kind}), {sizes.activation}.",
+        "",
+        "    zhuyi translate . < in.txt > out.txt",
+        "",
+        "## Data",
+        "",
+        f"- Training: {len(store):,} pairs of `{config.data.source}` → `{config.data.target}` "
+        f"({store.outcome.empty:,} empty and {store.outcome.long:,} long pairs of "
+        f"{store.outcome.pairs:,}; long lines: {config.data.long_lines}).",
+        f"- Text: {config.text.source_kind} → {config.text.target_kind}, "
+        f"{'one shared vocabulary' if config.text.shared else 'a vocabulary a side'} of at most "
+        f"{config.text.vocabulary:,} tokens{', lower-cased' if config.text.lowercase else ''}.",
+        f"- Weights: {chosen}.",
+        "",
+        "## Scores",
+        "",
+    ]
+    if not evaluations:
+        lines.append("None: the run had neither a dev nor a test set.")
+    else:
+        lines += ["| set | metric | value | signature |", "|---|---|---|---|"]
+    for name, evaluation in evaluations.items():
+        lines.append(f"| {name} | loss (nats a token) | {evaluation.loss:.4f} | lines:{evaluation.lines} |")
+        for score in evaluation.scores.values():
+            lines.append(f"| {name} | {score.name} | {score.value:.2f} | `{score.signature}` |")
+    lines += [
+        "",
+        f"Decoded with beam {config.decoding.beam}, length penalty {config.decoding.length_penalty:g}. "
+        "Every setting of the run is in `config.json`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _mixers(config: Config) -> str:
+    encoder, decoder = config.model.encoder_mixer, config.model.decoder_mixer
+    return f"{encoder} throughout" if encoder == decoder else f"{encoder} in the encoder, {decoder} in the decoder"

@@ -1,0 +1,304 @@
+"""Training: one visible loop over one small state.
+
+    batch → encode, decode → cross entropy → gradient → AdamW;   and now and then: validate, save
+"""
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from zhuyi.checkpoint import Model, build_model, ensure_writable, load_weights, save_model
+from zhuyi.config import Config, Metric, TrainingConfig
+from zhuyi.data.batches import Batch, collate, padding_share, plan
+from zhuyi.data.check import show
+from zhuyi.data.corpus import Corpus
+from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
+from zhuyi.data.store import Store
+from zhuyi.errors import CheckpointError, TrainingError
+from zhuyi.evaluation import Evaluation, better, evaluate
+from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.training.card import model_card
+from zhuyi.training.objective import cross_entropy
+from zhuyi.training.optimizers import learning_rate, make_optimizer
+from zhuyi.training.precision import choose_device, keep_memory, products, uses_bf16
+from zhuyi.training.progress import Reporter, draw
+from zhuyi.training.state import Checkpoints, Progress
+from zhuyi.translator import Translator
+
+VALIDATIONS = 20
+"""How often a run is validated and saved, where `training.save_every` does not say."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. `directory` holds the model; `chosen` says in words which weights it has."""
+
+    directory: Path
+    steps: int
+    seconds: float
+    interrupted: bool
+    chosen: str
+    evaluations: dict[str, Evaluation]
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A dev or test set, as text: it is scored as a user would."""
+
+    sources: list[str]
+    targets: list[str]
+
+
+def train(config: Config, out: str | Path, resume: bool = False, console: Console | None = None) -> Result:
+    """Train a model as `config` says, and leave it in the directory `out`.
+
+    Args:
+        config: the resolved configuration.
+        out: gets the model, `checkpoints/`, `metrics.jsonl` and `training.svg`.
+        resume: go on from the newest checkpoint in `out`, if there is one, exactly where it stopped.
+        console: where to show progress; nothing is shown without.
+
+    Raises:
+        ConfigError, DataError: before anything is written, if it cannot begin.
+        CheckpointError: when a checkpoint cannot be written; the older ones are whole.
+        TrainingError: when the loss is not a number.
+    """
+    out, console, training = Path(out), console or Console(quiet=True), config.training
+    device = choose_device(training)
+    bf16 = uses_bf16(training, device)
+    keep_memory()
+
+    checkpoints = Checkpoints(out, config)
+    if checkpoints.steps() and not resume:
+        raise CheckpointError(f"{out} holds a run already: go on with --resume, or choose another place with --out")
+    ensure_writable(out)
+    dev = _read_lines(config.data.dev_source, config.data.dev_target)
+    test = _read_lines(config.data.test_source, config.data.test_target)
+    data = prepare(config, console, checkpoints.tokenizers())
+    show(data.report, console)
+
+    torch.manual_seed(training.seed)
+    model = build_model(config, data.tokenizers)
+    model.transformer.to(device)
+    optimizer = make_optimizer(model.transformer, training)
+    progress = checkpoints.restore(model, optimizer, console) or Progress()
+    translator = Translator(model, str(device))
+    _announce(console, model, data.store, device, bf16, out, progress)
+
+    began = time.perf_counter() - progress.seconds
+    with Reporter(out, console, progress.step, training.tensorboard) as reporter, _interruption() as interrupted:
+        for store, batches, passes in _updates(config, data, progress):
+            if _share_used(training, progress, passes) >= 1 or interrupted:
+                break
+
+            rate = learning_rate(training, progress.step + 1, _share_used(training, progress, passes))
+            loss, norm = _update(model.transformer, optimizer, batches, rate, training, bf16)
+            if not math.isfinite(loss + norm):
+                raise TrainingError(_not_a_number(config, store, batches, progress.step + 1, rate))
+            progress.step += 1
+            progress.batches += len(batches)
+            progress.seconds = time.perf_counter() - began
+
+            share = _share_used(training, progress, passes)
+            reporter.update(share, progress.step, loss, sum(batch.tokens for batch in batches))
+            if progress.step % training.log_every == 0:
+                reporter.record_training(
+                    step=progress.step, epoch=passes, seconds=progress.seconds, loss=loss, learning_rate=rate, norm=norm
+                )
+            if _is_due(training, progress, share):
+                progress.saved += 1
+                _validate(translator, dev, training.metric, progress, reporter)
+                checkpoints.save(model, optimizer, progress)
+                progress.seconds = time.perf_counter() - began
+                reporter.restart_clock()
+                if training.patience is not None and progress.waited >= training.patience:
+                    console.print(f"No better dev score in {progress.waited} validations: the run ends early.")
+                    break
+
+        if progress.step not in checkpoints.steps():
+            if not interrupted:
+                _validate(translator, dev, training.metric, progress, reporter)
+            checkpoints.save(model, optimizer, progress)
+        if interrupted:
+            return Result(out, progress.step, progress.seconds, True, "", {})
+
+    chosen, evaluations = _choose(model, checkpoints, translator, dev, progress)
+    if test is not None:
+        evaluations["test"] = evaluate(translator, test.sources, test.targets, _metrics(training.metric))
+    save_model(model, out, model_card(config, model.transformer, data.store, chosen, evaluations))
+    draw(reporter.records, out / "training.svg")
+    return Result(out, progress.step, progress.seconds, False, chosen, evaluations)
+
+
+def _updates(config: Config, data: Prepared, progress: Progress) -> Iterator[tuple[Store, list[Batch], float]]:
+    """The batches of each update, for ever, from where `progress` stands; and the passes over the data before it."""
+    training = config.training
+    while True:
+        store = data.store
+        if config.text.bpe_dropout and progress.epoch > 0:
+            store = store_of_epoch(config, data.corpus, data.tokenizers, progress.epoch)
+        epoch = plan(store, training.tokens_per_batch, training.seed, progress.epoch)
+        while progress.batches < len(epoch):
+            group = epoch[progress.batches : progress.batches + training.accumulate]
+            yield store, [collate(store, pairs) for pairs in group], progress.epoch + progress.batches / len(epoch)
+        progress.epoch, progress.batches = progress.epoch + 1, 0
+
+
+def _update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: list[Batch],
+    rate: float,
+    training: TrainingConfig,
+    bf16: bool,
+) -> tuple[float, float]:
+    """One step of the optimiser. Gives the plain loss per target token, and the norm of the gradient.
+
+    The loss is the mean over the tokens of all the batches, however they are split.
+    """
+    device = next(model.parameters()).device
+    target_tokens = sum(batch.target_tokens for batch in batches)
+    total = 0.0
+    model.train()
+    for batch in batches:
+        batch = batch.to(device)
+        with products(bf16, device):
+            memory = model.encode(batch.source, batch.source_mask)
+            hidden = model.decode(batch.target_in, memory, batch.source_mask)
+        hidden = hidden.to(torch.bfloat16) if bf16 else hidden
+        smoothed, plain = cross_entropy(hidden, model.projection.weight, batch.target_out, training.label_smoothing)
+        (smoothed / target_tokens).backward()
+        total += plain.item()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip or math.inf).item()
+    if math.isfinite(total + norm):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    optimizer.zero_grad()
+    return total / target_tokens, norm
+
+
+def _share_used(training: TrainingConfig, progress: Progress, passes: float) -> float:
+    """Share of the budget that is used; 1 or more when the first of steps, epochs and minutes is spent."""
+    shares = [0.0]
+    if training.steps is not None:
+        shares.append(progress.step / training.steps)
+    if training.epochs is not None:
+        shares.append(passes / training.epochs)
+    if training.minutes is not None:
+        shares.append(progress.seconds / 60 / training.minutes)
+    return max(shares)
+
+
+def _is_due(training: TrainingConfig, progress: Progress, share: float) -> bool:
+    if training.save_every is not None:
+        return progress.step % training.save_every == 0
+    return share * VALIDATIONS >= progress.saved + 1
+
+
+def _validate(
+    translator: Translator, dev: _Lines | None, metric: Metric, progress: Progress, reporter: Reporter
+) -> None:
+    if dev is None:
+        return
+    best = progress.best_steps(metric)[:1]
+    result = evaluate(translator, dev.sources, dev.targets, _metrics(metric))
+    value = result.scores[metric].value
+    progress.scores[progress.step] = value
+    improved = not best or better(metric, value, progress.scores[best[0]])
+    progress.waited = 0 if improved else progress.waited + 1
+    scores = {f"dev_{name}": round(score.value, 4) for name, score in result.scores.items()}
+    figures = {"step": progress.step, "seconds": progress.seconds, "dev_loss": result.loss or 0.0, **scores}
+    shown = len(progress.scores) % len(dev.sources)
+    reporter.record_validation(figures, (dev.sources[shown], dev.targets[shown], result.hypotheses[shown]))
+
+
+def _choose(
+    model: Model, checkpoints: Checkpoints, translator: Translator, dev: _Lines | None, progress: Progress
+) -> tuple[str, dict[str, Evaluation]]:
+    """Put the weights to be kept into the model: the best checkpoint's, or an average's if that scores better."""
+    training = model.config.training
+    if dev is None:
+        return f"the last step, {progress.step:,}", {}
+    ranked = progress.best_steps(training.metric)
+    candidates = {f"step {ranked[0]:,}, the best of {len(ranked)} validated": ranked[:1]}
+    averaged = (ranked if training.average_of == "best" else sorted(ranked)[::-1])[: training.average]
+    if len(averaged) > 1:
+        candidates[f"the average of the {training.average_of} {len(averaged)} checkpoints"] = averaged
+    found: list[tuple[str, Evaluation]] = []
+    for name, steps in candidates.items():
+        load_weights(model.transformer, checkpoints.average(steps))
+        found.append((name, evaluate(translator, dev.sources, dev.targets, _metrics(training.metric))))
+    scores = [evaluation.scores[training.metric].value for _, evaluation in found]
+    winner = 1 if len(found) > 1 and not better(training.metric, scores[0], scores[1]) else 0
+    name, evaluation = found[winner]
+    load_weights(model.transformer, checkpoints.average(candidates[name]))
+    return name, {"dev": evaluation}
+
+
+def _metrics(metric: Metric) -> list[Metric]:
+    return [metric, "chrf"] if metric == "bleu" else [metric]
+
+
+def _read_lines(source: str | None, target: str | None) -> _Lines | None:
+    if source is None or target is None:
+        return None
+    pairs = list(Corpus(source, target))
+    return _Lines([pair.source for pair in pairs], [pair.target for pair in pairs])
+
+
+def _announce(
+    console: Console, model: Model, store: Store, device: torch.device, bf16: bool, out: Path, progress: Progress
+) -> None:
+    training = model.config.training
+    first = plan(store, training.tokens_per_batch, training.seed, epoch=0)
+    console.print(
+        f"{model.transformer.parameter_count():,} parameters on {device} in {'bf16' if bf16 else 'float32'}, "
+        f"{torch.get_num_threads()} threads; {len(first):,} batches an epoch, "
+        f"{padding_share(store, first):.1%} padding → {out}",
+        highlight=False,
+    )
+    if progress.step:
+        console.print(f"Going on from step {progress.step:,}, epoch {progress.epoch + 1}.", highlight=False)
+
+
+def _not_a_number(config: Config, store: Store, batches: list[Batch], step: int, rate: float) -> str:
+    lines = sorted(int(store.lines[pair]) for batch in batches for pair in batch.pairs)
+    some = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")
+    return (
+        f"step {step}: the loss is not a number (learning rate {rate:.2g}; batch of lines {some} of "
+        f"{config.data.source}); try half the training.learning_rate, a longer training.warmup, a training.clip of 1, "
+        'or training.precision = "float32"; --resume goes on from the last checkpoint'
+    )
+
+
+@contextmanager
+def _interruption() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C (or SIGTERM): the loop then ends after its step. A second one ends at once."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = [signal.signal(number, note) for number in signals]
+    except ValueError:  # not the main thread: a notebook's or a server's; nothing to catch there
+        yield received
+        return
+    try:
+        yield received
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

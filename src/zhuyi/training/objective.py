@@ -1,0 +1,80 @@
+"""The objective: the sum of cross entropies at every target position, EOS included (teacher forcing).
+
+    loss = -Σ log softmax(hidden Wᵀ)[right token]
+
+With label smoothing s (Szegedy et al. 2016) the right answer is (1 - s) on the token and s spread evenly over the
+vocabulary. The output projection is a part of the objective: logits over a whole vocabulary are the largest
+tensor of a small model, so they are made, used for loss and gradient, and thrown away piece by piece.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zhuyi.text.tokenizer import PAD
+
+PIECE = 1024
+"""Target positions whose logits exist at one time."""
+
+
+def cross_entropy(
+    hidden: Float[Tensor, "batch target width"],
+    projection: Float[Tensor, "vocabulary width"],
+    target_out: Int[Tensor, "batch target"],
+    smoothing: float = 0.0,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Sums over all target positions that are not PAD, in nats.
+
+    Args:
+        hidden: what the decoder says, in the type that the products are to be computed in.
+        projection: rows are the vocabulary's output embeddings.
+        target_out: the right tokens.
+        smoothing: label smoothing, in [0, 1).
+
+    Returns:
+        The smoothed cross entropy, to be minimised, and the plain one, to be read (it has no gradient).
+    """
+    real = target_out != PAD
+    smoothed, plain = _CrossEntropy.apply(hidden[real], projection, target_out[real], smoothing)
+    return smoothed, plain
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Loss and both gradients in one go: with p the softmax, d loss / d logits = p - (1 - s) onehot - s / V.
+
+    The last two terms need no pass over the logits: they are added to the gradients as rows and as a constant.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, projection: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+        weights = projection.to(hidden.dtype)
+        mean_weights = projection.float().mean(dim=0)
+        hidden_gradient = torch.empty_like(hidden)
+        weight_gradient = torch.zeros_like(projection)
+        smoothed, plain = hidden.new_zeros((), dtype=torch.float32), hidden.new_zeros((), dtype=torch.float32)
+        for piece in range(0, len(hidden), PIECE):
+            rows, right = hidden[piece : piece + PIECE], targets[piece : piece + PIECE, None]
+            logits = rows @ weights.T
+            chances = logits.softmax(dim=-1, dtype=torch.float32)
+            # A chance too small for float32 counts as the smallest one: a loss of 87, not infinity.
+            surprise = -chances.gather(1, right).clamp_min(torch.finfo(torch.float32).tiny).log().sum()
+            log_normaliser = logits.gather(1, right).float().sum() + surprise
+            plain += surprise
+            even = log_normaliser - (rows.float() @ mean_weights).sum()
+            smoothed += (1 - smoothing) * surprise + smoothing * even
+            chances.scatter_add_(1, right, chances.new_full(right.shape, smoothing - 1))
+            gradient = chances.to(hidden.dtype)
+            hidden_gradient[piece : piece + PIECE] = gradient @ weights - smoothing * mean_weights.to(hidden.dtype)
+            weight_gradient += gradient.T @ rows
+        weight_gradient -= smoothing / len(projection) * hidden.float().sum(dim=0).to(projection.dtype)
+        ctx.save_for_backward(hidden_gradient, weight_gradient)
+        ctx.mark_non_differentiable(plain)
+        return smoothed, plain
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        hidden_gradient, weight_gradient = ctx.saved_tensors
+        scale = gradients[0]
+        return hidden_gradient * scale.to(hidden_gradient.dtype), weight_gradient * scale, None, None

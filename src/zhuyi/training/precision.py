@@ -1,0 +1,54 @@
+"""What the machine is asked for: a device, bf16 products, and an allocator that keeps its memory."""
+
+import ctypes
+import sys
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from zhuyi.config import TrainingConfig
+from zhuyi.errors import ConfigError
+
+
+def choose_device(config: TrainingConfig) -> torch.device:
+    """The device of `training.device`.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError('training.device = "cuda", but torch sees no GPU; set training.device = "cpu"')
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.device)
+
+
+def uses_bf16(config: TrainingConfig, device: torch.device) -> bool:
+    """Whether matrix products run in bf16: where the hardware multiplies it faster, unless told otherwise."""
+    if config.precision != "auto":
+        return config.precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+
+
+def products(bf16: bool, device: torch.device) -> AbstractContextManager[object]:
+    """Within this context matrix products are bf16, if asked; weights, norms and sums stay float32."""
+    return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+
+
+def keep_memory() -> None:
+    """Tell glibc not to hand large blocks back to the system after each operation, to fault them in anew at the next.
+
+    Training allocates the same large tensors at every step. Elsewhere than on Linux with glibc this does nothing.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return
+    trim_threshold, mmap_max = -1, -4
+    libc.mallopt(mmap_max, 0)
+    libc.mallopt(trim_threshold, 2**31 - 1)

@@ -1,0 +1,161 @@
+"""What a run says while it goes: a live line, `metrics.jsonl`, TensorBoard, and a picture at the end."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from zhuyi.checkpoint import write_atomically
+from zhuyi.errors import CheckpointError, MissingExtra
+
+METRICS = "metrics.jsonl"
+
+
+class Reporter:
+    """Shows and records a run. Use it as a context.
+
+    Args:
+        directory: of the run; `metrics.jsonl` and TensorBoard's events go there.
+        console: for the live line, or a plain line a validation where there is no terminal.
+        step: where the run begins or goes on: what `metrics.jsonl` says of later steps is removed.
+        tensorboard: write events too.
+
+    Raises:
+        MissingExtra: TensorBoard was asked for and is not installed.
+    """
+
+    def __init__(self, directory: Path, console: Console, step: int, tensorboard: bool) -> None:
+        self.directory, self.console = directory, console
+        self._board = _event_writer(directory) if tensorboard else None
+        self._path = directory / METRICS
+        self.records = [record for record in read_metrics(self._path) if record["step"] <= step]
+        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self.records)
+        write_atomically(self._path, lines.encode())
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=20),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("Training", total=1.0, figures="")
+        self._last_score = ""
+        self._tokens, self._since = 0, time.perf_counter()
+
+    def __enter__(self) -> "Reporter":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+        if self._board is not None:
+            self._board.close()
+
+    def update(self, share: float, step: int, loss: float, tokens: int) -> None:
+        """After each step: `share` of the budget used, plain `loss` per token, non-padding `tokens` of the step."""
+        self._tokens += tokens
+        speed = self._tokens / max(time.perf_counter() - self._since, 1e-9)
+        figures = f"step {step} · loss {loss:.3f} · {speed:,.0f} tok/s{self._last_score}"
+        self._bar.update(self._task, completed=min(share, 1.0), figures=figures)
+
+    def record_training(self, **values: float) -> None:
+        """Every so many steps: a line of `metrics.jsonl`, with the speed since the last one."""
+        speed = self._tokens / max(time.perf_counter() - self._since, 1e-9)
+        self.restart_clock()
+        self._record({**values, "tokens_per_second": round(speed, 1)})
+
+    def record_validation(self, values: dict[str, float], sample: tuple[str, str, str] | None) -> None:
+        """After a validation: its figures, and one line with its reference and its translation."""
+        self._record({**values, **({"sample": sample} if sample else {})})
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if name.startswith("dev_"))
+        self._last_score = f" · {figures}".replace("dev_", "dev ")
+        line = Text(f"step {values['step']:>6.0f}  {values['seconds'] / 60:6.1f} min  ", style="bold")
+        line.append(figures.replace("dev_", "dev "), style="not bold cyan")
+        if sample:
+            source, reference, answer = sample
+            line.append(f"\n   {source}\n → {answer}\n = {reference}", style="not bold dim")
+        self.console.print(line)
+
+    def restart_clock(self) -> None:
+        """Time spent on anything else than steps does not count in the speed."""
+        self._tokens, self._since = 0, time.perf_counter()
+
+    def _record(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+        with _writable(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        if self._board is not None:
+            for name, value in record.items():
+                if isinstance(value, int | float) and name != "step":
+                    self._board.add_scalar(name, value, record["step"])
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`; a last line that was cut off by a kill is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def draw(records: list[dict[str, Any]], path: Path) -> None:
+    """The picture of a run: loss and dev score over time, as SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    training = [record for record in records if "loss" in record]
+    validation = [record for record in records if "dev_loss" in record]
+    scores = [name for name in (validation[-1] if validation else {}) if name.startswith("dev_") and name != "dev_loss"]
+    figure, axes = pyplot.subplots(1 + bool(scores), 1, sharex=True, figsize=(7, 3 + 2 * bool(scores)), squeeze=False)
+    losses = axes[0][0]
+    losses.plot([r["seconds"] / 60 for r in training], [r["loss"] for r in training], color="#9aa5b1", label="training")
+    losses.plot([r["seconds"] / 60 for r in validation], [r["dev_loss"] for r in validation], "o-", color="#1f77b4", label="dev")
+    losses.set_ylabel("loss (nats a token)")
+    losses.legend(frameon=False)
+    for name in scores:
+        axis = axes[1][0]
+        axis.plot([r["seconds"] / 60 for r in validation], [r[name] for r in validation], "o-", color="#d95f02")
+        axis.set_ylabel(name.replace("_", " "))
+    axes[-1][0].set_xlabel("minutes")
+    for axis in axes[:, 0]:
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    with _writable(path):
+        figure.savefig(path)
+    pyplot.close(figure)
+
+
+def _event_writer(directory: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtra("training.tensorboard", "tensorboard") from error
+    return SummaryWriter(str(directory / "tensorboard"))
+
+
+class _writable:
+    """An OSError while writing `path` becomes one clear line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise CheckpointError(f"{self._path}: cannot write: {error.strerror}") from error

@@ -1,0 +1,22 @@
+"""Each option of the configuration has its row in a table of the model, and each row its option."""
+
+from typing import get_args
+
+import pytest
+
+from zhuyi.config import MixerKind, ModelConfig
+from zhuyi.model import reference
+from zhuyi.model.blocks import ACTIVATIONS, NORMS
+from zhuyi.model.mixers import MIXERS
+from zhuyi.model.positions import POSITIONS
+
+
+@pytest.mark.parametrize(
+    ("key", "table"), [("activation", ACTIVATIONS), ("norm_kind", NORMS), ("positions", POSITIONS), ("mixer", MIXERS)]
+)
+def test_options_are_the_rows_of_the_table(key, table):
+    assert set(get_args(ModelConfig.model_fields[key].annotation)) == set(table)
+
+
+def test_every_mixer_may_stand_in_encoder_and_decoder():
+    assert set(get_args(MixerKind)) == set(MIXERS) == set(reference.MIXERS)

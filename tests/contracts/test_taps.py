@@ -1,0 +1,61 @@
+"""Every intermediate value has its name; to look changes nothing, and to replace changes the rest."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from zhuyi.config import ModelConfig
+from zhuyi.model.mixers import MIXERS
+from zhuyi.model.tap import SILENT, Recording
+from zhuyi.model.transformer import Transformer
+
+ATTENTION = {"queries", "keys", "values", "scores", "mask", "weights", "mixed", "output"}
+MIXER_NAMES = {"attention": ATTENTION, "convolution": {"gated", "output"}, "recurrence": {"states", "output"}}
+RESIDUAL = {"norm", "residual"}
+
+
+def expected_names(config: ModelConfig) -> set[str]:
+    encoder = {
+        "self": MIXER_NAMES[config.encoder_mixer] | RESIDUAL,
+        "feed_forward": {"inner", "output"} | RESIDUAL,
+    }
+    decoder = {**encoder, "self": MIXER_NAMES[config.decoder_mixer] | RESIDUAL, "cross": ATTENTION | RESIDUAL}
+    names = {"encoder.input", "encoder.output", "decoder.input", "decoder.output", "logits"}
+    for stack, layers, parts in (
+        ("encoder", config.encoder_layers, encoder),
+        ("decoder", config.decoder_layers, decoder),
+    ):
+        names |= {f"{stack}.{n}.{part}.{name}" for n in range(layers) for part in parts for name in parts[part]}
+    return names
+
+
+@torch.no_grad()
+def test_every_name_is_there_and_looking_changes_nothing(config, model, sentences):
+    tap = Recording()
+    assert torch.equal(model(*sentences, tap), model(*sentences))
+    assert tap.values.keys() == expected_names(config)
+    for name, value in tap.values.items():
+        if name.endswith(".weights"):
+            assert_close(value.sum(dim=-1), torch.ones(value.shape[:-1]))
+            mask = tap.values[name.removesuffix("weights") + "mask"].expand_as(value)
+            assert torch.equal(value > 0, mask)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+@torch.no_grad()
+def test_replacing_any_value_changes_the_output(mixer, sentences):
+    torch.manual_seed(1)
+    config = ModelConfig(width=16, heads=4, encoder_layers=1, decoder_layers=1, feed_forward=24, mixer=mixer)
+    model = Transformer(config, 12).eval()
+    plain = Recording()
+    logits = model(*sentences, plain)
+    for name in plain.values:
+        tap = Recording({name: lambda value: ~value if value.dtype == torch.bool else value + torch.randn_like(value)})
+        assert not torch.allclose(model(*sentences, tap), logits, equal_nan=True), name
+        assert not torch.equal(tap.values[name], plain.values[name]), "the record holds what was used"
+
+
+def test_silent_tap_hands_back_the_very_object():
+    value = torch.zeros(1)
+    assert SILENT("any", value) is value
+    assert SILENT.within("anywhere") is SILENT

@@ -1,0 +1,280 @@
+"""The search against oracles: exhaustive enumeration, and a beam search in plain Python."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from zhuyi.config import DecodingConfig
+from zhuyi.decoding import STRATEGIES, Hypothesis, SearchOptions, search
+from zhuyi.decoding.search import log_probabilities
+from zhuyi.model.cache import Cache, LayerCache
+from zhuyi.text.tokenizer import BOS, EOS, PAD
+
+STATES = 997
+
+
+class FakeModel:
+    """Logits from a random table; the row of the table is a function of the source and the prefix."""
+
+    def __init__(self, vocabulary: int, seed: int, sharpness: float = 1.5, eos: float = 0.0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.table = sharpness * torch.randn(STATES, vocabulary, generator=generator)
+        self.table[:, PAD] += 5  # tempting, were they allowed
+        self.table[:, BOS] += 5
+        self.table[:, EOS] += eos
+        self.rows: list[int] = []  # how many rows each step had
+
+    def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
+        return (source * source_mask)[..., None].float()
+
+    def start(self, memory: Tensor, source_mask: Tensor, limit: int) -> Cache:
+        """A cache whose past is the state and the sentence of every row, and whose keys are its sentence again."""
+        self.rows = []
+        state = (memory[..., 0] * source_mask).sum(dim=1).long() % STATES
+        sentence = torch.arange(len(memory))
+        keys = sentence[:, None, None, None].float()
+        return Cache((LayerCache((state, sentence), keys, keys),), source_mask, position=0, limit=limit)
+
+    def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        self.rows.append(len(tokens))
+        assert cache.position < cache.limit
+        [layer] = cache.layers
+        state, sentence = layer.past
+        assert torch.equal(sentence, layer.keys.flatten().long()), "a row was given to another sentence"
+        state = self.next(state, tokens)
+        layers = (replace(layer, past=(state, sentence)),)
+        return self.table[state], replace(cache, layers=layers, position=cache.position + 1)
+
+    @staticmethod
+    def next(state: Tensor, token: Tensor) -> Tensor:
+        return (state * 31 + token * 7 + 11) % STATES
+
+    def log_probs(self, source: Tensor, prefix: list[int]) -> list[float]:
+        """The next distribution, computed from nothing but the prefix."""
+        state = source.sum() % STATES
+        for token in (BOS, *prefix):
+            state = self.next(state, torch.tensor(token))
+        logits = self.table[state].double()
+        logits[[PAD, BOS]] = -math.inf
+        return logits.log_softmax(dim=-1).tolist()
+
+
+def options(beam: int = 1, *, limit: int = 8, alpha: float = 1.0, n_best: int = 1, ratio: float = 1.0) -> SearchOptions:
+    return SearchOptions(beam=beam, length_penalty=alpha, n_best=n_best, max_ratio=ratio, max_length=limit + 1)
+
+
+def batch(*sources: list[int]) -> tuple[Tensor, Tensor]:
+    width = max(map(len, sources))
+    source = torch.tensor([line + [PAD] * (width - len(line)) for line in sources])
+    return source, source != PAD
+
+
+def normalised(log_probs: list[float], alpha: float) -> float:
+    return sum(log_probs) / ((5 + len(log_probs)) / 6) ** alpha
+
+
+Found = list[tuple[list[int], float, bool]]
+
+
+def enumerate_all(model: FakeModel, source: Tensor, limit: int, alpha: float) -> Found:
+    """Every output that ends within the limit, best first."""
+    finished: Found = []
+
+    def extend(prefix: list[int], past: list[float]) -> None:
+        for token, log_prob in enumerate(model.log_probs(source, prefix)):
+            if token == EOS:
+                finished.append((prefix, normalised([*past, log_prob], alpha), True))
+            elif token not in (PAD, BOS) and len(past) + 1 < limit:
+                extend([*prefix, token], [*past, log_prob])
+
+    extend([], [])
+    return sorted(finished, key=lambda hypothesis: -hypothesis[1])
+
+
+def plain_beam(model: FakeModel, source: Tensor, limit: int, beam: int, alpha: float, n_best: int) -> Found:
+    """Beam search as one would write it on a blackboard: lists, one sentence, no early decision."""
+    live: list[tuple[list[int], list[float]]] = [([], [])]
+    finished: Found = []
+    for _ in range(limit):
+        candidates = [
+            ([*prefix, token], [*past, log_prob])
+            for prefix, past in live
+            for token, log_prob in enumerate(model.log_probs(source, prefix))
+            if token not in (PAD, BOS)
+        ]
+        candidates.sort(key=lambda candidate: -sum(candidate[1]))
+        finished += [(text[:-1], normalised(past, alpha), True) for text, past in candidates[:beam] if text[-1] == EOS]
+        live = [candidate for candidate in candidates if candidate[0][-1] != EOS][:beam]
+        if len(finished) >= beam:
+            break
+    finished.sort(key=lambda hypothesis: -hypothesis[1])
+    return (finished + [(text, normalised(past, alpha), False) for text, past in live])[:n_best]
+
+
+def assert_same(found: list[Hypothesis], expected: Found) -> None:
+    assert [(h.tokens, h.finished) for h in found] == [(tokens, finished) for tokens, _, finished in expected]
+    assert [h.score for h in found] == pytest.approx([score for _, score, _ in expected], rel=1e-4, abs=1e-5)
+
+
+def assert_sound(model: FakeModel, source: Tensor, found: list[Hypothesis], asked: SearchOptions, limit: int) -> None:
+    """What holds of every result of every search."""
+    assert 1 <= len(found) <= asked.n_best
+    assert len({(tuple(h.tokens), h.finished) for h in found}) == len(found)
+    assert [(not h.finished, -h.score) for h in found] == sorted((not h.finished, -h.score) for h in found)
+    for h in found:
+        text = h.tokens + [EOS] * h.finished
+        assert len(text) == len(h.token_logprobs)
+        assert len(text) <= limit
+        assert h.finished or len(text) == limit
+        assert not {PAD, BOS, EOS} & set(h.tokens)
+        oracle = [model.log_probs(source, text[:i])[token] for i, token in enumerate(text)]
+        assert h.token_logprobs == pytest.approx(oracle, rel=1e-4, abs=1e-5)
+        assert h.score == pytest.approx(normalised(h.token_logprobs, asked.length_penalty), rel=1e-4, abs=1e-5)
+
+
+seeds = st.integers(0, 10_000)
+sharpnesses = st.sampled_from([1.5, 8.0])  # a sure model makes long outputs win late, which tests when to stop
+alphas = st.sampled_from([0.0, 0.6, 1.0, 2.0])
+sentences = st.lists(st.integers(4, 300), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, sharpnesses, st.integers(1, 4), alphas, st.sampled_from([1, 3, 200]))
+def test_a_wide_beam_is_exhaustive(seed: int, sharpness: float, limit: int, alpha: float, n_best: int) -> None:
+    model = FakeModel(6, seed, sharpness)
+    source, mask = batch([4, 5, EOS])
+    [found] = search(model, source, mask, options(200, limit=limit, alpha=alpha, n_best=n_best))
+    exact = enumerate_all(model, source[0], limit, alpha)
+    assert_same([h for h in found if h.finished], exact[:n_best])
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, alphas)
+def test_no_beam_beats_the_exhaustive_one_and_wider_ones_equal_it(seed: int, alpha: float) -> None:
+    model = FakeModel(6, seed, eos=1.0)
+    source, mask = batch([4, EOS])
+    exact = enumerate_all(model, source[0], 4, alpha)[0][1]
+    for beam in (1, 2, 4, 8, 108, 150):
+        [[best]] = search(model, source, mask, options(beam, limit=4, alpha=alpha))
+        assert not best.finished or best.score <= exact + 1e-5
+        assert beam < 108 or best.score == pytest.approx(exact, rel=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.integers(1, 6), st.integers(1, 9), st.sampled_from([4, 5, 9, 40]), alphas, st.data())
+def test_search_is_the_plain_algorithm(
+    seed: int, beam: int, limit: int, vocabulary: int, alpha: float, data: st.DataObject
+) -> None:
+    """With vocabularies from fewer than 2·beam tokens up; one that leaves only UNK and EOS to choose among them."""
+    n_best = data.draw(st.integers(1, beam))
+    model = FakeModel(vocabulary, seed, data.draw(sharpnesses), eos=data.draw(st.sampled_from([-3.0, 0.0, 1.5])))
+    source, mask = batch(data.draw(sentences))
+    asked = options(beam, limit=limit, alpha=alpha, n_best=n_best)
+    [found] = search(model, source, mask, asked)
+    assert_sound(model, source[0], found, asked, limit)
+    assert_same(found, plain_beam(model, source[0], limit, beam, alpha, n_best))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.lists(sentences, min_size=2, max_size=6), st.integers(1, 4), st.sampled_from([-6.0, 0.0]))
+def test_batch_neighbours_change_nothing(seed: int, lines: list[list[int]], beam: int, eos: float) -> None:
+    """Neither what they say, nor when they end, nor that their limits are others."""
+    model = FakeModel(30, seed, eos=eos)
+    asked = options(beam, limit=500, n_best=beam, ratio=0.5)
+    together = search(model, *batch(*lines), asked)
+    for line, found in zip(lines, together, strict=True):
+        assert_sound(model, torch.tensor(line), found, asked, limit=len(line) // 2 + 20)
+        assert search(model, *batch(line), asked) == [found]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.lists(sentences, min_size=1, max_size=4), alphas, st.sampled_from([-6.0, 0.0, 2.0]))
+def test_greedy_is_a_beam_of_one(seed: int, lines: list[list[int]], alpha: float, eos: float) -> None:
+    model = FakeModel(20, seed, eos=eos)
+    asked = options(1, alpha=alpha)
+    greedy = search(model, *batch(*lines), asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(STRATEGIES, "greedy", STRATEGIES["beam"])
+        assert search(model, *batch(*lines), asked) == greedy
+    for line, found in zip(lines, greedy, strict=True):
+        assert_sound(model, torch.tensor(line), found, asked, limit=8)
+        assert_same(found, plain_beam(model, torch.tensor(line), 8, 1, alpha, 1))
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_rows_of_done_sentences_are_dropped(beam: int) -> None:
+    model = FakeModel(12, seed=3, eos=1.0)
+    lines = [[token, EOS] for token in range(4, 24)]
+    found = search(model, *batch(*lines), options(beam, limit=30, n_best=beam))
+    assert model.rows[0] == len(lines) * beam
+    assert model.rows == sorted(model.rows, reverse=True)
+    assert len(set(model.rows)) > 3
+    alone = []
+    for line, expected in zip(lines, found, strict=True):
+        assert search(model, *batch(line), options(beam, limit=30, n_best=beam)) == [expected]
+        alone.append(len(model.rows))
+    steps = range(max(alone))
+    search(model, *batch(*lines), options(beam, limit=30, n_best=beam))
+    assert model.rows == [beam * sum(length > step for length in alone) for step in steps]
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_outputs_without_end_stop_at_the_limit(beam: int) -> None:
+    model = FakeModel(20, seed=1, eos=-1000.0)
+    lines = [[5, EOS], [5] * 39 + [EOS]]
+    short, long = search(model, *batch(*lines), options(beam, limit=500, n_best=beam, ratio=1.5))
+    assert {len(h.tokens) for h in short} == {int(1.5 * 2) + 20}
+    assert {len(h.tokens) for h in long} == {int(1.5 * 40) + 20}
+    assert not any(h.finished for h in short + long)
+    assert len(short) == len(long) == beam
+
+
+def test_finished_hypotheses_come_before_better_unfinished_ones() -> None:
+    model = FakeModel(20, seed=5, sharpness=0.1, eos=-1.0)
+    [found] = search(model, *batch([4, EOS]), options(8, limit=2, n_best=8, alpha=0.0))
+    flags = [h.finished for h in found]
+    assert len(found) == 8
+    assert flags == sorted(flags, reverse=True)
+
+
+def test_limits_follow_source_tokens_and_the_model() -> None:
+    _, mask = batch([4] * 9 + [EOS], [EOS], [4] * 99 + [EOS])
+    asked = SearchOptions.from_config(DecodingConfig(max_ratio=1.15), max_length=100)
+    assert asked.limits(mask).tolist() == [11 + 20, 1 + 20, 99]
+    assert replace(asked, max_length=2).limits(mask).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+@pytest.mark.parametrize("share", [0.02, 1.0])
+def test_not_a_number_ends_and_harms_no_neighbour(beam: int, share: float) -> None:
+    model = FakeModel(12, seed=2)
+    lines = [[token, EOS] for token in range(4, 20)]
+    asked = options(beam, n_best=beam)
+    sound = search(model, *batch(*lines), asked)
+    broken = torch.rand(STATES, generator=torch.Generator().manual_seed(0)) < share
+    model.table[broken] = math.nan
+    found = search(model, *batch(*lines), asked)
+    for line, hypotheses in zip(lines, found, strict=True):
+        assert search(model, *batch(line), asked) == [hypotheses]
+        for h in hypotheses:
+            assert not math.isnan(h.score)
+            assert h.score > -math.inf or h == Hypothesis([], -math.inf, [], finished=False)
+        if share == 1.0:
+            assert hypotheses == [Hypothesis([], -math.inf, [], finished=False)]
+    if share < 1.0:
+        assert any(hypotheses == healthy for hypotheses, healthy in zip(found, sound, strict=True))
+
+
+def test_log_probabilities_are_float32_and_leave_out_what_may_not_be_written() -> None:
+    logits = torch.randn(5, 9, generator=torch.Generator().manual_seed(0)).bfloat16()
+    log_probs = log_probabilities(logits.clone())
+    assert log_probs.dtype == torch.float32
+    assert (log_probs[:, [PAD, BOS]] == -math.inf).all()
+    torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(5))
+    kept = [token for token in range(9) if token not in (PAD, BOS)]
+    torch.testing.assert_close(log_probs[:, kept], logits[:, kept].float().log_softmax(dim=-1))

@@ -1,0 +1,65 @@
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from zhuyi.model.positions import POSITIONS, Learned, Rotary, Sinusoidal, sinusoids
+
+
+@pytest.mark.parametrize("width", [2, 5, 16])
+def test_sinusoids_are_the_papers_equation(width):
+    table = sinusoids(12, width)
+    assert table.shape == (12, width)
+    for position in range(12):
+        for column in range(width):
+            angle = position / 10000 ** (2 * (column // 2) / width)
+            expected = math.sin(angle) if column % 2 == 0 else math.cos(angle)
+            assert table[position, column].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_distance_is_a_rotation_of_sinusoids():
+    """The paper's reason for them: PE(position + k) is a linear function of PE(position)."""
+    table = sinusoids(40, 16)
+    near, far = table[:-5], table[5:]
+    assert_close((near * far).sum(dim=-1), (near[0] * far[0]).sum().expand(35))
+
+
+def test_rotary_scores_depend_on_the_distance_only():
+    torch.manual_seed(1)
+    rotary = Rotary(16, 8, 64)
+    query, key = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
+
+    def score(i: int, j: int) -> torch.Tensor:
+        return (rotary.rotate(query, i) * rotary.rotate(key, j)).sum()
+
+    assert_close(score(9, 4), score(45, 40))
+    assert not torch.isclose(score(9, 4), score(9, 5))
+    assert_close(score(7, 7), (query * key).sum())
+
+
+def test_rotary_keeps_lengths():
+    heads = torch.randn(2, 3, 10, 8)
+    assert_close(Rotary(24, 8, 10).rotate(heads).norm(dim=-1), heads.norm(dim=-1))
+
+
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_a_later_start_is_a_slice_of_the_whole(kind):
+    positions = POSITIONS[kind](16, 8, 12)
+    x, heads = torch.randn(2, 12, 16), torch.randn(2, 2, 12, 8)
+    assert torch.equal(positions.add(x)[:, 5:9], positions.add(x[:, 5:9], start=5))
+    assert torch.equal(positions.rotate(heads)[:, :, 5:9], positions.rotate(heads[:, :, 5:9], start=5))
+
+
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_only_learned_positions_are_learned_and_saved(kind):
+    positions = POSITIONS[kind](16, 8, 12)
+    learned = {"table"} if POSITIONS[kind] is Learned else set()
+    assert {name for name, _ in positions.named_parameters()} == learned
+    assert set(positions.state_dict()) == learned
+
+
+@pytest.mark.parametrize("kind", [Sinusoidal, Rotary])
+def test_half_precision_stays_half_precision(kind):
+    heads = torch.randn(1, 1, 4, 8, dtype=torch.bfloat16)
+    assert kind(8, 8, 4).rotate(heads).dtype == torch.bfloat16

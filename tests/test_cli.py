@@ -1,0 +1,382 @@
+"""The command line does what it says, whatever stands on standard input."""
+
+import io
+import json
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import typer.main
+from command_line import TINY, tiny_model, write_pairs
+from command_line import zhuyi as run
+
+import zhuyi
+from zhuyi import cli
+from zhuyi.config import build_config, load_config
+from zhuyi.translator import Translation
+
+GROUP: Any = typer.main.get_command(cli.app)
+VERBS = ("demo", "check", "train", "translate", "evaluate", "config")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def started(*arguments: object, **options: Any) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "zhuyi", *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+# Help
+
+
+def test_the_verbs_are_these() -> None:
+    assert tuple(GROUP.commands) == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_examples(verb: str) -> None:
+    outcome = run(verb, "--help")
+    assert outcome.code == 0
+    assert "Examples" in outcome.out
+    assert f"zhuyi {verb}" in outcome.out.partition("Examples")[2]
+    assert len(GROUP.commands[verb].help) > 60
+
+
+def examples() -> list[str]:
+    """Every command that a help page shows: from `zhuyi` to the end of the line, or to where the shell takes over."""
+    pages = [GROUP.epilog, *(command.epilog for command in GROUP.commands.values())]
+    lines = "\n".join(pages).replace("\\\n", " ").splitlines()
+    return [line[line.index("zhuyi ") :] for line in lines if "zhuyi " in line and "[dim]" not in line]
+
+
+@pytest.mark.parametrize("example", examples())
+def test_every_example_is_a_command_that_exists(example: str) -> None:
+    _, verb, *arguments = shlex.split(example.partition("<")[0].partition(">")[0])
+    with GROUP.commands[verb].make_context(verb, arguments):  # parses, and does not run
+        pass
+
+
+def test_every_verb_has_several_examples() -> None:
+    assert len(examples()) > 2 * len(VERBS)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["config", "--preset", "tiny"]])
+def test_help_and_config_answer_without_torch(arguments: list[str]) -> None:
+    code = f"""if True:
+        import sys
+        from zhuyi.cli import main
+        sys.argv = ["zhuyi", *{arguments}]
+        try:
+            main()
+        except SystemExit as end:
+            assert end.code == 0, end.code
+        assert "torch" not in sys.modules
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+# config
+
+
+def test_config_prints_toml_that_means_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "some.toml"
+    file.write_text('preset = "tiny"\n[data]\nsource = "a.txt"\ntarget = "b \\" ü.txt"\n[training]\nsteps = 7\n')
+    outcome = run("config", file, "--set", "model.width=64", "--set", "text.kind=character")
+    wanted = load_config(file, ["model.width=64", "text.kind=character"])
+    assert outcome.code == 0
+    assert build_config(tomllib.loads(outcome.out)) == wanted
+    assert wanted.model.width == 64
+
+
+def test_config_says_what_each_key_means() -> None:
+    lines = run("config").lines
+    keys = [number for number, line in enumerate(lines) if line and line[0] not in "#["]
+    assert len(keys) > 30
+    for number in keys:
+        assert lines[number - 1].startswith("# ")
+
+
+# translate
+
+
+AWKWARD = [
+    "a dog runs",
+    "",
+    "   ",
+    "two\u2028cats\x85in\x0cone line",
+    "👩‍👩‍👧 \x00\x01\x1b[31m \ufeff",
+    "tab\tand\rreturn",
+    "<s> </s> <pad> <0x0A>",
+    "a" * 2000,
+]
+
+
+def test_as_many_lines_out_as_in_whatever_they_hold(model: Path) -> None:
+    outcome = run("translate", model, "--beam", 1, stdin="\n".join(AWKWARD).encode() + b"\n")
+    assert outcome.code == 0
+    assert len(outcome.lines) == len(AWKWARD)
+    assert [line == "" for line in outcome.lines][1:3] == [True, True]
+    assert "line 8 has" in outcome.err
+
+
+def test_lines_are_in_order_and_do_not_depend_on_their_neighbours(model: Path) -> None:
+    sources = ["a dog runs", "", "two cats", "a", "dog runs two cats a dog", "zzz"]
+    together = run("translate", model, stdin="\n".join(sources).encode() + b"\n").lines
+    alone = [run("translate", model, stdin=source.encode() + b"\n").lines for source in sources]
+    assert [[line] for line in together] == alone
+
+
+@pytest.mark.parametrize(
+    ("stdin", "count"), [(b"", 0), (b"\n", 1), (b"a", 1), (b"a\n", 1), (b"a\nb", 2), (b"a\r\nb\r\n", 2), (b"\n\n\n", 3)]
+)
+def test_a_last_line_needs_no_end_and_nothing_gives_nothing(model: Path, stdin: bytes, count: int) -> None:
+    outcome = run("translate", model, "--beam", 1, stdin=stdin)
+    assert (outcome.code, len(outcome.lines), outcome.err) == (0, count, "")
+
+
+def test_line_ends_and_a_byte_order_mark_are_not_text(model: Path) -> None:
+    unix = run("translate", model, "--json", stdin=b"a dog\ncats\n")
+    windows = run("translate", model, "--json", stdin=b"\xef\xbb\xbfa dog\r\ncats\r\n")
+    assert [json.loads(line)["source"] for line in windows.lines] == ["a dog", "cats"]
+    assert unix.out == windows.out
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_lines_are_the_same_however_the_stream_is_cut(size: int) -> None:
+    class Dripping(io.BytesIO):
+        def read1(self, most: int | None = -1) -> bytes:
+            return super().read1(size)
+
+    content = "one\r\n\nthr\ree ü 中文\n".encode() + b"x" * 100 + b"\n\n\r\nend"
+    chunks = list(cli._as_they_come(Dripping(content)))
+    assert all(chunks)
+    lines = [line for chunk in chunks for line in chunk]
+    assert lines == [b"one", b"", "thr\ree ü 中文".encode(), b"x" * 100, b"", b"", b"end"]
+
+
+def test_n_best_gives_n_entries_for_each_line(model: Path) -> None:
+    plain = run("translate", model, "--beam", 4, stdin=b"a dog\n\ntwo cats\n").lines
+    rows = [line.split("\t") for line in run("translate", model, "--beam", 4, "--n-best", 3, stdin=b"a dog\n\ntwo cats\n").lines]
+    assert [(row[0], row[1]) for row in rows] == [(line, rank) for line in "123" for rank in "123"]
+    assert all(len(row) == 4 for row in rows)
+    scores = [float(row[2]) for row in rows]
+    assert all(scores[i] >= scores[i + 1] for i in (0, 1, 3, 4, 6, 7))
+    assert [row[3] for row in rows[::3]] == plain
+    assert rows[3][2:] == ["0.000000", ""]  # the empty line has one translation,
+    assert rows[4][2:] == rows[5][2:] == ["-inf", ""]  # and two that were not found
+
+
+def test_scores_and_json_tell_the_same(model: Path) -> None:
+    stdin = b"a dog\ntwo cats\n"
+    scored = [line.split("\t") for line in run("translate", model, "--scores", stdin=stdin).lines]
+    objects = [json.loads(line) for line in run("translate", model, "--json", "--n-best", 2, stdin=stdin).lines]
+    assert [each["source"] for each in objects] == ["a dog", "two cats"]
+    for (score, _), each in zip(scored, objects, strict=True):
+        assert 1 <= len(each["translations"]) <= 2
+        first = each["translations"][0]
+        assert set(first) == {"text", "score", "finished", "pieces", "token_logprobs"}
+        assert float(score) == pytest.approx(first["score"], abs=1e-5)
+        assert len(first["token_logprobs"]) == len(first["pieces"]) + first["finished"]
+
+
+class Fixed:
+    """A translator that always finds the same."""
+
+    longest = 10
+
+    def __init__(self, *found: Translation) -> None:
+        self.found = list(found)
+
+    def decoding(self, *_: object) -> None:
+        return None
+
+    def hypotheses(self, lines: list[str], *_: object) -> list[list[Translation]]:
+        return [self.found for _ in lines]
+
+
+@pytest.mark.parametrize("options", [[], ["--scores"], ["--n-best", "2"]])
+def test_a_translation_made_of_bytes_cannot_break_the_line_or_the_column(
+    monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    text = "one\ntwo\r\nthree\u2028four\x85five\tsix\x0bseven"
+    monkeypatch.setattr(zhuyi, "load", lambda _: Fixed(*[Translation(text, -1.0, [], [], True)] * 2))
+    outcome = run("translate", "anything", *options, stdin=b"x\n")
+    assert outcome.out.splitlines() == outcome.lines
+    for line in outcome.lines:
+        assert line.split("\t")[-1] == "one two  three four five six seven"
+
+
+def test_json_has_no_infinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zhuyi, "load", lambda _: Fixed(Translation("", -torch.inf, [], [], False)))
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    (line,) = run("translate", "anything", "--json", stdin=b"x\n").lines
+    assert json.loads(line, parse_constant=refuse)["translations"][0]["score"] is None
+
+
+def test_answers_come_while_the_pipe_is_open_and_a_closed_pipe_ends_quietly(model: Path) -> None:
+    process = started("translate", model, "--beam", 1)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for _ in range(2):
+        process.stdin.write(b"a dog\n")
+        process.stdin.flush()
+        assert process.stdout.readline().endswith(b"\n")  # would wait for ever if it waited for more input
+    process.stdout.close()
+    process.stdin.write(b"two cats\n")
+    process.stdin.close()
+    assert process.stderr.read() == b""
+    assert process.wait() != 0
+
+
+# evaluate
+
+
+def test_evaluate_gives_a_table_or_json(model: Path, tmp_path: Path) -> None:
+    source, target = write_pairs(tmp_path, 5)
+    common = ("evaluate", model, "--source", source, "--target", target)
+    result = json.loads(run(*common, "--json").out)
+    assert list(result["scores"]) == ["bleu", "chrf"]
+    assert result["lines"] == 5
+    assert result["loss"] > 0
+    table = run(*common).out
+    for shown in ("bleu", "chrf", "loss", f"{result['scores']['chrf']['value']:.2f}", f"{result['loss']:.4f}"):
+        assert shown in table
+
+
+def test_evaluate_takes_metrics_columns_and_further_references(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "test.tsv"
+    table.write_text("a\tA\nb\tB\n", encoding="utf-8")
+    answers = run("translate", model, stdin=b"a\nb\n").lines
+    (tmp_path / "second").write_text("\n".join(answers) + "\n", encoding="utf-8")
+    common = ("evaluate", model, "--source", f"{table}#1", "--target", f"{table}#2", "--metric", "exact, wer", "--json")
+    one = json.loads(run(*common).out)["scores"]
+    two = json.loads(run(*common, "--target", tmp_path / "second").out)["scores"]
+    assert list(one) == ["exact", "wer"]
+    assert (one["exact"]["value"], two["exact"]["value"]) == (0.0, 100.0)
+
+
+# train and check
+
+
+class Recorder:
+    """Stands where `zhuyi.train` stands."""
+
+    def __init__(self, interrupted: bool = False) -> None:
+        self.interrupted = interrupted
+
+    def __call__(self, config: Any, out: Path, *, resume: bool, console: Any) -> SimpleNamespace:
+        self.config, self.out, self.resume = config, out, resume
+        return SimpleNamespace(interrupted=self.interrupted)
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder()
+    monkeypatch.setattr(zhuyi, "train", recorder)
+    return recorder
+
+
+def test_train_takes_two_files_and_nothing_else(recorder: Recorder) -> None:
+    assert run("train", "--source", "a b.txt#1", "--target", 'x"\\y').code == 0
+    assert recorder.config == build_config({"data": {"source": "a b.txt#1", "target": 'x"\\y'}})
+    assert (recorder.out, recorder.resume) == (Path("zhuyi-model"), False)
+
+
+def test_train_lays_the_command_line_over_the_file(recorder: Recorder, tmp_path: Path) -> None:
+    file = tmp_path / "en-de.toml"
+    file.write_text('[data]\nsource = "a"\ntarget = "b"\n[model]\nwidth = 64\nheads = 2\n')
+    outcome = run(
+        *("train", file, "--source", "c", "--dev-source", "d", "--dev-target", "e", "--resume"),
+        *("--preset", "tiny", "--set", "model.heads=8", "--set", "training.steps=3"),
+    )
+    assert outcome.code == 0
+    data, model = recorder.config.data, recorder.config.model
+    assert (data.source, data.target, data.dev_source, data.dev_target) == ("c", str(tmp_path / "b"), "d", "e")
+    assert (recorder.config.preset, model.width, model.heads) == ("tiny", 64, 8)
+    assert (recorder.out, recorder.resume) == (Path("runs/en-de"), True)
+    run("train", file, "--out", "elsewhere")
+    assert recorder.out == Path("elsewhere")
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_an_interrupted_run_prints_the_line_that_resumes_it(recorder: Recorder, more: list[str]) -> None:
+    recorder.interrupted = True
+    arguments = ["train", "--source", "my file's.txt", "--target", "b", "--set", "model.width=8", *more]
+    outcome = run(*arguments)
+    assert outcome.code == 130
+    command = outcome.err.rstrip("\n").partition("go on with: ")[2]
+    assert shlex.split(command) == ["zhuyi", *arguments[:7], "--resume"]
+
+
+def test_check_prints_the_table_of_the_corpus(tmp_path: Path) -> None:
+    source, target = write_pairs(tmp_path)
+    outcome = run("check", "--source", source, "--target", target, "--set", "text.vocabulary=300")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "60" in outcome.out
+
+
+# How it ends
+
+
+def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zhuyi, "load", interrupted)
+    outcome = run("translate", "anything")
+    assert (outcome.code, outcome.out, outcome.err) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 9 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_no_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def load(_: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(zhuyi, "load", load)
+    outcome = run("translate", "anything")
+    assert outcome.code == 2
+    assert outcome.err.startswith("zhuyi: error: out of memory")
+    assert outcome.err.count("\n") == 1
+
+
+def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: Path) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(zhuyi, "load", load)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run("translate", "anything")
+
+
+def test_a_message_of_several_lines_becomes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: Path) -> None:
+        raise zhuyi.DataError("one\ntwo\r\nthree")
+
+    monkeypatch.setattr(zhuyi, "load", load)
+    assert run("translate", "anything").err == "zhuyi: error: one two three\n"
+
+
+def test_the_tiny_settings_are_settings() -> None:
+    assert build_config(TINY).model.max_length == 32
