@@ -3,8 +3,10 @@
 import io
 import json
 import shlex
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -167,7 +169,10 @@ def test_lines_are_the_same_however_the_stream_is_cut(size: int) -> None:
 
 def test_n_best_gives_n_entries_for_each_line(model: Path) -> None:
     plain = run("translate", model, "--beam", 4, stdin=b"a dog\n\ntwo cats\n").lines
-    rows = [line.split("\t") for line in run("translate", model, "--beam", 4, "--n-best", 3, stdin=b"a dog\n\ntwo cats\n").lines]
+    rows = [
+        line.split("\t")
+        for line in run("translate", model, "--beam", 4, "--n-best", 3, stdin=b"a dog\n\ntwo cats\n").lines
+    ]
     assert [(row[0], row[1]) for row in rows] == [(line, rank) for line in "123" for rank in "123"]
     assert all(len(row) == 4 for row in rows)
     scores = [float(row[2]) for row in rows]
@@ -321,6 +326,24 @@ def test_an_interrupted_run_prints_the_line_that_resumes_it(recorder: Recorder, 
     assert outcome.code == 130
     command = outcome.err.rstrip("\n").partition("go on with: ")[2]
     assert shlex.split(command) == ["zhuyi", *arguments[:7], "--resume"]
+
+
+def test_ctrl_c_saves_and_the_printed_line_goes_on(tmp_path: Path) -> None:
+    source, target = write_pairs(tmp_path)
+    out, log = tmp_path / "my model", tmp_path / "my model" / "metrics.jsonl"
+    settings = [f"model.{key}={value}" for key, value in TINY["model"].items()]
+    settings += ["text.vocabulary=300", "training.steps=1000000", "training.save_every=1000000", "training.log_every=1"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    process = started("train", "--source", source, "--target", target, "--out", out, *options)
+    while process.poll() is None and not (log.exists() and log.stat().st_size):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    _, *again = shlex.split(err.decode().partition("go on with: ")[2])
+    outcome = run(*again, "--set", "training.steps=1")  # enough, it says, and makes the model of what there is
+    assert (outcome.code, outcome.err) == (0, "")
+    assert len(run("translate", out, stdin=b"a b c\n").lines) == 1
 
 
 def test_check_prints_the_table_of_the_corpus(tmp_path: Path) -> None:

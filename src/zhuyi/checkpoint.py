@@ -1,10 +1,10 @@
 """One directory in, one directory out: everything that inference needs, and nothing that runs code.
 
-    config.json           the resolved configuration
-    tokenizer.json        (or tokenizer.source.json and tokenizer.target.json)
-    model.safetensors     the weights; a tied matrix stands once
-    README.md             the model card: what data, what score, which metric signature
-    manifest.json         the SHA-256 of each file above; written last, so that a half-written directory has none
+config.json           the resolved configuration
+tokenizer.json        (or tokenizer.source.json and tokenizer.target.json)
+model.safetensors     the weights; a tied matrix stands once
+README.md             the model card: what data, what score, which metric signature
+manifest.json         the SHA-256 of each file above; written last, so that a half-written directory has none
 """
 
 import errno
@@ -155,7 +155,9 @@ def read_directory(directory: Path) -> dict[str, bytes]:
         manifest = json.loads((directory / MANIFEST).read_bytes())
         listed = dict(manifest["files"])
     except FileNotFoundError as error:
-        raise CheckpointError(f"{directory}: not a complete model directory ({MANIFEST} is missing){_hint(directory)}") from error
+        raise CheckpointError(
+            f"{directory}: not a complete model directory ({MANIFEST} is missing){_hint(directory)}"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{directory / MANIFEST}: damaged or unreadable: {error}") from error
     if manifest.get("format") != FORMAT:

@@ -201,6 +201,10 @@ def train(
         arguments = sys.argv[1:] if resume else [*sys.argv[1:], "--resume"]
         print(f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *arguments])}", file=sys.stderr)
         raise typer.Exit(130)
+    print(f"\n{result.steps:,} steps in {result.seconds / 60:.1f} minutes; {directory} holds {result.chosen}.")
+    for name, evaluation in result.evaluations.items():
+        _show(evaluation, name)
+    print(f"Use it:  zhuyi translate {shlex.quote(str(directory))} < in > out")
 
 
 @_verb(
@@ -437,8 +441,9 @@ def _metrics(names: str | None, config: "Config") -> list["Metric"]:
     return [metric, "chrf"] if metric == "bleu" else [metric]
 
 
-def _show(evaluation: "Evaluation") -> None:
-    table = Table(title=f"{evaluation.lines:,} lines, translated in {evaluation.seconds:.1f} s", title_justify="left")
+def _show(evaluation: "Evaluation", name: str = "") -> None:
+    title = f"{name} {evaluation.lines:,} lines, translated in {evaluation.seconds:.1f} s".strip()
+    table = Table(title=title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("how", overflow="fold", style="dim")

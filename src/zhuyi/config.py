@@ -24,6 +24,8 @@ Metric = Literal["bleu", "chrf", "wer", "per", "exact"]
 
 
 class Section(BaseModel):
+    """A part of the configuration: frozen, strict about types, and without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -165,6 +167,7 @@ class ModelConfig(Section):
 
     @property
     def head_width(self) -> int:
+        """Width of one attention head."""
         return self.width // self.heads
 
 
@@ -298,6 +301,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "encoder_layers": 4,
             "decoder_layers": 4,
             "feed_forward": 256,
+            "activation": "relu",
             "dropout": 0.3,
         },
     },
@@ -437,7 +441,8 @@ def _reject_unknown(tree: Tree, where: str) -> None:
     known = ["preset"]
     for section in _sections():
         model = Config.model_fields[section].annotation
-        assert isinstance(model, type) and issubclass(model, BaseModel)
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
         known += [f"{section}.{key}" for key in model.model_fields]
     for section, values in tree.items():
         if section != "preset" and section in _sections() and not isinstance(values, Mapping):

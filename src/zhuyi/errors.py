@@ -32,7 +32,7 @@ class TrainingError(ZhuyiError):
     """A training run that cannot go on."""
 
 
-class MissingExtra(ZhuyiError):
+class MissingExtra(ZhuyiError):  # noqa: N818  # it reads as what it says
     """An optional library is needed that is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:

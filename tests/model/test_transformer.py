@@ -102,13 +102,33 @@ def test_a_new_model_knows_nothing_and_says_so():
         assert abs(loss.item() - math.log(100)) < 1.0
 
 
-def test_training_drops_and_use_does_not():
+SENTENCE = (torch.tensor([[3, 4, 8]]), torch.ones(1, 3, dtype=torch.bool), torch.tensor([[2, 5]]))
+
+
+@pytest.mark.parametrize("kind", ["dropout", "attention_dropout", "feed_forward_dropout"])
+@torch.no_grad()
+def test_each_dropout_drops_in_training_and_never_in_use(kind):
     torch.manual_seed(1)
-    model = Transformer(ModelConfig(**SMALL, dropout=0.5), 20)
-    arguments = torch.tensor([[3, 4]]), torch.tensor([[True, True]]), torch.tensor([[2, 5]])
-    assert not torch.equal(model(*arguments), model(*arguments))
+    model = Transformer(ModelConfig(**{**SMALL, "dropout": 0.0, kind: 0.5}), 20)
+    assert not torch.equal(model(*SENTENCE), model(*SENTENCE))
     model.eval()
-    assert torch.equal(model(*arguments), model(*arguments))
+    assert torch.equal(model(*SENTENCE), model(*SENTENCE))
+
+
+@torch.no_grad()
+def test_embeddings_and_every_residual_branch_are_dropped():
+    torch.manual_seed(1)
+    tap = Recording()
+    Transformer(ModelConfig(**SMALL, dropout=0.5, norm="pre"), 20)(*SENTENCE, tap)
+    for stack, parts in (("encoder", ("self", "feed_forward")), ("decoder", ("self", "cross", "feed_forward"))):
+        x = tap.values[f"{stack}.input"]
+        assert 0.2 < (x == 0).double().mean() < 0.8
+        for part in (f"{stack}.{n}.{part}" for n in range(2) for part in parts):
+            total, branch = tap.values[f"{part}.residual"], 2 * tap.values[f"{part}.output"]
+            dropped = total == x
+            assert 0.2 < dropped.double().mean() < 0.8, part
+            assert_close((total - x)[~dropped], branch[~dropped])
+            x = total
 
 
 def test_every_parameter_learns():

@@ -9,7 +9,7 @@ The one place where BOS and EOS are added:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ Plan = list[np.ndarray]
 """Batches to be: each an array of pair numbers."""
 
 
+@runtime_checkable
 class Lengths(Protocol):
     """What a plan needs to know of a corpus: tokens of each pair, without BOS and EOS."""
 
@@ -29,6 +30,7 @@ class Lengths(Protocol):
     target_lengths: np.ndarray
 
 
+@runtime_checkable
 class Sequences(Lengths, Protocol):
     """A tokenised corpus: `data.store.Store`, or lists in memory."""
 
@@ -66,8 +68,11 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        move = (self.source, self.source_mask, self.target_in, self.target_out)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in move), pairs=self.pairs)
+        source, source_mask, target_in, target_out = (
+            tensor.to(device, non_blocking=True)
+            for tensor in (self.source, self.source_mask, self.target_in, self.target_out)
+        )
+        return Batch(source, source_mask, target_in, target_out, self.pairs)
 
 
 def pad_sources(sequences: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:

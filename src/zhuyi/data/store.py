@@ -5,7 +5,8 @@
           <key>.epoch-<N>.arrow     with BPE-dropout, where each epoch has its own segmentation
 
 Its columns are `line` (int64), `source` and `target` (lists of int32, without BOS and EOS), in record batches of
-some thousand pairs. A last batch without rows carries the `Outcome` and a checksum of everything before it.
+some thousand pairs; a last batch without rows carries the `Outcome`. After Arrow's end come four bytes: the
+CRC-32 of all before them.
 """
 
 import hashlib
@@ -36,6 +37,8 @@ SHOWN = 10
 """Line numbers that an `Outcome` remembers of each kind."""
 ABANDONED = 3600.0
 """Seconds after which a temporary file that nobody writes to is taken for the rest of a killed run."""
+
+SEAL_BYTES = 4
 
 Side = Literal["source", "target"]
 Tokens = npt.NDArray[np.int32]
@@ -86,23 +89,18 @@ class Store:
             ValueError: if it is damaged.
         """
         try:
-            reader = pa.ipc.open_file(pa.memory_map(str(path)))
-            if reader.schema != _SCHEMA:
-                raise ValueError("other columns")
-            *batches, last = [reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)]
-            end = json.loads(last.custom_metadata["end"])
-            content = end["outcome"]
-            for key in ("empty_lines", "long_lines"):
-                content[key] = tuple(content[key])
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: damaged: {error}") from error
+            file = pa.memory_map(str(path)).read_buffer()
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path}: {error}") from error
+        arrow, seal = file[:-SEAL_BYTES], file[-SEAL_BYTES:]
+        if len(file) < SEAL_BYTES or _seal(arrow) != seal.to_pybytes():
+            raise ValueError(f"{path}: damaged")
+        reader = pa.ipc.open_file(arrow)
+        *batches, last = [reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)]
+        outcome = json.loads(last.custom_metadata["outcome"])
+        lines = {key: tuple(outcome[key]) for key in ("empty_lines", "long_lines")}
+        self.outcome = Outcome(**{**outcome, **lines})
         columns = [_columns(batch.batch) for batch in batches]
-        checksum = 0
-        for column in columns:
-            checksum = _checksum(column, checksum)
-        if checksum != end["checksum"]:
-            raise ValueError(f"{path}: damaged: checksum")
-        self.outcome = Outcome(**content)
         self._batches = columns
         self._starts = np.cumsum([0, *(len(column.line) for column in columns)]).tolist()
         self.lines = np.concatenate([column.line for column in columns])
@@ -325,10 +323,9 @@ def _columns(batch: pa.RecordBatch) -> _Columns:
     )
 
 
-def _checksum(columns: _Columns, before: int) -> int:
-    for array in (columns.line, *columns.offsets.values(), *columns.values.values()):
-        before = zlib.crc32(np.ascontiguousarray(array).data, before)
-    return before
+def _seal(content: Any) -> bytes:
+    """The checksum of a buffer, as it stands at the end of a file."""
+    return zlib.crc32(content).to_bytes(SEAL_BYTES, "little")
 
 
 def _write(path: Path, chunks: _Chunks) -> None:
@@ -337,13 +334,12 @@ def _write(path: Path, chunks: _Chunks) -> None:
     try:
         with open(temporary, "wb") as file:
             with pa.ipc.new_file(file, _SCHEMA) as writer:
-                checksum = 0
                 for batch in chunks:
-                    checksum = _checksum(_columns(batch), checksum)
                     writer.write_batch(batch)
-                end: dict[str, Any] = {"checksum": checksum, "outcome": asdict(chunks.outcome())}
-                nothing = pa.RecordBatch.from_pylist([], _SCHEMA)
-                writer.write_batch(nothing, custom_metadata={"end": json.dumps(end)})
+                outcome = json.dumps(asdict(chunks.outcome()))
+                writer.write_batch(pa.RecordBatch.from_pylist([], _SCHEMA), custom_metadata={"outcome": outcome})
+            file.flush()
+            file.write(_seal(pa.memory_map(str(temporary)).read_buffer()))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -1,0 +1,1 @@
+"""Training: the loop, its objective, its optimiser, its checkpoints."""

@@ -1,6 +1,6 @@
 """Training: one visible loop over one small state.
 
-    batch → encode, decode → cross entropy → gradient → AdamW;   and now and then: validate, save
+batch → encode, decode → cross entropy → gradient → AdamW;   and now and then: validate, save
 """
 
 import math
@@ -25,7 +25,7 @@ from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
 from zhuyi.data.store import Store
 from zhuyi.errors import CheckpointError, TrainingError
 from zhuyi.evaluation import Evaluation, better, evaluate
-from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.model.transformer import Transformer
 from zhuyi.training.card import model_card
 from zhuyi.training.objective import cross_entropy
 from zhuyi.training.optimizers import learning_rate, make_optimizer
@@ -154,7 +154,7 @@ def _updates(config: Config, data: Prepared, progress: Progress) -> Iterator[tup
 
 
 def _update(
-    model: nn.Module,
+    model: Transformer,
     optimizer: torch.optim.Optimizer,
     batches: list[Batch],
     rate: float,
@@ -176,7 +176,7 @@ def _update(
             hidden = model.decode(batch.target_in, memory, batch.source_mask)
         hidden = hidden.to(torch.bfloat16) if bf16 else hidden
         smoothed, plain = cross_entropy(hidden, model.projection.weight, batch.target_out, training.label_smoothing)
-        (smoothed / target_tokens).backward()
+        (smoothed / target_tokens).backward()  # type: ignore[no-untyped-call]  # torch's own
         total += plain.item()
     norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip or math.inf).item()
     if math.isfinite(total + norm):

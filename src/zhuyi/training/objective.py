@@ -37,7 +37,7 @@ def cross_entropy(
         The smoothed cross entropy, to be minimised, and the plain one, to be read (it has no gradient).
     """
     real = target_out != PAD
-    smoothed, plain = _CrossEntropy.apply(hidden[real], projection, target_out[real], smoothing)
+    smoothed, plain = _CrossEntropy.apply(hidden[real], projection, target_out[real], smoothing)  # type: ignore[no-untyped-call]
     return smoothed, plain
 
 
@@ -48,7 +48,9 @@ class _CrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, projection: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden: Tensor, projection: Tensor, targets: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
         weights = projection.to(hidden.dtype)
         mean_weights = projection.float().mean(dim=0)
         hidden_gradient = torch.empty_like(hidden)

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from zhuyi.checkpoint import write_atomically
 from zhuyi.errors import CheckpointError, MissingExtra
 
 METRICS = "metrics.jsonl"
+SHOWN = 100
+"""Most characters of a sample line on the terminal."""
 
 
 class Reporter:
@@ -78,7 +82,7 @@ class Reporter:
         line = Text(f"step {values['step']:>6.0f}  {values['seconds'] / 60:6.1f} min  ", style="bold")
         line.append(figures.replace("dev_", "dev "), style="not bold cyan")
         if sample:
-            source, reference, answer = sample
+            source, reference, answer = (_shortened(text) for text in sample)
             line.append(f"\n   {source}\n → {answer}\n = {reference}", style="not bold dim")
         self.console.print(line)
 
@@ -122,7 +126,9 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
     figure, axes = pyplot.subplots(1 + bool(scores), 1, sharex=True, figsize=(7, 3 + 2 * bool(scores)), squeeze=False)
     losses = axes[0][0]
     losses.plot([r["seconds"] / 60 for r in training], [r["loss"] for r in training], color="#9aa5b1", label="training")
-    losses.plot([r["seconds"] / 60 for r in validation], [r["dev_loss"] for r in validation], "o-", color="#1f77b4", label="dev")
+    losses.plot(
+        [r["seconds"] / 60 for r in validation], [r["dev_loss"] for r in validation], "o-", color="#1f77b4", label="dev"
+    )
     losses.set_ylabel("loss (nats a token)")
     losses.legend(frameon=False)
     for name in scores:
@@ -139,6 +145,11 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
     pyplot.close(figure)
 
 
+def _shortened(text: str) -> str:
+    """An untrained model repeats itself to the length limit; nobody wants to read all of it."""
+    return text if len(text) <= SHOWN else text[: SHOWN - 4] + " ..."
+
+
 def _event_writer(directory: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -147,15 +158,10 @@ def _event_writer(directory: Path) -> Any:
     return SummaryWriter(str(directory / "tensorboard"))
 
 
-class _writable:
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
     """An OSError while writing `path` becomes one clear line."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise CheckpointError(f"{self._path}: cannot write: {error.strerror}") from error
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot write: {error.strerror}") from error

@@ -108,9 +108,7 @@ class Checkpoints:
             return Tokenizers.load(self.path(step))
         return None
 
-    def restore(
-        self, model: Model, optimizer: torch.optim.Optimizer, console: Console
-    ) -> Progress | None:
+    def restore(self, model: Model, optimizer: torch.optim.Optimizer, console: Console) -> Progress | None:
         """Bring back the newest checkpoint that is whole; None if there is none.
 
         Raises:

@@ -1,0 +1,63 @@
+"""`zhuyi demo`: the main job on data that it makes itself: dates as people write them → ISO 8601."""
+
+from importlib import resources
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from zhuyi.checkpoint import ensure_writable, write_atomically
+from zhuyi.config import load_config
+from zhuyi.data.dates import LOCALES, date_pairs, write_dates
+from zhuyi.errors import CheckpointError
+from zhuyi.training.loop import Result, train
+from zhuyi.translator import load
+
+SHOWN = 12
+"""Answers that are printed at the end."""
+
+
+def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", console: Console | None = None) -> Result:
+    """Make the dates, train on them, and show what the model says to dates that it has never seen.
+
+    Args:
+        minutes: of training.
+        out: gets the data, the configuration and the model.
+        console: where to show it.
+
+    Raises:
+        CheckpointError: if `out` exists already, or cannot be written.
+    """
+    out, console = Path(out), console or Console(quiet=True)
+    if out.exists() and any(out.iterdir()):
+        raise CheckpointError(f"{out} exists already: remove it, or choose another place with --out")
+    ensure_writable(out)
+    pairs = date_pairs()
+    write_dates(out / "dates", pairs)
+    configuration = out / "dates.toml"
+    write_atomically(configuration, resources.files("zhuyi").joinpath("dates.toml").read_bytes())
+    console.print(
+        f"[bold]Dates of {len(LOCALES)} locales → ISO 8601.[/] {len(pairs.train):,} pairs to learn from, "
+        f"{len(pairs.test):,} of other dates to be tested on; an encoder–decoder Transformer from scratch.\n",
+        highlight=False,
+    )
+    result = train(load_config(configuration, [f"training.minutes={minutes}"]), out, console=console)
+    if result.interrupted:
+        return result
+
+    shown = pairs.test[:SHOWN]
+    table = Table("a date it has never seen", "the model's answer", "", title_justify="left", box=None)
+    answers = load(out).translate([written for written, _ in shown])
+    for (written, iso), answer in zip(shown, answers, strict=True):
+        table.add_row(written, answer, "[green]✓[/]" if answer == iso else f"[red]✗ {iso}[/]")
+    console.print(table)
+    exact = result.evaluations["test"].scores["exact"].value
+    console.print(
+        f"\n[bold]{exact:.2f} % exactly right[/] of {len(pairs.test):,} test dates "
+        f"after {result.steps:,} steps in {result.seconds / 60:.1f} minutes. Next:\n\n"
+        f"  echo '7. März 2024' | zhuyi translate {out}\n"
+        f"  zhuyi evaluate {out} --source {out}/dates/test.text --target {out}/dates/test.iso\n"
+        "  zhuyi train --source your.src --target your.tgt --dev-source dev.src --dev-target dev.tgt\n",
+        highlight=False,
+    )
+    return result

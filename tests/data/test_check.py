@@ -1,0 +1,144 @@
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from zhuyi.config import Config, build_config
+from zhuyi.data.check import Report, check, show
+from zhuyi.data.corpus import Corpus
+from zhuyi.data.store import build_store
+from zhuyi.errors import DataError
+from zhuyi.text.tokenizer import Tokenizers
+
+TRAIN = [
+    ("a", "x"),
+    ("a b", "x y"),
+    ("a", "x"),
+    ("a", "z"),
+    ("", "x"),
+    ("a b c d e f", "x"),
+    ("a b c", "x y z"),
+    ("a", "x"),
+]
+DEV = [("new", "x"), ("a", "x"), ("a", "new new"), ("a b", "x y"), ("b", "y")]
+
+
+def write(folder: Path, name: str, pairs: list[tuple[str, str]]) -> dict[str, str]:
+    specs = {}
+    for side, column in (("source", 0), ("target", 1)):
+        path = folder / f"{name}{side}.txt"
+        path.write_text("".join(pair[column] + "\n" for pair in pairs), encoding="utf-8")
+        specs[f"{name}{side}"] = str(path)
+    return specs
+
+
+def config_of(folder: Path, kind: str = "whitespace", long_lines: str = "skip", limit: int = 5, **sets: list) -> Config:
+    specs = write(folder, "", sets.pop("train", TRAIN))
+    for name, pairs in sets.items():
+        specs |= write(folder, f"{name}_", pairs)
+    return build_config(
+        {
+            "data": {**specs, "long_lines": long_lines},
+            "text": {"kind": kind, "shared": False},
+            "model": {"max_length": limit},
+        }
+    )
+
+
+def report_of(config: Config) -> Report:
+    assert config.data.source is not None
+    assert config.data.target is not None
+    corpus = Corpus(config.data.source, config.data.target)
+    tokenizers = Tokenizers.train(config.text, (pair.source for pair in corpus), (pair.target for pair in corpus))
+    store = build_store(corpus, tokenizers, config.model.max_length, config.data.long_lines)
+    return check(config, tokenizers, store, corpus)
+
+
+def printed(report: Report, width: int = 80) -> str:
+    console = Console(width=width, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    show(report, console)
+    return console.export_text()
+
+
+def test_everything_is_counted(tmp_path: Path) -> None:
+    report = report_of(config_of(tmp_path, dev=DEV, test=DEV[:1]))
+    assert (report.outcome.pairs, report.outcome.kept) == (8, 6)
+    assert (report.outcome.empty, report.outcome.empty_lines) == (1, (5,))
+    assert (report.outcome.long, report.outcome.long_lines) == (1, (6,))
+    assert report.duplicates == 2  # the third and the eighth repeat the first
+    assert report.dev is not None
+    assert (report.dev.pairs, report.dev.leaks, report.dev.leak_lines) == (5, 2, (2, 4))
+    assert report.dev.known_sources == 3
+    assert report.dev.source_unknown == pytest.approx(1 / 6)
+    assert report.dev.target_unknown == pytest.approx(2 / 7)
+    assert report.test is not None
+    assert (report.test.leaks, report.test.known_sources) == (0, 0)
+    assert (report.source.unknown, report.target.unknown) == (0, 0)
+
+
+def test_lengths_are_of_what_is_kept(tmp_path: Path) -> None:
+    report = report_of(config_of(tmp_path))
+    lengths = report.source.lengths  # 1, 2, 1, 1, 3, 1
+    assert report.source.tokens == 9
+    assert lengths.longest == 3
+    assert lengths.median == 1
+    assert sum(lengths.histogram) == report.outcome.kept
+    assert lengths.histogram == (4, 1, 1)
+
+
+@pytest.mark.parametrize("longest", [1, 2, 27, 28, 29, 57, 400])
+def test_histograms_count_every_line(tmp_path: Path, longest: int) -> None:
+    pairs = [("a " * n, "x") for n in range(1, longest + 1)]
+    lengths = report_of(config_of(tmp_path, limit=1000, train=pairs)).source.lengths
+    assert sum(lengths.histogram) == longest
+    assert len(lengths.histogram) <= 28
+    assert lengths.histogram[0] == min(lengths.bin, longest)
+
+
+def test_a_pair_is_more_than_its_sides_joined(tmp_path: Path) -> None:
+    pairs = [("ab", "c"), ("a", "bc"), ("c", "ab")]
+    assert report_of(config_of(tmp_path, train=pairs)).duplicates == 0
+
+
+def test_bytes_count_as_unknown(tmp_path: Path) -> None:
+    report = report_of(config_of(tmp_path, kind="bpe", limit=100, dev=[("☃", "x"), ("a", "x")]))
+    assert report.dev is not None
+    assert report.source.unknown == 0
+    assert report.dev.source_unknown > 0.5
+    assert report.dev.target_unknown == 0
+
+
+def test_the_report_is_json(tmp_path: Path) -> None:
+    report = report_of(config_of(tmp_path, dev=DEV))
+    again = json.loads(json.dumps(report.to_dict()))
+    assert again["outcome"]["long_lines"] == [6]
+    assert again["dev"]["leaks"] == 2
+    assert again["test"] is None
+
+
+@pytest.mark.parametrize(("long_lines", "word"), [("skip", "left out"), ("truncate", "cut")])
+def test_the_table_says_what_was_done(tmp_path: Path, long_lines: str, word: str) -> None:
+    text = printed(report_of(config_of(tmp_path, long_lines=long_lines, dev=DEV)))
+    assert "8 pairs" in text
+    [row] = [line for line in text.splitlines() if line.startswith("over 5 tokens")]
+    assert f"{word}: line 6" in row
+    assert "lines 2, 4" in text
+    assert "test" not in text  # there is none
+
+
+def test_the_table_fits_80_columns(tmp_path: Path) -> None:
+    train = [("w " * (i % 300 + 1), "x " * (i % 40)) for i in range(1200)]
+    dev = [(f"{source}new", target) for source, target in train] + train
+    text = printed(report_of(config_of(tmp_path, limit=250, train=train, dev=dev, test=dev)))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text  # nothing was cut off
+    assert "█" in text
+    assert "more" in text
+
+
+def test_a_bad_line_in_dev_is_found_before_training(tmp_path: Path) -> None:
+    config = config_of(tmp_path, dev=DEV)
+    (tmp_path / "dev_target.txt").write_bytes(b"x\n\xff\n")
+    with pytest.raises(DataError, match=r"dev_target\.txt:2"):
+        report_of(config)

@@ -1,0 +1,280 @@
+import gzip
+import io
+import json
+import lzma
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from zhuyi.data.corpus import Corpus, Pair, read_lines
+from zhuyi.errors import DataError, MissingExtra
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "": lambda content: content,
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
+}
+SOURCES = ["A dog.", "Two dogs,\u2028still one line\x0b\x85\x1c.", "", 'She said "no"', " 狗 \x00\r."]
+TARGETS = ["Ein Hund.", "Zwei Hunde.", "leer", "„nein“", "x"]
+
+
+def file(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return str(path)
+
+
+def text(path: Path, *lines: str) -> str:
+    return file(path, "".join(line + "\n" for line in lines).encode())
+
+
+def error_of(*specs: str) -> str:
+    with pytest.raises(DataError) as caught:
+        list(Corpus(*specs) if len(specs) == 2 else read_lines(*specs))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_text_files(tmp_path: Path, ending: str) -> None:
+    pack = COMPRESS[ending]
+    source = file(tmp_path / f"source.en{ending}", pack("\n".join([*SOURCES, ""]).encode()))
+    target = file(tmp_path / f"target.de{ending}", pack("\n".join(TARGETS).encode()))  # no "\n" at the end
+    corpus = Corpus(source, target)
+    expected = [Pair(i + 1, s, t) for i, (s, t) in enumerate(zip(SOURCES, TARGETS, strict=True))]
+    assert list(corpus) == expected
+    assert list(corpus) == expected  # once more
+    assert list(read_lines(source)) == SOURCES
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_tsv(tmp_path: Path, ending: str) -> None:
+    rows = "".join(f"{s}\t7\t{t}\n" for s, t in zip(SOURCES, TARGETS, strict=True))
+    bare = file(tmp_path / f"bare.tsv{ending}", COMPRESS[ending](rows.encode()))
+    headed = file(tmp_path / f"headed.tsv{ending}", COMPRESS[ending](("en\tn\tde\n" + rows).encode()))
+    by_number, by_name = Corpus(f"{bare}#1", f"{bare}#3"), Corpus(f"{headed}#en", f"{headed}#de")
+    assert list(by_number) == list(by_name)
+    assert [(pair.source, pair.target) for pair in by_number] == list(zip(SOURCES, TARGETS, strict=True))
+    assert list(read_lines(f"{headed}#de")) == TARGETS
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_jsonl(tmp_path: Path, ending: str) -> None:
+    rows = [{"translation": {"en": s, "de": t}, "a.b": s, "n": 1} for s, t in zip(SOURCES, TARGETS, strict=True)]
+    content = "".join(json.dumps(row, ensure_ascii=i % 2 == 0) + "\n" for i, row in enumerate(rows)).encode()
+    path = file(tmp_path / f"pairs.jsonl{ending}", COMPRESS[ending](content))
+    corpus = Corpus(f"{path}#translation.en", f"{path}#translation.de")
+    assert [(pair.source, pair.target) for pair in corpus] == list(zip(SOURCES, TARGETS, strict=True))
+    assert list(read_lines(f"{path}#a.b")) == SOURCES  # a key with a dot in its name
+
+
+def test_parquet(tmp_path: Path) -> None:
+    nested = [{"en": s, "de": t} for s, t in zip(SOURCES, TARGETS, strict=True)]
+    path = tmp_path / "pairs.parquet"
+    pq.write_table(pa.table({"en": SOURCES, "de": TARGETS, "translation": nested}), path, row_group_size=2)
+    flat, deep = Corpus(f"{path}#en", f"{path}#de"), Corpus(f"{path}#translation.en", f"{path}#translation.de")
+    assert list(flat) == list(deep)
+    assert [(pair.source, pair.target) for pair in flat] == list(zip(SOURCES, TARGETS, strict=True))
+    assert list(read_lines(f"{path}#de")) == TARGETS
+
+
+def test_sides_may_come_from_different_formats(tmp_path: Path) -> None:
+    source = text(tmp_path / "a.txt", "one", "two")
+    target = text(tmp_path / "b.tsv", "x\teins", "y\tzwei")
+    assert list(Corpus(source, f"{target}#2")) == [Pair(1, "one", "eins"), Pair(2, "two", "zwei")]
+
+
+def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
+    path = file(tmp_path / "a.txt", b"\xef\xbb\xbfone\r\ntwo\rstill two\r\n\r\n\xef\xbb\xbffour")
+    assert list(read_lines(path)) == ["one", "two\rstill two", "", "\ufefffour"]
+    table = file(tmp_path / "a.tsv", b"\xef\xbb\xbfen\tde\r\none\teins\r\n")
+    assert list(Corpus(f"{table}#en", f"{table}#de")) == [Pair(1, "one", "eins")]
+
+
+def test_one_table_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zhuyi.data import corpus as module
+
+    path = text(tmp_path / "a.tsv", "one\teins")
+    opened = []
+    monkeypatch.setattr(module, "_open_plain", lambda name: opened.append(name) or io.BytesIO(b"one\teins\n"))
+    assert len(list(Corpus(f"{path}#1", f"{path}#2"))) == 1
+    assert opened == [path]
+
+
+def test_an_existing_file_is_that_file_whatever_its_name(tmp_path: Path) -> None:
+    path = text(tmp_path / "c#2.txt", "one")
+    assert list(read_lines(path)) == ["one"]
+    table = text(tmp_path / "c#.tsv", "one\ttwo")
+    assert list(read_lines(f"{table}#2")) == ["two"]
+
+
+def test_reading_is_lazy(tmp_path: Path) -> None:
+    path = file(tmp_path / "a.txt", b"fine\n\xff\n")
+    lines = read_lines(path)
+    assert next(lines) == "fine"
+
+
+def test_different_lengths_give_both_counts(tmp_path: Path) -> None:
+    three, five = text(tmp_path / "3.txt", *"abc"), text(tmp_path / "5.txt", *"abcde")
+    assert f"{three} has 3 lines, {five} has 5" in error_of(three, five)
+    assert f"{five} has 5 lines, {three} has 3" in error_of(five, three)
+
+
+def test_invalid_utf8_is_located(tmp_path: Path) -> None:
+    for start in (b"", b"\xef\xbb\xbf"):
+        path = file(tmp_path / "a.txt", start + "ä\n".encode() + b"abc\xe4def\n")
+        message = error_of(path)
+        assert f"{path}:2: " in message
+        assert f"0xE4 at offset {len(start) + 6} " in message
+    path = file(tmp_path / "b.txt", b"\xef\xbb\xbfa\xff\n")
+    assert f"{path}:1: " in error_of(path)
+    assert "offset 4 " in error_of(path)
+
+
+def test_files_that_are_not_there_or_not_files(tmp_path: Path) -> None:
+    assert "no such file" in error_of(str(tmp_path / "a.txt"))
+    assert "no such file" in error_of(str(tmp_path / "a.tsv#1"))
+    assert "directory" in error_of(str(tmp_path))
+    there = text(tmp_path / "there.txt", "a")
+    with pytest.raises(DataError, match="no such file"):
+        Corpus(there, str(tmp_path / "not"))  # at once
+    assert "regular file" in error_of("/dev/null")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.tsv#1", "a.tsv#en", "a.jsonl#en", "a.txt.gz", "a.txt.zst"])
+def test_empty_files(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name.partition("#")[0]
+    path.write_bytes(COMPRESS[path.suffix](b"") if path.suffix in COMPRESS else b"")
+    assert "empty" in error_of(str(tmp_path / name))
+    full = text(tmp_path / "full.txt", "a")
+    assert "empty" in error_of(full, str(tmp_path / name))
+
+
+def test_a_table_with_a_header_alone_is_empty(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.tsv", "en\tde")
+    assert "empty" in error_of(f"{path}#en", f"{path}#de")
+    empty = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"en": pa.array([], pa.string())}), empty)
+    assert "empty" in error_of(f"{empty}#en")
+
+
+def test_missing_columns_name_those_that_exist(tmp_path: Path) -> None:
+    table = text(tmp_path / "a.tsv", "en\tde", "a\tb", "c")
+    assert "'en', 'de'" in error_of(f"{table}#fr")
+    assert f"{table}:3: has 1 of the 2 columns" in error_of(f"{table}#de")
+    assert "count from 1" in error_of(f"{table}#0")
+    assert "do not mix" in error_of(f"{table}#1", f"{table}#de")
+    lines = text(tmp_path / "a.jsonl", '{"t": {"en": "a"}, "x": "b"}')
+    assert f"{lines}:1: no field 'de'; there are 't', 'x'" in error_of(f"{lines}#de")
+    assert "there are 'en'" in error_of(f"{lines}#t.de")
+    assert "there is a str" in error_of(f"{lines}#x.y")
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"en": ["a"], "n": [1]}), path)
+    assert "'en', 'n'" in error_of(f"{path}#de")
+
+
+def test_values_that_are_not_strings(tmp_path: Path) -> None:
+    for value, kind in (
+        ("1", "a number"),
+        ("null", "null"),
+        ('["a"]', "a list"),
+        ("true", "a truth"),
+        ("{}", "object"),
+    ):
+        path = text(tmp_path / "a.jsonl", '{"en": "fine"}', f'{{"en": {value}}}')
+        message = error_of(f"{path}#en")
+        assert f"{path}:2: " in message
+        assert kind in message
+    path = text(tmp_path / "s.jsonl", '{"en": "\\ud83d\\ude00"}', '{"en": "\\ud83d"}')
+    assert f"{path}:2: " in error_of(f"{path}#en")
+    table = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"en": ["a", None], "n": [1, 2]}), table)
+    assert "row 2" in error_of(f"{table}#en")
+    assert "a number" in error_of(f"{table}#n")
+
+
+@pytest.mark.parametrize("bad", ["", "{", "[", "nonsense", '{"en": "a"', "[" * 100_000])
+def test_bad_json_is_located(tmp_path: Path, bad: str) -> None:
+    path = text(tmp_path / "a.jsonl", '{"en": "fine"}', bad)
+    assert f"{path}:2: " in error_of(f"{path}#en")
+
+
+@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst"])
+@pytest.mark.parametrize("harm", ["cut", "flip", "other"])
+def test_broken_compression(tmp_path: Path, ending: str, harm: str) -> None:
+    whole = COMPRESS[ending]("".join(f"line {i * 7919 % 1000}\n" for i in range(5000)).encode())
+    middle = len(whole) // 2
+    broken = {
+        "cut": whole[:middle],
+        "flip": whole[:middle] + bytes(byte ^ 0xFF for byte in whole[middle : middle + 40]) + whole[middle + 40 :],
+        "other": b"not compressed at all\n",
+    }[harm]
+    path = file(tmp_path / f"a.txt{ending}", broken)
+    assert path in error_of(path)
+
+
+def test_broken_parquet(tmp_path: Path) -> None:
+    path = file(tmp_path / "a.parquet", b"PAR1 nothing like it")
+    assert path in error_of(f"{path}#en")
+
+
+def test_fields_go_with_tables_alone(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.txt", "a")
+    assert "only .tsv, .jsonl and .parquet" in error_of(f"{path}#1")
+    for name in ("a.tsv", "a.jsonl", "a.parquet", "a.tsv.gz"):
+        table = text(tmp_path / name, "a")
+        assert f"{table}#FIELD" in error_of(table)
+    assert "unpack" in error_of(text(tmp_path / "a.parquet.gz", "a") + "#en")
+
+
+def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
+    first, second = text(tmp_path / "a.txt", "a"), text(tmp_path / "b.txt", "b")
+    before = Corpus(first, second).fingerprint()
+    assert Corpus(second, first).fingerprint() != before
+    moved = text(tmp_path / "elsewhere.txt", "a")
+    assert Corpus(moved, second).fingerprint() == before
+    text(tmp_path / "a.txt", "A")
+    assert Corpus(first, second).fingerprint() != before
+    table = text(tmp_path / "t.tsv", "a\tb\tc")
+    assert Corpus(f"{table}#1", f"{table}#2").fingerprint() != Corpus(f"{table}#1", f"{table}#3").fingerprint()
+
+
+class Rows(list):
+    _fingerprint = "f00d"
+
+
+def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset(name: str, config: str | None, split: str) -> Rows:
+        asked.append((name, config, split))
+        if name == "no/such":
+            raise RuntimeError("cannot reach it\nat all")
+        return Rows([{"en": "a", "translation": {"en": "a", "de": "b"}}])
+
+    library = ModuleType("datasets")
+    library.load_dataset = load_dataset
+    monkeypatch.setitem(sys.modules, "datasets", library)
+    corpus = Corpus("hub:wmt/wmt14/de-en/train#translation.en", "hub:wmt/wmt14/de-en/train#translation.de")
+    assert list(corpus) == [Pair(1, "a", "b")]
+    assert len(corpus.fingerprint()) == 64
+    assert list(read_lines("hub:some/thing/validation#en")) == ["a"]
+    assert list(read_lines("hub:thing/train#en")) == ["a"]
+    assert asked[0] == ("wmt/wmt14", "de-en", "train")
+    assert asked[-2:] == [("some/thing", None, "validation"), ("thing", None, "train")]
+    assert "no/such" in error_of("hub:no/such/train#en")
+    assert "'en', 'translation'" in error_of("hub:some/thing/train#fr")
+    for spec in ("hub:thing#en", "hub:some/thing/train"):
+        assert "write it as hub:" in error_of(spec)
+
+
+def test_hub_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'zhuyi\[hub\]'"):
+        list(read_lines("hub:some/thing/train#en"))

@@ -1,0 +1,280 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zhuyi
+from zhuyi.config import TextConfig
+from zhuyi.data import store as module
+from zhuyi.data.corpus import Corpus, Pair
+from zhuyi.data.store import Outcome, Store, build_store, cache_directory
+from zhuyi.errors import DataError
+from zhuyi.text.tokenizer import Tokenizers
+
+WORDS = TextConfig(kind="whitespace")
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several record batches even for little data."""
+    monkeypatch.setattr(module, "CHUNK", 7)
+
+
+def corpus_of(folder: Path, pairs: list[tuple[str, str]]) -> Corpus:
+    for name, side in (("source.txt", 0), ("target.txt", 1)):
+        (folder / name).write_text("".join(pair[side] + "\n" for pair in pairs), encoding="utf-8")
+    return Corpus(str(folder / "source.txt"), str(folder / "target.txt"))
+
+
+def tokenizers_of(corpus: Corpus, config: TextConfig = WORDS) -> Tokenizers:
+    return Tokenizers.train(config, (pair.source for pair in corpus), (pair.target for pair in corpus))
+
+
+def numbered(folder: Path, pairs: int = 40) -> Corpus:
+    return corpus_of(folder, [(f"a{i} " * (i % 5 + 1), f"b{i} " * (i % 3 + 1)) for i in range(pairs)])
+
+
+def content(store: Store) -> list[tuple[int, list[int], list[int]]]:
+    return [(int(store.lines[i]), store.source(i).tolist(), store.target(i).tolist()) for i in range(len(store))]
+
+
+def files() -> list[Path]:
+    return sorted(cache_directory().iterdir())
+
+
+@pytest.mark.parametrize("pairs", [1, 6, 7, 8, 40])
+def test_a_store_holds_what_the_tokenizers_say(tmp_path: Path, pairs: int) -> None:
+    corpus = numbered(tmp_path, pairs)
+    tokenizers = tokenizers_of(corpus)
+    seen: list[int] = []
+    store = build_store(corpus, tokenizers, 100, "skip", progress=seen.append)
+    assert content(store) == [
+        (pair.line, *tokenizers.source.encode([pair.source]), *tokenizers.target.encode([pair.target]))
+        for pair in corpus
+    ]
+    assert store.source_lengths.tolist() == [len(store.source(i)) for i in range(pairs)]
+    assert store.target_lengths.tolist() == [len(store.target(i)) for i in range(pairs)]
+    assert (store.lines.dtype, store.source_lengths.dtype, store.source(0).dtype) == (np.int64, np.int32, np.int32)
+    assert not store.source(0).flags.owndata  # a view of the file
+    assert np.concatenate(list(store.runs("target"))).tolist() == [t for _, _, line in content(store) for t in line]
+    assert store.outcome == Outcome(pairs, pairs, 0, (), 0, (), "skip")
+    assert seen[-1] == pairs
+
+
+def test_it_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = numbered(tmp_path)
+    tokenizers = tokenizers_of(corpus)
+    first = build_store(corpus, tokenizers, 100, "skip")
+    monkeypatch.setattr(module, "_write", lambda *_: pytest.fail("built twice"))
+    again = build_store(corpus, tokenizers, 100, "skip")
+    assert content(again) == content(first)
+    assert again.outcome == first.outcome
+
+
+def test_whatever_makes_a_difference_makes_another_store(tmp_path: Path) -> None:
+    corpus = numbered(tmp_path)
+    tokenizers = tokenizers_of(corpus)
+    build_store(corpus, tokenizers, 100, "skip")
+    build_store(corpus, tokenizers, 99, "skip")
+    build_store(corpus, tokenizers, 100, "truncate")
+    build_store(corpus, tokenizers_of(corpus, TextConfig(kind="character")), 100, "skip")
+    assert len(files()) == 4
+    (tmp_path / "target.txt").write_text("".join(f"c{i}\n" for i in range(40)))
+    changed = build_store(corpus, tokenizers, 100, "skip")
+    assert len(files()) == 5
+    assert set(changed.target_lengths.tolist()) == {1}
+
+
+LONG = [("a b c d", "x"), ("a", "x y z v"), ("a b c", "x y z"), ("", "x"), ("a", "  "), ("a b c d", "x y z v w")]
+
+
+def test_long_pairs_are_left_out_and_counted(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, LONG)
+    store = build_store(corpus, tokenizers_of(corpus), 4, "skip")  # three tokens and EOS
+    assert store.lines.tolist() == [3]
+    assert store.outcome == Outcome(6, 1, 2, (4, 5), 3, (1, 2, 6), "skip")
+    assert build_store(corpus, tokenizers_of(corpus), 4, "skip").outcome == store.outcome  # from the file
+
+
+def test_long_pairs_are_cut_and_counted(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, LONG)
+    tokenizers = tokenizers_of(corpus)
+    store = build_store(corpus, tokenizers, 4, "truncate")
+    assert store.lines.tolist() == [1, 2, 3, 6]
+    assert tokenizers.source.decode([store.source(i).tolist() for i in range(4)]) == ["a b c", "a", "a b c", "a b c"]
+    assert tokenizers.target.decode([store.target(i).tolist() for i in range(4)]) == ["x", "x y z", "x y z", "x y z"]
+    assert store.outcome == Outcome(6, 4, 2, (4, 5), 3, (1, 2, 6), "truncate")
+
+
+def test_long_pairs_are_an_error_that_counts_all(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, [("a b c d", "x")] * 12 + [("a", "x")])
+    with pytest.raises(DataError, match=r"12 of 13 pairs are longer than model\.max_length = 4") as caught:
+        build_store(corpus, tokenizers_of(corpus), 4, "error")
+    assert "lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …" in str(caught.value)
+    assert "data.long_lines" in str(caught.value)
+    assert files() == []
+    assert len(build_store(corpus, tokenizers_of(corpus), 5, "error")) == 13
+
+
+def test_nothing_left_is_an_error(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, [("a b c d", "x"), ("", "x")])
+    with pytest.raises(DataError, match="nothing to train on") as caught:
+        build_store(corpus, tokenizers_of(corpus), 4, "skip")
+    assert "\n" not in str(caught.value)
+    assert files() == []
+
+
+def test_batches_without_a_usable_pair_do_no_harm(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, [("", "x")] * 20 + [("a", "x")] + [("", "x")] * 20)
+    store = build_store(corpus, tokenizers_of(corpus), 4, "skip")
+    assert store.lines.tolist() == [21]
+    assert store.outcome.empty == 40
+    assert store.outcome.empty_lines == tuple(range(1, 11))
+
+
+def test_a_bad_line_midway_leaves_nothing_behind(tmp_path: Path) -> None:
+    corpus = numbered(tmp_path)
+    tokenizers = tokenizers_of(corpus)
+    with open(tmp_path / "source.txt", "ab") as file:
+        file.write(b"\xff\n")
+    with pytest.raises(DataError, match=r"source\.txt:41"):
+        build_store(corpus, tokenizers, 100, "skip")
+    assert files() == []
+
+
+def test_a_killed_build_is_built_again(tmp_path: Path) -> None:
+    corpus = numbered(tmp_path)
+    program = (
+        "import os, signal, sys\n"
+        "from zhuyi.config import TextConfig\n"
+        "from zhuyi.data import store\n"
+        "from zhuyi.data.corpus import Corpus\n"
+        "from zhuyi.text.tokenizer import Tokenizers\n"
+        "store.CHUNK = 7\n"
+        "corpus = Corpus(*sys.argv[1:])\n"
+        "sides = (pair.source for pair in corpus), (pair.target for pair in corpus)\n"
+        "tokenizers = Tokenizers.train(TextConfig(kind='whitespace'), *sides)\n"
+        "die = lambda pairs: pairs > 20 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "store.build_store(corpus, tokenizers, 100, 'skip', progress=die)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(zhuyi.__file__).parents[1])}
+    command = [sys.executable, "-c", program, corpus.source, corpus.target]
+    run = subprocess.run(command, env=environment, timeout=60, check=False)
+    assert run.returncode == -signal.SIGKILL
+    [rest] = files()
+    assert rest.suffix == ".tmp"
+    store = build_store(corpus, tokenizers_of(corpus), 100, "skip")
+    assert len(store) == 40
+    assert rest in files()  # it might be somebody's at work
+    os.utime(rest, (0, 0))
+    build_store(corpus, tokenizers_of(corpus), 99, "skip")
+    assert rest not in files()
+
+
+def test_a_damaged_file_is_noticed_and_built_again(tmp_path: Path) -> None:
+    corpus = numbered(tmp_path)
+    tokenizers = tokenizers_of(corpus)
+    whole = content(build_store(corpus, tokenizers, 100, "skip"))
+    [path] = files()
+    good = path.read_bytes()
+    for bad in (b"", b"ARROW1", good[: len(good) // 2], good[:-1], os.urandom(1000)):
+        path.unlink()
+        path.write_bytes(bad)
+        with pytest.raises(ValueError, match=path.name):
+            Store(path)
+        assert content(build_store(corpus, tokenizers, 100, "skip")) == whole
+        assert path.read_bytes() == good
+
+
+def test_every_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    corpus = numbered(tmp_path)
+    build_store(corpus, tokenizers_of(corpus), 100, "skip")
+    [path] = files()
+    good = path.read_bytes()
+    for place in range(0, len(good), 5):
+        bad = tmp_path / f"{place}.arrow"  # a file of its own: an open map must not change under its reader
+        bad.write_bytes(good[:place] + bytes([good[place] ^ 0x41]) + good[place + 1 :])
+        with pytest.raises(ValueError, match="damaged"):
+            Store(bad)
+        bad.unlink()
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = numbered(tmp_path)
+    monkeypatch.setenv("ZHUYI_CACHE", str(tmp_path / "source.txt" / "cache"))  # below a file: nobody may, root included
+    with pytest.raises(DataError, match="set ZHUYI_CACHE") as caught:
+        build_store(corpus, tokenizers_of(corpus), 100, "skip")
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = numbered(tmp_path)
+    monkeypatch.setattr(module.os, "fsync", _no_space)
+    with pytest.raises(DataError, match="No space left on device; set ZHUYI_CACHE"):
+        build_store(corpus, tokenizers_of(corpus), 100, "skip")
+    assert files() == []
+
+
+def _no_space(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZHUYI_CACHE", "/chosen")
+    assert cache_directory() == Path("/chosen")
+    monkeypatch.delenv("ZHUYI_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/shared")
+    assert cache_directory() == Path("/shared/zhuyi")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_directory() == Path.home() / ".cache" / "zhuyi"
+
+
+def test_dropout_gives_each_epoch_its_own_file(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, [("the dogs are running", "die hunde laufen")] * 50)
+    tokenizers = tokenizers_of(corpus, TextConfig(vocabulary=400, bpe_dropout=0.3))
+
+    def build(epoch: int) -> Store:
+        return build_store(corpus, tokenizers, 100, "error", dropout=0.3, epoch=epoch)
+
+    first, second = content(build(0)), content(build(1))
+    assert first != second
+    assert content(build(0)) == first  # a resumed run reads it again
+    decoded = tokenizers.source.decode([source for _, source, _ in first + second])
+    assert set(decoded) == {"the dogs are running"}
+    build(2)
+    build(3)
+    assert [path.stem.partition(".")[2] for path in files()] == ["epoch-2", "epoch-3"]
+
+
+def test_dropout_keeps_the_same_pairs_in_every_epoch(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, [("the dogs are running " * n, "die hunde laufen") for n in range(1, 9)] * 5)
+    tokenizers = tokenizers_of(corpus, TextConfig(vocabulary=400, bpe_dropout=0.5))
+    longest = int(build_store(corpus, tokenizers, 1000, "error").source_lengths.max())
+    for epoch in range(3):
+        store = build_store(corpus, tokenizers, longest + 1, "error", dropout=0.5, epoch=epoch)
+        assert len(store) == 40
+        assert store.source_lengths.max() <= longest
+
+
+class Endless(Corpus):
+    """A corpus that would not fit in memory, were it held."""
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (Pair(i, "a b", "x") for i in range(1, 20_001))
+
+
+def test_lookups_across_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 1000)
+    corpus = numbered(tmp_path)
+    endless = Endless(corpus.source, corpus.target)
+    store = build_store(endless, tokenizers_of(corpus), 100, "skip")
+    assert len(store) == 20_000
+    for i in (0, 999, 1000, 1001, 19_999):
+        assert store.lines[i] == i + 1
+        assert (len(store.source(i)), len(store.target(i))) == (2, 1)
