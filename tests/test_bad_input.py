@@ -249,6 +249,21 @@ def test_a_line_of_ten_thousand_tokens_is_cut_with_a_warning(model: Path) -> Non
     assert outcome.lines[2] == run("translate", model, "--beam", 1, stdin=b"two cats\n").lines[0]
 
 
+def test_evaluate_warns_of_lines_that_it_cuts(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "source").write_text("a dog\n" + "dog " * 10_000 + "\n")
+    (tmp_path / "target").write_text("ein Hund\nHund\n")
+    outcome = run("evaluate", model, "--source", tmp_path / "source", "--target", tmp_path / "target", "--json")
+    assert outcome.code == 0
+    assert outcome.err.startswith("zhuyi: warning: line 2 has ")
+    assert outcome.err.count("\n") == 1
+
+
+def test_standard_input_that_is_closed(model: Path) -> None:
+    command = f"exec '{sys.executable}' -m zhuyi translate '{model}' <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert_one_clear_line(Outcome(done.returncode, done.stdout, done.stderr), "standard input is closed")
+
+
 def test_emoji_and_control_characters_are_translated(model: Path) -> None:
     lines = [
         "👩‍👩‍👧 🇩🇪",
@@ -327,6 +342,10 @@ def whole_model_directories(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("failing", [1, 3, 6, 8])
 def test_a_disk_that_fills_up_while_saving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
+    source, target = write_pairs(tmp_path)
+    assert (
+        run("check", "--source", source, "--target", target, *SMALL).code == 0
+    )  # the tokenised corpus is in the cache
     calls = 0
     real = os.fsync
 

@@ -160,11 +160,11 @@ def test_lines_are_the_same_however_the_stream_is_cut(size: int) -> None:
         def read1(self, most: int | None = -1) -> bytes:
             return super().read1(size)
 
-    content = "one\r\n\nthr\ree ü 中文\n".encode() + b"x" * 100 + b"\n\n\r\nend"
+    content = "one\r\n\nthr\ree ü 中文\n".encode() + b"x" * 100 + b"\n\n\r\n" + b"y\n" * 1500 + b"end"
     chunks = list(cli._as_they_come(Dripping(content)))
-    assert all(chunks)
+    assert all(1 <= len(chunk) <= cli.MOST_LINES for chunk in chunks)
     lines = [line for chunk in chunks for line in chunk]
-    assert lines == [b"one", b"", "thr\ree ü 中文".encode(), b"x" * 100, b"", b"", b"end"]
+    assert lines == [b"one", b"", "thr\ree ü 中文".encode(), b"x" * 100, b"", b"", *[b"y"] * 1500, b"end"]
 
 
 def test_n_best_gives_n_entries_for_each_line(model: Path) -> None:
@@ -286,7 +286,9 @@ class Recorder:
 
     def __call__(self, config: Any, out: Path, *, resume: bool, console: Any) -> SimpleNamespace:
         self.config, self.out, self.resume = config, out, resume
-        return SimpleNamespace(interrupted=self.interrupted)
+        return SimpleNamespace(
+            interrupted=self.interrupted, steps=1, seconds=1.0, chosen="the last step", evaluations={}
+        )
 
 
 @pytest.fixture
@@ -326,6 +328,20 @@ def test_an_interrupted_run_prints_the_line_that_resumes_it(recorder: Recorder, 
     assert outcome.code == 130
     command = outcome.err.rstrip("\n").partition("go on with: ")[2]
     assert shlex.split(command) == ["zhuyi", *arguments[:7], "--resume"]
+
+
+def test_an_interrupted_demo_can_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import zhuyi.demo
+
+    monkeypatch.setattr(zhuyi.demo, "demo", lambda **_: SimpleNamespace(interrupted=True))
+    outcome = run("demo", "--minutes", 3, "--out", tmp_path / "my dates")
+    assert outcome.code == 130
+    _, verb, *arguments = shlex.split(outcome.err.partition("go on with: ")[2])
+    with GROUP.commands[verb].make_context(verb, arguments) as context:
+        assert context.params["resume"]
+        assert context.params["settings"] == ["training.minutes=3.0"]
+        assert context.params["config"] == tmp_path / "my dates" / "dates.toml"
+        assert context.params["out"] == tmp_path / "my dates"
 
 
 def test_ctrl_c_saves_and_the_printed_line_goes_on(tmp_path: Path) -> None:

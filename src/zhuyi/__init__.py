@@ -9,16 +9,17 @@
 Each name is imported when it is first asked for, because torch takes seconds to load and not everything needs it.
 """
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from zhuyi.version import version
 
+if TYPE_CHECKING:
     from zhuyi.config import Config as Config
     from zhuyi.config import build_config as build_config
     from zhuyi.config import load_config as load_config
     from zhuyi.data.check import Report as Report
+    from zhuyi.data.prepare import check as check
     from zhuyi.errors import CheckpointError as CheckpointError
     from zhuyi.errors import ConfigError as ConfigError
     from zhuyi.errors import DataError as DataError
@@ -39,6 +40,7 @@ _HOME = {
     "build_config": "zhuyi.config",
     "load_config": "zhuyi.config",
     "Report": "zhuyi.data.check",
+    "check": "zhuyi.data.prepare",
     "CheckpointError": "zhuyi.errors",
     "ConfigError": "zhuyi.errors",
     "DataError": "zhuyi.errors",
@@ -54,33 +56,14 @@ _HOME = {
 }
 """Where each public name lives."""
 
-__all__ = ["__version__", "check", *_HOME]
-
-
-def check(config: "Config", console: "Console | None" = None) -> "Report":
-    """Look at a corpus without training on it.
-
-    Args:
-        config: the resolved configuration; its vocabularies are learned, as for training.
-        console: where to say what is being done; nothing is shown without.
-
-    Raises:
-        ConfigError: without training data.
-        DataError: naming the file and the line that cannot be used.
-    """
-    from zhuyi.data.prepare import prepare
-
-    return prepare(config, console).report
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     elif name == "__version__":
-        try:
-            value = metadata.version("zhuyi")
-        except metadata.PackageNotFoundError:  # run from a source tree that is not installed
-            value = "source"
+        value = version()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value  # asked for once only

@@ -104,17 +104,28 @@ def load_model(directory: str | Path) -> Model:
     for name in ("config.json", WEIGHTS):
         if name not in files:
             raise CheckpointError(f"{directory}: {MANIFEST} does not list {name}: this is not a model directory")
-    try:
-        config = Config.model_validate_json(files["config.json"])
-    except ValidationError as error:
-        raise CheckpointError(f"{directory / 'config.json'}: not a configuration of this version of zhuyi") from error
-    model = build_model(config, Tokenizers.load(directory))
+    tokenizers = Tokenizers.load(directory)
+    for name in tokenizers.files().keys() - files.keys():
+        raise CheckpointError(f"{directory}: {MANIFEST} does not list {name}: it does not belong to this model")
+    model = build_model(read_config(directory, files), tokenizers)
     try:
         load_weights(model.transformer, load_tensors(files[WEIGHTS]))
     except (CheckpointError, SafetensorError) as error:
         raise CheckpointError(f"{directory / WEIGHTS}: {error}") from error
     model.transformer.eval()
     return model
+
+
+def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
+    """The configuration among the files of `directory`.
+
+    Raises:
+        CheckpointError: if it is none.
+    """
+    try:
+        return Config.model_validate_json(files["config.json"])
+    except ValidationError as error:
+        raise CheckpointError(f"{directory / 'config.json'}: not a configuration of this version of zhuyi") from error
 
 
 def write_directory(directory: Path, files: Mapping[str, bytes]) -> None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from zhuyi.translator import Translation
 
 
+MOST_LINES = 512
+"""Translated together: more would go into batches of more equal length, and keep the reader waiting."""
+
 Verb = TypeVar("Verb", bound=Callable[..., None])
 
 
@@ -129,7 +132,10 @@ def demo(
     """
     from zhuyi.demo import demo as run
 
-    run(minutes=minutes, out=out)
+    result = run(minutes=minutes, out=out, console=Console())
+    if result.interrupted:
+        budget = f"training.minutes={minutes}"
+        _stopped(["train", str(out / "dates.toml"), "--set", budget, "--out", str(out), "--resume"])
 
 
 @_verb(
@@ -198,9 +204,7 @@ def train(
     directory = out or (Path("zhuyi-model") if config is None else Path("runs") / config.stem)
     result = zhuyi.train(resolved, directory, resume=resume, console=Console())
     if result.interrupted:
-        arguments = sys.argv[1:] if resume else [*sys.argv[1:], "--resume"]
-        print(f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *arguments])}", file=sys.stderr)
-        raise typer.Exit(130)
+        _stopped(sys.argv[1:] if resume else [*sys.argv[1:], "--resume"])
     print(f"\n{result.steps:,} steps in {result.seconds / 60:.1f} minutes; {directory} holds {result.chosen}.")
     for name, evaluation in result.evaluations.items():
         _show(evaluation, name)
@@ -239,6 +243,8 @@ def translate(
     """
     translator = zhuyi.load(model)
     decoding = translator.decoding(beam, length_penalty, n_best)
+    if sys.stdin is None:
+        raise DataError("standard input is closed: zhuyi translate MODEL < FILE")
     if sys.stdin.isatty():
         print("zhuyi: type a line and press Enter; Ctrl-D ends", file=sys.stderr)
     first = 1
@@ -289,15 +295,19 @@ def evaluate(
 
     translator = zhuyi.load(model)
     aligned = [list(Corpus(source, file)) for file in target]
+    sources = [pair.source for pair in aligned[0]]
+    for index, tokens in enumerate(translator.tokenizers.source.encode(sources)):
+        if len(tokens) > translator.longest:
+            _warn_cut(1, translator.longest, index, len(tokens))
     evaluation = zhuyi.evaluate(
         translator,
-        [pair.source for pair in aligned[0]],
+        sources,
         [[pair.target for pair in pairs] for pairs in zip(*aligned, strict=True)],
         _metrics(metric, translator.config),
         bleu_tokenizer=bleu_tokenizer,
     )
     if as_json:
-        _write(_dump({"model": str(model), **evaluation.to_dict()}))
+        _write(_dump({"model": str(model), **evaluation.to_dict()}) + "\n")
     else:
         _show(evaluation)
 
@@ -338,6 +348,12 @@ def main() -> NoReturn:
     sys.exit(2)
 
 
+def _stopped(again: list[str]) -> NoReturn:
+    """Ctrl-C in a training: `again` goes on with it."""
+    print(f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *again])}", file=sys.stderr)
+    raise typer.Exit(130)
+
+
 def _configuration(
     config: Path | None,
     source: str | None,
@@ -360,17 +376,18 @@ def _resolve(config: Path | None, overrides: list[str], preset: str | None) -> "
 
 
 def _as_they_come(stream: io.BufferedReader) -> Iterator[list[bytes]]:
-    """The lines of a stream, without their ends, in chunks: as many as are there, at least one.
+    """The lines of a stream, without their ends, in chunks: as many as are there, 1 to `MOST_LINES`.
 
-    A file comes in chunks of 64 kB, a slow pipe or a keyboard line by line. A line ends at "\\n" or "\\r\\n".
+    A keyboard or a slow pipe is answered line by line, a file in large pieces. A line ends at "\\n" or "\\r\\n".
     """
     begun: list[bytes] = []  # parts of a line whose end has not come yet
     while part := stream.read1(1 << 16):
-        *ends, rest = part.split(b"\n")
-        if ends:
-            ends[0] = b"".join([*begun, ends[0]])
+        *lines, rest = part.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*begun, lines[0]])
             begun = []
-            yield [line.removesuffix(b"\r") for line in ends]
+        for start in range(0, len(lines), MOST_LINES):
+            yield [line.removesuffix(b"\r") for line in lines[start : start + MOST_LINES]]
         begun.append(rest)
     if last := b"".join(begun):
         yield [last]
@@ -435,15 +452,16 @@ def _write(text: str) -> None:
 
 
 def _metrics(names: str | None, config: "Config") -> list["Metric"]:
+    from zhuyi.evaluation import shown_with
+
     if names is not None:
         return cast("list[Metric]", [name.strip() for name in names.split(",")])  # evaluate knows which there are
-    metric = config.training.metric
-    return [metric, "chrf"] if metric == "bleu" else [metric]
+    return shown_with(config.training.metric)
 
 
 def _show(evaluation: "Evaluation", name: str = "") -> None:
-    title = f"{name} {evaluation.lines:,} lines, translated in {evaluation.seconds:.1f} s".strip()
-    table = Table(title=title, title_justify="left")
+    title = f"{evaluation.lines:,} lines, translated in {evaluation.seconds:.1f} s"
+    table = Table(title=f"{name}: {title}" if name else title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("how", overflow="fold", style="dim")

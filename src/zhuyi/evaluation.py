@@ -15,7 +15,6 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import Any, Protocol, cast
 
 from rapidfuzz.distance import Levenshtein
@@ -24,6 +23,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from zhuyi.config import Metric
 from zhuyi.errors import ConfigError, DataError, MissingExtra
+from zhuyi.version import version
 
 HIGHER_IS_BETTER: dict[Metric, bool] = {"bleu": True, "chrf": True, "wer": False, "per": False, "exact": True}
 """Every metric, and which way is up."""
@@ -177,6 +177,11 @@ def score(
     return {metric: Score(metric, *_METRICS[metric](answers), HIGHER_IS_BETTER[metric]) for metric in metrics}
 
 
+def shown_with(metric: Metric) -> list[Metric]:
+    """The metrics of a report whose main one is `metric`: chrF stands beside BLEU."""
+    return [metric, "chrf"] if metric == "bleu" else [metric]
+
+
 def better(metric: Metric, a: float, b: float) -> bool:
     """Whether value `a` of `metric` is strictly better than `b`."""
     return a > b if HIGHER_IS_BETTER[metric] else a < b
@@ -262,16 +267,9 @@ def _signature(answers: _Answers, *more: str) -> str:
         f"words:{len(answers.words)}",
         *more,
         "norm:nfc",
-        f"version:zhuyi-{_version()}",
+        f"version:zhuyi-{version()}",
     ]
     return "|".join(parts)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("zhuyi")
-    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
-        return "source"
 
 
 _METRICS: dict[Metric, Callable[[_Answers], tuple[float, str]]] = {

@@ -153,7 +153,7 @@ def _cost(corpus: Lengths, pairs: np.ndarray) -> int:
     return len(pairs) * longest
 
 
-def _pad(sequences: Sequence[Sequence[int]]) -> Tensor:
+def _pad(sequences: Sequence[Sequence[int | np.int32]]) -> Tensor:
     padded = np.full((len(sequences), max(map(len, sequences), default=0)), PAD, dtype=np.int64)
     for row, tokens in zip(padded, sequences, strict=True):
         row[: len(tokens)] = tokens

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from zhuyi.config import Config
-from zhuyi.data.check import Report, check
+from zhuyi.data.check import Report
+from zhuyi.data.check import check as check_pairs
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import Store, build_store
 from zhuyi.errors import ConfigError
@@ -43,8 +44,13 @@ def prepare(config: Config, console: Console | None = None, tokenizers: Tokenize
     with (console or Console(quiet=True)).status("Tokenising ..."):
         store = store_of_epoch(config, corpus, tokenizers, epoch=0)
     with (console or Console(quiet=True)).status("Checking the corpus ..."):
-        report = check(config, tokenizers, store, corpus)
+        report = check_pairs(config, tokenizers, store, corpus)
     return Prepared(corpus, tokenizers, store, report)
+
+
+def check(config: Config, console: Console | None = None) -> Report:
+    """Look at a corpus without training on it. Arguments and errors are those of `prepare`."""
+    return prepare(config, console).report
 
 
 def open_corpus(config: Config) -> Corpus:

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from zhuyi.checkpoint import Model, build_model, ensure_writable, load_weights, save_model
+from zhuyi.checkpoint import MANIFEST, Model, build_model, ensure_writable, load_weights, save_model
 from zhuyi.config import Config, Metric, TrainingConfig
 from zhuyi.data.batches import Batch, collate, padding_share, plan
 from zhuyi.data.check import show
@@ -24,7 +24,7 @@ from zhuyi.data.corpus import Corpus
 from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
 from zhuyi.data.store import Store
 from zhuyi.errors import CheckpointError, TrainingError
-from zhuyi.evaluation import Evaluation, better, evaluate
+from zhuyi.evaluation import Evaluation, better, evaluate, shown_with
 from zhuyi.model.transformer import Transformer
 from zhuyi.training.card import model_card
 from zhuyi.training.objective import cross_entropy
@@ -78,6 +78,8 @@ def train(config: Config, out: str | Path, resume: bool = False, console: Consol
     keep_memory()
 
     checkpoints = Checkpoints(out, config)
+    if (out / MANIFEST).exists() and not checkpoints.steps():
+        raise CheckpointError(f"{out} holds a model, and no checkpoint to go on from: choose another place with --out")
     if checkpoints.steps() and not resume:
         raise CheckpointError(f"{out} holds a run already: go on with --resume, or choose another place with --out")
     ensure_writable(out)
@@ -96,51 +98,52 @@ def train(config: Config, out: str | Path, resume: bool = False, console: Consol
 
     began = time.perf_counter() - progress.seconds
     with Reporter(out, console, progress.step, training.tensorboard) as reporter, _interruption() as interrupted:
-        for store, batches, passes in _updates(config, data, progress):
-            if _share_used(training, progress, passes) >= 1 or interrupted:
+        updates = _updates(config, data, progress)
+        while not interrupted and not _out_of_patience(training, progress):
+            used = _share_used(training, progress)
+            if used >= 1:
                 break
-
-            rate = learning_rate(training, progress.step + 1, _share_used(training, progress, passes))
+            store, batches, passes = next(updates)
+            rate = learning_rate(training, progress.step + 1, used)
             loss, norm = _update(model.transformer, optimizer, batches, rate, training, bf16)
             if not math.isfinite(loss + norm):
                 raise TrainingError(_not_a_number(config, store, batches, progress.step + 1, rate))
             progress.step += 1
             progress.batches += len(batches)
+            progress.passes = passes
             progress.seconds = time.perf_counter() - began
 
-            share = _share_used(training, progress, passes)
+            share = _share_used(training, progress)
             reporter.update(share, progress.step, loss, sum(batch.tokens for batch in batches))
             if progress.step % training.log_every == 0:
                 reporter.record_training(
                     step=progress.step, epoch=passes, seconds=progress.seconds, loss=loss, learning_rate=rate, norm=norm
                 )
-            if _is_due(training, progress, share):
-                progress.saved += 1
+            if _is_due(training, progress.step, used, share):
                 _validate(translator, dev, training.metric, progress, reporter)
-                checkpoints.save(model, optimizer, progress)
                 progress.seconds = time.perf_counter() - began
+                checkpoints.save(model, optimizer, progress)
                 reporter.restart_clock()
-                if training.patience is not None and progress.waited >= training.patience:
-                    console.print(f"No better dev score in {progress.waited} validations: the run ends early.")
-                    break
 
-        if progress.step not in checkpoints.steps():
-            if not interrupted:
-                _validate(translator, dev, training.metric, progress, reporter)
+        if not interrupted:
+            _validate(translator, dev, training.metric, progress, reporter)
+        if progress.step != checkpoints.newest:
             checkpoints.save(model, optimizer, progress)
         if interrupted:
             return Result(out, progress.step, progress.seconds, True, "", {})
 
-    chosen, evaluations = _choose(model, checkpoints, translator, dev, progress)
+    if _out_of_patience(training, progress):
+        console.print(f"No better dev score in {progress.waited} validations: the run ends early.")
+    chosen, evaluations = _choose(model, checkpoints, translator, dev, progress, console)
     if test is not None:
-        evaluations["test"] = evaluate(translator, test.sources, test.targets, _metrics(training.metric))
+        evaluations["test"] = evaluate(translator, test.sources, test.targets, shown_with(training.metric))
     save_model(model, out, model_card(config, model.transformer, data.store, chosen, evaluations))
     draw(reporter.records, out / "training.svg")
     return Result(out, progress.step, progress.seconds, False, chosen, evaluations)
 
 
 def _updates(config: Config, data: Prepared, progress: Progress) -> Iterator[tuple[Store, list[Batch], float]]:
-    """The batches of each update, for ever, from where `progress` stands; and the passes over the data before it."""
+    """The batches of each update, for ever, from where `progress` stands; and the passes over the data after it."""
     training = config.training
     while True:
         store = data.store
@@ -148,8 +151,9 @@ def _updates(config: Config, data: Prepared, progress: Progress) -> Iterator[tup
             store = store_of_epoch(config, data.corpus, data.tokenizers, progress.epoch)
         epoch = plan(store, training.tokens_per_batch, training.seed, progress.epoch)
         while progress.batches < len(epoch):
-            group = epoch[progress.batches : progress.batches + training.accumulate]
-            yield store, [collate(store, pairs) for pairs in group], progress.epoch + progress.batches / len(epoch)
+            end = min(progress.batches + training.accumulate, len(epoch))
+            group = epoch[progress.batches : end]
+            yield store, [collate(store, pairs) for pairs in group], progress.epoch + end / len(epoch)
         progress.epoch, progress.batches = progress.epoch + 1, 0
 
 
@@ -187,31 +191,37 @@ def _update(
     return total / target_tokens, norm
 
 
-def _share_used(training: TrainingConfig, progress: Progress, passes: float) -> float:
+def _share_used(training: TrainingConfig, progress: Progress) -> float:
     """Share of the budget that is used; 1 or more when the first of steps, epochs and minutes is spent."""
     shares = [0.0]
     if training.steps is not None:
         shares.append(progress.step / training.steps)
     if training.epochs is not None:
-        shares.append(passes / training.epochs)
+        shares.append(progress.passes / training.epochs)
     if training.minutes is not None:
         shares.append(progress.seconds / 60 / training.minutes)
     return max(shares)
 
 
-def _is_due(training: TrainingConfig, progress: Progress, share: float) -> bool:
+def _out_of_patience(training: TrainingConfig, progress: Progress) -> bool:
+    return training.patience is not None and progress.waited >= training.patience
+
+
+def _is_due(training: TrainingConfig, step: int, before: float, after: float) -> bool:
+    """Whether to validate and save after this step, which took the used share of the budget from before to after."""
     if training.save_every is not None:
-        return progress.step % training.save_every == 0
-    return share * VALIDATIONS >= progress.saved + 1
+        return step % training.save_every == 0
+    return int(after * VALIDATIONS) > int(before * VALIDATIONS)
 
 
 def _validate(
     translator: Translator, dev: _Lines | None, metric: Metric, progress: Progress, reporter: Reporter
 ) -> None:
-    if dev is None:
+    """Score the model as it stands, unless that is done."""
+    if dev is None or progress.step in progress.scores:
         return
     best = progress.best_steps(metric)[:1]
-    result = evaluate(translator, dev.sources, dev.targets, _metrics(metric))
+    result = evaluate(translator, dev.sources, dev.targets, shown_with(metric))
     value = result.scores[metric].value
     progress.scores[progress.step] = value
     improved = not best or better(metric, value, progress.scores[best[0]])
@@ -223,30 +233,32 @@ def _validate(
 
 
 def _choose(
-    model: Model, checkpoints: Checkpoints, translator: Translator, dev: _Lines | None, progress: Progress
+    model: Model,
+    checkpoints: Checkpoints,
+    translator: Translator,
+    dev: _Lines | None,
+    progress: Progress,
+    console: Console,
 ) -> tuple[str, dict[str, Evaluation]]:
     """Put the weights to be kept into the model: the best checkpoint's, or an average's if that scores better."""
     training = model.config.training
     if dev is None:
         return f"the last step, {progress.step:,}", {}
-    ranked = progress.best_steps(training.metric)
-    candidates = {f"step {ranked[0]:,}, the best of {len(ranked)} validated": ranked[:1]}
-    averaged = (ranked if training.average_of == "best" else sorted(ranked)[::-1])[: training.average]
+    whole = {step for step, _ in checkpoints.whole(console)}
+    ranked = [step for step in progress.best_steps(training.metric) if step in whole]
+    candidates = {f"step {ranked[0]:,}, the best of {len(progress.scores)} validated": ranked[:1]}
+    averaged = [step for step in progress.averaged_steps(training) if step in whole]
     if len(averaged) > 1:
         candidates[f"the average of the {training.average_of} {len(averaged)} checkpoints"] = averaged
     found: list[tuple[str, Evaluation]] = []
     for name, steps in candidates.items():
         load_weights(model.transformer, checkpoints.average(steps))
-        found.append((name, evaluate(translator, dev.sources, dev.targets, _metrics(training.metric))))
+        found.append((name, evaluate(translator, dev.sources, dev.targets, shown_with(training.metric))))
     scores = [evaluation.scores[training.metric].value for _, evaluation in found]
-    winner = 1 if len(found) > 1 and not better(training.metric, scores[0], scores[1]) else 0
+    winner = 1 if len(found) > 1 and better(training.metric, scores[1], scores[0]) else 0
     name, evaluation = found[winner]
     load_weights(model.transformer, checkpoints.average(candidates[name]))
     return name, {"dev": evaluation}
-
-
-def _metrics(metric: Metric) -> list[Metric]:
-    return [metric, "chrf"] if metric == "bleu" else [metric]
 
 
 def _read_lines(source: str | None, target: str | None) -> _Lines | None:

@@ -52,25 +52,26 @@ class _CrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, projection: Tensor, targets: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
         weights = projection.to(hidden.dtype)
-        mean_weights = projection.float().mean(dim=0)
+        exact = torch.promote_types(hidden.dtype, torch.float32)  # what is summed is never bf16
+        mean_weights = projection.to(exact).mean(dim=0)
         hidden_gradient = torch.empty_like(hidden)
         weight_gradient = torch.zeros_like(projection)
-        smoothed, plain = hidden.new_zeros((), dtype=torch.float32), hidden.new_zeros((), dtype=torch.float32)
+        smoothed, plain = hidden.new_zeros((), dtype=exact), hidden.new_zeros((), dtype=exact)
         for piece in range(0, len(hidden), PIECE):
             rows, right = hidden[piece : piece + PIECE], targets[piece : piece + PIECE, None]
             logits = rows @ weights.T
-            chances = logits.softmax(dim=-1, dtype=torch.float32)
+            chances = logits.softmax(dim=-1, dtype=exact)
             # A chance too small for float32 counts as the smallest one: a loss of 87, not infinity.
-            surprise = -chances.gather(1, right).clamp_min(torch.finfo(torch.float32).tiny).log().sum()
-            log_normaliser = logits.gather(1, right).float().sum() + surprise
+            surprise = -chances.gather(1, right).clamp_min(torch.finfo(exact).tiny).log().sum()
+            log_normaliser = logits.gather(1, right).to(exact).sum() + surprise
             plain += surprise
-            even = log_normaliser - (rows.float() @ mean_weights).sum()
+            even = log_normaliser - (rows.to(exact) @ mean_weights).sum()
             smoothed += (1 - smoothing) * surprise + smoothing * even
             chances.scatter_add_(1, right, chances.new_full(right.shape, smoothing - 1))
             gradient = chances.to(hidden.dtype)
             hidden_gradient[piece : piece + PIECE] = gradient @ weights - smoothing * mean_weights.to(hidden.dtype)
             weight_gradient += gradient.T @ rows
-        weight_gradient -= smoothing / len(projection) * hidden.float().sum(dim=0).to(projection.dtype)
+        weight_gradient -= smoothing / len(projection) * hidden.to(exact).sum(dim=0).to(projection.dtype)
         ctx.save_for_backward(hidden_gradient, weight_gradient)
         ctx.mark_non_differentiable(plain)
         return smoothed, plain
@@ -79,4 +80,5 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
         scale = gradients[0]
-        return hidden_gradient * scale.to(hidden_gradient.dtype), weight_gradient * scale, None, None
+        # Not scale.to(bf16): rounding the scale would pull all of the gradient the same way.
+        return hidden_gradient * scale, weight_gradient * scale, None, None

@@ -34,7 +34,7 @@ class Reporter:
 
     def __init__(self, directory: Path, console: Console, step: int, tensorboard: bool) -> None:
         self.directory, self.console = directory, console
-        self._board = _event_writer(directory) if tensorboard else None
+        self._board = _event_writer(directory, step) if tensorboard else None
         self._path = directory / METRICS
         self.records = [record for record in read_metrics(self._path) if record["step"] <= step]
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self.records)
@@ -105,25 +105,23 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():  # bytes: a character may be cut off too, and U+2028 ends no line
         try:
             records.append(json.loads(line))
-        except ValueError:
+        except ValueError:  # UnicodeDecodeError is one too
             break
     return records
 
 
 def draw(records: list[dict[str, Any]], path: Path) -> None:
     """The picture of a run: loss and dev score over time, as SVG."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure  # and not pyplot, whose state is the user's
 
     training = [record for record in records if "loss" in record]
     validation = [record for record in records if "dev_loss" in record]
     scores = [name for name in (validation[-1] if validation else {}) if name.startswith("dev_") and name != "dev_loss"]
-    figure, axes = pyplot.subplots(1 + bool(scores), 1, sharex=True, figsize=(7, 3 + 2 * bool(scores)), squeeze=False)
+    figure = Figure(figsize=(7, 3 + 2 * bool(scores)))
+    axes = figure.subplots(1 + bool(scores), 1, sharex=True, squeeze=False)
     losses = axes[0][0]
     losses.plot([r["seconds"] / 60 for r in training], [r["loss"] for r in training], color="#9aa5b1", label="training")
     losses.plot(
@@ -142,7 +140,6 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
     figure.tight_layout()
     with _writable(path):
         figure.savefig(path)
-    pyplot.close(figure)
 
 
 def _shortened(text: str) -> str:
@@ -150,12 +147,12 @@ def _shortened(text: str) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 4] + " ..."
 
 
-def _event_writer(directory: Path) -> Any:
+def _event_writer(directory: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingExtra("training.tensorboard", "tensorboard") from error
-    return SummaryWriter(str(directory / "tensorboard"))
+    return SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ A checkpoint is a model directory (`checkpoints/step-000500/`, which every verb 
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from zhuyi.checkpoint import WEIGHTS, Model, load_weights, model_files, read_directory, write_directory
-from zhuyi.config import Config, Metric, describe
+from zhuyi.checkpoint import WEIGHTS, Model, load_weights, model_files, read_config, read_directory, write_directory
+from zhuyi.config import Config, Metric, TrainingConfig, describe
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.evaluation import better
 from zhuyi.text.tokenizer import Tokenizers
@@ -26,7 +27,7 @@ from zhuyi.text.tokenizer import Tokenizers
 MAY_CHANGE = {
     *("training.steps", "training.epochs", "training.minutes", "training.save_every", "training.keep"),
     *("training.average", "training.average_of", "training.patience", "training.log_every"),
-    *("training.tensorboard", "training.metric", "data.test_source", "data.test_target"),
+    *("training.tensorboard", "data.test_source", "data.test_target"),
     *("decoding.beam", "decoding.length_penalty", "decoding.n_best", "decoding.max_ratio"),
 }
 """Settings that a resumed run may have other than the run that it goes on with."""
@@ -36,15 +37,16 @@ MAY_CHANGE = {
 class Progress:
     """Where a run stands.
 
-    `batches` counts those done in `epoch`; `seconds` is the time spent training, validation included; `scores` is the
-    dev score of each checkpoint by step; `waited` counts validations since the best one.
+    `batches` counts those done in `epoch`, and `passes` is both in one number; `seconds` is the time spent training,
+    validation included; `scores` is the dev score of each checkpoint by step; `waited` counts validations since the
+    best one.
     """
 
     step: int = 0
     epoch: int = 0
     batches: int = 0
+    passes: float = 0.0
     seconds: float = 0.0
-    saved: int = 0
     waited: int = 0
     scores: dict[int, float] = field(default_factory=dict)
 
@@ -52,6 +54,11 @@ class Progress:
         """Validated steps, best first; of equals, the earlier."""
         sign = -1 if better(metric, 1.0, 0.0) else 1
         return sorted(self.scores, key=lambda step: (sign * self.scores[step], step))
+
+    def averaged_steps(self, training: TrainingConfig) -> list[int]:
+        """Validated steps whose weights are to be averaged, as `training.average` and `average_of` say."""
+        ranked = self.best_steps(training.metric) if training.average_of == "best" else sorted(self.scores)[::-1]
+        return ranked[: training.average]
 
     def to_json(self) -> bytes:
         """For `training.json`."""
@@ -71,11 +78,15 @@ class Checkpoints:
     Args:
         directory: the run's; they are in `checkpoints` below it.
         config: of the run: how many are kept.
+
+    Attributes:
+        newest: the step that was saved or restored last, if any.
     """
 
     def __init__(self, directory: Path, config: Config) -> None:
         self._directory = directory / "checkpoints"
         self._training = config.training
+        self.newest: int | None = None
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step is, or will be."""
@@ -83,7 +94,17 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps with a checkpoint, oldest first; whether they are whole, reading tells."""
-        return sorted(int(path.name.removeprefix("step-")) for path in self._directory.glob("step-*"))
+        names = [path.name.removeprefix("step-") for path in self._directory.glob("step-*")]
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def whole(self, console: Console | None = None) -> Iterator[tuple[int, dict[str, bytes]]]:
+        """Steps and files of the checkpoints that can be read, newest first; `console` is told of the others."""
+        for step in reversed(self.steps()):
+            try:
+                yield step, read_directory(self.path(step))
+            except CheckpointError as error:
+                if console is not None:
+                    console.print(f"[yellow]Passing over a broken checkpoint:[/] {error}")
 
     def save(self, model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
         """Write the checkpoint of this moment, then remove those that are no longer wanted.
@@ -95,16 +116,13 @@ class Checkpoints:
         files["training.safetensors"] = save_tensors({**_moments(model.transformer, optimizer), **_chance()})
         files["training.json"] = progress.to_json()
         write_directory(self.path(progress.step), files)
+        self.newest = progress.step
         for step in set(self.steps()) - self._wanted(progress):
             shutil.rmtree(self.path(step))
 
     def tokenizers(self) -> Tokenizers | None:
         """Those of the newest checkpoint that is whole; None if there is none."""
-        for step in reversed(self.steps()):
-            try:
-                read_directory(self.path(step))
-            except CheckpointError:
-                continue
+        for step, _ in self.whole():
             return Tokenizers.load(self.path(step))
         return None
 
@@ -114,17 +132,13 @@ class Checkpoints:
         Raises:
             ConfigError: if the run was made with another setting that must not change.
         """
-        for step in reversed(self.steps()):
-            try:
-                files = read_directory(self.path(step))
-            except CheckpointError as error:
-                console.print(f"[yellow]Passing over a broken checkpoint:[/] {error}")
-                continue
-            _same_settings(Config.model_validate_json(files["config.json"]), model.config)
+        for step, files in self.whole(console):
+            _same_settings(read_config(self.path(step), files), model.config)
             load_weights(model.transformer, load_tensors(files[WEIGHTS]))
             tensors = load_tensors(files["training.safetensors"])
             _restore_moments(model.transformer, optimizer, tensors)
             _restore_chance(tensors)
+            self.newest = step
             return Progress.from_json(files["training.json"])
         return None
 
@@ -137,11 +151,13 @@ class Checkpoints:
         return {name: (tensor / len(steps)).float() for name, tensor in total.items()}
 
     def _wanted(self, progress: Progress) -> set[int]:
-        """The newest ones, the best one and, if the best are averaged, these."""
-        best = progress.best_steps(self._training.metric)
-        best = best[: self._training.average if self._training.average_of == "best" else 1]
-        newest = self.steps()[-max(self._training.keep, self._training.average) :]
-        return {*newest, *best}
+        """The newest ones, the best one, and those that would be averaged if the run ended now.
+
+        Later ones than this step were broken when the run was resumed: it is about to write them again.
+        """
+        newest = [step for step in self.steps() if step <= progress.step][-self._training.keep :]
+        best = progress.best_steps(self._training.metric)[:1]
+        return {*newest, *best, *progress.averaged_steps(self._training)}
 
 
 def _same_settings(then: Config, now: Config) -> None:

@@ -1,0 +1,150 @@
+"""Write docs/results.md, and the tables in README.md and README.zh.md, from the files in results/.
+
+python benchmarks/report.py            write them
+python benchmarks/report.py --check    say, by the exit code, whether they are up to date
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+TASKS = {
+    "dates": ("Dates, 16 locales → ISO 8601 (`zhuyi demo`)", "日期,16 种语言写法 → ISO 8601(`zhuyi demo`)"),
+    "multi30k": ("Multi30k En→De, test_2016_flickr", "Multi30k 英→德,test_2016_flickr"),
+    "tatoeba": ("Tatoeba En→Zh, test", "Tatoeba 英→中,test"),
+    "g2p-hungarian": ("SIGMORPHON 2021 G2P, Hungarian, test", "SIGMORPHON 2021 字音转换,匈牙利语,test"),
+}
+
+
+def load(name: str) -> Any:
+    """One file of results, or None while nothing has been measured."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def quality_table(language: int) -> list[str]:
+    head = (
+        ["| task | scores on test | training | parameters | file |", "|---|---|---|---|---|"],
+        ["| 任务 | 测试集得分 | 训练 | 参数量 | 文件 |", "|---|---|---|---|---|"],
+    )[language]
+    rows = list(head)
+    for name, titles in TASKS.items():
+        if result := load(f"quality-{name}"):
+            scores = ", ".join(f"{s['name']} **{s['value']:.2f}**" for s in result["test"]["scores"].values())
+            threads = result["machine"]["threads"]
+            spent = (
+                f"{result['training']['minutes']:g} min, {threads} thread{'s' * (threads > 1)}",
+                f"{result['training']['minutes']:g} 分钟,{threads} 线程",
+            )[language]
+            file = f"quality-{name}.json"
+            rows.append(
+                f"| {titles[language]} | {scores} | {spent} | {result['parameters']:,} "
+                f"| [{file}](benchmarks/results/{file}) |"
+            )
+    return rows
+
+
+def results_page() -> str:
+    lines = [
+        "# Results",
+        "",
+        "Written by `benchmarks/report.py` from the files in `benchmarks/results/`; each was measured by",
+        "`benchmarks/quality.py` or `benchmarks/speed.py`, and names its machine and versions.",
+        "",
+        "## Quality",
+        "",
+        *[row.replace("](benchmarks/", "](../benchmarks/") for row in quality_table(0)],
+        "",
+    ]
+    for name, (title, _) in TASKS.items():
+        result = load(f"quality-{name}")
+        if result is None:
+            continue
+        machine, training = result["machine"], result["training"]
+        lines += [f"### {title}", ""]
+        if result["note"]:
+            lines += [result["note"], ""]
+        lines += [
+            f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores, torch {machine['torch']}; "
+            f"{training['steps']:,} steps in {training['minutes']:g} minutes, median "
+            f"{training['tokens_per_second']['median']:,.0f} tokens/s. Loss on test {result['test']['loss']:.3f}.",
+            "",
+            *[f"- {s['name']} {s['value']:.2f} — `{s['signature']}`" for s in result["test"]["scores"].values()],
+            "",
+            "| source | reference | answer |",
+            "|---|---|---|",
+            *[
+                "| " + " | ".join(_cell(s[key]) for key in ("source", "reference", "answer")) + " |"
+                for s in result["samples"]
+            ],
+            "",
+        ]
+    lines += speed_section()
+    return "\n".join(lines) + "\n"
+
+
+def speed_section() -> list[str]:
+    ours, peers = [load("speed-tiny-1"), load("speed-tiny-2")], load("peers-first-figures")
+    ours = [result for result in ours if result]
+    if not ours:
+        return []
+    rows = [
+        "## Training speed, Multi30k En→De, the size *tiny*",
+        "",
+        "Non-padding source + target tokens per second, min / median / max over the repetitions.",
+        "",
+        "| | padding | tokens/s |",
+        "|---|---|---|",
+    ]
+    for result in ours:
+        speed, threads = result["tokens_per_second"], result["machine"]["threads"]
+        rows.append(
+            f"| zhuyi, {threads} thread{'s' * (threads > 1)}, {result['precision']} | {result['padding']:.1%} "
+            f"| {speed['min']:,.0f} / **{speed['median']:,.0f}** / {speed['max']:,.0f} |"
+        )
+    rows += [
+        f"| {peer['peer']} ({peer['batches']}) | | {peer['tokens_per_second']:,} |" for peer in peers["training_tiny"]
+    ]
+    rows += ["", f"Of the peers: {peers['note']}", ""]
+    products = ours[-1]["product_gflops"]
+    rows += [
+        f"Matrix products of the machine in the same minutes: {products['float32']:.0f} GFLOP/s in float32, "
+        f"{products['bf16']:.0f} in bf16.",
+        "",
+    ]
+    return rows
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def filled(path: Path, language: int) -> str:
+    """A README with its block of results renewed."""
+    text = path.read_text(encoding="utf-8")
+    begin, end = "<!-- results -->", "<!-- /results -->"
+    before, rest = text.split(begin, 1)
+    return before + begin + "\n" + "\n".join(quality_table(language)) + "\n" + end + rest.split(end, 1)[1]
+
+
+def main() -> None:
+    pages = {
+        ROOT / "docs" / "results.md": results_page(),
+        ROOT / "README.md": filled(ROOT / "README.md", 0),
+        ROOT / "README.zh.md": filled(ROOT / "README.zh.md", 1),
+    }
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if "--check" in sys.argv:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is not what benchmarks/report.py writes", file=sys.stderr)
+        sys.exit(bool(stale))
+    for path in stale:
+        path.write_text(pages[path], encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""What the documents say is so: their commands run, their code runs, their links lead somewhere."""
+
+import random
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer.main
+from command_line import zhuyi as run
+
+from zhuyi import cli
+from zhuyi.checkpoint import build_model, save_model
+from zhuyi.config import load_config
+from zhuyi.data.dates import date_pairs
+from zhuyi.text.tokenizer import Tokenizers
+
+ROOT = Path(__file__).parents[1]
+ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
+COURSE, HOUSE = ROOT / "docs/course.md", ROOT / "docs/architecture.md"
+DOCUMENTS = [ENGLISH, CHINESE, ROOT / "CONTRIBUTING.md", COURSE, HOUSE]
+GROUP: Any = typer.main.get_command(cli.app)
+
+READY = "pip install -c constraints.txt -e . && zhuyi demo"
+TESTED = "pip install -c constraints.txt -e '.[test]' && pytest"
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(document: Path) -> list[str]:
+    return [line for block in blocks(document, "sh") for line in block.splitlines()]
+
+
+def verbs(document: Path) -> list[str]:
+    return [line for line in commands(document) if line.startswith("zhuyi ")]
+
+
+# The command line
+
+
+def test_the_two_commands_stand_in_both_readmes() -> None:
+    for readme in (ENGLISH, CHINESE):
+        assert [line for line in commands(readme) if line in (READY, TESTED)] == [READY, TESTED]
+
+
+@every_document
+def test_every_command_is_one_that_exists(document: Path) -> None:
+    for line in verbs(document):
+        _, verb, *arguments = shlex.split(re.split(r" [<>|] ", line)[0])
+        with GROUP.commands[verb].make_context(verb, arguments):  # parses, and does not run
+            pass
+
+
+@every_document
+def test_every_verb_and_option_named_in_the_text_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    options = {name for verb in GROUP.commands.values() for parameter in verb.params for name in parameter.opts}
+    assert set(re.findall(r"`(--[\w-]+)`", text)) <= options | {"--help"}
+    assert set(re.findall(r"`zhuyi ([a-z]+)", text)) <= set(GROUP.commands)
+
+
+def test_the_table_of_verbs_is_complete() -> None:
+    for readme in (ENGLISH, CHINESE):
+        assert re.findall(r"^\| `zhuyi (\w+)` \|", readme.read_text(encoding="utf-8"), re.MULTILINE) == list(
+            GROUP.commands
+        )
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the README's commands speak of."""
+    chance = random.Random(0)
+    for part, count in (("train", 60), ("dev", 5), ("test", 4)):
+        lines = [" ".join(chance.choices(["a", "dog", "cat", "runs", "sleeps"], k=4)) for _ in range(count)]
+        (tmp_path / f"{part}.en").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (tmp_path / f"{part}.de").write_text("".join(f"{line.upper()}\n" for line in lines), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+SHORT = ("training.steps=2", "model.width=32", "model.feed_forward=32", "model.encoder_layers=1", "text.vocabulary=300")
+
+
+def test_the_commands_of_the_readme_run_one_after_another(workplace: Path) -> None:
+    """`<` and `>` are played by the test; training is made short."""
+    for line in verbs(ENGLISH):
+        words = shlex.split(line)[1:]
+        files = {sign: words[words.index(sign) + 1] for sign in ("<", ">") if sign in words}
+        arguments = words[: next((i for i, word in enumerate(words) if word in "<>"), None)]
+        if arguments[0] == "train":
+            arguments += [word for setting in SHORT for word in ("--set", setting)]
+        outcome = run(*arguments, stdin=(workplace / files["<"]).read_bytes() if "<" in files else b"")
+        assert outcome.code == 0, f"{line}\n{outcome.err}"
+        if ">" in files:
+            (workplace / files[">"]).write_text(outcome.out, encoding="utf-8")
+        if "<" in files and "--n-best" not in arguments:
+            assert len(outcome.lines) == 4
+
+
+@pytest.mark.parametrize("readme", [ENGLISH, CHINESE], ids=lambda path: path.name)
+def test_the_python_of_the_readme_runs(readme: Path, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks(readme, "python")
+    assert '"training.minutes=30"' in code
+    exec(code.replace('"training.minutes=30"', ", ".join(map(repr, SHORT))), {})
+    assert "Score(name='chrf'" in capsys.readouterr().out
+
+
+# The course
+
+
+@pytest.fixture
+def zhuyi_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `zhuyi demo` leaves, but for what it has learnt."""
+    monkeypatch.chdir(tmp_path)
+    config = load_config(ROOT / "examples/dates.toml")
+    written, iso = zip(*date_pairs(train_lines=3000).train, strict=True)
+    torch.manual_seed(2)
+    model = build_model(config, Tokenizers.train(config.text, written, iso))
+    save_model(model, tmp_path / "zhuyi-demo")
+    return tmp_path / "zhuyi-demo"
+
+
+def test_the_course_runs_from_top_to_bottom(zhuyi_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    with torch.random.fork_rng(), torch.set_grad_enabled(torch.is_grad_enabled()):
+        for number, code in enumerate(blocks(COURSE, "python"), start=1):
+            try:
+                exec(code, names)
+            except Exception as error:
+                raise AssertionError(f"block {number} of the course:\n{code}") from error
+            assert capsys.readouterr().out, f"block {number} of the course prints nothing"
+    taps = set(re.findall(r"`((?:en|de)coder\.[a-z0-9_.]+)`", COURSE.read_text(encoding="utf-8")))
+    assert taps
+    assert taps <= set(names["seen"].values)
+
+
+def test_the_picture_can_be_drawn_again(zhuyi_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ROOT / "docs/pictures/draw.py"
+    names: dict[str, Any] = {"__name__": "draw", "__file__": str(script)}
+    exec(compile(script.read_text(encoding="utf-8"), script, "exec"), names)
+    read, written, weights = names["cross_attention"](names["zhuyi"].load(zhuyi_demo, "cpu"), names["LINE"])
+    assert weights.shape[2:] == (len(written), len(read))
+    names["draw"](read, written, weights, tmp_path / "picture.svg")
+    assert (tmp_path / "picture.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
+    unseen = {iso for _, iso in date_pairs().test}
+    assert "1986-03-25" in unseen, "the date in the picture must be one that the demo keeps for its test"
+
+
+# Both languages, links, the order of imports
+
+
+def bare(code: str) -> list[str]:
+    """Code without its comments, which are in the document's own language."""
+    return [re.sub(r"\s*# .*", "", line) for line in code.splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("language", ["sh", "python", "text"])
+def test_both_readmes_have_the_same_blocks(language: str) -> None:
+    ours, theirs = ([bare(block) for block in blocks(readme, language)] for readme in (ENGLISH, CHINESE))
+    assert ours
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("pattern", [r"^#+ ", r"^\|", r"`(test_\w+)`", r"\]\((?!README)([^)]+)\)", r"<!-- (/?\w+) -->"])
+def test_both_readmes_have_the_same_parts(pattern: str) -> None:
+    """Headings, rows of tables, tests, links, and the blocks that scripts fill in."""
+    ours, theirs = (
+        re.findall(pattern, readme.read_text(encoding="utf-8"), re.MULTILINE) for readme in (ENGLISH, CHINESE)
+    )
+    assert ours
+    assert ours == theirs
+
+
+@every_document
+def test_every_link_leads_to_a_file_and_every_name_is_defined_in_it(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for label, address, after in re.findall(r"\[([^\]]*)\]\(([^)]+)\)(?: · `(\w+)`)?", text):
+        if address.startswith("http"):
+            continue
+        path = document.parent / address.partition("#")[0]
+        assert path.exists(), f"{document.name}: [{label}]({address})"
+        inside = re.search(r"` · `(\w+)`?$", label)
+        if name := after or (inside and inside[1]):
+            defined = rf"^(?:def|class) {name}\b|^{name}\b.* ="
+            content = path.read_text(encoding="utf-8")
+            assert re.search(defined, content, re.MULTILINE), f"{document.name}: {address} has no {name}"
+
+
+def test_the_order_of_imports_is_the_one_that_is_enforced() -> None:
+    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (drawn,) = re.findall(r"<!-- layers -->\n(.*?)<!-- /layers -->", HOUSE.read_text(encoding="utf-8"), re.DOTALL)
+    assert [line.strip() for line in drawn.splitlines()] == [
+        layer.replace("zhuyi.", "") for layer in reversed(contract["layers"])
+    ]
+
+
+def test_every_room_that_the_plan_draws_is_there_and_none_is_missing() -> None:
+    (plan,) = re.findall(r"^    src/zhuyi/\n(.*?)^$", HOUSE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    folder, drawn = "", set()
+    for entry in re.findall(r"^ +((?:[\w./]+, )*[\w./]+)", plan, re.MULTILINE):
+        for path in entry.split(", "):
+            if "/" in path:
+                folder, path = path.split("/")
+            elif (ROOT / "src/zhuyi" / path).exists():
+                folder = ""
+            drawn.add(f"{folder}/{path}".lstrip("/"))
+    there = {str(path.relative_to(ROOT / "src/zhuyi")) for path in (ROOT / "src/zhuyi").rglob("*.py")}
+    plain = {name for name in there if not name.endswith("/__init__.py") and name != "__main__.py"}
+    assert drawn - {"dates.toml"} == plain
+
+
+def test_a_licence_is_there() -> None:
+    assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text(encoding="utf-8")

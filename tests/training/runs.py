@@ -1,0 +1,77 @@
+"""Runs small enough for a test: a copy task on letters, a model of one layer, a second or less."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from zhuyi.config import Config, build_config
+from zhuyi.training.loop import Result, train
+
+BASE: dict[str, dict[str, Any]] = {
+    "text": {"kind": "character"},
+    "model": {
+        "width": 16,
+        "heads": 2,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "feed_forward": 16,
+        "dropout": 0.1,
+        "attention_dropout": 0.1,
+        "max_length": 24,
+    },
+    "training": {
+        "steps": 20,
+        "tokens_per_batch": 150,
+        "schedule": "constant",
+        "warmup": 0,
+        "save_every": 5,
+        "average": 1,
+        "metric": "exact",
+        "precision": "float32",
+        "device": "cpu",
+    },
+    "decoding": {"beam": 1},
+}
+
+
+def write_lines(path: Path, count: int, seed: int, letters: str = "abcdef", longest: int = 6) -> str:
+    """Lines of random letters, none of them empty."""
+    chance = random.Random(seed)
+    lines = ["".join(chance.choices(letters, k=chance.randint(1, longest))) for _ in range(count)]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return str(path)
+
+
+def copying(folder: Path, dev: bool = True, pairs: int = 60, **sections: dict[str, Any]) -> Config:
+    """Learn to copy: the target is the source. Settings given here win over `BASE`; None takes one away."""
+    train_lines = write_lines(folder / "train.txt", pairs, seed=1)
+    data = {"source": train_lines, "target": train_lines}
+    if dev:
+        dev_lines = write_lines(folder / "dev.txt", 8, seed=2)
+        data |= {"dev_source": dev_lines, "dev_target": dev_lines}
+    tree = {name: {**BASE.get(name, {}), **sections.get(name, {})} for name in BASE.keys() | sections.keys()}
+    tree["data"] = {**data, **sections.get("data", {})}
+    return build_config({name: {k: v for k, v in values.items() if v is not None} for name, values in tree.items()})
+
+
+def with_training(config: Config, **values: Any) -> Config:
+    return config.model_copy(update={"training": config.training.model_copy(update=values)})
+
+
+def said(config: Config, out: Path, resume: bool = False) -> tuple[Result, str]:
+    """Train, and what the console was told."""
+    console = Console(record=True, width=500, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    result = train(config, out, resume=resume, console=console)
+    return result, console.export_text()
+
+
+def state_of(out: Path, step: int) -> dict[str, bytes]:
+    """Weights, moments and chance after a step, to the byte."""
+    folder = out / "checkpoints" / f"step-{step:06d}"
+    return {name: (folder / name).read_bytes() for name in ("model.safetensors", "training.safetensors")}
+
+
+def weights(out: Path) -> bytes:
+    return (out / "model.safetensors").read_bytes()

@@ -1,0 +1,359 @@
+"""A run that was stopped, killed or damaged, and then resumed, ends with the bytes of one that was left alone."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import copying, said, state_of, weights, with_training
+
+from zhuyi.config import Config, to_toml
+from zhuyi.errors import ConfigError
+from zhuyi.training import loop
+from zhuyi.training.loop import train
+from zhuyi.training.progress import read_metrics
+from zhuyi.training.state import MAY_CHANGE, Checkpoints, Progress
+
+Signals = Callable[[int, signal.Signals], None]
+
+
+@pytest.fixture
+def raise_after(monkeypatch: pytest.MonkeyPatch) -> Signals:
+    """A signal comes while this update (from 1) is being made."""
+
+    def arm(update: int, number: signal.Signals) -> None:
+        real, calls = loop._update, 0
+
+        def interrupted(*arguments: Any) -> tuple[float, float]:
+            nonlocal calls
+            calls += 1
+            if calls == update:
+                signal.raise_signal(number)
+            return real(*arguments)
+
+        monkeypatch.setattr(loop, "_update", interrupted)
+
+    return arm
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What costs time and is tested elsewhere."""
+    monkeypatch.setattr(loop, "draw", lambda *_: None)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+Whole = Callable[..., tuple[Config, Path]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """An uninterrupted run with these settings, and all its checkpoints. It is made once: copy it before you harm it."""
+    made: dict[str, tuple[Config, Path]] = {}
+
+    def whole(**sections: dict[str, Any]) -> tuple[Config, Path]:
+        name = repr(sections)
+        if name not in made:
+            folder = tmp_path_factory.mktemp("whole")
+            config = copying(folder, **sections)
+            train(with_training(config, keep=99), folder / "out")
+            made[name] = config, folder / "out"
+        return made[name]
+
+    return whole
+
+
+def stopped(run: Path, step: int, place: Path) -> Path:
+    """What a run would have left if it had been killed after saving this step."""
+    shutil.copytree(run, place)
+    for path in place.glob("checkpoints/*"):
+        if int(path.name.removeprefix("step-")) > step:
+            shutil.rmtree(path)
+    (place / "model.safetensors").unlink()
+    return place
+
+
+def same_end(one: Path, other: Path, step: int) -> None:
+    assert state_of(one, step) == state_of(other, step)
+    assert weights(one) == weights(other)
+
+
+AVERAGED = {"training": {"average": 4, "keep": 1}}
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "plain": {},
+    "accumulate": {"training": {"accumulate": 2}},
+    "noam": {"training": {"schedule": "inverse_sqrt", "warmup": 7}},
+    "bf16": {"training": {"precision": "bf16"}},
+    "tied to nothing, recurrent": {"model": {"tie": "none", "mixer": "recurrence"}},
+    "separate vocabularies": {"text": {"shared": False}},
+    "best average": {"training": {"average": 3, "average_of": "best", "keep": 1, "save_every": 3, "metric": "wer"}},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_resumed_run_ends_like_one_that_was_left_alone(tmp_path: Path, whole: Whole, variant: str) -> None:
+    """An epoch has some eight batches: one of its borders was crossed before, another is after."""
+    config, run = whole(**VARIANTS[variant])
+    middle = Checkpoints(run, config).steps()[1]
+    out = stopped(run, middle, tmp_path / "out")
+    result, told = said(config, out, resume=True)
+    assert result.steps == 20
+    assert f"Going on from step {middle}" in told
+    same_end(run, out, 20)
+
+
+def test_ten_steps_and_ten_more_are_twenty(tmp_path: Path) -> None:
+    config = copying(tmp_path)
+    train(config, tmp_path / "whole")
+    assert train(with_training(config, steps=10), tmp_path / "parts").steps == 10
+    assert train(config, tmp_path / "parts", resume=True).steps == 20
+    same_end(tmp_path / "whole", tmp_path / "parts", 20)
+
+
+def test_every_place_to_stop_is_as_good(tmp_path: Path, whole: Whole) -> None:
+    """The last group of an epoch is shorter than the others here."""
+    config, run = whole(training={"steps": 9, "accumulate": 3, "save_every": 1})
+    epochs = {Progress.from_json(file.read_bytes()).epoch for file in run.glob("checkpoints/*/training.json")}
+    assert len(epochs) >= 3
+    for step in range(1, 9):
+        out = stopped(run, step, tmp_path / f"{step}")
+        train(config, out, resume=True)
+        same_end(run, out, 9)
+
+
+def test_bpe_dropout_goes_on_in_the_same_segmentation(tmp_path: Path) -> None:
+    """As long as it is in the cache; where it is not, the run goes on in another one."""
+    text = {"kind": "bpe", "vocabulary": 290, "bpe_dropout": 0.3}
+    config = copying(tmp_path, dev=False, text=text, training={"steps": 12, "save_every": 3, "keep": 99})
+    train(config, tmp_path / "whole")
+    cache = Path(os.environ["ZHUYI_CACHE"])
+    assert len(list(cache.glob("*.epoch-*.arrow"))) == 2
+    for step in (3, 9):
+        out = stopped(tmp_path / "whole", step, tmp_path / f"{step}")
+        train(config, out, resume=True)
+        same_end(tmp_path / "whole", out, 12)
+    out = stopped(tmp_path / "whole", 9, tmp_path / "elsewhere")
+    shutil.rmtree(cache)
+    assert train(config, out, resume=True).steps == 12
+
+
+def test_a_finished_run_resumed_is_the_same_run(tmp_path: Path, whole: Whole) -> None:
+    config, run = whole(**AVERAGED)
+    out = Path(shutil.copytree(run, tmp_path / "out"))
+    assert train(config, out, resume=True).steps == 20
+    same_end(run, out, 20)
+
+
+def test_a_run_that_ran_out_of_patience_stays_so(tmp_path: Path) -> None:
+    config = copying(tmp_path, training={"steps": 40, "learning_rate": 1e-9, "save_every": 2, "patience": 3})
+    first, told = said(config, tmp_path / "out")
+    assert first.steps == 8
+    assert "3 validations" in told
+    before = weights(tmp_path / "out")
+    again = train(config, tmp_path / "out", resume=True)
+    assert (again.steps, weights(tmp_path / "out")) == (8, before)
+    more = train(with_training(config, patience=5), tmp_path / "out", resume=True)
+    assert more.steps == 12
+
+
+# Signals
+
+
+@pytest.mark.parametrize(
+    ("update", "number"), [(1, signal.SIGINT), (9, signal.SIGTERM), (17, signal.SIGINT), (20, signal.SIGINT)]
+)
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, whole: Whole, raise_after: Signals, update: int, number: signal.Signals
+) -> None:
+    """Its checkpoint that was not due takes no due one's place in the average."""
+    config, run = whole(**AVERAGED)
+    assert Checkpoints(run, config).average([5, 10, 15, 20])
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    raise_after(update, number)
+    first = train(config, tmp_path / "out")
+    assert (first.interrupted, first.steps) == (True, update)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert not (tmp_path / "out/model.safetensors").exists()
+    result = train(config, tmp_path / "out", resume=True)
+    assert (result.interrupted, result.steps) == (False, 20)
+    same_end(run, tmp_path / "out", 20)
+    assert result.chosen == train(config, run, resume=True).chosen
+
+
+def test_interrupted_and_satisfied(tmp_path: Path, raise_after: Signals) -> None:
+    """Who stops a run because it is good enough ends it with a smaller budget: what it has is scored and kept."""
+    config = copying(tmp_path)
+    raise_after(3, signal.SIGINT)
+    train(config, tmp_path / "out")
+    result = train(with_training(config, steps=2), tmp_path / "out", resume=True)
+    assert (result.steps, result.interrupted) == (3, False)
+    assert result.evaluations["dev"].lines == 8
+    assert weights(tmp_path / "out") == state_of(tmp_path / "out", 3)["model.safetensors"]
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(*_: Any) -> tuple[float, float]:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(loop, "_update", twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(copying(tmp_path), tmp_path / "out")
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_is_stopped_or_killed(tmp_path: Path, number: signal.Signals) -> None:
+    """At no chosen moment: in an update, in a validation, in a save."""
+    config = copying(tmp_path, training={"steps": 1_000_000, "save_every": 3, "accumulate": 2})
+    out = tmp_path / "out"
+    file = tmp_path / "run.toml"
+    file.write_text(to_toml(config), encoding="utf-8")
+    command = [sys.executable, "-m", "zhuyi", "train", str(file), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(out.glob("checkpoints/*/manifest.json")):
+        time.sleep(0.01)
+    time.sleep(random.random() * 0.3)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), told
+    if number == signal.SIGINT:
+        assert "--resume" in told
+    assert not (out / "model.safetensors").exists()
+
+    last = Checkpoints(out, config).steps()[-1]
+    config = with_training(config, steps=last + 4)
+    train(config, out, resume=True)
+    train(config, tmp_path / "whole")
+    same_end(tmp_path / "whole", out, last + 4)
+    steps = [(record["step"], "dev_loss" in record) for record in read_metrics(out / "metrics.jsonl")]
+    assert steps == sorted(set(steps))
+
+
+# Damage
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("model.safetensors", flip),
+        ("training.safetensors", flip),
+        ("training.json", flip),
+        ("tokenizer.json", Path.unlink),
+        ("training.safetensors", Path.unlink),
+        ("manifest.json", Path.unlink),
+    ],
+)
+def test_a_broken_checkpoint_is_passed_over(
+    tmp_path: Path, whole: Whole, name: str, harm: Callable[[Path], None]
+) -> None:
+    """The one before it takes its place, and the broken one is written anew, due or not, and however few are kept."""
+    config, run = whole(training={"keep": 1, "save_every": 3})
+    out = stopped(run, 20, tmp_path / "out")
+    harm(out / "checkpoints/step-000020" / name)
+    result, told = said(config, out, resume=True)
+    assert "step-000020" in told
+    assert "Going on from step 18" in told
+    same_end(run, out, 20)
+    best = result.chosen.split(",")[0].removeprefix("step ")
+    assert Checkpoints(out, config).steps() == sorted({int(best), 20})
+
+
+def test_an_older_checkpoint_that_broke_costs_the_average_one_member(tmp_path: Path) -> None:
+    config = copying(tmp_path, training={"average": 4, "learning_rate": 1e-9})
+    train(config, tmp_path / "out")
+    flip(tmp_path / "out/checkpoints/step-000005/model.safetensors")  # of equals the best is the earliest: this one
+    result, told = said(config, tmp_path / "out", resume=True)
+    assert "step-000005" in told
+    assert result.chosen.startswith("step 10,")
+
+
+def test_nothing_but_broken_checkpoints_is_a_new_run(tmp_path: Path) -> None:
+    config = copying(tmp_path, dev=False, training={"steps": 4, "save_every": 2})
+    train(config, tmp_path / "whole")
+    train(config, tmp_path / "out")
+    for path in (tmp_path / "out").glob("checkpoints/*/model.safetensors"):
+        flip(path)
+    _, told = said(config, tmp_path / "out", resume=True)
+    assert told.count("broken checkpoint") == 2
+    same_end(tmp_path / "whole", tmp_path / "out", 4)
+
+
+def test_a_strangers_folder_among_the_checkpoints_is_left_alone(tmp_path: Path) -> None:
+    config = copying(tmp_path, dev=False)
+    train(with_training(config, steps=5), tmp_path / "out")
+    (tmp_path / "out/checkpoints/step-000005-good").mkdir()
+    assert train(config, tmp_path / "out", resume=True).steps == 20
+    assert (tmp_path / "out/checkpoints/step-000005-good").is_dir()
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("model", "width", 32),
+        ("model", "dropout", 0.2),
+        ("text", "lowercase", True),
+        ("training", "seed", 2),
+        ("training", "tokens_per_batch", 100),
+        ("training", "accumulate", 2),
+        ("training", "learning_rate", 1e-4),
+        ("training", "metric", "wer"),
+        ("data", "long_lines", "truncate"),
+    ],
+)
+def test_what_must_not_change(tmp_path: Path, section: str, key: str, value: object) -> None:
+    assert f"{section}.{key}" not in MAY_CHANGE
+    config = copying(tmp_path, training={"steps": 2})
+    train(config, tmp_path / "out")
+    before = state_of(tmp_path / "out", 2)
+    changed = config.model_copy(update={section: getattr(config, section).model_copy(update={key: value})})
+    with pytest.raises(ConfigError, match=rf"{section}\.{key} = {value!r}") as caught:
+        train(changed, tmp_path / "out", resume=True)
+    assert "\n" not in str(caught.value)
+    assert state_of(tmp_path / "out", 2) == before
+
+
+def test_what_may_change(tmp_path: Path) -> None:
+    config = copying(tmp_path, training={"steps": 2})
+    train(config, tmp_path / "out")
+    more = with_training(config, steps=None, minutes=60.0, epochs=1.0, log_every=1, save_every=3, keep=2, patience=50)
+    result = train(more, tmp_path / "out", resume=True)
+    assert result.steps > 2
+    assert [r["step"] for r in read_metrics(tmp_path / "out/metrics.jsonl") if "loss" in r][0] == 3
+
+
+def test_every_setting_that_may_change_is_one() -> None:
+    names = {f"{section}.{key}" for section in ("data", "training", "decoding") for key in _keys(section)}
+    assert names >= MAY_CHANGE
+
+
+def _keys(section: str) -> list[str]:
+    annotation: Any = Config.model_fields[section].annotation
+    return list(annotation.model_fields)
+
+
+def test_a_longer_budget_is_validated_all_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "VALIDATIONS", 4)
+    config = copying(tmp_path, training={"steps": 8, "save_every": None})
+    train(config, tmp_path / "out")
+    train(with_training(config, steps=16), tmp_path / "out", resume=True)
+    validated = [r["step"] for r in read_metrics(tmp_path / "out/metrics.jsonl") if "dev_loss" in r]
+    assert validated == [2, 4, 6, 8, 12, 16]
