@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 
 import zhuyi
@@ -25,7 +26,7 @@ LINE = "mardi 25 mars 1986"
 """From the demo's test set, so no model of the demo was trained on this date in any form."""
 
 
-def cross_attention(translator: zhuyi.Translator, line: str) -> tuple[list[str], list[str], torch.Tensor]:
+def cross_attention(translator: zhuyi.Translator, line: str) -> tuple[list[str], list[str], np.ndarray]:
     """Pieces read, pieces written (each with the end at last), and weights `layers heads written read`."""
     source, target = translator.tokenizers.source, translator.tokenizers.target
     (answer,) = translator.translate([line])
@@ -36,21 +37,21 @@ def cross_attention(translator: zhuyi.Translator, line: str) -> tuple[list[str],
         translator.transformer(ids, mask, torch.tensor([[BOS, *written]]), recording)
     layers = range(translator.config.model.decoder_layers)
     weights = torch.stack([recording.values[f"decoder.{layer}.cross.weights"][0] for layer in layers])
-    return [*source.pieces(read), "end"], [*target.pieces(written), "end"], weights
+    return [*source.pieces(read), "end"], [*target.pieces(written), "end"], weights.numpy()
 
 
-def sharpest(weights: torch.Tensor) -> tuple[int, int]:
+def sharpest(weights: np.ndarray) -> tuple[int, int]:
     """The layer and head whose rows have the lowest entropy: the one that points, rather than looks around."""
-    entropy = -(weights * weights.clamp_min(1e-12).log()).sum(dim=-1).mean(dim=-1)
+    entropy = -(weights * np.log(np.maximum(weights, 1e-12))).sum(axis=-1).mean(axis=-1)
     return divmod(int(entropy.argmin()), weights.shape[1])
 
 
-def draw(read: list[str], written: list[str], weights: torch.Tensor, path: Path) -> None:
+def draw(read: list[str], written: list[str], weights: np.ndarray, path: Path) -> None:
     """The sharpest head, large, and every head beside it, small: a column for each layer."""
     layers, heads, rows, columns = weights.shape
     best = sharpest(weights)
     figure = pyplot.figure(figsize=(8.6, 5.0), facecolor="white", layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[5, heads / 2 * layers / 2 + 0.6])
+    left, right = figure.subfigures(1, 2, width_ratios=[1, layers / heads])
 
     axis = left.subplots()
     axis.imshow(weights[best], cmap="Blues", vmin=0, vmax=1)
@@ -60,8 +61,8 @@ def draw(read: list[str], written: list[str], weights: torch.Tensor, path: Path)
     axis.set_xlabel(f"where decoder layer {best[0]}, head {best[1]} looks", labelpad=8)
     axis.xaxis.set_label_position("top")
     axis.set_ylabel("what is written")
-    for row, column in enumerate(weights[best].argmax(dim=-1).tolist()):
-        share = float(weights[best][row, column])
+    for row, column in enumerate(weights[best].argmax(axis=-1)):
+        share = weights[best][row, column]
         colour = "white" if share > 0.5 else "black"
         axis.text(column, row, f"{share:.0%}", ha="center", va="center", fontsize=7, color=colour)
     axis.set_xticks([column - 0.5 for column in range(1, columns)], minor=True)

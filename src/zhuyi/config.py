@@ -23,6 +23,12 @@ MixerKind = Literal["attention", "convolution", "recurrence"]
 Metric = Literal["bleu", "chrf", "wer", "per", "exact"]
 
 
+def _each_side(values: Mapping[str, Any], both: str, *sides: str, default: str) -> dict[str, Any]:
+    """`values` with the setting for both sides in each side that has none of its own."""
+    common = values.get(both, default)
+    return {**values, **{side: common for side in sides if values.get(side) is None}}
+
+
 class Section(BaseModel):
     """A part of the configuration: frozen, strict about types, and without unknown keys."""
 
@@ -81,10 +87,7 @@ class TextConfig(Section):
     def _fill(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        filled = dict(values)
-        for side in ("source_kind", "target_kind"):
-            if filled.get(side) is None:
-                filled[side] = filled.get("kind", "bpe")
+        filled = _each_side(values, "kind", "source_kind", "target_kind", default="bpe")
         if filled.get("shared") is None:
             filled["shared"] = filled["source_kind"] == filled["target_kind"]
         return filled
@@ -141,10 +144,7 @@ class ModelConfig(Section):
     def _fill(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        filled = dict(values)
-        for side in ("encoder_mixer", "decoder_mixer"):
-            if filled.get(side) is None:
-                filled[side] = filled.get("mixer", "attention")
+        filled = _each_side(values, "mixer", "encoder_mixer", "decoder_mixer", default="attention")
         if filled.get("key_value_heads") is None:
             filled["key_value_heads"] = filled.get("heads", cls.model_fields["heads"].default)
         return filled
@@ -209,6 +209,11 @@ class TrainingConfig(Section):
     seed: int = Field(1, ge=0, description="Seed of initialisation, dropout and the order of the data.")
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto", description="Matrix products in bf16 where the machine has them, or float32."
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="CPU threads. Unset: as many as a short trial finds fastest; small models often want just one.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train. auto: the GPU if there is one.")
 

@@ -1,5 +1,6 @@
 """Runs small enough for a test: a copy task on letters, a model of one layer, a second or less."""
 
+import io
 import random
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,14 @@ def write_lines(path: Path, count: int, seed: int, letters: str = "abcdef", long
     return str(path)
 
 
-def copying(folder: Path, dev: bool = True, pairs: int = 60, **sections: dict[str, Any]) -> Config:
+def copying(
+    folder: Path, *, dev: bool = True, pairs: int = 60, letters: str = "abcdef", longest: int = 6, **sections: Any
+) -> Config:
     """Learn to copy: the target is the source. Settings given here win over `BASE`; None takes one away."""
-    train_lines = write_lines(folder / "train.txt", pairs, seed=1)
+    train_lines = write_lines(folder / "train.txt", pairs, 1, letters, longest)
     data = {"source": train_lines, "target": train_lines}
     if dev:
-        dev_lines = write_lines(folder / "dev.txt", 8, seed=2)
+        dev_lines = write_lines(folder / "dev.txt", 8, 2, letters, longest)
         data |= {"dev_source": dev_lines, "dev_target": dev_lines}
     tree = {name: {**BASE.get(name, {}), **sections.get(name, {})} for name in BASE.keys() | sections.keys()}
     tree["data"] = {**data, **sections.get("data", {})}
@@ -62,7 +65,7 @@ def with_training(config: Config, **values: Any) -> Config:
 
 def said(config: Config, out: Path, resume: bool = False) -> tuple[Result, str]:
     """Train, and what the console was told."""
-    console = Console(record=True, width=500, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(record=True, width=500, file=io.StringIO())
     result = train(config, out, resume=resume, console=console)
     return result, console.export_text()
 

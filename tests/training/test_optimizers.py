@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -21,8 +22,8 @@ def test_up_to_the_peak_and_never_up_again(schedule: str) -> None:
     found = rates(schedule)
     peak = found.index(max(found))
     assert peak == WARMUP - 1
-    assert all(a < b for a, b in zip(found[:peak], found[1 : peak + 1], strict=True))
-    assert all(a >= b for a, b in zip(found[peak:-1], found[peak + 1 :], strict=True))
+    assert all(a < b for a, b in pairwise(found[: peak + 1]))
+    assert all(a >= b for a, b in pairwise(found[peak:]))
     assert 0.9 * PEAK < found[peak] <= PEAK
     assert found[0] == pytest.approx(PEAK / WARMUP)
     assert min(found) > 0

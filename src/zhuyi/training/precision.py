@@ -1,7 +1,9 @@
-"""What the machine is asked for: a device, bf16 products, and an allocator that keeps its memory."""
+"""What the machine is asked for: a device, bf16 products, threads, and an allocator that keeps its memory."""
 
 import ctypes
 import sys
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -36,6 +38,35 @@ def uses_bf16(config: TrainingConfig, device: torch.device) -> bool:
 def products(bf16: bool, device: torch.device) -> AbstractContextManager[object]:
     """Within this context matrix products are bf16, if asked; weights, norms and sums stay float32."""
     return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+
+
+def fastest_threads(trial: Callable[[], object]) -> int:
+    """Set torch to the number of CPU threads that runs `trial` fastest, and say which.
+
+    From all of them, halving as long as that helps: threads wait for each other after every operation, and a small
+    model has many short ones. On a busy machine that costs more than the threads bring.
+    """
+    threads = torch.get_num_threads()
+    fastest = _seconds(trial)
+    while threads > 1:
+        torch.set_num_threads(threads // 2)
+        seconds = _seconds(trial)
+        if seconds > fastest:
+            break
+        threads, fastest = threads // 2, seconds
+    torch.set_num_threads(threads)
+    return threads
+
+
+def _seconds(trial: Callable[[], object]) -> float:
+    """The better of two, after one that warms up."""
+    trial()
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        trial()
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def keep_memory() -> None:

@@ -1,0 +1,202 @@
+"""Strings in, hypotheses out: as many as came in, in order, always."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import TINY, tiny_model
+
+from zhuyi.checkpoint import build_model, load_model
+from zhuyi.config import build_config
+from zhuyi.data.batches import collate, pad_sources, plan
+from zhuyi.data.corpus import Corpus
+from zhuyi.data.store import build_store
+from zhuyi.decoding.hypothesis import SearchOptions
+from zhuyi.decoding.search import search
+from zhuyi.errors import CheckpointError, ConfigError
+from zhuyi.evaluation import evaluate
+from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.training.objective import cross_entropy
+from zhuyi.translator import Translation, Translator, load
+
+LINES = [
+    *(
+        "a dog runs",
+        "",
+        "two cats",
+        "   ",
+        "a",
+        "dogs " * 7,
+        "\t",
+        "👩‍👩‍👧 🇩🇪",
+        "\x00\x01\x7f",
+        "\x1b[31mred",
+        "日本語 عربي",
+    ),
+    *("a\u2028b\x85c", "\ufeffdog", "</s> <pad> <s>", "two cats", "a dog"),
+]
+EMPTY = {"", "   ", "\t"}
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    return load(tiny_model(tmp_path_factory.mktemp("model")), "cpu")
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_as_many_lines_as_came_in_and_in_their_order(translator: Translator, beam: int) -> None:
+    answers = translator.translate(LINES, beam=beam)
+    assert len(answers) == len(LINES)
+    assert all(answer == "" for line, answer in zip(LINES, answers, strict=True) if line in EMPTY)
+    order = random.Random(3).sample(range(len(LINES)), len(LINES))
+    assert translator.translate([LINES[i] for i in order], beam=beam) == [answers[i] for i in order]
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_neighbours_change_nothing(translator: Translator, beam: int) -> None:
+    decoding = translator.decoding(beam=beam, n_best=beam)
+    together = translator.hypotheses(LINES, decoding)
+    for line, found in zip(LINES, together, strict=True):
+        (alone,) = translator.hypotheses([line], decoding)
+        assert [each.pieces for each in alone] == [each.pieces for each in found]
+        assert [each.score for each in alone] == pytest.approx([each.score for each in found], abs=1e-5)
+
+
+def test_no_lines_are_no_answers(translator: Translator) -> None:
+    assert translator.translate([]) == []
+    assert translator.hypotheses([]) == []
+    assert translator.translate(["", " "]) == ["", ""]
+
+
+def test_an_overlong_line_is_cut_and_named(translator: Translator) -> None:
+    told: list[tuple[int, int]] = []
+    long = "dog " * 500
+    answers = translator.translate(["a", long, "", "two", long], beam=1, on_cut=lambda *what: told.append(what))
+    tokens = len(translator.tokenizers.source.encode([long])[0])
+    assert tokens > translator.longest == translator.config.model.max_length - 1
+    assert told == [(1, tokens), (4, tokens)]
+    assert answers[1] == answers[4]
+    assert [answers[0], answers[3]] == translator.translate(["a", "two"], beam=1)
+    kept = translator.tokenizers.source.encode([long])[0][: translator.longest]
+    source, mask = pad_sources([kept])
+    options = SearchOptions.from_config(translator.decoding(beam=1), translator.config.model.max_length)
+    (by_hand,) = search(translator.transformer, source, mask, options)
+    assert answers[1] == translator.tokenizers.target.decode([by_hand[0].tokens])[0]
+
+
+def test_the_longest_line_that_fits_is_not_cut(translator: Translator) -> None:
+    line = "a" + " a" * (translator.longest - 1)
+    assert len(translator.tokenizers.source.encode([line])[0]) == translator.longest
+    translator.translate([line], beam=1, on_cut=lambda *_: pytest.fail("it was cut"))
+
+
+@pytest.mark.parametrize("n_best", [1, 2, 5])
+def test_n_best_are_the_best_first(translator: Translator, n_best: int) -> None:
+    found = translator.hypotheses(["a dog", "", "two cats run"], translator.decoding(beam=5, n_best=n_best))
+    assert found[1] == [Translation("", 0.0, [], [], True)]
+    for alternatives in (found[0], found[2]):
+        assert 1 <= len(alternatives) <= n_best
+        assert len({tuple(each.pieces) for each in alternatives}) == len(alternatives)
+        finished = [each.score for each in alternatives if each.finished]
+        assert finished == sorted(finished, reverse=True)
+        for each in alternatives:
+            assert len(each.token_logprobs) == len(each.pieces) + each.finished
+            assert all(value <= 0 for value in each.token_logprobs)
+
+
+def test_the_score_is_the_sum_over_the_penalty(translator: Translator) -> None:
+    for alpha in (0.0, 0.6, 1.0):
+        for each in translator.hypotheses(["a dog", "two cats"], translator.decoding(beam=3, length_penalty=alpha)):
+            penalty = ((5 + len(each[0].token_logprobs)) / 6) ** alpha
+            assert each[0].score == pytest.approx(sum(each[0].token_logprobs) / penalty, rel=1e-5)
+
+
+def test_settings_come_from_the_model_and_bad_ones_are_refused(translator: Translator) -> None:
+    assert translator.decoding() == translator.config.decoding
+    assert translator.decoding(beam=2).beam == 2
+    assert translator.decoding(beam=2).length_penalty == translator.config.decoding.length_penalty
+    with pytest.raises(ConfigError, match="beam"):
+        translator.translate(["a"], beam=0)
+    with pytest.raises(ConfigError, match="n_best"):
+        translator.decoding(beam=2, n_best=3)
+
+
+def test_the_loss_is_the_objective(translator: Translator, tmp_path: Path) -> None:
+    """Validation loss = what training minimises without smoothing: same pairs, same tokens, EOS included."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("a dog\ntwo cats run\na\nthe dog\n", encoding="utf-8")
+    target.write_text("ein Hund\nzwei\nKatzen laufen schnell\nein\n", encoding="utf-8")
+    corpus = Corpus(str(source), str(target))
+    store = build_store(corpus, translator.tokenizers, 32, "error")
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for pairs in plan(store, 40, seed=1, epoch=0):
+            batch = collate(store, pairs)
+            memory = translator.transformer.encode(batch.source, batch.source_mask)
+            hidden = translator.transformer.decode(batch.target_in, memory, batch.source_mask)
+            weight = translator.transformer.projection.weight
+            total += cross_entropy(hidden, weight, batch.target_out, 0.1)[1].item()
+            count += batch.target_tokens
+    pairs = list(corpus)
+    loss = translator.loss([pair.source for pair in pairs], [pair.target for pair in pairs])
+    assert loss == pytest.approx(total / count, rel=1e-5)
+
+
+def test_the_loss_of_odd_lines_is_a_number(translator: Translator) -> None:
+    loss = translator.loss(["", "dog " * 500, "a", "👍"], ["a", "dog " * 500, "", "👍"])
+    assert np.isfinite(loss)
+    assert loss > 0
+
+
+def test_evaluation_is_what_one_would_do_by_hand(translator: Translator) -> None:
+    sources = ["a dog", "two cats", "", "a dog"]
+    targets = ["ein Hund", "zwei Katzen", "", "ein Hund"]
+    found = evaluate(translator, sources, targets, ["exact", "wer"])
+    assert found.hypotheses == translator.translate(sources)
+    assert found.loss == pytest.approx(translator.loss(sources, targets))
+    distinct = dict(zip(sources, found.hypotheses, strict=True))
+    right = sum(distinct[source] == target for source, target in set(zip(sources, targets, strict=True)))
+    assert found.scores["exact"].value == pytest.approx(100 * right / 3)
+    assert found.scores["wer"].value == pytest.approx(100 - 100 * right / 3)
+
+
+def test_dropout_is_off_for_as_long_as_it_takes() -> None:
+    config = build_config({**TINY, "model": {**TINY["model"], "dropout": 0.5}})
+    torch.manual_seed(1)
+    model = build_model(config, Tokenizers.train(config.text, ["a dog"], ["ein Hund"]))
+    translator = Translator(model, "cpu")
+    for training in (True, False):
+        model.transformer.train(training)
+        chance = torch.get_rng_state()
+        assert translator.translate(LINES) == translator.translate(LINES)
+        assert translator.loss(["a"], ["b"]) == translator.loss(["a"], ["b"])
+        assert torch.get_rng_state().equal(chance)
+        assert {module.training for module in model.transformer.modules()} == {training}
+
+
+def test_training_mode_comes_back_after_an_error(monkeypatch: pytest.MonkeyPatch, translator: Translator) -> None:
+    translator.transformer.train()
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(translator.transformer, "encode", fails)
+        with pytest.raises(RuntimeError):
+            translator.translate(["a"])
+    assert translator.transformer.training
+    translator.transformer.eval()
+
+
+def test_a_weight_that_is_no_number_still_gives_a_line_for_each_line(tmp_path: Path) -> None:
+    model = load_model(tiny_model(tmp_path))
+    with torch.no_grad():
+        next(model.transformer.parameters()).fill_(torch.nan)
+    assert Translator(model, "cpu").translate(["a dog", "", "cats"]) == ["", "", ""]
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such model directory"):
+        load(tmp_path / "none")

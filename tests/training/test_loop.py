@@ -1,0 +1,458 @@
+"""The loop: it learns, it keeps to its budget, it keeps what is worth keeping, and it says what happened."""
+
+import errno
+import json
+import math
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import runs
+import torch
+from runs import copying, said, state_of, weights, with_training
+from safetensors.torch import load as load_tensors
+
+from zhuyi import checkpoint
+from zhuyi.checkpoint import build_model
+from zhuyi.config import Config
+from zhuyi.data.batches import Batch, collate, plan
+from zhuyi.data.prepare import prepare
+from zhuyi.errors import CheckpointError, MissingExtra, TrainingError
+from zhuyi.training import loop
+from zhuyi.training.loop import train
+from zhuyi.training.optimizers import make_optimizer
+from zhuyi.training.progress import read_metrics
+from zhuyi.training.state import Checkpoints, Progress
+from zhuyi.translator import load
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture costs more than the run."""
+    monkeypatch.setattr(loop, "draw", lambda *_: None)
+
+
+def validated(out: Path) -> list[int]:
+    return [record["step"] for record in read_metrics(out / "metrics.jsonl") if "dev_loss" in record]
+
+
+def checkpoints_are_whole(out: Path, config: Config) -> list[int]:
+    steps = [step for step, _ in Checkpoints(out, config).whole()]
+    assert sorted(steps) == Checkpoints(out, config).steps()
+    return sorted(steps)
+
+
+# Learning
+
+
+def test_it_learns_to_copy(tmp_path: Path) -> None:
+    config = copying(
+        tmp_path,
+        pairs=300,
+        letters="abc",
+        longest=4,
+        model={"width": 32, "feed_forward": 64, "dropout": 0.0, "attention_dropout": 0.0},
+        training={
+            "steps": 150,
+            "tokens_per_batch": 600,
+            "learning_rate": 5e-3,
+            "warmup": 20,
+            "schedule": "linear",
+            "label_smoothing": 0.0,
+            "save_every": 50,
+            "log_every": 10,
+            "average": 3,
+        },
+    )
+    result, told = said(config, tmp_path / "out")
+    assert result.evaluations["dev"].scores["exact"].value == 100
+    records = read_metrics(tmp_path / "out/metrics.jsonl")
+    losses = [record["loss"] for record in records if "loss" in record]
+    assert losses[0] > 1
+    assert losses[-1] < 0.2
+    assert load(tmp_path / "out").translate(["abc", "", "cab"]) == ["abc", "", "cab"]
+
+    # And what it leaves behind.
+    assert ElementTree.parse(tmp_path / "out/training.svg").getroot().tag.endswith("svg")
+    card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    for part in (config.data.source, "300 pairs", "| dev | exact | 100.00 |", "`nrefs:1|case:mixed", result.chosen):
+        assert str(part) in card
+    assert [record["step"] for record in records if "loss" in record] == list(range(10, 151, 10))
+    assert validated(tmp_path / "out") == [50, 100, 150]
+    assert all(record["tokens_per_second"] > 0 for record in records if "loss" in record)
+    assert "step    150" in told
+
+
+def test_the_seed_is_all_the_chance_there_is(tmp_path: Path, undrawn: None) -> None:
+    config = copying(tmp_path, training={"steps": 6, "save_every": 6})
+    for name, values in (("a", {}), ("b", {}), ("c", {"seed": 2})):
+        torch.manual_seed(len(name) + ord(name))  # whatever was drawn before
+        train(with_training(config, **values), tmp_path / name)
+    assert state_of(tmp_path / "a", 6) == state_of(tmp_path / "b", 6)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_looking_changes_nothing(tmp_path: Path, undrawn: None) -> None:
+    """Validations, checkpoints and records between the steps leave the steps as they are."""
+    config = copying(tmp_path, training={"steps": 8, "save_every": 8})
+    train(config, tmp_path / "one")
+    train(with_training(config, save_every=1, log_every=1), tmp_path / "other")
+    assert state_of(tmp_path / "one", 8) == state_of(tmp_path / "other", 8)
+
+
+# One update
+
+
+def _gradients(config: Config, model: torch.nn.Module, batches: list[Batch]) -> tuple[float, float, dict[str, Any]]:
+    """Plain loss, norm, and the gradients that the optimiser was given."""
+    seen: dict[str, Any] = {}
+
+    class Recording(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            seen.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+
+    recording = Recording(model.parameters(), lr=0.1)
+    loss, norm = loop._update(model, recording, batches, 0.1, config.training, bf16=False)
+    assert set(seen) == {name for name, _ in model.named_parameters()}
+    assert all(parameter.grad is None for parameter in model.parameters())
+    return loss, norm, seen
+
+
+def test_four_small_batches_are_one_large_one(tmp_path: Path) -> None:
+    """The loss is a mean over tokens, so it does not matter that the small batches have different numbers of them."""
+    config = copying(tmp_path, model={"dropout": 0.0, "attention_dropout": 0.0}, training={"clip": 0.0})
+    data = prepare(config)
+    model = build_model(config, data.tokenizers).transformer.double()
+    small = plan(data.store, 150, seed=1, epoch=0)[:4]
+    parts = [collate(data.store, pairs) for pairs in small]
+    assert len({part.target_tokens for part in parts}) > 1
+    loss, norm, gradients = _gradients(config, model, parts)
+    whole = _gradients(config, model, [collate(data.store, np.concatenate(small))])
+    assert loss == pytest.approx(whole[0], rel=1e-9)
+    assert norm == pytest.approx(whole[1], rel=1e-9)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, whole[2][name], rtol=1e-6, atol=1e-12)
+
+
+def test_the_gradient_is_clipped_and_its_norm_told_as_it_was(tmp_path: Path) -> None:
+    config = copying(tmp_path)
+    data = prepare(config)
+    model = build_model(config, data.tokenizers).transformer
+    batches = [collate(data.store, plan(data.store, 150, seed=1, epoch=0)[0])]
+    for clip, kept in ((0.01, 0.01), (0.0, None)):
+        torch.manual_seed(1)
+        _, norm, gradients = _gradients(with_training(config, clip=clip), model, batches)
+        after = torch.stack([gradient.norm() for gradient in gradients.values()]).norm().item()
+        assert norm > 0.1
+        assert after == pytest.approx(kept or norm, rel=1e-3)
+
+
+def test_the_optimiser_gets_the_rate(tmp_path: Path) -> None:
+    config = copying(tmp_path)
+    data = prepare(config)
+    model = build_model(config, data.tokenizers).transformer
+    optimizer = make_optimizer(model, config.training)
+    batches = [collate(data.store, plan(data.store, 150, seed=1, epoch=0)[0])]
+    loop._update(model, optimizer, batches, 0.0125, config.training, bf16=False)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.0125, 0.0125]
+    assert model.training
+
+
+# Budgets
+
+
+def test_a_budget_in_steps(tmp_path: Path, undrawn: None) -> None:
+    config = copying(tmp_path, training={"steps": 7, "save_every": 3})
+    assert train(config, tmp_path / "out").steps == 7
+    assert validated(tmp_path / "out") == [3, 6, 7]
+
+
+@pytest.mark.parametrize("epochs", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_budget_in_epochs(tmp_path: Path, undrawn: None, epochs: float, accumulate: int) -> None:
+    training = {"steps": None, "epochs": epochs, "accumulate": accumulate, "save_every": 100}
+    config = copying(tmp_path, dev=False, training=training)
+    batches = len(plan(prepare(config).store, config.training.tokens_per_batch, config.training.seed, 0))
+    result = train(config, tmp_path / "out")
+    progress = Progress.from_json((tmp_path / f"out/checkpoints/step-{result.steps:06d}/training.json").read_bytes())
+    assert progress.passes == progress.epoch + progress.batches / batches
+    assert epochs <= progress.passes < epochs + accumulate / batches
+    if epochs >= 1:
+        assert progress.passes == epochs
+        assert result.steps == epochs * math.ceil(batches / accumulate)
+
+
+def test_a_budget_in_minutes(tmp_path: Path, undrawn: None) -> None:
+    config = copying(tmp_path, training={"steps": None, "minutes": 0.01, "save_every": None})
+    result = train(config, tmp_path / "out")
+    assert result.steps >= 1
+    assert result.seconds >= 0.6
+    assert validated(tmp_path / "out")[-1] == result.steps
+
+
+def test_the_first_budget_reached_ends_the_run(tmp_path: Path, undrawn: None) -> None:
+    config = copying(tmp_path, dev=False, training={"steps": 3, "epochs": 50.0, "minutes": 60.0})
+    assert train(config, tmp_path / "out").steps == 3
+
+
+def test_twenty_validations_unless_told_otherwise(tmp_path: Path, undrawn: None) -> None:
+    config = copying(tmp_path, dev=False, training={"steps": 40, "save_every": None, "keep": 40})
+    train(config, tmp_path / "out")
+    assert checkpoints_are_whole(tmp_path / "out", config) == list(range(2, 41, 2))
+
+
+def test_a_slow_validation_does_not_bring_the_next_one_nearer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
+) -> None:
+    """With a budget in minutes, validations that take longer than a twentieth of it do not eat the rest."""
+    now = 0.0
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now)
+    update, evaluate = loop._update, loop.evaluate
+
+    def one_second(*arguments: Any) -> Any:
+        nonlocal now
+        now += 1
+        return update(*arguments)
+
+    def ten_seconds(*arguments: Any) -> Any:
+        nonlocal now
+        now += 10
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(loop, "_update", one_second)
+    monkeypatch.setattr(loop, "evaluate", ten_seconds)
+    config = copying(tmp_path, training={"steps": None, "minutes": 1.0, "save_every": None})
+    assert train(config, tmp_path / "out").steps > len(validated(tmp_path / "out")) + 5
+
+
+# What is kept
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, metric: str, values: list[float]) -> None:
+    """Validations that find these scores, in turn; the last of them for ever."""
+    real = loop.evaluate
+    remaining = list(values)
+
+    def evaluate(*arguments: Any) -> Any:
+        found = real(*arguments)
+        value = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+        return replace(found, scores={metric: replace(found.scores[metric], value=value)})  # type: ignore[index]
+
+    monkeypatch.setattr(loop, "evaluate", evaluate)
+
+
+@pytest.mark.parametrize(("metric", "best"), [("exact", 3), ("chrf", 3), ("wer", 2), ("per", 2)])
+def test_the_best_is_chosen_the_right_way_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None, metric: str, best: int
+) -> None:
+    scripted(monkeypatch, metric, [50.0, 10.0, 90.0, 60.0])
+    config = copying(tmp_path, training={"steps": 4, "save_every": 1, "metric": metric})
+    result = train(config, tmp_path / "out")
+    assert result.chosen == f"step {best}, the best of 4 validated"
+    assert weights(tmp_path / "out") == state_of(tmp_path / "out", best)["model.safetensors"]
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
+    scripted(monkeypatch, "exact", [10.0, 90.0, 20.0, 30.0, 40.0, 50.0])
+    config = copying(tmp_path, training={"steps": 6, "save_every": 1, "keep": 2})
+    train(config, tmp_path / "out")
+    assert checkpoints_are_whole(tmp_path / "out", config) == [2, 5, 6]
+
+
+@pytest.mark.parametrize(("which", "members"), [("last", [5, 6, 7]), ("best", [1, 3, 5])])
+def test_an_average_is_a_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None, which: str, members: list[int]
+) -> None:
+    scores = [80.0, 10.0, 90.0, 20.0, 70.0, 30.0, 40.0]
+    scripted(monkeypatch, "exact", [*scores, 90.0, 95.0])  # at the end: the best checkpoint again, then the average
+    training = {"steps": 7, "save_every": 1, "average": 3, "average_of": which, "keep": 1}
+    config = copying(tmp_path, training=training)
+    result = train(config, tmp_path / "out")
+    assert result.chosen == f"the average of the {which} 3 checkpoints"
+    found = load_tensors(weights(tmp_path / "out"))
+    parts = [load_tensors(state_of(tmp_path / "out", step)["model.safetensors"]) for step in members]
+    for name, tensor in found.items():
+        mean = torch.stack([part[name].double() for part in parts]).mean(dim=0)
+        torch.testing.assert_close(tensor.double(), mean, rtol=1e-6, atol=1e-9)
+    assert checkpoints_are_whole(tmp_path / "out", config) == sorted({*members, 3, 7})
+
+
+def test_an_average_that_is_no_better_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
+) -> None:
+    scripted(monkeypatch, "exact", [80.0, 90.0, 70.0, 90.0, 90.0])
+    config = copying(tmp_path, training={"steps": 3, "save_every": 1, "average": 3})
+    assert train(config, tmp_path / "out").chosen == "step 2, the best of 3 validated"
+
+
+def test_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
+    scripted(monkeypatch, "wer", [50.0, 40.0, 40.0, 45.0, 30.0, 31.0, 32.0, 33.0, 0.0])
+    training = {"steps": 40, "save_every": 2, "metric": "wer", "patience": 3}
+    result, told = said(copying(tmp_path, training=training), tmp_path / "out")
+    assert result.steps == 16
+    assert "No better dev score in 3 validations" in told
+
+
+def test_without_a_dev_set_the_last_step_is_kept(tmp_path: Path, undrawn: None) -> None:
+    config = copying(tmp_path, dev=False, training={"steps": 5, "average": 3, "patience": 1})
+    result = train(config, tmp_path / "out")
+    assert (result.chosen, result.evaluations) == ("the last step, 5", {})
+    assert weights(tmp_path / "out") == state_of(tmp_path / "out", 5)["model.safetensors"]
+    assert "neither a dev nor a test set" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+
+
+def test_a_test_set_is_scored_once_at_the_end(tmp_path: Path, undrawn: None) -> None:
+    lines = runs.write_lines(tmp_path / "test.txt", 5, seed=3)
+    data = {"test_source": lines, "test_target": lines}
+    result = train(copying(tmp_path, data=data, training={"steps": 2}), tmp_path / "out")
+    assert result.evaluations["test"].lines == 5
+    assert "| test | exact |" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert not any("test" in record for record in read_metrics(tmp_path / "out/metrics.jsonl"))
+
+
+# What goes wrong
+
+
+def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
+    config = copying(tmp_path, training={"learning_rate": 1e30, "steps": 50, "save_every": 1, "average": 1})
+    with pytest.raises(TrainingError) as caught:
+        train(config, tmp_path / "out")
+    message = str(caught.value)
+    assert "\n" not in message
+    step = int(message.split(":")[0].removeprefix("step "))
+    assert checkpoints_are_whole(tmp_path / "out", config)[-1] == step - 1
+    numbers = message.partition("lines ")[2].partition(" of ")[0].removesuffix(", ...")
+    assert all(1 <= int(number) <= 60 for number in numbers.split(", "))
+    for part in (config.data.source, "training.learning_rate", "training.clip", "--resume"):
+        assert str(part) in message
+
+
+def test_poisoned_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = copying(tmp_path, training={"save_every": 2})
+    real = loop._update
+    calls = 0
+
+    def poison(model: Any, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            with torch.no_grad():
+                next(model.parameters())[5, 0] = torch.nan
+        return real(model, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_update", poison)
+        with pytest.raises(TrainingError, match="step 4: the loss is not a number"):
+            train(config, tmp_path / "out")
+    assert checkpoints_are_whole(tmp_path / "out", config) == [2]
+    assert train(config, tmp_path / "out", resume=True).steps == 20
+
+
+def test_a_run_is_not_begun_where_there_is_one(tmp_path: Path, undrawn: None) -> None:
+    config = copying(tmp_path, dev=False, training={"steps": 1})
+    train(config, tmp_path / "out")
+    before = weights(tmp_path / "out")
+    with pytest.raises(CheckpointError, match="--resume"):
+        train(config, tmp_path / "out")
+    for path in (tmp_path / "out/checkpoints/step-000001").iterdir():
+        path.unlink()
+    (tmp_path / "out/checkpoints/step-000001").rmdir()
+    for resume in (False, True):
+        with pytest.raises(CheckpointError, match="--out"):
+            train(config, tmp_path / "out", resume=resume)
+    assert weights(tmp_path / "out") == before
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="cannot write") as caught:
+        train(copying(tmp_path), tmp_path / "file/out")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_disk_that_fills_up_leaves_the_older_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
+) -> None:
+    config = copying(tmp_path, training={"keep": 1})
+    real = checkpoint._write_synced
+
+    def full(path: Path, content: bytes) -> None:
+        if "step-000015" in str(path) and path.name == "training.safetensors":
+            path.write_bytes(content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "_write_synced", full)
+        with pytest.raises(CheckpointError, match=r"step-000015: cannot write: No space .*--resume") as caught:
+            train(config, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert 10 in [step for step, _ in Checkpoints(tmp_path / "out", config).whole()]
+    assert not list((tmp_path / "out").rglob("*.safetensors.*"))
+    assert train(config, tmp_path / "out", resume=True).steps == 20
+    train(config, tmp_path / "whole")
+    assert weights(tmp_path / "out") == weights(tmp_path / "whole")
+
+
+# Records
+
+
+def test_metrics_are_json_a_line(tmp_path: Path, undrawn: None) -> None:
+    config = copying(tmp_path, training={"steps": 10, "log_every": 2})
+    train(with_training(config, steps=5), tmp_path / "out")
+    path = tmp_path / "out/metrics.jsonl"
+    cut = json.dumps({"step": 5, "sample": ["ü"]}, ensure_ascii=False).encode()[:-4]  # by a kill, within a letter
+    path.write_bytes(path.read_bytes() + b'{"step": 7, "loss": 1.0}\n' + cut)
+    train(config, tmp_path / "out", resume=True)
+    records = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [(r["step"], "loss" in r) for r in records] == [
+        *((2, True), (4, True), (5, False)),
+        *((6, True), (8, True), (10, True), (10, False)),
+    ]
+    assert all(math.isfinite(value) for r in records for value in r.values() if isinstance(value, int | float))
+    seconds = [record["seconds"] for record in records]
+    assert seconds == sorted(seconds)
+
+
+def test_a_sample_with_unusual_line_ends_is_one_record(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    records = [{"step": 1, "sample": ["a\u2028b\x85c\x0bd\ne", "", "👍"]}, {"step": 2}]
+    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), encoding="utf-8")
+    assert read_metrics(path) == records
+
+
+def test_tensorboard(tmp_path: Path, undrawn: None) -> None:
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    config = copying(tmp_path, training={"tensorboard": True, "log_every": 5})
+    train(with_training(config, steps=10), tmp_path / "out")
+    train(config, tmp_path / "out", resume=True)
+    board = reading.EventAccumulator(str(tmp_path / "out/tensorboard"))
+    board.Reload()
+    assert [event.step for event in board.Scalars("loss")] == [5, 10, 15, 20]
+    assert [event.step for event in board.Scalars("dev_exact")] == [5, 10, 15, 20]
+
+
+def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtra, match=r"zhuyi\[tensorboard\]"):
+        train(copying(tmp_path, training={"tensorboard": True}), tmp_path / "out")
+
+
+def test_the_picture_of_a_run_without_records(tmp_path: Path) -> None:
+    config = copying(tmp_path, dev=False, training={"steps": 1})
+    train(config, tmp_path / "out")
+    assert ElementTree.parse(tmp_path / "out/training.svg").getroot().tag.endswith("svg")
+
+
+def test_time_goes_on_where_it_was(tmp_path: Path, undrawn: None) -> None:
+    config = copying(tmp_path, dev=False, training={"steps": 5})
+    first = train(config, tmp_path / "out")
+    time.sleep(0.2)
+    second = train(with_training(config, steps=6), tmp_path / "out", resume=True)
+    assert first.seconds < second.seconds
