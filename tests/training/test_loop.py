@@ -118,7 +118,7 @@ def _gradients(config: Config, model: torch.nn.Module, batches: list[Batch]) -> 
             seen.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
 
     recording = Recording(model.parameters(), lr=0.1)
-    loss, norm = loop._update(model, recording, batches, 0.1, config.training, bf16=False)
+    loss, norm = loop.update(model, recording, batches, 0.1, config.training, bf16=False)
     assert set(seen) == {name for name, _ in model.named_parameters()}
     assert all(parameter.grad is None for parameter in model.parameters())
     return loss, norm, seen
@@ -159,7 +159,7 @@ def test_the_optimiser_gets_the_rate(tmp_path: Path) -> None:
     model = build_model(config, data.tokenizers).transformer
     optimizer = make_optimizer(model, config.training)
     batches = [collate(data.store, plan(data.store, 150, seed=1, epoch=0)[0])]
-    loop._update(model, optimizer, batches, 0.0125, config.training, bf16=False)
+    loop.update(model, optimizer, batches, 0.0125, config.training, bf16=False)
     assert [group["lr"] for group in optimizer.param_groups] == [0.0125, 0.0125]
     assert model.training
 
@@ -213,7 +213,7 @@ def test_a_slow_validation_does_not_bring_the_next_one_nearer(
     """With a budget in minutes, validations that take longer than a twentieth of it do not eat the rest."""
     now = 0.0
     monkeypatch.setattr(loop.time, "perf_counter", lambda: now)
-    update, evaluate = loop._update, loop.evaluate
+    update, evaluate = loop.update, loop.evaluate
 
     def one_second(*arguments: Any) -> Any:
         nonlocal now
@@ -225,7 +225,7 @@ def test_a_slow_validation_does_not_bring_the_next_one_nearer(
         now += 10
         return evaluate(*arguments)
 
-    monkeypatch.setattr(loop, "_update", one_second)
+    monkeypatch.setattr(loop, "update", one_second)
     monkeypatch.setattr(loop, "evaluate", ten_seconds)
     config = copying(tmp_path, training={"steps": None, "minutes": 1.0, "save_every": None})
     assert train(config, tmp_path / "out").steps > len(validated(tmp_path / "out")) + 5
@@ -335,7 +335,7 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
 
 def test_poisoned_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = copying(tmp_path, training={"save_every": 2})
-    real = loop._update
+    real = loop.update
     calls = 0
 
     def poison(model: Any, *arguments: Any) -> Any:
@@ -347,7 +347,7 @@ def test_poisoned_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return real(model, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_update", poison)
+        patched.setattr(loop, "update", poison)
         with pytest.raises(TrainingError, match="step 4: the loss is not a number"):
             train(config, tmp_path / "out")
     assert checkpoints_are_whole(tmp_path / "out", config) == [2]

@@ -30,7 +30,7 @@ def raise_after(monkeypatch: pytest.MonkeyPatch) -> Signals:
     """A signal comes while this update (from 1) is being made."""
 
     def arm(update: int, number: signal.Signals) -> None:
-        real, calls = loop._update, 0
+        real, calls = loop.update, 0
 
         def interrupted(*arguments: Any) -> tuple[float, float]:
             nonlocal calls
@@ -39,7 +39,7 @@ def raise_after(monkeypatch: pytest.MonkeyPatch) -> Signals:
                 signal.raise_signal(number)
             return real(*arguments)
 
-        monkeypatch.setattr(loop, "_update", interrupted)
+        monkeypatch.setattr(loop, "update", interrupted)
 
     return arm
 
@@ -206,7 +206,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         raise AssertionError("it went on")
 
     handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(loop, "_update", twice)
+    monkeypatch.setattr(loop, "update", twice)
     with pytest.raises(KeyboardInterrupt):
         train(copying(tmp_path), tmp_path / "out")
     assert signal.getsignal(signal.SIGINT) is handler

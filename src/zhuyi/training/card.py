@@ -1,5 +1,7 @@
 """The model card: a README.md in the model directory that says what data, what size, what score, which signature."""
 
+from pathlib import Path
+
 from zhuyi.config import Config
 from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation
@@ -27,7 +29,7 @@ def model_card(
         "",
         "## Data",
         "",
-        f"- Training: {len(store):,} pairs of `{config.data.source}` → `{config.data.target}` "
+        f"- Training: {len(store):,} pairs of `{_file(config.data.source)}` → `{_file(config.data.target)}` "
         f"({store.outcome.empty:,} empty and {store.outcome.long:,} long pairs of "
         f"{store.outcome.pairs:,}; long lines: {config.data.long_lines}).",
         f"- Text: {config.text.source_kind} → {config.text.target_kind}, "
@@ -45,7 +47,7 @@ def model_card(
     for name, evaluation in evaluations.items():
         lines.append(f"| {name} | loss (nats a token) | {evaluation.loss:.4f} | lines:{evaluation.lines} |")
         for score in evaluation.scores.values():
-            lines.append(f"| {name} | {score.name} | {score.value:.2f} | `{score.signature}` |")
+            lines.append(f"| {name} | {score.name} | {score.value:.2f} | {_cell(score.signature)} |")
     lines += [
         "",
         f"Decoded with beam {config.decoding.beam}, length penalty {config.decoding.length_penalty:g}. "
@@ -53,6 +55,16 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _cell(signature: str) -> str:
+    """A `|` ends a cell of a Markdown table, in code too."""
+    return f"`{signature}`".replace("|", "\\|")
+
+
+def _file(spec: str | None) -> str:
+    """The file without its folders: a card is made to be shared."""
+    return Path(spec or "").name
 
 
 def _mixers(config: Config) -> str:

@@ -29,7 +29,7 @@ from zhuyi.model.transformer import Transformer
 from zhuyi.training.card import model_card
 from zhuyi.training.objective import cross_entropy
 from zhuyi.training.optimizers import learning_rate, make_optimizer
-from zhuyi.training.precision import choose_device, keep_memory, products, uses_bf16
+from zhuyi.training.precision import choose_device, fastest_threads, keep_memory, products, uses_bf16
 from zhuyi.training.progress import Reporter, draw
 from zhuyi.training.state import Checkpoints, Progress
 from zhuyi.translator import Translator
@@ -58,7 +58,9 @@ class _Lines:
     targets: list[str]
 
 
-def train(config: Config, out: str | Path, resume: bool = False, console: Console | None = None) -> Result:
+def train(
+    config: Config, out: str | Path = "zhuyi-model", resume: bool = False, console: Console | None = None
+) -> Result:
     """Train a model as `config` says, and leave it in the directory `out`.
 
     Args:
@@ -93,6 +95,7 @@ def train(config: Config, out: str | Path, resume: bool = False, console: Consol
     model.transformer.to(device)
     optimizer = make_optimizer(model.transformer, training)
     progress = checkpoints.restore(model, optimizer, console) or Progress()
+    progress.threads = _set_threads(model.transformer, data.store, training, progress, bf16)
     translator = Translator(model, str(device))
     _announce(console, model, data.store, device, bf16, out, progress)
 
@@ -105,7 +108,7 @@ def train(config: Config, out: str | Path, resume: bool = False, console: Consol
                 break
             store, batches, passes = next(updates)
             rate = learning_rate(training, progress.step + 1, used)
-            loss, norm = _update(model.transformer, optimizer, batches, rate, training, bf16)
+            loss, norm = update(model.transformer, optimizer, batches, rate, training, bf16)
             if not math.isfinite(loss + norm):
                 raise TrainingError(_not_a_number(config, store, batches, progress.step + 1, rate))
             progress.step += 1
@@ -157,7 +160,7 @@ def _updates(config: Config, data: Prepared, progress: Progress) -> Iterator[tup
         progress.epoch, progress.batches = progress.epoch + 1, 0
 
 
-def _update(
+def update(
     model: Transformer,
     optimizer: torch.optim.Optimizer,
     batches: list[Batch],
@@ -165,7 +168,19 @@ def _update(
     training: TrainingConfig,
     bf16: bool,
 ) -> tuple[float, float]:
-    """One step of the optimiser. Gives the plain loss per target token, and the norm of the gradient.
+    """One step of the optimiser. Gives the plain loss per target token, and the norm of the gradient."""
+    loss = gradient(model, batches, training.label_smoothing, bf16)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip or math.inf).item()
+    if math.isfinite(loss + norm):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    optimizer.zero_grad()
+    return loss, norm
+
+
+def gradient(model: Transformer, batches: list[Batch], smoothing: float, bf16: bool) -> float:
+    """Forward and backward: adds the gradient of the smoothed loss, and gives the plain loss per target token.
 
     The loss is the mean over the tokens of all the batches, however they are split.
     """
@@ -179,16 +194,10 @@ def _update(
             memory = model.encode(batch.source, batch.source_mask)
             hidden = model.decode(batch.target_in, memory, batch.source_mask)
         hidden = hidden.to(torch.bfloat16) if bf16 else hidden
-        smoothed, plain = cross_entropy(hidden, model.projection.weight, batch.target_out, training.label_smoothing)
+        smoothed, plain = cross_entropy(hidden, model.projection.weight, batch.target_out, smoothing)
         (smoothed / target_tokens).backward()  # type: ignore[no-untyped-call]  # torch's own
         total += plain.item()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip or math.inf).item()
-    if math.isfinite(total + norm):
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-    optimizer.zero_grad()
-    return total / target_tokens, norm
+    return total / target_tokens
 
 
 def _share_used(training: TrainingConfig, progress: Progress) -> float:
@@ -201,6 +210,21 @@ def _share_used(training: TrainingConfig, progress: Progress) -> float:
     if training.minutes is not None:
         shares.append(progress.seconds / 60 / training.minutes)
     return max(shares)
+
+
+def _set_threads(model: Transformer, store: Store, training: TrainingConfig, progress: Progress, bf16: bool) -> int:
+    """CPU threads as set, as in the run that is resumed (sums depend on them, to the last bit), or as is fastest."""
+    threads = training.threads or progress.threads
+    if threads:
+        torch.set_num_threads(threads)
+    elif next(model.parameters()).device.type == "cpu":
+        pairs = plan(store, training.tokens_per_batch, training.seed, epoch=0)[0]
+        batch = collate(store, pairs)
+        chance = torch.get_rng_state()
+        fastest_threads(lambda: gradient(model, [batch], training.label_smoothing, bf16))
+        model.zero_grad()
+        torch.set_rng_state(chance)
+    return torch.get_num_threads()
 
 
 def _out_of_patience(training: TrainingConfig, progress: Progress) -> bool:
@@ -275,7 +299,7 @@ def _announce(
     first = plan(store, training.tokens_per_batch, training.seed, epoch=0)
     console.print(
         f"{model.transformer.parameter_count():,} parameters on {device} in {'bf16' if bf16 else 'float32'}, "
-        f"{torch.get_num_threads()} threads; {len(first):,} batches an epoch, "
+        f"threads: {torch.get_num_threads()}; {len(first):,} batches an epoch, "
         f"{padding_share(store, first):.1%} padding → {out}",
         highlight=False,
     )

@@ -39,7 +39,7 @@ class Progress:
 
     `batches` counts those done in `epoch`, and `passes` is both in one number; `seconds` is the time spent training,
     validation included; `scores` is the dev score of each checkpoint by step; `waited` counts validations since the
-    best one.
+    best one; `threads` is how many of the CPU's it uses.
     """
 
     step: int = 0
@@ -48,6 +48,7 @@ class Progress:
     passes: float = 0.0
     seconds: float = 0.0
     waited: int = 0
+    threads: int = 0
     scores: dict[int, float] = field(default_factory=dict)
 
     def best_steps(self, metric: Metric) -> list[int]:
