@@ -120,7 +120,7 @@ def train(
             reporter.update(share, progress.step, loss, sum(batch.tokens for batch in batches))
             if progress.step % training.log_every == 0:
                 reporter.record_training(
-                    step=progress.step, epoch=passes, seconds=progress.seconds, loss=loss, learning_rate=rate, norm=norm
+                    step=progress.step, epoch=passes, seconds=progress.seconds, learning_rate=rate, norm=norm
                 )
             if _is_due(training, progress.step, used, share):
                 _validate(translator, dev, training.metric, progress, reporter)

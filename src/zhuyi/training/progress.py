@@ -50,6 +50,7 @@ class Reporter:
         )
         self._task = self._bar.add_task("Training", total=1.0, figures="")
         self._last_score = ""
+        self._losses: list[float] = []
         self._tokens, self._since = 0, time.perf_counter()
 
     def __enter__(self) -> "Reporter":
@@ -64,15 +65,15 @@ class Reporter:
     def update(self, share: float, step: int, loss: float, tokens: int) -> None:
         """After each step: `share` of the budget used, plain `loss` per token, non-padding `tokens` of the step."""
         self._tokens += tokens
-        speed = self._tokens / max(time.perf_counter() - self._since, 1e-9)
-        figures = f"step {step} · loss {loss:.3f} · {speed:,.0f} tok/s{self._last_score}"
+        self._losses.append(loss)
+        figures = f"step {step} · loss {self._loss():.3f} · {self._speed():,.0f} tok/s{self._last_score}"
         self._bar.update(self._task, completed=min(share, 1.0), figures=figures)
 
     def record_training(self, **values: float) -> None:
-        """Every so many steps: a line of `metrics.jsonl`, with the speed since the last one."""
-        speed = self._tokens / max(time.perf_counter() - self._since, 1e-9)
+        """Every so many steps: a line of `metrics.jsonl`, with the mean loss and the speed since the last one."""
+        self._record({**values, "loss": self._loss(), "tokens_per_second": round(self._speed(), 1)})
+        self._losses.clear()
         self.restart_clock()
-        self._record({**values, "tokens_per_second": round(speed, 1)})
 
     def record_validation(self, values: dict[str, float], sample: tuple[str, str, str] | None) -> None:
         """After a validation: its figures, and one line with its reference and its translation."""
@@ -89,6 +90,13 @@ class Reporter:
     def restart_clock(self) -> None:
         """Time spent on anything else than steps does not count in the speed."""
         self._tokens, self._since = 0, time.perf_counter()
+
+    def _loss(self) -> float:
+        """The mean since the last line: that of one batch, of long lines or short ones, says little."""
+        return sum(self._losses) / len(self._losses)
+
+    def _speed(self) -> float:
+        return self._tokens / max(time.perf_counter() - self._since, 1e-9)
 
     def _record(self, record: dict[str, Any]) -> None:
         self.records.append(record)
@@ -122,19 +130,20 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
     scores = [name for name in (validation[-1] if validation else {}) if name.startswith("dev_") and name != "dev_loss"]
     figure = Figure(figsize=(7, 3 + 2 * bool(scores)))
     axes = figure.subplots(1 + bool(scores), 1, sharex=True, squeeze=False)
-    losses = axes[0][0]
-    losses.plot([r["seconds"] / 60 for r in training], [r["loss"] for r in training], color="#9aa5b1", label="training")
-    losses.plot(
-        [r["seconds"] / 60 for r in validation], [r["dev_loss"] for r in validation], "o-", color="#1f77b4", label="dev"
-    )
-    losses.set_ylabel("loss (nats a token)")
-    losses.legend(frameon=False)
-    for name in scores:
-        axis = axes[1][0]
-        axis.plot([r["seconds"] / 60 for r in validation], [r[name] for r in validation], "o-", color="#d95f02")
-        axis.set_ylabel(name.replace("_", " "))
+    curves = [
+        (axes[0][0], training, "loss", "training", "#9aa5b1"),
+        (axes[0][0], validation, "dev_loss", "dev", "#1f77b4"),
+    ]
+    for name, colour in zip(scores, ("#d95f02", "#7570b3"), strict=False):
+        curves.append((axes[1][0], validation, name, name.replace("_", " "), colour))
+    for axis, points, name, label, colour in curves:
+        marker = "o-" if points is validation else "-"
+        minutes = [point["seconds"] / 60 for point in points]
+        axis.plot(minutes, [point[name] for point in points], marker, markersize=4, color=colour, label=label)
+    axes[0][0].set_ylabel("loss (nats a token)")
     axes[-1][0].set_xlabel("minutes")
     for axis in axes[:, 0]:
+        axis.legend(frameon=False)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
