@@ -32,7 +32,7 @@ def test_paper_has_the_papers_parameters():
 def test_tiny_is_tiny():
     vocabulary, width, inner, layers = 10_000, 128, 256, 4
     attention = 3 * layers * 4 * width * width
-    feed_forward = 2 * layers * 3 * width * inner  # three matrices: swiglu has a gate
+    feed_forward = 2 * layers * 2 * width * inner  # relu: no gate
     norms = (2 * layers + 3 * layers + 2) * width
     with torch.device("meta"):
         count = Transformer(preset("tiny"), vocabulary).parameter_count()
