@@ -12,10 +12,10 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 TASKS = {
-    "dates": ("Dates, 16 locales → ISO 8601 (`zhuyi demo`)", "日期,16 种语言写法 → ISO 8601(`zhuyi demo`)"),
-    "multi30k": ("Multi30k En→De, test_2016_flickr", "Multi30k 英→德,test_2016_flickr"),
-    "tatoeba": ("Tatoeba En→Zh, test", "Tatoeba 英→中,test"),
-    "g2p-hungarian": ("SIGMORPHON 2021 G2P, Hungarian, test", "SIGMORPHON 2021 字音转换,匈牙利语,test"),
+    "dates": ("Dates, 16 locales → ISO 8601 (`zhuyi demo`)", "日期，16 种语言写法 → ISO 8601（`zhuyi demo`）"),
+    "multi30k": ("Multi30k En→De, test_2016_flickr", "Multi30k 英→德，test_2016_flickr"),
+    "tatoeba": ("Tatoeba En→Zh, test", "Tatoeba 英→中，test"),
+    "g2p-hungarian": ("SIGMORPHON 2021 G2P, Hungarian, test", "SIGMORPHON 2021 字音转换，匈牙利语，test"),
 }
 
 
@@ -37,7 +37,7 @@ def quality_table(language: int) -> list[str]:
             threads = result["machine"]["threads"]
             spent = (
                 f"{result['training']['minutes']:g} min, {threads} thread{'s' * (threads > 1)}",
-                f"{result['training']['minutes']:g} 分钟,{threads} 线程",
+                f"{result['training']['minutes']:g} 分钟，{threads} 线程",
             )[language]
             file = f"quality-{name}.json"
             rows.append(

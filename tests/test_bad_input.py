@@ -106,7 +106,7 @@ def test_a_missing_column(refuse: Callable[..., None], tmp_path: Path) -> None:
     table.write_text("en\tde\na dog\tein Hund\n")
     refuse("--source", f"{table}#en", "--target", f"{table}#fr", says=(table, "'fr'", "'de'"))
     refuse("--source", f"{table}#1", "--target", f"{table}#3", says=(f"{table}:1",))
-    refuse("--source", table, "--target", table, says=(table, "#"))
+    refuse("--source", table, "--target", table, says=(f"{table}#COLUMN", "1 to 2", "'en', 'de'"))
 
 
 def test_a_compressed_file_cut_short(refuse: Callable[..., None], tmp_path: Path) -> None:
@@ -229,11 +229,13 @@ def test_no_model_at_all(tmp_path: Path) -> None:
 def test_standard_input_that_is_not_utf8(model: Path) -> None:
     outcome = run("translate", model, stdin=b"a dog\ncaf\xe9\n")
     assert_one_clear_line(outcome, "standard input, line 2", "UTF-8", "0xE9")
-    assert outcome.out == ""
+    assert outcome.out == run("translate", model, stdin=b"a dog\n").out  # the line before is answered
+    assert run("translate", model, stdin=b"\xff\xfe\na dog\n").out == ""
 
 
 def test_a_number_of_beams_that_cannot_be(model: Path) -> None:
-    assert_one_clear_line(run("translate", model, "--beam", 2, "--n-best", 3, stdin=b"a\n"), "n_best", "beam")
+    assert_one_clear_line(run("translate", model, "--beam", 2, "--n-best", 3, stdin=b"a\n"), "use --beam 3")
+    assert_one_clear_line(run("translate", model, "--n-best", 7, stdin=b"a\n"), "--beam, which is 5", "use --beam 7")
     assert_one_clear_line(run("translate", model, "--beam", 0, stdin=b"a\n"), "beam")
     assert_one_clear_line(run("translate", model, "--n-best", 0, stdin=b"a\n"), "n_best")
     assert_one_clear_line(run("translate", model, "--length-penalty", -1, stdin=b"a\n"), "length_penalty")
@@ -264,6 +266,13 @@ def test_standard_input_that_is_closed(model: Path) -> None:
     assert_one_clear_line(Outcome(done.returncode, done.stdout, done.stderr), "standard input is closed")
 
 
+@pytest.mark.parametrize("arguments", ["translate '{model}'", "config"])
+def test_standard_output_that_is_closed(model: Path, arguments: str) -> None:
+    command = f"exec '{sys.executable}' -m zhuyi {arguments.format(model=model)} >&-"
+    done = subprocess.run(["sh", "-c", command], input="a dog\n", capture_output=True, text=True)
+    assert_one_clear_line(Outcome(done.returncode, done.stdout, done.stderr), "standard output is closed")
+
+
 def test_emoji_and_control_characters_are_translated(model: Path) -> None:
     lines = [
         "👩‍👩‍👧 🇩🇪",
@@ -285,7 +294,7 @@ def test_an_evaluation_that_cannot_be(model: Path, tmp_path: Path) -> None:
     assert_one_clear_line(run(*common, "--target", short), source, short, "60", "1")
     assert_one_clear_line(run(*common, "--target", target, "--target", short), source, short)
     assert_one_clear_line(run(*common, "--target", target, "--metric", "blue"), "blue", "bleu")
-    assert_one_clear_line(run(*common, "--target", target, "--metric", ""), "metric")
+    assert_one_clear_line(run(*common, "--target", target, "--metric", " ,"), "metric")
     assert_one_clear_line(run(*common, "--target", target, "--bleu-tokenizer", "moses"), "moses", "13a")
 
 

@@ -67,6 +67,14 @@ def test_every_example_is_a_command_that_exists(example: str) -> None:
         pass
 
 
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_examples_can_be_pasted_from_a_narrow_page(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = run(*verb.split(), "--help").out
+    for line in (GROUP.commands[verb] if verb else GROUP).epilog.replace("[dim]", "").replace("[/]", "").splitlines():
+        assert line.replace("[bold]", "").rstrip() in page
+
+
 def test_every_verb_has_several_examples() -> None:
     assert len(examples()) > 2 * len(VERBS)
 
@@ -99,6 +107,17 @@ def test_config_prints_toml_that_means_the_same(tmp_path: Path) -> None:
     assert outcome.code == 0
     assert build_config(tomllib.loads(outcome.out)) == wanted
     assert wanted.model.width == 64
+
+
+def test_what_config_prints_is_a_file_to_start_from(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(run("config", "--preset", "tiny").out, encoding="utf-8")
+    outcome = run("config", file, "--set", "model.mixer=convolution", "--set", "training.steps=9")
+    assert outcome.code == 0
+    file.write_text(outcome.out, encoding="utf-8")
+    config = load_config(file)
+    assert (config.model.encoder_mixer, config.model.decoder_mixer) == ("convolution", "convolution")
+    assert (config.training.steps, config.training.minutes) == (9, None)
 
 
 def test_config_says_what_each_key_means() -> None:
@@ -199,6 +218,7 @@ class Fixed:
     """A translator that always finds the same."""
 
     longest = 10
+    config = build_config({})
 
     def __init__(self, *found: Translation) -> None:
         self.found = list(found)
@@ -268,7 +288,17 @@ def test_evaluate_takes_metrics_columns_and_further_references(model: Path, tmp_
     table.write_text("a\tA\nb\tB\n", encoding="utf-8")
     answers = run("translate", model, stdin=b"a\nb\n").lines
     (tmp_path / "second").write_text("\n".join(answers) + "\n", encoding="utf-8")
-    common = ("evaluate", model, "--source", f"{table}#1", "--target", f"{table}#2", "--metric", "exact, wer", "--json")
+    common = (
+        "evaluate",
+        model,
+        "--source",
+        f"{table}#1",
+        "--target",
+        f"{table}#2",
+        "--metric",
+        "exact, wer,",
+        "--json",
+    )
     one = json.loads(run(*common).out)["scores"]
     two = json.loads(run(*common, "--target", tmp_path / "second").out)["scores"]
     assert list(one) == ["exact", "wer"]

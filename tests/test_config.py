@@ -60,6 +60,27 @@ def test_what_config_prints_is_a_configuration(preset: str, tmp_path: Path) -> N
     assert Config.model_validate_json(config.model_dump_json()) == config
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["text.kind=character", "model.mixer=recurrence", "model.heads=2"],
+        ["text.source_kind=character", "text.shared=false", "training.minutes=30"],
+        ["text.shared=false", "model.key_value_heads=1", "model.decoder_mixer=convolution", "training.epochs=2"],
+    ],
+)
+def test_what_follows_from_other_keys_is_written_as_a_comment(
+    preset: str, overrides: list[str], tmp_path: Path
+) -> None:
+    config = build_config({}, overrides, preset)
+    path = written(tmp_path, to_toml(config))
+    assert load_config(path) == config
+    later = load_config(path, ["text.kind=unigram", "model.mixer=attention", "model.heads=4"])
+    afresh = build_config({}, [*overrides, "text.kind=unigram", "model.mixer=attention", "model.heads=4"], preset)
+    assert later == afresh
+
+
 def test_every_key_says_what_it_means() -> None:
     for section, key, _, meaning in describe(build_config({})):
         assert len(meaning) > 10, f"{section}.{key}"
@@ -80,7 +101,13 @@ def test_every_key_says_what_it_means() -> None:
         ("data.source=x", "data.target is missing: source and target come in pairs"),
         ("decoding.n_best=9", "decoding.n_best = 9 is more than decoding.beam = 5"),
         ("preset=huge", "preset = 'huge' is not one of modern, paper, tiny"),
-        ("model=3", "model is a section"),
+        ("foo.bar=1", "unknown key foo.bar; the sections are data, text, model, training, decoding"),
+        ("preset.x=1", "unknown key preset.x"),
+        ("preset=[]", "preset should be a valid string, not []"),
+        ("text.lowercase='True'", "text.lowercase should be true or false, not 'True'"),
+        ("training.seed=9223372036854775808", "training.seed should be less than"),
+        ("training.threads=100000", "training.threads should be less than"),
+        ("model=3", "write it as section.key=value"),
         ("training.steps", "write it as section.key=value"),
     ],
 )
@@ -103,6 +130,26 @@ def test_a_mistake_is_told_by_its_key(override: str, told: str) -> None:
 def test_a_combination_that_cannot_be(overrides: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         build_config({}, overrides)
+
+
+def test_the_command_line_is_blamed_for_what_it_says_and_the_file_for_the_rest(tmp_path: Path) -> None:
+    path = written(tmp_path, "[model]\nheads = 3\n[decoding]\nbeam = 0\n")
+    for overrides, begin in (
+        (["model.width=x"], "--set model.width=x: model.width should be"),
+        (["model.width=100"], "--set model.width=100: model.width = 100 is not"),
+        (["model.kernel=5", "model.width=30"], f"{path}: decoding.beam should be"),
+        (["modle.width=5"], "--set modle.width=5: unknown key"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load_config(path, overrides)
+        assert str(caught.value).startswith(begin)
+    with pytest.raises(ConfigError, match="--preset huge: preset = 'huge' is not"):
+        load_config(written(tmp_path, ""), preset="huge")
+
+
+def test_a_home_that_nobody_has_is_a_name_like_any_other(tmp_path: Path) -> None:
+    path = written(tmp_path, '[data]\nsource = "~nosuchuser/a"\ntarget = "b"\n')
+    assert load_config(path).data.source == str(tmp_path / "~nosuchuser/a")
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command line. Verbs only: each calls one public function and prints what it gives.
 
-Exit codes: 0 done · 2 a mistake that the user can mend, told in one line · 130 stopped by Ctrl-C.
+Exit codes: 0 done · 1 the reader of our pipe went away · 2 a mistake that the user can mend, told in one line ·
+130 stopped by Ctrl-C.
 """
 
 import inspect
@@ -20,7 +21,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 import zhuyi
-from zhuyi.errors import DataError, ZhuyiError
+from zhuyi.errors import ConfigError, DataError, ZhuyiError
 
 if TYPE_CHECKING:
     from zhuyi.config import Config, Metric
@@ -227,14 +228,18 @@ def translate(
         float | None, typer.Option(metavar="X", help="Higher gives longer translations; 0 compares bare probabilities.")
     ] = None,
     n_best: Annotated[int, typer.Option(metavar="N", help="Translations of each line; at most as many as --beam.")] = 1,
-    scores: Annotated[bool, typer.Option("--scores", help="Print the score, a tab and the translation.")] = False,
+    scores: Annotated[
+        bool,
+        typer.Option("--scores", help="Score, tab, translation. Already in --n-best and --json."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Translate standard input, line by line, to standard output.
 
     There are as many lines out as in, in the same order, always: an empty line gives an empty line, and one too long
-    for the model is cut, with a warning. Lines are answered as they come, so it can stand in a pipe. What is not given
-    here is as the model's own configuration says.
+    for the model is cut, with a warning. The input is UTF-8: a line that is not ends it with an error, after the
+    answers to the lines before. Lines are answered as they come, so it can stand in a pipe. What is not given here is
+    as the model's own configuration says.
 
     A score is the log-probability of a translation over its length penalty. With --n-best N there are N lines for each
     line of the input: its number, the rank, the score and the text, with tabs between them; where the search found
@@ -242,29 +247,31 @@ def translate(
     source, and translations with text, score, finished, pieces and token_logprobs.
     """
     translator = zhuyi.load(model)
+    if n_best > (width := beam or translator.config.decoding.beam):
+        raise ConfigError(f"--n-best {n_best} is more than --beam, which is {width}: use --beam {n_best}")
     decoding = translator.decoding(beam, length_penalty, n_best)
     if sys.stdin is None:
         raise DataError("standard input is closed: zhuyi translate MODEL < FILE")
     if sys.stdin.isatty():
         print("zhuyi: type a line and press Enter; Ctrl-D ends", file=sys.stderr)
     first = 1
-    for lines in _as_they_come(cast(io.BufferedReader, sys.stdin.buffer)):
-        sources = [_decode(line, number) for number, line in enumerate(lines, start=first)]
+    for sources in _decoded(_as_they_come(cast(io.BufferedReader, sys.stdin.buffer))):
         found = translator.hypotheses(sources, decoding, partial(_warn_cut, first, translator.longest))
         if as_json:
             answers = [_json(source, each) for source, each in zip(sources, found, strict=True)]
         else:
             answers = [_text(number, each, n_best, scores) for number, each in enumerate(found, start=first)]
         _write("".join(answers))
-        first += len(lines)
+        first += len(sources)
 
 
 @_verb(
     "zhuyi evaluate en-de --source test.en --target test.de",
-    "[dim]# Pronunciations; lines with the same word count once, and any of its targets is right.[/]\n"
+    "[dim]# Pronunciations: a word that stands on several lines has several right ones.[/]\n"
     "zhuyi evaluate g2p --source test.tsv#1 --target test.tsv#2 --metric wer,per",
     "[dim]# Two references for each line, as JSON.[/]\n"
-    "zhuyi evaluate en-de --source test.en --target test.de1 --target test.de2 --json",
+    "zhuyi evaluate en-de --source test.en \\\n"
+    "    --target test.de1 --target test.de2 --json",
 )
 def evaluate(
     model: Model,
@@ -277,7 +284,8 @@ def evaluate(
         typer.Option(
             metavar="NAMES",
             show_default=False,
-            help="Of bleu, chrf, wer, per, exact; commas between them. Default: the one the model was trained by.",
+            help="Of bleu, chrf, wer (share of wrong words, one a line), per (share of wrong symbols, which stand "
+            "between spaces), exact; commas between them. Default: the one the model was trained by.",
         ),
     ] = None,
     bleu_tokenizer: Annotated[
@@ -288,8 +296,9 @@ def evaluate(
     """Translate a test set and score the answers.
 
     BLEU and chrF are sacreBLEU's, on raw text, each with the signature that makes it comparable. WER, PER and exact
-    match count words: lines with the same source are one word with several right answers. The loss is in nats per
-    target token.
+    match are those of pronunciations: a line is a word, and lines with the same source are one word with several right
+    answers. So WER is the share of lines that are wrong, not a speech recogniser's. The loss is in nats per target
+    token.
     """
     from zhuyi.data.corpus import Corpus
 
@@ -326,7 +335,7 @@ def config(config: ConfigFile = None, settings: Settings = None, preset: Preset 
     from zhuyi.config import to_toml
 
     text = to_toml(_resolve(config, settings or [], preset))
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         Console().print(Syntax(text, "toml", background_color="default", word_wrap=True))
     else:
         _write(text)
@@ -393,13 +402,22 @@ def _as_they_come(stream: io.BufferedReader) -> Iterator[list[bytes]]:
         yield [last]
 
 
-def _decode(line: bytes, number: int) -> str:
-    try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input, line {number}: not UTF-8 (byte 0x{line[error.start]:02X}): convert it first, with iconv"
-        ) from error
+def _decoded(chunks: Iterator[list[bytes]]) -> Iterator[list[str]]:
+    """The same as text. Where a line is not UTF-8, those before it still come, and then the error."""
+    number = 0
+    for chunk in chunks:
+        lines: list[str] = []
+        try:
+            for line in chunk:
+                number += 1
+                lines.append(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError as error:
+            yield lines
+            raise DataError(
+                f"standard input, line {number}: not UTF-8 (byte 0x{error.object[error.start]:02X}): "
+                "convert it first, with iconv"
+            ) from error
+        yield lines
 
 
 def _warn_cut(first: int, longest: int, index: int, tokens: int) -> None:
@@ -447,6 +465,8 @@ def _one_line(text: str) -> str:
 
 def _write(text: str) -> None:
     """Data to standard output: UTF-8 and "\\n" wherever we are."""
+    if sys.stdout is None:
+        raise DataError("standard output is closed")
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
 
@@ -455,7 +475,8 @@ def _metrics(names: str | None, config: "Config") -> list["Metric"]:
     from zhuyi.evaluation import shown_with
 
     if names is not None:
-        return cast("list[Metric]", [name.strip() for name in names.split(",")])  # evaluate knows which there are
+        wanted = [name.strip() for name in names.split(",") if name.strip()]
+        return cast("list[Metric]", wanted)  # evaluate knows which there are
     return shown_with(config.training.metric)
 
 

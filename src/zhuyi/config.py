@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -195,7 +197,9 @@ class TrainingConfig(Section):
     save_every: int | None = Field(
         None, ge=1, description="Updates between checkpoints; each is validated. Unset: a twentieth of the budget."
     )
-    keep: int = Field(5, ge=1, description="Newest checkpoints kept on disk (the best is kept besides).")
+    keep: int = Field(
+        5, ge=1, description="Newest checkpoints kept on disk. The best, and those to be averaged, are kept besides."
+    )
     average: int = Field(
         5, ge=1, description="Checkpoints whose weights are averaged at the end; used if it scores better. 1: none."
     )
@@ -206,13 +210,14 @@ class TrainingConfig(Section):
     )
     log_every: int = Field(50, ge=1, description="Updates between lines of metrics.jsonl.")
     tensorboard: bool = Field(False, description="Write TensorBoard events too (extra: tensorboard).")
-    seed: int = Field(1, ge=0, description="Seed of initialisation, dropout and the order of the data.")
+    seed: int = Field(1, ge=0, le=2**63 - 1, description="Seed of initialisation, dropout and the order of the data.")
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto", description="Matrix products in bf16 where the machine has them, or float32."
     )
     threads: int | None = Field(
         None,
         ge=1,
+        le=1024,
         description="CPU threads. Unset: as many as a short trial finds fastest (often one, for a small model). Set it "
         "where two runs must give the same bytes: sums depend on it in their last bits.",
     )
@@ -248,7 +253,7 @@ class DecodingConfig(Section):
 class Config(Section):
     """Everything that makes a run, resolved."""
 
-    preset: str = Field("modern", description="The table of settings under this one: modern, paper, tiny.")
+    preset: str = Field("modern", description="The settings that lie under these, which win: modern, paper or tiny.")
     data: DataConfig = DataConfig()
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
@@ -351,43 +356,47 @@ def build_config(
     Raises:
         ConfigError: naming `where` and the key.
     """
-    assignments = [parse_override(text) for text in overrides]
     merged: dict[str, Any] = {}
     for section, value in tree.items():
         merged[section] = dict(value) if isinstance(value, Mapping) else value
-    for key, value in assignments:
+    _reject_unknown(merged, where)
+    origins: dict[str, str] = {}
+    for text in overrides:
+        key, value = parse_override(text)
         section, _, name = key.rpartition(".")
-        if section:
-            merged.setdefault(section, {})
-            if isinstance(merged[section], dict):
-                merged[section][name] = value
-        else:
-            merged[name] = value
+        (merged.setdefault(section, {}) if section else merged)[name] = value
+        origins[key] = f"--set {text}"
     if preset is not None:
         merged["preset"] = preset
-    _reject_unknown(merged, where)
-    base = PRESETS.get(merged.get("preset", "modern"), {})
+        origins["preset"] = f"--preset {preset}"
+    chosen = merged.get("preset", "modern")
+    base = PRESETS.get(chosen, {}) if isinstance(chosen, str) else {}
     for section, values in base.items():
         merged[section] = _over(values, merged.get(section, {}))
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_one_line(error)}") from error
+        message = _one_line(error)
+        keys = re.findall(r"[\w.]+", message)
+        named = [origin for key, origin in origins.items() if key in keys]
+        raise ConfigError(f"{' '.join(named) or where}: {message}") from error
 
 
 def parse_override(text: str) -> tuple[str, Any]:
     """`section.key=value` → key and value; the value is TOML, or else a plain string.
 
     Raises:
-        ConfigError: if there is no `=`.
+        ConfigError: if there is no `=`, or no such key.
     """
-    key, equals, value = text.partition("=")
-    if not equals:
+    key, equals, value = map(str.strip, text.partition("="))
+    if not equals or key in _sections():
         raise ConfigError(f"--set {text}: write it as section.key=value")
+    if key not in _keys():
+        raise ConfigError(f"--set {text}: unknown key {key}{_nearest(key)}")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+        return key, value
 
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -415,7 +424,10 @@ def describe(config: Config) -> Iterator[tuple[str, str, Any, str]]:
 
 
 def to_toml(config: Config) -> str:
-    """The resolved configuration as TOML, each key under a comment that says what it means."""
+    """The resolved configuration as TOML, each key under a comment that says what it means.
+
+    A key that only follows from others is a comment: where the file is changed, it follows again.
+    """
     lines: list[str] = []
     current = ""
     for section, key, value, meaning in describe(config):
@@ -423,12 +435,36 @@ def to_toml(config: Config) -> str:
             lines += ["", f"[{section}]"]
             current = section
         lines.append(f"# {meaning}")
-        lines.append(f"# {key} is not set" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}")
+        line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        if value is None:
+            line = f"# {key} is not set"
+        elif section and _follows(config, section, key):
+            line = f"# {line}  # not set: follows from the others"
+        lines.append(line)
     return "\n".join(lines) + "\n"
 
 
 def _sections() -> list[str]:
     return [name for name in Config.model_fields if name != "preset"]
+
+
+def _keys() -> list[str]:
+    """Every key, as `section.key`; and `preset`."""
+    sections = [type(Config.model_fields[name].default) for name in _sections()]
+    names = zip(_sections(), sections, strict=True)
+    return ["preset", *(f"{name}.{key}" for name, section in names for key in section.model_fields)]
+
+
+def _follows(config: Config, section: str, key: str) -> bool:
+    """Whether a key, left unset, is as it is now because of others: `model.encoder_mixer` is as `model.mixer`."""
+    if type(getattr(config, section)).model_fields[key].default is not None:
+        return False
+    tree = config.model_dump(exclude_none=True)
+    del tree[section][key]
+    try:
+        return build_config(tree) == config
+    except ConfigError:
+        return False
 
 
 def _over(base: Tree, above: Any) -> Any:
@@ -443,29 +479,24 @@ def _over(base: Tree, above: Any) -> Any:
 def _relative_to(folder: Path, value: Any) -> Any:
     if not isinstance(value, str) or value.startswith("hub:"):
         return value
-    return str(folder / Path(value).expanduser())
+    return str(folder / os.path.expanduser(value))  # leaves "~nobody" as it is
 
 
 def _reject_unknown(tree: Tree, where: str) -> None:
-    known = ["preset"]
-    for section in _sections():
-        model = Config.model_fields[section].annotation
-        assert isinstance(model, type)
-        assert issubclass(model, BaseModel)
-        known += [f"{section}.{key}" for key in model.model_fields]
+    known = _keys()
     for section, values in tree.items():
-        if section != "preset" and section in _sections() and not isinstance(values, Mapping):
+        if section in _sections() and not isinstance(values, Mapping):
             raise ConfigError(f"{where}: {section} is a section: write [{section}] and its keys below")
-        keys = [section] if not isinstance(values, Mapping) else [f"{section}.{key}" for key in values]
-        for key in keys:
+        for key in [f"{section}.{key}" for key in values] if isinstance(values, Mapping) else [section]:
             if key not in known:
-                raise ConfigError(f"{where}: unknown key {key}{_nearest(key, known)}")
+                raise ConfigError(f"{where}: unknown key {key}{_nearest(key)}")
 
 
-def _nearest(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    same_name = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
-    return f"; did you mean {(same_name or near)[0]}?"
+def _nearest(key: str) -> str:
+    same_name = [known for known in _keys() if known.rpartition(".")[2] == key.rpartition(".")[2]]
+    if near := same_name or difflib.get_close_matches(key, _keys(), n=1):
+        return f"; did you mean {near[0]}?"
+    return f"; the sections are {', '.join(_sections())}, and zhuyi config lists their keys"
 
 
 def _one_line(error: ValidationError) -> str:
@@ -473,5 +504,5 @@ def _one_line(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
-    message = first["msg"].removeprefix("Input should be ")
+    message = first["msg"].removeprefix("Input should be ").replace("a valid boolean", "true or false")
     return f"{key} should be {message}, not {first['input']!r}"

@@ -1,5 +1,6 @@
 """`zhuyi demo`: the main job on data that it makes itself: dates as people write them → ISO 8601."""
 
+import shlex
 from importlib import resources
 from pathlib import Path
 
@@ -51,13 +52,19 @@ def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", console: Console 
     for (written, iso), answer in zip(shown, answers, strict=True):
         table.add_row(written, answer, "[green]✓[/]" if answer == iso else f"[red]✗ {iso}[/]")
     console.print(table)
-    exact = result.evaluations["test"].scores["exact"].value
+    exact, place = result.evaluations["test"].scores["exact"].value, shlex.quote(str(out))
     console.print(
         f"\n[bold]{exact:.2f} % exactly right[/] of {len(pairs.test):,} test dates "
-        f"after {result.steps:,} steps in {result.seconds / 60:.1f} minutes. Next:\n\n"
-        f"  echo '7. März 2024' | zhuyi translate {out}\n"
-        f"  zhuyi evaluate {out} --source {out}/dates/test.text --target {out}/dates/test.iso\n"
+        f"after {result.steps:,} steps in {result.seconds / 60:.1f} minutes (weights: {result.chosen}).",
+        highlight=False,
+    )
+    console.print(
+        "Next:\n\n"
+        f"  echo '7. März 2024' | zhuyi translate {place}\n"
+        f"  zhuyi evaluate {place} --source {place}/dates/test.text --target {place}/dates/test.iso\n"
         "  zhuyi train --source your.src --target your.tgt --dev-source dev.src --dev-target dev.tgt\n",
         highlight=False,
+        markup=False,
+        soft_wrap=True,  # the terminal may wrap: a line break of our own would be pasted with the command
     )
     return result

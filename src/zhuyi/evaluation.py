@@ -105,7 +105,7 @@ def evaluate(
 
     Raises:
         DataError: no lines, or not as many targets as sources.
-        ConfigError: an unknown metric or tokenizer.
+        ConfigError: no metric, or an unknown metric or tokenizer.
     """
     if len(source_lines) != len(target_lines):
         raise DataError(f"{len(source_lines)} source lines but {len(target_lines)} target lines: line n answers line n")
@@ -153,7 +153,7 @@ def score(
 
     Raises:
         DataError: no lines, a line without a reference, or numbers of lines that differ.
-        ConfigError: an unknown metric or tokenizer.
+        ConfigError: no metric, or an unknown metric or tokenizer.
         MissingExtra: a tokenizer was asked for by name whose library is not installed.
     """
     _check(metrics, bleu_tokenizer, len(hypotheses))
@@ -282,6 +282,8 @@ _METRICS: dict[Metric, Callable[[_Answers], tuple[float, str]]] = {
 
 
 def _check(metrics: Sequence[Metric], bleu_tokenizer: str, lines: int) -> None:
+    if not metrics:
+        raise ConfigError(f"no metric is named: choose from {', '.join(_METRICS)}")
     for metric in metrics:
         if metric not in _METRICS:
             raise ConfigError(f"unknown metric {metric}: choose from {', '.join(_METRICS)}")

@@ -121,7 +121,7 @@ def test_the_report_is_json(tmp_path: Path) -> None:
 def test_the_table_says_what_was_done(tmp_path: Path, long_lines: str, word: str) -> None:
     text = printed(report_of(config_of(tmp_path, long_lines=long_lines, dev=DEV)))
     assert "8 pairs" in text
-    [row] = [line for line in text.splitlines() if line.startswith("over 5 tokens")]
+    [row] = [line for line in text.splitlines() if line.startswith("over 4 tokens")]
     assert f"{word}: line 6" in row
     assert "lines 2, 4" in text
     assert "test" not in text  # there is none

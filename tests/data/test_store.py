@@ -114,7 +114,7 @@ def test_long_pairs_are_cut_and_counted(tmp_path: Path) -> None:
 
 def test_long_pairs_are_an_error_that_counts_all(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, [("a b c d", "x")] * 12 + [("a", "x")])
-    with pytest.raises(DataError, match=r"12 of 13 pairs are longer than model\.max_length = 4") as caught:
+    with pytest.raises(DataError, match=r"12 of 13 pairs are longer than 3 tokens \(model\.max_length = 4") as caught:
         build_store(corpus, tokenizers_of(corpus), 4, "error")
     assert "lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …" in str(caught.value)
     assert "data.long_lines" in str(caught.value)

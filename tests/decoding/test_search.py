@@ -65,7 +65,7 @@ class FakeModel:
 
 
 def options(beam: int = 1, *, limit: int = 8, alpha: float = 1.0, n_best: int = 1, ratio: float = 1.0) -> SearchOptions:
-    return SearchOptions(beam=beam, length_penalty=alpha, n_best=n_best, max_ratio=ratio, max_length=limit + 1)
+    return SearchOptions(beam=beam, length_penalty=alpha, n_best=n_best, max_ratio=ratio, max_length=limit)
 
 
 def batch(*sources: list[int]) -> tuple[Tensor, Tensor]:
@@ -245,8 +245,8 @@ def test_finished_hypotheses_come_before_better_unfinished_ones() -> None:
 def test_limits_follow_source_tokens_and_the_model() -> None:
     _, mask = batch([4] * 9 + [EOS], [EOS], [4] * 99 + [EOS])
     asked = SearchOptions.from_config(DecodingConfig(max_ratio=1.15), max_length=100)
-    assert asked.limits(mask).tolist() == [11 + 20, 1 + 20, 99]
-    assert replace(asked, max_length=2).limits(mask).tolist() == [1, 1, 1]
+    assert asked.limits(mask).tolist() == [11 + 20, 1 + 20, 100]
+    assert replace(asked, max_length=2).limits(mask).tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize("beam", [1, 3])

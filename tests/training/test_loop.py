@@ -27,7 +27,7 @@ from zhuyi.training import loop
 from zhuyi.training.loop import train
 from zhuyi.training.optimizers import make_optimizer
 from zhuyi.training.progress import read_metrics
-from zhuyi.training.state import Checkpoints, Progress
+from zhuyi.training.state import Checkpoints, Progress, rank
 from zhuyi.translator import load
 
 
@@ -329,7 +329,7 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     assert checkpoints_are_whole(tmp_path / "out", config)[-1] == step - 1
     numbers = message.partition("lines ")[2].partition(" of ")[0].removesuffix(", ...")
     assert all(1 <= int(number) <= 60 for number in numbers.split(", "))
-    for part in (config.data.source, "training.learning_rate", "training.clip", "--resume"):
+    for part in (config.data.source, "training.learning_rate", "training.warmup", "--resume"):
         assert str(part) in message
 
 
@@ -456,3 +456,26 @@ def test_time_goes_on_where_it_was(tmp_path: Path, undrawn: None) -> None:
     time.sleep(0.2)
     second = train(with_training(config, steps=6), tmp_path / "out", resume=True)
     assert first.seconds < second.seconds
+
+
+def test_files_that_no_run_has_made_are_left_alone(tmp_path: Path) -> None:
+    config = copying(tmp_path, training={"steps": 1})
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "README.md").write_text("my own words", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"README\.md exists and is not a run's"):
+        train(config, out)
+    assert (out / "README.md").read_text(encoding="utf-8") == "my own words"
+
+
+def test_of_equal_scores_the_lowest_loss_is_best() -> None:
+    """BLEU is 0 on words: the first checkpoint must not win, and patience must not run out, while the loss falls."""
+    progress = Progress(scores={1: 0.0, 2: 0.0, 3: 0.0}, losses={1: 3.0, 2: 1.0, 3: 2.0})
+    assert progress.best_steps("bleu") == [2, 3, 1]
+    assert rank("wer", 10.0, 5.0) < rank("wer", 20.0, 1.0)
+    assert rank("exact", 100.0, 0.1) < rank("exact", 100.0, 0.2)
+
+
+def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
+    _, told = said(copying(tmp_path, training={"steps": 1}), tmp_path / "out", resume=True)
+    assert "Nothing to resume" in told

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from runs import copying, said, state_of, weights, with_training
 
-from zhuyi.config import Config, describe
-from zhuyi.errors import ConfigError
+from zhuyi.config import FILES, Config, describe
+from zhuyi.errors import ConfigError, DataError
 from zhuyi.training import loop
 from zhuyi.training.loop import train
 from zhuyi.training.progress import read_metrics
@@ -288,10 +288,14 @@ def test_a_broken_checkpoint_crowds_out_no_whole_one(tmp_path: Path, whole: Whol
 def test_an_older_checkpoint_that_broke_costs_the_average_one_member(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"average": 4, "learning_rate": 1e-9})
     train(config, tmp_path / "out")
-    flip(tmp_path / "out/checkpoints/step-000005/model.safetensors")  # of equals the best is the earliest: this one
+    whole, _ = said(config, tmp_path / "out", resume=True)
+    best = int(whole.chosen.removeprefix("step ").split(",")[0])
+    if best == 20:  # the newest is not an older one: its place is taken by writing it anew
+        best = 15
+    flip(tmp_path / f"out/checkpoints/step-{best:06d}/model.safetensors")
     result, told = said(config, tmp_path / "out", resume=True)
-    assert "step-000005" in told
-    assert result.chosen.startswith("step 10,")
+    assert f"step-{best:06d}" in told
+    assert not result.chosen.startswith(f"step {best},")
 
 
 def test_nothing_but_broken_checkpoints_is_a_new_run(tmp_path: Path) -> None:
@@ -325,7 +329,7 @@ def test_a_strangers_folder_among_the_checkpoints_is_left_alone(tmp_path: Path) 
         ("training", "seed", 2),
         ("training", "tokens_per_batch", 100),
         ("training", "accumulate", 2),
-        ("training", "learning_rate", 1e-4),
+        ("training", "label_smoothing", 0.2),
         ("training", "metric", "wer"),
         ("data", "long_lines", "truncate"),
     ],
@@ -368,3 +372,23 @@ def test_a_longer_budget_is_validated_all_along(tmp_path: Path, monkeypatch: pyt
     train(with_training(config, steps=16), tmp_path / "out", resume=True)
     validated = [r["step"] for r in read_metrics(tmp_path / "out/metrics.jsonl") if "dev_loss" in r]
     assert validated == [2, 4, 6, 8, 12, 16]
+
+
+def test_other_data_is_refused_and_moved_data_is_not(tmp_path: Path) -> None:
+    config = copying(tmp_path, training={"steps": 4, "save_every": 2})
+    train(config, tmp_path / "out")
+    longer = {**config.training.model_dump(), "steps": 6}
+
+    (tmp_path / "elsewhere").mkdir()
+    moved = {}
+    for key, file in config.data.model_dump().items():
+        if key in FILES and file is not None:
+            moved[key] = str(shutil.copy(file, tmp_path / "elsewhere"))
+    there = Config.model_validate({**config.model_dump(), "data": moved, "training": longer})
+    assert train(there, tmp_path / "out", resume=True).steps == 6
+
+    with Path(moved["source"]).open("a") as source, Path(moved["target"]).open("a") as target:
+        source.write("a b\n")
+        target.write("a b\n")
+    with pytest.raises(DataError, match="have changed since the run to be resumed"):
+        train(there, tmp_path / "out", resume=True)

@@ -5,7 +5,6 @@ import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -60,6 +59,8 @@ class HeldOutReport:
     """The first ten of them."""
     known_sources: int
     """Pairs whose source alone is also in training, the leaks among them."""
+    long: int
+    """Pairs with a side over the limit: in use it is cut."""
     source_unknown: float
     target_unknown: float
 
@@ -98,7 +99,9 @@ def check(config: Config, tokenizers: Tokenizers, store: Store, corpus: Corpus) 
     data = config.data
     sources, pairs = _digests(corpus)
     held_out = [
-        _held_out(Corpus(source, target), tokenizers, sources, pairs) if source and target else None
+        _held_out(Corpus(source, target), tokenizers, sources, pairs, config.model.max_length)
+        if source and target
+        else None
         for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
     ]
     return Report(
@@ -131,22 +134,22 @@ def _digests(corpus: Corpus) -> tuple[Digests, Digests]:
     return np.frombuffer(sources, dtype=np.uint64), np.frombuffer(pairs, dtype=np.uint64)
 
 
-def _held_out(corpus: Corpus, tokenizers: Tokenizers, train_sources: Digests, train_pairs: Digests) -> HeldOutReport:
+def _held_out(
+    corpus: Corpus, tokenizers: Tokenizers, train_sources: Digests, train_pairs: Digests, limit: int
+) -> HeldOutReport:
     sources, pairs = _digests(corpus)
+    source_tokens = tokenizers.source.encode([pair.source for pair in corpus])
+    target_tokens = tokenizers.target.encode([pair.target for pair in corpus])
     leaks = np.isin(pairs, train_pairs)
     return HeldOutReport(
         len(pairs),
         int(leaks.sum()),
         tuple((np.flatnonzero(leaks)[:SHOWN] + 1).tolist()),
         int(np.isin(sources, train_sources).sum()),
-        _unknown(tokenizers.source, _encoded(tokenizers.source, (pair.source for pair in corpus))),
-        _unknown(tokenizers.target, _encoded(tokenizers.target, (pair.target for pair in corpus))),
+        sum(max(map(len, both)) >= limit for both in zip(source_tokens, target_tokens, strict=True)),
+        _unknown(tokenizers.source, map(np.array, source_tokens)),
+        _unknown(tokenizers.target, map(np.array, target_tokens)),
     )
-
-
-def _encoded(tokenizer: Tokenizer, lines: Iterator[str]) -> Iterator[Tokens]:
-    while chunk := list(islice(lines, 1000)):
-        yield np.array([token for line in tokenizer.encode(chunk) for token in line], dtype=np.int32)
 
 
 def _unknown(tokenizer: Tokenizer, runs: Iterator[Tokens]) -> float:
@@ -203,11 +206,12 @@ def _findings_table(report: Report) -> Table:
         table.add_row(what, f"[yellow]{count:,}[/]" if count else "[green]none[/]", f"[dim]{then}[/]" if count else "")
 
     add("empty lines", outcome.empty, f"left out: {_listed(outcome.empty_lines, outcome.empty)}")
-    add(f"over {report.limit} tokens", outcome.long, f"{done}: {_listed(outcome.long_lines, outcome.long)}")
+    add(f"over {report.limit - 1} tokens", outcome.long, f"{done}: {_listed(outcome.long_lines, outcome.long)}")
     add("duplicates", report.duplicates, "repeat an earlier pair exactly")
     for name, found in held_out:
         leaks = f"of {found.pairs:,}, a leak: {_listed(found.leak_lines, found.leaks)}"
         add(f"{name} pairs in training", found.leaks, leaks)
+        add(f"{name} over {report.limit - 1} tokens", found.long, "cut in use, and in validation")
         add(f"{name} sources in training", found.known_sources, f"of {found.pairs:,}, whatever their target")
     for name, source, target in (
         ("training", report.source.unknown, report.target.unknown),

@@ -120,8 +120,15 @@ def _parse(spec: str) -> _Side:
         raise DataError(f"{place}: Parquet is compressed inside; unpack the file around it")
     if format == "text" and field:
         raise DataError(f"{spec}: #{field} names a field, but only .tsv, .jsonl and .parquet files have fields")
+    if format == "tsv" and not field:
+        header = next(_lines(place), "").split("\t")
+        raise DataError(
+            f"{spec}: say which column of it: {place}#COLUMN, by its number (1 to {len(header)}) or, "
+            f"if the first line is a header, by name ({', '.join(map(repr, header))})"
+        )
     if format != "text" and not field:
-        raise DataError(f"{spec}: say which {'field' if format == 'jsonl' else 'column'} of it: {place}#FIELD")
+        kind = "field" if format == "jsonl" else "column"
+        raise DataError(f"{spec}: say which {kind} of it: {place}#{kind.upper()}")
     return _Side(format, place, field)
 
 

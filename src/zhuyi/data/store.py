@@ -173,7 +173,7 @@ def build_store(
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the tokenised corpus: {error.strerror or error}; "
-            "set ZHUYI_CACHE to a directory with room"
+            "set ZHUYI_CACHE to a directory that can be written, with room"
         ) from error
     if dropout and epoch is not None:
         # The epoch before is kept: a run that is resumed from its last checkpoint may still be in it.
@@ -254,16 +254,16 @@ class _Chunks:
 
     def outcome(self) -> Outcome:
         """Raises DataError where the policy or an empty result asks for it."""
-        limit = f"model.max_length = {self.max_length}"
+        limit = f"{self.max_length - 1} tokens (model.max_length = {self.max_length}, with BOS or EOS)"
         if self.long_lines == "error" and self.long.count:
             raise DataError(
-                f"{self.corpus.source}: {self.long.count:,} of {self.pairs:,} pairs are longer than {limit} tokens "
+                f"{self.corpus.source}: {self.long.count:,} of {self.pairs:,} pairs are longer than {limit} "
                 f"(lines {_listed(self.long)}): raise it, or set data.long_lines to skip or truncate"
             )
         if not self.kept:
             raise DataError(
                 f"{self.corpus.source}: nothing to train on: of {self.pairs:,} pairs {self.empty.count:,} have an "
-                f"empty side (lines {_listed(self.empty)}) and {self.long.count:,} are longer than {limit} tokens "
+                f"empty side (lines {_listed(self.empty)}) and {self.long.count:,} are longer than {limit} "
                 f"(lines {_listed(self.long)})"
             )
         return Outcome(

@@ -21,7 +21,7 @@ class SearchOptions:
     def __post_init__(self) -> None:
         assert 1 <= self.n_best <= self.beam, "the configuration lets no other n_best through"
         assert self.length_penalty >= 0, "the configuration lets no negative length penalty through"
-        assert self.max_length >= 2, "the configuration lets no shorter max_length through"
+        assert self.max_length >= 1, "the configuration lets no shorter max_length through"
 
     @classmethod
     def from_config(cls, decoding: DecodingConfig, max_length: int) -> "SearchOptions":
@@ -29,9 +29,9 @@ class SearchOptions:
         return cls(max_length=max_length, **decoding.model_dump())
 
     def limits(self, source_mask: Bool[Tensor, "batch source"]) -> Int[Tensor, " batch"]:
-        """Most tokens that each sentence's output may have, EOS included."""
+        """Most tokens that each sentence's output may have, EOS included: never fewer than training allowed."""
         source_tokens = source_mask.sum(dim=1).double()
-        return ((self.max_ratio * source_tokens).long() + 20).clamp(max=self.max_length - 1)
+        return ((self.max_ratio * source_tokens).long() + 20).clamp(max=self.max_length)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 batch → encode, decode → cross entropy → gradient → AdamW;   and now and then: validate, save
 """
 
+import hashlib
 import math
 import signal
 import time
@@ -16,22 +17,22 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from zhuyi.checkpoint import MANIFEST, Model, build_model, ensure_writable, load_weights, save_model
+from zhuyi.checkpoint import MANIFEST, WEIGHTS, Model, build_model, ensure_writable, load_weights, save_model
 from zhuyi.config import Config, Metric, TrainingConfig
 from zhuyi.data.batches import Batch, collate, padding_share, plan
 from zhuyi.data.check import show
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
 from zhuyi.data.store import Store
-from zhuyi.errors import CheckpointError, TrainingError
-from zhuyi.evaluation import Evaluation, better, evaluate, shown_with
+from zhuyi.errors import CheckpointError, DataError, TrainingError
+from zhuyi.evaluation import Evaluation, evaluate, shown_with
 from zhuyi.model.transformer import Transformer
 from zhuyi.training.card import model_card
 from zhuyi.training.objective import cross_entropy
 from zhuyi.training.optimizers import learning_rate, make_optimizer
 from zhuyi.training.precision import choose_device, fastest_threads, keep_memory, products, uses_bf16
 from zhuyi.training.progress import Reporter, draw
-from zhuyi.training.state import Checkpoints, Progress
+from zhuyi.training.state import Checkpoints, Progress, rank
 from zhuyi.translator import Translator
 
 VALIDATIONS = 20
@@ -84,10 +85,14 @@ def train(
         raise CheckpointError(f"{out} holds a model, and no checkpoint to go on from: choose another place with --out")
     if checkpoints.steps() and not resume:
         raise CheckpointError(f"{out} holds a run already: go on with --resume, or choose another place with --out")
+    if not checkpoints.steps() and not (out / MANIFEST).exists():
+        _leave_alone(out, (WEIGHTS, "config.json", "README.md"))
+        if resume:
+            console.print(f"Nothing to resume in {out}: a new run begins.", highlight=False)
     ensure_writable(out)
     dev = _read_lines(config.data.dev_source, config.data.dev_target)
     test = _read_lines(config.data.test_source, config.data.test_target)
-    data = prepare(config, console, checkpoints.tokenizers())
+    data = prepare(config, console, checkpoints.tokenizers(config))
     show(data.report, console)
 
     torch.manual_seed(training.seed)
@@ -95,6 +100,7 @@ def train(
     model.transformer.to(device)
     optimizer = make_optimizer(model.transformer, training)
     progress = checkpoints.restore(model, optimizer, console) or Progress()
+    _same_data(progress, data.corpus, dev)
     progress.threads = _set_threads(model.transformer, data.store, training, progress, bf16)
     translator = Translator(model, str(device))
     _announce(console, model, data.store, device, bf16, out, progress)
@@ -110,7 +116,8 @@ def train(
             rate = learning_rate(training, progress.step + 1, used)
             loss, norm = update(model.transformer, optimizer, batches, rate, training, bf16)
             if not math.isfinite(loss + norm):
-                raise TrainingError(_not_a_number(config, store, batches, progress.step + 1, rate))
+                saved = checkpoints.newest is not None
+                raise TrainingError(_not_a_number(config, store, batches, progress.step + 1, rate, saved))
             progress.step += 1
             progress.batches += len(batches)
             progress.passes = passes
@@ -135,6 +142,12 @@ def train(
         if interrupted:
             return Result(out, progress.step, progress.seconds, True, "", {})
 
+    if progress.step < 2 * training.warmup:
+        console.print(
+            f"[yellow]The learning rate was rising for {min(progress.step, training.warmup):,} of {progress.step:,} "
+            "steps:[/] a lower training.warmup would suit so short a run.",
+            highlight=False,
+        )
     if _out_of_patience(training, progress):
         console.print(f"No better dev score in {progress.waited} validations: the run ends early.")
     chosen, evaluations = _choose(model, checkpoints, translator, dev, progress, console)
@@ -217,14 +230,15 @@ def _set_threads(model: Transformer, store: Store, training: TrainingConfig, pro
     threads = training.threads or progress.threads
     if threads:
         torch.set_num_threads(threads)
-    elif next(model.parameters()).device.type == "cpu":
-        pairs = plan(store, training.tokens_per_batch, training.seed, epoch=0)[0]
-        batch = collate(store, pairs)
-        chance = torch.get_rng_state()
-        fastest_threads(lambda: gradient(model, [batch], training.label_smoothing, bf16))
-        model.zero_grad()
-        torch.set_rng_state(chance)
-    return torch.get_num_threads()
+        return threads
+    if next(model.parameters()).device.type != "cpu":
+        return torch.get_num_threads()
+    batch = collate(store, plan(store, training.tokens_per_batch, training.seed, epoch=0)[0])
+    chance = torch.get_rng_state()
+    threads = fastest_threads(lambda: gradient(model, [batch], training.label_smoothing, bf16))
+    model.zero_grad()
+    torch.set_rng_state(chance)
+    return threads
 
 
 def _out_of_patience(training: TrainingConfig, progress: Progress) -> bool:
@@ -244,14 +258,12 @@ def _validate(
     """Score the model as it stands, unless that is done."""
     if dev is None or progress.step in progress.scores:
         return
-    best = progress.best_steps(metric)[:1]
     result = evaluate(translator, dev.sources, dev.targets, shown_with(metric))
-    value = result.scores[metric].value
-    progress.scores[progress.step] = value
-    improved = not best or better(metric, value, progress.scores[best[0]])
-    progress.waited = 0 if improved else progress.waited + 1
+    progress.scores[progress.step] = result.scores[metric].value
+    progress.losses[progress.step] = result.loss or 0.0
+    progress.waited = 0 if progress.best_steps(metric)[0] == progress.step else progress.waited + 1
     scores = {f"dev_{name}": round(score.value, 4) for name, score in result.scores.items()}
-    figures = {"step": progress.step, "seconds": progress.seconds, "dev_loss": result.loss or 0.0, **scores}
+    figures = {"step": progress.step, "seconds": progress.seconds, "dev_loss": progress.losses[progress.step], **scores}
     shown = len(progress.scores) % len(dev.sources)
     reporter.record_validation(figures, (dev.sources[shown], dev.targets[shown], result.hypotheses[shown]))
 
@@ -278,9 +290,9 @@ def _choose(
     for name, steps in candidates.items():
         load_weights(model.transformer, checkpoints.average(steps))
         found.append((name, evaluate(translator, dev.sources, dev.targets, shown_with(training.metric))))
-    scores = [evaluation.scores[training.metric].value for _, evaluation in found]
-    winner = 1 if len(found) > 1 and better(training.metric, scores[1], scores[0]) else 0
-    name, evaluation = found[winner]
+    name, evaluation = min(
+        found, key=lambda each: rank(training.metric, each[1].scores[training.metric].value, each[1].loss or 0.0)
+    )
     load_weights(model.transformer, checkpoints.average(candidates[name]))
     return name, {"dev": evaluation}
 
@@ -299,21 +311,44 @@ def _announce(
     first = plan(store, training.tokens_per_batch, training.seed, epoch=0)
     console.print(
         f"{model.transformer.parameter_count():,} parameters on {device} in {'bf16' if bf16 else 'float32'}, "
-        f"threads: {torch.get_num_threads()}; {len(first):,} batches an epoch, "
-        f"{padding_share(store, first):.1%} padding → {out}",
+        f"CPU threads: {torch.get_num_threads()}\n"
+        f"batches an epoch: {len(first):,}, padding: {100 * padding_share(store, first):.1f} % → {out}",
         highlight=False,
+        soft_wrap=True,
     )
     if progress.step:
         console.print(f"Going on from step {progress.step:,}, epoch {progress.epoch + 1}.", highlight=False)
 
 
-def _not_a_number(config: Config, store: Store, batches: list[Batch], step: int, rate: float) -> str:
+def _leave_alone(out: Path, names: tuple[str, ...]) -> None:
+    """Refuse to write over files that no run of ours has made."""
+    for name in names:
+        if (out / name).exists():
+            raise CheckpointError(f"{out / name} exists and is not a run's: choose another place with --out")
+
+
+def _same_data(progress: Progress, corpus: Corpus, dev: _Lines | None) -> None:
+    """A run goes on with the data that it began with, wherever the files are now."""
+    digest = hashlib.sha256(f"{corpus.fingerprint()}{dev}".encode()).hexdigest()
+    if progress.step and progress.data != digest:
+        raise DataError(
+            f"{corpus.source}, {corpus.target} or the dev set have changed since the run to be resumed: put the old "
+            "ones back, or start another run with another --out"
+        )
+    progress.data = digest
+
+
+def _not_a_number(config: Config, store: Store, batches: list[Batch], step: int, rate: float, saved: bool) -> str:
+    training = config.training
     lines = sorted(int(store.lines[pair]) for batch in batches for pair in batch.pairs)
     some = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")
+    advice = ["half the training.learning_rate", "a longer training.warmup"]
+    advice += [] if training.clip else ["training.clip = 1"]
+    advice += [] if training.precision == "float32" else ['training.precision = "float32"']
     return (
         f"step {step}: the loss is not a number (learning rate {rate:.2g}; batch of lines {some} of "
-        f"{config.data.source}); try half the training.learning_rate, a longer training.warmup, a training.clip of 1, "
-        'or training.precision = "float32"; --resume goes on from the last checkpoint'
+        f"{config.data.source}); try {', or '.join(advice)}"
+        + ("; with --resume it goes on from the last checkpoint" if saved else "")
     )
 
 

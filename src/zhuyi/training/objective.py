@@ -44,7 +44,10 @@ def cross_entropy(
 class _CrossEntropy(torch.autograd.Function):
     """Loss and both gradients in one go: with p the softmax, d loss / d logits = p - (1 - s) onehot - s / V.
 
-    The last two terms need no pass over the logits: they are added to the gradients as rows and as a constant.
+    The last two terms need no pass over the logits: they are added to the gradients as rows and as a constant. Nor does
+    the smoothed loss. With Z the normaliser, -log p of a token is log Z - its logit. So log Z is the surprise at the
+    right token plus that token's logit; and the mean of -log p over all tokens is log Z - the mean logit, which is the
+    hidden state times the mean row of the projection.
     """
 
     @staticmethod

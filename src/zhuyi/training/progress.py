@@ -66,11 +66,13 @@ class Reporter:
         """After each step: `share` of the budget used, plain `loss` per token, non-padding `tokens` of the step."""
         self._tokens += tokens
         self._losses.append(loss)
-        figures = f"step {step} · loss {self._loss():.3f} · {self._speed():,.0f} tok/s{self._last_score}"
+        figures = f"step {step} · loss {self._loss():.3f} · {self._speed():,.0f} tok/s"
+        if self.console.width >= 100:  # else bar and time left would have no room
+            figures += self._last_score
         self._bar.update(self._task, completed=min(share, 1.0), figures=figures)
 
     def record_training(self, **values: float) -> None:
-        """Every so many steps: a line of `metrics.jsonl`, with the mean loss and the speed since the last one."""
+        """Every so many steps: a line of `metrics.jsonl`, mean loss and speed since then (or a validation)."""
         self._record({**values, "loss": self._loss(), "tokens_per_second": round(self._speed(), 1)})
         self._losses.clear()
         self.restart_clock()

@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from zhuyi.checkpoint import WEIGHTS, Model, load_weights, model_files, read_config, read_directory, write_directory
-from zhuyi.config import Config, Metric, TrainingConfig, describe
+from zhuyi.config import FILES, Config, Metric, TrainingConfig, describe
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.evaluation import better
 from zhuyi.text.tokenizer import Tokenizers
@@ -27,7 +27,8 @@ from zhuyi.text.tokenizer import Tokenizers
 MAY_CHANGE = {
     *("training.steps", "training.epochs", "training.minutes", "training.save_every", "training.keep"),
     *("training.average", "training.average_of", "training.patience", "training.log_every"),
-    *("training.tensorboard", "data.test_source", "data.test_target"),
+    *("training.tensorboard", "training.learning_rate", "training.warmup", "training.clip", "training.precision"),
+    *(f"data.{side}" for side in FILES),  # what is in the files must not: see `Progress.data`
     *("decoding.beam", "decoding.length_penalty", "decoding.n_best", "decoding.max_ratio"),
 }
 """Settings that a resumed run may have other than the run that it goes on with."""
@@ -39,7 +40,8 @@ class Progress:
 
     `batches` counts those done in `epoch`, and `passes` is both in one number; `seconds` is the time spent training,
     validation included; `scores` is the dev score of each checkpoint by step; `waited` counts validations since the
-    best one; `threads` is how many of the CPU's it uses.
+    best one, `losses` is the dev loss of each; `threads` is how many of the CPU's it uses; `data` is a digest of what
+    it is trained and validated on.
     """
 
     step: int = 0
@@ -49,12 +51,13 @@ class Progress:
     seconds: float = 0.0
     waited: int = 0
     threads: int = 0
+    data: str = ""
     scores: dict[int, float] = field(default_factory=dict)
+    losses: dict[int, float] = field(default_factory=dict)
 
     def best_steps(self, metric: Metric) -> list[int]:
-        """Validated steps, best first; of equals, the earlier."""
-        sign = -1 if better(metric, 1.0, 0.0) else 1
-        return sorted(self.scores, key=lambda step: (sign * self.scores[step], step))
+        """Validated steps, best first."""
+        return sorted(self.scores, key=lambda step: (*rank(metric, self.scores[step], self.losses[step]), step))
 
     def averaged_steps(self, training: TrainingConfig) -> list[int]:
         """Validated steps whose weights are to be averaged, as `training.average` and `average_of` say."""
@@ -69,8 +72,17 @@ class Progress:
     def from_json(cls, content: bytes) -> "Progress":
         """From `training.json`."""
         values = json.loads(content)
-        values["scores"] = {int(step): score for step, score in values["scores"].items()}
+        for name in ("scores", "losses"):
+            values[name] = {int(step): value for step, value in values[name].items()}
         return cls(**values)
+
+
+def rank(metric: Metric, score: float, loss: float) -> tuple[float, float]:
+    """What to sort validations by: the best score, and of equal scores the lowest loss.
+
+    Equals are common: BLEU is 0 on words and other short lines, exact match is 0 at first and 100 in the end.
+    """
+    return (-score if better(metric, 1.0, 0.0) else score), loss
 
 
 class Checkpoints:
@@ -121,20 +133,20 @@ class Checkpoints:
         for step in set(self.steps()) - self._wanted(progress):
             shutil.rmtree(self.path(step))
 
-    def tokenizers(self) -> Tokenizers | None:
-        """Those of the newest checkpoint that is whole; None if there is none."""
-        for step, _ in self.whole():
+    def tokenizers(self, config: Config) -> Tokenizers | None:
+        """Those of the newest checkpoint that is whole; None if there is none.
+
+        Raises:
+            ConfigError: if `config` has a setting that must not change, other than the run that is gone on with.
+        """
+        for step, files in self.whole():
+            _same_settings(read_config(self.path(step), files), config)
             return Tokenizers.load(self.path(step))
         return None
 
     def restore(self, model: Model, optimizer: torch.optim.Optimizer, console: Console) -> Progress | None:
-        """Bring back the newest checkpoint that is whole; None if there is none.
-
-        Raises:
-            ConfigError: if the run was made with another setting that must not change.
-        """
+        """Bring back the newest checkpoint that is whole; None if there is none."""
         for step, files in self.whole(console):
-            _same_settings(read_config(self.path(step), files), model.config)
             load_weights(model.transformer, load_tensors(files[WEIGHTS]))
             tensors = load_tensors(files["training.safetensors"])
             _restore_moments(model.transformer, optimizer, tensors)
