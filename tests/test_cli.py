@@ -17,6 +17,7 @@ import torch
 import typer.main
 from command_line import TINY, tiny_model, write_pairs
 from command_line import zhuyi as run
+from rich.console import Console
 
 import zhuyi
 from zhuyi import cli
@@ -372,6 +373,27 @@ def test_an_interrupted_demo_can_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path
         assert context.params["settings"] == ["training.minutes=3.0"]
         assert context.params["config"] == tmp_path / "my dates" / "dates.toml"
         assert context.params["out"] == tmp_path / "my dates"
+
+
+def test_the_demo_ends_with_commands_that_can_be_pasted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import zhuyi.demo
+
+    scores = SimpleNamespace(scores={"exact": SimpleNamespace(value=50.0)})
+    result = SimpleNamespace(
+        interrupted=False, steps=1, seconds=1.0, chosen="the best of 5", evaluations={"test": scores}
+    )
+    monkeypatch.setattr(zhuyi.demo, "train", lambda *_, **__: result)
+    monkeypatch.setattr(zhuyi.demo, "load", lambda _: SimpleNamespace(translate=lambda lines: lines))
+    shown, out = io.StringIO(), tmp_path / "my [bold] dates"
+    zhuyi.demo.demo(out=out, console=Console(file=shown, width=40))
+    assert "the best of 5" in " ".join(shown.getvalue().split())
+    ending = shown.getvalue().partition("Next:")[2]
+    commands = [line for line in ending.splitlines() if line]
+    words = [shlex.split(command.rpartition("| ")[2]) for command in commands]
+    assert [command[:2] for command in words] == [["zhuyi", verb] for verb in ("translate", "evaluate", "train")]
+    for _, verb, *arguments in words:
+        with GROUP.commands[verb].make_context(verb, arguments) as context:
+            assert verb == "train" or context.params["model"] == out
 
 
 def test_ctrl_c_saves_and_the_printed_line_goes_on(tmp_path: Path) -> None:

@@ -160,6 +160,8 @@ def read_directory(directory: Path) -> dict[str, bytes]:
     Raises:
         CheckpointError: if a file is missing or damaged, or the directory is none of ours.
     """
+    if directory.is_file():
+        raise CheckpointError(f"{directory}: a file, not a model directory")
     if not directory.is_dir():
         raise CheckpointError(f"{directory}: no such model directory")
     try:

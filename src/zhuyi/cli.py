@@ -230,7 +230,7 @@ def translate(
     n_best: Annotated[int, typer.Option(metavar="N", help="Translations of each line; at most as many as --beam.")] = 1,
     scores: Annotated[
         bool,
-        typer.Option("--scores", help="Score, tab, translation. Already in --n-best and --json."),
+        typer.Option("--scores", help="Print the score, a tab and the translation; in --n-best and --json anyway."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:

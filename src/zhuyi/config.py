@@ -253,7 +253,9 @@ class DecodingConfig(Section):
 class Config(Section):
     """Everything that makes a run, resolved."""
 
-    preset: str = Field("modern", description="The settings that lie under these, which win: modern, paper or tiny.")
+    preset: str = Field(
+        "modern", description="The table of settings under these; what is set here wins: modern, paper, tiny."
+    )
     data: DataConfig = DataConfig()
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
@@ -426,7 +428,7 @@ def describe(config: Config) -> Iterator[tuple[str, str, Any, str]]:
 def to_toml(config: Config) -> str:
     """The resolved configuration as TOML, each key under a comment that says what it means.
 
-    A key that only follows from others is a comment: where the file is changed, it follows again.
+    A key that only follows from others is a comment: where the file is changed, it follows anew.
     """
     lines: list[str] = []
     current = ""
@@ -439,7 +441,7 @@ def to_toml(config: Config) -> str:
         if value is None:
             line = f"# {key} is not set"
         elif section and _follows(config, section, key):
-            line = f"# {line}  # not set: follows from the others"
+            line = f"# {line}  # unless set, follows from the others"
         lines.append(line)
     return "\n".join(lines) + "\n"
 

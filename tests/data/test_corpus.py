@@ -227,7 +227,7 @@ def test_broken_parquet(tmp_path: Path) -> None:
 def test_fields_go_with_tables_alone(tmp_path: Path) -> None:
     path = text(tmp_path / "a.txt", "a")
     assert "only .tsv, .jsonl and .parquet" in error_of(f"{path}#1")
-    for name in ("a.tsv", "a.jsonl", "a.parquet", "a.tsv.gz"):
+    for name in ("a.tsv", "a.jsonl", "a.parquet"):
         table = text(tmp_path / name, "a")
         assert f"{table}#" in error_of(table)
     assert "unpack" in error_of(text(tmp_path / "a.parquet.gz", "a") + "#en")
