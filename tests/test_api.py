@@ -52,7 +52,7 @@ def test_version_is_a_string() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'zhuyi' has no attribute 'transmogrify'"):
-        zhuyi.transmogrify  # noqa: B018
+        zhuyi.transmogrify  # noqa: B018  # to be looked up is all that it does
 
 
 def test_editors_and_type_checkers_see_the_names_that_are_there() -> None:

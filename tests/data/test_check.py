@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def report_of(config: Config) -> Report:
 
 
 def printed(report: Report, width: int = 80) -> str:
-    console = Console(width=width, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=width, record=True, quiet=False, file=io.StringIO())
     show(report, console)
     return console.export_text()
 

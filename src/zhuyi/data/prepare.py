@@ -1,5 +1,6 @@
 """From a configuration to a tokenised corpus: open, learn the vocabularies, tokenise, check."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -35,15 +36,17 @@ def prepare(config: Config, console: Console | None = None, tokenizers: Tokenize
         ConfigError: without training data.
         DataError: naming the file and the line that cannot be used.
     """
-    corpus = open_corpus(config)
-    with (console or Console(quiet=True)).status("Reading the corpus and learning its vocabulary ..."):
+    corpus, console = open_corpus(config), console or Console(quiet=True)
+    with console.status("Reading the corpus and learning its vocabulary ..."):
         if tokenizers is None:
             tokenizers = Tokenizers.train(
                 config.text, (pair.source for pair in corpus), (pair.target for pair in corpus)
             )
-    with (console or Console(quiet=True)).status("Tokenising ..."):
-        store = store_of_epoch(config, corpus, tokenizers, epoch=0)
-    with (console or Console(quiet=True)).status("Checking the corpus ..."):
+    with console.status("Tokenising ...") as status:
+        store = store_of_epoch(
+            config, corpus, tokenizers, 0, lambda pairs: status.update(f"Tokenising ... {pairs:,} pairs")
+        )
+    with console.status("Checking the corpus ..."):
         report = check_pairs(config, tokenizers, store, corpus)
     return Prepared(corpus, tokenizers, store, report)
 
@@ -64,7 +67,13 @@ def open_corpus(config: Config) -> Corpus:
     return Corpus(config.data.source, config.data.target)
 
 
-def store_of_epoch(config: Config, corpus: Corpus, tokenizers: Tokenizers, epoch: int) -> Store:
+def store_of_epoch(
+    config: Config,
+    corpus: Corpus,
+    tokenizers: Tokenizers,
+    epoch: int,
+    progress: Callable[[int], None] | None = None,
+) -> Store:
     """The tokenised corpus: the same for every epoch, but for BPE-dropout, which cuts words anew each time."""
     dropout = config.text.bpe_dropout
     return build_store(
@@ -74,4 +83,5 @@ def store_of_epoch(config: Config, corpus: Corpus, tokenizers: Tokenizers, epoch
         config.data.long_lines,
         dropout=dropout,
         epoch=epoch if dropout else None,
+        progress=progress,
     )

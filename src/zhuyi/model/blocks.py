@@ -16,7 +16,7 @@ from zhuyi.config import ModelConfig
 from zhuyi.model.attention import CrossAttention, State
 from zhuyi.model.cache import LayerCache
 from zhuyi.model.dropout import Dropout
-from zhuyi.model.mixers import MIXERS
+from zhuyi.model.mixers import MIXERS, Mixer
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import SILENT, Tap
 
@@ -78,7 +78,7 @@ class EncoderBlock(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.mixer = MIXERS[config.encoder_mixer or config.mixer](config, causal=False)
+        self.mixer: Mixer = MIXERS[config.encoder_mixer or config.mixer](config, causal=False)
         self.feed_forward = FeedForward(config)
         self.mixer_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
@@ -104,7 +104,7 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.mixer = MIXERS[config.decoder_mixer or config.mixer](config, causal=True)
+        self.mixer: Mixer = MIXERS[config.decoder_mixer or config.mixer](config, causal=True)
         self.cross = CrossAttention(config)
         self.feed_forward = FeedForward(config)
         self.mixer_residual = Residual(config)

@@ -81,15 +81,7 @@ def train(
     keep_memory()
 
     checkpoints = Checkpoints(out, config)
-    if (out / MANIFEST).exists() and not checkpoints.steps():
-        raise CheckpointError(f"{out} holds a model, and no checkpoint to go on from: choose another place with --out")
-    if checkpoints.steps() and not resume:
-        raise CheckpointError(f"{out} holds a run already: go on with --resume, or choose another place with --out")
-    if not checkpoints.steps() and not (out / MANIFEST).exists():
-        _leave_alone(out, (WEIGHTS, "config.json", "README.md"))
-        if resume:
-            console.print(f"Nothing to resume in {out}: a new run begins.", highlight=False)
-    ensure_writable(out)
+    _claim(out, checkpoints, resume, console)
     dev = _read_lines(config.data.dev_source, config.data.dev_target)
     test = _read_lines(config.data.test_source, config.data.test_target)
     data = prepare(config, console, checkpoints.tokenizers(config))
@@ -320,11 +312,21 @@ def _announce(
         console.print(f"Going on from step {progress.step:,}, epoch {progress.epoch + 1}.", highlight=False)
 
 
-def _leave_alone(out: Path, names: tuple[str, ...]) -> None:
-    """Refuse to write over files that no run of ours has made."""
-    for name in names:
-        if (out / name).exists():
-            raise CheckpointError(f"{out / name} exists and is not a run's: choose another place with --out")
+def _claim(out: Path, checkpoints: Checkpoints, resume: bool, console: Console) -> None:
+    """Make sure that `out` can be written, and that nothing in it is lost: another run, a model, a user's own files."""
+    elsewhere = "choose another place with --out"
+    if checkpoints.steps():
+        if not resume:
+            raise CheckpointError(f"{out} holds a run already: go on with --resume, or {elsewhere}")
+    elif (out / MANIFEST).exists():
+        raise CheckpointError(f"{out} holds a model, and no checkpoint to go on from: {elsewhere}")
+    else:
+        for name in (WEIGHTS, "config.json", "README.md"):
+            if (out / name).exists():
+                raise CheckpointError(f"{out / name} exists and is not a run's: {elsewhere}")
+        if resume:
+            console.print(f"Nothing to resume in {out}: a new run begins.", highlight=False)
+    ensure_writable(out)
 
 
 def _same_data(progress: Progress, corpus: Corpus, dev: _Lines | None) -> None:

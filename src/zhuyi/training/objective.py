@@ -37,7 +37,7 @@ def cross_entropy(
         The smoothed cross entropy, to be minimised, and the plain one, to be read (it has no gradient).
     """
     real = target_out != PAD
-    smoothed, plain = _CrossEntropy.apply(hidden[real], projection, target_out[real], smoothing)  # type: ignore[no-untyped-call]
+    smoothed, plain = _CrossEntropy.apply(hidden[real], projection, target_out[real], smoothing)  # type: ignore[no-untyped-call]  # torch's
     return smoothed, plain
 
 
