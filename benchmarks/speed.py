@@ -19,7 +19,7 @@ from zhuyi.config import load_config
 from zhuyi.data.batches import collate, padding_share, plan
 from zhuyi.data.prepare import prepare
 from zhuyi.training.loop import update
-from zhuyi.training.optimizers import make_optimizer
+from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.precision import choose_device, keep_memory, uses_bf16
 
 RESULTS = Path(__file__).parent / "results"
@@ -56,7 +56,7 @@ def main() -> None:
     data = prepare(config)
     torch.manual_seed(config.training.seed)
     model = build_model(config, data.tokenizers).transformer.to(device)
-    optimizer = make_optimizer(model, config.training)
+    optimizer = Optimizer(model, config.training)
     batches = plan(data.store, config.training.tokens_per_batch, config.training.seed, epoch=0)
     some = [collate(data.store, pairs) for pairs in batches[: arguments.batches]]
 

@@ -183,6 +183,9 @@ class TrainingConfig(Section):
         8192, ge=1, description="Source + target tokens of a batch, padding counted; batches hold lines of like length."
     )
     accumulate: int = Field(1, ge=1, description="Batches whose gradients make one update.")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="AdamW for all weights, or Muon for the matrices of the blocks and AdamW for the rest."
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
     warmup: int = Field(400, ge=0, description="Updates until the peak.")
     schedule: Literal["inverse_sqrt", "cosine", "linear", "constant"] = Field(
@@ -205,6 +208,12 @@ class TrainingConfig(Section):
     )
     average_of: Literal["last", "best"] = Field("last", description="Average the last checkpoints, or the best ones.")
     metric: Metric = Field("bleu", description="The decoded score on the dev set that chooses the best checkpoint.")
+    ema: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Memory of a moving average of the weights, as 0.999: the average is validated and kept. 0: none.",
+    )
     patience: int | None = Field(
         None, ge=1, description="Validations without a better score before the run ends. Unset: never."
     )

@@ -25,7 +25,7 @@ from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, MissingExtra, TrainingError
 from zhuyi.training import loop
 from zhuyi.training.loop import train
-from zhuyi.training.optimizers import make_optimizer
+from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.progress import read_metrics
 from zhuyi.training.state import Checkpoints, Progress, rank
 from zhuyi.translator import load
@@ -157,7 +157,7 @@ def test_the_optimiser_gets_the_rate(tmp_path: Path) -> None:
     config = copying(tmp_path)
     data = prepare(config)
     model = build_model(config, data.tokenizers).transformer
-    optimizer = make_optimizer(model, config.training)
+    optimizer = Optimizer(model, config.training)
     batches = [collate(data.store, plan(data.store, 150, seed=1, epoch=0)[0])]
     loop.update(model, optimizer, batches, 0.0125, config.training, bf16=False)
     assert [group["lr"] for group in optimizer.param_groups] == [0.0125, 0.0125]

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from zhuyi.config import TrainingConfig, build_config
-from zhuyi.training.optimizers import SCHEDULES, learning_rate, make_optimizer
+from zhuyi.config import ModelConfig, TrainingConfig, build_config
+from zhuyi.model.transformer import Transformer
+from zhuyi.training.optimizers import SCHEDULES, Optimizer, learning_rate
 
 WARMUP, STEPS, PEAK = 50, 1000, 0.002
 
@@ -59,7 +60,7 @@ def test_the_paper_preset_has_the_papers_schedule() -> None:
 
 def test_only_matrices_decay() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3))
-    optimizer = make_optimizer(model, TrainingConfig(weight_decay=0.3, beta1=0.8, beta2=0.9, epsilon=1e-6))
+    optimizer = Optimizer(model, TrainingConfig(weight_decay=0.3, beta1=0.8, beta2=0.9, epsilon=1e-6))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert {name: decay[id(p)] for name, p in model.named_parameters()} == {
         "0.weight": 0.3,
@@ -74,8 +75,56 @@ def test_a_step_is_that_of_the_book() -> None:
     """Loshchilov & Hutter 2019, algorithm 2, first step: both bias corrections cancel the betas."""
     weight = nn.Parameter(torch.tensor([[2.0, -1.0]], dtype=torch.float64))
     model = nn.ParameterList([weight])
-    optimizer = make_optimizer(model, TrainingConfig(learning_rate=0.1, weight_decay=0.5, epsilon=1e-9))
+    optimizer = Optimizer(model, TrainingConfig(learning_rate=0.1, weight_decay=0.5, epsilon=1e-9))
     (weight * torch.tensor([[3.0, -4.0]], dtype=torch.float64)).sum().backward()
-    optimizer.step()
+    optimizer.step(0.1)
     assert weight.flatten().tolist() == pytest.approx([2.0 * (1 - 0.05) - 0.1, -1.0 * (1 - 0.05) + 0.1], rel=1e-6)
     assert math.isfinite(optimizer.state[weight]["exp_avg_sq"].sum().item())
+
+
+def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
+    model = Transformer(ModelConfig(width=8, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=16), 20)
+    optimizer = Optimizer(model, TrainingConfig(optimizer="muon"))
+    every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(map(id, every)) == sorted(map(id, model.parameters()))
+    (muon,) = (group for group in optimizer.param_groups if "momentum" in group)
+    names = {name for name, parameter in model.named_parameters() if any(parameter is each for each in muon["params"])}
+    assert names == {
+        name for name, parameter in model.named_parameters() if parameter.dim() == 2 and "embedding" not in name
+    }
+
+
+def test_a_step_of_muon_is_nearly_orthogonal() -> None:
+    """All singular values of the step are about the learning rate · 0.2 · √(longer side): Liu et al. 2025, eq. 4."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Embedding(5, 16), nn.Linear(16, 32, bias=False))
+    optimizer = Optimizer(model, TrainingConfig(optimizer="muon", weight_decay=0.0))
+    weight = model[1].weight
+    before = weight.detach().clone()
+    model(torch.arange(5)).square().sum().backward()
+    model[0].weight.grad, weight.grad = torch.ones(5, 16), torch.randn(32, 16)
+    optimizer.step(0.01)
+    size = 0.01 * 0.2 * math.sqrt(32)
+    singular = torch.linalg.svdvals(weight.detach() - before)
+    assert 0.5 * size < singular.min()
+    assert singular.max() < 1.5 * size
+
+
+def test_the_average_follows_the_weights() -> None:
+    torch.manual_seed(1)
+    model = nn.Linear(3, 2)
+    optimizer = Optimizer(model, TrainingConfig(ema=0.5))
+    expected = None
+    for step in range(1, 30):
+        model.weight.grad, model.bias.grad = torch.randn(2, 3), torch.randn(2)
+        before = model.weight.detach().clone()
+        optimizer.step(0.01)
+        now = model.weight.detach().clone()
+        assert not torch.equal(before, now)
+        factor = min(0.5, step / (step + 10))
+        expected = now if expected is None else factor * expected + (1 - factor) * now
+        torch.testing.assert_close(optimizer.state[model.weight]["average"], expected)
+    assert expected is not None
+    with optimizer.averaged():
+        torch.testing.assert_close(model.weight.detach(), expected)
+    assert torch.equal(model.weight.detach(), now)

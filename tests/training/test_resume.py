@@ -212,10 +212,13 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+RECIPES: dict[int, dict[str, Any]] = {signal.SIGINT: {}, signal.SIGKILL: {"optimizer": "muon", "ema": 0.9}}
+
+
+@pytest.mark.parametrize("number", RECIPES)
 def test_a_process_that_is_stopped_or_killed(tmp_path: Path, number: signal.Signals) -> None:
     """At no chosen moment: in an update, in a validation, in a save."""
-    config = copying(tmp_path, training={"steps": 1_000_000, "save_every": 3, "accumulate": 2})
+    config = copying(tmp_path, training={"steps": 1_000_000, "save_every": 3, "accumulate": 2, **RECIPES[number]})
     out = tmp_path / "out"
     settings = [f"{s}.{key}={json.dumps(value)}" for s, key, value, _ in describe(config) if s and value is not None]
     command = [sys.executable, "-m", "zhuyi", "train", "--out", str(out)]

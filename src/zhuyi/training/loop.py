@@ -29,7 +29,7 @@ from zhuyi.evaluation import Evaluation, evaluate, shown_with
 from zhuyi.model.transformer import Transformer
 from zhuyi.training.card import model_card
 from zhuyi.training.objective import cross_entropy
-from zhuyi.training.optimizers import learning_rate, make_optimizer
+from zhuyi.training.optimizers import Optimizer, learning_rate
 from zhuyi.training.precision import choose_device, fastest_threads, keep_memory, products, uses_bf16
 from zhuyi.training.progress import Reporter, draw
 from zhuyi.training.state import Checkpoints, Progress, rank
@@ -90,7 +90,7 @@ def train(
     torch.manual_seed(training.seed)
     model = build_model(config, data.tokenizers)
     model.transformer.to(device)
-    optimizer = make_optimizer(model.transformer, training)
+    optimizer = Optimizer(model.transformer, training)
     progress = checkpoints.restore(model, optimizer, console) or Progress()
     _same_data(progress, data.corpus, dev)
     progress.threads = _set_threads(model.transformer, data.store, training, progress, bf16)
@@ -122,17 +122,20 @@ def train(
                     step=progress.step, epoch=passes, seconds=progress.seconds, learning_rate=rate, norm=norm
                 )
             if _is_due(training, progress.step, used, share):
-                _validate(translator, dev, training.metric, progress, reporter)
+                with optimizer.averaged():
+                    _validate(translator, dev, training.metric, progress, reporter)
                 progress.seconds = time.perf_counter() - began
                 checkpoints.save(model, optimizer, progress)
                 reporter.restart_clock()
 
         if not interrupted:
-            _validate(translator, dev, training.metric, progress, reporter)
+            with optimizer.averaged():
+                _validate(translator, dev, training.metric, progress, reporter)
         if progress.step != checkpoints.newest:
             checkpoints.save(model, optimizer, progress)
         if interrupted:
             return Result(out, progress.step, progress.seconds, True, "", {})
+        optimizer.exchange()
 
     if progress.step < 2 * training.warmup:
         console.print(
@@ -167,7 +170,7 @@ def _updates(config: Config, data: Prepared, progress: Progress) -> Iterator[tup
 
 def update(
     model: Transformer,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     batches: list[Batch],
     rate: float,
     training: TrainingConfig,
@@ -177,9 +180,7 @@ def update(
     loss = gradient(model, batches, training.label_smoothing, bf16)
     norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip or math.inf).item()
     if math.isfinite(loss + norm):
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
+        optimizer.step(rate)
     optimizer.zero_grad()
     return loss, norm
 

@@ -23,6 +23,7 @@ from zhuyi.config import FILES, Config, Metric, TrainingConfig, describe
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.evaluation import better
 from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.training.optimizers import Optimizer
 
 MAY_CHANGE = {
     *("training.steps", "training.epochs", "training.minutes", "training.save_every", "training.keep"),
@@ -119,14 +120,15 @@ class Checkpoints:
                 if console is not None:
                     console.print(f"[yellow]Passing over a broken checkpoint:[/] {error}")
 
-    def save(self, model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    def save(self, model: Model, optimizer: Optimizer, progress: Progress) -> None:
         """Write the checkpoint of this moment, then remove those that are no longer wanted.
 
         Raises:
             CheckpointError: when it cannot be written; the older ones are whole.
         """
-        files = model_files(model, card="A checkpoint of a training run.\n")
-        files["training.safetensors"] = save_tensors({**_moments(model.transformer, optimizer), **_chance()})
+        with optimizer.averaged():  # a checkpoint is a model to be used: its weights are those that were validated
+            files = model_files(model, card="A checkpoint of a training run.\n")
+            files["training.safetensors"] = save_tensors({**_moments(model.transformer, optimizer), **_chance()})
         files["training.json"] = progress.to_json()
         write_directory(self.path(progress.step), files)
         self.newest = progress.step
@@ -144,12 +146,13 @@ class Checkpoints:
             return Tokenizers.load(self.path(step))
         return None
 
-    def restore(self, model: Model, optimizer: torch.optim.Optimizer, console: Console) -> Progress | None:
+    def restore(self, model: Model, optimizer: Optimizer, console: Console) -> Progress | None:
         """Bring back the newest checkpoint that is whole; None if there is none."""
         for step, files in self.whole(console):
             load_weights(model.transformer, load_tensors(files[WEIGHTS]))
             tensors = load_tensors(files["training.safetensors"])
             _restore_moments(model.transformer, optimizer, tensors)
+            optimizer.exchange()
             _restore_chance(tensors)
             self.newest = step
             return Progress.from_json(files["training.json"])
@@ -184,7 +187,7 @@ def _same_settings(then: Config, now: Config) -> None:
             )
 
 
-def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _moments(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     return {
         f"optimizer.{name}.{moment}": tensor.detach().cpu().contiguous()
         for name, parameter in model.named_parameters()
@@ -192,7 +195,7 @@ def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Te
     }
 
 
-def _restore_moments(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _restore_moments(model: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     for name, parameter in model.named_parameters():
         prefix = f"optimizer.{name}."
         optimizer.state[parameter] = {
