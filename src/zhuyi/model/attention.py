@@ -14,6 +14,7 @@ Shapes: `query` and `key` are times (numbers of positions), `heads` and `head_wi
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -44,7 +45,40 @@ def attention_weights(
     scores = tap("scores", queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1]))
     if mask is not None:
         scores = scores.masked_fill(~tap("mask", mask), float("-inf"))
-    return tap("weights", scores.softmax(dim=-1))
+    return tap("weights", softmax(scores))
+
+
+SHORT = 16
+"""Keys below which torch's own softmax is slow on the CPU: a row of them does not fill a vector register."""
+
+
+def softmax(scores: Float[Tensor, "*rows key"]) -> Float[Tensor, "*rows key"]:
+    """exp(score) / Σ exp(scores) along the keys."""
+    if scores.device.type == "cpu" and scores.shape[-1] < SHORT:
+        weights: Tensor = _ShortSoftmax.apply(scores)  # type: ignore[no-untyped-call]  # torch's own
+        return weights
+    return scores.softmax(dim=-1)
+
+
+class _ShortSoftmax(torch.autograd.Function):
+    """Operation by operation: some four times faster than torch's for short rows."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        exact = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        exponents = (exact - exact.amax(dim=-1, keepdim=True)).exp_()
+        weights = exponents.div_(exponents.sum(dim=-1, keepdim=True)).to(scores.dtype)
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (weights,) = ctx.saved_tensors
+        exact = torch.promote_types(weights.dtype, torch.float32)
+        weighted = gradients[0].to(exact) * weights
+        return torch.addcmul(weighted, weights.to(exact), weighted.sum(dim=-1, keepdim=True), value=-1).to(
+            weights.dtype
+        )
 
 
 def explicit_attention(

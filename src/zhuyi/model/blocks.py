@@ -7,7 +7,9 @@ Post-norm (2017): x ← norm(x + sublayer(x)). Pre-norm (Xiong et al. 2020): x �
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,9 +22,48 @@ from zhuyi.model.mixers import MIXERS, Mixer
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import SILENT, Tap
 
+
+class RMSNorm(nn.Module):
+    """x / √(mean x² + ε) · weight, without a mean taken away (Zhang & Sennrich 2019)."""
+
+    def __init__(self, width: int, epsilon: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.epsilon = epsilon
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """Normalise each vector of `x`; the result has the type of `x`."""
+        normed: Tensor = _RMSNorm.apply(x, self.weight, self.epsilon)  # type: ignore[no-untyped-call]  # torch's
+        return normed
+
+
+class _RMSNorm(torch.autograd.Function):
+    """With n = x / r and r = √(mean x² + ε):  d / dx = (g w - n · mean(g w n)) / r,  d / dweight = Σ g n."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        exact = torch.promote_types(x.dtype, torch.float32)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
+        scale = (length.square() / x.shape[-1] + epsilon).rsqrt().to(x.dtype)
+        normed = x * scale
+        ctx.save_for_backward(normed, scale, weight)
+        return normed * weight.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        normed, scale, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        exact = torch.promote_types(normed.dtype, torch.float32)
+        product = gradient * normed
+        weight_gradient = product.flatten(0, -2).sum(dim=0, dtype=exact).to(weight.dtype)
+        along = (product @ weight.to(product.dtype)[:, None]) / normed.shape[-1]
+        x_gradient = torch.addcmul(gradient * weight.to(gradient.dtype), normed, along, value=-1) * scale
+        return x_gradient, weight_gradient, None
+
+
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "layer": nn.LayerNorm,  # Ba et al. 2016
-    "rms": lambda width: nn.RMSNorm(width, eps=1e-6),  # Zhang & Sennrich 2019
+    "rms": RMSNorm,
 }
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

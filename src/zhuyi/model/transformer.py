@@ -14,6 +14,7 @@ import math
 from dataclasses import replace
 from typing import cast
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -131,8 +132,10 @@ class Transformer(nn.Module):
         return logits, replace(cache, layers=tuple(layers), position=cache.position + 1)
 
     def _embed(self, embedding: nn.Embedding, tokens: Tensor) -> Tensor:
-        vectors: Tensor = embedding(tokens)
-        return vectors * math.sqrt(self.config.width)
+        vectors: Tensor = embedding(tokens) * math.sqrt(self.config.width)
+        if torch.is_autocast_enabled(vectors.device.type):
+            vectors = vectors.to(torch.get_autocast_dtype(vectors.device.type))
+        return vectors
 
     def parameter_count(self) -> int:
         """Numbers that are learned; a tied matrix counts once."""
