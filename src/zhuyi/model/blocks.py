@@ -47,7 +47,8 @@ class _RMSNorm(torch.autograd.Function):
         scale = (length.square() / x.shape[-1] + epsilon).rsqrt().to(x.dtype)
         normed = x * scale
         ctx.save_for_backward(normed, scale, weight)
-        return normed * weight.to(x.dtype)
+        result: Tensor = normed * weight.to(x.dtype)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
