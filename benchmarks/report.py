@@ -1,4 +1,4 @@
-"""Write docs/results.md, and the tables in README.md and README.zh.md, from the files in results/.
+"""Write docs/results.md, docs/training-speed.md and the tables in both READMEs, from the files in results/.
 
 python benchmarks/report.py            write them
 python benchmarks/report.py --check    say, by the exit code, whether they are up to date
@@ -8,6 +8,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from training import table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -133,6 +135,7 @@ def filled(path: Path, language: int) -> str:
 def main() -> None:
     pages = {
         ROOT / "docs" / "results.md": results_page(),
+        ROOT / "docs" / "training-speed.md": table.page(),
         ROOT / "README.md": filled(ROOT / "README.md", 0),
         ROOT / "README.zh.md": filled(ROOT / "README.zh.md", 1),
     }

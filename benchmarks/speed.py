@@ -18,9 +18,10 @@ from zhuyi.checkpoint import build_model
 from zhuyi.config import load_config
 from zhuyi.data.batches import collate, padding_share, plan
 from zhuyi.data.prepare import prepare
-from zhuyi.training.loop import update
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.precision import choose_device, keep_memory, uses_bf16
+from zhuyi.training.state import Progress
+from zhuyi.training.update import Objective, update
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -56,14 +57,15 @@ def main() -> None:
     data = prepare(config)
     torch.manual_seed(config.training.seed)
     model = build_model(config, data.tokenizers).transformer.to(device)
-    optimizer = Optimizer(model, config.training)
+    objective = Objective(model, config.training.label_smoothing, bf16)
+    optimizer, progress = Optimizer(model, config.training), Progress()
     batches = plan(data.store, config.training.tokens_per_batch, config.training.seed, epoch=0)
     some = [collate(data.store, pairs) for pairs in batches[: arguments.batches]]
 
     def run() -> float:
         start = time.perf_counter()
         for batch in some:
-            update(model, optimizer, [batch], 1e-4, config.training, bf16)
+            update(objective, optimizer, [batch], 1e-4, config.training.clip, progress)
         return sum(batch.tokens for batch in some) / (time.perf_counter() - start)
 
     run()  # warm-up

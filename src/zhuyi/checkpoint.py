@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,17 +128,24 @@ def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
         raise CheckpointError(f"{directory / 'config.json'}: not a configuration of this version of zhuyi") from error
 
 
-def write_directory(directory: Path, files: Mapping[str, bytes]) -> None:
+def write_directory(directory: Path, files: Mapping[str, bytes], moved: Sequence[Path] = ()) -> None:
     """Write `files` and a manifest of them into `directory`; each file whole or not at all, the manifest last.
 
     All new bytes are on the disk before the first old file is touched, so a full disk leaves the old ones.
 
+    Args:
+        directory: made if it is not there.
+        files: contents by name.
+        moved: further files, already on that disk, which are moved into the directory.
+
     Raises:
         CheckpointError: when it cannot be written.
     """
-    manifest = {"format": FORMAT, "files": {name: _digest(content) for name, content in files.items()}}
-    staged = {**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
     with _readable_failure(directory):
+        digests = {name: _digest(content) for name, content in files.items()}
+        digests |= {path.name: _digest_of_file(path) for path in moved}
+        manifest = {"format": FORMAT, "files": digests}
+        staged = {**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
         directory.mkdir(parents=True, exist_ok=True)
         staging = directory / ".writing"
         shutil.rmtree(staging, ignore_errors=True)
@@ -147,6 +154,8 @@ def write_directory(directory: Path, files: Mapping[str, bytes]) -> None:
             for name, content in staged.items():
                 _write_synced(staging / name, content)
             (directory / MANIFEST).unlink(missing_ok=True)
+            for path in moved:
+                os.replace(path, directory / path.name)
             for name in staged:
                 os.replace(staging / name, directory / name)
             _sync_folder(directory)
@@ -244,6 +253,11 @@ def _readable_failure(path: Path) -> Iterator[None]:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hint(directory: Path) -> str:

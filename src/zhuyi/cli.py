@@ -201,9 +201,13 @@ def train(
     state instead of its last. The options win over CONFIG.toml; [bold]zhuyi config[/] lists all settings. Ctrl-C saves
     and says how to go on.
     """
+    from zhuyi.training.distributed import speaks
+
     resolved = _configuration(config, source, target, dev_source, dev_target, settings, preset)
     directory = out or (Path("zhuyi-model") if config is None else Path("runs") / config.stem)
-    result = zhuyi.train(resolved, directory, resume=resume, console=Console())
+    result = zhuyi.train(resolved, directory, resume=resume, console=Console(quiet=not speaks()))
+    if not speaks():
+        raise typer.Exit(130 if result.interrupted else 0)
     if result.interrupted:
         _stopped(sys.argv[1:] if resume else [*sys.argv[1:], "--resume"])
     print(f"\n{result.steps:,} steps in {result.seconds / 60:.1f} minutes; {directory} holds {result.chosen}.")

@@ -44,7 +44,8 @@ class DataConfig(Section):
         None,
         description="Training source: a text file, one sentence a line (.gz, .xz, .zst too), or "
         "FILE#FIELD for a column of .tsv (number from 1, or header name), a field of .jsonl or "
-        ".parquet, or hub:DATASET[/CONFIG]/SPLIT#FIELD. Relative to the file that says it.",
+        ".parquet, or hub:DATASET[/CONFIG]/SPLIT#FIELD. The last part of a path may be a pattern: "
+        "shards/*.en.zst is all files that match, in the order of their names. Relative to the file that says it.",
     )
     target: str | None = Field(None, description="Training target, aligned with the source.")
     dev_source: str | None = Field(None, description="Validation source (decides the best checkpoint).")
@@ -182,7 +183,17 @@ class TrainingConfig(Section):
     tokens_per_batch: int = Field(
         8192, ge=1, description="Source + target tokens of a batch, padding counted; batches hold lines of like length."
     )
-    accumulate: int = Field(1, ge=1, description="Batches whose gradients make one update.")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="Batches whose gradients make one update, in one process or dealt out to many (torchrun): "
+        "with N GPUs, N here keeps each of them as busy as one GPU alone.",
+    )
+    shard: bool = Field(
+        False,
+        description="Of several processes each keeps a part of weights and optimiser (FSDP2), not all of them (DDP): "
+        "for models that are too large for one GPU.",
+    )
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="AdamW for all weights, or Muon for the matrices of the blocks and AdamW for the rest."
     )
@@ -231,6 +242,10 @@ class TrainingConfig(Section):
         "where two runs must give the same bytes: sums depend on it in their last bits.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train. auto: the GPU if there is one.")
+    deterministic: bool = Field(
+        False,
+        description="The same bytes from the same run on a GPU too, at some cost in speed. On a CPU they always are.",
+    )
 
     @model_validator(mode="before")
     @classmethod

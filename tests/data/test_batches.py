@@ -1,5 +1,8 @@
 """Every pair once an epoch, within the budget, with little padding, in an order that (seed, epoch) alone decides."""
 
+import threading
+import tracemalloc
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zhuyi.data.batches import Batch, Plan, collate, pad_sources, padding_share, plan, plan_in_order
+from zhuyi.data import batches as module
+from zhuyi.data.batches import Batch, ahead, collate, pad_sources, padding_share, plan, plan_in_order
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 
-@dataclass
+@dataclass(eq=False)
 class Lists:
     """A corpus in memory."""
 
@@ -42,7 +46,7 @@ def natural(pairs: int, seed: int = 0) -> Lists:
     return of_lengths(list(zip(source.astype(int).tolist(), target.astype(int).tolist(), strict=True)))
 
 
-def as_lists(batches: Plan) -> list[list[int]]:
+def as_lists(batches: Sequence[np.ndarray]) -> list[list[int]]:
     return [pairs.tolist() for pairs in batches]
 
 
@@ -74,6 +78,7 @@ def test_a_pair_longer_than_the_budget_is_a_batch_of_its_own() -> None:
 def test_the_same_seed_and_epoch_give_the_same_plan() -> None:
     corpus = natural(500)
     first = as_lists(plan(corpus, 400, seed=3, epoch=7))
+    assert plan(corpus, 400, seed=3, epoch=7) is plan(corpus, 400, seed=3, epoch=7)
     np.random.seed(1)
     torch.manual_seed(1)
     plan(corpus, 400, seed=3, epoch=6)
@@ -138,9 +143,115 @@ def test_tokens_may_be_arrays() -> None:
 
 
 def test_no_pairs_are_no_batches() -> None:
-    assert plan(of_lengths([]), 100, seed=1, epoch=0) == []
+    assert list(plan(of_lengths([]), 100, seed=1, epoch=0)) == []
     assert plan_in_order(of_lengths([]), 100) == []
     assert padding_share(of_lengths([]), []) == 0.0
+
+
+def cut_one_by_one(lengths: list[tuple[int, int]], budget: int) -> list[int]:
+    """Sizes of the batches of pairs in this order: the definition, pair by pair."""
+    sizes, longest = [0], (0, 0)
+    for source, target in lengths:
+        wider = (max(longest[0], source + 1), max(longest[1], target + 1))
+        if sizes[-1] and (sizes[-1] + 1) * sum(wider) > budget:
+            sizes.append(0)
+            wider = (source + 1, target + 1)
+        sizes[-1] += 1
+        longest = wider
+    return sizes
+
+
+@settings(deadline=None, max_examples=60)
+@given(CORPORA, st.integers(1, 300), st.sampled_from([1, 1 << 22]))
+def test_batches_are_as_full_as_can_be(corpus: Lists, budget: int, table: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "TABLE", table)
+        batches = plan_in_order(corpus, budget)[::-1]
+    order = np.concatenate([np.arange(0), *batches])
+    lengths = list(zip(corpus.source_lengths[order].tolist(), corpus.target_lengths[order].tolist(), strict=True))
+    if lengths:
+        assert [len(pairs) for pairs in batches] == cut_one_by_one(lengths, budget)
+
+
+@pytest.mark.parametrize("pairs", [1, 199, 200, 201, 1234])
+def test_pools(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A corpus of several pools: every pair once, from some blocks at a time, in another deal each epoch."""
+    monkeypatch.setattr(module, "POOL", 200)
+    monkeypatch.setattr(module, "BLOCK", 10)
+    corpus = natural(pairs)
+    batches = plan(corpus, 400, seed=1, epoch=0)
+    assert sorted(np.concatenate(list(batches))) == list(range(pairs))
+    pools = [{pair // 10 for made in pool.batches() for pair in made} for pool in batches._pools]
+    assert len(pools) == max(1, round(pairs / 200))
+    assert sum(map(len, pools)) == len(set.union(*pools))  # a block is in one pool alone
+    if len(pools) > 1:
+        assert pools != [
+            {pair // 10 for made in pool.batches() for pair in made} for pool in plan(corpus, 400, 1, 1)._pools
+        ]
+
+
+def test_any_place_of_a_plan_can_be_reached_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POOL", 200)
+    monkeypatch.setattr(module, "BLOCK", 10)
+    corpus = natural(1234)
+    whole = as_lists(list(plan(corpus, 400, seed=1, epoch=0)))
+    plan.cache_clear()
+    batches = plan(corpus, 400, seed=1, epoch=0)
+    for place in (len(whole) - 1, 0, len(whole) // 2, -1):
+        assert batches[place].tolist() == whole[place]
+    assert as_lists(batches[10:30]) == whole[10:30]
+    with pytest.raises(IndexError):
+        batches[len(batches)]
+
+
+def test_a_plan_of_short_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the store gives them: unsigned numbers of two bytes, which must not wrap around."""
+    corpus = natural(2000)
+    short = Lists(corpus.sources, corpus.targets)
+    short.source_lengths = corpus.source_lengths.astype(np.uint16)
+    short.target_lengths = corpus.target_lengths.astype(np.uint16)
+    for make in (lambda of: plan(of, 400, 1, 0), lambda of: plan_in_order(of, 400)):
+        assert as_lists(make(corpus)) == as_lists(make(short))
+        assert padding_share(corpus, make(corpus)) == padding_share(short, make(short))
+
+
+def test_a_plan_of_a_large_corpus_is_small() -> None:
+    """Not a copy of the corpus, for two million pairs."""
+    lengths = np.random.default_rng(0).integers(1, 60, (2, 2_000_000), dtype=np.uint16)
+    corpus = of_lengths([])
+    corpus.source_lengths, corpus.target_lengths = lengths
+    batches = plan(corpus, 8192, seed=1, epoch=0)
+    tracemalloc.start()
+    plan(corpus, 8192, seed=1, epoch=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40e6  # of one pool: a million pairs in eight bytes each, a few times over
+    assert sum(len(pairs) for pairs in batches._pools[0].batches()) == 1_000_000
+
+
+def test_made_ahead_in_the_same_order() -> None:
+    assert list(ahead(range(100))) == list(range(100))
+    assert list(ahead([])) == []
+
+
+def test_what_goes_wrong_ahead_is_raised_in_its_turn() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise KeyError("three")
+
+    made = ahead(items())
+    assert (next(made), next(made)) == (1, 2)
+    with pytest.raises(KeyError, match="three"):
+        next(made)
+
+
+def test_a_thread_that_is_not_needed_any_more_ends() -> None:
+    made = ahead(iter(int, 1), count=3)
+    assert next(made) == 0
+    assert any(thread.name == "batches" for thread in threading.enumerate())
+    made.close()
+    assert not any(thread.name == "batches" for thread in threading.enumerate())
 
 
 def test_a_batch_moves_as_one() -> None:

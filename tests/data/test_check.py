@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from zhuyi.config import Config, build_config
+from zhuyi.data import check as module
 from zhuyi.data.check import Report, check, show
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import build_store
@@ -53,7 +54,7 @@ def report_of(config: Config) -> Report:
     corpus = Corpus(config.data.source, config.data.target)
     tokenizers = Tokenizers.train(config.text, (pair.source for pair in corpus), (pair.target for pair in corpus))
     store = build_store(corpus, tokenizers, config.model.max_length, config.data.long_lines)
-    return check(config, tokenizers, store, corpus)
+    return check(config, tokenizers, store)
 
 
 def printed(report: Report, width: int = 80) -> str:
@@ -102,6 +103,13 @@ def test_a_pair_is_more_than_its_sides_joined(tmp_path: Path) -> None:
     assert report_of(config_of(tmp_path, train=pairs)).duplicates == 0
 
 
+def test_duplicates_are_found_a_share_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [(f"a{i % 37}", f"b{i % 11}") for i in range(500)]
+    for sorted_at_once in (500, 100, 7):
+        monkeypatch.setattr(module, "SORTED", sorted_at_once)
+        assert report_of(config_of(tmp_path, train=pairs)).duplicates == 500 - 37 * 11
+
+
 def test_bytes_count_as_unknown(tmp_path: Path) -> None:
     report = report_of(config_of(tmp_path, kind="bpe", limit=100, dev=[("☃", "x"), ("a", "x")]))
     assert report.dev is not None
@@ -116,6 +124,7 @@ def test_the_report_is_json(tmp_path: Path) -> None:
     assert again["outcome"]["long_lines"] == [6]
     assert again["dev"]["leaks"] == 2
     assert again["test"] is None
+    assert Report.from_dict(again) == report
 
 
 @pytest.mark.parametrize(("long_lines", "word"), [("skip", "left out"), ("truncate", "cut")])

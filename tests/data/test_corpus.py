@@ -233,6 +233,47 @@ def test_fields_go_with_tables_alone(tmp_path: Path) -> None:
     assert "unpack" in error_of(text(tmp_path / "a.parquet.gz", "a") + "#en")
 
 
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_shards_are_read_as_one_file(tmp_path: Path, ending: str) -> None:
+    for i, rows in enumerate([range(3), range(3, 4), range(4, 10)]):
+        for side in ("en", "de"):
+            content = "".join(f"{side} {row}\n" for row in rows).encode()
+            file(tmp_path / f"part-{i:02}.{side}{ending}", COMPRESS[ending](content))
+    (tmp_path / "part-99.en").mkdir()  # no file
+    corpus = Corpus(f"{tmp_path}/part-*.en{ending}", f"{tmp_path}/part-??.de{ending}")
+    assert list(corpus) == [Pair(i + 1, f"en {i}", f"de {i}") for i in range(10)]
+    assert list(read_lines(f"{tmp_path}/part-0[02].de{ending}")) == [f"de {i}" for i in (0, 1, 2, 4, 5, 6, 7, 8, 9)]
+    before = corpus.fingerprint()
+    file(tmp_path / f"part-01.en{ending}", COMPRESS[ending](b"something else\n"))
+    assert corpus.fingerprint() != before
+
+
+def test_shards_of_a_table(tmp_path: Path) -> None:
+    for i in range(3):
+        pq.write_table(pa.table({"en": [f"a{i}", "b"], "de": [f"x{i}", "y"]}), tmp_path / f"{i}.parquet")
+    corpus = Corpus(f"{tmp_path}/*.parquet#en", f"{tmp_path}/*.parquet#de")
+    pairs = [(f"a{i}", f"x{i}") if first else ("b", "y") for i in range(3) for first in (True, False)]
+    assert [(pair.source, pair.target) for pair in corpus] == pairs
+
+
+def test_shards_that_do_not_match(tmp_path: Path) -> None:
+    for i in range(3):
+        text(tmp_path / f"{i}.en", "a", "b")
+        text(tmp_path / f"{i}.de", "x", "y")
+    text(tmp_path / "1.de", "x")
+    message = error_of(f"{tmp_path}/*.en", f"{tmp_path}/*.de")
+    assert f"{tmp_path}/1.en has 2 lines, {tmp_path}/1.de has 1" in message
+    (tmp_path / "1.de").unlink()
+    assert f"*.en is 3 files, {tmp_path}/*.de is 2" in error_of(f"{tmp_path}/*.en", f"{tmp_path}/*.de")
+    assert "no file that matches" in error_of(f"{tmp_path}/*.fr")
+    assert f"write a pattern: {tmp_path}/*.en" in error_of(str(tmp_path))
+    (tmp_path / "1.en").write_bytes(b"")
+    assert f"{tmp_path}/1.en: is empty" in error_of(f"{tmp_path}/*.en")
+    (tmp_path / "2.en").write_bytes(b"a\n\xff\n")
+    (tmp_path / "1.en").write_bytes(b"a\n")
+    assert f"{tmp_path}/2.en:2: " in error_of(f"{tmp_path}/*.en")
+
+
 def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     first, second = text(tmp_path / "a.txt", "a"), text(tmp_path / "b.txt", "b")
     before = Corpus(first, second).fingerprint()

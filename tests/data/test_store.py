@@ -3,7 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,10 @@ import pytest
 import zhuyi
 from zhuyi.config import TextConfig
 from zhuyi.data import store as module
+from zhuyi.data import tokenise
 from zhuyi.data.corpus import Corpus, Pair
 from zhuyi.data.store import Outcome, Store, build_store, cache_directory
-from zhuyi.errors import DataError
+from zhuyi.errors import DataError, ZhuyiError
 from zhuyi.text.tokenizer import Tokenizers
 
 WORDS = TextConfig(kind="whitespace")
@@ -45,7 +48,7 @@ def content(store: Store) -> list[tuple[int, list[int], list[int]]]:
 
 
 def files() -> list[Path]:
-    return sorted(cache_directory().iterdir())
+    return sorted(path for path in cache_directory().iterdir() if path.is_file())
 
 
 @pytest.mark.parametrize("pairs", [1, 6, 7, 8, 40])
@@ -60,9 +63,10 @@ def test_a_store_holds_what_the_tokenizers_say(tmp_path: Path, pairs: int) -> No
     ]
     assert store.source_lengths.tolist() == [len(store.source(i)) for i in range(pairs)]
     assert store.target_lengths.tolist() == [len(store.target(i)) for i in range(pairs)]
-    assert (store.lines.dtype, store.source_lengths.dtype, store.source(0).dtype) == (np.int64, np.int32, np.int32)
+    assert (store.lines.dtype, store.source_lengths.dtype, store.source(0).dtype) == (np.int64, np.uint16, np.uint16)
     assert not store.source(0).flags.owndata  # a view of the file
-    assert np.concatenate(list(store.runs("target"))).tolist() == [t for _, _, line in content(store) for t in line]
+    targets = [part.values["target"] for part in store.parts()]
+    assert np.concatenate(targets).tolist() == [t for _, _, line in content(store) for t in line]
     assert store.outcome == Outcome(pairs, pairs, 0, (), 0, (), "skip")
     assert seen[-1] == pairs
 
@@ -71,7 +75,7 @@ def test_it_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     corpus = numbered(tmp_path)
     tokenizers = tokenizers_of(corpus)
     first = build_store(corpus, tokenizers, 100, "skip")
-    monkeypatch.setattr(module, "_write", lambda *_: pytest.fail("built twice"))
+    monkeypatch.setattr(module, "pieces", lambda *_: pytest.fail("built twice"))
     again = build_store(corpus, tokenizers, 100, "skip")
     assert content(again) == content(first)
     assert again.outcome == first.outcome
@@ -148,33 +152,127 @@ def test_a_bad_line_midway_leaves_nothing_behind(tmp_path: Path) -> None:
     assert files() == []
 
 
-def test_a_killed_build_is_built_again(tmp_path: Path) -> None:
-    corpus = numbered(tmp_path)
-    program = (
-        "import os, signal, sys\n"
-        "from zhuyi.config import TextConfig\n"
-        "from zhuyi.data import store\n"
-        "from zhuyi.data.corpus import Corpus\n"
-        "from zhuyi.text.tokenizer import Tokenizers\n"
-        "store.CHUNK = 7\n"
-        "corpus = Corpus(*sys.argv[1:])\n"
-        "sides = (pair.source for pair in corpus), (pair.target for pair in corpus)\n"
-        "tokenizers = Tokenizers.train(TextConfig(kind='whitespace'), *sides)\n"
-        "die = lambda pairs: pairs > 20 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "store.build_store(corpus, tokenizers, 100, 'skip', progress=die)\n"
-    )
+PROGRAM = """
+import os, signal, sys
+from zhuyi.config import TextConfig
+from zhuyi.data import store, tokenise
+from zhuyi.data.corpus import Corpus
+from zhuyi.text.tokenizer import Tokenizers
+store.CHUNK, tokenise.ALONE = 7, 2
+source, target, last, processes = sys.argv[1:]
+corpus = Corpus(source, target)
+sides = (pair.source for pair in corpus), (pair.target for pair in corpus)
+tokenizers = Tokenizers.train(TextConfig(kind='whitespace'), *sides)
+die = lambda pairs: pairs > int(last) and os.kill(os.getpid(), signal.SIGKILL)
+store.build_store(corpus, tokenizers, 100, 'skip', progress=die, processes=int(processes))
+"""
+
+
+def killed_after(corpus: Corpus, pairs: int, processes: int = 1) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(zhuyi.__file__).parents[1])}
-    command = [sys.executable, "-c", program, corpus.source, corpus.target]
+    command = [sys.executable, "-c", PROGRAM, corpus.source, corpus.target, str(pairs), str(processes)]
     run = subprocess.run(command, env=environment, timeout=60, check=False)
     assert run.returncode == -signal.SIGKILL
-    [rest] = files()
-    assert rest.suffix == ".tmp"
-    store = build_store(corpus, tokenizers_of(corpus), 100, "skip")
-    assert len(store) == 40
-    assert rest in files()  # it might be somebody's at work
-    os.utime(rest, (0, 0))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    corpus = numbered(tmp_path)
+    tokenizers = tokenizers_of(corpus)
+    build_store(corpus, tokenizers, 100, "skip")
+    [path] = files()
+    uninterrupted = path.read_bytes()
+    path.unlink()
+    killed_after(corpus, 20, processes)
+    assert [rest.suffix for rest in files()] == [".log", ".tmp"]
+    made: list[int] = []
+    recipe = module.Recipe.__call__
+    monkeypatch.setattr(module.Recipe, "__call__", lambda self, chunk: made.append(chunk[0]) or recipe(self, chunk))
+    seen: list[int] = []
+    build_store(corpus, tokenizers, 100, "skip", progress=seen.append, processes=1)
+    assert made == [22, 29, 36]
+    assert seen == [21, 28, 35, 40]
+    assert files() == [path]
+    assert path.read_bytes() == uninterrupted
+
+
+def test_a_damaged_rest_costs_only_what_is_damaged(tmp_path: Path) -> None:
+    corpus = numbered(tmp_path)
+    tokenizers = tokenizers_of(corpus)
+    build_store(corpus, tokenizers, 100, "skip")
+    [path] = files()
+    uninterrupted = path.read_bytes()
+    path.unlink()
+    killed_after(corpus, 20)
+    rest = {file: file.read_bytes() for file in files()}
+    log, draft = rest
+    for file, content in (
+        (log, None),
+        (log, rest[log][:-10]),
+        (draft, None),
+        (draft, rest[draft][:-10]),
+        (draft, rest[draft][:-100] + b"!" + rest[draft][-99:]),
+        (draft, os.urandom(5000)),
+    ):
+        for each, whole in rest.items():
+            each.write_bytes(whole)
+        file.unlink() if content is None else file.write_bytes(content)
+        build_store(corpus, tokenizers, 100, "skip")
+        assert files() == [path]
+        assert path.read_bytes() == uninterrupted
+        path.unlink()
+
+
+def test_as_many_processes_as_one_likes_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenise, "ALONE", 2)
+    corpus = numbered(tmp_path, 100)
+    tokenizers = tokenizers_of(corpus, TextConfig(vocabulary=300))
+    contents = set()
+    for processes in (1, 2, 3):
+        build_store(corpus, tokenizers, 100, "truncate", processes=processes)
+        [path] = files()
+        contents.add(path.read_bytes())
+        path.unlink()
+    assert len(contents) == 1
+
+
+def test_a_worker_that_dies_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenise, "ALONE", 2)
+    monkeypatch.setattr(tokenise.sys, "executable", "/bin/false")
+    corpus = numbered(tmp_path)
+    with pytest.raises(ZhuyiError, match="goes on from what is finished"):
+        build_store(corpus, tokenizers_of(corpus), 100, "skip", processes=2)
+
+
+def test_two_at_the_same_store_do_not_make_it_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = numbered(tmp_path)
+    tokenizers = tokenizers_of(corpus)
+    opened = []
+    real = module.pieces
+
+    def slow(*arguments: object) -> Iterator[object]:
+        opened.append(1)
+        time.sleep(0.2)
+        yield from real(*arguments)
+
+    monkeypatch.setattr(module, "pieces", slow)
+    with ThreadPoolExecutor(3) as threads:
+        stores = list(threads.map(lambda _: build_store(corpus, tokenizers, 100, "skip"), range(3)))
+    assert len(opened) == 1
+    assert content(stores[0]) == content(stores[1]) == content(stores[2])
+    assert len(files()) == 1
+
+
+def test_what_nobody_goes_on_with_is_removed(tmp_path: Path) -> None:
+    corpus = numbered(tmp_path)
+    killed_after(corpus, 20)
+    rest = files()
     build_store(corpus, tokenizers_of(corpus), 99, "skip")
-    assert rest not in files()
+    assert set(rest) < set(files())  # somebody may go on
+    for file in rest:
+        os.utime(file, (0, 0))
+    build_store(corpus, tokenizers_of(corpus), 98, "skip")
+    assert not set(rest) & set(files())
 
 
 def test_a_damaged_file_is_noticed_and_built_again(tmp_path: Path) -> None:
@@ -200,9 +298,48 @@ def test_every_flipped_byte_is_noticed(tmp_path: Path) -> None:
     for place in range(0, len(good), 5):
         bad = tmp_path / f"{place}.arrow"  # a file of its own: an open map must not change under its reader
         bad.write_bytes(good[:place] + bytes([good[place] ^ 0x41]) + good[place + 1 :])
-        with pytest.raises(ValueError, match="damaged"):
-            Store(bad)
+        with pytest.raises((ValueError, DataError), match="damaged"):  # when it is opened, or when it is looked at
+            content(Store(bad))
         bad.unlink()
+
+
+def test_damage_is_noticed_where_it_is(tmp_path: Path) -> None:
+    corpus = numbered(tmp_path)
+    store = build_store(corpus, tokenizers_of(corpus), 100, "skip")
+    bad = tmp_path / "bad.arrow"
+    whole = bytearray(store.path.read_bytes())
+    whole[store._places[2] - 20] ^= 1  # in the second record batch: pairs 7 to 13
+    bad.write_bytes(whole)
+    damaged = Store(bad)
+    for pair in range(40):
+        if 7 <= pair < 14:
+            with pytest.raises(DataError, match=r"bad\.arrow: damaged: remove it, and it will be made again"):
+                damaged.source(pair)
+        else:
+            assert damaged.source(pair).tolist() == store.source(pair).tolist()
+
+
+def test_what_was_looked_at_does_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESIDENT", 5000)
+    corpus = numbered(tmp_path, 400)
+    store = build_store(corpus, tokenizers_of(corpus), 100, "skip")
+    view = store.source(3)
+    before = view.tolist()
+    for _ in range(2):
+        for pair in range(400):
+            store.source(pair)
+            assert len(store._open) <= 5000 // min(np.diff(store._places)) + 2
+    assert view.tolist() == before  # it is still the file's
+
+
+def test_large_vocabularies_and_long_lines(tmp_path: Path) -> None:
+    many = [f"w{i}" for i in range(70_000)]
+    corpus = corpus_of(tmp_path, [(" ".join(many), "x"), ("w5", "y")])
+    tokenizers = tokenizers_of(corpus, TextConfig(kind="whitespace", vocabulary=100_000, shared=False))
+    store = build_store(corpus, tokenizers, 80_000, "error")
+    assert store.source_lengths.tolist() == [70_000, 1]
+    assert (store.source(0).dtype, store.source_lengths.dtype) == (np.int32, np.int32)
+    assert tokenizers.source.decode([store.source(0).tolist()]) == [" ".join(many)]
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,8 @@ def _gradients(config: Config, model: torch.nn.Module, batches: list[Batch]) -> 
             seen.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
 
     recording = Recording(model.parameters(), lr=0.1)
-    loss, norm = loop.update(model, recording, batches, 0.1, config.training, bf16=False)
+    objective = loop.Objective(model, config.training.label_smoothing, bf16=False)
+    loss, norm = loop.update(objective, recording, batches, 0.1, config.training.clip, Progress())
     assert set(seen) == {name for name, _ in model.named_parameters()}
     assert all(parameter.grad is None for parameter in model.parameters())
     return loss, norm, seen
@@ -159,7 +160,7 @@ def test_the_optimiser_gets_the_rate(tmp_path: Path) -> None:
     model = build_model(config, data.tokenizers).transformer
     optimizer = Optimizer(model, config.training)
     batches = [collate(data.store, plan(data.store, 150, seed=1, epoch=0)[0])]
-    loop.update(model, optimizer, batches, 0.0125, config.training, bf16=False)
+    loop.update(loop.Objective(model, 0.1, False), optimizer, batches, 0.0125, config.training.clip, Progress())
     assert [group["lr"] for group in optimizer.param_groups] == [0.0125, 0.0125]
     assert model.training
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from zhuyi.config import ModelConfig, TrainingConfig, build_config
 from zhuyi.model.transformer import Transformer
-from zhuyi.training.optimizers import SCHEDULES, Optimizer, learning_rate
+from zhuyi.training.optimizers import MUON_SCALE, SCHEDULES, Optimizer, learning_rate
 
 WARMUP, STEPS, PEAK = 50, 1000, 0.002
 
@@ -95,7 +95,7 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
 
 
 def test_a_step_of_muon_is_nearly_orthogonal() -> None:
-    """All singular values of the step are about the learning rate · 0.2 · √(longer side): Liu et al. 2025, eq. 4."""
+    """All singular values of the step are about scale · learning rate · 0.2 · √(longer side): Liu et al. 2025."""
     torch.manual_seed(1)
     model = nn.Sequential(nn.Embedding(5, 16), nn.Linear(16, 32, bias=False))
     optimizer = Optimizer(model, TrainingConfig(optimizer="muon", weight_decay=0.0))
@@ -104,7 +104,7 @@ def test_a_step_of_muon_is_nearly_orthogonal() -> None:
     model(torch.arange(5)).square().sum().backward()
     model[0].weight.grad, weight.grad = torch.ones(5, 16), torch.randn(32, 16)
     optimizer.step(0.01)
-    size = 0.01 * 0.2 * math.sqrt(32)
+    size = MUON_SCALE * 0.01 * 0.2 * math.sqrt(32)
     singular = torch.linalg.svdvals(weight.detach() - before)
     assert 0.5 * size < singular.min()
     assert singular.max() < 1.5 * size

@@ -5,11 +5,20 @@ The one place where BOS and EOS are added:
     source       a b c EOS
     target_in    BOS x y z          what the decoder is given (teacher forcing)
     target_out   x y z EOS          what it must answer at each position
+
+A large corpus is dealt into pools of a million pairs, anew each epoch; each is sorted and cut as if it were all. So
+neither time nor memory grows with the corpus, but for a histogram of its lengths.
 """
 
-from collections.abc import Sequence
+import queue
+import threading
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import lru_cache
+from itertools import pairwise
+from typing import Protocol, TypeVar, cast, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,8 +27,14 @@ from torch import Tensor
 
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
-Plan = list[np.ndarray]
-"""Batches to be: each an array of pair numbers."""
+POOL = 1_000_000
+"""About how many pairs are sorted by length at once: enough that batches have as little padding as of all."""
+BLOCK = 10_000
+"""Neighbours in the corpus that go into one pool together, so that a pool is read from a few places of the file."""
+TABLE = 1 << 22
+"""Most pairs of lengths that are counted in a table."""
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -74,26 +89,62 @@ class Batch:
         )
         return Batch(source, source_mask, target_in, target_out, self.pairs)
 
+    def pinned(self) -> "Batch":
+        """The same batch in memory from which a GPU can fetch it by itself."""
+        source, source_mask, target_in, target_out = (
+            tensor.pin_memory() for tensor in (self.source, self.source_mask, self.target_in, self.target_out)
+        )
+        return Batch(source, source_mask, target_in, target_out, self.pairs)
+
 
 def pad_sources(sequences: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
     """Source tokens with EOS, padded at the end: ids and mask, both `batch source`."""
-    source = _pad([[*tokens, EOS] for tokens in sequences])
+    source = torch.from_numpy(_framed(sequences)[:, 1:].copy())
     return source, source != PAD
 
 
 def collate(corpus: Sequences, pairs: np.ndarray) -> Batch:
     """The batch of these pairs."""
     source, source_mask = pad_sources([corpus.source(pair) for pair in pairs])
-    targets = [corpus.target(pair) for pair in pairs]
-    return Batch(
-        source,
-        source_mask,
-        _pad([[BOS, *tokens] for tokens in targets]),
-        _pad([[*tokens, EOS] for tokens in targets]),
-        pairs,
-    )
+    target = _framed([corpus.target(pair) for pair in pairs])
+    target_in, target_out = target[:, :-1].copy(), target[:, 1:].copy()
+    target_in[target_in == EOS] = PAD
+    return Batch(source, source_mask, torch.from_numpy(target_in), torch.from_numpy(target_out), pairs)
 
 
+class Plan(Sequence[np.ndarray]):
+    """Batches to be: each an array of pair numbers. They are made when they are asked for, a pool at a time.
+
+    Attributes:
+        padded_tokens: of all batches, source + target, with BOS, EOS and padding.
+    """
+
+    def __init__(self, pools: "Sequence[_Pool]") -> None:
+        self._pools = pools
+        self._starts: list[int] = np.cumsum([0, *(len(pool.ends) for pool in pools)]).tolist()
+        self._made: tuple[int, list[np.ndarray]] = (-1, [])
+        self.padded_tokens = sum(pool.padded_tokens for pool in pools)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        pool = bisect_right(self._starts, index) - 1
+        if self._made[0] != pool:
+            self._made = (pool, self._pools[pool].batches())
+        return self._made[1][index - self._starts[pool]]
+
+
+@lru_cache(maxsize=1)  # the start of a run asks for its first plan several times
 def plan(corpus: Lengths, tokens_per_batch: int, seed: int, epoch: int) -> Plan:
     """All pairs of the corpus in batches of like length, in random order.
 
@@ -106,46 +157,135 @@ def plan(corpus: Lengths, tokens_per_batch: int, seed: int, epoch: int) -> Plan:
         seed: of the run.
         epoch: which pass over the corpus.
     """
-    random = np.random.default_rng([seed, epoch])
-    shuffled = random.permutation(len(corpus.source_lengths))
-    batches = _cut(corpus, shuffled[_by_length(corpus, shuffled)], tokens_per_batch)
-    return [batches[i] for i in random.permutation(len(batches))]
+    pairs = len(corpus.source_lengths)
+    blocks = np.random.default_rng([seed, epoch]).permutation(-(-pairs // BLOCK))
+    dealt = np.array_split(blocks, max(1, round(pairs / POOL)))
+    return Plan([_Pool(corpus, some, tokens_per_batch, (seed, epoch, i)) for i, some in enumerate(dealt)])
 
 
-def plan_in_order(corpus: Lengths, tokens_per_batch: int) -> Plan:
+def plan_in_order(corpus: Lengths, tokens_per_batch: int) -> list[np.ndarray]:
     """All pairs by length and without any chance, for validation and for translation: longest first.
 
     The first batch needs the most memory, and what is left at the end is short.
     """
-    pairs = np.arange(len(corpus.source_lengths))
-    return _cut(corpus, pairs[_by_length(corpus, pairs)], tokens_per_batch)[::-1]
+    ends, _ = _cut(corpus.source_lengths, corpus.target_lengths, tokens_per_batch)
+    return _split(_by_length(corpus.source_lengths, corpus.target_lengths), ends)[::-1]
 
 
-def padding_share(corpus: Lengths, plan: Plan) -> float:
+def padding_share(corpus: Lengths, plan: Sequence[np.ndarray]) -> float:
     """Share of a plan's tokens that are padding, in [0, 1)."""
-    padded = sum(_cost(corpus, pairs) for pairs in plan)
-    used = int(corpus.source_lengths.sum() + corpus.target_lengths.sum()) + 2 * len(corpus.source_lengths)
+    padded = plan.padded_tokens if isinstance(plan, Plan) else sum(_cost(corpus, pairs) for pairs in plan)
+    used = int(corpus.source_lengths.sum()) + int(corpus.target_lengths.sum()) + 2 * len(corpus.source_lengths)
     return 1 - used / padded if padded else 0.0
 
 
-def _by_length(corpus: Lengths, pairs: np.ndarray) -> np.ndarray:
+def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
+    """The same items in the same order, made by a thread that is up to `count` of them ahead.
+
+    What goes wrong in making one is raised here, in its turn.
+    """
+    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(count)
+    stopped = threading.Event()
+
+    def hand_over(item: T | None, error: BaseException | None = None) -> None:
+        while not stopped.is_set():
+            with suppress(queue.Full):
+                ready.put((item, error), timeout=0.1)
+                return
+
+    def work() -> None:
+        try:
+            for item in items:
+                hand_over(item)
+                if stopped.is_set():
+                    return
+            hand_over(None, StopIteration())
+        except BaseException as error:
+            hand_over(None, error)
+
+    thread = threading.Thread(target=work, name="batches", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield cast(T, item)
+    finally:
+        stopped.set()
+        thread.join()
+
+
+class _Pool:
+    """Some blocks of the corpus. How they are cut follows from their lengths alone; who is in which batch, later."""
+
+    def __init__(self, corpus: Lengths, blocks: np.ndarray, tokens_per_batch: int, seed: tuple[int, ...]) -> None:
+        self._corpus, self._blocks, self._seed = corpus, blocks, seed
+        self.ends, self.padded_tokens = _cut(*self._lengths(), tokens_per_batch)
+
+    def batches(self) -> list[np.ndarray]:
+        """In random order, and with pairs of equal lengths in random batches."""
+        random = np.random.default_rng(self._seed)
+        source, target = self._lengths()
+        pairs = np.concatenate([np.arange(0), *(block * BLOCK + np.arange(BLOCK) for block in self._blocks)])
+        pairs = pairs[pairs < len(self._corpus.source_lengths)]  # the last block may be shorter
+        shuffled = random.permutation(len(pairs))
+        batches = _split(pairs[shuffled[_by_length(source[shuffled], target[shuffled])]], self.ends)
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def _lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        source, target = (
+            np.concatenate([column[:0], *(column[block * BLOCK : (block + 1) * BLOCK] for block in self._blocks)])
+            for column in (self._corpus.source_lengths, self._corpus.target_lengths)
+        )
+        return source, target
+
+
+def _by_length(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """An order by target length and, within one, by source length: up and down in turn, so that neighbours fit."""
-    source, target = corpus.source_lengths[pairs], corpus.target_lengths[pairs]
-    return np.lexsort((np.where(target % 2, source, -source), target))
+    return np.lexsort((np.where(target % 2, source, source.max(initial=0) - source), target))
 
 
-def _cut(corpus: Lengths, pairs: np.ndarray, tokens_per_batch: int) -> Plan:
-    batches: Plan = []
-    first, longest_source, longest_target = 0, 0, 0
-    lengths = zip(corpus.source_lengths[pairs].tolist(), corpus.target_lengths[pairs].tolist(), strict=True)
-    for i, (source, target) in enumerate(lengths):
-        longest_source, longest_target = max(longest_source, source + 1), max(longest_target, target + 1)
-        if i > first and (i + 1 - first) * (longest_source + longest_target) > tokens_per_batch:
-            batches.append(pairs[first:i])
-            first, longest_source, longest_target = i, source + 1, target + 1
-    if first < len(pairs):
-        batches.append(pairs[first:])
-    return batches
+def _cut(source: np.ndarray, target: np.ndarray, tokens_per_batch: int) -> tuple[list[int], int]:
+    """Where the batches of pairs of these lengths end, once they are in order; and their tokens, padding counted.
+
+    All pairs of the same lengths are one step, however many there are.
+    """
+    scale = int(source.max(initial=0)) + 1
+    both = target.astype(np.int64) * scale + source
+    if both.max(initial=0) < TABLE:
+        counts = np.bincount(both)
+        found = np.flatnonzero(counts)
+        counts = counts[found]
+    else:
+        found, counts = np.unique(both, return_counts=True)
+    target, source = np.divmod(found, scale)
+    order = _by_length(source, target)
+    runs = zip((source + 1)[order].tolist(), (target + 1)[order].tolist(), counts[order].tolist(), strict=True)
+    ends: list[int] = []
+    done = first = padded = longest_source = longest_target = 0
+    for one, other, left in runs:
+        while left:
+            width = max(longest_source, one) + max(longest_target, other)
+            room = tokens_per_batch // width - (done - first)
+            if room > 0 or done == first:
+                taken = min(left, max(room, 1))
+                done, left = done + taken, left - taken
+                longest_source, longest_target = max(longest_source, one), max(longest_target, other)
+            else:
+                ends.append(done)
+                padded += (done - first) * (longest_source + longest_target)
+                first, longest_source, longest_target = done, 0, 0
+    if done > first:
+        ends.append(done)
+        padded += (done - first) * (longest_source + longest_target)
+    return ends, padded
+
+
+def _split(pairs: np.ndarray, ends: list[int]) -> list[np.ndarray]:
+    return [pairs[first:end] for first, end in pairwise((0, *ends))]
 
 
 def _cost(corpus: Lengths, pairs: np.ndarray) -> int:
@@ -153,8 +293,11 @@ def _cost(corpus: Lengths, pairs: np.ndarray) -> int:
     return len(pairs) * longest
 
 
-def _pad(sequences: Sequence[Sequence[int | np.int32]]) -> Tensor:
-    padded = np.full((len(sequences), max(map(len, sequences), default=0)), PAD, dtype=np.int64)
-    for row, tokens in zip(padded, sequences, strict=True):
-        row[: len(tokens)] = tokens
-    return torch.from_numpy(padded)
+def _framed(sequences: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
+    """BOS, the tokens, EOS, and padding, of each: int64 `batch longest+2`."""
+    framed = np.full((len(sequences), max(map(len, sequences), default=0) + 2), PAD, dtype=np.int64)
+    framed[:, 0] = BOS
+    for row, tokens in zip(framed, sequences, strict=True):
+        row[1 : len(tokens) + 1] = tokens
+        row[len(tokens) + 1] = EOS
+    return framed

@@ -1,9 +1,9 @@
-"""The corpus at a glance, before any training: what is in it, and what will hurt."""
+"""The corpus at a glance, before any training: what is in it, and what will hurt.
 
-import hashlib
+Everything is counted in passes over the store, in memory that does not grow with it.
+"""
+
 import math
-from array import array
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,13 +15,14 @@ from rich.text import Text
 
 from zhuyi.config import Config
 from zhuyi.data.corpus import Corpus
-from zhuyi.data.store import SHOWN, Outcome, Store, Tokens
+from zhuyi.data.store import Integers, Outcome, Store
+from zhuyi.data.tokenise import SHOWN, digests
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 BINS = 28
 BLOCKS = "▁▂▃▄▅▆▇█"
-
-Digests = npt.NDArray[np.uint64]
+SORTED = 1 << 25
+"""Most pairs that are sorted at once, to find duplicates: 256 MiB."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class HeldOutReport:
 
     pairs: int
     leaks: int
-    """Pairs that are training pairs too."""
+    """Pairs that are training pairs too (those that are left out of training do not count)."""
     leak_lines: tuple[int, ...]
     """The first ten of them."""
     known_sources: int
@@ -73,7 +74,7 @@ class Report:
     limit: int
     """model.max_length, with BOS or EOS."""
     duplicates: int
-    """Pairs that repeat an earlier one exactly."""
+    """Pairs of those kept that repeat an earlier one exactly."""
     source: SideReport
     target: SideReport
     dev: HeldOutReport | None
@@ -83,34 +84,54 @@ class Report:
         """The same as plain dicts, lists and numbers, for JSON."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Report":
+        """A report from `to_dict`'s, which may have been JSON in between."""
+        outcome, held_out = Outcome(**_tuples(values["outcome"])), {}
+        for name in ("dev", "test"):
+            held_out[name] = HeldOutReport(**_tuples(values[name])) if values[name] else None
+        sides = {
+            name: SideReport(**{**values[name], "lengths": Lengths(**_tuples(values[name]["lengths"]))})
+            for name in ("source", "target")
+        }
+        return cls(**{**values, "outcome": outcome, **held_out, **sides})
 
-def check(config: Config, tokenizers: Tokenizers, store: Store, corpus: Corpus) -> Report:
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def check(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
     """Look at the training pairs, and for them in the dev and test sets.
 
     Args:
         config: whose `data` names the dev and test sets.
         tokenizers: of both sides.
         store: the training pairs, tokenised.
-        corpus: the training pairs as they are; read once.
 
     Raises:
         DataError: naming the file and line that cannot be read.
     """
-    data = config.data
-    sources, pairs = _digests(corpus)
+    data, limit = config.data, config.model.max_length
     held_out = [
-        _held_out(Corpus(source, target), tokenizers, sources, pairs, config.model.max_length)
-        if source and target
-        else None
+        _HeldOut(Corpus(source, target), tokenizers, limit) if source and target else None
         for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
     ]
+    source_unknown = target_unknown = 0
+    for part in store.parts():
+        source_unknown += _unknown(tokenizers.source, part.values["source"])
+        target_unknown += _unknown(tokenizers.target, part.values["target"])
+        for found in held_out:
+            if found is not None:
+                found.look_among(part.source_digest, part.pair_digest)
     return Report(
         store.outcome,
-        config.model.max_length,
-        len(pairs) - len(np.unique(pairs)),
-        _side(tokenizers.source, store.source_lengths, store.runs("source")),
-        _side(tokenizers.target, store.target_lengths, store.runs("target")),
-        *held_out,
+        limit,
+        _duplicates(store),
+        _side(tokenizers.source, store.source_lengths, source_unknown),
+        _side(tokenizers.target, store.target_lengths, target_unknown),
+        *(found.report() if found is not None else None for found in held_out),
     )
 
 
@@ -123,53 +144,63 @@ def show(report: Report, console: Console) -> None:
     console.print(_findings_table(report))
 
 
-def _digests(corpus: Corpus) -> tuple[Digests, Digests]:
-    """Eight bytes for each source and for each pair: two different ones meet by chance once in 10¹⁹."""
-    sources, pairs = array("Q"), array("Q")
-    for pair in corpus:
-        source = hashlib.blake2b(pair.source.encode(), digest_size=8).digest()
-        both = hashlib.blake2b(source + pair.target.encode(), digest_size=8).digest()
-        sources.frombytes(source)
-        pairs.frombytes(both)
-    return np.frombuffer(sources, dtype=np.uint64), np.frombuffer(pairs, dtype=np.uint64)
+class _HeldOut:
+    """A dev or test set, of which training pairs are looked for."""
+
+    def __init__(self, corpus: Corpus, tokenizers: Tokenizers, limit: int) -> None:
+        pairs = list(corpus)
+        self._digests = digests([pair.source for pair in pairs], [pair.target for pair in pairs])
+        self._known = np.zeros(self._digests.shape, bool)
+        sides = (
+            tokenizers.source.encode([pair.source for pair in pairs]),
+            tokenizers.target.encode([pair.target for pair in pairs]),
+        )
+        self._long = sum(max(map(len, both)) >= limit for both in zip(*sides, strict=True))
+        self._unknown = [
+            sum(_unknown(tokenizer, np.array(line, np.int64)) for line in side) / max(sum(map(len, side)), 1)
+            for tokenizer, side in zip((tokenizers.source, tokenizers.target), sides, strict=True)
+        ]
+
+    def look_among(self, *training: npt.NDArray[np.uint64]) -> None:
+        """Training sources and training pairs, by their digests."""
+        for known, ours, theirs in zip(self._known.T, self._digests.T, training, strict=True):
+            known |= np.isin(ours, theirs)
+
+    def report(self) -> HeldOutReport:
+        sources, leaks = self._known.T
+        lines = tuple((np.flatnonzero(leaks)[:SHOWN] + 1).tolist())
+        return HeldOutReport(len(leaks), int(leaks.sum()), lines, int(sources.sum()), self._long, *self._unknown)
 
 
-def _held_out(
-    corpus: Corpus, tokenizers: Tokenizers, train_sources: Digests, train_pairs: Digests, limit: int
-) -> HeldOutReport:
-    sources, pairs = _digests(corpus)
-    source_tokens = tokenizers.source.encode([pair.source for pair in corpus])
-    target_tokens = tokenizers.target.encode([pair.target for pair in corpus])
-    leaks = np.isin(pairs, train_pairs)
-    return HeldOutReport(
-        len(pairs),
-        int(leaks.sum()),
-        tuple((np.flatnonzero(leaks)[:SHOWN] + 1).tolist()),
-        int(np.isin(sources, train_sources).sum()),
-        sum(max(map(len, both)) >= limit for both in zip(source_tokens, target_tokens, strict=True)),
-        _unknown(tokenizers.source, map(np.array, source_tokens)),
-        _unknown(tokenizers.target, map(np.array, target_tokens)),
-    )
+def _duplicates(store: Store) -> int:
+    """Sort the digests, a share of them at a time: those with the same remainder."""
+    shares = math.ceil(len(store) / SORTED)
+    repeated = 0
+    for share in range(shares):
+        some = [part.pair_digest for part in store.parts()]
+        digest = np.concatenate([part[part % shares == share] if shares > 1 else part for part in some])
+        digest.sort()
+        repeated += int((digest[1:] == digest[:-1]).sum())
+    return repeated
 
 
-def _unknown(tokenizer: Tokenizer, runs: Iterator[Tokens]) -> float:
-    fallback, unknown, total = tokenizer.fallback, 0, 0
-    for tokens in runs:
-        unknown += int(((tokens >= fallback.start) & (tokens < fallback.stop)).sum())
-        total += len(tokens)
-    return unknown / max(total, 1)
+def _unknown(tokenizer: Tokenizer, tokens: Integers) -> int:
+    fallback = tokenizer.fallback
+    return int(((tokens >= fallback.start) & (tokens < fallback.stop)).sum())
 
 
-def _side(tokenizer: Tokenizer, lengths: Tokens, runs: Iterator[Tokens]) -> SideReport:
-    median, most, nearly_all = np.quantile(lengths, [0.5, 0.95, 0.99], method="higher").tolist()
+def _side(tokenizer: Tokenizer, lengths: Integers, unknown: int) -> SideReport:
+    counts = np.zeros(int(lengths.max()) + 1, np.int64)
+    for start in range(0, len(lengths), 1 << 20):  # bincount makes eight bytes of each
+        counts += np.bincount(lengths[start : start + (1 << 20)], minlength=len(counts))
+    ranks = [math.ceil(share * (len(lengths) - 1)) for share in (0.5, 0.95, 0.99)]
+    median, most, nearly_all = np.searchsorted(np.cumsum(counts), ranks, side="right").tolist()
     width = math.ceil(nearly_all / BINS)
-    bins = np.minimum((lengths - 1) // width, math.ceil(nearly_all / width) - 1)
-    return SideReport(
-        int(lengths.sum(dtype=np.int64)),
-        len(tokenizer),
-        Lengths(median, most, int(lengths.max()), tuple(np.bincount(bins).tolist()), width),
-        _unknown(tokenizer, runs),
-    )
+    firsts = range(1, math.ceil(nearly_all / width) * width + 1, width)
+    tokens = int(counts @ np.arange(len(counts)))
+    histogram = tuple(np.add.reduceat(counts, firsts).tolist())
+    found = Lengths(median, most, len(counts) - 1, histogram, width)
+    return SideReport(tokens, len(tokenizer), found, unknown / tokens)
 
 
 def _lengths_table(report: Report) -> Table:

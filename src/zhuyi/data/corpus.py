@@ -11,6 +11,10 @@ names an existing file is that file, whatever is in its name. In `hub:` the last
 before it, the first two are the data set where there is more than one: `hub:bentrevett/multi30k/train#en`,
 `hub:wmt/wmt14/de-en/train#translation.de`.
 
+The last part of a path may be a pattern, with `*`, `?` or `[...]`: `shards/*.en.zst`, `shards/*.parquet#en`. The files
+that it matches, in the order of their names, are read one after the other as if they were one; those of both sides
+belong together, the first to the first, line by line.
+
 A line ends at "\\n" or "\\r\\n" and nowhere else, so that both sides count the same lines as every other tool.
 """
 
@@ -24,13 +28,14 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, starmap, zip_longest
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zhuyi.data.cache import file_digest
 from zhuyi.errors import DataError, MissingExtra
 
 
@@ -47,38 +52,27 @@ class Corpus:
     """The pairs of two specs: iterate as often as you like, one pair at a time is in memory.
 
     Raises:
-        DataError: at once for a spec that cannot be; while iterating for a line that cannot be read, a side that
-            is empty, or sides of different length.
+        DataError: at once for a spec that cannot be; while iterating for a line that cannot be read, a file that
+            is empty, or files of different length.
     """
 
     def __init__(self, source: str, target: str) -> None:
         self.source, self.target = source, target
-        self._source, self._target = _parse(source), _parse(target)
+        self._sources, self._targets = _parse(source), _parse(target)
+        if len(self._sources) != len(self._targets):
+            raise DataError(
+                f"{source} is {len(self._sources):,} files, {target} is {len(self._targets):,}: "
+                "there must be one of each for the other, in the order of their names"
+            )
 
     def __iter__(self) -> Iterator[Pair]:
-        rows = self._together() if self._source.place == self._target.place else self._aligned()
-        for line, (source, target) in enumerate(rows, start=1):
+        shards = zip(self._sources, self._targets, strict=True)
+        for line, (source, target) in enumerate(chain.from_iterable(starmap(_together, shards)), start=1):
             yield Pair(line, source, target)
 
     def fingerprint(self) -> str:
         """A digest of all that the pairs depend on: the files' content, not their names or dates."""
-        return hashlib.sha256("\n".join(map(_fingerprint, (self._source, self._target))).encode()).hexdigest()
-
-    def _together(self) -> Iterator[tuple[str, ...]]:
-        """Two fields of one table: it is read once."""
-        return _rows(self._source.format, self._source.place, (self._source.field, self._target.field))
-
-    def _aligned(self) -> Iterator[tuple[str, str]]:
-        sources, targets = read_lines(self.source), read_lines(self.target)
-        for both, (source, target) in enumerate(zip_longest(sources, targets)):
-            if source is None or target is None:
-                shorter, longer = both, both + 1 + sum(1 for _ in (targets if source is None else sources))
-                counts = (shorter, longer) if source is None else (longer, shorter)
-                raise DataError(
-                    f"{self.source} has {counts[0]:,} lines, {self.target} has {counts[1]:,}: "
-                    "line n of one must be the translation of line n of the other"
-                )
-            yield source, target
+        return hashlib.sha256("\n".join(map(_fingerprint, (*self._sources, *self._targets))).encode()).hexdigest()
 
 
 def read_lines(spec: str) -> Iterator[str]:
@@ -87,29 +81,41 @@ def read_lines(spec: str) -> Iterator[str]:
     Raises:
         DataError: naming the file, the line and what is wrong with it.
     """
-    side = _parse(spec)
-    return (row[0] for row in _rows(side.format, side.place, (side.field,)))
+    return chain.from_iterable(map(_lines_of, _parse(spec)))
 
 
 @dataclass(frozen=True)
-class _Side:
-    """A spec, taken apart."""
+class _Shard:
+    """One file of a spec, taken apart."""
 
     format: str  # a key of _READERS
     place: str  # a path, or DATASET[/CONFIG]/SPLIT
     field: str  # empty for text
 
+    def __str__(self) -> str:
+        return "hub:" * (self.format == "hub") + self.place + f"#{self.field}" * bool(self.field)
 
-def _parse(spec: str) -> _Side:
+
+def _parse(spec: str) -> tuple[_Shard, ...]:
     if spec.startswith("hub:"):
         place, _, field = spec.removeprefix("hub:").partition("#")
         if not field or "/" not in place:
             raise DataError(f"{spec}: write it as hub:DATASET[/CONFIG]/SPLIT#FIELD")
-        return _Side("hub", place, field)
+        return (_Shard("hub", place, field),)
     place, _, field = (spec, "", "") if "#" not in spec or Path(spec).exists() else spec.rpartition("#")
     path = Path(place)
     if path.is_dir():
-        raise DataError(f"{place}: is a directory, not a file")
+        raise DataError(f"{place}: is a directory, not a file; for files in it, write a pattern: {path / '*.en'}")
+    if path.exists() or not _PATTERN.search(path.name):
+        return (_parse_file(place, field),)
+    found = sorted(str(file) for file in path.parent.glob(path.name) if not file.is_dir())
+    if not found:
+        raise DataError(f"{place}: no such file, and no file that matches")
+    return tuple(_parse_file(file, field) for file in found)
+
+
+def _parse_file(place: str, field: str) -> _Shard:
+    path = Path(place)
     if not path.exists():
         raise DataError(f"{place}: no such file")
     if not path.is_file():
@@ -119,28 +125,53 @@ def _parse(spec: str) -> _Side:
     if format == "parquet" and path.suffix in _OPEN:
         raise DataError(f"{place}: Parquet is compressed inside; unpack the file around it")
     if format == "text" and field:
-        raise DataError(f"{spec}: #{field} names a field, but only .tsv, .jsonl and .parquet files have fields")
+        raise DataError(
+            f"{place}#{field}: #{field} names a field, but only .tsv, .jsonl and .parquet files have fields"
+        )
     if format == "tsv" and not field:
         header = next(_lines(place), "").split("\t")
         raise DataError(
-            f"{spec}: say which column of it: {place}#COLUMN, by its number (1 to {len(header)}) or, "
+            f"{place}: say which column of it: {place}#COLUMN, by its number (1 to {len(header)}) or, "
             f"if the first line is a header, by name ({', '.join(map(repr, header))})"
         )
     if format != "text" and not field:
         kind = "field" if format == "jsonl" else "column"
-        raise DataError(f"{spec}: say which {kind} of it: {place}#{kind.upper()}")
-    return _Side(format, place, field)
+        raise DataError(f"{place}: say which {kind} of it: {place}#{kind.upper()}")
+    return _Shard(format, place, field)
 
 
-def _fingerprint(side: _Side) -> str:
-    if side.format == "hub":
-        return f"hub {side.place} {side.field} {_load_hub(side.place)._fingerprint}"
+def _fingerprint(shard: _Shard) -> str:
+    if shard.format == "hub":
+        return f"hub {shard.place} {shard.field} {_load_hub(shard.place)._fingerprint}"
     try:
-        with open(side.place, "rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+        content = file_digest(shard.place)
     except OSError as error:
-        raise DataError(f"{side.place}: cannot read it: {error.strerror}") from error
-    return f"{side.format} {Path(side.place).suffix} {side.field} {content}"
+        raise DataError(f"{shard.place}: cannot read it: {error.strerror}") from error
+    return f"{shard.format} {Path(shard.place).suffix} {shard.field} {content}"
+
+
+def _together(source: _Shard, target: _Shard) -> Iterator[tuple[str, ...]]:
+    """The lines of two files, aligned. Two fields of one table are read at once."""
+    if source.place == target.place:
+        return _rows(source.format, source.place, (source.field, target.field))
+    return _aligned(source, target)
+
+
+def _aligned(source: _Shard, target: _Shard) -> Iterator[tuple[str, str]]:
+    sources, targets = _lines_of(source), _lines_of(target)
+    for both, (one, other) in enumerate(zip_longest(sources, targets)):
+        if one is None or other is None:
+            shorter, longer = both, both + 1 + sum(1 for _ in (targets if one is None else sources))
+            counts = (shorter, longer) if one is None else (longer, shorter)
+            raise DataError(
+                f"{source} has {counts[0]:,} lines, {target} has {counts[1]:,}: "
+                "line n of one must be the translation of line n of the other"
+            )
+        yield one, other
+
+
+def _lines_of(shard: _Shard) -> Iterator[str]:
+    return (row[0] for row in _rows(shard.format, shard.place, (shard.field,)))
 
 
 def _rows(format: str, place: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -292,6 +323,7 @@ def _string(value: Any, field: str, where: str) -> str:
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PATTERN = re.compile(r"[*?\[]")
 
 
 def _kind(value: Any) -> str:

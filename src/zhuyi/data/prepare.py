@@ -1,17 +1,26 @@
-"""From a configuration to a tokenised corpus: open, learn the vocabularies, tokenise, check."""
+"""From a configuration to a tokenised corpus: open, learn the vocabularies, tokenise, check.
 
-from collections.abc import Callable
+Each of these is done once for the same data, and read from the cache ever after.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
+import tokenizers as library
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from zhuyi.config import Config
+from zhuyi.data.cache import noted
 from zhuyi.data.check import Report
 from zhuyi.data.check import check as check_pairs
-from zhuyi.data.corpus import Corpus
+from zhuyi.data.corpus import Corpus, read_lines
 from zhuyi.data.store import Store, build_store
 from zhuyi.errors import ConfigError
 from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.version import version
 
 
 @dataclass(frozen=True)
@@ -36,19 +45,24 @@ def prepare(config: Config, console: Console | None = None, tokenizers: Tokenize
         ConfigError: without training data.
         DataError: naming the file and the line that cannot be used.
     """
-    corpus, console = open_corpus(config), console or Console(quiet=True)
-    with console.status("Reading the corpus and learning its vocabulary ..."):
-        if tokenizers is None:
-            tokenizers = Tokenizers.train(
-                config.text, (pair.source for pair in corpus), (pair.target for pair in corpus)
-            )
-    with console.status("Tokenising ...") as status:
-        store = store_of_epoch(
-            config, corpus, tokenizers, 0, lambda pairs: status.update(f"Tokenising ... {pairs:,} pairs")
-        )
+    corpus, console, pairs = open_corpus(config), console or Console(quiet=True), None
+    if tokenizers is None:
+        with console.status("Reading the corpus and learning its vocabulary ..."):
+            learned = learn(config, corpus)
+        tokenizers, pairs = Tokenizers.from_files(learned["files"]), learned["pairs"]
+    with _bar(console, pairs) as progress:
+        store = store_of_epoch(config, corpus, tokenizers, 0, progress)
     with console.status("Checking the corpus ..."):
-        report = check_pairs(config, tokenizers, store, corpus)
-    return Prepared(corpus, tokenizers, store, report)
+        data = config.data
+        held_out = [
+            Corpus(source, target).fingerprint() if source and target else None
+            for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
+        ]
+        report = noted(
+            {"report": store.path.name, "held out": held_out, "version": version()},
+            lambda: check_pairs(config, tokenizers, store).to_dict(),
+        )
+    return Prepared(corpus, tokenizers, store, Report.from_dict(report))
 
 
 def check(config: Config, console: Console | None = None) -> Report:
@@ -85,3 +99,37 @@ def store_of_epoch(
         epoch=epoch if dropout else None,
         progress=progress,
     )
+
+
+def learn(config: Config, corpus: Corpus) -> dict[str, Any]:
+    """The vocabularies of a corpus, as `files`, and its number of `pairs`: noted in the cache."""
+    made_of = {
+        "vocabulary": config.text.model_dump(exclude={"bpe_dropout"}),
+        "corpus": corpus.fingerprint(),
+        "version": version(),
+        "library": library.__version__,
+    }
+    return cast("dict[str, Any]", noted(made_of, lambda: _learn(config, corpus)))
+
+
+def _learn(config: Config, corpus: Corpus) -> dict[str, Any]:
+    pairs = 0
+
+    def sources() -> Iterator[str]:
+        """The first reading: it shows whether the sides are of one length."""
+        nonlocal pairs
+        for pair in corpus:
+            pairs = pair.line
+            yield pair.source
+
+    learned = Tokenizers.train(config.text, sources(), read_lines(corpus.target))
+    return {"files": learned.files(), "pairs": pairs}
+
+
+@contextmanager
+def _bar(console: Console, pairs: int | None) -> Iterator[Callable[[int], None]]:
+    """Shows how many pairs are tokenised, and how long the rest will take where there is a number of `pairs`."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("Tokenising", total=pairs)
+        yield lambda done: bar.update(task, completed=done, description=f"Tokenising · {done:,} pairs")

@@ -1,51 +1,57 @@
 """The tokenised corpus: an Arrow file that is built once and memory-mapped ever after.
 
-    $ZHUYI_CACHE, or $XDG_CACHE_HOME/zhuyi, or ~/.cache/zhuyi
-      └── <key>.arrow               key: a digest of all that made it
-          <key>.epoch-<N>.arrow     with BPE-dropout, where each epoch has its own segmentation
+    <cache>/<key>.arrow               key: a digest of all that made it
+            <key>.epoch-<N>.arrow     with BPE-dropout, where each epoch has its own segmentation
+            <name>.tmp, <name>.log    while it is being made: the pieces that are finished, and a line on each
 
-Its columns are `line` (int64), `source` and `target` (lists of int32, without BOS and EOS), in record batches of
-some thousand pairs; a last batch without rows carries the `Outcome`. After Arrow's end come four bytes: the
-CRC-32 of all before them.
+It is an Arrow stream: record batches of at most ten thousand pairs, with the columns of `tokenise.schema`. After
+its end come an index – the `Outcome`; place, length, rows and CRC-32 of every record batch; the lengths of all
+lines – and a tail with the index's own size and CRC-32.
+
+So opening it reads four bytes a pair, however long the lines are; a record batch is checked when it is first looked
+at; and what has been looked at does not stay in memory for long. A build that is killed goes on from its log.
 """
 
-import hashlib
+import fcntl
 import json
+import mmap
 import os
+import struct
 import time
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import tokenizers as library
 
-from zhuyi.data.corpus import Corpus, Pair
+from zhuyi.data.cache import cache_directory, key_of
+from zhuyi.data.corpus import Corpus
+from zhuyi.data.tokenise import SHOWN, Chunk, Piece, Recipe, pieces
 from zhuyi.errors import DataError
-from zhuyi.text.tokenizer import Tokenizer, Tokenizers
+from zhuyi.text.tokenizer import Tokenizers
 
-FORMAT = 1
+FORMAT = 2
 CHUNK = 10_000
 """Pairs that are tokenised at once, and the most of a record batch."""
-SHOWN = 10
-"""Line numbers that an `Outcome` remembers of each kind."""
-ABANDONED = 3600.0
-"""Seconds after which a temporary file that nobody writes to is taken for the rest of a killed run."""
-
-SEAL_BYTES = 4
+RESIDENT = 1 << 28
+"""Most bytes of the file that are left in this process's memory after they were looked at."""
+ABANDONED = 7 * 86_400.0
+"""Seconds after which the rest of a build that nobody went on with is removed."""
 
 Side = Literal["source", "target"]
-Tokens = npt.NDArray[np.int32]
+Integers = npt.NDArray[np.integer[Any]]
 
-_SCHEMA = pa.schema(
-    [("line", pa.int64()), ("source", pa.list_(pa.int32())), ("target", pa.list_(pa.int32()))],
-)
+_END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream
+_TAIL = struct.Struct("<QQI")  # bytes of the index's JSON; bytes of the whole index; CRC-32 of all but record batches
 
 
 @dataclass(frozen=True)
@@ -72,61 +78,126 @@ class Store:
     """Tokenised pairs 0 to len - 1, in the order of the corpus. The tokens stay on disk until they are looked at.
 
     Attributes:
-        lines: int64 [pairs], where each pair stands in the corpus, from 1.
-        source_lengths, target_lengths: int32 [pairs], tokens without BOS and EOS.
+        path: the file.
+        source_lengths, target_lengths: uint16 (or int32) [pairs], tokens without BOS and EOS: views into the file.
         outcome: what was kept and what was not.
     """
 
-    lines: npt.NDArray[np.int64]
-    source_lengths: Tokens
-    target_lengths: Tokens
+    source_lengths: Integers
+    target_lengths: Integers
     outcome: Outcome
 
     def __init__(self, path: Path) -> None:
         """Open a file that `build_store` wrote.
 
         Raises:
-            ValueError: if it is damaged.
+            ValueError: if its index is damaged. (A damaged record batch is noticed when it is looked at.)
         """
+        self.path = path
         try:
-            file = pa.memory_map(str(path)).read_buffer()
-        except (pa.ArrowException, OSError) as error:
+            with open(path, "rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            header_bytes, index_bytes, crc = _TAIL.unpack(self._map[-_TAIL.size :])
+        except (OSError, ValueError, struct.error) as error:
             raise ValueError(f"{path}: {error}") from error
-        arrow, seal = file[:-SEAL_BYTES], file[-SEAL_BYTES:]
-        if len(file) < SEAL_BYTES or _seal(arrow) != seal.to_pybytes():
+        content = memoryview(self._map)
+        start = len(content) - _TAIL.size - index_bytes
+        if header_bytes > index_bytes or start < len(_END):
             raise ValueError(f"{path}: damaged")
-        reader = pa.ipc.open_file(arrow)
-        *batches, last = [reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)]
-        outcome = json.loads(last.custom_metadata["outcome"])
-        lines = {key: tuple(outcome[key]) for key in ("empty_lines", "long_lines")}
-        self.outcome = Outcome(**{**outcome, **lines})
-        columns = [_columns(batch.batch) for batch in batches]
-        self._batches = columns
-        self._starts = np.cumsum([0, *(len(column.line) for column in columns)]).tolist()
-        self.lines = np.concatenate([column.line for column in columns])
-        self.source_lengths = np.concatenate([np.diff(column.offsets["source"]) for column in columns])
-        self.target_lengths = np.concatenate([np.diff(column.offsets["target"]) for column in columns])
+        try:
+            index = json.loads(bytes(content[start : start + header_bytes]))
+            head, end = index["head"], index["head"] + sum(size for size, _, _ in index["batches"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}: damaged") from error
+        if end + len(_END) != start or zlib.crc32(content[end : -_TAIL.size], zlib.crc32(content[:head])) != crc:
+            raise ValueError(f"{path}: damaged")
+        lines = {key: tuple(index["outcome"][key]) for key in ("empty_lines", "long_lines")}
+        self.outcome = Outcome(**{**index["outcome"], **lines})
+        sizes, rows, self._crcs = zip(*index["batches"], strict=True)
+        self._places = np.cumsum([head, *sizes]).tolist()
+        self._starts = np.cumsum([0, *rows]).tolist()
+        lengths = np.frombuffer(content[start + header_bytes : -_TAIL.size], index["lengths"])
+        self.source_lengths, self.target_lengths = lengths.reshape(2, len(self))
+        self._content = content
+        self._schema = pa.ipc.read_schema(pa.py_buffer(content[:head]))
+        self._sound = bytearray(len(sizes))
+        self._open: dict[int, _Columns] = {}
+        self._looked_at = 0
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def source(self, i: int) -> Tokens:
-        """Source tokens of pair i: a read-only view into the file."""
+    def source(self, i: int) -> Integers:
+        """Source tokens of pair i: a read-only view into the file.
+
+        Raises:
+            DataError: if that part of the file is damaged.
+        """
         return self._tokens("source", i)
 
-    def target(self, i: int) -> Tokens:
-        """Target tokens of pair i: a read-only view into the file."""
+    def target(self, i: int) -> Integers:
+        """Target tokens of pair i, as `source`."""
         return self._tokens("target", i)
 
-    def runs(self, side: Side) -> Iterator[Tokens]:
-        """All tokens of a side, one pair after the other, some thousand pairs at a time."""
-        return (column.values[side] for column in self._batches)
+    @cached_property
+    def lines(self) -> npt.NDArray[np.int64]:
+        """Where each pair stands in the corpus, from 1: int64 [pairs], read when it is first asked for."""
+        return np.concatenate([columns.line for columns in self.parts()])
 
-    def _tokens(self, side: Side, i: int) -> Tokens:
-        batch = bisect_right(self._starts, i) - 1
-        column, row = self._batches[batch], i - self._starts[batch]
-        start, end = column.offsets[side][row : row + 2]
-        return column.values[side][start:end]
+    def parts(self) -> "Iterator[_Columns]":
+        """All of it, in order, some thousand pairs at a time."""
+        return map(self._columns, range(len(self._crcs)))
+
+    def _tokens(self, side: Side, i: int) -> Integers:
+        part = bisect_right(self._starts, i) - 1
+        columns, row = self._columns(part), i - self._starts[part]
+        start, end = columns.offsets[side][row : row + 2]
+        return columns.values[side][start:end]
+
+    def _columns(self, part: int) -> "_Columns":
+        if columns := self._open.get(part):
+            return columns
+        start, end = self._places[part : part + 2]
+        message = self._content[start:end]
+        if not self._sound[part]:
+            if zlib.crc32(message) != self._crcs[part]:
+                raise DataError(f"{self.path}: damaged: remove it, and it will be made again")
+            self._sound[part] = True
+        if self._looked_at > RESIDENT:
+            self._forget()
+        self._looked_at += end - start
+        columns = self._open[part] = _columns(message, self._schema)
+        return columns
+
+    def _forget(self) -> None:
+        """Give back the memory of what was looked at; views stay valid, and the kernel may still have it cached."""
+        self._open.clear()
+        self._looked_at = 0
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """A record batch as numpy views: nothing is copied."""
+
+    line: npt.NDArray[np.int64]
+    offsets: dict[Side, npt.NDArray[np.int32]]
+    values: dict[Side, Integers]
+    source_digest: npt.NDArray[np.uint64]
+    pair_digest: npt.NDArray[np.uint64]
+
+
+def _columns(message: Any, schema: pa.Schema) -> _Columns:
+    batch = pa.ipc.read_record_batch(pa.py_buffer(message), schema)
+    sides: tuple[Side, Side] = ("source", "target")
+    return _Columns(
+        batch.column("line").to_numpy(),
+        {side: batch.column(side).offsets.to_numpy() for side in sides},
+        {side: batch.column(side).values.to_numpy() for side in sides},
+        batch.column("source_digest").to_numpy(),
+        batch.column("pair_digest").to_numpy(),
+    )
 
 
 def build_store(
@@ -138,8 +209,11 @@ def build_store(
     dropout: float = 0.0,
     epoch: int | None = None,
     progress: Callable[[int], None] | None = None,
+    processes: int | None = None,
 ) -> Store:
     """The store of these inputs: read from the cache, or made and put there.
+
+    If another process is at the same one, this one waits for it. If one was killed at it, this one goes on.
 
     Args:
         corpus: where the pairs come from.
@@ -151,25 +225,35 @@ def build_store(
         epoch: with dropout, which epoch's segmentation this is: the same epoch again reads the same file.
             Those before the last one are removed.
         progress: told the number of pairs read so far, now and then.
+        processes: how many tokenise. Unset: as many as there are CPU cores for this one.
 
     Raises:
         DataError: if the corpus cannot be read, if lines are too long and may not be, if nothing is left, or if
             the cache cannot be written.
+        ZhuyiError: if a process that tokenises dies.
     """
     assert not dropout or epoch is not None
     folder = cache_directory()
     key = _key(corpus, tokenizers, max_length, long_lines, dropout)
     path = folder / (f"{key}.epoch-{epoch}.arrow" if dropout else f"{key}.arrow")
-    if path.exists():
-        try:
-            return Store(path)
-        except ValueError:
-            pass  # damaged: made again below
-    chunks = _Chunks(corpus, tokenizers, max_length, long_lines, dropout, progress)
+    if store := _whole(path):
+        return store
+    recipe = Recipe(tokenizers, max_length, long_lines, dropout)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
-        _write(path, chunks)
+        with _draft(path) as draft:
+            if store := _whole(path):  # made by the one that we waited for
+                return store
+            tally = draft.begin(recipe.schema, _lengths_type(max_length))
+            chunks = islice(_chunks(corpus), draft.chunks, None)
+            if progress:
+                progress(tally.pairs)
+            for piece, message in pieces(recipe, chunks, processes):
+                draft.add(piece, message)
+                if progress:
+                    progress(tally.pairs)
+            draft.finish(tally.outcome(corpus, max_length, long_lines))
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the tokenised corpus: {error.strerror or error}; "
@@ -184,171 +268,198 @@ def build_store(
     return Store(path)
 
 
-def cache_directory() -> Path:
-    """Where stores live: see the head of this file."""
-    if chosen := os.environ.get("ZHUYI_CACHE"):
-        return Path(chosen)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "zhuyi"
-    return Path.home() / ".cache" / "zhuyi"
+def _whole(path: Path) -> Store | None:
+    """The store, if it is there and not damaged."""
+    try:
+        return Store(path) if path.exists() else None
+    except ValueError:
+        return None
 
 
 def _key(corpus: Corpus, tokenizers: Tokenizers, max_length: int, long_lines: str, dropout: float) -> str:
-    made_of = {
-        "format": FORMAT,
-        "library": library.__version__,
-        "corpus": corpus.fingerprint(),
-        "tokenizers": tokenizers.files(),
-        "max_length": max_length,
-        "long_lines": long_lines,
-        "dropout": dropout,
-    }
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+    return key_of(
+        {
+            "format": FORMAT,
+            "library": library.__version__,
+            "corpus": corpus.fingerprint(),
+            "tokenizers": tokenizers.files(),
+            "max_length": max_length,
+            "long_lines": long_lines,
+            "dropout": dropout,
+        }
+    )
+
+
+def _chunks(corpus: Corpus) -> Iterator[Chunk]:
+    pairs = iter(corpus)
+    while chunk := list(islice(pairs, CHUNK)):
+        yield chunk[0].line, [pair.source for pair in chunk], [pair.target for pair in chunk]
+
+
+def _lengths_type(max_length: int) -> str:
+    return "uint16" if max_length <= 1 << 16 else "int32"
 
 
 @dataclass
-class _Tally:
+class _Count:
     """A count, and the first few lines that were counted."""
 
     count: int = 0
     first: list[int] = field(default_factory=list)
 
-    def add(self, line: int) -> None:
-        self.count += 1
-        if len(self.first) < SHOWN:
-            self.first.append(line)
+    def add(self, count: int, lines: list[int]) -> None:
+        self.count += count
+        self.first += lines[: SHOWN - len(self.first)]
+
+    def __str__(self) -> str:
+        lines = ", ".join(map(str, self.first)) or "none"
+        return lines + ", …" if self.count > len(self.first) else lines
 
 
-class _Chunks:
-    """The corpus, tokenised, as record batches; after the last one, `outcome`."""
+@dataclass
+class _Tally:
+    """What became of the pairs so far."""
 
-    def __init__(
-        self,
-        corpus: Corpus,
-        tokenizers: Tokenizers,
-        max_length: int,
-        long_lines: str,
-        dropout: float,
-        progress: Callable[[int], None] | None,
-    ) -> None:
-        self.corpus, self.tokenizers, self.progress = corpus, tokenizers, progress
-        self.max_length, self.long_lines = max_length, long_lines
-        self.random = (tokenizers.source.with_dropout(dropout), tokenizers.target.with_dropout(dropout))
-        self.pairs = self.kept = 0
-        self.empty, self.long = _Tally(), _Tally()
+    pairs: int = 0
+    kept: int = 0
+    empty: _Count = field(default_factory=_Count)
+    long: _Count = field(default_factory=_Count)
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        pairs = iter(self.corpus)
-        while chunk := list(islice(pairs, CHUNK)):
-            self.pairs += len(chunk)
-            rows = list(self._usable(chunk))
-            if rows:
-                self.kept += len(rows)
-                columns = zip(*rows, strict=True)
-                yield pa.record_batch(
-                    [pa.array(column, type) for column, type in zip(columns, _SCHEMA.types, strict=True)],
-                    schema=_SCHEMA,
-                )
-            if self.progress:
-                self.progress(self.pairs)
+    def add(self, piece: Piece) -> None:
+        self.pairs += piece.pairs
+        self.kept += piece.kept
+        self.empty.add(piece.empty, piece.empty_lines)
+        self.long.add(piece.long, piece.long_lines)
 
-    def outcome(self) -> Outcome:
+    def outcome(self, corpus: Corpus, max_length: int, long_lines: str) -> Outcome:
         """Raises DataError where the policy or an empty result asks for it."""
-        limit = f"{self.max_length - 1} tokens (model.max_length = {self.max_length}, with BOS or EOS)"
-        if self.long_lines == "error" and self.long.count:
+        limit = f"{max_length - 1} tokens (model.max_length = {max_length}, with BOS or EOS)"
+        if long_lines == "error" and self.long.count:
             raise DataError(
-                f"{self.corpus.source}: {self.long.count:,} of {self.pairs:,} pairs are longer than {limit} "
-                f"(lines {_listed(self.long)}): raise it, or set data.long_lines to skip or truncate"
+                f"{corpus.source}: {self.long.count:,} of {self.pairs:,} pairs are longer than {limit} "
+                f"(lines {self.long}): raise it, or set data.long_lines to skip or truncate"
             )
         if not self.kept:
             raise DataError(
-                f"{self.corpus.source}: nothing to train on: of {self.pairs:,} pairs {self.empty.count:,} have an "
-                f"empty side (lines {_listed(self.empty)}) and {self.long.count:,} are longer than {limit} "
-                f"(lines {_listed(self.long)})"
+                f"{corpus.source}: nothing to train on: of {self.pairs:,} pairs {self.empty.count:,} have an "
+                f"empty side (lines {self.empty}) and {self.long.count:,} are longer than {limit} "
+                f"(lines {self.long})"
             )
+        empty, long = self.empty, self.long
         return Outcome(
-            self.pairs,
-            self.kept,
-            self.empty.count,
-            tuple(self.empty.first),
-            self.long.count,
-            tuple(self.long.first),
-            self.long_lines,
+            self.pairs, self.kept, empty.count, tuple(empty.first), long.count, tuple(long.first), long_lines
         )
 
-    def _usable(self, chunk: list[Pair]) -> Iterator[tuple[int, list[int], list[int]]]:
-        most = self.max_length - 1
-        sources = self._encode([pair.source for pair in chunk], self.tokenizers.source, self.random[0])
-        targets = self._encode([pair.target for pair in chunk], self.tokenizers.target, self.random[1])
-        for pair, source, target in zip(chunk, sources, targets, strict=True):
-            if not source or not target:
-                self.empty.add(pair.line)
-                continue
-            if max(len(source), len(target)) > most:
-                self.long.add(pair.line)
-                if self.long_lines != "truncate":
-                    continue
-            yield pair.line, source[:most], target[:most]
 
-    def _encode(self, lines: list[str], plain: Tokenizer, random: Tokenizer) -> list[list[int]]:
-        tokens = random.encode(lines)
-        if random is not plain:
-            long = [i for i, line in enumerate(tokens) if len(line) > self.max_length - 1]
-            for i, line in zip(long, plain.encode([lines[i] for i in long]), strict=True):
-                tokens[i] = line
-        return tokens
+class _Draft:
+    """A store in the making: what is finished of it, and a log that says how far that is."""
+
+    def __init__(self, path: Path, log: IO[bytes]) -> None:
+        self.path, self._log = path, log
+        self._content = open(_temporary(path), "a+b")  # noqa: SIM115 – closed by `close`
+        self._batches: list[tuple[int, int, int]] = []
+        self._lengths = (bytearray(), bytearray())
+        self._tally = _Tally()
+        self.chunks = 0
+        """Chunks of the corpus that are finished."""
+
+    def begin(self, schema: pa.Schema, lengths: str) -> _Tally:
+        """Take what is whole of an earlier one, and forget the rest. Gives the tally of it, which goes on with it."""
+        self._schema, self._type = schema, lengths
+        self._head = schema.serialize().to_pybytes()
+        self._content.seek(0)
+        good = len(self._head) if self._content.read(len(self._head)) == self._head else 0
+        logged = 0
+        self._log.seek(0)
+        for line in self._log if good else ():
+            try:
+                piece = Piece(**json.loads(line))
+            except (ValueError, TypeError):  # the last line, cut off
+                break
+            message = self._content.read(piece.bytes)
+            if len(message) < piece.bytes or zlib.crc32(message) != piece.crc:
+                break
+            self._count(piece, message)
+            good, logged = good + piece.bytes, logged + len(line)
+        self._content.truncate(good)
+        self._log.truncate(logged)
+        if not good:
+            self._content.write(self._head)
+        return self._tally
+
+    def add(self, piece: Piece, message: bytes) -> None:
+        """The next piece. The log follows what it speaks of, so that a kill between them costs only this piece."""
+        self._content.write(message)
+        self._content.flush()
+        self._log.write(json.dumps(asdict(piece)).encode() + b"\n")
+        self._log.flush()
+        self._count(piece, message)
+
+    def _count(self, piece: Piece, message: bytes) -> None:
+        self.chunks += 1
+        self._tally.add(piece)
+        if message:
+            self._batches.append((piece.bytes, piece.kept, piece.crc))
+            columns = _columns(message, self._schema)
+            for lengths, offsets in zip(self._lengths, columns.offsets.values(), strict=True):
+                lengths += np.diff(offsets).astype(self._type).tobytes()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Write the index, and put the file where it belongs: whoever opens it there finds all of it, or nothing."""
+        index = {"head": len(self._head), "batches": self._batches, "lengths": self._type, "outcome": asdict(outcome)}
+        header = json.dumps(index).encode()
+        header += b" " * (-len(header) % 8)  # what follows is aligned
+        crc = zlib.crc32(self._head)
+        for content in (_END, header, *self._lengths):
+            self._content.write(content)
+            crc = zlib.crc32(content, crc)
+        self._content.write(_TAIL.pack(len(header), len(header) + sum(map(len, self._lengths)), crc))
+        self._content.flush()
+        os.fsync(self._content.fileno())
+        os.replace(self._content.name, self.path)
+
+    def close(self) -> None:
+        self._content.close()
 
 
-def _listed(tally: _Tally) -> str:
-    lines = ", ".join(map(str, tally.first)) or "none"
-    return lines + ", …" if tally.count > len(tally.first) else lines
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.tmp")
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """A record batch as numpy views: nothing is copied."""
+@contextmanager
+def _draft(path: Path) -> Iterator[_Draft]:
+    """The draft of the store at `path`, for this process alone: another one waits here.
 
-    line: npt.NDArray[np.int64]
-    offsets: dict[Side, Tokens]
-    values: dict[Side, Tokens]
-
-
-def _columns(batch: pa.RecordBatch) -> _Columns:
-    sides: tuple[Side, Side] = ("source", "target")
-    lists = {side: batch.column(side) for side in sides}
-    return _Columns(
-        batch.column("line").to_numpy(),
-        {side: lists[side].offsets.to_numpy() for side in sides},
-        {side: lists[side].values.to_numpy() for side in sides},
-    )
-
-
-def _seal(content: Any) -> bytes:
-    """The checksum of a buffer, as it stands at the end of a file."""
-    return zlib.crc32(content).to_bytes(SEAL_BYTES, "little")
-
-
-def _write(path: Path, chunks: _Chunks) -> None:
-    """Write beside `path`, then rename: whoever opens `path` finds all of it, or the old one, or nothing."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            with pa.ipc.new_file(file, _SCHEMA) as writer:
-                for batch in chunks:
-                    writer.write_batch(batch)
-                outcome = json.dumps(asdict(chunks.outcome()))
-                writer.write_batch(pa.RecordBatch.from_pylist([], _SCHEMA), custom_metadata={"outcome": outcome})
-            file.flush()
-            file.write(_seal(pa.memory_map(str(temporary)).read_buffer()))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    A draft that can come to nothing is removed. One whose process was killed, or stopped by Ctrl-C, is left, and the
+    next one goes on with it.
+    """
+    log_path = path.with_name(f"{path.name}.log")
+    while True:
+        log = open(log_path, "a+b")  # noqa: SIM115 – closed below
+        fcntl.flock(log, fcntl.LOCK_EX)  # the system ends it with the process, however that ends
+        try:
+            if os.fstat(log.fileno()).st_ino == os.stat(log_path).st_ino:
+                break
+        except FileNotFoundError:
+            pass  # the one that we waited for has removed it
+        log.close()
+    with log:
+        draft = _Draft(path, log)
+        try:
+            yield draft
+        except (DataError, OSError):
+            _temporary(path).unlink(missing_ok=True)
+            log_path.unlink(missing_ok=True)
+            raise
+        else:
+            _temporary(path).unlink(missing_ok=True)
+            log_path.unlink(missing_ok=True)
+        finally:
+            draft.close()
 
 
 def _remove_abandoned(folder: Path) -> None:
-    for rest in folder.glob("*.tmp"):
+    for rest in (*folder.glob("*.tmp"), *folder.glob("*.log")):
         try:
             if time.time() - rest.stat().st_mtime > ABANDONED:
                 rest.unlink()

@@ -54,7 +54,7 @@ class Sinusoidal(Positions):
 
     def add(self, x: Float[Tensor, "batch time width"], start: int = 0) -> Float[Tensor, "batch time width"]:
         """Add rows `start`, ... of the table."""
-        return x + self.table[start : start + x.shape[1]]
+        return x + self.table[start : start + x.shape[1]].to(x.dtype)
 
 
 class Learned(Positions):
@@ -67,7 +67,7 @@ class Learned(Positions):
 
     def add(self, x: Float[Tensor, "batch time width"], start: int = 0) -> Float[Tensor, "batch time width"]:
         """Add rows `start`, ... of the table."""
-        return x + self.table[start : start + x.shape[1]]
+        return x + self.table[start : start + x.shape[1]].to(x.dtype)
 
 
 class Rotary(Positions):

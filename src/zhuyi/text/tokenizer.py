@@ -13,7 +13,7 @@ Of the normalised line nothing is lost: bpe and unigram give it back exactly, wh
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -145,6 +145,14 @@ class Tokenizers:
         if self.shared:
             return {"tokenizer.json": self.source.to_json()}
         return {"tokenizer.source.json": self.source.to_json(), "tokenizer.target.json": self.target.to_json()}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, str]) -> "Tokenizers":
+        """Those of which `files` was the content."""
+        if len(files) == 1:
+            both = Tokenizer.from_json(files["tokenizer.json"])
+            return cls(both, both)
+        return cls(*(Tokenizer.from_json(files[f"tokenizer.{side}.json"]) for side in ("source", "target")))
 
     @classmethod
     def load(cls, directory: Path) -> "Tokenizers":

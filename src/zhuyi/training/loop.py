@@ -1,25 +1,31 @@
 """Training: one visible loop over one small state.
 
 batch → encode, decode → cross entropy → gradient → AdamW;   and now and then: validate, save
+
+It is the same loop in one process and in many, where each goes through it in step with the others: see `distributed`.
 """
 
+import copy
 import hashlib
+import json
 import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
 
 from zhuyi.checkpoint import MANIFEST, WEIGHTS, Model, build_model, ensure_writable, load_weights, save_model
 from zhuyi.config import Config, Metric, TrainingConfig
-from zhuyi.data.batches import Batch, collate, padding_share, plan
+from zhuyi.data.batches import Batch, Plan, ahead, collate, padding_share, plan
 from zhuyi.data.check import show
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
@@ -27,12 +33,20 @@ from zhuyi.data.store import Store
 from zhuyi.errors import CheckpointError, DataError, TrainingError
 from zhuyi.evaluation import Evaluation, evaluate, shown_with
 from zhuyi.model.transformer import Transformer
+from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.card import model_card
-from zhuyi.training.objective import cross_entropy
+from zhuyi.training.distributed import World, gather_weights, joined
 from zhuyi.training.optimizers import Optimizer, learning_rate
-from zhuyi.training.precision import choose_device, fastest_threads, keep_memory, products, uses_bf16
+from zhuyi.training.precision import (
+    be_deterministic,
+    choose_device,
+    fastest_threads,
+    keep_memory,
+    uses_bf16,
+)
 from zhuyi.training.progress import Reporter, draw
 from zhuyi.training.state import Checkpoints, Progress, rank
+from zhuyi.training.update import IDLE, Objective, find_pieces, gradient, update
 from zhuyi.translator import Translator
 
 VALIDATIONS = 20
@@ -41,7 +55,10 @@ VALIDATIONS = 20
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. `directory` holds the model; `chosen` says in words which weights it has."""
+    """How a run ended. `directory` holds the model; `chosen` says in words which weights it has.
+
+    Of several processes only rank 0 knows what was chosen and how it scored.
+    """
 
     directory: Path
     steps: int
@@ -73,70 +90,118 @@ def train(
     Raises:
         ConfigError, DataError: before anything is written, if it cannot begin.
         CheckpointError: when a checkpoint cannot be written; the older ones are whole.
-        TrainingError: when the loss is not a number.
+        TrainingError: when the loss is not a number, or another process of the run is lost.
     """
-    out, console, training = Path(out), console or Console(quiet=True), config.training
-    device = choose_device(training)
-    bf16 = uses_bf16(training, device)
-    keep_memory()
+    with joined(choose_device(config.training)) as world:
+        return _train(config, Path(out), resume, console or Console(quiet=True), world)
 
-    checkpoints = Checkpoints(out, config)
-    _claim(out, checkpoints, resume, console)
-    dev = _read_lines(config.data.dev_source, config.data.dev_target)
-    test = _read_lines(config.data.test_source, config.data.test_target)
-    data = prepare(config, console, checkpoints.tokenizers(config))
-    show(data.report, console)
+
+def _train(config: Config, out: Path, resume: bool, console: Console, world: World) -> Result:
+    training, device = config.training, world.device
+    bf16 = bool(world.told(uses_bf16(training, device)))
+    keep_memory()
+    if training.deterministic:
+        be_deterministic()
+
+    checkpoints = Checkpoints(out, config, world)
+    dev = test = tokenizers = None
+    with world.united():
+        if world.is_main:
+            _claim(out, checkpoints, resume, console)
+            dev = _read_lines(config.data.dev_source, config.data.dev_target)
+            test = _read_lines(config.data.test_source, config.data.test_target)
+            tokenizers = checkpoints.tokenizers(config)
+    data = _prepare(config, tokenizers, console, world)
 
     torch.manual_seed(training.seed)
     model = build_model(config, data.tokenizers)
-    model.transformer.to(device)
-    optimizer = Optimizer(model.transformer, training)
-    progress = checkpoints.restore(model, optimizer, console) or Progress()
-    _same_data(progress, data.corpus, dev)
-    progress.threads = _set_threads(model.transformer, data.store, training, progress, bf16)
-    translator = Translator(model, str(device))
-    _announce(console, model, data.store, device, bf16, out, progress)
+    objective = Objective(_trained(model.transformer, training, world), training.label_smoothing, bf16)
+    trained, parallel = objective.transformer, world.parallel(objective, training.shard)
+    world.seed(training.seed)
+    optimizer = Optimizer(trained, training)
+    progress = checkpoints.restore(trained, optimizer, console) or Progress()
+    with world.united():
+        if world.is_main:
+            _same_data(progress, data.corpus, dev)
+    progress.threads = _set_threads(objective, data.store, training, progress, world)
+    _warm_up(parallel, data.store, training, progress, world, console)
+    translator = Translator(model, str(next(model.transformer.parameters()).device))
+    _announce(console, model, data.store, bf16, out, progress, world)
 
     began = time.perf_counter() - progress.seconds
-    with Reporter(out, console, progress.step, training.tensorboard) as reporter, _interruption() as interrupted:
-        updates = _updates(config, data, progress)
-        while not interrupted and not _out_of_patience(training, progress):
+    records = Reporter(out, console, progress.step, training.tensorboard) if world.is_main else nullcontext()
+    with records as reporter, _interruption() as interrupted:
+
+        def validate() -> None:
+            with optimizer.averaged(), world.united():
+                gather_weights(trained, model.transformer, world)
+                if reporter is not None:
+                    _validate(translator, dev, training.metric, progress, reporter)
+
+        updates = _updates(config, data, progress, world)
+        while not world.any(bool(interrupted) or _out_of_patience(training, progress)):
             used = _share_used(training, progress)
             if used >= 1:
                 break
-            store, batches, passes = next(updates)
+            store, pairs, batches, passes = next(updates)
             rate = learning_rate(training, progress.step + 1, used)
-            loss, norm = update(model.transformer, optimizer, batches, rate, training, bf16)
+            pieces = progress.pieces
+            loss, norm = update(parallel, optimizer, batches, rate, training.clip, progress, world)
+            if progress.pieces != pieces:
+                _tell_pieces(progress, console)
             if not math.isfinite(loss + norm):
                 saved = checkpoints.newest is not None
-                raise TrainingError(_not_a_number(config, store, batches, progress.step + 1, rate, saved))
+                with world.united():
+                    raise TrainingError(_not_a_number(config, store, pairs, progress.step + 1, rate, saved))
             progress.step += 1
-            progress.batches += len(batches)
+            progress.batches += len(pairs)
             progress.passes = passes
-            progress.seconds = time.perf_counter() - began
+            progress.seconds = world.told(time.perf_counter() - began)
 
             share = _share_used(training, progress)
-            reporter.update(share, progress.step, loss, sum(batch.tokens for batch in batches))
-            if progress.step % training.log_every == 0:
-                reporter.record_training(
-                    step=progress.step, epoch=passes, seconds=progress.seconds, learning_rate=rate, norm=norm
-                )
+            if reporter is not None:
+                reporter.update(share, progress.step, loss, _tokens(store, pairs))
+                if progress.step % training.log_every == 0:
+                    reporter.record_training(
+                        step=progress.step, epoch=passes, seconds=progress.seconds, learning_rate=rate, norm=norm
+                    )
             if _is_due(training, progress.step, used, share):
-                with optimizer.averaged():
-                    _validate(translator, dev, training.metric, progress, reporter)
-                progress.seconds = time.perf_counter() - began
-                checkpoints.save(model, optimizer, progress)
-                reporter.restart_clock()
+                validate()
+                progress.seconds = world.told(time.perf_counter() - began)
+                checkpoints.save(model, trained, optimizer, progress)
+                if reporter is not None:
+                    reporter.restart_clock()
 
-        if not interrupted:
-            with optimizer.averaged():
-                _validate(translator, dev, training.metric, progress, reporter)
+        if not world.any(bool(interrupted)):
+            validate()
         if progress.step != checkpoints.newest:
-            checkpoints.save(model, optimizer, progress)
-        if interrupted:
+            checkpoints.save(model, trained, optimizer, progress)
+        if world.any(bool(interrupted)):
             return Result(out, progress.step, progress.seconds, True, "", {})
         optimizer.exchange()
+        gather_weights(trained, model.transformer, world)
 
+    chosen: str = ""
+    evaluations: dict[str, Evaluation] = {}
+    with world.united():
+        if reporter is not None:
+            chosen, evaluations = _finish(model, dev, test, translator, checkpoints, progress, console)
+            save_model(model, out, model_card(config, model.transformer, data.store, chosen, evaluations))
+            draw(reporter.records, out / "training.svg")
+    return Result(out, progress.step, progress.seconds, False, chosen, evaluations)
+
+
+def _finish(
+    model: Model,
+    dev: _Lines | None,
+    test: _Lines | None,
+    translator: Translator,
+    checkpoints: Checkpoints,
+    progress: Progress,
+    console: Console,
+) -> tuple[str, dict[str, Evaluation]]:
+    """Put the weights to be kept into the model, and score them."""
+    training = model.config.training
     if progress.step < 2 * training.warmup:
         console.print(
             f"[yellow]The learning rate was rising for {min(progress.step, training.warmup):,} of {progress.step:,} "
@@ -148,62 +213,88 @@ def train(
     chosen, evaluations = _choose(model, checkpoints, translator, dev, progress, console)
     if test is not None:
         evaluations["test"] = evaluate(translator, test.sources, test.targets, shown_with(training.metric))
-    save_model(model, out, model_card(config, model.transformer, data.store, chosen, evaluations))
-    draw(reporter.records, out / "training.svg")
-    return Result(out, progress.step, progress.seconds, False, chosen, evaluations)
+    return chosen, evaluations
 
 
-def _updates(config: Config, data: Prepared, progress: Progress) -> Iterator[tuple[Store, list[Batch], float]]:
-    """The batches of each update, for ever, from where `progress` stands; and the passes over the data after it."""
+def _prepare(config: Config, tokenizers: Tokenizers | None, console: Console, world: World) -> Prepared:
+    """The training data, with the vocabularies of rank 0; it makes the store, and the others open it."""
+    data, files = None, ""
+    with world.united():
+        if world.is_main:
+            data = prepare(config, console, tokenizers)
+            show(data.report, console)
+            files = json.dumps(data.tokenizers.files())
+    files = world.told_text(files)
+    with world.united():
+        return data or prepare(config, None, Tokenizers.from_files(json.loads(files)))
+
+
+def _updates(
+    config: Config, data: Prepared, progress: Progress, world: World
+) -> Iterator[tuple[Store, list[np.ndarray], list[Batch], float]]:
+    """The updates, for ever, from where `progress` stands: pairs, this rank's batches of them, passes after it."""
     training = config.training
+
+    def collated(store: Store, epoch: Plan) -> Iterator[tuple[Store, list[np.ndarray], list[Batch], float]]:
+        for first in range(progress.batches, len(epoch), training.accumulate):
+            pairs = epoch[first : first + training.accumulate]
+            batches = [collate(store, rows) if len(rows) else IDLE for rows in world.share(pairs)]
+            if world.device.type == "cuda":
+                batches = [batch.pinned() for batch in batches]
+            yield store, pairs, batches, progress.epoch + (first + len(pairs)) / len(epoch)
+
     while True:
         store = data.store
         if config.text.bpe_dropout and progress.epoch > 0:
-            store = store_of_epoch(config, data.corpus, data.tokenizers, progress.epoch)
-        epoch = plan(store, training.tokens_per_batch, training.seed, progress.epoch)
-        while progress.batches < len(epoch):
-            end = min(progress.batches + training.accumulate, len(epoch))
-            group = epoch[progress.batches : end]
-            yield store, [collate(store, pairs) for pairs in group], progress.epoch + end / len(epoch)
+            remade = partial(store_of_epoch, config, data.corpus, data.tokenizers, progress.epoch)
+            store = world.main_first(remade)
+        yield from ahead(collated(store, plan(store, training.tokens_per_batch, training.seed, progress.epoch)))
         progress.epoch, progress.batches = progress.epoch + 1, 0
 
 
-def update(
-    model: Transformer,
-    optimizer: Optimizer,
-    batches: list[Batch],
-    rate: float,
-    training: TrainingConfig,
-    bf16: bool,
-) -> tuple[float, float]:
-    """One step of the optimiser. Gives the plain loss per target token, and the norm of the gradient."""
-    loss = gradient(model, batches, training.label_smoothing, bf16)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip or math.inf).item()
-    if math.isfinite(loss + norm):
-        optimizer.step(rate)
-    optimizer.zero_grad()
-    return loss, norm
+def _trained(transformer: Transformer, training: TrainingConfig, world: World) -> Transformer:
+    """The transformer to be trained: the model's own, or one to be sharded, beside which rank 0 keeps the model's."""
+    if world.size == 1 or not training.shard:
+        return transformer.to(world.device)
+    sharded = copy.deepcopy(transformer).to(world.device)
+    if world.is_main:
+        transformer.to(world.device)
+    return sharded
 
 
-def gradient(model: Transformer, batches: list[Batch], smoothing: float, bf16: bool) -> float:
-    """Forward and backward: adds the gradient of the smoothed loss, and gives the plain loss per target token.
+def _warm_up(
+    objective: nn.Module, store: Store, training: TrainingConfig, progress: Progress, world: World, console: Console
+) -> None:
+    """What is done before the first update, and leaves no trace in it.
 
-    The loss is the mean over the tokens of all the batches, however they are split.
+    DDP puts gradients into buckets in the order in which they come in its first backward pass. On three ranks or more
+    sums depend on that order, to the last bit: it must not matter whether that pass is a new run's or a resumed one's.
+
+    On a GPU the batch that needs the most memory is tried: what will not fit is found out now, and not after hours.
     """
-    device = next(model.parameters()).device
-    target_tokens = sum(batch.target_tokens for batch in batches)
-    total = 0.0
-    model.train()
-    for batch in batches:
-        batch = batch.to(device)
-        with products(bf16, device):
-            memory = model.encode(batch.source, batch.source_mask)
-            hidden = model.decode(batch.target_in, memory, batch.source_mask)
-        hidden = hidden.to(torch.bfloat16) if bf16 else hidden
-        smoothed, plain = cross_entropy(hidden, model.projection.weight, batch.target_out, smoothing)
-        (smoothed / target_tokens).backward()  # type: ignore[no-untyped-call]  # torch's own
-        total += plain.item()
-    return total / target_tokens
+    gpu = world.device.type == "cuda"
+    with torch.random.fork_rng([world.device] if gpu else []):
+        if world.size > 1:
+            gradient(objective, [IDLE], 1.0)
+        if gpu:
+            find_pieces(objective, store, training, progress, world)
+    objective.zero_grad()
+    if progress.pieces > 1:
+        _tell_pieces(progress, console)
+
+
+def _tell_pieces(progress: Progress, console: Console) -> None:
+    console.print(
+        f"[yellow]Out of memory:[/] from step {progress.step + 1:,} a batch is cut into {progress.pieces} pieces, "
+        "whose gradients are added up: the same update, in more passes.",
+        highlight=False,
+    )
+
+
+def _tokens(store: Store, update: list[np.ndarray]) -> int:
+    """Source and target tokens of an update, EOS counted, padding not."""
+    pairs = np.concatenate(update)
+    return int(store.source_lengths[pairs].sum() + store.target_lengths[pairs].sum()) + 2 * len(pairs)
 
 
 def _share_used(training: TrainingConfig, progress: Progress) -> float:
@@ -218,19 +309,21 @@ def _share_used(training: TrainingConfig, progress: Progress) -> float:
     return max(shares)
 
 
-def _set_threads(model: Transformer, store: Store, training: TrainingConfig, progress: Progress, bf16: bool) -> int:
-    """CPU threads as set, as in the run that is resumed (sums depend on them, to the last bit), or as is fastest."""
+def _set_threads(objective: nn.Module, store: Store, training: TrainingConfig, progress: Progress, world: World) -> int:
+    """CPU threads as set, as in the run that is resumed (sums depend on them, to the last bit), or as is fastest.
+
+    Of several processes each has as many as torchrun gave it.
+    """
     threads = training.threads or progress.threads
     if threads:
         torch.set_num_threads(threads)
         return threads
-    if next(model.parameters()).device.type != "cpu":
+    if world.device.type != "cpu" or world.size > 1:
         return torch.get_num_threads()
     batch = collate(store, plan(store, training.tokens_per_batch, training.seed, epoch=0)[0])
-    chance = torch.get_rng_state()
-    threads = fastest_threads(lambda: gradient(model, [batch], training.label_smoothing, bf16))
-    model.zero_grad()
-    torch.set_rng_state(chance)
+    with torch.random.fork_rng([]):
+        threads = fastest_threads(lambda: gradient(objective, [batch], batch.target_tokens))
+    objective.zero_grad()
     return threads
 
 
@@ -298,13 +391,13 @@ def _read_lines(source: str | None, target: str | None) -> _Lines | None:
 
 
 def _announce(
-    console: Console, model: Model, store: Store, device: torch.device, bf16: bool, out: Path, progress: Progress
+    console: Console, model: Model, store: Store, bf16: bool, out: Path, progress: Progress, world: World
 ) -> None:
     training = model.config.training
     first = plan(store, training.tokens_per_batch, training.seed, epoch=0)
     console.print(
-        f"{model.transformer.parameter_count():,} parameters on {device} in {'bf16' if bf16 else 'float32'}, "
-        f"CPU threads: {torch.get_num_threads()}\n"
+        f"{model.transformer.parameter_count():,} parameters on {world.device} in {'bf16' if bf16 else 'float32'}, "
+        f"{f'{world.size} processes, ' if world.size > 1 else ''}CPU threads: {torch.get_num_threads()}\n"
         f"batches an epoch: {len(first):,}, padding: {100 * padding_share(store, first):.1f} % → {out}",
         highlight=False,
         soft_wrap=True,
@@ -341,9 +434,9 @@ def _same_data(progress: Progress, corpus: Corpus, dev: _Lines | None) -> None:
     progress.data = digest
 
 
-def _not_a_number(config: Config, store: Store, batches: list[Batch], step: int, rate: float, saved: bool) -> str:
+def _not_a_number(config: Config, store: Store, update: list[np.ndarray], step: int, rate: float, saved: bool) -> str:
     training = config.training
-    lines = sorted(int(store.lines[pair]) for batch in batches for pair in batch.pairs)
+    lines = sorted(int(store.lines[pair]) for pairs in update for pair in pairs)
     some = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")
     advice = ["half the training.learning_rate", "a longer training.warmup"]
     advice += [] if training.clip else ["training.clip = 1"]

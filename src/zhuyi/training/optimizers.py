@@ -9,12 +9,16 @@ from torch import nn
 
 from zhuyi.config import TrainingConfig
 
+MUON_SCALE = 8.0
+"""By the loss on Multi30k after 200 updates: 5.02 with a scale of 1, 4.55 with 3, 4.42 with 8 (AdamW: 4.82)."""
+
 
 class Optimizer:
     """AdamW for all weights, or Muon for the matrices of the blocks and AdamW for the rest.
 
     AdamW is that of Loshchilov & Hutter 2019; only matrices decay, not norms and biases. Muon (Jordan 2024) makes the
-    step of a matrix orthogonal, scaled as by Liu et al. 2025 (section 2.2), so that one learning rate suits both.
+    step of a matrix orthogonal; its size is `MUON_SCALE` times that of AdamW's step, as Liu et al. 2025 (section 2.2)
+    reckon it, so that one learning rate serves both.
 
     With `training.ema`, average ← ema · average + (1 - ema) · weight after each step (Polyak & Juditsky 1992), with a
     smaller factor at first, when the weights are still far from anything.
@@ -49,9 +53,9 @@ class Optimizer:
 
     def step(self, learning_rate: float) -> None:
         """Change the weights by their gradients, and the average with them."""
-        for group in self.param_groups:
-            group["lr"] = learning_rate
         for part in self._parts:
+            for group in part.param_groups:
+                group["lr"] = learning_rate * (MUON_SCALE if isinstance(part, torch.optim.Muon) else 1.0)
             part.step()
         if self._ema:
             self._average()

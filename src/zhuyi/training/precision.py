@@ -1,6 +1,7 @@
 """What the machine is asked for: a device, bf16 products, threads, and an allocator that keeps its memory."""
 
 import ctypes
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -38,6 +39,12 @@ def uses_bf16(config: TrainingConfig, device: torch.device) -> bool:
 def products(bf16: bool, device: torch.device) -> AbstractContextManager[object]:
     """Within this context matrix products are bf16, if asked; weights, norms and sums stay float32."""
     return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+
+
+def be_deterministic() -> None:
+    """From here on a GPU gives the same bytes for the same work, more slowly; a CPU always does."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is made
+    torch.use_deterministic_algorithms(True)
 
 
 def fastest_threads(trial: Callable[[], object]) -> int:

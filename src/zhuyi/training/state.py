@@ -1,34 +1,43 @@
 """What a run is at one moment, and the checkpoints that bring it back: weights, optimiser, chance, data position.
 
-A checkpoint is a model directory (`checkpoints/step-000500/`, which every verb takes) with two files more:
+A checkpoint is a model directory (`checkpoints/step-000500/`, which every verb takes) with a few files more:
 
-    training.safetensors   the optimiser's moments, and the state of the random generators
+    training.safetensors   the optimiser's moments, and the state of the random generators of each rank
     training.json          step, epoch, batches done in it, seconds, scores so far
+    shard-....safetensors  where the run is sharded: the moments, in parts, each written by the rank that has it
+
+Any number of processes reads any checkpoint: torch.distributed.checkpoint puts together for each rank what it needs of
+the safetensors files. (That is its Hugging Face format. Its own has a pickle in it, and no pickle is ever loaded.)
 """
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from safetensors import safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from torch import Tensor
 
-from zhuyi.checkpoint import WEIGHTS, Model, load_weights, model_files, read_config, read_directory, write_directory
+from zhuyi.checkpoint import WEIGHTS, Model, model_files, read_config, read_directory, write_directory
 from zhuyi.config import FILES, Config, Metric, TrainingConfig, describe
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.evaluation import better
+from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.training.distributed import ALONE, World, gather_weights, is_sharded
 from zhuyi.training.optimizers import Optimizer
 
 MAY_CHANGE = {
     *("training.steps", "training.epochs", "training.minutes", "training.save_every", "training.keep"),
     *("training.average", "training.average_of", "training.patience", "training.log_every"),
     *("training.tensorboard", "training.learning_rate", "training.warmup", "training.clip", "training.precision"),
+    *("training.shard", "training.deterministic"),
     *(f"data.{side}" for side in FILES),  # what is in the files must not: see `Progress.data`
     *("decoding.beam", "decoding.length_penalty", "decoding.n_best", "decoding.max_ratio"),
 }
@@ -41,8 +50,8 @@ class Progress:
 
     `batches` counts those done in `epoch`, and `passes` is both in one number; `seconds` is the time spent training,
     validation included; `scores` is the dev score of each checkpoint by step; `waited` counts validations since the
-    best one, `losses` is the dev loss of each; `threads` is how many of the CPU's it uses; `data` is a digest of what
-    it is trained and validated on.
+    best one, `losses` is the dev loss of each; `threads` is how many of the CPU's it uses; `pieces` is how many a batch
+    is cut into, to fit into memory; `data` is a digest of what it is trained and validated on.
     """
 
     step: int = 0
@@ -52,6 +61,7 @@ class Progress:
     seconds: float = 0.0
     waited: int = 0
     threads: int = 0
+    pieces: int = 1
     data: str = ""
     scores: dict[int, float] = field(default_factory=dict)
     losses: dict[int, float] = field(default_factory=dict)
@@ -92,14 +102,16 @@ class Checkpoints:
     Args:
         directory: the run's; they are in `checkpoints` below it.
         config: of the run: how many are kept.
+        world: the processes of the run. They all see `directory`; saving and restoring takes all of them.
 
     Attributes:
         newest: the step that was saved or restored last, if any.
     """
 
-    def __init__(self, directory: Path, config: Config) -> None:
+    def __init__(self, directory: Path, config: Config, world: World = ALONE) -> None:
         self._directory = directory / "checkpoints"
         self._training = config.training
+        self._world = world
         self.newest: int | None = None
 
     def path(self, step: int) -> Path:
@@ -120,20 +132,34 @@ class Checkpoints:
                 if console is not None:
                     console.print(f"[yellow]Passing over a broken checkpoint:[/] {error}")
 
-    def save(self, model: Model, optimizer: Optimizer, progress: Progress) -> None:
+    def save(self, model: Model, trained: Transformer, optimizer: Optimizer, progress: Progress) -> None:
         """Write the checkpoint of this moment, then remove those that are no longer wanted.
+
+        Args:
+            model: its configuration and tokenisers.
+            trained: the transformer whose parameters `optimizer` has: the model's own, or a sharded one.
+            optimizer: with its moments.
+            progress: of this moment.
 
         Raises:
             CheckpointError: when it cannot be written; the older ones are whole.
         """
+        chance = _chance(self._world)
         with optimizer.averaged():  # a checkpoint is a model to be used: its weights are those that were validated
-            files = model_files(model, card="A checkpoint of a training run.\n")
-            files["training.safetensors"] = save_tensors({**_moments(model.transformer, optimizer), **_chance()})
-        files["training.json"] = progress.to_json()
-        write_directory(self.path(progress.step), files)
+            gather_weights(trained, model.transformer, self._world)
+            moments = _moments(trained, optimizer)
+            shards = self._write_shards(moments) if is_sharded(trained) else []
+            with self._world.united():
+                if self._world.is_main:
+                    files = model_files(model, card="A checkpoint of a training run.\n")
+                    kept = {} if shards else {name: tensor.cpu().contiguous() for name, tensor in moments.items()}
+                    files["training.safetensors"] = save_tensors({**kept, **chance})
+                    files["training.json"] = progress.to_json()
+                    shutil.rmtree(self.path(progress.step), ignore_errors=True)  # if it is there, then it is broken
+                    write_directory(self.path(progress.step), files, shards)
+                    for step in set(self.steps()) - self._wanted(progress):
+                        shutil.rmtree(self.path(step))
         self.newest = progress.step
-        for step in set(self.steps()) - self._wanted(progress):
-            shutil.rmtree(self.path(step))
 
     def tokenizers(self, config: Config) -> Tokenizers | None:
         """Those of the newest checkpoint that is whole; None if there is none.
@@ -146,17 +172,21 @@ class Checkpoints:
             return Tokenizers.load(self.path(step))
         return None
 
-    def restore(self, model: Model, optimizer: Optimizer, console: Console) -> Progress | None:
-        """Bring back the newest checkpoint that is whole; None if there is none."""
-        for step, files in self.whole(console):
-            load_weights(model.transformer, load_tensors(files[WEIGHTS]))
-            tensors = load_tensors(files["training.safetensors"])
-            _restore_moments(model.transformer, optimizer, tensors)
+    def restore(self, trained: Transformer, optimizer: Optimizer, console: Console) -> Progress | None:
+        """Bring back the newest checkpoint that is whole; None if there is none. `trained` is that of `save`."""
+        newest = -1
+        with self._world.united():
+            if self._world.is_main:
+                newest = next((step for step, _ in self.whole(console)), newest)
+        newest = int(self._world.told(newest))
+        if newest < 0:
+            return None
+        self.newest = newest
+        with self._world.united():
+            _restore_tensors(trained, optimizer, self.path(newest))
             optimizer.exchange()
-            _restore_chance(tensors)
-            self.newest = step
-            return Progress.from_json(files["training.json"])
-        return None
+            _restore_chance(self.path(newest) / "training.safetensors", self._world, self._training.seed, newest)
+            return Progress.from_json((self.path(newest) / "training.json").read_bytes())
 
     def average(self, steps: list[int]) -> dict[str, Tensor]:
         """The mean of the weights of several checkpoints."""
@@ -165,6 +195,25 @@ class Checkpoints:
             for name, tensor in load_tensors(read_directory(self.path(step))[WEIGHTS]).items():
                 total[name] = total[name] + tensor.double() if name in total else tensor.double()
         return {name: (tensor / len(steps)).float() for name, tensor in total.items()}
+
+    def _write_shards(self, tensors: dict[str, Tensor]) -> list[Path]:
+        """Write what this rank has of `tensors`; gives the files of all ranks."""
+        from torch.distributed.checkpoint.api import CheckpointException
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+        from torch.distributed.checkpoint.state_dict_saver import save
+
+        folder = self._directory / ".shards"
+        with self._world.united():
+            if self._world.is_main:
+                shutil.rmtree(folder, ignore_errors=True)
+        writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+        with self._world.united():
+            try:
+                save(tensors, storage_writer=writer, process_group=self._world.patient)
+            except CheckpointException as error:  # the same one on every rank
+                causes = "; ".join(str(cause[0]) for cause in error.failures.values())
+                raise CheckpointError(f"{folder}: cannot write: {causes}; make room and go on with --resume") from error
+        return sorted(folder.glob("*.safetensors"))
 
     def _wanted(self, progress: Progress) -> set[int]:
         """The newest ones, the best one, and those that would be averaged if the run ended now.
@@ -187,32 +236,60 @@ def _same_settings(then: Config, now: Config) -> None:
             )
 
 
-def _moments(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+def _moments(trained: Transformer, optimizer: Optimizer) -> dict[str, Tensor]:
     return {
-        f"optimizer.{name}.{moment}": tensor.detach().cpu().contiguous()
-        for name, parameter in model.named_parameters()
+        f"optimizer.{name}.{moment}": tensor.detach()
+        for name, parameter in trained.named_parameters()
         for moment, tensor in optimizer.state[parameter].items()
     }
 
 
-def _restore_moments(model: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    for name, parameter in model.named_parameters():
-        prefix = f"optimizer.{name}."
-        optimizer.state[parameter] = {
-            key.removeprefix(prefix): tensor.to(parameter.device)
-            for key, tensor in tensors.items()
-            if key.startswith(prefix) and "." not in key.removeprefix(prefix)
-        }
+def _restore_tensors(trained: Transformer, optimizer: Optimizer, directory: Path) -> None:
+    """Weights and moments, of which each rank reads the parts that it has."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    reader = HuggingFaceStorageReader(str(directory))
+    stored = reader.read_metadata().state_dict_metadata
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in trained.named_parameters():
+        tensors[name] = parameter.detach()
+        optimizer.state[parameter] = {}
+        for key, what in stored.items():
+            moment = key.removeprefix(f"optimizer.{name}.")
+            if moment == key or "." in moment:
+                continue
+            assert isinstance(what, TensorStorageMetadata)
+            one = torch.zeros((), device=parameter.device)  # such as the number of steps
+            like = parameter.detach() if what.size == parameter.shape else one
+            tensors[key] = optimizer.state[parameter][moment] = torch.zeros_like(like)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it reads alone is meant: each rank knows what it needs
+        load(tensors, storage_reader=reader, no_dist=True)
 
 
-def _chance() -> dict[str, Tensor]:
+def _chance(world: World) -> dict[str, Tensor]:
+    """The state of every rank's generators. Those of rank 0 bear no number, as in a run of one process."""
     states = {"random.cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
+    if world.device.type == "cuda":
         states["random.cuda"] = torch.cuda.get_rng_state()
-    return states
+    return {
+        _of_rank(name, rank): each for name, state in states.items() for rank, each in enumerate(world.gather(state))
+    }
 
 
-def _restore_chance(tensors: dict[str, Tensor]) -> None:
-    torch.set_rng_state(tensors["random.cpu"])
-    if torch.cuda.is_available() and "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+def _restore_chance(path: Path, world: World, seed: int, step: int) -> None:
+    """This rank's generators; new ones where the run had fewer ranks."""
+    cpu, cuda = _of_rank("random.cpu", world.rank), _of_rank("random.cuda", world.rank)
+    with safe_open(path, "pt") as file:
+        names = set(file.keys())
+        world.seed(seed, step)
+        if cpu in names:
+            torch.set_rng_state(file.get_tensor(cpu))
+        if cuda in names and world.device.type == "cuda":
+            torch.cuda.set_rng_state(file.get_tensor(cuda))
+
+
+def _of_rank(name: str, rank: int) -> str:
+    return f"{name}.rank-{rank}" if rank else name

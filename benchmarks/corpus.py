@@ -1,0 +1,359 @@
+"""Corpora larger than memory: what it costs to make the store of a generated one, and to train from it.
+
+    python benchmarks/corpus.py --work DIR [--pairs 200000 2000000 20000000] [--format zst]
+    taskset -c 0 python benchmarks/corpus.py ...      on one core
+
+For each size, in processes of their own: learn the vocabulary; tokenise (and, before and after, let the tokeniser
+alone run over the same lines on the same cores); check; start `zhuyi train` from the cache; and go through one epoch of
+batches. Adds to results/corpus.json. DIR needs about 0.3 GB a million pairs; what is in it already is used again.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "corpus.json"
+SHARD = 1_000_000
+SAMPLE = 100_000
+"""Pairs over which the tokeniser runs alone."""
+WATCHED = 60.0
+"""Seconds for which a training is watched."""
+SETTINGS = [
+    "text.vocabulary=8000",
+    "model.max_length=128",
+    "model.width=128",
+    "model.feed_forward=256",
+    "training.tokens_per_batch=4096",
+    "training.threads=1",
+    "training.log_every=1",
+    "training.save_every=1000000",
+]
+
+
+def generate(folder: Path, pairs: int, ending: str) -> None:
+    """Shards of made-up sentences: words of syllables, as frequent as Zipf says, as many as in captions and news."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(pairs)
+    syllables = [c + v + e for c in "bdfgklmnprstvz" for v in "aeiou" for e in ("", "n", "r", "s", "l")]
+    vocabularies = []
+    for _ in range(2):
+        counts = random.integers(1, 5, 60_000)
+        vocabularies.append(np.array(["".join(random.choice(syllables, n)) for n in counts], object))
+    chance = np.cumsum(1 / (np.arange(60_000) + 2.7) ** 1.05)
+    for shard, first in enumerate(range(0, pairs, SHARD)):
+        if (folder / f"part-{shard:03}.done").exists():
+            continue
+        rows = min(SHARD, pairs - first)
+        random = np.random.default_rng([pairs, shard])
+        longs = np.clip(random.lognormal(2.3, 0.45, rows), 1, 60)
+        sides = {}
+        for name, words, lengths in zip(
+            ("en", "de"), vocabularies, (longs, np.clip(longs * random.normal(1.05, 0.15, rows), 1, 70)), strict=True
+        ):
+            ends = np.cumsum(lengths.astype(np.int64))
+            drawn = words[np.searchsorted(chance, random.random(int(ends[-1])) * chance[-1])].tolist()
+            sides[name] = [" ".join(drawn[a:b]) + "." for a, b in pairwise([0, *ends.tolist()])]
+        if ending == "parquet":
+            pq.write_table(pa.table(sides), folder / f"part-{shard:03}.parquet", compression="zstd")
+        else:
+            for name, lines in sides.items():
+                path = str(folder / f"part-{shard:03}.{name}.{ending}")
+                with pa.output_stream(path, compression={"zst": "zstd", "txt": None}[ending]) as file:
+                    file.write(("\n".join(lines) + "\n").encode())
+        (folder / f"part-{shard:03}.done").touch()
+
+
+def config_of(folder: Path, ending: str) -> Path:
+    files = ["*.parquet#en", "*.parquet#de"] if ending == "parquet" else [f"*.en.{ending}", f"*.de.{ending}"]
+    path = folder / f"{ending}.toml"
+    path.write_text(f'preset = "tiny"\n[data]\nsource = "{files[0]}"\ntarget = "{files[1]}"\n')
+    return path
+
+
+def stage(name: str, config_path: Path) -> dict[str, Any]:
+    """One of the steps of `prepare`, or what an epoch of batches costs; run in a process of its own."""
+    from zhuyi.config import load_config
+    from zhuyi.data import prepare as module
+    from zhuyi.data.batches import collate, padding_share, plan
+
+    config = load_config(config_path, SETTINGS)
+    began = time.perf_counter()
+    corpus = module.open_corpus(config)
+    if name == "digest":
+        corpus.fingerprint()
+        return {"seconds": time.perf_counter() - began}
+    tokenizers = module.Tokenizers.from_files(module.learn(config, corpus)["files"])
+    if name == "learn":
+        return {"seconds": time.perf_counter() - began, "vocabulary": len(tokenizers.source)}
+    if name == "alone":
+        return alone(corpus, tokenizers)
+    began = time.perf_counter()
+    store = module.store_of_epoch(config, corpus, tokenizers, 0)
+    if name == "build":
+        tokens = int(store.source_lengths.sum() + store.target_lengths.sum())
+        return {
+            "seconds": time.perf_counter() - began,
+            "cpu_seconds": sum(
+                used.ru_utime + used.ru_stime
+                for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            ),
+            "tokens": tokens,
+            "bytes": store.path.stat().st_size,
+        }
+    if name == "check":
+        module.check_pairs(config, tokenizers, store)
+        return {"seconds": time.perf_counter() - began}
+    began = time.process_time()
+    batches = plan(store, config.training.tokens_per_batch, 1, 0)
+    planned = time.process_time() - began
+    tokens = 0
+    for pairs in batches:
+        tokens += collate(store, pairs).tokens
+    seconds = time.process_time() - began
+    return {
+        "plan_seconds": planned,
+        "seconds": seconds,
+        "tokens": tokens,
+        "batches": len(batches),
+        "padding": padding_share(store, batches),
+    }
+
+
+def alone(corpus: Any, tokenizers: Any) -> dict[str, Any]:
+    """The tokeniser's own rate: the library's batches over lines in memory, the answers thrown away."""
+    pairs = list(islice(corpus, SAMPLE))
+    sides = (
+        (tokenizers.source._engine, [pair.source for pair in pairs]),
+        (tokenizers.target._engine, [pair.target for pair in pairs]),
+    )
+    began, used = time.perf_counter(), time.process_time()
+    found = []
+    for engine, lines in sides:
+        for start in range(0, len(lines), 10_000):
+            found.append(engine.encode_batch_fast(lines[start : start + 10_000], add_special_tokens=False))
+    seconds, cpu = time.perf_counter() - began, time.process_time() - used
+    tokens = sum(len(encoding) for batch in found for encoding in batch)
+    return {"seconds": seconds, "cpu_seconds": cpu, "tokens": tokens}
+
+
+def memory(pid: int) -> tuple[int, int]:
+    """Resident bytes of a process, and those of them that are its own (not pages of files)."""
+    try:
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        return int(status["VmRSS"].split()[0]) * 1024, int(status["RssAnon"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 0, 0
+
+
+@contextmanager
+def watched(pid: int) -> Iterator[dict[str, int]]:
+    """The most memory of a process while in the context, looked at twenty times a second."""
+    peak, ended = {"resident": 0, "own": 0}, threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.05):
+            for key, value in zip(peak, memory(pid), strict=True):
+                peak[key] = max(peak[key], value)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
+
+
+def run_stage(name: str, config: Path) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--stage", name, "--config", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, watched(process.pid) as peak:
+        assert process.stdout is not None
+        answer = process.stdout.read()
+        process.wait()
+    if process.returncode:
+        sys.exit(f"{name} failed")
+    result = {**json.loads(answer), "peak": dict(peak)}
+    print(f"  {name:8}", json.dumps(result), flush=True)
+    return result
+
+
+def train(config: Path) -> dict[str, Any]:
+    """Seconds from the start of `zhuyi train` to its first step, of the clock and of the CPU; and its memory in the
+    minute after.
+    """
+    out = config.parent / "run"
+    shutil.rmtree(out, ignore_errors=True)
+    settings = [argument for setting in [*SETTINGS, "training.minutes=60"] for argument in ("--set", setting)]
+    command = [sys.executable, "-m", "zhuyi", "train", str(config), "--out", str(out), *settings]
+    began, first, used = time.perf_counter(), 0.0, 0.0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process, watched(process.pid) as peak:
+        while process.poll() is None and (not first or time.perf_counter() - began < first + WATCHED):
+            if not first and (out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size:
+                first = time.perf_counter() - began
+                used = sum(map(int, Path(f"/proc/{process.pid}/stat").read_text().split()[13:15]))
+            time.sleep(0.02)
+        process.kill()
+    used /= os.sysconf("SC_CLK_TCK")
+    result = {"seconds_to_first_step": first, "cpu_seconds_to_first_step": used, "peak": dict(peak)}
+    print(f"  {'train':8}", json.dumps(result), flush=True)
+    return result
+
+
+def measure(work: Path, pairs: int, ending: str) -> dict[str, Any]:
+    print(f"{pairs:,} pairs, {ending}", flush=True)
+    folder = work / f"{ending}-{pairs}"
+    generate(folder, pairs, ending)
+    config = config_of(folder, ending)
+    os.environ["ZHUYI_CACHE"] = str(folder / "cache")
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    result: dict[str, Any] = {
+        "pairs": pairs,
+        "format": ending,
+        "files": len(list(folder.glob("*.done"))),
+        "bytes": sum(path.stat().st_size for path in folder.glob("part-*")),
+        "cores": len(os.sched_getaffinity(0)),
+        "digest": run_stage("digest", config),
+        "learn": run_stage("learn", config),
+    }
+    before = run_stage("alone", config)
+    result["build"] = run_stage("build", config)
+    result["alone"] = [before, run_stage("alone", config)]
+    result["check"] = run_stage("check", config)
+    result["epoch"] = run_stage("epoch", config)
+    from zhuyi.config import load_config
+    from zhuyi.data.prepare import prepare
+
+    prepare(load_config(config, SETTINGS))  # for the report on the corpus
+    result["train"] = train(config)
+    return {**result, "rates": rates(result)}
+
+
+def rates(corpus: dict[str, Any]) -> dict[str, float]:
+    """What the tables and the picture say of one corpus; a share is of the mean of the tokeniser before and after."""
+    build, alone = corpus["build"], corpus["alone"]
+    tokens = sum(each["tokens"] for each in alone)
+    return {
+        "build": build["tokens"] / build["seconds"],
+        "share": build["tokens"] / build["seconds"] / (tokens / sum(each["seconds"] for each in alone)),
+        "cpu_share": build["tokens"] / build["cpu_seconds"] / (tokens / sum(each["cpu_seconds"] for each in alone)),
+        "build_cost": 1e9 * build["cpu_seconds"] / build["tokens"],
+        "epoch_cost": 1e9 * corpus["epoch"]["seconds"] / corpus["epoch"]["tokens"],
+        "builder": build["peak"]["resident"] / 1e9,
+        "trainer": corpus["train"]["peak"]["resident"] / 1e9,
+        "reader": corpus["epoch"]["peak"]["resident"] / 1e9,
+        "first_step": corpus["train"]["seconds_to_first_step"],
+        "first_step_cpu": corpus["train"]["cpu_seconds_to_first_step"],
+    }
+
+
+PAGE = """# Large corpora
+
+Written by `benchmarks/report.py` from `benchmarks/results/corpus.json`, which `benchmarks/corpus.py` measured on
+{processor}, on {cores} of its {of} cores, with made-up sentences of {length:.0f} tokens a side (Zipf's words).
+
+A corpus may be many files: `data.source` and `data.target` take a pattern in the last part of a path. The files that
+match are read in the order of their names as if they were one; those of both sides belong together, the first to the
+first, line by line.
+
+    zhuyi train --source 'shards/*.en.zst' --target 'shards/*.de.zst'
+    zhuyi train --source 'shards/*.parquet#en' --target 'shards/*.parquet#de'
+
+It is read as a stream, tokenised by as many processes as there are cores, and kept in the cache; a build that is
+killed goes on from its finished pieces. Training reads it through a memory map and lets go of what it has read.
+
+| pairs | the store | built at, tokens/s | of the tokeniser alone | builder's memory | first step | trainer's memory |
+|---|---|---|---|---|---|---|
+{table}
+
+The tokeniser alone is `encode_batch_fast` on lines in memory, on the same cores, before and after the build. The first
+step is counted from the start of `zhuyi train`, with everything in the cache. Memory is the largest resident size, with
+mapped pages of files. The trainer's is that of a small model, its gradients and its activations, nearly all of it: to
+go through an epoch of batches without a model takes {reader:.2f} GB at {pairs:,} pairs.
+
+| pairs | CPU time a token: to build | to plan and make batches | to plan an epoch | padding |
+|---|---|---|---|---|
+{costs}
+
+![Cost and memory over the size of the corpus](pictures/corpus.svg)
+
+Before the store there is the vocabulary, learnt from at most two million lines; after it, the check. Both are noted in
+the cache, as is the digest of each file, which is only read again if its dates, its size or its place on the disk have
+changed.
+
+| pairs | digest of the files | vocabulary | check |
+|---|---|---|---|
+{before}
+"""
+
+
+def page() -> str:
+    """docs/large-corpora.md."""
+    result = json.loads(RESULT.read_text(encoding="utf-8"))
+    machine, corpora, last = result["machine"], result["corpora"], result["corpora"][-1]
+    table, costs, before = [], [], []
+    for corpus in corpora:
+        build, epoch, found, pairs = corpus["build"], corpus["epoch"], corpus["rates"], f"| {corpus['pairs']:,} "
+        table.append(
+            f"{pairs}| {build['bytes'] / 1e9:.2f} GB | {found['build']:,.0f} "
+            f"| {found['share']:.0%} by the clock, {found['cpu_share']:.0%} by CPU time | {found['builder']:.2f} GB "
+            f"| {found['first_step']:.1f} s, {found['first_step_cpu']:.1f} s of CPU | {found['trainer']:.2f} GB |"
+        )
+        costs.append(
+            f"{pairs}| {found['build_cost']:,.0f} ns | {found['epoch_cost']:,.0f} ns "
+            f"| {epoch['plan_seconds']:.2f} s | {epoch['padding']:.1%} |"
+        )
+        seconds = [f"{corpus[stage]['seconds']:.1f} s" for stage in ("digest", "learn", "check")]
+        before.append(f"{pairs}| {' | '.join(seconds)} |")
+    return PAGE.format(
+        processor=machine["processor"],
+        cores=last["cores"],
+        of=machine["cores"],
+        length=last["build"]["tokens"] / last["pairs"] / 2,
+        reader=last["rates"]["reader"],
+        pairs=last["pairs"],
+        table="\n".join(table),
+        costs="\n".join(costs),
+        before="\n".join(before),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--pairs", type=int, nargs="+", default=[200_000, 2_000_000, 20_000_000])
+    parser.add_argument("--format", choices=["zst", "txt", "parquet"], default="zst")
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
+    parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.stage:
+        print(json.dumps(stage(arguments.stage, arguments.config)))
+        return
+    from machine import describe
+
+    for pairs in arguments.pairs:
+        measured = measure(arguments.work.resolve(), pairs, arguments.format)
+        found = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"corpora": []}
+        others = [each for each in found["corpora"] if each["pairs"] != pairs]
+        corpora = sorted([*others, measured], key=lambda each: each["pairs"])
+        result = {"machine": describe(len(os.sched_getaffinity(0))), "corpora": corpora}
+        RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Which recipe trains best: dev scores after equal minutes, on the same cores, one run after the other.
+
+    python benchmarks/recipes.py CONFIG.toml... --minutes 6 --threads 1 --name cpu1 --work runs/recipes
+
+Every recipe is a few settings over each CONFIG. A run that is whole under --work is read, not made again. Writes
+results/recipes-NAME.json, from which report.py makes the table of docs/training-speed.md.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from machine import describe
+
+RESULTS = Path(__file__).parent / "results"
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "adamw": {},
+    "muon": {"optimizer": "muon"},
+    "adamw, ema": {"ema": 0.998},
+    "muon, ema": {"optimizer": "muon", "ema": 0.998},
+}
+"""By name, what [training] has besides what the file says."""
+
+
+def run(config: Path, recipe: str, minutes: float, threads: int, work: Path) -> dict[str, Any]:
+    """Train, validate once at the end, and give the last dev scores and the steps done."""
+    out = work / f"{config.stem}-{recipe.replace(', ', '-')}"
+    if not (out / "manifest.json").exists():
+        settings = {"minutes": minutes, "threads": threads, "average": 1, "save_every": 10**9, **RECIPES[recipe]}
+        arguments = [word for key, value in settings.items() for word in ("--set", f"training.{key}={value}")]
+        command = [sys.executable, "-m", "zhuyi", "train", str(config), "--out", str(out), *arguments]
+        subprocess.run(command, check=True)
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    last = [record for record in records if "dev_loss" in record][-1]
+    return {"config": config.name, "recipe": recipe, "minutes": minutes, **last}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", type=Path, nargs="+")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--minutes", type=float, default=6)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    arguments = parser.parse_args()
+    runs = [
+        run(config, recipe, arguments.minutes, arguments.threads, arguments.work)
+        for config in arguments.configs
+        for recipe in arguments.recipes
+    ]
+    path = RESULTS / f"recipes-{arguments.name}.json"
+    result = {"machine": describe(arguments.threads), "recipes": RECIPES, "runs": runs}
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    for each in runs:
+        print({key: each[key] for key in each if key not in ("seconds", "minutes")})
+
+
+if __name__ == "__main__":
+    main()

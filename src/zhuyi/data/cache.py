@@ -1,0 +1,99 @@
+"""What is kept between runs, all of which can be made again: tokenised corpora, vocabularies, reports, digests.
+
+    $ZHUYI_CACHE, or $XDG_CACHE_HOME/zhuyi, or ~/.cache/zhuyi
+      ├── <key>.arrow               a tokenised corpus: see store.py
+      └── notes/<key>.json          small things that take long to find out; a first line with the SHA-256 of the rest
+
+Nothing here is ever in the way: a note that is damaged, missing or cannot be written is found out again.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+SETTLED = 2.0
+"""Seconds for which a file must have been at rest before its date says that it has not changed since."""
+REMEMBERED = 10_000
+"""Files whose digests are remembered: the last ones asked for."""
+
+
+def cache_directory() -> Path:
+    """Where all this lives: see the head of this file."""
+    if chosen := os.environ.get("ZHUYI_CACHE"):
+        return Path(chosen)
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "zhuyi"
+    return Path.home() / ".cache" / "zhuyi"
+
+
+def key_of(made_of: Any) -> str:
+    """A name for what is made of these (anything that JSON can say): other ingredients, another name."""
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def noted(made_of: Any, make: Callable[[], Any]) -> Any:
+    """What `make` gives (anything that JSON can say), made once for the same ingredients."""
+    key = key_of(made_of)
+    value = _read(key)
+    if value is None:
+        value = make()
+        _write(key, value)
+    return value
+
+
+def file_digest(path: str) -> str:
+    """The SHA-256 of a file's content. A file that has not changed since it was last asked for is not read again.
+
+    That it has not changed is told by its place on the disk, its size, and both its dates to the nanosecond: that
+    of the content, which a program may set back, and that of any change, which none can. A file that was changed a
+    moment ago is not remembered: clocks are coarser than their nanoseconds.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    place, before = os.path.realpath(path), _identity(path)
+    known = _read("files") or {}
+    if place in known and known[place][:-1] == before:
+        return str(known[place][-1])
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    settled = time.time() - max(before[-2:]) / 1e9 > SETTLED
+    if settled and _identity(path) == before:
+        known = {**(_read("files") or {}), place: [*before, digest]}
+        _write("files", dict(list(known.items())[-REMEMBERED:]))
+    return digest
+
+
+def _identity(path: str) -> list[int]:
+    found = os.stat(path)
+    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _path(key: str) -> Path:
+    return cache_directory() / "notes" / f"{key}.json"
+
+
+def _read(key: str) -> Any:
+    try:
+        digest, content = _path(key).read_bytes().split(b"\n", 1)
+    except (OSError, ValueError):
+        return None
+    return json.loads(content) if hashlib.sha256(content).hexdigest().encode() == digest else None
+
+
+def _write(key: str, value: Any) -> None:
+    path = _path(key)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    content = json.dumps(value, ensure_ascii=False).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()

@@ -1,0 +1,241 @@
+"""One run in several processes: torchrun starts them, DDP or FSDP2 (Zhao et al. 2023) trains, rank 0 speaks.
+
+    torchrun --nproc-per-node N -m zhuyi train CONFIG.toml
+
+An update is the same mathematics in any number of processes: its batches are dealt out, gradients are summed over
+all of them and divided by the target tokens of all of them. What a clock, a signal or a validation decides is
+decided by one and told to all, so that ranks never disagree about what comes next.
+
+Two groups carry the traffic. Gradients go through torch's default group (NCCL between GPUs, else gloo), which gives up
+on a peer that is silent for `SILENCE`. Everything else – numbers, texts, waiting for rank 0 – goes through a second,
+patient one (gloo): tokenising and validating may take hours. A peer whose process has ended is noticed at once in both.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TypeVar, cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's own
+
+from zhuyi.errors import TrainingError, ZhuyiError
+from zhuyi.model.transformer import Transformer
+
+SILENCE = timedelta(minutes=10)
+"""After which a peer that should give its gradients is taken for lost."""
+PATIENCE = timedelta(days=2)
+"""How long others wait for rank 0 to tokenise, to validate and to save."""
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run, seen from one of them: the `rank`-th of `size`, from 0, at work on `device`.
+
+    Of one process alone, every method gives back what it was given and nothing is sent.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    patient: dist.ProcessGroup | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the one process that prints, validates and writes."""
+        return self.rank == 0
+
+    def sum(self, value: float) -> float:
+        """The sum of everyone's `value`."""
+        return float(torch.stack(self.gather(torch.tensor(value, dtype=torch.float64))).sum())
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is up anywhere."""
+        return self.sum(flag) > 0
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """Everyone's `tensor`, by rank: on the CPU, of one shape."""
+        if self.size == 1:
+            return [tensor]
+        everyones = [torch.empty_like(tensor) for _ in range(self.size)]
+        dist.all_gather(everyones, tensor, group=self.patient)
+        return everyones
+
+    def told(self, value: float) -> float:
+        """Rank 0's `value`."""
+        return float(self.gather(torch.tensor(value, dtype=torch.float64))[0])
+
+    def told_text(self, text: str) -> str:
+        """Rank 0's `text`."""
+        content = torch.from_numpy(np.frombuffer(text.encode(), dtype=np.uint8).copy())
+        length = int(self.told(len(content)))
+        if self.size == 1:
+            return text
+        if not self.is_main:
+            content = torch.empty(length, dtype=torch.uint8)
+        dist.broadcast(content, src=0, group=self.patient)
+        return content.numpy().tobytes().decode()
+
+    def seed(self, seed: int, step: int = 0) -> None:
+        """Chance of this rank's own, for dropout, from here on. Rank 0 has that of a run of one process: it is left."""
+        if self.rank:
+            torch.manual_seed(int(np.random.SeedSequence([seed, self.rank, step]).generate_state(1, np.uint64)[0]))
+
+    @contextmanager
+    def united(self) -> Iterator[None]:
+        """All come out of this together, or the run ends for all: an error is raised where it is, and only told once.
+
+        Raises:
+            SystemExit: with the code of an error, on the ranks that have another's.
+        """
+        mine: Exception | None = None
+        try:
+            yield
+        except (ZhuyiError, OSError) as error:
+            mine = error
+        failed = [bool(flag) for flag in self.gather(torch.tensor(mine is not None))]
+        if mine is not None and failed.index(True) == self.rank:
+            raise mine
+        if any(failed):
+            raise SystemExit(2)
+
+    def main_first(self, work: Callable[[], Made]) -> Made:
+        """`work` that leaves a file for the others: rank 0 does it, and then they do."""
+        with self.united():
+            made = work() if self.is_main else None
+        with self.united():
+            return work() if made is None else made
+
+    def share(self, update: list[np.ndarray]) -> list[np.ndarray]:
+        """This rank's part of the batches of an update: as many batches for everyone, some perhaps without pairs.
+
+        Whole batches where they can be dealt out evenly, else a part of the rows of each.
+        """
+        if len(update) % self.size == 0:
+            return update[self.rank :: self.size]
+        return [pairs[self.rank :: self.size] for pairs in update]
+
+    def parallel(self, objective: nn.Module, shard: bool) -> nn.Module:
+        """`objective`, whose gradients are from now on the mean over all ranks, however its `transformer` lies.
+
+        Args:
+            objective: has a `transformer`; its forward pass is all of the work whose gradient is wanted.
+            shard: weights, gradients and the optimiser's state in parts, one a rank (FSDP2), not whole on each (DDP).
+        """
+        if self.size == 1:
+            return objective
+        if not shard:
+            devices = [self.device] if self.device.type == "cuda" else None
+            return nn.parallel.DistributedDataParallel(objective, devices, forward_sync_buffers=False)
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh(self.device.type, (self.size,))
+        transformer = cast(Transformer, objective.transformer)
+        for block in (*transformer.encoder, *transformer.decoder):
+            fully_shard(block, mesh=mesh)
+        fully_shard(objective, mesh=mesh)
+        return objective
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """The world that torchrun has made, or a world of one.
+
+    Args:
+        device: of the kind to train on; of several GPUs each process takes its own.
+
+    Raises:
+        TrainingError: when another process is lost on the way.
+    """
+    if not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
+        yield replace(ALONE, device=device)
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    try:
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        dist.init_process_group(backend, timeout=SILENCE, store=_fresh_store(rank), rank=rank, world_size=size)
+        patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+        yield World(rank, size, device, patient)
+    except RuntimeError as error:
+        if not _is_of_a_peer(error):
+            raise
+        raise TrainingError(
+            f"rank {os.environ['RANK']}: another process of this run is lost "
+            f"({str(error).splitlines()[0].partition('. This is')[0]}); go on from the last checkpoint with --resume"
+        ) from error
+    dist.destroy_process_group()
+
+
+def _fresh_store(rank: int) -> TCPStore:
+    """Where processes find each other's addresses: made by rank 0, for this attempt only.
+
+    The store of torchrun (2.13) lives through restarts, and still has the addresses of the processes that are gone.
+    """
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # then nobody has made one yet
+        return TCPStore(host, port, is_master=rank == 0, timeout=SILENCE, wait_for_workers=False)
+    lasting = TCPStore(host, port, is_master=False, timeout=SILENCE)
+    if rank == 0:
+        store = TCPStore(host, 0, is_master=True, timeout=SILENCE, wait_for_workers=False)
+        lasting.set("zhuyi/port", str(store.port))
+        return store
+    while True:
+        found = int(lasting.get("zhuyi/port"))
+        try:
+            socket.create_connection((host, found), timeout=3).close()
+            return TCPStore(host, found, is_master=False, timeout=SILENCE, wait_for_workers=False)
+        except OSError:  # that of the attempt before: rank 0 is not here yet
+            time.sleep(0.1)
+
+
+def speaks() -> bool:
+    """Whether this process is the one of its run that prints: rank 0, or the only one."""
+    return os.environ.get("RANK", "0") == "0" or not dist.is_torchelastic_launched()
+
+
+def accumulating(objective: nn.Module, send: bool) -> AbstractContextManager[object]:
+    """Within this context a backward pass adds to the gradients, and DDP sends them if told to. FSDP always does."""
+    if isinstance(objective, nn.parallel.DistributedDataParallel) and not send:
+        return cast(AbstractContextManager[object], objective.no_sync())
+    return nullcontext()
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """All of a tensor of which each rank holds a part: every rank must ask for it. Any other tensor is itself."""
+    return cast(Tensor, tensor.full_tensor()) if hasattr(tensor, "full_tensor") else tensor
+
+
+def is_sharded(trained: Transformer) -> bool:
+    """Whether each rank holds but a part of the weights."""
+    return hasattr(next(trained.parameters()), "full_tensor")
+
+
+@torch.no_grad()
+def gather_weights(trained: Transformer, transformer: Transformer, world: World) -> None:
+    """Put the weights of a sharded transformer into the whole one that rank 0 validates and saves."""
+    if not is_sharded(trained):
+        return
+    for part, complete in zip(trained.parameters(), transformer.parameters(), strict=True):
+        weights = gathered(part)
+        if world.is_main:
+            complete.copy_(weights)
+
+
+def _is_of_a_peer(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)

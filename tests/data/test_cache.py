@@ -1,0 +1,82 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from zhuyi.data import cache
+from zhuyi.data.cache import cache_directory, file_digest, noted
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with each file that is read through."""
+    real, done = cache.hashlib.file_digest, []
+    monkeypatch.setattr(cache.hashlib, "file_digest", lambda *arguments: done.append(1) or real(*arguments))
+    return done
+
+
+def test_a_file_at_rest_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]) -> None:
+    monkeypatch.setattr(cache, "SETTLED", 0.05)
+    path = tmp_path / "a.txt"
+    path.write_text("one")
+    time.sleep(0.1)
+    first = file_digest(str(path))
+    assert file_digest(str(path)) == first
+    monkeypatch.chdir(tmp_path)
+    assert file_digest("a.txt") == first  # by another name
+    assert len(reads) == 1
+
+
+def test_a_changed_file_is_never_taken_for_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]
+) -> None:
+    monkeypatch.setattr(cache, "SETTLED", 0.05)
+    path = tmp_path / "a.txt"
+    path.write_text("one")
+    before = path.stat()
+    time.sleep(0.1)
+    first = file_digest(str(path))
+    path.write_text("two")  # as long, and with its date set back
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    second = file_digest(str(path))
+    other = tmp_path / "b.txt"
+    other.write_text("one")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    assert file_digest(str(path)) == first != second
+    assert len(reads) == 3
+
+
+def test_a_file_that_was_just_written_is_not_remembered(tmp_path: Path, reads: list[int]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one")
+    file_digest(str(path))
+    file_digest(str(path))
+    assert len(reads) == 2
+
+
+def test_a_note_is_made_once() -> None:
+    made: list[int] = []
+    for _ in range(2):
+        assert noted({"a": 1}, lambda: made.append(1) or {"b": [1, "ä"]}) == {"b": [1, "ä"]}
+    assert noted({"a": 2}, lambda: "other") == "other"
+    assert len(made) == 1
+
+
+def test_a_damaged_note_is_made_again() -> None:
+    noted({"a": 1}, lambda: "value")
+    [path] = (cache_directory() / "notes").iterdir()
+    good = path.read_bytes()
+    for bad in (b"", good[:-1], good.replace(b"value", b"valve"), b"\n", os.urandom(50)):
+        path.write_bytes(bad)
+        assert noted({"a": 1}, lambda: "value") == "value"
+        assert path.read_bytes() == good
+
+
+def test_a_cache_that_cannot_be_written_is_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ZHUYI_CACHE", str(tmp_path / "file" / "cache"))
+    assert noted({"a": 1}, lambda: "value") == "value"
+    assert len(file_digest(str(tmp_path / "file"))) == 64
