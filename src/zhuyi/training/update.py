@@ -137,8 +137,9 @@ def find_pieces(
     pairs = longest_batch(store, training.tokens_per_batch)
     share = world.share([pairs] * (world.size if training.accumulate >= world.size else 1))
     batch = collate(store, share[0]) if len(share[0]) else IDLE
-    # What the optimiser and DDP will take: two moments, an average, buckets.
-    room = [torch.empty_like(parameter) for parameter in objective.parameters() for _ in range(4)]
+    # What the optimiser will take at its first step: two moments and perhaps an average.
+    coming = 0 if progress.step else 2 + bool(training.ema)
+    room = [torch.empty_like(parameter) for parameter in objective.parameters() for _ in range(coming)]
     while True:
         full = False
         try:
