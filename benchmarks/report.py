@@ -1,4 +1,4 @@
-"""Write docs/results.md, docs/training-speed.md and the tables in both READMEs, from the files in results/.
+"""Write results.md, training-speed.md, large-corpora.md and the tables in both READMEs, from the files in results/.
 
 python benchmarks/report.py            write them
 python benchmarks/report.py --check    say, by the exit code, whether they are up to date
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import corpus
 from training import table
 
 ROOT = Path(__file__).parent.parent
@@ -136,6 +137,7 @@ def main() -> None:
     pages = {
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "training-speed.md": table.page(),
+        ROOT / "docs" / "large-corpora.md": corpus.page(),
         ROOT / "README.md": filled(ROOT / "README.md", 0),
         ROOT / "README.zh.md": filled(ROOT / "README.zh.md", 1),
     }
