@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from zhuyi.config import ModelConfig
-from zhuyi.model.attention import KERNELS, SHORT, SelfAttention, attention_weights, causal_mask, choose_kernel, softmax
+from zhuyi.model.attention import KERNELS, REGISTER, SelfAttention, attention_weights, causal_mask, choose_kernel, softmax
 from zhuyi.model.mixers import MIXERS
 from zhuyi.model.positions import POSITIONS
 from zhuyi.model.tap import SILENT, Recording
@@ -115,7 +115,7 @@ def test_attention_dropout_is_unbiased(kernel):
     assert dropped.std(dim=0).min() > 0.01
 
 
-@pytest.mark.parametrize("keys", [1, 2, SHORT - 1, SHORT, SHORT + 1])
+@pytest.mark.parametrize("keys", [1, 2, 7, 8, REGISTER // 2 - 1, REGISTER // 2, REGISTER])
 def test_softmax_and_its_gradient_are_torchs(keys: int) -> None:
     torch.manual_seed(1)
     scores = torch.randn(2, 3, 4, keys, dtype=torch.float64)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zhuyi.text.tokenizer import PAD
 
-PIECE = 1024
+PIECE = 512
 """Target positions whose logits exist at one time."""
 
 
@@ -63,17 +63,17 @@ class _CrossEntropy(torch.autograd.Function):
         for piece in range(0, len(hidden), PIECE):
             rows, right = hidden[piece : piece + PIECE], targets[piece : piece + PIECE, None]
             logits = rows @ weights.T
-            chances = logits.softmax(dim=-1, dtype=exact)
-            # A chance too small for float32 counts as the smallest one: a loss of 87, not infinity.
-            surprise = -chances.gather(1, right).clamp_min(torch.finfo(exact).tiny).log().sum()
+            chances = logits.softmax(dim=-1)
+            # A chance too small to be written down counts as the smallest one: a loss of 87, not infinity.
+            chance = chances.gather(1, right)
+            surprise = -chance.to(exact).clamp_min(torch.finfo(exact).tiny).log().sum()
             log_normaliser = logits.gather(1, right).to(exact).sum() + surprise
             plain += surprise
             even = log_normaliser - (rows.to(exact) @ mean_weights).sum()
             smoothed += (1 - smoothing) * surprise + smoothing * even
-            chances.scatter_add_(1, right, chances.new_full(right.shape, smoothing - 1))
-            gradient = chances.to(hidden.dtype)
-            hidden_gradient[piece : piece + PIECE] = gradient @ weights - smoothing * mean_weights.to(hidden.dtype)
-            weight_gradient += gradient.T @ rows
+            chances[torch.arange(len(rows), device=rows.device), right[:, 0]] = (chance + (smoothing - 1))[:, 0]
+            hidden_gradient[piece : piece + PIECE] = chances @ weights - smoothing * mean_weights.to(hidden.dtype)
+            weight_gradient += chances.T @ rows
         weight_gradient -= smoothing / len(projection) * hidden.to(exact).sum(dim=0).to(projection.dtype)
         ctx.save_for_backward(hidden_gradient, weight_gradient)
         ctx.mark_non_differentiable(plain)
