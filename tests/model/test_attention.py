@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from zhuyi.config import ModelConfig
-from zhuyi.model.attention import KERNELS, REGISTER, SelfAttention, attention_weights, causal_mask, choose_kernel, softmax
+from zhuyi.model.attention import (
+    KERNELS,
+    REGISTER,
+    SelfAttention,
+    attention_weights,
+    causal_mask,
+    choose_kernel,
+    softmax,
+)
 from zhuyi.model.mixers import MIXERS
 from zhuyi.model.positions import POSITIONS
 from zhuyi.model.tap import SILENT, Recording

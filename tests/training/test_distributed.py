@@ -417,6 +417,7 @@ def test_a_mistake_of_the_users_is_one_line(tmp_path: Path) -> None:
     assert run.returncode != 0
     assert run.stderr.count("zhuyi: error:") == 1
     assert "train.txt: no such file" in run.stderr
+    assert run.stderr.count("exitcode  : 2") == 2
 
 
 @pytest.fixture

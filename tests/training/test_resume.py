@@ -334,6 +334,8 @@ def test_a_strangers_folder_among_the_checkpoints_is_left_alone(tmp_path: Path) 
         ("training", "accumulate", 2),
         ("training", "label_smoothing", 0.2),
         ("training", "metric", "wer"),
+        ("training", "optimizer", "muon"),
+        ("training", "ema", 0.9),
         ("data", "long_lines", "truncate"),
     ],
 )
@@ -356,6 +358,16 @@ def test_what_may_change(tmp_path: Path) -> None:
     result = train(more, tmp_path / "out", resume=True)
     assert result.steps > 2
     assert next(r["step"] for r in read_metrics(tmp_path / "out/metrics.jsonl") if "loss" in r) == 3
+
+
+def test_what_computes_may_change_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = copying(tmp_path, training={"steps": 2})
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "engine", lambda *_: "an abacus")
+        train(config, tmp_path / "out")
+    for steps, expected in ((3, True), (4, False)):
+        _, told = said(with_training(config, steps=steps), tmp_path / "out", resume=True)
+        assert ("the run began with an abacus, and goes on with torch" in told) == expected
 
 
 def test_every_setting_that_may_change_is_one() -> None:

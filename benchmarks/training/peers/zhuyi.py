@@ -9,14 +9,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from peers.common import Meter, Run, TimeUp, arguments, leave
+from peers.common import Meter, Run, TimeUp, after_each_update, arguments, before_each_forward, leave
 
 import zhuyi
 from zhuyi.config import Config
 from zhuyi.data.batches import Batch
 from zhuyi.training import loop
+from zhuyi.training.loop import train
 from zhuyi.training.precision import choose_device, uses_bf16
+from zhuyi.training.update import Objective
 
 
 def configuration(run: Run) -> Config:
@@ -46,22 +47,17 @@ def configuration(run: Run) -> Config:
 def measure(run: Run, config: Config) -> None:
     """`zhuyi train` without validations, until the time is up."""
     meter = Meter(run)
-    update = loop.update
     parameters = 0
 
-    def metered(objective: torch.nn.Module, optimizer: Any, batches: list[Batch], *others: Any, **named: Any) -> Any:
+    def count(objective: Objective, batch: Batch) -> None:
         nonlocal parameters
         parameters = parameters or sum(weight.numel() for weight in objective.parameters())
-        result = update(objective, optimizer, batches, *others, **named)
-        for batch in batches:
-            positions = batch.source.numel() + batch.target_out.numel()
-            meter.count(batch.source_tokens, batch.target_tokens, positions)
-        meter.step()
-        return result
+        meter.count(batch.source_tokens, batch.target_tokens, batch.source.numel() + batch.target_out.numel())
 
-    loop.update = metered
+    before_each_forward(Objective, count)
+    after_each_update(meter)
     try:
-        loop.train(trained_for(config, steps=10**9, save_every=10**9), run.scratch / "model")
+        train(trained_for(config, steps=10**9, save_every=10**9), run.scratch / "model")
     except TimeUp:
         meter.report(parameters, precision(config), "zhuyi train", "zhuyi")
         leave()
@@ -109,7 +105,7 @@ def curve(run: Run, config: Config) -> None:
     loop.evaluate = clock.standing_still(loop.evaluate)
     out = run.scratch / "model"
     meter = Meter(run)
-    result = loop.train(trained_for(config, minutes=run.minutes), out)
+    result = train(trained_for(config, minutes=run.minutes), out)
     assert clock.stopped > 0, "the loop has another way to validate: this runner must follow"
     write_points(out / "metrics.jsonl", run.scratch / "points.jsonl")
     meter.steps, meter.seconds = result.steps, result.seconds

@@ -179,7 +179,9 @@ def joined(device: torch.device) -> Iterator[World]:
             f"rank {os.environ['RANK']}: another process of this run is lost "
             f"({str(error).splitlines()[0].partition('. This is')[0]}); go on from the last checkpoint with --resume"
         ) from error
-    dist.destroy_process_group()
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _fresh_store(rank: int) -> TCPStore:

@@ -40,6 +40,7 @@ from zhuyi.training.optimizers import Optimizer, learning_rate
 from zhuyi.training.precision import (
     be_deterministic,
     choose_device,
+    engine,
     fastest_threads,
     keep_memory,
     uses_bf16,
@@ -123,6 +124,7 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
     with world.united():
         if world.is_main:
             _same_data(progress, data.corpus, dev)
+            _same_engine(progress, engine(device, bf16, world.size), console)
     progress.threads = _set_threads(objective, data.store, training, progress, world)
     _warm_up(parallel, data.store, training, progress, world, console)
     translator = Translator(model, str(next(model.transformer.parameters()).device))
@@ -432,6 +434,16 @@ def _same_data(progress: Progress, corpus: Corpus, dev: _Lines | None) -> None:
             "ones back, or start another run with another --out"
         )
     progress.data = digest
+
+
+def _same_engine(progress: Progress, here: str, console: Console) -> None:
+    if progress.engine not in ("", here):
+        console.print(
+            f"[yellow]Not to the last bit:[/] the run began with {progress.engine}, and goes on with {here}.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    progress.engine = here
 
 
 def _not_a_number(config: Config, store: Store, update: list[np.ndarray], step: int, rate: float, saved: bool) -> str:

@@ -41,6 +41,13 @@ def products(bf16: bool, device: torch.device) -> AbstractContextManager[object]
     return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
 
 
+def engine(device: torch.device, bf16: bool, processes: int) -> str:
+    """What a run is computed by: with another torch, processor or number of processes the last bits are others."""
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    of_many = f", {processes} processes" if processes > 1 else ""
+    return f"torch {torch.__version__}, {kind}, {'bf16' if bf16 else 'float32'}{of_many}"
+
+
 def be_deterministic() -> None:
     """From here on a GPU gives the same bytes for the same work, more slowly; a CPU always does."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is made
@@ -80,7 +87,10 @@ def keep_memory() -> None:
     """Tell glibc not to hand large blocks back to the system after each operation, to fault them in anew at the next.
 
     Training allocates the same large tensors at every step. Elsewhere than on Linux with glibc this does nothing.
+    oneDNN, though, is to keep less: half a megabyte for each shape of product, of which every batch has some forty new
+    ones. It hears of it if no product was made before.
     """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     if sys.platform != "linux":
         return
     try:

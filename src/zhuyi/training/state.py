@@ -51,7 +51,8 @@ class Progress:
     `batches` counts those done in `epoch`, and `passes` is both in one number; `seconds` is the time spent training,
     validation included; `scores` is the dev score of each checkpoint by step; `waited` counts validations since the
     best one, `losses` is the dev loss of each; `threads` is how many of the CPU's it uses; `pieces` is how many a batch
-    is cut into, to fit into memory; `data` is a digest of what it is trained and validated on.
+    is cut into, to fit into memory; `engine` is what computes it, and the same bytes can only be had of the same;
+    `data` is a digest of what it is trained and validated on.
     """
 
     step: int = 0
@@ -62,6 +63,7 @@ class Progress:
     waited: int = 0
     threads: int = 0
     pieces: int = 1
+    engine: str = ""
     data: str = ""
     scores: dict[int, float] = field(default_factory=dict)
     losses: dict[int, float] = field(default_factory=dict)

@@ -1,0 +1,114 @@
+"""Where the time of an update goes: torch's profiler over some updates of zhuyi, its operations in a few kinds.
+
+    python benchmarks/training/shares.py CONFIG.toml --set text.vocabulary=10000 --name cpu2 --threads 2 --work DIR
+
+Writes ../results/shares-NAME.json; `python benchmarks/report.py` puts it into docs/training-speed.md. DIR is that of
+compare.py. A profiled update is a little slower than another: only the shares are meant.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import segmented  # noqa: E402
+import torch  # noqa: E402
+from machine import describe  # noqa: E402
+from peers.common import SIZES  # noqa: E402
+from peers.zhuyi import configuration  # noqa: E402
+from torch.profiler import ProfilerActivity, profile  # noqa: E402
+
+from zhuyi.checkpoint import build_model  # noqa: E402
+from zhuyi.data.batches import Batch, collate, plan  # noqa: E402
+from zhuyi.data.prepare import prepare  # noqa: E402
+from zhuyi.training.optimizers import Optimizer  # noqa: E402
+from zhuyi.training.precision import choose_device, keep_memory, uses_bf16  # noqa: E402
+from zhuyi.training.state import Progress  # noqa: E402
+from zhuyi.training.update import Objective, update  # noqa: E402
+
+KINDS = {
+    "matrix products": ("mm", "bmm", "addmm", "baddbmm", "linear"),
+    "copies, casts, joins": ("copy_", "cat", "clone", "roll", "fill_", "zero_", "index_select", "index"),
+    "softmax": ("_softmax", "_softmax_backward_data", "exp_", "amax", "log"),
+    "random numbers": ("random_",),
+    "optimiser": ("_fused_adamw_", "lerp_", "_foreach_norm", "_foreach_mul_"),
+}
+ELEMENTWISE = "other operations on elements, and sums"
+BETWEEN = "between the operations: Python, autograd"
+
+
+def kind_of(operation: str) -> str:
+    if not operation.startswith("aten::"):
+        return BETWEEN
+    name = operation.removeprefix("aten::")
+    return next((kind for kind, names in KINDS.items() if name in names), ELEMENTWISE)
+
+
+def shares(size: str, data: Path, threads: int, device: str, updates: int) -> dict[str, Any]:
+    run = SimpleNamespace(sizes=SIZES[size], data=data, tokens=4096, seed=1, threads=threads, device=device, system="")
+    config = configuration(run)
+    torch.set_num_threads(threads)
+    keep_memory()
+    prepared = prepare(config)
+    torch.manual_seed(1)
+    transformer = build_model(config, prepared.tokenizers).transformer.to(device)
+    bf16 = uses_bf16(config.training, choose_device(config.training))
+    objective = Objective(transformer, config.training.label_smoothing, bf16)
+    optimizer, progress = Optimizer(transformer, config.training), Progress()
+    batches = islice(plan(prepared.store, config.training.tokens_per_batch, 1, 0), 2 + updates)
+
+    def updated() -> Iterator[Batch]:
+        for pairs in batches:
+            batch = collate(prepared.store, pairs)
+            update(objective, optimizer, [batch], 1e-4, config.training.clip, progress)
+            yield batch
+
+    for _ in islice(updated(), 2):
+        pass
+    began = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        tokens = sum(batch.tokens for batch in updated())
+    seconds = time.perf_counter() - began
+    found: Counter[str] = Counter()
+    for event in profiler.key_averages():
+        found[kind_of(event.key)] += event.self_cpu_time_total
+    total = sum(found.values())
+    kinds = {kind: microseconds / total for kind, microseconds in found.most_common()}
+    return {"updates": updates, "tokens": tokens, "seconds": seconds, "shares": kinds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--work", type=Path, default=Path("runs/peers"))
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--sizes", default="tiny,base")
+    parser.add_argument("--updates", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    arguments = parser.parse_args()
+    data = arguments.work.resolve() / "data"
+    segmented.make(arguments.config, arguments.set, data)
+    sizes = arguments.sizes.split(",")
+    found = {
+        size: shares(size, data, arguments.threads, arguments.device, arguments.updates // (1 if size == "tiny" else 4))
+        for size in sizes
+    }
+    result = {"machine": describe(arguments.threads), "sizes": found}
+    path = HERE.parent / "results" / f"shares-{arguments.name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
