@@ -3,7 +3,7 @@
     python benchmarks/recipes.py CONFIG.toml... --minutes 6 --threads 1 --name cpu1 --work runs/recipes
 
 Every recipe is a few settings over each CONFIG. A run that is whole under --work is read, not made again. Writes
-results/recipes-NAME.json, from which report.py makes the table of docs/training-speed.md.
+results/recipes-NAME.json, of which report.py makes a table in docs/training-speed.md.
 """
 
 import argparse

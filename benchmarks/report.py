@@ -55,7 +55,8 @@ def results_page() -> str:
         "# Results",
         "",
         "Written by `benchmarks/report.py` from the files in `benchmarks/results/`; each was measured by",
-        "`benchmarks/quality.py` or `benchmarks/speed.py`, and names its machine and versions.",
+        "`benchmarks/quality.py`, and names its machine and versions. How fast it trains, beside other toolkits, is in",
+        "[training-speed.md](training-speed.md).",
         "",
         "## Quality",
         "",
@@ -85,40 +86,7 @@ def results_page() -> str:
             ],
             "",
         ]
-    lines += speed_section()
-    return "\n".join(lines) + "\n"
-
-
-def speed_section() -> list[str]:
-    ours, peers = [load("speed-tiny-1"), load("speed-tiny-2")], load("peers-first-figures")
-    ours = [result for result in ours if result]
-    if not ours:
-        return []
-    rows = [
-        "## Training speed, Multi30k En→De, the size *tiny*",
-        "",
-        "Non-padding source + target tokens per second, min / median / max over the repetitions.",
-        "",
-        "| | padding | tokens/s |",
-        "|---|---|---|",
-    ]
-    for result in ours:
-        speed, threads = result["tokens_per_second"], result["machine"]["threads"]
-        rows.append(
-            f"| zhuyi, {threads} thread{'s' * (threads > 1)}, {result['precision']} | {result['padding']:.1%} "
-            f"| {speed['min']:,.0f} / **{speed['median']:,.0f}** / {speed['max']:,.0f} |"
-        )
-    rows += [
-        f"| {peer['peer']} ({peer['batches']}) | | {peer['tokens_per_second']:,} |" for peer in peers["training_tiny"]
-    ]
-    rows += ["", f"Of the peers: {peers['note']}", ""]
-    products = ours[-1]["product_gflops"]
-    rows += [
-        f"Matrix products of the machine in the same minutes: {products['float32']:.0f} GFLOP/s in float32, "
-        f"{products['bf16']:.0f} in bf16.",
-        "",
-    ]
-    return rows
+    return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
@@ -130,7 +98,8 @@ def filled(path: Path, language: int) -> str:
     text = path.read_text(encoding="utf-8")
     begin, end = "<!-- results -->", "<!-- /results -->"
     before, rest = text.split(begin, 1)
-    return before + begin + "\n" + "\n".join(quality_table(language)) + "\n" + end + rest.split(end, 1)[1]
+    block = [begin, *quality_table(language), "", *table.sentences(language), end]
+    return before + "\n".join(block) + rest.split(end, 1)[1]
 
 
 def main() -> None:

@@ -162,7 +162,7 @@ def activation_bytes(
         attention       b (2 d + 2 d_kv) queries, keys, values, and what W_o is given
           weights       b · heads · length, which a fused kernel does not keep (4 · heads instead; Dao et al. 2022)
         feed-forward    4 b f            inner, gate, activation, their product (GELU: 2 b f, ReLU: b f)
-        dropout         b d              the mask, already scaled, in the type of what it masks
+        dropout         d                the mask, a byte an element
 
     Half of the tokens are the encoder's. Source tokens are met again by the decoder's cross-attention: its keys
     and values are theirs.
@@ -171,10 +171,10 @@ def activation_bytes(
     # Grouped keys and values are spelled out for each head, where no fused kernel does without.
     kv = (model.key_value_heads or model.heads) * model.head_width if fused else d
     norm = 2 * b * d + (b if model.norm_kind == "rms" else 8)  # and its result, which is given to products
-    mask = b * d * (model.dropout > 0)
-    weights = 4 * model.heads if fused else b * model.heads * length * (3 if model.attention_dropout else 1)
+    mask = d * (model.dropout > 0)
+    weights = 4 * model.heads if fused else model.heads * length * (2 * b + 1 if model.attention_dropout else b)
     feed_forward = norm + b * f * {"swiglu": 4, "gelu": 2, "relu": 1}[model.activation] + mask
-    feed_forward += b * f * (model.feed_forward_dropout > 0)
+    feed_forward += (b + 1) * f * (model.feed_forward_dropout > 0)
     own = norm + b * (2 * d + 2 * kv) + weights + mask
     cross = norm + b * 2 * d + weights + mask
     ends = 8 + mask + norm  # the token's number, the mask on its embedding, the last norm
@@ -184,9 +184,9 @@ def activation_bytes(
 
 
 def logits_bytes(vocabulary: int, bf16: bool) -> float:
-    """Of the objective, which makes `PIECE` rows of logits at a time: logits, chances (float32), and their gradient."""
+    """Of the objective: `PIECE` rows of logits at a time, and of chances, which become their gradient."""
     b = 2 if bf16 else 4
-    return PIECE * vocabulary * (b + 4 + (b if bf16 else 0))
+    return PIECE * vocabulary * 2 * b
 
 
 # Traffic

@@ -25,8 +25,8 @@ from scaling import (
     store_bytes,
     wire_bytes,
 )
-from speed import product_rate
 from torch import Tensor, nn
+from training.ceiling import product_rate
 
 from zhuyi.config import ModelConfig, TrainingConfig, build_config
 from zhuyi.data.batches import Batch
@@ -128,7 +128,7 @@ def step_time(threads: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
         model = model_of(size)
         optimizer, objective = _trained(model, bf16)
         batch, seconds = _batch(TOKENS), []
-        rates.append(product_rate(torch.bfloat16 if bf16 else torch.float32) * 1e9)
+        rates.append(product_rate(torch.bfloat16 if bf16 else torch.float32, "cpu", 2048) * 1e9)
         for _ in range(REPEAT + 1):
             start = time.perf_counter()
             _backward(objective, batch)

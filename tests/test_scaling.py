@@ -58,6 +58,7 @@ def test_the_state_is_counted_exactly() -> None:
         {"width": 64, "heads": 2, "feed_forward": 160, "encoder_layers": 2, "decoder_layers": 1},
         {"width": 64, "heads": 4, "feed_forward": 96, "activation": "relu", "dropout": 0.0, "norm_kind": "layer"},
         {"width": 64, "heads": 4, "feed_forward": 96, "key_value_heads": 2, "activation": "gelu"},
+        {"width": 64, "heads": 4, "feed_forward": 96, "feed_forward_dropout": 0.2, "activation": "relu"},
     ],
 )
 def test_what_autograd_keeps_is_counted(model: dict[str, Any], bf16: bool) -> None:

@@ -10,7 +10,6 @@ matrix-product ceiling measured after each. Writes ../results/training-NAME.json
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from environments import InstallError, python_of  # noqa: E402
 from machine import describe  # noqa: E402
 from peers.common import SIZES  # noqa: E402
 from systems import SYSTEMS, TUNED, RunError, run, title_of  # noqa: E402
+from table import fastest_peer, medians  # noqa: E402
 
 SECONDS = {"tiny": 15, "base": 40, "big": 40}
 SKIP = {"tiny": 5, "base": 2, "big": 2}
@@ -70,15 +70,6 @@ class Comparison:
 
     def failed(self, name: str) -> bool:
         return "failed" in self.systems().get(name, {})
-
-    def fastest_peer(self) -> str | None:
-        """Of the systems that are not ours, and run as anyone would run them."""
-        medians = {
-            name: statistics.median(each["tokens_per_second"] for each in row["runs"])
-            for name, row in self.systems().items()
-            if row["runs"] and not name.startswith("zhuyi") and not name.endswith(TUNED)
-        }
-        return max(medians, key=medians.__getitem__) if medians else None
 
 
 def main() -> None:
@@ -163,7 +154,7 @@ def main() -> None:
             for name in names:
                 measure(size, name, round_)
             # After the first round it is known which peer is the fastest: it gets the allocator that zhuyi has.
-            tuned = tuned or comparisons[size].fastest_peer()
+            tuned = tuned or fastest_peer(medians(comparisons[size].content))
             if tuned and arguments.device == "cpu":
                 measure(size, tuned + TUNED, round_)
     print(path)

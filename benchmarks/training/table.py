@@ -25,7 +25,51 @@ def page() -> str:
     for path in sorted(RESULTS.glob("training-*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         lines += _machine(result, path.name)
+    for path in sorted(RESULTS.glob("shares-*.json")):
+        lines += _shares(path)
+    for path in sorted(RESULTS.glob("recipes-*.json")):
+        lines += _recipes(path)
     return "\n".join(lines)
+
+
+def sentences(language: int) -> list[str]:
+    """What the READMEs say: how many times as fast as the fastest peer, for each file and size."""
+    found = []
+    for path in sorted(RESULTS.glob("training-*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        threads = result["machine"]["threads"]
+        for size, content in result["sizes"].items():
+            speeds = medians(content)
+            name = fastest_peer(speeds)
+            if name is None or "zhuyi" not in speeds:
+                continue
+            ratio, peer = speeds["zhuyi"] / speeds[name], content["systems"][name]["title"]
+            on = result["machine"]["gpu"] if result["device"] == "cuda" else None
+            where = (on or f"{threads} CPU thread{'s' * (threads > 1)}", on or f"{threads} 个 CPU 线程")[language]
+            found.append(
+                (
+                    f"Training, size *{size}*, {where}: **{ratio:.1f}×** the fastest of the peers in the same run "
+                    f"({peer}; [docs/training-speed.md](docs/training-speed.md)).",
+                    f"训练速度，*{size}* 规模，{where}：同一次测量中最快的其他工具（{peer}）的 **{ratio:.1f} 倍**"
+                    f"（[docs/training-speed.md](docs/training-speed.md)，英文）。",
+                )[language]
+            )
+    return ["  \n".join(found)] if found else []
+
+
+def medians(content: dict[str, Any]) -> dict[str, float]:
+    """Tokens per second of each system of one size."""
+    return {
+        name: statistics.median(each["tokens_per_second"] for each in row["runs"])
+        for name, row in content["systems"].items()
+        if row["runs"]
+    }
+
+
+def fastest_peer(speeds: dict[str, float]) -> str | None:
+    """Of the systems that are not ours, and run as anyone would run them."""
+    peers = [name for name in speeds if not name.startswith("zhuyi") and "+" not in name]
+    return max(peers, key=speeds.__getitem__, default=None)
 
 
 def _machine(result: dict[str, Any], file: str) -> list[str]:
@@ -44,6 +88,51 @@ def _machine(result: dict[str, Any], file: str) -> list[str]:
     return lines
 
 
+def _shares(path: Path) -> list[str]:
+    """Where the time of zhuyi's updates goes, a column a size."""
+    result = json.loads(path.read_text(encoding="utf-8"))
+    machine, sizes = result["machine"], result["sizes"]
+    columns = [size["shares"] for size in sizes.values()]
+    rows = [[kind, *(f"{column.get(kind, 0):.0%}" for column in columns)] for kind in columns[0]]
+    return [
+        f"## Where the time of an update goes: {machine['processor']}, {machine['threads']} threads",
+        "",
+        "torch's profiler over some updates of zhuyi ([`shares.py`](../benchmarks/training/shares.py), "
+        f"[{path.name}](../benchmarks/results/{path.name})).",
+        "",
+        f"| | {' | '.join(sizes)} |",
+        f"|---|{'---|' * len(sizes)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
+
+
+def _recipes(path: Path) -> list[str]:
+    """Dev scores of each recipe after equal minutes."""
+    result = json.loads(path.read_text(encoding="utf-8"))
+    machine = result["machine"]
+    lines = [
+        f"## Recipes at equal minutes: {machine['processor']}, threads: {machine['threads']}",
+        "",
+        "Dev scores at the end of short runs of zhuyi, a few settings apart "
+        f"([`recipes.py`](../benchmarks/recipes.py), [{path.name}](../benchmarks/results/{path.name})).",
+        "",
+        "| configuration | recipe | minutes | updates | dev loss | dev scores |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in result["runs"]:
+        scores = [
+            f"{key.removeprefix('dev_')} {value:.2f}"
+            for key, value in run.items()
+            if key.startswith("dev_") and key != "dev_loss"
+        ]
+        lines.append(
+            f"| {run['config']} | {run['recipe']} | {run['minutes']:g} | {run['step']:,} | {run['dev_loss']:.3f} "
+            f"| {', '.join(scores)} |"
+        )
+    return [*lines, ""]
+
+
 def _size(size: str, content: dict[str, Any], device: str) -> list[str]:
     ceilings = {name: statistics.median(each[name] for each in content["ceilings"]) for name in ("float32", "bf16")}
     flop = content["flop"]
@@ -57,10 +146,10 @@ def _size(size: str, content: dict[str, Any], device: str) -> list[str]:
         "| precision, flags | versions |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    medians = {name: _median(row) for name, row in content["systems"].items() if row["runs"]}
-    peers = [speed for name, speed in medians.items() if not name.startswith("zhuyi") and "+" not in name]
-    fastest = max(peers, default=None)
-    order = sorted(content["systems"].items(), key=lambda each: -medians.get(each[0], 0))
+    middle = medians(content)
+    peer = fastest_peer(middle)
+    fastest = middle[peer] if peer else None
+    order = sorted(content["systems"].items(), key=lambda each: -middle.get(each[0], 0))
     for name, row in order:
         if not row["runs"]:
             lines.append(f"| {row['title']} | not measured: {row['failed'].replace('|', '/')} | | | | | | |")
@@ -73,10 +162,10 @@ def _size(size: str, content: dict[str, Any], device: str) -> list[str]:
         ) / (sum(each["seconds"] for each in runs) * 1e9)
         memory = max(each["gpu_bytes" if device == "cuda" else "rss_bytes"] for each in runs)
         versions = ", ".join(f"{package} {version}" for package, version in runs[0]["versions"].items())
-        ratio = f"{medians[name] / fastest:.2f}" if fastest else ""
+        ratio = f"{middle[name] / fastest:.2f}" if fastest else ""
         failed = f" (a later run failed: {row['failed'].replace('|', '/')})" if "failed" in row else ""
         lines.append(
-            f"| {row['title']}{failed} | {min(speeds):,.0f} / **{medians[name]:,.0f}** / {max(speeds):,.0f} | {ratio} "
+            f"| {row['title']}{failed} | {min(speeds):,.0f} / **{middle[name]:,.0f}** / {max(speeds):,.0f} | {ratio} "
             f"| {1 - used / positions:.0%} | {memory / 2**30:.2f} GiB "
             f"| {gflops / ceilings['float32']:.0%} / {gflops / ceilings['bf16']:.0%} "
             f"| {runs[0]['precision']}; {runs[0]['flags']} | {versions} |"
@@ -86,10 +175,6 @@ def _size(size: str, content: dict[str, Any], device: str) -> list[str]:
 
 def _tokens(run: dict[str, Any]) -> int:
     return int(run["source_tokens"] + run["target_tokens"])
-
-
-def _median(row: dict[str, Any]) -> float:
-    return statistics.median(each["tokens_per_second"] for each in row["runs"])
 
 
 if __name__ == "__main__":

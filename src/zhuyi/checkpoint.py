@@ -26,7 +26,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zhuyi.config import Config
-from zhuyi.errors import CheckpointError
+from zhuyi.errors import CheckpointError, DamagedError
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
 
@@ -167,7 +167,8 @@ def read_directory(directory: Path) -> dict[str, bytes]:
     """The files of a directory that `write_directory` wrote, each checked against the manifest.
 
     Raises:
-        CheckpointError: if a file is missing or damaged, or the directory is none of ours.
+        DamagedError: if a file is missing or damaged.
+        CheckpointError: if it cannot be read, or the directory is none of ours.
     """
     if directory.is_file():
         raise CheckpointError(f"{directory}: a file, not a model directory")
@@ -177,11 +178,13 @@ def read_directory(directory: Path) -> dict[str, bytes]:
         manifest = json.loads((directory / MANIFEST).read_bytes())
         listed = dict(manifest["files"])
     except FileNotFoundError as error:
-        raise CheckpointError(
+        raise DamagedError(
             f"{directory}: not a complete model directory ({MANIFEST} is missing){_hint(directory)}"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{directory / MANIFEST}: damaged or unreadable: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{directory / MANIFEST}: damaged: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{directory / MANIFEST}: cannot read: {error.strerror}") from error
     if manifest.get("format") != FORMAT:
         raise CheckpointError(f"{directory / MANIFEST}: format {manifest.get('format')}, this zhuyi reads {FORMAT}")
     files = {}
@@ -190,9 +193,10 @@ def read_directory(directory: Path) -> dict[str, bytes]:
         try:
             files[name] = path.read_bytes()
         except OSError as error:
-            raise CheckpointError(f"{path}: {error.strerror}, although {MANIFEST} lists it") from error
+            kind = DamagedError if isinstance(error, FileNotFoundError) else CheckpointError
+            raise kind(f"{path}: {error.strerror}, although {MANIFEST} lists it") from error
         if _digest(files[name]) != digest:
-            raise CheckpointError(f"{path}: damaged: its SHA-256 is not the one in {MANIFEST}; copy the model again")
+            raise DamagedError(f"{path}: damaged: its SHA-256 is not the one in {MANIFEST}; copy the model again")
     return files
 
 

@@ -8,6 +8,7 @@ import inspect
 import io
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -363,7 +364,8 @@ def main() -> NoReturn:
 
 def _stopped(again: list[str]) -> NoReturn:
     """Ctrl-C in a training: `again` goes on with it."""
-    print(f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *again])}", file=sys.stderr)
+    command = ["zhuyi"] if "TORCHELASTIC_RUN_ID" not in os.environ else ["torchrun", "...", "-m", "zhuyi"]
+    print(f"zhuyi: stopped and saved; go on with: {shlex.join([*command, *again])}", file=sys.stderr)
     raise typer.Exit(130)
 
 

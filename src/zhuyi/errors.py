@@ -28,6 +28,10 @@ class CheckpointError(ZhuyiError):
     """A model directory or checkpoint that is missing, incomplete or damaged."""
 
 
+class DamagedError(CheckpointError):
+    """One whose files are not those that were written: the write was cut short, or bytes have changed since."""
+
+
 class TrainingError(ZhuyiError):
     """A training run that cannot go on."""
 

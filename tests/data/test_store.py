@@ -350,12 +350,30 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     assert str(tmp_path) in str(caught.value)
 
 
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_full_disk_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = numbered(tmp_path)
-    monkeypatch.setattr(module.os, "fsync", _no_space)
-    with pytest.raises(DataError, match="No space left on device; set ZHUYI_CACHE"):
-        build_store(corpus, tokenizers_of(corpus), 100, "skip")
-    assert files() == []
+    tokenizers = tokenizers_of(corpus)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fsync", _no_space)
+        with pytest.raises(DataError, match="No space left on device; make room and give the same command again"):
+            build_store(corpus, tokenizers, 100, "skip")
+    assert {path.suffix for path in files()} == {".tmp", ".log"}
+    monkeypatch.setattr(module, "pieces", lambda _recipe, chunks, _: list(chunks))  # nothing is left to be done
+    assert len(build_store(corpus, tokenizers, 100, "skip")) > 0
+    assert {path.suffix for path in files()} == {".arrow"}
+
+
+def test_files_of_others_in_the_cache_are_left_alone(tmp_path: Path) -> None:
+    corpus = numbered(tmp_path)
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    others = [cache_directory() / name for name in ("theirs.log", "theirs.tmp", "folder.log")]
+    others[-1].mkdir()
+    for path in others[:-1]:
+        path.write_text("mine\n")
+    for path in others:
+        os.utime(path, (0, 0))
+    build_store(corpus, tokenizers_of(corpus), 100, "skip")
+    assert all(path.exists() for path in others)
 
 
 def _no_space(_: int) -> None:
@@ -377,7 +395,7 @@ def test_dropout_gives_each_epoch_its_own_file(tmp_path: Path) -> None:
     tokenizers = tokenizers_of(corpus, TextConfig(vocabulary=400, bpe_dropout=0.3))
 
     def build(epoch: int) -> Store:
-        return build_store(corpus, tokenizers, 100, "error", dropout=0.3, epoch=epoch)
+        return build_store(corpus, tokenizers, 100, "error", dropout=0.3, epoch=epoch, oldest=epoch - 1)
 
     first, second = content(build(0)), content(build(1))
     assert first != second

@@ -86,3 +86,13 @@ def test_extremes_drop_some_and_keep_some(probability):
     out = dropout(torch.ones(100_000), probability, training=True)
     assert out.isfinite().all()
     assert 0 < (out == 0).sum() < 100_000
+
+
+def test_in_bf16_the_expectation_is_not_bent():
+    """1 / (1 - p) is rounded in each element, to either side, and not once for all."""
+    torch.manual_seed(4)
+    x = torch.linspace(1, 2, 200_000).bfloat16()
+    dropped = round(0.1 * 256) / 256
+    out = dropout(x, 0.1, training=True).double()
+    kept = out != 0
+    assert (out[kept] / x[kept].double()).mean().item() * (1 - dropped) == pytest.approx(1, rel=5e-4)

@@ -128,3 +128,17 @@ def test_the_average_follows_the_weights() -> None:
     with optimizer.averaged():
         torch.testing.assert_close(model.weight.detach(), expected)
     assert torch.equal(model.weight.detach(), now)
+
+
+def test_weights_decay_alike_under_both() -> None:
+    shrunk = {}
+    for name in ("adamw", "muon"):
+        model = Transformer(ModelConfig(width=8, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=16), 20)
+        weight = model.encoder[0].mixer.query.weight
+        before = weight.detach().clone()
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        Optimizer(model, TrainingConfig(optimizer=name, weight_decay=0.1)).step(0.01)
+        shrunk[name] = (weight / before).mean().item()
+    assert shrunk["muon"] == pytest.approx(shrunk["adamw"], abs=1e-6)
+    assert shrunk["adamw"] == pytest.approx(1 - 0.01 * 0.1, abs=1e-6)

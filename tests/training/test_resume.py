@@ -16,7 +16,7 @@ import pytest
 from runs import copying, said, state_of, weights, with_training
 
 from zhuyi.config import FILES, Config, describe
-from zhuyi.errors import ConfigError, DataError
+from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.training import loop
 from zhuyi.training.loop import train
 from zhuyi.training.progress import read_metrics
@@ -301,6 +301,24 @@ def test_an_older_checkpoint_that_broke_costs_the_average_one_member(tmp_path: P
     assert not result.chosen.startswith(f"step {best},")
 
 
+def test_a_checkpoint_that_cannot_be_read_is_not_a_broken_one(tmp_path: Path) -> None:
+    """Of a later version, or on a disk that fails: to begin anew would throw it away."""
+    config = copying(tmp_path, dev=False, training={"steps": 4, "save_every": 2})
+    train(config, tmp_path / "out")
+    manifest = tmp_path / "out/checkpoints/step-000004/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(CheckpointError, match="format 2, this zhuyi reads 1"):
+        train(config, tmp_path / "out", resume=True)
+    assert Checkpoints(tmp_path / "out", config).steps() == [2, 4]
+
+
+def test_progress_of_another_version_is_a_readable_error() -> None:
+    with pytest.raises(CheckpointError, match="another version"):
+        Progress.from_json(b'{"scores": {}, "losses": {}, "phase": "of the moon"}')
+    with pytest.raises(CheckpointError, match="another version"):
+        Progress.from_json(b'{"step": 3}')
+
+
 def test_nothing_but_broken_checkpoints_is_a_new_run(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 4, "save_every": 2})
     train(config, tmp_path / "whole")
@@ -368,6 +386,22 @@ def test_what_computes_may_change_and_is_named(tmp_path: Path, monkeypatch: pyte
     for steps, expected in ((3, True), (4, False)):
         _, told = said(with_training(config, steps=steps), tmp_path / "out", resume=True)
         assert ("the run began with an abacus, and goes on with torch" in told) == expected
+
+
+def test_threads_are_chosen_anew_where_something_else_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = copying(tmp_path, training={"steps": 2})
+    found = iter([7, 1])
+
+    def threads_of(step: int) -> int:
+        return Progress.from_json((tmp_path / f"out/checkpoints/step-{step:06d}/training.json").read_bytes()).threads
+
+    monkeypatch.setattr(loop, "fastest_threads", lambda _: next(found))
+    train(config, tmp_path / "out")
+    train(with_training(config, steps=3), tmp_path / "out", resume=True)
+    assert threads_of(3) == 7
+    monkeypatch.setattr(loop, "engine", lambda *_: "an abacus")
+    train(with_training(config, steps=4), tmp_path / "out", resume=True)
+    assert threads_of(4) == 1
 
 
 def test_every_setting_that_may_change_is_one() -> None:

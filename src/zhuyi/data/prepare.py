@@ -51,7 +51,7 @@ def prepare(config: Config, console: Console | None = None, tokenizers: Tokenize
             learned = learn(config, corpus)
         tokenizers, pairs = Tokenizers.from_files(learned["files"]), learned["pairs"]
     with _bar(console, pairs) as progress:
-        store = store_of_epoch(config, corpus, tokenizers, 0, progress)
+        store = store_of_epoch(config, corpus, tokenizers, 0, progress=progress)
     with console.status("Checking the corpus ..."):
         data = config.data
         held_out = [
@@ -86,9 +86,13 @@ def store_of_epoch(
     corpus: Corpus,
     tokenizers: Tokenizers,
     epoch: int,
+    oldest: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Store:
-    """The tokenised corpus: the same for every epoch, but for BPE-dropout, which cuts words anew each time."""
+    """The tokenised corpus: the same for every epoch, but for BPE-dropout, which cuts words anew each time.
+
+    Segmentations of epochs before `oldest` are removed.
+    """
     dropout = config.text.bpe_dropout
     return build_store(
         corpus,
@@ -97,6 +101,7 @@ def store_of_epoch(
         config.data.long_lines,
         dropout=dropout,
         epoch=epoch if dropout else None,
+        oldest=oldest,
         progress=progress,
     )
 

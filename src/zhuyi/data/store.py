@@ -208,6 +208,7 @@ def build_store(
     *,
     dropout: float = 0.0,
     epoch: int | None = None,
+    oldest: int = 0,
     progress: Callable[[int], None] | None = None,
     processes: int | None = None,
 ) -> Store:
@@ -223,7 +224,8 @@ def build_store(
         dropout: share of BPE merges left out at random. A line that gets too long by it keeps its plain
             segmentation, so that every epoch has the same pairs.
         epoch: with dropout, which epoch's segmentation this is: the same epoch again reads the same file.
-            Those before the last one are removed.
+            Those before `oldest` are removed: a run that is resumed from its last checkpoint begins in that one.
+        oldest: see there.
         progress: told the number of pairs read so far, now and then.
         processes: how many tokenise. Unset: as many as there are CPU cores for this one.
 
@@ -257,13 +259,13 @@ def build_store(
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the tokenised corpus: {error.strerror or error}; "
-            "set ZHUYI_CACHE to a directory that can be written, with room"
+            "make room and give the same command again, which goes on from there, or set ZHUYI_CACHE to a directory "
+            "that can be written"
         ) from error
     if dropout and epoch is not None:
-        # The epoch before is kept: a run that is resumed from its last checkpoint may still be in it.
         for older in folder.glob(f"{key}.epoch-*.arrow"):
             number = older.stem.rpartition("-")[2]
-            if number.isdecimal() and int(number) < epoch - 1:
+            if number.isdecimal() and int(number) < oldest:
                 older.unlink(missing_ok=True)
     return Store(path)
 
@@ -430,8 +432,8 @@ def _temporary(path: Path) -> Path:
 def _draft(path: Path) -> Iterator[_Draft]:
     """The draft of the store at `path`, for this process alone: another one waits here.
 
-    A draft that can come to nothing is removed. One whose process was killed, or stopped by Ctrl-C, is left, and the
-    next one goes on with it.
+    A draft that can come to nothing is removed. One whose process was killed or stopped by Ctrl-C, or whose disk was
+    full, is left, and the next one goes on with it.
     """
     log_path = path.with_name(f"{path.name}.log")
     while True:
@@ -447,7 +449,7 @@ def _draft(path: Path) -> Iterator[_Draft]:
         draft = _Draft(path, log)
         try:
             yield draft
-        except (DataError, OSError):
+        except DataError:
             _temporary(path).unlink(missing_ok=True)
             log_path.unlink(missing_ok=True)
             raise
@@ -459,7 +461,7 @@ def _draft(path: Path) -> Iterator[_Draft]:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    for rest in (*folder.glob("*.tmp"), *folder.glob("*.log")):
+    for rest in (*folder.glob("*.arrow.tmp"), *folder.glob("*.arrow.log")):
         try:
             if time.time() - rest.stat().st_mtime > ABANDONED:
                 rest.unlink()

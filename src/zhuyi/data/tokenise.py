@@ -135,9 +135,7 @@ def pieces(recipe: Recipe, chunks: Iterable[Chunk], processes: int | None = None
         ZhuyiError: when a worker dies.
     """
     chunks = iter(chunks)
-    processes = processes or len(
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
+    processes = processes or _cores()
     first = list(islice(chunks, ALONE if processes > 1 else 0))
     if len(first) < ALONE:
         yield from map(recipe, chain(first, chunks))

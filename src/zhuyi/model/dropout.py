@@ -6,6 +6,8 @@ the probability is rounded to the nearest of 1/256, ..., 255/256; the scale 1 / 
 expectation is exact.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,11 +19,31 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, probability)
-    dropped = min(max(1, round(probability * 256)), 255)
-    words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
-    # 0 or 1, in place: a mask of bool would take ten times longer to make and to convert.
-    kept = words.view(torch.uint8)[: x.numel()].view(x.shape).ge_(dropped)
-    return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
+    kept: Tensor = _Dropout.apply(x, probability)  # type: ignore[no-untyped-call]  # torch's
+    return kept
+
+
+class _Dropout(torch.autograd.Function):
+    """Remembers a byte an element: whether it was kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, probability: float) -> Tensor:
+        dropped = min(max(1, round(probability * 256)), 255)
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+        # 0 or 1, in place: a mask of bool would take ten times longer to make and to convert.
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape).ge_(dropped)
+        ctx.save_for_backward(kept)
+        ctx.scale = 256 / (256 - dropped)
+        return _kept(x, kept, ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (kept,) = ctx.saved_tensors
+        return _kept(gradients[0], kept, ctx.scale), None
+
+
+def _kept(x: Tensor, kept: Tensor, scale: float) -> Tensor:
+    return (x * kept.to(x.dtype)).mul_(scale)  # a number: in a tensor of bf16 it would be rounded
 
 
 class Dropout(nn.Module):

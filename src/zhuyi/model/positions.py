@@ -85,15 +85,19 @@ class Rotary(Positions):
         super().__init__(width, head_width, max_length)
         position = torch.arange(max_length, dtype=torch.float64)[:, None]
         angle = position / 10000 ** (torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
-        self.register_buffer("cosine", angle.cos().to(torch.get_default_dtype()), persistent=False)
-        self.register_buffer("sine", angle.sin().to(torch.get_default_dtype()), persistent=False)
+        cosine, sine = angle.cos().to(torch.get_default_dtype()), angle.sin().to(torch.get_default_dtype())
+        self.register_buffer("cosine", torch.cat([cosine, cosine], dim=-1), persistent=False)
+        self.register_buffer("sine", torch.cat([-sine, sine], dim=-1), persistent=False)
 
     def rotate(
         self, heads: Float[Tensor, "batch heads time head_width"], start: int = 0
     ) -> Float[Tensor, "batch heads time head_width"]:
         """Turn each head's vector at each position."""
-        stop = start + heads.shape[2]
-        cosine, sine = self.cosine[start:stop].to(heads.dtype), self.sine[start:stop].to(heads.dtype)
+        time, number = heads.shape[2], heads.shape[1]
+        cosine, sine = (
+            table[start : start + time, None].to(heads.dtype).expand(-1, number, -1).contiguous()
+            for table in (self.cosine, self.sine)
+        )
         turned: Tensor = _Rotation.apply(heads, cosine, sine)  # type: ignore[no-untyped-call]  # torch's
         return turned
 
@@ -115,10 +119,7 @@ class _Rotation(torch.autograd.Function):
 def _turn(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """In the order `batch time heads head_width`, in which memory lies, and with tables as wide: long runs are fast."""
     along = heads.transpose(1, 2).contiguous()
-    shape = along.shape[1:]
-    cosines = torch.cat([cosine, cosine], dim=-1)[:, None].expand(shape).contiguous()
-    sines = torch.cat([-sine, sine], dim=-1)[:, None].expand(shape).contiguous()
-    return (along * cosines).addcmul_(along.roll(shape[-1] // 2, dims=-1), sines).transpose(1, 2)
+    return (along * cosine).addcmul_(along.roll(along.shape[-1] // 2, dims=-1), sine).transpose(1, 2)
 
 
 POSITIONS: dict[str, type[Positions]] = {

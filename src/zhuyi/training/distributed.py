@@ -26,7 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's own
 
-from zhuyi.errors import TrainingError, ZhuyiError
+from zhuyi.errors import ConfigError, TrainingError, ZhuyiError
 from zhuyi.model.transformer import Transformer
 
 SILENCE = timedelta(minutes=10)
@@ -115,6 +115,10 @@ class World:
         with self.united():
             return work() if made is None else made
 
+    def same(self, value: int) -> bool:
+        """Whether everyone has this `value`."""
+        return len({int(each) for each in self.gather(torch.tensor(value, dtype=torch.int64))}) == 1
+
     def share(self, update: list[np.ndarray]) -> list[np.ndarray]:
         """This rank's part of the batches of an update: as many batches for everyone, some perhaps without pairs.
 
@@ -158,13 +162,16 @@ def joined(device: torch.device) -> Iterator[World]:
         device: of the kind to train on; of several GPUs each process takes its own.
 
     Raises:
+        ConfigError: if there are more processes than GPUs.
         TrainingError: when another process is lost on the way.
     """
     if not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
         yield replace(ALONE, device=device)
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device, gpus = torch.device("cuda", int(os.environ["LOCAL_RANK"])), torch.cuda.device_count()
+        if device.index >= gpus:
+            raise ConfigError(f"rank {os.environ['RANK']}: only {gpus} GPUs here: lower torchrun's --nproc-per-node")
         torch.cuda.set_device(device)
     try:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
@@ -223,7 +230,7 @@ def gathered(tensor: Tensor) -> Tensor:
     return cast(Tensor, tensor.full_tensor()) if hasattr(tensor, "full_tensor") else tensor
 
 
-def is_sharded(trained: Transformer) -> bool:
+def is_sharded(trained: nn.Module) -> bool:
     """Whether each rank holds but a part of the weights."""
     return hasattr(next(trained.parameters()), "full_tensor")
 

@@ -1,6 +1,6 @@
 """Training: one visible loop over one small state.
 
-batch → encode, decode → cross entropy → gradient → AdamW;   and now and then: validate, save
+batch → encode, decode → cross entropy → gradient → AdamW, or Muon;   and now and then: validate, save
 
 It is the same loop in one process and in many, where each goes through it in step with the others: see `distributed`.
 """
@@ -11,6 +11,7 @@ import json
 import math
 import signal
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -124,15 +125,16 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
     with world.united():
         if world.is_main:
             _same_data(progress, data.corpus, dev)
-            _same_engine(progress, engine(device, bf16, world.size), console)
+    _same_engine(progress, engine(device, bf16, world.size), console)
     progress.threads = _set_threads(objective, data.store, training, progress, world)
     _warm_up(parallel, data.store, training, progress, world, console)
     translator = Translator(model, str(next(model.transformer.parameters()).device))
     _announce(console, model, data.store, bf16, out, progress, world)
 
     began = time.perf_counter() - progress.seconds
-    records = Reporter(out, console, progress.step, training.tensorboard) if world.is_main else nullcontext()
-    with records as reporter, _interruption() as interrupted:
+    with world.united():
+        records = Reporter(out, console, progress.step, training.tensorboard) if world.is_main else nullcontext()
+    with records as reporter, _interruption(console) as interrupted:
 
         def validate() -> None:
             with optimizer.averaged(), world.united():
@@ -140,7 +142,7 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
                 if reporter is not None:
                     _validate(translator, dev, training.metric, progress, reporter)
 
-        updates = _updates(config, data, progress, world)
+        updates = _updates(config, data, progress, checkpoints, world)
         while not world.any(bool(interrupted) or _out_of_patience(training, progress)):
             used = _share_used(training, progress)
             if used >= 1:
@@ -232,7 +234,7 @@ def _prepare(config: Config, tokenizers: Tokenizers | None, console: Console, wo
 
 
 def _updates(
-    config: Config, data: Prepared, progress: Progress, world: World
+    config: Config, data: Prepared, progress: Progress, checkpoints: Checkpoints, world: World
 ) -> Iterator[tuple[Store, list[np.ndarray], list[Batch], float]]:
     """The updates, for ever, from where `progress` stands: pairs, this rank's batches of them, passes after it."""
     training = config.training
@@ -248,8 +250,9 @@ def _updates(
     while True:
         store = data.store
         if config.text.bpe_dropout and progress.epoch > 0:
-            remade = partial(store_of_epoch, config, data.corpus, data.tokenizers, progress.epoch)
+            remade = partial(store_of_epoch, config, data.corpus, data.tokenizers, progress.epoch, checkpoints.epoch)
             store = world.main_first(remade)
+        _same_store(store, world)
         yield from ahead(collated(store, plan(store, training.tokens_per_batch, training.seed, progress.epoch)))
         progress.epoch, progress.batches = progress.epoch + 1, 0
 
@@ -417,7 +420,7 @@ def _claim(out: Path, checkpoints: Checkpoints, resume: bool, console: Console) 
     elif (out / MANIFEST).exists():
         raise CheckpointError(f"{out} holds a model, and no checkpoint to go on from: {elsewhere}")
     else:
-        for name in (WEIGHTS, "config.json", "README.md"):
+        for name in (WEIGHTS, "config.json", "README.md", "tokenizer.json", "training.svg"):
             if (out / name).exists():
                 raise CheckpointError(f"{out / name} exists and is not a run's: {elsewhere}")
         if resume:
@@ -436,6 +439,18 @@ def _same_data(progress: Progress, corpus: Corpus, dev: _Lines | None) -> None:
     progress.data = digest
 
 
+def _same_store(store: Store, world: World) -> None:
+    """All ranks must cut the same batches of the same corpus."""
+    if world.size == 1:
+        return
+    lengths = zlib.crc32(store.target_lengths.tobytes(), zlib.crc32(store.source_lengths.tobytes()))
+    if not world.same(lengths):
+        raise DataError(
+            "the processes of this run have different data: let all see the same files and, with text.bpe_dropout, the "
+            "same ZHUYI_CACHE"
+        )
+
+
 def _same_engine(progress: Progress, here: str, console: Console) -> None:
     if progress.engine not in ("", here):
         console.print(
@@ -443,6 +458,7 @@ def _same_engine(progress: Progress, here: str, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+        progress.threads = 0  # as many as suit this one
     progress.engine = here
 
 
@@ -461,7 +477,7 @@ def _not_a_number(config: Config, store: Store, update: list[np.ndarray], step: 
 
 
 @contextmanager
-def _interruption() -> Iterator[list[int]]:
+def _interruption(console: Console) -> Iterator[list[int]]:
     """A list that is empty until Ctrl-C (or SIGTERM): the loop then ends after its step. A second one ends at once."""
     received: list[int] = []
 
@@ -469,6 +485,7 @@ def _interruption() -> Iterator[list[int]]:
         if received:
             raise KeyboardInterrupt
         received.append(number)
+        console.print("\nStopping after this step, and saving. Once more: at once, back to the last checkpoint.")
 
     signals = (signal.SIGINT, signal.SIGTERM)
     try:

@@ -59,19 +59,24 @@ class _CrossEntropy(torch.autograd.Function):
         mean_weights = projection.to(exact).mean(dim=0)
         hidden_gradient = torch.empty_like(hidden)
         weight_gradient = torch.zeros_like(projection)
+        places = torch.arange(PIECE, device=hidden.device)
         smoothed, plain = hidden.new_zeros((), dtype=exact), hidden.new_zeros((), dtype=exact)
         for piece in range(0, len(hidden), PIECE):
             rows, right = hidden[piece : piece + PIECE], targets[piece : piece + PIECE, None]
             logits = rows @ weights.T
             chances = logits.softmax(dim=-1)
+            chance = chances.gather(1, right).to(exact)
+            chances[places[: len(rows)], right[:, 0]] = 0.0
+            others = chances.sum(dim=-1, keepdim=True, dtype=exact)
+            # What is left by the others says more of a chance near 1, which bf16 rounds to 1.
+            chance = torch.where(others < 0.5, 1 - others, chance)
             # A chance too small to be written down counts as the smallest one: a loss of 87, not infinity.
-            chance = chances.gather(1, right)
-            surprise = -chance.to(exact).clamp_min(torch.finfo(exact).tiny).log().sum()
+            surprise = -chance.clamp_min(torch.finfo(exact).tiny).log().sum()
             log_normaliser = logits.gather(1, right).to(exact).sum() + surprise
             plain += surprise
             even = log_normaliser - (rows.to(exact) @ mean_weights).sum()
             smoothed += (1 - smoothing) * surprise + smoothing * even
-            chances[torch.arange(len(rows), device=rows.device), right[:, 0]] = (chance + (smoothing - 1))[:, 0]
+            chances[places[: len(rows)], right[:, 0]] = (chance - (1 - smoothing))[:, 0].to(chances.dtype)
             hidden_gradient[piece : piece + PIECE] = chances @ weights - smoothing * mean_weights.to(hidden.dtype)
             weight_gradient += chances.T @ rows
         weight_gradient -= smoothing / len(projection) * hidden.to(exact).sum(dim=0).to(projection.dtype)

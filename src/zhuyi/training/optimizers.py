@@ -44,7 +44,7 @@ class Optimizer:
             torch.optim.AdamW(groups, lr=rate, betas=betas, eps=config.epsilon, fused=True)
         ]
         if hidden:
-            decay = config.weight_decay
+            decay = config.weight_decay / MUON_SCALE  # it is multiplied by the rate, and that by the scale
             self._parts.append(torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
         self.state = self._parts[0].state
         for part in self._parts:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from zhuyi.checkpoint import WEIGHTS, Model, model_files, read_config, read_directory, write_directory
 from zhuyi.config import FILES, Config, Metric, TrainingConfig, describe
-from zhuyi.errors import CheckpointError, ConfigError
+from zhuyi.errors import CheckpointError, ConfigError, DamagedError
 from zhuyi.evaluation import better
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
@@ -83,11 +83,21 @@ class Progress:
 
     @classmethod
     def from_json(cls, content: bytes) -> "Progress":
-        """From `training.json`."""
-        values = json.loads(content)
-        for name in ("scores", "losses"):
-            values[name] = {int(step): value for step, value in values[name].items()}
-        return cls(**values)
+        """From `training.json`.
+
+        Raises:
+            CheckpointError: if it is another version's.
+        """
+        try:
+            values = json.loads(content)
+            for name in ("scores", "losses"):
+                values[name] = {int(step): value for step, value in values[name].items()}
+            return cls(**values)
+        except (TypeError, KeyError) as error:
+            raise CheckpointError(
+                "the run to be resumed was made by another version of zhuyi: go on with that one, or start another run "
+                "with another --out"
+            ) from error
 
 
 def rank(metric: Metric, score: float, loss: float) -> tuple[float, float]:
@@ -108,6 +118,7 @@ class Checkpoints:
 
     Attributes:
         newest: the step that was saved or restored last, if any.
+        epoch: the one that it was in.
     """
 
     def __init__(self, directory: Path, config: Config, world: World = ALONE) -> None:
@@ -115,6 +126,7 @@ class Checkpoints:
         self._training = config.training
         self._world = world
         self.newest: int | None = None
+        self.epoch = 0
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step is, or will be."""
@@ -130,7 +142,7 @@ class Checkpoints:
         for step in reversed(self.steps()):
             try:
                 yield step, read_directory(self.path(step))
-            except CheckpointError as error:
+            except DamagedError as error:
                 if console is not None:
                     console.print(f"[yellow]Passing over a broken checkpoint:[/] {error}")
 
@@ -161,7 +173,7 @@ class Checkpoints:
                     write_directory(self.path(progress.step), files, shards)
                     for step in set(self.steps()) - self._wanted(progress):
                         shutil.rmtree(self.path(step))
-        self.newest = progress.step
+        self.newest, self.epoch = progress.step, progress.epoch
 
     def tokenizers(self, config: Config) -> Tokenizers | None:
         """Those of the newest checkpoint that is whole; None if there is none.
@@ -188,7 +200,9 @@ class Checkpoints:
             _restore_tensors(trained, optimizer, self.path(newest))
             optimizer.exchange()
             _restore_chance(self.path(newest) / "training.safetensors", self._world, self._training.seed, newest)
-            return Progress.from_json((self.path(newest) / "training.json").read_bytes())
+            progress = Progress.from_json((self.path(newest) / "training.json").read_bytes())
+        self.epoch = progress.epoch
+        return progress
 
     def average(self, steps: list[int]) -> dict[str, Tensor]:
         """The mean of the weights of several checkpoints."""

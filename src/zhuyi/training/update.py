@@ -17,7 +17,7 @@ from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD
-from zhuyi.training.distributed import ALONE, World, accumulating, gathered
+from zhuyi.training.distributed import ALONE, World, accumulating, gathered, is_sharded
 from zhuyi.training.objective import cross_entropy
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.precision import products
@@ -144,7 +144,12 @@ def find_pieces(
         full = False
         try:
             gradient(objective, [batch], 1.0, progress.pieces, send=False)
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
+            if is_sharded(objective):  # the others are waiting for its part of the weights
+                raise TrainingError(
+                    f"out of memory on rank {world.rank} with the largest batch: lower training.tokens_per_batch, and "
+                    "raise training.accumulate in its place"
+                ) from error
             full = True
         objective.zero_grad()
         if not world.any(full):
