@@ -14,6 +14,7 @@ from zhuyi.config import DecodingConfig, changed
 from zhuyi.data.batches import collate, pad_sources, plan_in_order
 from zhuyi.decoding.hypothesis import Hypothesis, SearchOptions
 from zhuyi.decoding.search import search
+from zhuyi.microscope.trace import Trace, WhatIf, look
 from zhuyi.text.tokenizer import PAD
 
 TOKENS_PER_BATCH = 4096
@@ -46,7 +47,7 @@ class Translator:
     def __init__(self, model: Model, device: str = "auto") -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.config, self.tokenizers = model.config, model.tokenizers
+        self.model, self.config, self.tokenizers = model, model.config, model.tokenizers
         self.device = torch.device(device)
         self.transformer = model.transformer.to(self.device)
 
@@ -94,6 +95,32 @@ class Translator:
             for number, alternatives in zip(numbers, hypotheses, strict=True):
                 found[wanted[number]] = self._texts(alternatives)
         return found
+
+    def look(
+        self,
+        line: str,
+        *,
+        target: str | None = None,
+        beam: int | None = None,
+        length_penalty: float | None = None,
+        what_if: WhatIf = WhatIf(),  # noqa: B008  # frozen
+    ) -> Trace:
+        """Translate one line with everything recorded: every query, key, score, weight, step and beam.
+
+        Args:
+            line: a sentence.
+            target: a reference, to see what the model makes of the right answer.
+            beam: overrides `decoding.beam` of the model's configuration.
+            length_penalty: overrides `decoding.length_penalty`.
+            what_if: heads, positions or masks to be switched off meanwhile.
+
+        Raises:
+            DataError: if a text is empty, or too long to be looked at.
+            ConfigError: as for the section in a file, or if a head is not there.
+        """
+        decoding = self.decoding(beam=beam, length_penalty=length_penalty)
+        with self._evaluating():
+            return look(self.model, line, decoding, target, what_if)
 
     def loss(self, sources: Sequence[str], targets: Sequence[str]) -> float:
         """Mean cross entropy per target token in nats: EOS included, no label smoothing, teacher forcing.

@@ -10,7 +10,8 @@ from zhuyi.model.tap import SILENT, Recording
 from zhuyi.model.transformer import Transformer
 
 ATTENTION = {"queries", "keys", "values", "scores", "mask", "weights", "mixed", "output"}
-MIXER_NAMES = {"attention": ATTENTION, "convolution": {"gated", "output"}, "recurrence": {"states", "output"}}
+TURNED = {"turned_queries", "turned_keys"}
+MIXER_NAMES = {"attention": ATTENTION | TURNED, "convolution": {"gated", "output"}, "recurrence": {"states", "output"}}
 RESIDUAL = {"norm", "residual"}
 
 
@@ -20,7 +21,8 @@ def expected_names(config: ModelConfig) -> set[str]:
         "feed_forward": {"inner", "output"} | RESIDUAL,
     }
     decoder = {**encoder, "self": MIXER_NAMES[config.decoder_mixer] | RESIDUAL, "cross": ATTENTION | RESIDUAL}
-    names = {"encoder.input", "encoder.output", "decoder.input", "decoder.output", "logits"}
+    names = {f"{stack}.{name}" for stack in ("encoder", "decoder") for name in ("embedding", "input", "output")}
+    names.add("logits")
     for stack, layers, parts in (
         ("encoder", config.encoder_layers, encoder),
         ("decoder", config.decoder_layers, decoder),

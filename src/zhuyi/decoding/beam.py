@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zhuyi.decoding.hypothesis import Hypothesis, SearchOptions, normalised
+from zhuyi.decoding.hypothesis import Candidate, Hypothesis, SearchOptions, normalised
 from zhuyi.text.tokenizer import BOS, EOS
 
 ROOT = -1  # the parent of a first token
@@ -38,6 +38,7 @@ class BeamSearch:
         self.live_sums = torch.full((batch, beam), -torch.inf, device=limits.device)
         self.live_sums[:, 0] = 0.0
         self.live_nodes = limits.new_full((batch, beam), ROOT)
+        self.sums = limits.new_zeros(batch, 2 * beam, dtype=torch.float32)
         self.last_tokens = limits.new_full((batch * beam,), BOS)
 
         self.finished_scores = torch.full((batch, n_best), -torch.inf, device=limits.device)
@@ -55,7 +56,8 @@ class BeamSearch:
         row_log_probs, row_tokens = log_probs.topk(min(candidates, log_probs.shape[1]))
         row_log_probs = row_log_probs.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
         row_sums = self.live_sums.view(-1, 1) + row_log_probs
-        sums, best = row_sums.view(batch, -1).topk(candidates)
+        self.sums, best = row_sums.view(batch, -1).topk(candidates)
+        sums = self.sums
         beams = best // row_sums.shape[1]
         tokens = row_tokens.view(batch, -1).gather(1, best)
 
@@ -95,6 +97,31 @@ class BeamSearch:
         n_best = self.finished_scores.shape[1]
         return [self._hypothesis(sentence, score, node) for score, node in found if score > -torch.inf][:n_best]
 
+    def candidates(self, sentence: int) -> list[Candidate]:
+        """List the 2·beam best continuations of the last step, but for those of log-probability −inf."""
+        sums = self.sums[sentence]
+        first, beam = (self.step - 1) * len(sums), len(sums) // 2
+        scores = normalised(sums, self.step, self.alpha).tolist()
+        living = set(self.live_nodes[sentence].tolist())
+        found = []
+        for place, total in enumerate(sums.tolist()):
+            node = first + place
+            token, parent = int(self.tokens[sentence, node]), int(self.parents[sentence, node])
+            ends = token == EOS and place < beam
+            found.append(
+                Candidate(
+                    number=node,
+                    parent=None if parent == ROOT else parent,
+                    step=self.step - 1,
+                    token=token,
+                    log_prob=self.log_probs[sentence, node].item(),
+                    total=total,
+                    score=scores[place],
+                    fate="finished" if ends else "kept" if node in living else "pruned",
+                )
+            )
+        return [each for each in found if each.total > -torch.inf]
+
     def keep(self, sentences: Int[Tensor, " kept"]) -> None:
         """Forget all sentences but these."""
         self.last_tokens = self.last_tokens.view(self.live_nodes.shape)[sentences].flatten()
@@ -103,6 +130,7 @@ class BeamSearch:
         self.parents = self.parents[sentences]
         self.log_probs = self.log_probs[sentences]
         self.live_sums = self.live_sums[sentences]
+        self.sums = self.sums[sentences]
         self.live_nodes = self.live_nodes[sentences]
         self.finished_scores = self.finished_scores[sentences]
         self.finished_nodes = self.finished_nodes[sentences]

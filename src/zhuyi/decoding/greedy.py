@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zhuyi.decoding.hypothesis import Hypothesis, SearchOptions, normalised
+from zhuyi.decoding.hypothesis import Candidate, Hypothesis, SearchOptions, normalised
 from zhuyi.text.tokenizer import BOS, EOS
 
 
@@ -43,6 +43,23 @@ class GreedySearch:
         log_probs = self.log_probs[sentence, : self.step].tolist()
         finished = tokens[-1] == EOS
         return [Hypothesis(tokens[:-1] if finished else tokens, score, log_probs, finished)]
+
+    def candidates(self, sentence: int) -> list[Candidate]:
+        """Give the one candidate of the last step."""
+        step = self.step - 1
+        token, total = int(self.tokens[sentence, step]), self.sums[sentence]
+        return [
+            Candidate(
+                number=step,
+                parent=step - 1 if step else None,
+                step=step,
+                token=token,
+                log_prob=self.log_probs[sentence, step].item(),
+                total=total.item(),
+                score=normalised(total, self.step, self.alpha).item(),
+                fate="finished" if token == EOS else "kept",
+            )
+        ]
 
     def keep(self, sentences: Int[Tensor, " kept"]) -> None:
         """Forget all sentences but these."""

@@ -1,6 +1,7 @@
-"""What a search is asked for (`SearchOptions`) and what it finds (`Hypothesis`)."""
+"""What a search is asked for (`SearchOptions`), what it weighs (`Candidate`) and what it finds (`Hypothesis`)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -47,6 +48,25 @@ class Hypothesis:
     score: float
     token_logprobs: list[float]
     finished: bool
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One token that a search weighed after a prefix: a node of its tree.
+
+    `number` is the node's own, `parent` that of its prefix (None: the empty one). `log_prob` is the token's, `total`
+    that of the whole path, and `score` the total over the length penalty. `fate` says what became of it: its prefix
+    lives on, it ended the hypothesis (EOS), or it was dropped.
+    """
+
+    number: int
+    parent: int | None
+    step: int
+    token: int
+    log_prob: float
+    total: float
+    score: float
+    fate: Literal["kept", "finished", "pruned"]
 
 
 def normalised(

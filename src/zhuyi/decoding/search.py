@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zhuyi.decoding.beam import BeamSearch
 from zhuyi.decoding.greedy import GreedySearch
-from zhuyi.decoding.hypothesis import Hypothesis, SearchOptions
+from zhuyi.decoding.hypothesis import Candidate, Hypothesis, SearchOptions
 from zhuyi.model.cache import Cache
 from zhuyi.text.tokenizer import BOS, PAD
 
@@ -55,6 +55,10 @@ class Strategy(Protocol):
         """List what was found for a sentence that the last step completed, best first; empty if all failed."""
         ...
 
+    def candidates(self, sentence: int) -> list[Candidate]:
+        """List what the last step weighed for a sentence, best first, and what became of each."""
+        ...
+
     def keep(self, sentences: Int[Tensor, " kept"]) -> None:
         """Forget all sentences but these."""
         ...
@@ -72,12 +76,13 @@ def search(
     source: Int[Tensor, "batch source"],
     source_mask: Bool[Tensor, "batch source"],
     options: SearchOptions,
+    observe: Callable[[Strategy], None] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search for the best outputs of each sentence; the model must be in evaluation mode.
 
     Gives 1 to `n_best` hypotheses a sentence: the finished ones, best first; then, only where the length limit
     came before enough were finished, the best unfinished ones. A sentence for which the model gives no number at
-    all (NaN) gets one empty, unfinished hypothesis with score −inf.
+    all (NaN) gets one empty, unfinished hypothesis with score −inf. `observe` is shown the strategy after each step.
     """
     beam = options.beam
     limits = options.limits(source_mask)
@@ -93,6 +98,8 @@ def search(
     for _ in range(limit):
         logits, cache = model.step(strategy.last_tokens, cache)
         rows, done = strategy.advance(log_probabilities(logits))
+        if observe is not None:
+            observe(strategy)
         if done.any():
             ended = done.nonzero().flatten()
             for i, sentence in zip(ended.tolist(), running[ended].tolist(), strict=True):

@@ -179,13 +179,14 @@ class SelfAttention(MultiHeadAttention):
         tap: Tap = SILENT,
     ) -> Float[Tensor, "batch time width"]:
         """Mix the positions of `x`; those where `padding` is False are not attended to."""
-        queries = positions.rotate(self.queries(x, tap))
+        queries = tap("turned_queries", positions.rotate(self.queries(x, tap)))
         keys, values = self.keys_values(x, tap)
+        keys = tap("turned_keys", positions.rotate(keys))
         mask = None if padding is None else padding[:, None, None, :]
         if self.causal:
             causal = causal_mask(x.shape[1], x.shape[1], x.device)[None, None]
             mask = causal if mask is None else mask & causal
-        return self.attend(queries, positions.rotate(keys), values, mask, tap)
+        return self.attend(queries, keys, values, mask, tap)
 
     def start(self, rows: int, limit: int, like: Tensor) -> State:
         """Room for the keys and values of `limit` positions: two of shape `rows groups limit head_width`."""

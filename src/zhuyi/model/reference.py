@@ -45,13 +45,15 @@ def reference_values(
     """
     w = {name: torch.as_tensor(weight).double() for name, weight in weights.items()}
     seen: Values = {}
-    a = seen["encoder.input"] = embed(w, "source", config, source_ids)
+    seen["encoder.embedding"], a = embed(w, "source", config, source_ids)
+    seen["encoder.input"] = a
     for n in range(config.encoder_layers):
         a, values = encoder_block(part(w, f"encoder.{n}"), config, a)
         seen |= named(f"encoder.{n}", values)
     # With pre-norm, nothing has normalised the last sum yet.
     memory = seen["encoder.output"] = norm(part(w, "encoder_norm"), config, a) if config.norm == "pre" else a
-    a = seen["decoder.input"] = embed(w, "target", config, target_in_ids)
+    seen["decoder.embedding"], a = embed(w, "target", config, target_in_ids)
+    seen["decoder.input"] = a
     for n in range(config.decoder_layers):
         a, values = decoder_block(part(w, f"decoder.{n}"), config, a, memory)
         seen |= named(f"decoder.{n}", values)
@@ -60,15 +62,15 @@ def reference_values(
     return seen
 
 
-def embed(w: Values, side: str, config: ModelConfig, ids: Sequence[int]) -> Tensor:
-    """The first a^i: which token it is, and (positional encoding) where it stands."""
-    a = w[f"{side}_embedding.weight"][torch.as_tensor(ids)] * math.sqrt(config.width)
+def embed(w: Values, side: str, config: ModelConfig, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Which token it is; and the first a^i, which says (positional encoding) where it stands, too."""
+    embedding = a = w[f"{side}_embedding.weight"][torch.as_tensor(ids)] * math.sqrt(config.width)
     if config.positions == "learned":
         a = a + w[f"{side}_positions.table"][: len(a)]
     if config.positions == "sinusoidal":  # sin, cos, sin, cos, ...: section 3.5
         angle = angles(len(a), config.width)
         a = a + torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, : config.width]
-    return a
+    return embedding, a
 
 
 def encoder_block(w: Values, config: ModelConfig, a: Tensor) -> tuple[Tensor, Values]:
@@ -119,6 +121,7 @@ def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor
     v = heads(linear(part(w, "value"), y), groups)  # v^j = W^v a^j
     # Distances mean something within one sequence only.
     turned_q, turned_k = (rotate(q), rotate(k)) if config.positions == "rotary" and x is y else (q, k)
+    turned = {"turned_queries": turned_q, "turned_keys": turned_k} if x is y else {}
     # α_{i,j} = q^i · k^j / √d. The p heads of a group share its keys and values (Ainslie et al. 2023).
     alpha = einsum("gpid,gjd->gpij", turned_q.view(groups, -1, *q.shape[1:]), turned_k) / math.sqrt(config.head_width)
     # α′ = softmax(α): each in (0, 1), a row's sum is 1, and what is masked is e^-∞ = 0.
@@ -132,6 +135,7 @@ def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor
         "queries": q,
         "keys": k,
         "values": v,
+        **turned,
         "scores": alpha.flatten(0, 1),
         "mask": mask[None],
         "weights": alpha_prime.flatten(0, 1),

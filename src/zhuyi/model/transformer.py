@@ -75,7 +75,7 @@ class Transformer(nn.Module):
         tap: Tap = SILENT,
     ) -> Float[Tensor, "batch source width"]:
         """Every source position in the light of all the others."""
-        x = self.source_positions.add(self._embed(self.source_embedding, source))
+        x = self.source_positions.add(tap("encoder.embedding", self._embed(self.source_embedding, source)))
         x = tap("encoder.input", self.dropout(x))
         for number, block in enumerate(self.encoder):
             x = block(x, source_mask, self.source_positions, tap.within(f"encoder.{number}"))
@@ -89,7 +89,7 @@ class Transformer(nn.Module):
         tap: Tap = SILENT,
     ) -> Float[Tensor, "batch target width"]:
         """The hidden state at every target position, from the true tokens before it (teacher forcing)."""
-        x = self.target_positions.add(self._embed(self.target_embedding, target_in))
+        x = self.target_positions.add(tap("decoder.embedding", self._embed(self.target_embedding, target_in)))
         x = tap("decoder.input", self.dropout(x))
         for number, block in enumerate(self.decoder):
             x = block(x, memory, source_mask, self.target_positions, tap.within(f"decoder.{number}"))

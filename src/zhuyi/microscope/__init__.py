@@ -1,0 +1,1 @@
+"""The microscope: every value of one's own model, for one sentence."""

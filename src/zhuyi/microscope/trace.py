@@ -1,0 +1,263 @@
+"""A trace: one sentence's way through the model, every value by its name.
+
+The sentence is decoded as always, and nothing is tapped. Then the finished output is replayed once, all positions at
+the same time (teacher forcing), and a recording tap keeps everything. So looking cannot slow or change decoding; how
+far the replay is from what decoding saw is a number of the trace, `difference`.
+
+    trace = zhuyi.load("zhuyi-demo").look("mardi 25 mars 1986")
+    trace["encoder.0.self.weights"]      α′ of the first encoder block: heads × queries × keys
+    trace.replay.losses                  -log p of each token that was written
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import cast
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zhuyi.checkpoint import Model
+from zhuyi.config import DecodingConfig
+from zhuyi.data.batches import pad_sources
+from zhuyi.decoding.hypothesis import Candidate, Hypothesis, SearchOptions
+from zhuyi.decoding.search import Strategy, log_probabilities, search
+from zhuyi.errors import ConfigError, DataError
+from zhuyi.model.attention import MultiHeadAttention
+from zhuyi.model.blocks import DecoderBlock, EncoderBlock
+from zhuyi.model.positions import Positions
+from zhuyi.model.tap import Recording
+from zhuyi.model.transformer import Transformer
+from zhuyi.text.tokenizer import BOS, EOS
+
+LONGEST = 256
+"""Most tokens of a side: a trace holds layers × heads × tokens² scores and as many weights."""
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """What is hypothetically changed while one looks; the model is itself again afterwards.
+
+    Attributes:
+        heads_off: (`encoder.0.self`, 2): the third head of that attention adds nothing to the output.
+        positions_off: nothing tells the model where a token stands.
+        mask_lifted: in the replay, every target position sees those after it. No decoding can do that.
+    """
+
+    heads_off: frozenset[tuple[str, int]] = frozenset()
+    positions_off: bool = False
+    mask_lifted: bool = False
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One pass over a whole target, every position given the right tokens before it.
+
+    Attributes:
+        target_in: what the decoder is given: BOS and tokens.
+        target_out: what it should answer to each; ends in EOS, unless the length limit came first.
+        values: by canonical name, without the dimension of the batch: float32, and bool for masks; on the CPU.
+    """
+
+    target_in: list[int]
+    target_out: list[int]
+    values: Mapping[str, Tensor]
+
+    @property
+    def losses(self) -> Float[Tensor, " target"]:
+        """Cross entropy at each position in nats, no smoothing; the mean is what `zhuyi evaluate` calls loss."""
+        return F.cross_entropy(self.values["logits"], torch.tensor(self.target_out), reduction="none")
+
+    def smoothed_losses(self, smoothing: float) -> Float[Tensor, " target"]:
+        """The same with label smoothing, which training minimises."""
+        right = torch.tensor(self.target_out)
+        return F.cross_entropy(self.values["logits"], right, reduction="none", label_smoothing=smoothing)
+
+    @property
+    def ranks(self) -> list[int]:
+        """How many tokens the model finds more probable than the right one, at each position: 0 is its first choice."""
+        logits = self.values["logits"]
+        right = logits.gather(1, torch.tensor(self.target_out)[:, None])
+        return cast(list[int], (logits > right).sum(dim=1).tolist())
+
+    @property
+    def log_probs(self) -> Float[Tensor, "target vocabulary"]:
+        """What decoding would choose from at each position: log-probabilities, −inf for PAD and BOS."""
+        return log_probabilities(self.values["logits"].clone())
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What `look` saw.
+
+    Attributes:
+        model: the model that was looked at.
+        text: the sentence.
+        source: its tokens, EOS at the end.
+        hypotheses: what decoding found, best first.
+        candidates: the search's tree, step by step, best first within a step.
+        replay: the best hypothesis, once more.
+        reference: the reference, if there is one: each position given the reference's tokens before it.
+        what_if: what was changed while looking.
+    """
+
+    model: Model
+    text: str
+    source: list[int]
+    hypotheses: list[Hypothesis]
+    candidates: list[Candidate]
+    replay: Replay
+    reference: Replay | None
+    what_if: WhatIf
+
+    def __getitem__(self, name: str) -> Tensor:
+        """A value of the replay by its canonical name; `list(trace)` has them all."""
+        if name not in self.replay.values:
+            near = get_close_matches(name, self.replay.values, n=3)
+            raise KeyError(f"{name}: the model has no such value{'; did you mean ' + ', '.join(near) if near else ''}")
+        return self.replay.values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.replay.values)
+
+    def __len__(self) -> int:
+        return len(self.replay.values)
+
+    @property
+    def output(self) -> str:
+        """The best hypothesis as text: what `translate` gives."""
+        return self.model.tokenizers.target.decode([self.hypotheses[0].tokens])[0]
+
+    @property
+    def difference(self) -> float:
+        """The largest difference between a token's log-probability in decoding and in the replay."""
+        if self.what_if.mask_lifted:
+            return float("nan")  # it is meant to differ
+        chosen = torch.tensor(self.replay.target_out)
+        replayed = self.replay.log_probs.gather(1, chosen[:, None])[:, 0]
+        return float((replayed - torch.tensor(self.hypotheses[0].token_logprobs)).abs().max())
+
+    @property
+    def source_pieces(self) -> list[str]:
+        """The tokens of the source as people read them."""
+        return self.model.tokenizers.source.pieces(self.source)
+
+    def pieces(self, tokens: list[int]) -> list[str]:
+        """Tokens of the target as people read them."""
+        return self.model.tokenizers.target.pieces(tokens)
+
+
+def look(
+    model: Model,
+    line: str,
+    decoding: DecodingConfig,
+    target: str | None = None,
+    what_if: WhatIf = WhatIf(),  # frozen
+) -> Trace:
+    """Decode one line, and replay what came out with everything recorded.
+
+    Args:
+        model: in evaluation mode.
+        line: a sentence.
+        decoding: how to search.
+        target: a reference, to be replayed as well.
+        what_if: what to change meanwhile.
+
+    Raises:
+        DataError: if the line or the reference has no token, or more than the model or the microscope can take.
+        ConfigError: if `what_if` names a head that is not there.
+    """
+    config, transformer = model.config.model, model.transformer
+    longest = min(LONGEST, config.max_length)
+    (tokens,) = model.tokenizers.source.encode([line])
+    _check_length(tokens, longest, "the sentence")
+    answer = None
+    if target is not None:
+        (answer,) = model.tokenizers.target.encode([target])
+        _check_length(answer, longest, "the reference")
+
+    source, source_mask = (each.to(next(transformer.parameters()).device) for each in pad_sources([tokens]))
+    candidates: list[Candidate] = []
+
+    def observe(strategy: Strategy) -> None:
+        candidates.extend(strategy.candidates(0))
+
+    with torch.inference_mode(), _changed(transformer, what_if):
+        options = SearchOptions.from_config(decoding, longest)
+        (hypotheses,) = search(transformer, source, source_mask, options, observe)
+        best = hypotheses[0]
+        replay = _replay(transformer, source, source_mask, best.tokens, best.finished, what_if.mask_lifted)
+        reference = None
+        if answer is not None:
+            reference = _replay(transformer, source, source_mask, answer, True, what_if.mask_lifted)
+    return Trace(model, line, [*tokens, EOS], hypotheses, candidates, replay, reference, what_if)
+
+
+def _check_length(tokens: list[int], longest: int, what: str) -> None:
+    if not tokens:
+        raise DataError(f"{what} is empty: there is nothing to look at")
+    if len(tokens) + 1 > longest:
+        raise DataError(
+            f"{what} has {len(tokens)} tokens; the microscope takes {longest - 1} with this model: shorten it"
+        )
+
+
+def _replay(
+    transformer: Transformer, source: Tensor, source_mask: Tensor, tokens: list[int], finished: bool, lifted: bool
+) -> Replay:
+    target_out = [*tokens, EOS] if finished else tokens
+    target_in = [BOS, *target_out[:-1]]
+    tap = Recording(_lifted(transformer) if lifted else None)
+    transformer(source, source_mask, torch.tensor([target_in], device=source.device), tap)
+    values = {name: value[0].cpu() for name, value in tap.values.items()}
+    floats = {name: value if value.dtype == torch.bool else value.float() for name, value in values.items()}
+    return Replay(target_in, target_out, floats)
+
+
+def _lifted(transformer: Transformer) -> dict[str, Callable[[Tensor], Tensor]]:
+    def everyone(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
+        return torch.ones_like(mask)
+
+    return {f"decoder.{layer}.self.mask": everyone for layer in range(len(transformer.decoder))}
+
+
+@contextmanager
+def _changed(transformer: Transformer, what_if: WhatIf) -> Iterator[None]:
+    """Within, the model is as `what_if` says.
+
+    A head is switched off by zeros in W_o where it stands: the same for decoding and replay, and no path of its own.
+    """
+    attentions = [(_attention(transformer, name, head), head) for name, head in sorted(what_if.heads_off)]
+    outputs = {attention.output for attention, _ in attentions}
+    kept = [(output, output.weight.clone()) for output in outputs]
+    positions = transformer.source_positions, transformer.target_positions
+    try:
+        for attention, head in attentions:
+            width = attention.output.in_features // attention.heads
+            attention.output.weight[:, head * width : (head + 1) * width] = 0.0
+        if what_if.positions_off:
+            transformer.source_positions = transformer.target_positions = Positions(0, 0, 0)
+        yield
+    finally:
+        for output, weight in kept:
+            output.weight.copy_(weight)
+        transformer.source_positions, transformer.target_positions = positions
+
+
+def _attention(transformer: Transformer, name: str, head: int) -> MultiHeadAttention:
+    """The attention of that canonical name: `encoder.0.self`, `decoder.2.cross`."""
+    found: dict[str, nn.Module] = {}
+    for number, block in enumerate(transformer.encoder):
+        found[f"encoder.{number}.self"] = cast(nn.Module, cast(EncoderBlock, block).mixer)
+    for number, block in enumerate(transformer.decoder):
+        found[f"decoder.{number}.self"] = cast(nn.Module, cast(DecoderBlock, block).mixer)
+        found[f"decoder.{number}.cross"] = cast(DecoderBlock, block).cross
+    attentions = {each: module for each, module in found.items() if isinstance(module, MultiHeadAttention)}
+    if name not in attentions:
+        raise ConfigError(f"{name} is no attention of this model; there are {', '.join(attentions)}")
+    if not 0 <= head < attentions[name].heads:
+        raise ConfigError(f"{name} has the heads 0 to {attentions[name].heads - 1}, and no head {head}")
+    return attentions[name]

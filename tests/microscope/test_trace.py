@@ -1,0 +1,151 @@
+"""Looking: what the trace says is what decoding did, and the model is the same afterwards."""
+
+import pytest
+import torch
+from command_line import tiny_model
+from torch.testing import assert_close
+
+from zhuyi.errors import ConfigError, DataError
+from zhuyi.microscope.trace import Trace, WhatIf
+from zhuyi.text.tokenizer import BOS, EOS
+from zhuyi.training.objective import cross_entropy
+from zhuyi.translator import Translator, load
+
+LINE, REFERENCE = "two dogs run 👩‍👧", "zwei Hunde"
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    return load(tiny_model(tmp_path_factory.mktemp("model")), "cpu")
+
+
+@pytest.fixture(scope="module")
+def trace(translator: Translator) -> Trace:
+    return translator.look(LINE, target=REFERENCE, beam=3)
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+def test_the_trace_is_of_what_translate_says(translator: Translator, beam: int, length_penalty: float) -> None:
+    trace = translator.look(LINE, beam=beam, length_penalty=length_penalty)
+    decoding = translator.decoding(beam=beam, length_penalty=length_penalty)
+    (said,) = translator.hypotheses([LINE], decoding)
+    assert trace.output == said[0].text
+    assert trace.hypotheses[0].score == said[0].score
+    assert trace.difference <= 1e-5
+
+
+def test_every_value_has_the_shape_of_its_sentence(translator: Translator, trace: Trace) -> None:
+    heads, width = translator.config.model.heads, translator.config.model.width
+    source, target = len(trace.source), len(trace.replay.target_in)
+    assert trace["encoder.0.self.weights"].shape == (heads, source, source)
+    assert trace["decoder.0.cross.weights"].shape == (heads, target, source)
+    assert trace["encoder.embedding"].shape == (source, width)
+    assert trace.source[-1] == EOS
+    assert trace.replay.target_in[0] == BOS
+    assert trace.replay.target_in[1:] == trace.replay.target_out[:-1]
+    assert all(value.dtype in (torch.float32, torch.bool) for value in trace.replay.values.values())
+    assert len(list(trace)) == len(trace)
+    with pytest.raises(KeyError, match=r"did you mean .*encoder\.0\.self\.weights"):
+        trace["encoder.0.self.weight"]
+
+
+def test_losses_are_those_of_evaluation_and_training(translator: Translator, trace: Trace) -> None:
+    assert trace.reference is not None
+    assert_close(float(trace.reference.losses.mean()), translator.loss([LINE], [REFERENCE]), atol=1e-6, rtol=1e-6)
+    hidden, right = trace.reference.values["decoder.output"], torch.tensor([trace.reference.target_out])
+    smoothed, plain = cross_entropy(hidden[None], translator.transformer.projection.weight, right, 0.1)
+    assert_close(trace.reference.smoothed_losses(0.1).sum(), smoothed, atol=1e-4, rtol=1e-5)
+    assert_close(trace.reference.losses.sum(), plain, atol=1e-4, rtol=1e-5)
+    assert_close(trace.replay.values["encoder.output"], trace.reference.values["encoder.output"])
+
+
+def test_a_rank_counts_what_was_more_probable(trace: Trace) -> None:
+    order = trace.replay.values["logits"].argsort(dim=-1, descending=True)
+    ranks = (order == torch.tensor(trace.replay.target_out)[:, None]).nonzero()[:, 1].tolist()
+    assert trace.replay.ranks == ranks
+
+
+def test_the_tree_holds_every_path(trace: Trace) -> None:
+    nodes = {each.number: each for each in trace.candidates}
+    assert len(nodes) == len(trace.candidates)
+    for each in trace.candidates:
+        parent = None if each.parent is None else nodes[each.parent]
+        assert (parent is None) == (each.step == 0)
+        if parent is not None:
+            assert parent.fate == "kept"
+            assert parent.step == each.step - 1
+        assert_close(each.total, (parent.total if parent else 0.0) + each.log_prob, atol=1e-6, rtol=1e-6)
+    for step in range(max(each.step for each in trace.candidates) + 1):
+        fates = [each.fate for each in trace.candidates if each.step == step]
+        assert fates.count("kept") <= 3
+        assert fates.count("finished") <= 3
+    for hypothesis in trace.hypotheses:
+        (leaf,) = [each for each in trace.candidates if _path(nodes, each.number) == [*hypothesis.tokens, EOS]] or [
+            each for each in trace.candidates if _path(nodes, each.number) == hypothesis.tokens
+        ]
+        assert leaf.fate == ("finished" if hypothesis.finished else "kept")
+        assert_close(leaf.score, hypothesis.score, atol=1e-6, rtol=1e-6)
+
+
+def test_greedy_search_is_a_tree_without_branches(translator: Translator) -> None:
+    trace = translator.look(LINE, beam=1)
+    best = trace.hypotheses[0]
+    assert [each.token for each in trace.candidates] == best.tokens + [EOS] * best.finished
+    assert [each.parent for each in trace.candidates] == [None, *range(len(trace.candidates) - 1)]
+    assert_close(trace.candidates[-1].score, best.score)
+
+
+def test_a_head_that_is_off_adds_nothing_and_comes_back(translator: Translator) -> None:
+    before = {name: weight.clone() for name, weight in translator.transformer.named_parameters()}
+    plain = translator.look(LINE)
+    off = translator.look(LINE, what_if=WhatIf(heads_off=frozenset({("encoder.0.self", 1)})))
+    assert_close(plain["encoder.0.self.mixed"], off["encoder.0.self.mixed"])
+    width = translator.config.model.head_width
+    mixed = plain["encoder.0.self.mixed"].clone()
+    mixed[1] = 0.0
+    by_hand = translator.transformer.encoder[0].mixer.output(mixed.transpose(0, 1).flatten(1))
+    assert mixed.shape[-1] == width
+    assert_close(off["encoder.0.self.output"], by_hand.detach())
+    assert off.difference <= 1e-5
+    assert all(torch.equal(weight, before[name]) for name, weight in translator.transformer.named_parameters())
+    assert_close(translator.look(LINE)["logits"], plain["logits"], atol=0, rtol=0)
+
+
+def test_without_positions_the_order_does_not_matter(translator: Translator) -> None:
+    off = WhatIf(positions_off=True)
+    one, other = (translator.look(line, what_if=off)["encoder.output"][:-1] for line in ("dogs cats", "cats dogs"))
+    assert_close(one.sum(dim=0), other.sum(dim=0), atol=1e-4, rtol=1e-4)
+    one, other = (translator.look(line)["encoder.output"][:-1] for line in ("dogs cats", "cats dogs"))
+    assert not torch.allclose(one.sum(dim=0), other.sum(dim=0), atol=1e-4)
+
+
+def test_a_lifted_mask_lets_the_past_see_the_future(translator: Translator, trace: Trace) -> None:
+    lifted = translator.look(LINE, beam=3, what_if=WhatIf(mask_lifted=True))
+    assert lifted.hypotheses == trace.hypotheses
+    assert (trace["decoder.0.self.weights"].triu(1) == 0).all()
+    assert (lifted["decoder.0.self.weights"] > 0).all()
+    assert lifted.difference != lifted.difference
+
+
+@pytest.mark.parametrize(
+    ("line", "target", "what_if", "error", "says"),
+    [
+        (" ", None, WhatIf(), DataError, "the sentence is empty"),
+        ("a", "", WhatIf(), DataError, "the reference is empty"),
+        ("dogs " * 300, None, WhatIf(), DataError, "shorten it"),
+        ("a", None, WhatIf(heads_off=frozenset({("encoder.9.self", 0)})), ConfigError, "there are encoder.0.self"),
+        ("a", None, WhatIf(heads_off=frozenset({("encoder.0.self", 9)})), ConfigError, "no head 9"),
+    ],
+)
+def test_what_cannot_be_looked_at(translator: Translator, line, target, what_if, error, says) -> None:
+    with pytest.raises(error, match=says):
+        translator.look(line, target=target, what_if=what_if)
+
+
+def _path(nodes: dict, number: int | None) -> list[int]:
+    path = []
+    while number is not None:
+        path.append(nodes[number].token)
+        number = nodes[number].parent
+    return path[::-1]
