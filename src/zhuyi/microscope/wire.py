@@ -1,0 +1,169 @@
+"""What goes from a trace to its page: a small JSON of words and steps, and tensors by name, little-endian.
+
+Printed numbers come from float32 (`floats`). For pictures of attention weights there is one byte a number (`roots`):
+255·√p, because a linear byte turns four of ten weights that are not zero to zero. No byte is ever printed as a number.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zhuyi.checkpoint import Model
+from zhuyi.decoding.hypothesis import Candidate
+from zhuyi.microscope.trace import LONGEST, Replay, Trace
+from zhuyi.text.tokenizer import EOS
+from zhuyi.version import version
+
+TOP = 20
+"""Tokens of a distribution that are listed; the others are summed up."""
+PARAMETERS = "parameters."
+"""Before the name of a learned tensor; a value of the trace goes by its canonical name."""
+REFERENCE = "reference."
+"""Before the name of a value of the replay of the reference."""
+
+
+def describe_model(model: Model, name: str) -> dict[str, Any]:
+    """What the page knows before there is a sentence."""
+    config = model.config
+    return {
+        "zhuyi": version(),
+        "name": name,
+        "config": config.model.model_dump(),
+        "decoding": config.decoding.model_dump(),
+        "smoothing": config.training.label_smoothing,
+        "parameters": model.transformer.parameter_count(),
+        "shapes": {f"{PARAMETERS}{key}": list(each.shape) for key, each in model.transformer.named_parameters()},
+        "shared": model.tokenizers.shared,
+        "longest": min(LONGEST, config.model.max_length) - 1,
+    }
+
+
+def describe_trace(trace: Trace) -> dict[str, Any]:
+    """All of a trace but its tensors; JSON has no infinity and no NaN, null stands for both."""
+    source = trace.model.tokenizers.source
+    return {
+        "text": trace.text,
+        "source": _tokens(trace.source, trace.source_pieces),
+        "normalised": source.normalise(trace.text),
+        "output": trace.output,
+        "hypotheses": [
+            {
+                "text": trace.model.tokenizers.target.decode([each.tokens])[0],
+                "pieces": trace.pieces(each.tokens),
+                "score": _number(each.score),
+                "log_probs": [_number(log_prob) for log_prob in each.token_logprobs],
+                "finished": each.finished,
+            }
+            for each in trace.hypotheses
+        ],
+        "candidates": [_candidate(trace, each) for each in trace.candidates],
+        "difference": _number(trace.difference),
+        "what_if": {
+            "heads_off": [[name, head] for name, head in sorted(trace.what_if.heads_off)],
+            "positions_off": trace.what_if.positions_off,
+            "mask_lifted": trace.what_if.mask_lifted,
+        },
+        "replay": _replay(trace, trace.replay),
+        "reference": _replay(trace, trace.reference) if trace.reference is not None else None,
+        "shapes": {name: list(each.shape) for name, each in tensors(trace).items()},
+    }
+
+
+def tensors(trace: Trace) -> dict[str, Tensor]:
+    """Every tensor that the page may ask for, by name: this is the list of what is allowed."""
+    learned = {f"{PARAMETERS}{key}": each.detach() for key, each in trace.model.transformer.named_parameters()}
+    reference: Mapping[str, Tensor] = trace.reference.values if trace.reference is not None else {}
+    return {**learned, **trace.replay.values, **{f"{REFERENCE}{key}": each for key, each in reference.items()}}
+
+
+def floats(tensor: Tensor) -> bytes:
+    """Little-endian float32 in the order of the last dimension; True is 1."""
+    return tensor.detach().float().cpu().contiguous().numpy().astype("<f4").tobytes()
+
+
+def roots(probabilities: Tensor) -> bytes:
+    """One byte a probability, 255·√p rounded: for pictures only."""
+    scaled = probabilities.detach().float().cpu().clamp(0, 1).sqrt() * 255
+    return scaled.round().to(torch.uint8).contiguous().numpy().astype(np.uint8).tobytes()
+
+
+def characters(pieces: list[str]) -> list[tuple[int, int, str]]:
+    """Runs of byte pieces that are one character: (first, end, character). `<0xE2>` alone says nothing to anyone."""
+    found: list[tuple[int, int, str]] = []
+    start = 0
+    while start < len(pieces):
+        end = next((end for end in range(start + 1, start + 5) if _character(pieces[start:end])), None)
+        if end is not None:
+            found.append((start, end, _character(pieces[start:end])))
+        start = end or start + 1
+    return found
+
+
+def _character(pieces: list[str]) -> str:
+    """What these byte pieces spell, if it is one whole character, or nothing."""
+    values = [_byte(piece) for piece in pieces]
+    try:
+        spelt = bytes(value for value in values if value is not None).decode()
+    except UnicodeDecodeError:
+        return ""
+    return spelt if len(spelt) == 1 and None not in values else ""
+
+
+def _byte(piece: str) -> int | None:
+    return int(piece[3:5], 16) if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">") else None
+
+
+def _tokens(ids: list[int], pieces: list[str]) -> dict[str, Any]:
+    return {"ids": ids, "pieces": pieces, "characters": characters(pieces)}
+
+
+def _candidate(trace: Trace, each: Candidate) -> dict[str, Any]:
+    (piece,) = trace.pieces([each.token])
+    return {
+        "number": each.number,
+        "parent": each.parent,
+        "step": each.step,
+        "token": each.token,
+        "piece": piece,
+        "log_prob": each.log_prob,
+        "total": each.total,
+        "score": each.score,
+        "fate": each.fate,
+    }
+
+
+def _replay(trace: Trace, replay: Replay) -> dict[str, Any]:
+    log_probs = replay.log_probs
+    best, tokens = log_probs.topk(min(TOP, log_probs.shape[1]))
+    probabilities = log_probs.exp()
+    entropy = -torch.where(probabilities > 0, probabilities * log_probs, 0.0).sum(dim=1)
+    rest = (1 - best.exp().sum(dim=1)).clamp(min=0.0)
+    steps = [
+        {
+            "top": [
+                {"id": token, "piece": trace.pieces([token])[0], "log_prob": _number(log_prob)}
+                for token, log_prob in zip(tokens[step].tolist(), best[step].tolist(), strict=True)
+            ],
+            "rest": float(rest[step]),
+            "entropy": float(entropy[step]),
+            "chosen": float(log_probs[step, right]),
+            "eos": float(log_probs[step, EOS]),
+        }
+        for step, right in enumerate(replay.target_out)
+    ]
+    return {
+        "in": _tokens(replay.target_in, trace.pieces(replay.target_in)),
+        "out": _tokens(replay.target_out, trace.pieces(replay.target_out)),
+        "steps": steps,
+        "losses": replay.losses.tolist(),
+        "smoothed": replay.smoothed_losses(trace.model.config.training.label_smoothing).tolist(),
+        "ranks": replay.ranks,
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

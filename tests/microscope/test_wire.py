@@ -1,0 +1,52 @@
+"""What the page is told is what the trace holds."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from command_line import tiny_model
+
+from zhuyi.microscope.trace import Trace
+from zhuyi.microscope.wire import characters, describe_model, describe_trace, floats, roots, tensors
+from zhuyi.translator import load
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
+    return load(tiny_model(tmp_path_factory.mktemp("model")), "cpu").look("two dogs 👩‍👧", target="zwei", beam=3)
+
+
+def test_numbers_are_the_tensors(trace: Trace) -> None:
+    weights = trace["encoder.0.self.weights"]
+    assert torch.equal(torch.frombuffer(bytearray(floats(weights)), dtype=torch.float32).view(weights.shape), weights)
+    mask = trace["decoder.0.self.mask"]
+    assert np.frombuffer(floats(mask), "<f4").tolist() == mask.flatten().float().tolist()
+
+
+def test_a_byte_is_near_and_small_weights_do_not_vanish() -> None:
+    weights = torch.rand(1000).pow(8)
+    back = torch.frombuffer(bytearray(roots(weights)), dtype=torch.uint8).float().div(255).square()
+    assert (back - weights).abs().max() <= 0.004
+    small = torch.tensor([1e-5, 1e-4, 0.0, 1.0])
+    assert [byte > 0 for byte in roots(small)] == [True, True, False, True]
+
+
+def test_metadata_is_strict_json_and_says_what_the_trace_says(trace: Trace) -> None:
+    described = json.loads(json.dumps(describe_trace(trace), allow_nan=False))
+    assert described["output"] == trace.output
+    assert described["replay"]["losses"] == pytest.approx(trace.replay.losses.tolist())
+    assert [each["fate"] for each in described["candidates"]] == [each.fate for each in trace.candidates]
+    assert described["shapes"].keys() == tensors(trace).keys()
+    for step in described["replay"]["steps"]:
+        total = sum(np.exp(each["log_prob"]) for each in step["top"] if each["log_prob"] is not None)
+        assert total + step["rest"] == pytest.approx(1, abs=1e-5)
+    model = json.loads(json.dumps(describe_model(trace.model, "tiny"), allow_nan=False))
+    assert model["config"]["heads"] == trace.model.config.model.heads
+
+
+def test_bytes_are_joined_to_characters() -> None:
+    cat = [f"<0x{byte:02X}>" for byte in "猫".encode()]
+    assert characters(["▁a", *cat, "b", *cat, "<0x41>", "<0xFF>", "c"]) == [(1, 4, "猫"), (5, 8, "猫"), (8, 9, "A")]
+    assert characters(["<0xE7>", "<0x8C>"]) == []
+    assert characters(["<0xFF>", *cat]) == [(1, 4, "猫")]
