@@ -245,10 +245,11 @@ def measure(work: Path, pairs: int, ending: str) -> dict[str, Any]:
 
 
 def measure_training(work: Path, corpus: dict[str, Any]) -> dict[str, Any]:
-    """`corpus` with its training measured once more; what was measured of the store stands."""
+    """`corpus` with its batches and its training measured once more; what was measured of making the store stands."""
     folder = work / f"{corpus['format']}-{corpus['pairs']}"
     os.environ["ZHUYI_CACHE"] = str(folder / "cache")
-    result = {**corpus, "train": train(config_of(folder, corpus["format"]))}
+    config = config_of(folder, corpus["format"])
+    result = {**corpus, "epoch": run_stage("epoch", config), "train": train(config)}
     return {**result, "rates": rates(result)}
 
 

@@ -11,10 +11,13 @@ import math
 import os
 import shlex
 import sys
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar, cast
+from urllib.parse import urlencode
 
 import typer
 from rich.console import Console
@@ -56,8 +59,8 @@ app = typer.Typer(
     help=_prose(
         """注意, "attention": train an encoder–decoder Transformer on your own pairs of lines, use it, look inside it.
 
-        Begin with [bold]demo[/]. Then give [bold]train[/] two text files of your own; it makes a model directory,
-        which [bold]translate[/] and [bold]evaluate[/] take. Each verb explains itself: zhuyi train --help
+        Begin with [bold]demo[/]. Then give [bold]train[/] two text files of your own; it makes a model directory, which
+        [bold]translate[/], [bold]evaluate[/] and [bold]look[/] take. Each verb explains itself: zhuyi train --help
         """
     ),
     no_args_is_help=True,
@@ -74,6 +77,7 @@ app = typer.Typer(
         "[dim]# Use it.[/]\n"
         'echo "A dog runs." | zhuyi translate en-de\n'
         "zhuyi evaluate en-de --source test.en --target test.de",
+        '[dim]# Look inside it.[/]\nzhuyi look en-de "A dog runs."',
     ),
 )
 
@@ -324,6 +328,53 @@ def evaluate(
         _write(_dump({"model": str(model), **evaluation.to_dict()}) + "\n")
     else:
         _show(evaluation)
+
+
+@_verb(
+    'zhuyi look zhuyi-demo "3. Juli 1998"',
+    "[dim]# With the right answer beside it, and as one file that needs no network.[/]\n"
+    'zhuyi look en-de "A dog runs." --target "Ein Hund rennt." --html dog.html',
+)
+def look(
+    model: Model,
+    sentence: Annotated[
+        str | None, typer.Argument(metavar="SENTENCE", show_default=False, help="What to look at; or type it there.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(metavar="TEXT", help="The right answer, to compare.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one file, and serve nothing.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="With --html: leave nothing out, whatever the size.")] = False,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+) -> None:
+    """See every step of your own model in the browser: tokens, queries, scores, heads, steps and beams.
+
+    The page is served to this machine alone, until Ctrl-C. With --html it becomes one file that opens anywhere.
+    """
+    if (target is not None or html is not None) and sentence is None:
+        raise ConfigError("--target and --html want a SENTENCE to look at")
+    if full and html is None:
+        raise ConfigError("--full is of the file that --html writes")
+    from zhuyi.checkpoint import write_atomically
+    from zhuyi.microscope.page import file_html
+    from zhuyi.microscope.server import Microscope
+
+    translator = zhuyi.load(model)
+    name = model.resolve().name
+    if html is not None:
+        assert sentence is not None
+        content = file_html(translator.look(sentence, target=target), name, full).encode()
+        write_atomically(html, content)
+        print(f"{html}: {len(content) / 1e6:.1f} MB; open it in any browser")
+        return
+    with Microscope(translator.model, name, translator.look, host, port) as server:
+        words = {"text": sentence, "target": target} if sentence is not None else {}
+        url = server.url + ("#" + urlencode({key: value for key, value in words.items() if value}) if words else "")
+        print(f"{url}\nCtrl-C ends it.", flush=True)
+        if browser:
+            webbrowser.open(url)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 @_verb(

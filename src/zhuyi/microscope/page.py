@@ -1,0 +1,88 @@
+"""The page: one script and one style sheet, built from `frontend/`, and the HTML around them.
+
+Served, the page asks for tensors when it needs them. As one file it holds them itself, opens without a network, and
+keeps to a size: what finds no room is left out, and the page says so. A content-security policy lets nothing run and
+nothing load but these; text of the user is only ever JSON, in which no `<` is left.
+"""
+
+import base64
+import hashlib
+import json
+from importlib import resources
+from typing import Any
+
+from zhuyi.microscope.trace import Trace
+from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors
+
+ROOM = 1_900_000
+"""Bytes of one file, unless it is to be full."""
+SERVED = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The content-security policy of the served page."""
+WANTED = (
+    ("weights", "scores"),
+    ("turned_queries", "turned_keys", "queries", "keys", "values", "mixed"),
+    ("embedding", "input", "output", "mask"),
+    ("norm", "residual", "inner"),
+    ("logits",),
+)
+"""What goes into a file first, by the last word of its name."""
+
+
+def asset(name: str) -> str:
+    """`page.js` or `page.css`, as built."""
+    return resources.files("zhuyi.microscope").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def served_html() -> str:
+    """The page that asks the server."""
+    return _html('<link rel="stylesheet" href="page.css">', '<script src="page.js" defer></script>', "")
+
+
+def file_html(trace: Trace, name: str, full: bool = False) -> str:
+    """The page as one file, with everything in it that fits, or everything there is of the trace."""
+    script, style = asset("page.js"), asset("page.css")
+    held: dict[str, Any] = {"model": describe_model(trace.model, name), "trace": describe_trace(trace), "tensors": {}}
+    frame = _html(
+        f"<style>{style}</style>",
+        f"<script>{script}</script>",
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:",
+    )
+    size = len(frame.encode()) + len(_json(held).encode())
+    values = {key: each for key, each in tensors(trace).items() if not key.startswith(PARAMETERS)}
+    for key, tensor in values.items():  # pictures first: a byte each
+        if key.endswith(".weights"):
+            text = base64.b64encode(roots(tensor)).decode()
+            held["tensors"][key] = {"roots": text}
+            size += len(text) + len(key) + 20
+    for group in WANTED:
+        for key, tensor in values.items():
+            if key.split(".")[-1] in group:
+                text = base64.b64encode(floats(tensor)).decode()
+                size += len(text) + len(key) + 20
+                if size > ROOM and not full:
+                    size -= len(text) + len(key) + 20
+                else:
+                    held["tensors"].setdefault(key, {})["floats"] = text
+    data = f'<script type="application/json" id="held">{_json(held)}</script>'
+    return frame.replace("</main>", f"</main>{data}", 1)
+
+
+def _html(style: str, script: str, policy: str) -> str:
+    guard = f'<meta http-equiv="Content-Security-Policy" content="{policy}">' if policy else ""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{guard}'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>zhuyi</title>'
+        f'<link rel="icon" href="data:,">{style}</head><body><main id="page"></main>{script}</body></html>'
+    )
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,204 @@
+"""The page around a trace, served or as one file: nothing foreign runs, nothing is lost, both languages say all."""
+
+import base64
+import hashlib
+import json
+import re
+import struct
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from command_line import tiny_model, zhuyi
+
+from zhuyi.microscope import page
+from zhuyi.microscope.server import LONGEST_REQUEST, Microscope
+from zhuyi.microscope.trace import Trace
+from zhuyi.microscope.wire import floats, roots
+from zhuyi.translator import Translator, load
+
+EVIL = "dogs </script><script>x"
+FRONTEND = Path(__file__).parents[2] / "frontend" / "src"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def translator(directory: Path) -> Translator:
+    return load(directory, "cpu")
+
+
+@pytest.fixture(scope="module")
+def trace(translator: Translator) -> Trace:
+    return translator.look(EVIL, target="zwei")
+
+
+@pytest.fixture(scope="module")
+def server(translator: Translator) -> Iterator[Microscope]:
+    with Microscope(translator.model, "tiny", translator.look) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield served
+        served.shutdown()
+
+
+def ask(server: Microscope, method: str, path: str, body: str | None = None, **headers: str):
+    connection = HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
+    kind = {"Content-Type": "application/json"} if body is not None else {}
+    connection.request(method, path, body, {**kind, **{key.replace("_", "-"): value for key, value in headers.items()}})
+    answer = connection.getresponse()
+    return answer.status, answer.read(), answer.headers
+
+
+def look(server: Microscope, **request: object):
+    status, body, _ = ask(server, "POST", "/api/look", json.dumps(request))
+    return status, json.loads(body)
+
+
+def held(html: str) -> dict:
+    (text,) = re.findall(r'<script type="application/json" id="held">(.*?)</script>', html)
+    return json.loads(text)
+
+
+def test_a_users_text_is_text_in_the_file(trace: Trace) -> None:
+    html = page.file_html(trace, "</title><script>")
+    assert html.count("<script") == 2  # ours, and the data
+    assert held(html)["trace"]["text"] == EVIL
+    assert held(html)["model"]["name"] == "</title><script>"
+
+
+def test_the_file_lets_nothing_run_but_the_page(trace: Trace) -> None:
+    html = page.file_html(trace, "tiny")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    for element, directive in (("script", "script-src"), ("style", "style-src")):
+        (content,) = re.findall(rf"<{element}>(.*?)</{element}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert "connect-src" not in policy
+
+
+def test_the_file_holds_the_tensors_exactly(trace: Trace) -> None:
+    found = held(page.file_html(trace, "tiny"))["tensors"]
+    for name in ("encoder.0.self.weights", "decoder.0.cross.scores", "logits", "reference.logits"):
+        tensor = trace.reference.values["logits"] if name == "reference.logits" else trace[name]
+        assert base64.b64decode(found[name]["floats"]) == floats(tensor)
+    assert base64.b64decode(found["encoder.0.self.weights"]["roots"]) == roots(trace["encoder.0.self.weights"])
+    assert not any(name.startswith("parameters.") for name in found)
+
+
+def test_a_file_keeps_to_its_size_unless_it_is_to_be_full(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = len(page.file_html(trace, "tiny", full=True).encode())
+    room = whole - 20_000
+    monkeypatch.setattr(page, "ROOM", room)
+    small = page.file_html(trace, "tiny")
+    assert len(small.encode()) <= room
+    assert len(page.file_html(trace, "tiny", full=True).encode()) == whole
+    assert "roots" in held(small)["tensors"]["encoder.0.self.weights"]
+    assert len(held(small)["tensors"]) < len(held(page.file_html(trace, "tiny", full=True))["tensors"])
+
+
+def test_the_command_writes_one_file(directory: Path, tmp_path: Path) -> None:
+    done = zhuyi("look", str(directory), "two dogs", "--html", str(tmp_path / "dogs.html"))
+    assert done.code == 0, done.err
+    assert held((tmp_path / "dogs.html").read_text(encoding="utf-8"))["trace"]["text"] == "two dogs"
+    for words in (["--html", "x.html"], ["two dogs", "--full"], [" ", "--html", "x.html"]):
+        done = zhuyi("look", str(directory), *words)
+        assert done.code == 2
+        assert len(done.err.splitlines()) == 1
+
+
+def test_what_is_served_is_what_was_seen(server: Microscope, translator: Translator) -> None:
+    status, found = look(server, text="two dogs", target="zwei", beam=2)
+    assert status == 200
+    trace = translator.look("two dogs", target="zwei", beam=2)
+    assert found["output"] == trace.output
+    place = f"/api/tensor/{found['id']}"
+    assert ask(server, "GET", f"{place}/encoder.0.self.weights")[1] == floats(trace["encoder.0.self.weights"])
+    assert ask(server, "GET", f"{place}/encoder.0.self.weights?as=roots")[1] == roots(trace["encoder.0.self.weights"])
+    weight = translator.transformer.encoder[0].mixer.query.weight
+    assert ask(server, "GET", f"{place}/parameters.encoder.0.mixer.query.weight")[1] == floats(weight)
+    count = len(ask(server, "GET", f"{place}/logits")[1]) // struct.calcsize("<f")
+    assert count == trace["logits"].numel()
+
+
+def test_a_head_can_be_switched_off_over_the_wire(server: Microscope, translator: Translator) -> None:
+    status, found = look(server, text="two dogs", heads_off=[["encoder.0.self", 0]], positions_off=True)
+    assert status == 200
+    assert found["what_if"] == {"heads_off": [["encoder.0.self", 0]], "positions_off": True, "mask_lifted": False}
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"text": ""}, "the sentence is empty"),
+        ({"text": "dogs " * 999}, "shorten it"),
+        ({}, "not a request"),
+        ({"text": "a", "shell": "rm"}, "unknown"),
+        ({"text": "a", "beam": 0}, "beam"),
+        ({"text": "a", "heads_off": [["encoder.7.self", 0]]}, "no attention"),
+        ({"text": "a", "heads_off": 3}, "not a request"),
+    ],
+)
+def test_a_mistake_is_one_line(server: Microscope, request_: dict, says: str) -> None:
+    status, found = look(server, **request_)
+    assert status == 400
+    assert says in found["error"]
+    assert "Traceback" not in found["error"]
+
+
+def test_what_may_not_be_asked(server: Microscope) -> None:
+    number = look(server, text="a")[1]["id"]
+    for path in (
+        "/etc/passwd",
+        "/../page.js",
+        f"/api/tensor/{number}/__class__",
+        "/api/tensor/99/logits",
+        "/api/tensor/",
+    ):
+        assert ask(server, "GET", path)[0] == 404, path
+    assert ask(server, "GET", f"/api/tensor/{number}/logits?as=roots")[0] == 404
+    assert ask(server, "POST", "/api/look", "[]")[0] == 400
+    assert ask(server, "POST", "/api/look", "{")[0] == 400
+    assert ask(server, "POST", "/api/look", "{}", Content_Type="text/plain")[0] == 404
+    assert ask(server, "POST", "/api/look", " " * (LONGEST_REQUEST + 1))[0] == 413
+
+
+def test_other_sites_cannot_ask_through_the_browser(server: Microscope) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+    for host in ("evil.example", f"evil.example:{server.server_address[1]}", ""):
+        assert ask(server, "GET", "/api/model", Host=host)[0] == 403
+        assert ask(server, "POST", "/api/look", '{"text": "a"}', Host=host)[0] == 403
+    status, body, headers = ask(server, "GET", "/")
+    assert status == 200
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert b"<script>" not in body
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_servers_memory_is_short(server: Microscope) -> None:
+    first = look(server, text="a")[1]["id"]
+    for _ in range(8):
+        last = look(server, text="a")[1]["id"]
+    assert ask(server, "GET", f"/api/tensor/{first}/logits")[0] == 404
+    assert ask(server, "GET", f"/api/tensor/{last}/logits")[0] == 200
+
+
+def test_both_languages_say_everything() -> None:
+    en, zh = (json.loads((FRONTEND / f"{language}.json").read_text(encoding="utf-8")) for language in ("en", "zh"))
+    assert en.keys() == zh.keys()
+    for key in en:
+        assert sorted(re.findall(r"\{\w+\}", en[key])) == sorted(re.findall(r"\{\w+\}", zh[key])), key
+    code = "".join(path.read_text(encoding="utf-8") for path in FRONTEND.rglob("*.ts*"))
+    asked = set(re.findall(r'say\("(\w+)"', code))
+    assert asked <= en.keys()
+
+
+def test_the_page_is_small() -> None:
+    import gzip
+
+    assert len(gzip.compress((page.asset("page.js") + page.asset("page.css")).encode())) <= 120_000
