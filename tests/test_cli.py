@@ -25,7 +25,7 @@ from zhuyi.config import build_config, load_config
 from zhuyi.translator import Translation
 
 GROUP: Any = typer.main.get_command(cli.app)
-VERBS = ("demo", "check", "train", "translate", "evaluate", "config")
+VERBS = ("demo", "check", "train", "translate", "evaluate", "look", "config")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ Most of these runs are forks of the test's own process, which is quick; the last
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import socket
@@ -417,7 +418,9 @@ def test_a_mistake_of_the_users_is_one_line(tmp_path: Path) -> None:
     assert run.returncode != 0
     assert run.stderr.count("zhuyi: error:") == 1
     assert "train.txt: no such file" in run.stderr
-    assert run.stderr.count("exitcode  : 2") == 2
+    ends = set(re.findall(r"exitcode  : (\S+)", run.stderr))
+    assert "2" in ends
+    assert ends <= {"2", "-15"}  # torchrun may stop the other rank while it ends
 
 
 @pytest.fixture
