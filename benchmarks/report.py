@@ -1,4 +1,4 @@
-"""Write results.md, training-speed.md, large-corpora.md and the tables in both READMEs, from the files in results/.
+"""Write what the files in results/ say: tables in both READMEs, and four pages of docs/.
 
 python benchmarks/report.py            write them
 python benchmarks/report.py --check    say, by the exit code, whether they are up to date
@@ -89,6 +89,54 @@ def results_page() -> str:
     return "\n".join(lines)
 
 
+def microscope_page() -> str:
+    lines = [
+        "# What looking costs",
+        "",
+        "Written by `benchmarks/report.py` from `benchmarks/results/microscope-*.json`, which",
+        "[`benchmarks/microscope.py`](../benchmarks/microscope.py) measures. Where there are several figures, they are",
+        "the least, the **median** and the largest.",
+        "",
+    ]
+    for path in sorted(RESULTS.glob("microscope-*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        machine, assets, tap, served = (result[key] for key in ("machine", "assets", "tap", "served"))
+        lines += [
+            f"## {machine['processor']}, {machine['threads']} threads, {result['browser']}",
+            "",
+            f"A model of {result['parameters']:,} parameters: 6 + 6 layers of width 512, 8 heads. Random weights.",
+            "",
+            f"- Script and style sheet: {assets['gzip'] / 1000:.0f} kB, gzipped ({assets['bytes'] / 1000:.0f} kB).",
+            f"- From the request for the page until it can be used: {_spread(served['ready'])} s.",
+            f"- From a trace of 30 + 30 tokens until its first picture: {_spread(served['first_picture'])} s.",
+            f"- When nobody looks: a forward pass of {tap['tokens']} tokens with silent taps takes {_spread(tap)}",
+            f"  times as long as one of a copy of the code without any taps ({tap['rounds']} rounds, in turn).",
+            "",
+            "| tokens | trace, s | file | whole file | page ready, s | movement of the mouse, 95 of 100, ms |",
+            "|---|---|---|---|---|---|",
+        ]
+        for each in result["lengths"]:
+            small, whole = each["files"]
+            fetched = sum(file["hover"]["fetched"] for file in each["files"])
+            lines.append(
+                f"| {each['tokens']} + {each['tokens']} | {_spread(each['trace'])} | {small['bytes'] / 1e6:.2f} MB "
+                f"| {whole['bytes'] / 1e6:.0f} MB (`--full`) | {small['ready']:.2f}, whole {whole['ready']:.2f} "
+                f"| {1000 * small['hover']['p95']:.1f}, whole {1000 * whole['hover']['p95']:.1f}; fetched: {fetched} |"
+            )
+        lines += [
+            "",
+            "A trace decodes with a beam of 4, and replays with everything recorded. A file that is not whole",
+            "holds all pictures of weights, and as many tensors as fit into 1.9 MB; the page says what was left",
+            "out. The mouse is moved over the heads of all layers, one of them enlarged: handler, rendering, layout.",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _spread(values: dict[str, float]) -> str:
+    return f"{values['min']:.2f} / **{values['median']:.2f}** / {values['max']:.2f}"
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
@@ -107,6 +155,7 @@ def main() -> None:
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "training-speed.md": table.page(),
         ROOT / "docs" / "large-corpora.md": corpus.page(),
+        ROOT / "docs" / "microscope.md": microscope_page(),
         ROOT / "README.md": filled(ROOT / "README.md", 0),
         ROOT / "README.zh.md": filled(ROOT / "README.zh.md", 1),
     }

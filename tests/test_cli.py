@@ -383,14 +383,19 @@ def test_the_demo_ends_with_commands_that_can_be_pasted(monkeypatch: pytest.Monk
         interrupted=False, steps=1, seconds=1.0, chosen="the best of 5", evaluations={"test": scores}
     )
     monkeypatch.setattr(zhuyi.demo, "train", lambda *_, **__: result)
-    monkeypatch.setattr(zhuyi.demo, "load", lambda _: SimpleNamespace(translate=lambda lines: lines))
+    page = SimpleNamespace(save=lambda path: Path(path).write_text("page"))
+    translator = SimpleNamespace(translate=lambda lines: lines, look=lambda line, target: page)
+    monkeypatch.setattr(zhuyi.demo, "load", lambda _: translator)
     shown, out = io.StringIO(), tmp_path / "my [bold] dates"
     zhuyi.demo.demo(out=out, console=Console(file=shown, width=40))
     assert "the best of 5" in " ".join(shown.getvalue().split())
     ending = shown.getvalue().partition("Next:")[2]
     commands = [line for line in ending.splitlines() if line]
     words = [shlex.split(command.rpartition("| ")[2]) for command in commands]
-    assert [command[:2] for command in words] == [["zhuyi", verb] for verb in ("translate", "evaluate", "train")]
+    assert [command[:2] for command in words] == [
+        ["zhuyi", verb] for verb in ("translate", "look", "evaluate", "train")
+    ]
+    assert (out / "look.html").exists()
     for _, verb, *arguments in words:
         with GROUP.commands[verb].make_context(verb, arguments) as context:
             assert verb == "train" or context.params["model"] == out

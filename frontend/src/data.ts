@@ -3,18 +3,19 @@ import { signal } from "@preact/signals";
 
 export interface Tokens { ids: number[]; pieces: string[]; characters: [number, number, string][] }
 export interface Choice { id: number; piece: string; log_prob: number | null }
-export interface Step { top: Choice[]; rest: number; entropy: number; chosen: number; eos: number }
+/** `tempered`: at each of the model's temperatures, log Σ p^(1/T) and the entropy. */
+export interface Step { top: Choice[]; tempered: [number, number][]; chosen: number; eos: number }
 export interface Replay { in: Tokens; out: Tokens; steps: Step[]; losses: number[]; smoothed: number[]; ranks: number[] }
 export interface Candidate {
   number: number; parent: number | null; step: number; token: number; piece: string;
   log_prob: number; total: number; score: number; fate: "kept" | "finished" | "pruned";
 }
 export interface Hypothesis { text: string; pieces: string[]; score: number | null; finished: boolean }
+export interface WhatIf { heads_off: [string, number][]; positions_off: boolean; mask_lifted: boolean; prefix: number[] }
 export interface Trace {
-  id?: string; text: string; normalised: string; source: Tokens; output: string; hypotheses: Hypothesis[];
-  candidates: Candidate[]; difference: number | null; replay: Replay; reference: Replay | null;
-  what_if: { heads_off: [string, number][]; positions_off: boolean; mask_lifted: boolean };
-  shapes: Record<string, number[]>;
+  id?: string; checkpoint?: string; text: string; normalised: string; source: Tokens; output: string;
+  hypotheses: Hypothesis[]; candidates: Candidate[]; difference: number | null; replay: Replay;
+  reference: Replay | null; what_if: WhatIf; shapes: Record<string, number[]>;
 }
 export interface Config {
   width: number; heads: number; key_value_heads: number; encoder_layers: number; decoder_layers: number;
@@ -23,11 +24,10 @@ export interface Config {
 }
 export interface Model {
   zhuyi: string; name: string; config: Config; decoding: { beam: number; length_penalty: number };
-  smoothing: number; parameters: number; longest: number; shared: boolean;
+  smoothing: number; parameters: number; longest: number; shared: boolean; temperatures: number[]; checkpoints: string[];
 }
-export interface Request {
-  text: string; target?: string; beam?: number; length_penalty?: number;
-  heads_off?: [string, number][]; positions_off?: boolean; mask_lifted?: boolean;
+export interface Request extends Partial<WhatIf> {
+  text: string; target?: string; beam?: number; length_penalty?: number; checkpoint?: string;
 }
 interface Held { model: Model; trace: Trace; tensors: Record<string, { roots?: string; floats?: string }> }
 
@@ -40,8 +40,11 @@ export const trace = signal<Trace | null>(held?.trace ?? null);
 export const error = signal("");
 export const busy = signal(false);
 export const asked = signal<Request | null>(null);
+/** What each checkpoint that was looked at made of this sentence. */
+export const seen = signal<Record<string, { output: string; own: number; reference: number | null }>>({});
 
 const kept = new Map<string, Promise<ArrayBuffer | null>>();
+let waiting: Request | null = null;
 
 function bytes(text: string): ArrayBuffer {
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
@@ -80,7 +83,11 @@ export async function start(): Promise<void> {
   model.value = await (await fetch("api/model")).json();
 }
 
+export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** Ask the model; while it is at work only the last of further questions is kept. */
 export async function look(request: Request): Promise<void> {
+  if (busy.value) { waiting = request; return; }
   busy.value = true;
   error.value = "";
   try {
@@ -89,6 +96,7 @@ export async function look(request: Request): Promise<void> {
     });
     const found = await answer.json();
     if (!answer.ok) throw new Error(found.error);
+    remember(request, found);
     asked.value = request;
     kept.clear();
     trace.value = found;
@@ -96,5 +104,17 @@ export async function look(request: Request): Promise<void> {
     error.value = (problem as Error).message;
   } finally {
     busy.value = false;
+    const next = waiting;
+    waiting = null;
+    if (next) await look(next);
   }
+}
+
+/** Ask the same again, but for this. */
+export const again = (change: Partial<Request>) => look({ ...asked.value!, ...change });
+
+function remember(request: Request, found: Trace): void {
+  const same = asked.value?.text === request.text && asked.value?.target === request.target;
+  const own = mean(found.replay.losses), reference = found.reference && mean(found.reference.losses);
+  seen.value = { ...(same ? seen.value : {}), [found.checkpoint ?? ""]: { output: found.output, own, reference } };
 }

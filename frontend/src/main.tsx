@@ -1,15 +1,17 @@
 import { render } from "preact";
 import { useState } from "preact/hooks";
 import { busy, error, look, model, served, start, trace } from "./data";
+import { Hypothetical } from "./parts";
 import { select, selection } from "./state";
 import "./style.css";
 import { Cross, Heads, Mask, Matrices, OneQuery } from "./views/attention";
-import { Beam, Block, Input, Loss, PositionsView, StepView } from "./views/rest";
-import { say, show } from "./words";
+import { Beam, Block, Input, Loss, PositionsView, StepView, Training } from "./views/rest";
+import { say } from "./words";
 
 const VIEWS = {
   input: Input, query: OneQuery, matrices: Matrices, heads: Heads, positions: PositionsView, block: Block,
   step: StepView, mask: Mask, cross: Cross, loss: Loss, beam: Beam,
+  training: Training,
 } as const;
 type View = keyof typeof VIEWS;
 
@@ -19,7 +21,7 @@ function Sentence() {
   const go = (event: Event) => {
     event.preventDefault();
     select({ text, target });
-    look({ text, target: target || undefined });
+    look({ text, target: target || undefined, checkpoint: selection.value.checkpoint });
   };
   return (
     <form onSubmit={go} class="sentence">
@@ -36,14 +38,14 @@ function Map() {
   const config = model.value!.config;
   const go = (stack: string, layer: number, kind: string, view: View) => () => select({ stack, layer, kind, view });
   const part = (stack: string, layer: number, kind: string, view: View, title: string) => (
-    <button type="button" class={selection.value.stack === stack && selection.value.layer === String(layer) && selection.value.kind === kind ? "here" : ""} onClick={go(stack, layer, kind, view)}>{title}</button>
+    <button type="button" aria-current={selection.value.view === view && selection.value.stack === stack && selection.value.layer === String(layer) && (stack === "encoder" || selection.value.kind === kind) ? "true" : undefined} onClick={go(stack, layer, kind, view)}>{title}</button>
   );
   const norm = `${config.norm}-norm (${config.norm_kind})`;
   const stack = (name: string, layers: number, kinds: string[]) => (
     <section><h3>{say(name as "encoder")}</h3>
       {Array.from({ length: layers }, (_, k) => layers - 1 - k).map((layer) => (
         <div class="block" key={layer}><small>{layer}</small>
-          {part(name, layer, kinds[kinds.length - 1], "block", "FFN")}
+          {name === "encoder" ? part(name, layer, "self", "block", "FFN") : <span>FFN</span>}
           {kinds.slice().reverse().map((kind) => part(name, layer, kind, kind === "cross" ? "cross" : "heads", kind === "cross" ? "cross" : name === "decoder" ? "masked self" : "self"))}
         </div>
       ))}
@@ -83,7 +85,7 @@ function Page() {
         <article aria-busy={busy.value}>
           <h2>{say(`view_${current}`)}</h2>
           <p class="explain">{say(`explain_${current}`)}</p>
-          {now ? <><p class="output" lang="">{now.text} → <b data-output>{now.output}</b></p><Shown key={current} /></> : <p>{say("type_a_sentence")}</p>}
+          {now ? <><p class="output"><span lang="">{now.text}</span> → <b data-output lang="">{now.output}</b>{!now.output && <i>{say("nothing")}</i>}</p><Hypothetical /><Shown key={current} /></> : <p>{say("type_a_sentence")}</p>}
         </article>
       </div>
       <footer><p>{say("caution")}</p>
@@ -95,5 +97,6 @@ function Page() {
 
 start().then(() => {
   render(<Page />, document.getElementById("page")!);
-  if (served && selection.value.text) look({ text: selection.value.text, target: selection.value.target || undefined });
+  performance.mark("ready");
+  if (served && selection.value.text) look({ text: selection.value.text, target: selection.value.target || undefined, checkpoint: selection.value.checkpoint });
 });

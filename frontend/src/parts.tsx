@@ -1,35 +1,43 @@
-// What the views are made of: tokens, heatmaps, sliders, tables.
+// What the views are made of: tokens, heatmaps, strips, sliders, formulas.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { css, shareColour, signedColour } from "./colours";
-import type { Tokens } from "./data";
+import { again, busy, served, trace, type Tokens, type WhatIf } from "./data";
 import formulas from "./formulas.json";
 import { selection } from "./state";
 import { say, show } from "./words";
 
-/** What a piece looks like to a person; pieces that are bytes of one character show that character. */
+/** What a piece looks like to a person. */
+export const piece = (text: string) => text.replaceAll("▁", "␣");
+
+const known = new WeakMap<Tokens, string[]>();
+
+/** The pieces as people read them; those that are bytes of one character show that character. */
 export function labels(tokens: Tokens): string[] {
-  const found = tokens.pieces.map((piece) => piece.replaceAll("▁", "␣"));
+  const found = known.get(tokens) ?? tokens.pieces.map(piece);
+  if (known.has(tokens)) return found;
+  known.set(tokens, found);
   for (const [first, end, character] of tokens.characters)
     for (let k = first; k < end; k++) found[k] = end - first > 1 ? `${character}${"¹²³⁴"[k - first]}` : character;
   return found;
 }
 
-export function TokenRow(props: { tokens: Tokens; chosen?: number; onChoose?: (k: number) => void; title: string }) {
+const clamp = (value: number, below: number) => Math.max(0, Math.min(below - 1, value));
+
+export function TokenRow(props: { tokens: Tokens; chosen: number; onChoose: (k: number) => void; title: string }) {
   const names = labels(props.tokens);
   const choose = (event: KeyboardEvent) => {
     const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
-    if (!step || !props.onChoose) return;
+    if (!step) return;
     event.preventDefault();
-    props.onChoose(Math.max(0, Math.min(names.length - 1, (props.chosen ?? 0) + step)));
+    props.onChoose(clamp(props.chosen + step, names.length));
   };
   return (
-    <div class="tokens" role="listbox" aria-label={props.title} tabIndex={0} onKeyDown={choose}
-      aria-activedescendant={props.onChoose ? `${props.title}-${props.chosen}` : undefined}>
+    <div class="tokens" role="listbox" aria-label={props.title} tabIndex={0} onKeyDown={choose} aria-activedescendant={`${props.title}-${props.chosen}`}>
       {names.map((name, k) => (
         <span key={k} id={`${props.title}-${k}`} role="option" aria-selected={k === props.chosen}
-          class={k === props.chosen ? "token chosen" : "token"} onClick={() => props.onChoose?.(k)}>
+          class={k === props.chosen ? "token chosen" : "token"} onClick={() => props.onChoose(k)}>
           {name}<small>{props.tokens.ids[k]}</small>
         </span>
       ))}
@@ -37,138 +45,168 @@ export function TokenRow(props: { tokens: Tokens; chosen?: number; onChoose?: (k
   );
 }
 
+/** The largest of each square of cells, so that no side has more than `most`. */
+export function pooled(roots: Uint8Array, rows: number, columns: number, most: number): [Uint8Array, number, number, number] {
+  const by = Math.ceil(Math.max(rows, columns) / most);
+  if (by <= 1) return [roots, rows, columns, 1];
+  const [high, wide] = [Math.ceil(rows / by), Math.ceil(columns / by)];
+  const found = new Uint8Array(high * wide);
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < columns; c++) {
+      const at = Math.floor(r / by) * wide + Math.floor(c / by);
+      found[at] = Math.max(found[at], roots[r * columns + c]);
+    }
+  return [found, high, wide, by];
+}
+
+export function Thumbnail(props: { roots: Uint8Array; rows: number; columns: number }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [picture, rows, columns] = useMemo(() => pooled(props.roots, props.rows, props.columns, 64), [props.roots, props.rows, props.columns]);
+  useEffect(() => paint(canvas.current!, rows, columns, (k) => shareColour(picture[k] / 255)), [picture]);
+  const cell = Math.max(1, Math.min(5, Math.floor(128 / columns)));
+  return <canvas ref={canvas} class="thumbnail" style={{ width: `${columns * cell}px`, height: `${rows * cell}px` }} aria-hidden="true" />;
+}
+
+/** One pixel a cell; the style sheet makes it larger without smoothing. */
+function paint(canvas: HTMLCanvasElement, rows: number, columns: number, colour: (k: number) => number[]): void {
+  canvas.width = columns;
+  canvas.height = rows;
+  const image = new ImageData(columns, rows);
+  for (let k = 0; k < rows * columns; k++) {
+    const [red, green, blue] = colour(k);
+    image.data.set([red, green, blue, 255], 4 * k);
+  }
+  canvas.getContext("2d")!.putImageData(image, 0, 0);
+}
+
+const CELLS = [2, 4, 6, 9, 14, 20, 28, 38, 52];
+const NUMBERED = 38;
+
 interface Matrix {
   title: string;
   rows: string[];
   columns: string[];
   /** Printed numbers, row by row; null where there are none at hand. */
   numbers: ArrayLike<number> | null;
-  /** Square roots of shares as bytes, for the picture; or signed numbers, drawn by their own largest. */
+  /** Square roots of shares as bytes, for the picture, where it is of shares. */
   roots?: Uint8Array | null;
+  /** The numbers have signs, and are drawn by their own largest. */
   signed?: boolean;
-  chosen?: [number, number];
-  onChoose?: (row: number, column: number) => void;
-  small?: boolean;
+  /** Drawn with a column for each row: the lecture's notation. */
+  turned?: boolean;
+  chosen: [number, number];
+  onChoose: (row: number, column: number) => void;
 }
 
-/** A heatmap on a canvas: one tab stop, arrows move the cell, the cell is spoken, and it can be read as a table. */
+/** A heatmap: one tab stop, arrows move the cell, the cell is spoken, it can be zoomed, and read as a table. */
 export function Heatmap(props: Matrix) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const table = useSignal(false);
-  const { rows, columns, numbers } = props;
-  const cell = props.small ? 5 : Math.max(6, Math.min(34, Math.floor(620 / Math.max(columns.length, 1))));
-  const [r, c] = props.chosen ?? [0, 0];
-  let largest = 1e-9;
-  if (numbers && props.signed)
-    for (let k = 0; k < numbers.length; k++) if (Number.isFinite(numbers[k])) largest = Math.max(largest, Math.abs(numbers[k]));
-  const colour = (k: number): string => {
-    if (props.signed) {
-      const value = numbers?.[k] ?? 0;
-      return Number.isFinite(value) ? css(signedColour(value / largest)) : "#bbb";
-    }
-    return css(shareColour(props.roots ? props.roots[k] / 255 : Math.sqrt(Math.max(0, numbers?.[k] ?? 0))));
-  };
+  const zoom = useSignal(0);
+  const { numbers, roots, signed, turned } = props;
+  const [rows, columns] = turned ? [props.columns, props.rows] : [props.rows, props.columns];
+  const [r, c] = turned ? [props.chosen[1], props.chosen[0]] : props.chosen;
+  const choose = (row: number, column: number) => (turned ? props.onChoose(column, row) : props.onChoose(row, column));
+  const place = (row: number, column: number) => (turned ? column * rows.length + row : row * columns.length + column);
+  const fitting = CELLS.reduce((best, cell, k) => (cell * columns.length <= 640 && cell <= 28 ? k : best), 0);
+  const size = Math.max(0, Math.min(CELLS.length - 1, fitting + zoom.value));
+  const cell = CELLS[size];
+  const numbered = cell >= NUMBERED && numbers !== null;
   useEffect(() => {
-    const context = canvas.current?.getContext("2d");
-    if (!context) return;
+    if (!canvas.current) return;
+    let largest = 1e-9;
+    if (numbers && signed) for (let k = 0; k < numbers.length; k++) if (Number.isFinite(numbers[k])) largest = Math.max(largest, Math.abs(numbers[k]));
+    const at = (k: number) => place(Math.floor(k / columns.length), k % columns.length);
+    const colour = (k: number): number[] => {
+      if (roots && !signed) return shareColour(roots[at(k)] / 255);
+      const value = numbers?.[at(k)] ?? 0;
+      if (!signed) return shareColour(Math.sqrt(Math.max(0, value)));
+      return Number.isFinite(value) ? signedColour(value / largest) : [187, 187, 187];
+    };
+    if (!numbered) { paint(canvas.current, rows.length, columns.length, colour); return; }
     const ratio = window.devicePixelRatio || 1;
-    canvas.current!.width = columns.length * cell * ratio;
-    canvas.current!.height = rows.length * cell * ratio;
+    canvas.current.width = columns.length * cell * ratio;
+    canvas.current.height = rows.length * cell * ratio;
+    const context = canvas.current.getContext("2d")!;
     context.scale(ratio, ratio);
-    for (let i = 0; i < rows.length; i++)
-      for (let j = 0; j < columns.length; j++) {
-        const k = i * columns.length + j;
-        context.fillStyle = colour(k);
-        context.fillRect(j * cell, i * cell, cell - (cell > 8 ? 1 : 0), cell - (cell > 8 ? 1 : 0));
-        if (cell >= 30 && numbers) {
-          const dark = props.signed ? Math.abs(numbers[k] / largest) < 0.6 : numbers[k] > 0.25;
-          context.fillStyle = dark ? "#111" : "#fff";
-          context.font = "10px system-ui, sans-serif";
-          context.textAlign = "center";
-          context.fillText(Number.isFinite(numbers[k]) ? numbers[k].toFixed(2) : "−∞", (j + 0.5) * cell, (i + 0.62) * cell);
-        }
-      }
-    if (props.chosen) {
-      context.strokeStyle = "#e4007f";
-      context.lineWidth = 2;
-      context.strokeRect(0, r * cell, columns.length * cell, cell);
-      context.strokeRect(c * cell, 0, cell, rows.length * cell);
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = "center";
+    for (let k = 0; k < rows.length * columns.length; k++) {
+      const shade = colour(k) as [number, number, number], [x, y] = [(k % columns.length) * cell, Math.floor(k / columns.length) * cell];
+      context.fillStyle = css(shade);
+      context.fillRect(x, y, cell, cell);
+      context.fillStyle = shade[0] * 0.3 + shade[1] * 0.59 + shade[2] * 0.11 > 125 ? "#000" : "#fff";
+      context.fillText(show(numbers[at(k)], 2), x + cell / 2, y + cell / 2 + 4);
     }
-  });
-  const at = (event: MouseEvent): [number, number] => {
+  }, [numbers, roots, signed, turned, cell, numbered, table.value]);
+  const under = (event: MouseEvent): [number, number] => {
     const box = canvas.current!.getBoundingClientRect();
-    const column = Math.floor(((event.clientX - box.left) / box.width) * columns.length);
-    const row = Math.floor(((event.clientY - box.top) / box.height) * rows.length);
-    return [Math.max(0, Math.min(rows.length - 1, row)), Math.max(0, Math.min(columns.length - 1, column))];
+    return [clamp(Math.floor(((event.clientY - box.top) / box.height) * rows.length), rows.length),
+      clamp(Math.floor(((event.clientX - box.left) / box.width) * columns.length), columns.length)];
   };
   const move = (event: KeyboardEvent) => {
-    const steps: Record<string, [number, number]> = {
-      ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
-    };
+    const steps: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
     const step = steps[event.key];
-    if (!step || !props.onChoose) return;
+    if (!step) return;
     event.preventDefault();
-    props.onChoose(
-      Math.max(0, Math.min(rows.length - 1, r + step[0])), Math.max(0, Math.min(columns.length - 1, c + step[1])),
-    );
+    choose(clamp(r + step[0], rows.length), clamp(c + step[1], columns.length));
   };
-  const value = numbers ? show(numbers[r * columns.length + c], 4) : say("no_numbers");
-  const spoken = props.chosen ? `${rows[r]} → ${columns[c]}: ${value}` : props.title;
-  if (props.small)
-    return <canvas ref={canvas} class="thumbnail" style={{ width: `${columns.length * cell}px`, height: `${rows.length * cell}px` }} aria-hidden="true" />;
+  const value = numbers ? show(numbers[place(r, c)], 4) : say("no_numbers");
+  const spoken = `${props.rows[props.chosen[0]]} → ${props.columns[props.chosen[1]]}: ${value}`;
+  const small = Math.min(13, cell);
+  const above = useMemo(() => columns.map((name, j) => <span key={j} style={{ width: `${cell}px`, fontSize: `${small}px` }}>{cell > 4 && <i>{name}</i>}</span>), [columns, cell]);
+  const beside = useMemo(() => rows.map((name, i) => <span key={i} style={{ height: `${cell}px`, lineHeight: `${cell}px`, fontSize: `${small}px` }}>{cell > 4 && name}</span>), [rows, cell]);
   return (
     <figure class="matrix">
       <figcaption>{props.title}{" "}
-        <button type="button" class="link" onClick={() => { table.value = !table.value; }}>
-          {say(table.value ? "as_picture" : "as_table")}
-        </button>
+        <span class="tools">
+          <button type="button" class="link" onClick={() => { table.value = !table.value; }} disabled={!numbers}>{say(table.value ? "as_picture" : "as_table")}</button>
+          {!table.value && <>
+            <button type="button" aria-label={say("smaller")} title={say("smaller")} disabled={size === 0} onClick={() => { zoom.value = size - 1 - fitting; }}>−</button>
+            <button type="button" aria-label={say("larger")} title={say("larger")} disabled={size === CELLS.length - 1} onClick={() => { zoom.value = size + 1 - fitting; }}>+</button>
+          </>}
+        </span>
       </figcaption>
       {table.value && numbers ? (
         <div class="scroll" tabIndex={0} role="region" aria-label={props.title}><table>
           <thead><tr><td />{columns.map((name, j) => <th key={j} scope="col">{name}</th>)}</tr></thead>
           <tbody>{rows.map((name, i) => (
-            <tr key={i}><th scope="row">{name}</th>
-              {columns.map((_, j) => <td key={j}>{show(numbers[i * columns.length + j])}</td>)}</tr>
+            <tr key={i}><th scope="row">{name}</th>{columns.map((_, j) => <td key={j}>{show(numbers[place(i, j)])}</td>)}</tr>
           ))}</tbody>
         </table></div>
       ) : (
         <div class="scroll">
           <div class="plot">
             <div class="above" aria-hidden="true">
-              {columns.map((name, j) => <span key={j} style={{ width: `${cell}px` }} class={j === c && props.chosen ? "lit" : ""}><i>{name}</i></span>)}
+              {above}<span class="lit" style={{ left: `${c * cell}px`, width: `${cell}px`, fontSize: `${Math.max(11, small)}px` }}><i>{columns[c]}</i></span>
             </div>
             <div class="beside">
               <div class="names" aria-hidden="true">
-                {rows.map((name, i) => <span key={i} style={{ height: `${cell}px`, lineHeight: `${cell}px`, fontSize: `${Math.min(14, cell)}px` }} class={i === r && props.chosen ? "lit" : ""}>{name}</span>)}
+                {beside}<span class="lit" style={{ top: `${r * cell}px`, height: `${cell}px`, lineHeight: `${cell}px`, fontSize: `${Math.max(11, small)}px` }}>{rows[r]}</span>
               </div>
-              <canvas ref={canvas} tabIndex={0} role="img" aria-label={`${props.title}. ${spoken}`}
-                style={{ width: `${columns.length * cell}px`, height: `${rows.length * cell}px` }}
-                onClick={(event) => props.onChoose?.(...at(event))}
-                onMouseMove={(event) => props.onChoose && event.buttons === 0 && props.onChoose(...at(event))}
-                onKeyDown={move} />
+              <div class="cells" style={{ width: `${columns.length * cell}px`, height: `${rows.length * cell}px` }}>
+                <canvas ref={canvas} tabIndex={0} role="img" aria-label={`${props.title}. ${spoken}`}
+                  onClick={(event) => choose(...under(event))} onMouseMove={(event) => event.buttons === 0 && choose(...under(event))} onKeyDown={move} />
+                <span class="cross" style={{ left: "0", right: "0", top: `${r * cell}px`, height: `${cell}px` }} />
+                <span class="cross" style={{ top: "0", bottom: "0", left: `${c * cell}px`, width: `${cell}px` }} />
+              </div>
             </div>
           </div>
         </div>
       )}
-      {props.chosen && <p class="spoken" aria-live="polite">{spoken}</p>}
+      <p class="spoken" aria-live="polite">{spoken}</p>
     </figure>
   );
 }
 
 /** One vector as a strip of signed colours. */
-export function Strip(props: { values: ArrayLike<number>; title: string }) {
+export function Strip(props: { values: Float32Array; title: string }) {
   const canvas = useRef<HTMLCanvasElement>(null);
+  const { buffer, byteOffset, length } = props.values;
   useEffect(() => {
-    const context = canvas.current?.getContext("2d");
-    if (!context) return;
-    canvas.current!.width = props.values.length;
-    canvas.current!.height = 1;
-    const largest = Math.max(1e-9, ...Array.from(props.values, Math.abs));
-    for (let k = 0; k < props.values.length; k++) {
-      context.fillStyle = css(signedColour(props.values[k] / largest));
-      context.fillRect(k, 0, 1, 1);
-    }
-  });
+    const largest = props.values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
+    paint(canvas.current!, 1, props.values.length, (k) => signedColour(props.values[k] / largest));
+  }, [buffer, byteOffset, length]);
   return <canvas ref={canvas} class="strip" role="img" aria-label={props.title} title={props.title} />;
 }
 
@@ -176,9 +214,43 @@ export function Slider(props: { title: string; value: number; most: number; step
   return (
     <label class="slider">{props.title}
       <input type="range" min={props.least ?? 0} max={props.most} step={props.step ?? 1} value={props.value} disabled={props.disabled}
-        onInput={(event) => props.onMove(Number(event.currentTarget.value))} />
+        aria-valuetext={props.shown} onInput={(event) => props.onMove(Number(event.currentTarget.value))} />
       <output>{props.shown ?? props.value}</output>
     </label>
+  );
+}
+
+export function Choice<T extends string | number>(props: { title: string; value: T; of: readonly (readonly [T, string])[]; onChoose: (value: string) => void }) {
+  return (
+    <label>{props.title} <select value={props.value} onChange={(event) => props.onChoose(event.currentTarget.value)}>
+      {props.of.map(([value, name]) => <option key={value} value={value}>{name}</option>)}
+    </select></label>
+  );
+}
+
+export const upTo = (count: number) => Array.from({ length: count }, (_, k) => [k, String(k)] as const);
+
+/** A button that asks the model what would be if. */
+export function Ask(props: { change: Partial<WhatIf>; disabled?: boolean; children: ComponentChildren }) {
+  return (
+    <p><button type="button" disabled={!served || busy.value || props.disabled} onClick={() => again(props.change)}>{props.children}</button>
+      {!served && <em> {say("needs_server")}</em>}</p>
+  );
+}
+
+/** What is not as the model has it; shown above every view. */
+export function Hypothetical() {
+  const { heads_off, positions_off, mask_lifted, prefix } = trace.value!.what_if;
+  const told = [
+    ...heads_off.map(([name, head]) => say("head_is_off", { head: `${name} · ${head}` })),
+    ...(positions_off ? [say("positions_are_off")] : []),
+    ...(mask_lifted ? [say("mask_is_lifted")] : []),
+    ...(prefix.length ? [say("prefix_is_given", { prefix: trace.value!.replay.out.pieces.slice(0, prefix.length).map(piece).join(" ") })] : []),
+  ];
+  if (!told.length) return null;
+  return (
+    <p class="changed" role="status"><b>{say("hypothetical")}</b> {told.join(" ")}{" "}
+      {served && <button type="button" onClick={() => again({ heads_off: [], positions_off: false, mask_lifted: false, prefix: [] })}>{say("as_it_is")}</button>}</p>
   );
 }
 

@@ -2,10 +2,11 @@
 import { signal } from "@preact/signals";
 
 const DEFAULTS = {
-  view: "input", stack: "encoder", layer: "0", kind: "self", head: "0", i: "0", j: "0", t: "0",
+  view: "input", stack: "encoder", layer: "0", kind: "self", head: "0", i: "0", j: "0", d: "0", t: "0", checkpoint: "",
   lang: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en", notation: "lecture", text: "", target: "",
 };
 type Key = keyof typeof DEFAULTS;
+export type Change = Partial<Record<Key, string | number>>;
 
 function read(): Record<Key, string> {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
@@ -15,12 +16,21 @@ function read(): Record<Key, string> {
 export const selection = signal(read());
 addEventListener("hashchange", () => { selection.value = read(); });
 
-export function select(change: Partial<Record<Key, string | number>>): void {
+let writing = 0;
+
+function write(): void {
+  const words = Object.entries(selection.value).filter(([key, value]) => value !== DEFAULTS[key as Key] || key === "lang");
+  try {
+    history.replaceState(null, "", `#${new URLSearchParams(words)}`);
+  } catch { /* a notebook's frame has no address of its own */ }
+}
+
+export function select(change: Change): void {
   const next = { ...selection.value };
   for (const [key, value] of Object.entries(change)) next[key as Key] = String(value);
-  const words = Object.entries(next).filter(([key, value]) => value !== DEFAULTS[key as Key] || key === "lang");
   selection.value = next;
-  history.replaceState(null, "", `#${new URLSearchParams(words)}`);
+  clearTimeout(writing);
+  writing = setTimeout(write, 200); // a browser refuses a new address for every movement of the mouse
 }
 
 export function number(key: Key, below: number): number {

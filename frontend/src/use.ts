@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { floats, roots, trace } from "./data";
 
 function useTensor<T>(name: string | null, read: (name: string) => Promise<T | null>): T | null | undefined {
@@ -15,3 +15,10 @@ function useTensor<T>(name: string | null, read: (name: string) => Promise<T | n
 /** Undefined while it is on its way, null where it is not to be had. */
 export const useFloats = (name: string | null) => useTensor(name, floats);
 export const useRoots = (name: string | null) => useTensor(name, roots);
+
+interface Sliced<T> { subarray(from: number, to: number): T }
+
+/** One matrix of several; the same object as long as it is the same one, so that no picture is drawn twice. */
+export function useMatrix<T extends Sliced<T>>(all: T | null | undefined, matrix: number, size: number): T | null {
+  return useMemo(() => (all ? all.subarray(matrix * size, (matrix + 1) * size) : null), [all, matrix, size]);
+}

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from zhuyi.errors import ZhuyiError as ZhuyiError
     from zhuyi.evaluation import Evaluation as Evaluation
     from zhuyi.evaluation import evaluate as evaluate
+    from zhuyi.microscope.trace import Trace as Trace
+    from zhuyi.microscope.trace import WhatIf as WhatIf
     from zhuyi.training.loop import train as train
     from zhuyi.translator import Translation as Translation
     from zhuyi.translator import Translator as Translator
@@ -49,6 +51,8 @@ _HOME = {
     "ZhuyiError": "zhuyi.errors",
     "Evaluation": "zhuyi.evaluation",
     "evaluate": "zhuyi.evaluation",
+    "Trace": "zhuyi.microscope.trace",
+    "WhatIf": "zhuyi.microscope.trace",
     "train": "zhuyi.training.loop",
     "Translation": "zhuyi.translator",
     "Translator": "zhuyi.translator",

@@ -200,6 +200,11 @@ def read_directory(directory: Path) -> dict[str, bytes]:
     return files
 
 
+def checkpoints(directory: Path) -> list[Path]:
+    """The model directories that a training run has kept on its way, oldest first."""
+    return sorted(path.parent for path in directory.glob("checkpoints/*/" + MANIFEST))
+
+
 def ensure_writable(directory: Path) -> None:
     """Find out now, and not after an hour of work, that a directory cannot be written; nothing is left behind.
 
@@ -265,7 +270,6 @@ def _digest_of_file(path: Path) -> str:
 
 
 def _hint(directory: Path) -> str:
-    checkpoints = sorted(directory.glob("checkpoints/*/" + MANIFEST))
-    if checkpoints:
-        return f": its training has not ended; go on with --resume, or use {checkpoints[-1].parent}"
+    if kept := checkpoints(directory):
+        return f": its training has not ended; go on with --resume, or use {kept[-1]}"
     return ""

@@ -355,7 +355,7 @@ def look(
         raise ConfigError("--target and --html want a SENTENCE to look at")
     if full and html is None:
         raise ConfigError("--full is of the file that --html writes")
-    from zhuyi.checkpoint import write_atomically
+    from zhuyi.checkpoint import checkpoints, write_atomically
     from zhuyi.microscope.page import file_html
     from zhuyi.microscope.server import Microscope
 
@@ -367,7 +367,8 @@ def look(
         write_atomically(html, content)
         print(f"{html}: {len(content) / 1e6:.1f} MB; open it in any browser")
         return
-    with Microscope(translator.model, name, translator.look, host, port) as server:
+    kept = {path.name: partial(zhuyi.load, path) for path in checkpoints(model)}
+    with Microscope(translator, name, host, port, kept) as server:
         words = {"text": sentence, "target": target} if sentence is not None else {}
         url = server.url + ("#" + urlencode({key: value for key, value in words.items() if value}) if words else "")
         print(f"{url}\nCtrl-C ends it.", flush=True)

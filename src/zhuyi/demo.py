@@ -48,7 +48,8 @@ def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", console: Console 
 
     shown = pairs.test[:SHOWN]
     table = Table("a date it has never seen", "the model's answer", "", title_justify="left", box=None)
-    answers = load(out).translate([written for written, _ in shown])
+    translator = load(out)
+    answers = translator.translate([written for written, _ in shown])
     for (written, iso), answer in zip(shown, answers, strict=True):
         table.add_row(written, answer, "[green]✓[/]" if answer == iso else f"[red]✗ {iso}[/]")
     console.print(table)
@@ -58,9 +59,18 @@ def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", console: Console 
         f"after {result.steps:,} steps in {result.seconds / 60:.1f} minutes (weights: {result.chosen}).",
         highlight=False,
     )
+    page = out / "look.html"
+    translator.look(shown[0][0], target=shown[0][1]).save(page)
     console.print(
-        "Next:\n\n"
+        f"\nEvery step of the first one is a page now; open it in a browser: {page}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(
+        "\nNext:\n\n"
         f"  echo '7. März 2024' | zhuyi translate {place}\n"
+        f"  zhuyi look {place} '7. März 2024'\n"
         f"  zhuyi evaluate {place} --source {place}/dates/test.text --target {place}/dates/test.iso\n"
         "  zhuyi train --source your.src --target your.tgt --dev-source dev.src --dev-target dev.tgt\n",
         highlight=False,

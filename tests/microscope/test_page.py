@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import struct
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import tiny_model, zhuyi
 
 from zhuyi.microscope import page
@@ -34,13 +36,22 @@ def translator(directory: Path) -> Translator:
 
 
 @pytest.fixture(scope="module")
+def young(tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    """A checkpoint of its training: other weights."""
+    found = load(tiny_model(tmp_path_factory.mktemp("young")), "cpu")
+    with torch.no_grad():
+        found.transformer.encoder[0].mixer.query.weight.mul_(3)
+    return found
+
+
+@pytest.fixture(scope="module")
 def trace(translator: Translator) -> Trace:
     return translator.look(EVIL, target="zwei")
 
 
 @pytest.fixture(scope="module")
-def server(translator: Translator) -> Iterator[Microscope]:
-    with Microscope(translator.model, "tiny", translator.look) as served:
+def server(translator: Translator, young: Translator) -> Iterator[Microscope]:
+    with Microscope(translator, "tiny", checkpoints={"step-000001": lambda: young}) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         yield served
         served.shutdown()
@@ -129,7 +140,28 @@ def test_what_is_served_is_what_was_seen(server: Microscope, translator: Transla
 def test_a_head_can_be_switched_off_over_the_wire(server: Microscope, translator: Translator) -> None:
     status, found = look(server, text="two dogs", heads_off=[["encoder.0.self", 0]], positions_off=True)
     assert status == 200
-    assert found["what_if"] == {"heads_off": [["encoder.0.self", 0]], "positions_off": True, "mask_lifted": False}
+    assert found["what_if"] == {
+        "heads_off": [["encoder.0.self", 0]],
+        "positions_off": True,
+        "mask_lifted": False,
+        "prefix": [],
+    }
+
+
+def test_a_checkpoint_of_the_training_can_be_looked_at(server: Microscope, young: Translator) -> None:
+    assert json.loads(ask(server, "GET", "/api/model")[1])["checkpoints"] == ["step-000001"]
+    found = look(server, text="two dogs", checkpoint="step-000001")[1]
+    assert found["checkpoint"] == "step-000001"
+    scores = ask(server, "GET", f"/api/tensor/{found['id']}/encoder.0.self.scores")[1]
+    assert scores == floats(young.look("two dogs")["encoder.0.self.scores"])
+    last = look(server, text="two dogs")[1]
+    assert ask(server, "GET", f"/api/tensor/{last['id']}/encoder.0.self.scores")[1] != scores
+
+
+def test_an_output_can_be_made_to_begin_otherwise(server: Microscope) -> None:
+    plain = look(server, text="two dogs")[1]["replay"]["out"]["ids"]
+    other = 5 if plain[0] != 5 else 6
+    assert look(server, text="two dogs", prefix=[other])[1]["replay"]["out"]["ids"][0] == other
 
 
 @pytest.mark.parametrize(
@@ -142,6 +174,8 @@ def test_a_head_can_be_switched_off_over_the_wire(server: Microscope, translator
         ({"text": "a", "beam": 0}, "beam"),
         ({"text": "a", "heads_off": [["encoder.7.self", 0]]}, "no attention"),
         ({"text": "a", "heads_off": 3}, "not a request"),
+        ({"text": "a", "prefix": [10**9]}, "no token"),
+        ({"text": "a", "checkpoint": "../secret"}, "no checkpoint"),
     ],
 )
 def test_a_mistake_is_one_line(server: Microscope, request_: dict, says: str) -> None:
@@ -178,6 +212,17 @@ def test_other_sites_cannot_ask_through_the_browser(server: Microscope) -> None:
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert b"<script>" not in body
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_server_for_others_answers_to_addresses_and_its_own_name(translator: Translator) -> None:
+    with Microscope(translator, "tiny", host="0.0.0.0") as served:
+        port = served.server_address[1]
+        assert served.url == f"http://127.0.0.1:{port}/"
+        for host in ("192.168.1.7", "127.0.0.1", "localhost", "[fe80::1]", socket.gethostname()):
+            assert served.answers_to(f"{host}:{port}"), host
+        for host in ("evil.example", "", "192.168.1.7.evil.example"):
+            assert not served.answers_to(f"{host}:{port}"), host
+        assert not served.answers_to("192.168.1.7:1")
 
 
 def test_the_servers_memory_is_short(server: Microscope) -> None:

@@ -1,11 +1,14 @@
 """Looking: what the trace says is what decoding did, and the model is the same afterwards."""
 
+from html import unescape
+from pathlib import Path
+
 import pytest
 import torch
 from command_line import tiny_model
 from torch.testing import assert_close
 
-from zhuyi.errors import ConfigError, DataError
+from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.text.tokenizer import BOS, EOS
 from zhuyi.training.objective import cross_entropy
@@ -128,6 +131,31 @@ def test_a_lifted_mask_lets_the_past_see_the_future(translator: Translator, trac
     assert lifted.difference != lifted.difference
 
 
+@pytest.mark.parametrize("beam", [1, 3])
+def test_an_output_begins_with_its_prefix(translator: Translator, trace: Trace, beam: int) -> None:
+    chosen = trace.replay.target_out[:1]
+    other = int(trace.replay.log_probs[1].argsort(descending=True)[3])
+    given = translator.look(LINE, beam=beam, what_if=WhatIf(prefix=(*chosen, other)))
+    assert all(each.tokens[:2] == [*chosen, other] for each in given.hypotheses)
+    assert given.difference <= 1e-5  # the forced token keeps the log-probability that the model gives it
+    assert [each.token for each in given.candidates if each.step < 2] == [*chosen, other]
+    ended = translator.look(LINE, beam=beam, what_if=WhatIf(prefix=(*chosen, EOS)))
+    assert ended.hypotheses[0].tokens == chosen
+    assert ended.hypotheses[0].finished
+    best = tuple(trace.replay.target_out)
+    assert translator.look(LINE, beam=beam, what_if=WhatIf(prefix=best)).output == trace.output
+
+
+def test_a_trace_is_saved_as_a_page_and_shows_itself_in_a_notebook(trace: Trace, tmp_path: Path) -> None:
+    trace.save(tmp_path / "look.html")
+    page = (tmp_path / "look.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    shown = trace._repr_html_()
+    assert unescape(shown.partition('srcdoc="')[2].partition('"')[0]) == page
+    with pytest.raises(CheckpointError, match="cannot write"):
+        trace.save("/proc/look.html")
+
+
 @pytest.mark.parametrize(
     ("line", "target", "what_if", "error", "says"),
     [
@@ -136,6 +164,8 @@ def test_a_lifted_mask_lets_the_past_see_the_future(translator: Translator, trac
         ("dogs " * 300, None, WhatIf(), DataError, "shorten it"),
         ("a", None, WhatIf(heads_off=frozenset({("encoder.9.self", 0)})), ConfigError, "there are encoder.0.self"),
         ("a", None, WhatIf(heads_off=frozenset({("encoder.0.self", 9)})), ConfigError, "no head 9"),
+        ("a", None, WhatIf(prefix=(10**6,)), ConfigError, "no token of the target"),
+        ("a", None, WhatIf(prefix=(BOS,)), ConfigError, "no token of the target"),
     ],
 )
 def test_what_cannot_be_looked_at(translator: Translator, line, target, what_if, error, says) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from command_line import tiny_model
+from torch.distributions import Categorical
 
 from zhuyi.microscope.trace import Trace
-from zhuyi.microscope.wire import characters, describe_model, describe_trace, floats, roots, tensors
+from zhuyi.microscope.wire import TEMPERATURES, characters, describe_model, describe_trace, floats, roots, tensors
 from zhuyi.translator import load
 
 
@@ -38,11 +39,20 @@ def test_metadata_is_strict_json_and_says_what_the_trace_says(trace: Trace) -> N
     assert described["replay"]["losses"] == pytest.approx(trace.replay.losses.tolist())
     assert [each["fate"] for each in described["candidates"]] == [each.fate for each in trace.candidates]
     assert described["shapes"].keys() == tensors(trace).keys()
-    for step in described["replay"]["steps"]:
-        total = sum(np.exp(each["log_prob"]) for each in step["top"] if each["log_prob"] is not None)
-        assert total + step["rest"] == pytest.approx(1, abs=1e-5)
     model = json.loads(json.dumps(describe_model(trace.model, "tiny"), allow_nan=False))
     assert model["config"]["heads"] == trace.model.config.model.heads
+
+
+def test_a_temperature_is_exact_without_the_logits(trace: Trace) -> None:
+    for place, step in enumerate(describe_trace(trace)["replay"]["steps"]):
+        for temperature, (log_sum, entropy) in zip(TEMPERATURES, step["tempered"], strict=True):
+            right = Categorical(logits=trace.replay.log_probs[place].double() / temperature)
+            assert entropy == pytest.approx(float(right.entropy()), abs=1e-4)
+            for each in step["top"]:
+                if each["log_prob"] is not None:
+                    probability = np.exp(each["log_prob"] / temperature - log_sum)
+                    assert probability == pytest.approx(float(right.probs[each["id"]]), abs=1e-5)
+    assert 1.0 in TEMPERATURES
 
 
 def test_bytes_are_joined_to_characters() -> None:

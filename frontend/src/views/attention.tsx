@@ -1,9 +1,10 @@
 // One query, the matrices, all heads, the causal mask and cross-attention: the views of an attention.
 import { useSignal } from "@preact/signals";
-import { asked, busy, look, model, served, trace } from "../data";
-import { Formula, Heatmap, Missing, Strip, TokenRow, labels } from "../parts";
+import { useEffect, useMemo } from "preact/hooks";
+import { model, trace } from "../data";
+import { Ask, Choice, Formula, Heatmap, Missing, Strip, Thumbnail, TokenRow, labels, pooled, upTo } from "../parts";
 import { number, place, select, selection } from "../state";
-import { useFloats, useRoots } from "../use";
+import { useFloats, useMatrix, useRoots } from "../use";
 import { percent, say, show } from "../words";
 
 /** Who asks and who answers in the attention that is selected. */
@@ -15,39 +16,34 @@ function sides() {
   return { asks, answers };
 }
 
-function slice(values: Float32Array, matrix: number, rows: number, columns: number): Float32Array {
-  return values.subarray(matrix * rows * columns, (matrix + 1) * rows * columns);
-}
+const layersOf = (stack: string) => (stack === "encoder" ? model.value!.config.encoder_layers : model.value!.config.decoder_layers);
+const isThere = (name: string) => `${name}.weights` in trace.value!.shapes;
+const isCross = () => selection.value.stack === "decoder" && selection.value.kind === "cross";
+const headWidth = () => model.value!.config.width / model.value!.config.heads;
+/** Several queries' heads may share one head of keys and values. */
+const groupOf = (head: number) => Math.floor(head / (model.value!.config.heads / (model.value!.config.key_value_heads || model.value!.config.heads)));
 
 export function Chooser(props: { head?: boolean }) {
   const { stack, kind } = selection.value;
-  const config = model.value!.config;
-  const layers = stack === "encoder" ? config.encoder_layers : config.decoder_layers;
-  const pick = (title: string, key: "stack" | "kind" | "layer" | "head", values: string[]) => (
-    <label>{title} <select value={selection.value[key]} onChange={(event) => select({ [key]: event.currentTarget.value })}>
-      {values.map((value) => <option key={value} value={value}>{value}</option>)}
-    </select></label>
-  );
   return (
     <div class="chooser">
-      {pick(say("stack"), "stack", ["encoder", "decoder"])}
-      {stack === "decoder" && pick(say("kind"), "kind", ["self", "cross"])}
-      {pick(say("layer"), "layer", Array.from({ length: layers }, (_, k) => String(k)))}
-      {props.head !== false && pick(say("head"), "head", Array.from({ length: config.heads }, (_, k) => String(k)))}
+      <Choice title={say("stack")} value={stack} of={[["encoder", say("encoder")], ["decoder", say("decoder")]]} onChoose={(value) => select({ stack: value, layer: 0 })} />
+      {stack === "decoder" && <Choice title={say("kind")} value={kind} of={[["self", say("self")], ["cross", say("cross")]]} onChoose={(value) => select({ kind: value })} />}
+      <Choice title={say("layer")} value={number("layer", layersOf(stack))} of={upTo(layersOf(stack))} onChoose={(layer) => select({ layer })} />
+      {props.head !== false && <Choice title={say("head")} value={number("head", model.value!.config.heads)} of={upTo(model.value!.config.heads)} onChoose={(head) => select({ head })} />}
     </div>
   );
 }
 
-const isThere = () => `${place()}.weights` in trace.value!.shapes;
+const NoAttention = () => <><Chooser /><Missing>{say("no_attention")}</Missing></>;
 
 export function OneQuery() {
   const name = place();
-  const config = model.value!.config;
   const { asks, answers } = sides();
-  const head = number("head", config.heads);
+  const head = number("head", model.value!.config.heads);
   const i = number("i", asks.ids.length);
   const j = number("j", answers.ids.length);
-  const turned = selection.value.kind === "cross" && selection.value.stack === "decoder" ? "" : "turned_";
+  const turned = isCross() ? "" : "turned_";
   const queries = useFloats(`${name}.${turned}queries`);
   const keys = useFloats(`${name}.${turned}keys`);
   const values = useFloats(`${name}.values`);
@@ -55,31 +51,38 @@ export function OneQuery() {
   const weights = useFloats(`${name}.weights`);
   const mixed = useFloats(`${name}.mixed`);
   const step = useSignal(3);
+  const playing = useSignal(false);
   const open = useSignal(false);
-  if (!isThere()) return <><Chooser /><Missing>{say("no_attention")}</Missing></>;
+  useEffect(() => {
+    if (!playing.value) return;
+    const timer = setTimeout(() => { step.value += 1; if (step.value >= 3) playing.value = false; }, 1000);
+    return () => clearTimeout(timer);
+  }, [playing.value, step.value]);
+  if (!isThere(name)) return <NoAttention />;
   const names = labels(answers);
-  const width = config.width / config.heads;
-  const group = Math.floor(head / (config.heads / (config.key_value_heads || config.heads)));
+  const width = headWidth();
   const part = (all: Float32Array | null | undefined, at: number, row: number, rows: number) =>
     all ? all.subarray((at * rows + row) * width, (at * rows + row + 1) * width) : null;
   const q = part(queries, head, i, asks.ids.length);
-  const k = part(keys, group, j, answers.ids.length);
-  const row = (all: Float32Array | null | undefined) => all && slice(all, head, asks.ids.length, answers.ids.length)
-    .subarray(i * answers.ids.length, (i + 1) * answers.ids.length);
+  const k = part(keys, groupOf(head), j, answers.ids.length);
+  const b = part(mixed, head, i, asks.ids.length);
+  const row = (all: Float32Array | null | undefined) => all?.subarray((head * asks.ids.length + i) * names.length, (head * asks.ids.length + i + 1) * names.length);
   const alpha = row(scores), share = row(weights);
   const symbols = selection.value.notation === "lecture" ? ["q", "k", "v", "α", "α′", "b"] : ["q", "k", "v", "s", "p", "o"];
   const products = q && k ? Array.from(q, (value, d) => value * k[d]) : null;
+  const strip = (values: Float32Array | null, title: string) => values && <Strip values={values} title={title} />;
   return (
     <>
       <Chooser />
       <TokenRow tokens={asks} chosen={i} onChoose={(at) => select({ i: at })} title={say("query_of")} />
       <Formula name="query" />
       <div class="play" role="group" aria-label={say("steps")}>
+        <button type="button" disabled={playing.value} onClick={() => { step.value = 0; playing.value = true; }}>▶ {say("play")}</button>
         {["q · k", "÷ √d", "softmax", "Σ"].map((title, at) => (
-          <button type="button" key={title} aria-pressed={step.value >= at} onClick={() => { step.value = at; }}>{title}</button>
+          <button type="button" key={title} aria-pressed={step.value >= at} onClick={() => { playing.value = false; step.value = at; }}>{title}</button>
         ))}
       </div>
-      {q ? <p class="vector">{symbols[0]}<sup>{i}</sup> <Strip values={q} title={`${symbols[0]} ${labels(asks)[i]}`} /></p> : <Missing />}
+      {q ? <p class="vector">{symbols[0]}<sup>{i}</sup> {strip(q, `${symbols[0]} ${labels(asks)[i]}`)}</p> : queries === null && <Missing />}
       <div class="scroll" tabIndex={0} role="region" aria-label={say("view_query")}><table class="answers">
         <thead><tr><th scope="col">j</th><th scope="col">{symbols[1]}</th><th scope="col">{symbols[2]}</th>
           <th scope="col">{step.value === 0 ? "q·k" : symbols[3]}</th>
@@ -87,15 +90,15 @@ export function OneQuery() {
         <tbody>{names.map((piece, at) => (
           <tr key={at} class={at === j ? "lit" : ""} onClick={() => select({ j: at })}>
             <th scope="row">{piece}</th>
-            <td>{keys && <Strip values={part(keys, group, at, names.length)!} title={`${symbols[1]} ${piece}`} />}</td>
-            <td>{values && <Strip values={part(values, group, at, names.length)!} title={`${symbols[2]} ${piece}`} />}</td>
+            <td>{strip(part(keys, groupOf(head), at, names.length), `${symbols[1]} ${piece}`)}</td>
+            <td>{strip(part(values, groupOf(head), at, names.length), `${symbols[2]} ${piece}`)}</td>
             <td class="number">{alpha ? show(alpha[at] * (step.value === 0 ? Math.sqrt(width) : 1)) : "…"}</td>
             {step.value >= 2 && <td class="number">{share ? show(share[at], 4) : "…"}</td>}
             {step.value >= 2 && <td class="wide"><span class="bar" style={{ width: `${100 * (share?.[at] ?? 0)}%` }} /></td>}
           </tr>
         ))}</tbody>
       </table></div>
-      {step.value >= 3 && mixed && <p class="vector">{symbols[5]}<sup>{i}</sup> <Strip values={part(mixed, head, i, asks.ids.length)!} title={symbols[5]} /></p>}
+      {step.value >= 3 && b && <p class="vector">{symbols[5]}<sup>{i}</sup> {strip(b, symbols[5])}</p>}
       {products && (
         <p><button type="button" class="link" aria-expanded={open.value} onClick={() => { open.value = !open.value; }}>
           {say("element_wise", { i: labels(asks)[i], j: names[j] })}</button></p>
@@ -107,41 +110,84 @@ export function OneQuery() {
   );
 }
 
+/** What an attention is given: the canonical names of the inputs of its queries, and of its keys and values. */
+function inputs(): [string, string] {
+  const { stack, layer } = selection.value;
+  const last = Number(layer) - 1;
+  const before = Number(layer) ? `${stack}.${last}.feed_forward.norm` : `${stack}.input`;
+  const own = model.value!.config.norm === "pre" ? `${place()}.norm` : isCross() ? `${stack}.${layer}.self.norm` : before;
+  return [own, isCross() ? "encoder.output" : own];
+}
+
+/** A row of numbers for each token. */
+function Vectors(props: { name: string; title: string; tokens: string[]; matrix?: number; width: number; at: number; axis: "i" | "j" }) {
+  const values = useMatrix(useFloats(props.name), props.matrix ?? 0, props.tokens.length * props.width);
+  const columns = useMemo(() => Array.from({ length: props.width }, (_, d) => String(d)), [props.width]);
+  if (!values) return null;
+  return <Heatmap title={props.title} rows={props.tokens} columns={columns} numbers={values} signed turned={selection.value.notation === "lecture"}
+    chosen={[props.at, number("d", props.width)]} onChoose={(row, d) => select({ [props.axis]: row, d })} />;
+}
+
+function Learned(props: { name: string }) {
+  const [rows, columns] = trace.value!.shapes[props.name];
+  const values = useFloats(props.name);
+  const names = (count: number) => Array.from({ length: count }, (_, k) => String(k));
+  const chosen = useSignal<[number, number]>([0, 0]);
+  if (values === null) return <Missing />;
+  return values ? <Heatmap title={`${props.name} (${say("learned")})`} rows={names(rows)} columns={names(columns)} numbers={values} signed chosen={chosen.value} onChoose={(r, c) => { chosen.value = [r, c]; }} /> : <p>…</p>;
+}
+
 export function Matrices() {
   const name = place();
   const { asks, answers } = sides();
   const head = number("head", model.value!.config.heads);
   const i = number("i", asks.ids.length);
   const j = number("j", answers.ids.length);
-  const scores = useFloats(`${name}.scores`);
-  const weights = useFloats(`${name}.weights`);
-  const roots = useRoots(`${name}.weights`);
-  const mask = useFloats(`${name}.mask`);
-  if (!isThere()) return <><Chooser /><Missing>{say("no_attention")}</Missing></>;
+  const opened = useSignal("");
   const [rows, columns] = [asks.ids.length, answers.ids.length];
-  const size = rows * columns;
+  const weights = useMatrix(useFloats(`${name}.weights`), head, rows * columns);
+  const roots = useMatrix(useRoots(`${name}.weights`), head, rows * columns);
+  const scores = useMatrix(useFloats(`${name}.scores`), head, rows * columns);
+  const mask = useFloats(`${name}.mask`);
+  const alpha = useMemo(() => {
+    const seen = (k: number) => !mask || mask[mask.length === columns ? k % columns : k] > 0;
+    return scores && scores.map((value, k) => (seen(k) ? value : -Infinity));
+  }, [scores, mask, columns]);
+  if (!isThere(name)) return <NoAttention />;
+  const lecture = selection.value.notation === "lecture";
+  const letters = lecture ? ["I", "Q", "K", "V", "A", "A′", "O"] : ["X", "Q", "K", "V", "S", "P", "O"];
   const choose = (row: number, column: number) => select({ i: row, j: column });
   const shapes = trace.value!.shapes;
-  const shape = (key: string) => (shapes[`${name}.${key}`] ?? []).join(" × ");
-  const letters = selection.value.notation === "lecture" ? ["A", "A′", "O"] : ["S", "P", "O"];
-  const seen = (row: number, column: number) => !mask || mask[mask.length === columns ? column : row * columns + column] > 0;
-  const alpha = scores ? slice(scores, head, rows, columns).map((value, k) => (seen(Math.floor(k / columns), k % columns) ? value : -Infinity)) : null;
-  const module = `${selection.value.stack}.${selection.value.layer}.${name.endsWith("cross") ? "cross" : "mixer"}`;
+  const shape = (key: string) => (lecture ? [...(shapes[key] ?? [])].map((_, k, all) => (k < all.length - 2 ? all[k] : all[2 * all.length - 3 - k])) : shapes[key] ?? []).join(" × ");
+  const module = `parameters.${selection.value.stack}.${selection.value.layer}.${name.endsWith("cross") ? "cross" : "mixer"}`;
+  const [own, others] = inputs();
+  const [asking, answering] = [labels(asks), labels(answers)];
+  const turned = isCross() ? "" : "turned_";
+  const head_of = `${say("head")} ${head}`;
+  const { width } = model.value!.config;
   return (
     <>
       <Chooser />
       <Formula name="matrices" />
       <table class="shapes"><caption>{say("shapes")}</caption><tbody>
-        {["query", "key", "value", "output"].map((each) => (
-          <tr key={each} class="learned"><th scope="row">W {each}</th><td>{(shapes[`parameters.${module}.${each}.weight`] ?? []).join(" × ")}</td><td>{say("learned")}</td></tr>
+        {["query", "key", "value", "output"].map((each) => `${module}.${each}.weight`).filter((each) => each in shapes).map((each) => (
+          <tr key={each} class="learned"><th scope="row">W {each.split(".").at(-2)}</th><td>{shapes[each].join(" × ")}</td>
+            <td>{say("learned")} <button type="button" class="link" aria-expanded={opened.value === each} onClick={() => { opened.value = opened.value === each ? "" : each; }}>{say("as_picture")}</button></td></tr>
         ))}
         {["queries", "keys", "values", "scores", "weights", "mixed"].map((each) => (
-          <tr key={each}><th scope="row">{each}</th><td>{shape(each)}</td><td>{say("computed")}</td></tr>
+          <tr key={each}><th scope="row">{each}</th><td>{shape(`${name}.${each}`)}</td><td>{say("computed")}</td></tr>
         ))}
       </tbody></table>
-      {alpha ? <Heatmap title={`${letters[0]} · ${say("scores")}`} rows={labels(asks)} columns={labels(answers)} numbers={alpha} signed chosen={[i, j]} onChoose={choose} /> : <Missing />}
-      {(weights || roots) && <Heatmap title={`${letters[1]} · ${say("weights")}`} rows={labels(asks)} columns={labels(answers)}
-        numbers={weights ? slice(weights, head, rows, columns) : null} roots={roots?.subarray(head * size, (head + 1) * size)} chosen={[i, j]} onChoose={choose} />}
+      {opened.value && <Learned key={opened.value} name={opened.value} />}
+      <p>{say(lecture ? "columns_are_tokens" : "rows_are_tokens")}</p>
+      <Vectors name={own} title={`${letters[0]} · ${own}`} tokens={asking} width={width} at={i} axis="i" />
+      {others !== own && <Vectors name={others} title={`${letters[0]}′ · ${others}`} tokens={answering} width={width} at={j} axis="j" />}
+      <Vectors name={`${name}.${turned}queries`} title={`${letters[1]} · ${head_of}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" />
+      <Vectors name={`${name}.${turned}keys`} title={`${letters[2]} · ${head_of}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" />
+      <Vectors name={`${name}.values`} title={`${letters[3]} · ${head_of}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" />
+      {alpha ? <Heatmap title={`${letters[4]} · ${say("scores")}`} rows={asking} columns={answering} numbers={alpha} signed turned={lecture} chosen={[i, j]} onChoose={choose} /> : scores === null && <Missing />}
+      {(weights || roots) && <Heatmap title={`${letters[5]} · ${say("weights")}`} rows={asking} columns={answering} numbers={weights} roots={roots} turned={lecture} chosen={[i, j]} onChoose={choose} />}
+      <Vectors name={`${name}.mixed`} title={`${letters[6]} · ${head_of}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" />
     </>
   );
 }
@@ -165,20 +211,23 @@ function Layer(props: { layer: number; order: string }) {
   const roots = useRoots(`${name}.weights`);
   const { asks, answers } = sides();
   const [rows, columns] = [asks.ids.length, answers.ids.length];
-  if (!(`${name}.weights` in trace.value!.shapes)) return <p>{say("layer")} {props.layer}: {say("no_attention")}</p>;
+  const heads = useMemo(() => {
+    const found = Array.from({ length: roots ? roots.length / (rows * columns) : 0 }, (_, head) => ({ head, picture: roots!.subarray(head * rows * columns, (head + 1) * rows * columns) }));
+    const measure = props.order === "entropy" ? entropy : diagonal;
+    if (props.order !== "number") found.sort((a, b) => (measure(a.picture, rows, columns) - measure(b.picture, rows, columns)) * (props.order === "entropy" ? 1 : -1));
+    return found;
+  }, [roots, props.order, rows, columns]);
+  if (!isThere(name)) return <p>{say("layer")} {props.layer}: {say("no_attention")}</p>;
   if (!roots) return <p>…</p>;
-  const heads = Array.from({ length: roots.length / (rows * columns) }, (_, head) => ({ head, picture: roots.subarray(head * rows * columns, (head + 1) * rows * columns) }));
-  const measure = props.order === "entropy" ? entropy : diagonal;
-  if (props.order !== "number") heads.sort((a, b) => (measure(a.picture, rows, columns) - measure(b.picture, rows, columns)) * (props.order === "entropy" ? 1 : -1));
   const off = trace.value!.what_if.heads_off;
   return (
     <div class="multiples">
       {heads.map(({ head, picture }) => (
         <button type="button" key={head} class={off.some(([at, which]) => at === name && which === head) ? "off" : ""}
-          aria-label={`${say("layer")} ${props.layer}, ${say("head")} ${head}`}
+          aria-label={`${props.layer}.${head}: ${say("layer")} ${props.layer}, ${say("head")} ${head}`}
           aria-pressed={selection.value.layer === String(props.layer) && selection.value.head === String(head)}
           onClick={() => select({ layer: props.layer, head })}>
-          <Heatmap small title="" rows={labels(asks)} columns={labels(answers)} numbers={null} roots={picture} />
+          <Thumbnail roots={picture} rows={rows} columns={columns} />
           <small>{props.layer}.{head}</small>
         </button>
       ))}
@@ -186,38 +235,65 @@ function Layer(props: { layer: number; order: string }) {
   );
 }
 
+/** One head, enlarged. */
+function Head(props: { name: string; head: number }) {
+  const { asks, answers } = sides();
+  const size = asks.ids.length * answers.ids.length;
+  const weights = useMatrix(useFloats(`${props.name}.weights`), props.head, size);
+  const roots = useMatrix(useRoots(`${props.name}.weights`), props.head, size);
+  if (!weights && !roots) return <p>…</p>;
+  return <Heatmap title={`${props.name} · ${say("head")} ${props.head}`} rows={labels(asks)} columns={labels(answers)} numbers={weights} roots={roots}
+    chosen={[number("i", asks.ids.length), number("j", answers.ids.length)]} onChoose={(i, j) => select({ i, j })} />;
+}
+
+/** What the heads give, side by side, and what W_o makes of it. */
+function Together(props: { name: string }) {
+  const { asks } = sides();
+  const i = number("i", asks.ids.length);
+  const mixed = useFloats(`${props.name}.mixed`);
+  const output = useFloats(`${props.name}.output`);
+  const [width, whole] = [headWidth(), model.value!.config.width];
+  if (!mixed || !output) return null;
+  return (
+    <section><h3>{say("together", { token: labels(asks)[i] })}</h3>
+      {Array.from({ length: model.value!.config.heads }, (_, head) => {
+        const at = (head * asks.ids.length + i) * width;
+        return <p class="vector" key={head}><b>{say("head")} {head}</b> <Strip values={mixed.subarray(at, at + width)} title={`${say("head")} ${head}`} /></p>;
+      })}
+      <p class="vector"><b>· W_o</b> <Strip values={output.subarray(i * whole, (i + 1) * whole)} title="W_o" /></p>
+    </section>
+  );
+}
+
 export function Heads() {
   const order = useSignal("number");
-  const { stack } = selection.value;
-  const config = model.value!.config;
-  const layers = stack === "encoder" ? config.encoder_layers : config.decoder_layers;
+  const pinned = useSignal<{ name: string; head: number } | null>(null);
+  const { stack, kind } = selection.value;
   const { asks, answers } = sides();
   const name = place();
-  const head = number("head", config.heads);
-  const weights = useFloats(`${name}.weights`);
-  const roots = useRoots(`${name}.weights`);
-  const size = asks.ids.length * answers.ids.length;
+  const head = number("head", model.value!.config.heads);
   const now = trace.value!;
   const off = now.what_if.heads_off.some(([at, which]) => at === name && which === head);
   const before = useSignal(now.output);
-  const change = () => {
-    const others = now.what_if.heads_off.filter(([at, which]) => at !== name || which !== head);
-    if (!now.what_if.heads_off.length) before.value = now.output;
-    look({ ...asked.value!, heads_off: off ? others : [...others, [name, head]] });
-  };
+  const changed = now.what_if.heads_off.length > 0;
+  useEffect(() => { if (!changed) before.value = now.output; }, [now]);
+  const others = now.what_if.heads_off.filter(([at, which]) => at !== name || which !== head);
+  const by = pooled(new Uint8Array(0), asks.ids.length, answers.ids.length, 64)[3];
+  const same = pinned.value && pinned.value.name.split(".")[0] === stack && (stack === "encoder" || pinned.value.name.endsWith(kind));
   return (
     <>
       <Chooser />
       <Formula name="heads" />
-      <label>{say("order")} <select value={order.value} onChange={(event) => { order.value = event.currentTarget.value; }}>
-        <option value="number">{say("by_number")}</option><option value="entropy">{say("by_entropy")}</option><option value="diagonal">{say("by_diagonal")}</option>
-      </select></label>
-      {Array.from({ length: layers }, (_, layer) => <Layer key={layer} layer={layer} order={order.value} />)}
-      <p><button type="button" disabled={!served || busy.value || !isThere()} onClick={change}>{say(off ? "switch_on" : "switch_off", { head: `${name} · ${head}` })}</button>
-        {!served && <em> {say("needs_server")}</em>}</p>
-      {now.what_if.heads_off.length > 0 && <p class="changed">{say("without_heads")} <b>{now.output}</b><br />{say("before")} {before.value}</p>}
-      {roots && isThere() && <Heatmap title={`${name} · ${head}`} rows={labels(asks)} columns={labels(answers)} numbers={weights ? slice(weights, head, asks.ids.length, answers.ids.length) : null}
-        roots={roots.subarray(head * size, (head + 1) * size)} chosen={[number("i", asks.ids.length), number("j", answers.ids.length)]} onChoose={(i, j) => select({ i, j })} />}
+      <Choice title={say("order")} value={order.value} of={[["number", say("by_number")], ["entropy", say("by_entropy")], ["diagonal", say("by_diagonal")]]} onChoose={(value) => { order.value = value; }} />
+      {by > 1 && <p class="missing">{say("pooled", { by })}</p>}
+      {Array.from({ length: layersOf(stack) }, (_, layer) => <Layer key={`${stack} ${kind} ${layer}`} layer={layer} order={order.value} />)}
+      <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>{say(off ? "switch_on" : "switch_off", { head: `${name} · ${head}` })}</Ask>
+      {changed && <p class="changed">{say("without_heads")} <b>{now.output || say("nothing")}</b><br />{say("before")} {before.value}</p>}
+      {isThere(name) && <>
+        <p><button type="button" aria-pressed={pinned.value !== null} onClick={() => { pinned.value = pinned.value ? null : { name, head }; }}>{say(pinned.value ? "unpin" : "pin")}</button></p>
+        <div class="pair">{same && <Head name={pinned.value!.name} head={pinned.value!.head} />}<Head name={name} head={head} /></div>
+        <Together name={name} />
+      </>}
     </>
   );
 }
@@ -227,27 +303,45 @@ export function Mask() {
   const layer = number("layer", config.decoder_layers);
   const head = number("head", config.heads);
   const name = `decoder.${layer}.self`;
-  const scores = useFloats(`${name}.scores`);
-  const weights = useFloats(`${name}.weights`);
   const now = trace.value!;
   const names = labels(now.replay.in);
   const n = names.length;
+  const scores = useMatrix(useFloats(`${name}.scores`), head, n * n);
+  const weights = useMatrix(useFloats(`${name}.weights`), head, n * n);
+  const roots = useMatrix(useRoots(`${name}.weights`), head, n * n);
   const lifted = now.what_if.mask_lifted;
+  const alpha = useMemo(() => scores && scores.map((value, k) => (lifted || k % n <= Math.floor(k / n) ? value : -Infinity)), [scores, lifted, n]);
   const chosen: [number, number] = [number("i", n), number("j", n)];
   const choose = (i: number, j: number) => select({ i, j });
-  if (!(`${name}.weights` in now.shapes)) return <Missing>{say("no_attention")}</Missing>;
-  const alpha = scores && slice(scores, head, n, n).map((value, k) => (lifted || k % n <= Math.floor(k / n) ? value : -Infinity));
+  if (!isThere(name)) return <Missing>{say("no_attention")}</Missing>;
   return (
     <>
-      <p>{say("layer")} {layer}, {say("head")} {head}</p>
-      {lifted && <p class="changed">{say("hypothetical")}</p>}
-      <p><button type="button" disabled={!served || busy.value} onClick={() => look({ ...asked.value!, mask_lifted: !lifted })}>{say(lifted ? "mask_back" : "mask_lift")}</button>
-        {!served && <em> {say("needs_server")}</em>}</p>
-      {alpha ? <Heatmap title={`α · ${say("scores")}`} rows={names} columns={names} numbers={alpha} signed chosen={chosen} onChoose={choose} /> : <Missing />}
-      {weights ? <Heatmap title={`α′ · ${say("weights")}`} rows={names} columns={names} numbers={slice(weights, head, n, n)} chosen={chosen} onChoose={choose} /> : <Missing />}
+      <div class="chooser">
+        <Choice title={say("layer")} value={layer} of={upTo(config.decoder_layers)} onChoose={(at) => select({ layer: at })} />
+        <Choice title={say("head")} value={head} of={upTo(config.heads)} onChoose={(at) => select({ head: at })} />
+      </div>
+      <Ask change={{ mask_lifted: !lifted }}>{say(lifted ? "mask_back" : "mask_lift")}</Ask>
+      {alpha ? <Heatmap title={`α · ${say("scores")}`} rows={names} columns={names} numbers={alpha} signed chosen={chosen} onChoose={choose} /> : scores === null && <Missing />}
+      {(weights || roots) && <Heatmap title={`α′ · ${say("weights")}`} rows={names} columns={names} numbers={weights} roots={roots} chosen={chosen} onChoose={choose} />}
       <p>{say("padding_mask")}</p>
     </>
   );
+}
+
+/** The cross-attention of a layer: one head, or all of them together. */
+function useCross(layer: number, head: number, how: string, size: number) {
+  const weights = useFloats(`decoder.${layer}.cross.weights`);
+  const roots = useRoots(`decoder.${layer}.cross.weights`);
+  return useMemo(() => {
+    const joined = (all: Float32Array | Uint8Array): Float32Array => {
+      if (how === "head") return Float32Array.from(all.subarray(head * size, (head + 1) * size));
+      const heads = Array.from({ length: all.length / size }, (_, h) => h * size);
+      return Float32Array.from({ length: size }, (_, k) => (how === "max" ? Math.max(...heads.map((at) => all[at + k])) : heads.reduce((sum, at) => sum + all[at + k], 0) / heads.length));
+    };
+    const numbers = weights ? joined(weights) : null;
+    // Of bytes only pictures are made: here, of the mean of squares' roots.
+    return { numbers, roots: numbers ? Uint8Array.from(numbers, (p) => 255 * Math.sqrt(p)) : roots ? Uint8Array.from(joined(roots)) : null };
+  }, [weights, roots, how, head, size]);
 }
 
 export function Cross() {
@@ -255,37 +349,32 @@ export function Cross() {
   const config = model.value!.config;
   const layer = number("layer", config.decoder_layers);
   const head = number("head", config.heads);
-  const weights = useFloats(`decoder.${layer}.cross.weights`);
   const now = trace.value!;
   const targets = labels(now.replay.out), sources = labels(now.source);
   const [rows, columns] = [targets.length, sources.length];
   const t = number("i", rows), j = number("j", columns);
-  if (weights === undefined) return <p>…</p>;
-  if (weights === null) return <Missing />;
-  const size = rows * columns;
-  const numbers = how.value === "head" ? slice(weights, head, rows, columns) : Float32Array.from({ length: size }, (_, k) => {
-    const all = Array.from({ length: config.heads }, (_, h) => weights[h * size + k]);
-    return how.value === "max" ? Math.max(...all) : all.reduce((a, b) => a + b, 0) / all.length;
-  });
+  const { numbers, roots } = useCross(layer, head, how.value, rows * columns);
   const gap = 26;
+  const most = numbers && numbers.subarray(t * columns, (t + 1) * columns).reduce((best, value, k, all) => (value > all[best] ? k : best), 0);
   return (
     <>
       <div class="chooser">
-        <label>{say("layer")} <select value={layer} onChange={(event) => select({ layer: event.currentTarget.value })}>{Array.from({ length: config.decoder_layers }, (_, k) => <option key={k}>{k}</option>)}</select></label>
-        <label>{say("head")} <select value={head} onChange={(event) => select({ head: event.currentTarget.value })}>{Array.from({ length: config.heads }, (_, k) => <option key={k}>{k}</option>)}</select></label>
-        <label>{say("heads_together")} <select value={how.value} onChange={(event) => { how.value = event.currentTarget.value; }}>
-          <option value="head">{say("one_head")}</option><option value="mean">{say("mean")}</option><option value="max">{say("max")}</option></select></label>
+        <Choice title={say("layer")} value={layer} of={upTo(config.decoder_layers)} onChoose={(at) => select({ layer: at })} />
+        <Choice title={say("head")} value={head} of={upTo(config.heads)} onChoose={(at) => select({ head: at })} />
+        <Choice title={say("heads_together")} value={how.value} of={[["head", say("one_head")], ["mean", say("mean")], ["max", say("max")]]} onChoose={(value) => { how.value = value; }} />
       </div>
-      <svg class="wires" viewBox={`0 0 460 ${Math.max(rows, columns) * gap + 10}`} role="img" aria-label={say("view_cross")}>
-        {Array.from({ length: size }, (_, k) => {
-          const [r, c] = [Math.floor(k / columns), k % columns];
-          return numbers[k] < 0.03 ? null : <line key={k} x1="150" y1={c * gap + 16} x2="310" y2={r * gap + 16} stroke-opacity={numbers[k] * (r === t || c === j ? 1 : 0.45)} class={r === t ? "lit" : ""} />;
-        })}
-        {sources.map((name, c) => <text key={`s${c}`} x="142" y={c * gap + 20} text-anchor="end" class={c === j ? "lit" : ""} onMouseEnter={() => select({ j: c })}>{name}</text>)}
-        {targets.map((name, r) => <text key={`t${r}`} x="318" y={r * gap + 20} class={r === t ? "lit" : ""} onMouseEnter={() => select({ i: r })}>{name}</text>)}
-      </svg>
-      <Heatmap title={say("view_cross")} rows={targets} columns={sources} numbers={numbers} chosen={[t, j]} onChoose={(i, column) => select({ i, j: column })} />
-      <p>{say("most", { target: targets[t], source: sources[numbers.subarray(t * columns, (t + 1) * columns).indexOf(Math.max(...numbers.subarray(t * columns, (t + 1) * columns)))], share: percent(Math.max(...numbers.subarray(t * columns, (t + 1) * columns))) })}</p>
+      {roots ? <>
+        <svg class="wires" viewBox={`0 0 460 ${Math.max(rows, columns) * gap + 10}`} role="img" aria-label={say("view_cross")}>
+          {Array.from(roots, (root, k) => {
+            const share = (root / 255) ** 2, [r, c] = [Math.floor(k / columns), k % columns];
+            return share < 0.03 ? null : <line key={k} x1="150" y1={c * gap + 16} x2="310" y2={r * gap + 16} stroke-opacity={share * (r === t || c === j ? 1 : 0.45)} class={r === t ? "lit" : ""} />;
+          })}
+          {sources.map((name, c) => <text key={`s${c}`} x="142" y={c * gap + 20} text-anchor="end" class={c === j ? "lit" : ""} onMouseEnter={() => select({ j: c })}>{name}</text>)}
+          {targets.map((name, r) => <text key={`t${r}`} x="318" y={r * gap + 20} class={r === t ? "lit" : ""} onMouseEnter={() => select({ i: r })}>{name}</text>)}
+        </svg>
+        <Heatmap title={say("view_cross")} rows={targets} columns={sources} numbers={numbers} roots={roots} chosen={[t, j]} onChoose={(i, column) => select({ i, j: column })} />
+      </> : <p>…</p>}
+      {numbers && most !== null && <p>{say("most", { target: targets[t], source: sources[most], share: percent(numbers[t * columns + most]) })}</p>}
     </>
   );
 }

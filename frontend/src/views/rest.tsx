@@ -1,27 +1,42 @@
-// Input, positions, blocks, decoder steps, loss and the beam's tree.
+// Input, positions, blocks, decoder steps, loss, the beam's tree, and one sentence over the training.
 import { useSignal } from "@preact/signals";
 import { hierarchy, tree } from "d3-hierarchy";
-import { asked, busy, look, model, served, trace, type Candidate } from "../data";
-import { Formula, Heatmap, Missing, Slider, Strip, TokenRow, labels } from "../parts";
-import { number, select, selection } from "../state";
+import { useEffect, useMemo } from "preact/hooks";
+import { again, asked, busy, error, mean, model, seen, served, trace, type Candidate, type Replay, type Tokens } from "../data";
+import { Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, labels, piece } from "../parts";
+import { number, select } from "../state";
 import { useFloats } from "../use";
 import { percent, say, show } from "../words";
+import { Cross } from "./attention";
+
+const chooseCheckpoint = (checkpoint: string) => { select({ checkpoint }); again({ checkpoint }); };
+
+/** Each token, its number, and its row of the embedding matrix. */
+function Embedded(props: { title: string; tokens: Tokens; of: string; axis: "i" | "t" }) {
+  const width = model.value!.config.width;
+  const rows = useFloats(props.of);
+  const names = labels(props.tokens);
+  const at = number(props.axis, names.length);
+  return (
+    <>
+      <h3>{props.title}</h3>
+      <TokenRow tokens={props.tokens} title={props.title} chosen={at} onChoose={(k) => select({ [props.axis]: k })} />
+      {rows ? names.map((name, k) => <p class={k === at ? "vector lit" : "vector"} key={k}><b>{name}</b> <Strip values={rows.subarray(k * width, (k + 1) * width)} title={name} /></p>) : rows === null && <Missing />}
+    </>
+  );
+}
 
 export function Input() {
   const now = trace.value!;
-  const width = model.value!.config.width;
-  const source = useFloats("encoder.embedding");
-  const target = useFloats("decoder.embedding");
+  const { checkpoints } = model.value!;
   return (
     <>
-      <h3>{say("source")}</h3>
-      <TokenRow tokens={now.source} title={say("source")} chosen={number("i", now.source.ids.length)} onChoose={(i) => select({ i })} />
-      {source ? now.source.ids.map((_, k) => <p class="vector" key={k}><b>{labels(now.source)[k]}</b> <Strip values={source.subarray(k * width, (k + 1) * width)} title={labels(now.source)[k]} /></p>) : <Missing />}
-      <h3>{say("target_in")}</h3>
-      <TokenRow tokens={now.replay.in} title={say("target_in")} />
-      {target ? now.replay.in.ids.map((_, k) => <p class="vector" key={k}><b>{labels(now.replay.in)[k]}</b> <Strip values={target.subarray(k * width, (k + 1) * width)} title={labels(now.replay.in)[k]} /></p>) : <Missing />}
+      {checkpoints.length > 0 && <Choice title={say("checkpoint")} value={now.checkpoint ?? ""} of={[["", say("the_model")], ...checkpoints.map((name) => [name, name] as const)]} onChoose={chooseCheckpoint} />}
+      {now.normalised !== now.text && <p>{say("normalised")} <b lang="">{now.normalised}</b></p>}
+      <Embedded title={say("source")} tokens={now.source} of="encoder.embedding" axis="i" />
+      <Embedded title={say("target_in")} tokens={now.replay.in} of="decoder.embedding" axis="t" />
       <h3>{say("target_out")}</h3>
-      <TokenRow tokens={now.replay.out} title={say("target_out")} />
+      <TokenRow tokens={now.replay.out} title={say("target_out")} chosen={number("t", now.replay.out.ids.length)} onChoose={(t) => select({ t })} />
     </>
   );
 }
@@ -37,15 +52,13 @@ export function PositionsView() {
   const i = number("i", n);
   const names = labels(now.source);
   const off = now.what_if.positions_off;
-  const dims = Array.from({ length: config.width }, (_, d) => String(d));
-  const encoding = before && after ? after.map((value, k) => value - before[k]) : null;
+  const dims = useMemo(() => Array.from({ length: config.width }, (_, d) => String(d)), [config.width]);
+  const encoding = useMemo(() => (before && after ? after.map((value, k) => value - before[k]) : null), [before, after]);
   const width = config.width / config.heads;
   return (
     <>
       <p><b>positions = {config.positions}</b></p>
-      {off && <p class="changed">{say("positions_are_off")} <b>{now.output}</b></p>}
-      <p><button type="button" disabled={!served || busy.value} onClick={() => look({ ...asked.value!, positions_off: !off })}>{say(off ? "positions_on" : "positions_off")}</button>
-        {!served && <em> {say("needs_server")}</em>}</p>
+      <Ask change={{ positions_off: !off }}>{say(off ? "positions_on" : "positions_off")}</Ask>
       <Slider title={say("position")} value={i} most={n - 1} onMove={(at) => select({ i: at })} shown={`${i} · ${names[i]}`} />
       {config.positions === "rotary" ? (queries && turned ? (
         <>
@@ -59,7 +72,7 @@ export function PositionsView() {
             })}
           </svg>
         </>
-      ) : <Missing />) : encoding ? <Heatmap title={say("encoding")} rows={names} columns={dims} numbers={encoding} signed chosen={[i, number("j", dims.length)]} onChoose={(row, j) => select({ i: row, j })} /> : <Missing />}
+      ) : turned === null && <Missing />) : encoding ? <Heatmap title={say("encoding")} rows={names} columns={dims} numbers={encoding} signed chosen={[i, number("d", dims.length)]} onChoose={(row, d) => select({ i: row, d })} /> : after === null && <Missing />}
       {before && after && (
         <>
           <p class="vector"><b>a</b> <Strip values={before.subarray(i * config.width, (i + 1) * config.width)} title="a" /></p>
@@ -110,63 +123,57 @@ export function Block() {
 
 export function StepView() {
   const now = trace.value!;
+  const { temperatures } = model.value!;
   const t = number("t", now.replay.steps.length);
   const step = now.replay.steps[t];
-  const logits = useFloats("logits");
-  const temperature = useSignal(1);
-  const T = temperature.value;
-  // PAD and BOS, 0 and 2, are never written.
-  const row = logits && logits.slice(t * (logits.length / now.replay.steps.length), (t + 1) * (logits.length / now.replay.steps.length));
-  if (row) row[0] = row[2] = -Infinity;
-  let chances = step.top.map((each) => Math.exp(each.log_prob ?? -Infinity));
-  let rest = step.rest, entropy = step.entropy;
-  if (row && T !== 1) {
-    const most = row.reduce((a, b) => Math.max(a, b), -Infinity);
-    const powers = Array.from(row, (z) => Math.exp((z - most) / T));
-    const sum = powers.reduce((a, b) => a + b, 0);
-    chances = step.top.map((each) => powers[each.id] / sum);
-    rest = Math.max(0, 1 - chances.reduce((a, b) => a + b, 0));
-    entropy = -powers.reduce((a, p) => a + (p > 0 ? (p / sum) * Math.log(p / sum) : 0), 0);
-  }
+  const warmth = useSignal(temperatures.indexOf(1));
+  const T = temperatures[warmth.value];
+  const [logSum, entropy] = step.tempered[warmth.value];
+  const chance = (logProb: number | null) => (logProb === null ? 0 : Math.exp(logProb / T - logSum));
+  const chances = step.top.map((each) => chance(each.log_prob));
+  const rest = Math.max(0, 1 - chances.reduce((a, b) => a + b, 0));
+  const goOn = (id: number) => again({ prefix: [...now.replay.out.ids.slice(0, t), id] });
   return (
     <>
       <Slider title={say("step")} value={t} most={now.replay.steps.length - 1} onMove={(at) => select({ t: at })} shown={`${t + 1} / ${now.replay.steps.length}`} />
       <Formula name="step" />
       <p class="prefix">{labels(now.replay.in).slice(0, t + 1).map((name, k) => <span class="token" key={k}>{name}</span>)} → <span class="token chosen">{labels(now.replay.out)[t]}</span></p>
-      <Slider title={say("temperature")} value={T} least={0.2} most={3} step={0.1} onMove={(at) => { temperature.value = at; }} shown={T.toFixed(1)} disabled={!row} />
-      {!row && logits === null && <Missing />}
-      <table class="bars"><caption>{say("top")}</caption><tbody>{step.top.map((each, k) => (
-        <tr key={each.id} class={each.id === now.replay.out.ids[t] ? "lit" : ""}><th scope="row">{each.piece.replaceAll("▁", "␣")}</th>
+      <Slider title={say("temperature")} value={warmth.value} most={temperatures.length - 1} onMove={(at) => { warmth.value = at; }} shown={T.toFixed(1)} />
+      <p>{served ? say("go_on_from") : say("needs_server_to_go_on")}</p>
+      <div class="scroll" tabIndex={0} role="region" aria-label={say("top")}><table class="bars"><caption>{say("top")}</caption><tbody>{step.top.map((each, k) => (
+        <tr key={each.id} class={each.id === now.replay.out.ids[t] ? "lit" : ""}>
+          <th scope="row"><button type="button" class="link" disabled={!served || busy.value} onClick={() => goOn(each.id)}>{piece(each.piece)}</button></th>
           <td class="wide"><span class="bar" style={{ width: `${100 * chances[k]}%` }} /></td><td class="number">{chances[k].toFixed(4)}</td></tr>
-      ))}<tr><th scope="row"><i>{say("rest")}</i></th><td class="wide"><span class="bar rest" style={{ width: `${100 * rest}%` }} /></td><td class="number">{rest.toFixed(4)}</td></tr></tbody></table>
-      <p>{say("entropy", { nats: entropy.toFixed(3) })} · EOS {percent(Math.exp(step.eos))}</p>
+      ))}<tr><th scope="row"><i>{say("rest")}</i></th><td class="wide"><span class="bar rest" style={{ width: `${100 * rest}%` }} /></td><td class="number">{rest.toFixed(4)}</td></tr></tbody></table></div>
+      <p>{say("entropy", { nats: entropy.toFixed(3) })} · EOS {percent(chance(step.eos))}</p>
+    </>
+  );
+}
+
+/** −log p of each right token, its rank, and the mean. */
+function Losses(props: { title: string; of: Replay }) {
+  const { losses, smoothed, ranks, out } = props.of;
+  const most = Math.max(...losses, 0.1);
+  return (
+    <>
+      <h3>{props.title}</h3>
+      <div class="scroll" tabIndex={0} role="region" aria-label={props.title}><table class="bars"><thead><tr><th scope="col">{say("right_token")}</th><th scope="col" colSpan={2}>−log p</th><th scope="col">{say("rank")}</th><th scope="col">{say("smoothed", { share: model.value!.smoothing })}</th></tr></thead>
+        <tbody>{labels(out).map((name, k) => (
+          <tr key={k} class={ranks[k] ? "astray" : ""}><th scope="row">{name}</th><td class="wide"><span class="bar" style={{ width: `${(100 * losses[k]) / most}%` }} /></td>
+            <td class="number">{show(losses[k], 4)}</td><td class="number">{ranks[k] + 1}</td><td class="number">{show(smoothed[k], 4)}</td></tr>
+        ))}</tbody>
+        <tfoot><tr><th scope="row">{say("mean")}</th><td /><td class="number" data-mean>{show(mean(losses), 6)}</td><td /><td class="number">{show(mean(smoothed), 4)}</td></tr></tfoot></table></div>
     </>
   );
 }
 
 export function Loss() {
-  const now = trace.value!;
-  const smoothing = model.value!.smoothing;
-  const one = (title: string, replay: NonNullable<typeof now.reference>) => {
-    const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
-    const most = Math.max(...replay.losses, 0.1);
-    return (
-      <>
-        <h3>{title}</h3>
-        <div class="scroll" tabIndex={0} role="region" aria-label={title}><table class="bars"><thead><tr><th scope="col">{say("right_token")}</th><th scope="col" colSpan={2}>−log p</th><th scope="col">{say("rank")}</th><th scope="col">{say("smoothed", { share: smoothing })}</th></tr></thead>
-          <tbody>{labels(replay.out).map((name, k) => (
-            <tr key={k} class={replay.ranks[k] ? "astray" : ""}><th scope="row">{name}</th><td class="wide"><span class="bar" style={{ width: `${(100 * replay.losses[k]) / most}%` }} /></td>
-              <td class="number">{show(replay.losses[k], 4)}</td><td class="number">{replay.ranks[k] + 1}</td><td class="number">{show(replay.smoothed[k], 4)}</td></tr>
-          ))}</tbody>
-          <tfoot><tr><th scope="row">{say("mean")}</th><td /><td class="number" data-mean>{show(mean(replay.losses), 6)}</td><td /><td class="number">{show(mean(replay.smoothed), 4)}</td></tr></tfoot></table></div>
-      </>
-    );
-  };
+  const { reference, replay } = trace.value!;
   return (
     <>
       <Formula name="loss" />
-      {now.reference ? one(say("reference"), now.reference) : <p>{say("give_reference")}</p>}
-      {one(say("own_prefix"), now.replay)}
+      {reference ? <Losses title={say("reference")} of={reference} /> : <p>{say("give_reference")}</p>}
+      <Losses title={say("own_prefix")} of={replay} />
     </>
   );
 }
@@ -179,51 +186,98 @@ export function Beam() {
   const chosen = useSignal<number | null>(null);
   const beam = asked.value?.beam ?? model.value!.decoding.beam;
   const penalty = asked.value?.length_penalty ?? model.value!.decoding.length_penalty;
-  const root: Node = { candidate: null, children: [] };
-  const nodes = new Map<number | null, Node>([[null, root]]);
-  for (const candidate of now.candidates) {
-    const node = { candidate, children: [] };
-    if (candidate.fate === "pruned" && !pruned.value) continue;
-    nodes.get(candidate.parent)?.children.push(node);
-    nodes.set(candidate.number, node);
-  }
-  const laid = tree<Node>().nodeSize([19, 96])(hierarchy(root));
-  const all = laid.descendants();
+  const [all, links, byNumber] = useMemo(() => {
+    const root: Node = { candidate: null, children: [] };
+    const nodes = new Map<number | null, Node>([[null, root]]);
+    for (const candidate of now.candidates) {
+      const node = { candidate, children: [] };
+      if (candidate.fate === "pruned" && !pruned.value) continue;
+      nodes.get(candidate.parent)?.children.push(node);
+      nodes.set(candidate.number, node);
+    }
+    const laid = tree<Node>().nodeSize([19, 96])(hierarchy(root));
+    return [laid.descendants(), laid.links(), new Map(now.candidates.map((each) => [each.number, each]))] as const;
+  }, [now, pruned.value]);
   const top = Math.min(...all.map((node) => node.x)), bottom = Math.max(...all.map((node) => node.x));
   const steps = Math.max(...all.map((node) => node.depth));
-  const path = new Set<number | null>();
-  const byNumber = new Map(now.candidates.map((each) => [each.number, each]));
-  for (let at = chosen.value; at !== null && at !== undefined; at = byNumber.get(at)?.parent ?? null) path.add(at);
-  const picked = chosen.value === null ? null : byNumber.get(chosen.value);
-  const again = (change: { beam?: number; length_penalty?: number }) => look({ ...asked.value!, ...change });
+  const path: Candidate[] = [];
+  for (let at = byNumber.get(chosen.value ?? -1); at; at = byNumber.get(at.parent ?? -1)) path.unshift(at);
+  const lit = new Set(path.map((each) => each.number));
+  const picked = path.at(-1);
+  const show_step = () => {
+    if (!picked) return;
+    const isBest = path.every((each, k) => each.token === now.replay.out.ids[k]);
+    if (!isBest && !served) { error.value = say("needs_server"); return; }
+    if (!isBest) again({ prefix: path.map((each) => each.token) });
+    select({ view: "step", t: picked.step });
+  };
+  const move = (event: KeyboardEvent) => {
+    const here = all.find((node) => node.data.candidate?.number === chosen.value) ?? all[0];
+    const level = all.filter((node) => node.depth === here.depth).sort((a, b) => a.x - b.x);
+    const to = {
+      ArrowLeft: here.parent, ArrowRight: here.children?.[0],
+      ArrowUp: level[level.indexOf(here) - 1], ArrowDown: level[level.indexOf(here) + 1],
+    }[event.key];
+    if (event.key === "Enter") show_step();
+    if (!event.key.startsWith("Arrow")) return;
+    event.preventDefault();
+    if (to?.data.candidate) chosen.value = to.data.candidate.number;
+  };
   return (
     <>
       <Formula name="beam" />
-      <Slider title={say("beam")} value={beam} least={1} most={10} disabled={!served || busy.value} onMove={(value) => again({ beam: value })} />
-      <Slider title={say("length_penalty")} value={penalty} most={2} step={0.1} disabled={!served || busy.value} onMove={(value) => again({ length_penalty: value })} />
+      <Slider title={say("beam")} value={beam} least={1} most={10} disabled={!served} onMove={(value) => again({ beam: value })} />
+      <Slider title={say("length_penalty")} value={penalty} most={2} step={0.1} disabled={!served} onMove={(value) => again({ length_penalty: value })} />
       {!served && <em>{say("needs_server")}</em>}
       <label><input type="checkbox" checked={pruned.value} onChange={() => { pruned.value = !pruned.value; }} /> {say("show_pruned")}</label>
-      <ol class="hypotheses">{now.hypotheses.map((each, k) => <li key={k}><b>{each.text}</b> {each.score === null ? "" : show(each.score, 4)}{each.finished ? "" : ` (${say("unfinished")})`}</li>)}</ol>
-      <div class="scroll" tabIndex={0} role="region" aria-label={say("view_beam")}>
-        <svg class="tree" width={steps * 96 + 130} height={bottom - top + 40} role="group" aria-label={say("view_beam")}>
+      <ol class="hypotheses">{now.hypotheses.map((each, k) => <li key={k}><b lang="">{each.text || say("nothing")}</b> {each.score === null ? "" : show(each.score, 4)}{each.finished ? "" : ` (${say("unfinished")})`}</li>)}</ol>
+      <div class="scroll forest" role="img" tabIndex={0} onKeyDown={move} aria-label={`${say("view_beam")}. ${picked ? `${piece(picked.piece)}, ${say(picked.fate)}` : say("hover_tree")}`}>
+        <svg class="tree" width={steps * 96 + 130} height={bottom - top + 40}>
           <g transform={`translate(24,${20 - top})`}>
-            {laid.links().map((link, k) => <path key={k} class={path.has(link.target.data.candidate!.number) ? "lit" : ""} d={`M${link.source.y + 4},${link.source.x}C${link.source.y + 48},${link.source.x} ${link.target.y - 48},${link.target.x} ${link.target.y - 4},${link.target.x}`} />)}
+            {links.map((link, k) => <path key={k} class={lit.has(link.target.data.candidate!.number) ? "lit" : ""} d={`M${link.source.y + 4},${link.source.x}C${link.source.y + 48},${link.source.x} ${link.target.y - 48},${link.target.x} ${link.target.y - 4},${link.target.x}`} />)}
             {all.map((node) => {
               const each = node.data.candidate;
               return each && (
-                <g key={each.number} transform={`translate(${node.y},${node.x})`} class={`node ${each.fate}`} tabIndex={0} role="button"
-                  aria-label={`${each.piece}, ${say(each.fate)}, Σ log p ${show(each.total)}`}
-                  onMouseEnter={() => { chosen.value = each.number; }} onFocus={() => { chosen.value = each.number; }}
-                  onClick={() => select({ view: "step", t: each.step })}
-                  onKeyDown={(event) => { if (event.key === "Enter") select({ view: "step", t: each.step }); }}>
-                  <circle r="4" /><text x="7" y="4">{each.piece.replaceAll("▁", "␣")}</text>
+                <g key={each.number} transform={`translate(${node.y},${node.x})`} class={`node ${each.fate} ${lit.has(each.number) ? "on" : ""}`}
+                  onMouseEnter={() => { chosen.value = each.number; }} onClick={show_step}>
+                  <circle r="4" /><text x="7" y="4">{piece(each.piece)}</text>
                 </g>
               );
             })}
           </g>
         </svg>
       </div>
-      <p aria-live="polite">{picked ? `${picked.piece} · log p ${show(picked.log_prob)} · Σ log p ${show(picked.total)} · ${say("score")} ${show(picked.score)} · ${say(picked.fate)}` : say("hover_tree")}</p>
+      <p aria-live="polite">{picked ? `${piece(picked.piece)} · log p ${show(picked.log_prob)} · Σ log p ${show(picked.total)} · ${say("score")} ${show(picked.score)} · ${say(picked.fate)}` : say("hover_tree")}</p>
+    </>
+  );
+}
+
+export function Training() {
+  const now = trace.value!;
+  const playing = useSignal(false);
+  const all = [...model.value!.checkpoints, ""];
+  const at = Math.max(0, all.indexOf(now.checkpoint ?? ""));
+  const title = (name: string) => name || say("the_model");
+  useEffect(() => {
+    if (!playing.value || busy.value) return;
+    if (at === all.length - 1) { playing.value = false; return; }
+    const timer = setTimeout(() => chooseCheckpoint(all[at + 1]), 400);
+    return () => clearTimeout(timer);
+  }, [playing.value, busy.value, at]);
+  if (!served) return <Missing>{say("needs_server")}</Missing>;
+  if (all.length === 1) return <Missing>{say("no_checkpoints")}</Missing>;
+  return (
+    <>
+      <Slider title={say("checkpoint")} value={at} most={all.length - 1} onMove={(k) => { playing.value = false; chooseCheckpoint(all[k]); }} shown={title(all[at])} />
+      <p><button type="button" disabled={playing.value} onClick={() => { playing.value = true; chooseCheckpoint(all[0]); }}>▶ {say("play")}</button></p>
+      <div class="scroll" tabIndex={0} role="region" aria-label={say("view_training")}><table class="checkpoints">
+        <thead><tr><th scope="col">{say("checkpoint")}</th><th scope="col">{say("target_out")}</th><th scope="col">{say("loss_own")}</th><th scope="col">{say("loss_reference")}</th></tr></thead>
+        <tbody>{all.map((name, k) => {
+          const found = seen.value[name];
+          return <tr key={name} class={k === at ? "lit" : ""}><th scope="row">{title(name)}</th><td lang="">{found ? found.output || say("nothing") : "…"}</td>
+            <td class="number">{found ? show(found.own, 4) : ""}</td><td class="number">{found?.reference != null ? show(found.reference, 4) : ""}</td></tr>;
+        })}</tbody></table></div>
+      <Cross />
     </>
   );
 }

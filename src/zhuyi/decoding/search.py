@@ -4,7 +4,7 @@ What to do with each step's distribution is the business of a strategy, one a fi
 A sentence has as many rows as beams; the rows of sentence i are i·beam … i·beam + beam − 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -77,12 +77,14 @@ def search(
     source_mask: Bool[Tensor, "batch source"],
     options: SearchOptions,
     observe: Callable[[Strategy], None] | None = None,
+    prefix: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     """Search for the best outputs of each sentence; the model must be in evaluation mode.
 
     Gives 1 to `n_best` hypotheses a sentence: the finished ones, best first; then, only where the length limit
     came before enough were finished, the best unfinished ones. A sentence for which the model gives no number at
     all (NaN) gets one empty, unfinished hypothesis with score −inf. `observe` is shown the strategy after each step.
+    Every output begins with the tokens of `prefix`, whatever the model thinks of them.
     """
     beam = options.beam
     limits = options.limits(source_mask)
@@ -95,9 +97,12 @@ def search(
         cache = cache.select(running.repeat_interleave(beam))
     strategy = STRATEGIES["beam" if beam > 1 else "greedy"](limits, options)
 
-    for _ in range(limit):
+    for step in range(limit):
         logits, cache = model.step(strategy.last_tokens, cache)
-        rows, done = strategy.advance(log_probabilities(logits))
+        log_probs = log_probabilities(logits)
+        if step < len(prefix):
+            log_probs[:, torch.arange(log_probs.shape[1], device=source.device) != prefix[step]] = -torch.inf
+        rows, done = strategy.advance(log_probs)
         if observe is not None:
             observe(strategy)
         if done.any():

@@ -41,7 +41,7 @@ def served_html() -> str:
     return _html('<link rel="stylesheet" href="page.css">', '<script src="page.js" defer></script>', "")
 
 
-def file_html(trace: Trace, name: str, full: bool = False) -> str:
+def file_html(trace: Trace, name: str = "", full: bool = False) -> str:
     """The page as one file, with everything in it that fits, or everything there is of the trace."""
     script, style = asset("page.js"), asset("page.css")
     held: dict[str, Any] = {"model": describe_model(trace.model, name), "trace": describe_trace(trace), "tensors": {}}

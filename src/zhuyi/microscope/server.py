@@ -2,20 +2,24 @@
 
     GET  /                          the page
     GET  /api/model                 what is known before there is a sentence
-    POST /api/look                  {text, target?, beam?, length_penalty?, ...} → a trace without its tensors
+    POST /api/look                  {text, target?, beam?, prefix?, checkpoint?, ...} → a trace without its tensors
     GET  /api/tensor/TRACE/NAME     float32, little-endian; with ?as=roots a byte a weight, for pictures
 
 A request whose Host is not this server is refused, so that no other site's script can ask through the browser.
 """
 
 import json
+import socket
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from zhuyi.checkpoint import Model
@@ -26,29 +30,62 @@ from zhuyi.microscope.wire import describe_model, describe_trace, floats, roots,
 
 KEPT = 8
 """Traces that are remembered."""
+LOADED = 3
+"""Checkpoints that are held in memory."""
 LONGEST_REQUEST = 100_000
 """Bytes."""
+ALLOWED = {
+    "text",
+    "target",
+    "beam",
+    "length_penalty",
+    "heads_off",
+    "positions_off",
+    "mask_lifted",
+    "prefix",
+    "checkpoint",
+}
+"""What a request to look may say."""
 
-Look = Callable[..., Trace]
+
+class Looker(Protocol):
+    """A model that one can look into: a `Translator`."""
+
+    model: Model
+
+    def look(
+        self, line: str, *, target: str | None, beam: int | None, length_penalty: float | None, what_if: WhatIf
+    ) -> Trace:
+        """Translate one line with everything recorded."""
+        ...
 
 
 class Microscope(ThreadingHTTPServer):
     """Serves the page of one model.
 
     Args:
-        model: the model.
+        looker: the model.
         name: what the page calls it.
-        look: `Translator.look` of that model.
         host: to listen on; only this machine can reach 127.0.0.1.
         port: 0 for any that is free.
+        checkpoints: of its training, by name, oldest first; each is loaded when it is asked for.
     """
 
     daemon_threads = True
 
-    def __init__(self, model: Model, name: str, look: Look, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.model, self.name, self._look = model, name, look
+    def __init__(
+        self,
+        looker: Looker,
+        name: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        checkpoints: Mapping[str, Callable[[], Looker]] | None = None,
+    ) -> None:
+        self._looker, self._checkpoints = looker, checkpoints or {}
+        self._load = lru_cache(LOADED)(lambda checkpoint: self._checkpoints[checkpoint]())
         self._traces: OrderedDict[str, Trace] = OrderedDict()
         self._numbers, self._one_at_a_time = count(1), threading.Lock()
+        self.described = describe_model(looker.model, name, list(self._checkpoints))
         super().__init__((host, port), _Handler)
 
     @property
@@ -57,34 +94,48 @@ class Microscope(ThreadingHTTPServer):
         host, port = self.server_address[:2]
         return f"http://{'127.0.0.1' if host == '0.0.0.0' else str(host)}:{port}/"
 
-    def hosts(self) -> set[str]:
-        """What a request to this server may say in its Host header; any, where others may reach it."""
-        port = self.server_address[1]
-        return {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+    def answers_to(self, host: str) -> bool:
+        """Whether a request may say this in its Host header: an address, or this machine's own name.
+
+        Another site can send a browser here under a name of its own (DNS rebinding), but not under these.
+        """
+        name, _, port = host.rpartition(":")
+        if port != str(self.server_address[1]):
+            return False
+        local = name in ("127.0.0.1", "localhost", "[::1]")
+        return local or (not _loopback(self.server_address[0]) and (_is_address(name) or name == socket.gethostname()))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle of an answer is no error; anything else is told, as always."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def look(self, request: dict[str, Any]) -> dict[str, Any]:
         """Look, remember the trace, and describe it."""
-        allowed = {"text", "target", "beam", "length_penalty", "heads_off", "positions_off", "mask_lifted"}
-        if unknown := request.keys() - allowed:
+        if unknown := request.keys() - ALLOWED:
             raise ConfigError(f"unknown in a request to look: {', '.join(sorted(unknown))}")
         try:
             what_if = WhatIf(
                 frozenset((str(name), int(head)) for name, head in request.get("heads_off", [])),
                 bool(request.get("positions_off", False)),
                 bool(request.get("mask_lifted", False)),
+                tuple(int(token) for token in request.get("prefix", [])),
             )
             target = request.get("target") or None
-            settings = {key: request[key] for key in ("beam", "length_penalty") if request.get(key) is not None}
-            text = str(request["text"])
+            beam, penalty = request.get("beam"), request.get("length_penalty")
+            text, checkpoint = str(request["text"]), request.get("checkpoint") or ""
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"not a request to look: {error}") from error
+        if checkpoint and checkpoint not in self._checkpoints:
+            raise ConfigError(f"there is no checkpoint {checkpoint}")
         with self._one_at_a_time:
-            trace = self._look(text, target=target, what_if=what_if, **settings)
+            looker = self._load(checkpoint) if checkpoint else self._looker
+            trace = looker.look(text, target=target, beam=beam, length_penalty=penalty, what_if=what_if)
             number = str(next(self._numbers))
             self._traces[number] = trace
             while len(self._traces) > KEPT:
                 self._traces.popitem(last=False)
-        return {**describe_trace(trace), "id": number}
+        return {**describe_trace(trace), "id": number, "checkpoint": checkpoint}
 
     def tensor(self, number: str, name: str, as_roots: bool) -> bytes | None:
         """Bytes of one tensor of a remembered trace; None if there is none of this name."""
@@ -109,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts.path == "/page.css":
             self._send("text/css; charset=utf-8", asset("page.css").encode())
         elif parts.path == "/api/model":
-            self._send_json(describe_model(self.server.model, self.server.name))
+            self._send_json(self.server.described)
         elif parts.path.startswith("/api/tensor/"):
             number, _, name = parts.path.removeprefix("/api/tensor/").partition("/")
             found = self.server.tensor(number, unquote(name), parse_qs(parts.query).get("as") == ["roots"])
@@ -141,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: the terminal is the user's."""
 
     def _is_ours(self) -> bool:
-        if self.headers.get("Host") in self.server.hosts() or self.server.server_address[0] == "0.0.0.0":
+        if self.server.answers_to(self.headers.get("Host", "")):
             return True
         self._fail(HTTPStatus.FORBIDDEN, "this server answers to its own address only")
         return False
@@ -165,3 +216,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _loopback(name: Any) -> bool:
+    return str(name) == "localhost" or (_is_address(str(name)) and ip_address(str(name)).is_loopback)

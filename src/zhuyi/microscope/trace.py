@@ -7,12 +7,15 @@ far the replay is from what decoding saw is a number of the trace, `difference`.
     trace = zhuyi.load("zhuyi-demo").look("mardi 25 mars 1986")
     trace["encoder.0.self.weights"]      α′ of the first encoder block: heads × queries × keys
     trace.replay.losses                  -log p of each token that was written
+    trace.save("look.html")              the page of it, as one file; a notebook shows it as it is
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from html import escape
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -20,7 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zhuyi.checkpoint import Model
+from zhuyi.checkpoint import Model, write_atomically
 from zhuyi.config import DecodingConfig
 from zhuyi.data.batches import pad_sources
 from zhuyi.decoding.hypothesis import Candidate, Hypothesis, SearchOptions
@@ -31,7 +34,7 @@ from zhuyi.model.blocks import DecoderBlock, EncoderBlock
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import Recording
 from zhuyi.model.transformer import Transformer
-from zhuyi.text.tokenizer import BOS, EOS
+from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 LONGEST = 256
 """Most tokens of a side: a trace holds layers × heads × tokens² scores and as many weights."""
@@ -45,11 +48,13 @@ class WhatIf:
         heads_off: (`encoder.0.self`, 2): the third head of that attention adds nothing to the output.
         positions_off: nothing tells the model where a token stands.
         mask_lifted: in the replay, every target position sees those after it. No decoding can do that.
+        prefix: tokens that every output begins with, whatever the model thinks of them.
     """
 
     heads_off: frozenset[tuple[str, int]] = frozenset()
     positions_off: bool = False
     mask_lifted: bool = False
+    prefix: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,28 @@ class Trace:
         """Tokens of the target as people read them."""
         return self.model.tokenizers.target.pieces(tokens)
 
+    def save(self, path: str | Path, full: bool = False) -> None:
+        """Write the page of this trace as one file that needs no network.
+
+        Args:
+            path: of the file.
+            full: leave nothing out; otherwise there are pictures of all weights, and what else fits into 2 MB.
+
+        Raises:
+            CheckpointError: if it cannot be written.
+        """
+        write_atomically(Path(path), self._page(full).encode())
+
+    def _repr_html_(self) -> str:
+        """The page, as a notebook shows it."""
+        frame = 'style="width: 100%; height: 48em; border: 0"'
+        return f'<iframe title="zhuyi" srcdoc="{escape(self._page(), quote=True)}" {frame}></iframe>'
+
+    def _page(self, full: bool = False) -> str:
+        from zhuyi.microscope.page import file_html  # which is made of traces
+
+        return file_html(self, full=full)
+
 
 def look(
     model: Model,
@@ -168,7 +195,7 @@ def look(
 
     Raises:
         DataError: if the line or the reference has no token, or more than the model or the microscope can take.
-        ConfigError: if `what_if` names a head that is not there.
+        ConfigError: if `what_if` names a head or a token that is not there.
     """
     config, transformer = model.config.model, model.transformer
     longest = min(LONGEST, config.max_length)
@@ -179,6 +206,8 @@ def look(
         (answer,) = model.tokenizers.target.encode([target])
         _check_length(answer, longest, "the reference")
 
+    if any(token in (PAD, BOS) or not 0 <= token < len(model.tokenizers.target) for token in what_if.prefix):
+        raise ConfigError("the prefix holds a number that is no token of the target")
     source, source_mask = (each.to(next(transformer.parameters()).device) for each in pad_sources([tokens]))
     candidates: list[Candidate] = []
 
@@ -187,7 +216,7 @@ def look(
 
     with torch.inference_mode(), _changed(transformer, what_if):
         options = SearchOptions.from_config(decoding, longest)
-        (hypotheses,) = search(transformer, source, source_mask, options, observe)
+        (hypotheses,) = search(transformer, source, source_mask, options, observe, what_if.prefix)
         best = hypotheses[0]
         replay = _replay(transformer, source, source_mask, best.tokens, best.finished, what_if.mask_lifted)
         reference = None

@@ -5,7 +5,7 @@ Printed numbers come from float32 (`floats`). For pictures of attention weights 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,16 @@ from zhuyi.version import version
 
 TOP = 20
 """Tokens of a distribution that are listed; the others are summed up."""
+TEMPERATURES = [tenths / 10 for tenths in range(2, 31, 2)]
+"""Those of the slider: what a file needs for them takes less room than all logits."""
 PARAMETERS = "parameters."
 """Before the name of a learned tensor; a value of the trace goes by its canonical name."""
 REFERENCE = "reference."
 """Before the name of a value of the replay of the reference."""
 
 
-def describe_model(model: Model, name: str) -> dict[str, Any]:
-    """What the page knows before there is a sentence."""
+def describe_model(model: Model, name: str, checkpoints: Sequence[str] = ()) -> dict[str, Any]:
+    """What the page knows before there is a sentence; `checkpoints` of its training are there to be looked at too."""
     config = model.config
     return {
         "zhuyi": version(),
@@ -38,6 +40,8 @@ def describe_model(model: Model, name: str) -> dict[str, Any]:
         "parameters": model.transformer.parameter_count(),
         "shapes": {f"{PARAMETERS}{key}": list(each.shape) for key, each in model.transformer.named_parameters()},
         "shared": model.tokenizers.shared,
+        "temperatures": TEMPERATURES,
+        "checkpoints": checkpoints,
         "longest": min(LONGEST, config.model.max_length) - 1,
     }
 
@@ -66,6 +70,7 @@ def describe_trace(trace: Trace) -> dict[str, Any]:
             "heads_off": [[name, head] for name, head in sorted(trace.what_if.heads_off)],
             "positions_off": trace.what_if.positions_off,
             "mask_lifted": trace.what_if.mask_lifted,
+            "prefix": trace.what_if.prefix,
         },
         "replay": _replay(trace, trace.replay),
         "reference": _replay(trace, trace.reference) if trace.reference is not None else None,
@@ -139,17 +144,14 @@ def _candidate(trace: Trace, each: Candidate) -> dict[str, Any]:
 def _replay(trace: Trace, replay: Replay) -> dict[str, Any]:
     log_probs = replay.log_probs
     best, tokens = log_probs.topk(min(TOP, log_probs.shape[1]))
-    probabilities = log_probs.exp()
-    entropy = -torch.where(probabilities > 0, probabilities * log_probs, 0.0).sum(dim=1)
-    rest = (1 - best.exp().sum(dim=1)).clamp(min=0.0)
+    tempered = [_tempered(log_probs, temperature) for temperature in TEMPERATURES]
     steps = [
         {
             "top": [
                 {"id": token, "piece": trace.pieces([token])[0], "log_prob": _number(log_prob)}
                 for token, log_prob in zip(tokens[step].tolist(), best[step].tolist(), strict=True)
             ],
-            "rest": float(rest[step]),
-            "entropy": float(entropy[step]),
+            "tempered": [[float(log_sum[step]), float(entropy[step])] for log_sum, entropy in tempered],
             "chosen": float(log_probs[step, right]),
             "eos": float(log_probs[step, EOS]),
         }
@@ -163,6 +165,14 @@ def _replay(trace: Trace, replay: Replay) -> dict[str, Any]:
         "smoothed": replay.smoothed_losses(trace.model.config.training.label_smoothing).tolist(),
         "ranks": replay.ranks,
     }
+
+
+def _tempered(log_probs: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """log Σ p^(1/T), which makes each log p / T a log-probability again, and the entropy in nats, at each position."""
+    cooled = log_probs / temperature
+    log_sum = cooled.logsumexp(dim=1)
+    cooled -= log_sum[:, None]
+    return log_sum, torch.special.entr(cooled.exp()).sum(dim=1)
 
 
 def _number(value: float) -> float | None:
