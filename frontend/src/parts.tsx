@@ -79,8 +79,11 @@ function paint(canvas: HTMLCanvasElement, rows: number, columns: number, colour:
   canvas.getContext("2d")!.putImageData(image, 0, 0);
 }
 
-const CELLS = [2, 4, 6, 9, 14, 20, 28, 38, 52];
-const NUMBERED = 38;
+const CELLS = [2, 3, 4, 6, 9, 14, 20, 28, 38, 52];
+const LEGIBLE = 9;
+
+/** The place in CELLS of the largest that leaves `count` of them within `room` pixels. */
+const fitting = (count: number, room: number) => CELLS.reduce((best, cell, k) => (cell * count <= room && cell <= 28 ? k : best), 0);
 
 interface Matrix {
   title: string;
@@ -102,16 +105,17 @@ interface Matrix {
 export function Heatmap(props: Matrix) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const table = useSignal(false);
+  // Steps from the size that fits.
   const zoom = useSignal(0);
   const { numbers, roots, signed, turned } = props;
   const [rows, columns] = turned ? [props.columns, props.rows] : [props.rows, props.columns];
   const [r, c] = turned ? [props.chosen[1], props.chosen[0]] : props.chosen;
   const choose = (row: number, column: number) => (turned ? props.onChoose(column, row) : props.onChoose(row, column));
   const place = (row: number, column: number) => (turned ? column * rows.length + row : row * columns.length + column);
-  const fitting = CELLS.reduce((best, cell, k) => (cell * columns.length <= 640 && cell <= 28 ? k : best), 0);
-  const size = Math.max(0, Math.min(CELLS.length - 1, fitting + zoom.value));
-  const cell = CELLS[size];
-  const numbered = cell >= NUMBERED && numbers !== null;
+  const [across, down] = [fitting(columns.length, 640), fitting(rows.length, 420)];
+  const sized = (at: number, other: number) => CELLS[clamp(Math.min(at, other + 5) + zoom.value, CELLS.length)];
+  const [wide, high] = [sized(across, down), sized(down, across)];
+  const numbered = wide >= 38 && high >= 14 && numbers !== null;
   useEffect(() => {
     if (!canvas.current) return;
     let largest = 1e-9;
@@ -125,20 +129,20 @@ export function Heatmap(props: Matrix) {
     };
     if (!numbered) { paint(canvas.current, rows.length, columns.length, colour); return; }
     const ratio = window.devicePixelRatio || 1;
-    canvas.current.width = columns.length * cell * ratio;
-    canvas.current.height = rows.length * cell * ratio;
+    canvas.current.width = columns.length * wide * ratio;
+    canvas.current.height = rows.length * high * ratio;
     const context = canvas.current.getContext("2d")!;
     context.scale(ratio, ratio);
     context.font = "11px system-ui, sans-serif";
     context.textAlign = "center";
     for (let k = 0; k < rows.length * columns.length; k++) {
-      const shade = colour(k) as [number, number, number], [x, y] = [(k % columns.length) * cell, Math.floor(k / columns.length) * cell];
+      const shade = colour(k) as [number, number, number], [x, y] = [(k % columns.length) * wide, Math.floor(k / columns.length) * high];
       context.fillStyle = css(shade);
-      context.fillRect(x, y, cell, cell);
+      context.fillRect(x, y, wide, high);
       context.fillStyle = shade[0] * 0.3 + shade[1] * 0.59 + shade[2] * 0.11 > 125 ? "#000" : "#fff";
-      context.fillText(show(numbers[at(k)], 2), x + cell / 2, y + cell / 2 + 4);
+      context.fillText(show(numbers[at(k)], 2), x + wide / 2, y + high / 2 + 4);
     }
-  }, [numbers, roots, signed, turned, cell, numbered, table.value]);
+  }, [numbers, roots, signed, turned, wide, high, numbered, table.value]);
   const under = (event: MouseEvent): [number, number] => {
     const box = canvas.current!.getBoundingClientRect();
     return [clamp(Math.floor(((event.clientY - box.top) / box.height) * rows.length), rows.length),
@@ -153,17 +157,17 @@ export function Heatmap(props: Matrix) {
   };
   const value = numbers ? show(numbers[place(r, c)], 4) : say("no_numbers");
   const spoken = `${props.rows[props.chosen[0]]} → ${props.columns[props.chosen[1]]}: ${value}`;
-  const small = Math.min(13, cell);
-  const above = useMemo(() => columns.map((name, j) => <span key={j} style={{ width: `${cell}px`, fontSize: `${small}px` }}>{cell > 4 && <i>{name}</i>}</span>), [columns, cell]);
-  const beside = useMemo(() => rows.map((name, i) => <span key={i} style={{ height: `${cell}px`, lineHeight: `${cell}px`, fontSize: `${small}px` }}>{cell > 4 && name}</span>), [rows, cell]);
+  const text = (cell: number) => `${Math.max(LEGIBLE, Math.min(13, cell))}px`;
+  const above = useMemo(() => columns.map((name, j) => <span key={j} style={{ width: `${wide}px`, fontSize: text(wide) }}>{wide >= LEGIBLE && <i>{name}</i>}</span>), [columns, wide]);
+  const beside = useMemo(() => rows.map((name, i) => <span key={i} style={{ height: `${high}px`, lineHeight: `${high}px`, fontSize: text(high) }}>{high >= LEGIBLE && name}</span>), [rows, high]);
   return (
     <figure class="matrix">
       <figcaption>{props.title}{" "}
         <span class="tools">
           <button type="button" class="link" onClick={() => { table.value = !table.value; }} disabled={!numbers}>{say(table.value ? "as_picture" : "as_table")}</button>
           {!table.value && <>
-            <button type="button" aria-label={say("smaller")} title={say("smaller")} disabled={size === 0} onClick={() => { zoom.value = size - 1 - fitting; }}>−</button>
-            <button type="button" aria-label={say("larger")} title={say("larger")} disabled={size === CELLS.length - 1} onClick={() => { zoom.value = size + 1 - fitting; }}>+</button>
+            <button type="button" aria-label={say("smaller")} title={say("smaller")} disabled={wide === CELLS[0] && high === CELLS[0]} onClick={() => { zoom.value -= 1; }}>−</button>
+            <button type="button" aria-label={say("larger")} title={say("larger")} disabled={Math.min(wide, high) === CELLS.at(-1)} onClick={() => { zoom.value += 1; }}>+</button>
           </>}
         </span>
       </figcaption>
@@ -178,17 +182,17 @@ export function Heatmap(props: Matrix) {
         <div class="scroll">
           <div class="plot">
             <div class="above" aria-hidden="true">
-              {above}<span class="lit" style={{ left: `${c * cell}px`, width: `${cell}px`, fontSize: `${Math.max(11, small)}px` }}><i>{columns[c]}</i></span>
+              {above}<span class="lit" style={{ left: `${c * wide}px`, width: `${wide}px`, fontSize: text(wide) }}><i>{columns[c]}</i></span>
             </div>
             <div class="beside">
               <div class="names" aria-hidden="true">
-                {beside}<span class="lit" style={{ top: `${r * cell}px`, height: `${cell}px`, lineHeight: `${cell}px`, fontSize: `${Math.max(11, small)}px` }}>{rows[r]}</span>
+                {beside}<span class="lit" style={{ top: `${(r + 0.5) * high - 8}px`, height: "16px", lineHeight: "16px", fontSize: text(high) }}>{rows[r]}</span>
               </div>
-              <div class="cells" style={{ width: `${columns.length * cell}px`, height: `${rows.length * cell}px` }}>
+              <div class="cells" style={{ width: `${columns.length * wide}px`, height: `${rows.length * high}px` }}>
                 <canvas ref={canvas} tabIndex={0} role="img" aria-label={`${props.title}. ${spoken}`}
                   onClick={(event) => choose(...under(event))} onMouseMove={(event) => event.buttons === 0 && choose(...under(event))} onKeyDown={move} />
-                <span class="cross" style={{ left: "0", right: "0", top: `${r * cell}px`, height: `${cell}px` }} />
-                <span class="cross" style={{ top: "0", bottom: "0", left: `${c * cell}px`, width: `${cell}px` }} />
+                <span class="cross" style={{ left: "0", right: "0", top: `${r * high}px`, height: `${high}px` }} />
+                <span class="cross" style={{ top: "0", bottom: "0", left: `${c * wide}px`, width: `${wide}px` }} />
               </div>
             </div>
           </div>

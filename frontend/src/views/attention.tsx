@@ -182,11 +182,13 @@ export function Matrices() {
       <p>{say(lecture ? "columns_are_tokens" : "rows_are_tokens")}</p>
       <Vectors name={own} title={`${letters[0]} · ${own}`} tokens={asking} width={width} at={i} axis="i" />
       {others !== own && <Vectors name={others} title={`${letters[0]}′ · ${others}`} tokens={answering} width={width} at={j} axis="j" />}
-      <Vectors name={`${name}.${turned}queries`} title={`${letters[1]} · ${head_of}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" />
-      <Vectors name={`${name}.${turned}keys`} title={`${letters[2]} · ${head_of}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" />
-      <Vectors name={`${name}.values`} title={`${letters[3]} · ${head_of}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" />
-      {alpha ? <Heatmap title={`${letters[4]} · ${say("scores")}`} rows={asking} columns={answering} numbers={alpha} signed turned={lecture} chosen={[i, j]} onChoose={choose} /> : scores === null && <Missing />}
-      {(weights || roots) && <Heatmap title={`${letters[5]} · ${say("weights")}`} rows={asking} columns={answering} numbers={weights} roots={roots} turned={lecture} chosen={[i, j]} onChoose={choose} />}
+      <div class="pair">
+        <Vectors name={`${name}.${turned}queries`} title={`${letters[1]} · ${head_of}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" />
+        <Vectors name={`${name}.${turned}keys`} title={`${letters[2]} · ${head_of}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" />
+        <Vectors name={`${name}.values`} title={`${letters[3]} · ${head_of}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" />
+      </div>
+      <div class="pair">{alpha ? <Heatmap title={`${letters[4]} · ${say("scores")}`} rows={asking} columns={answering} numbers={alpha} signed turned={lecture} chosen={[i, j]} onChoose={choose} /> : scores === null && <Missing />}
+      {(weights || roots) && <Heatmap title={`${letters[5]} · ${say("weights")}`} rows={asking} columns={answering} numbers={weights} roots={roots} turned={lecture} chosen={[i, j]} onChoose={choose} />}</div>
       <Vectors name={`${name}.mixed`} title={`${letters[6]} · ${head_of}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" />
     </>
   );

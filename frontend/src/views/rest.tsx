@@ -77,7 +77,7 @@ export function PositionsView() {
         <>
           <p class="vector"><b>a</b> <Strip values={before.subarray(i * config.width, (i + 1) * config.width)} title="a" /></p>
           {config.positions !== "rotary" && <p class="vector"><b>e</b> <Strip values={encoding!.subarray(i * config.width, (i + 1) * config.width)} title="e" /></p>}
-          <p class="vector"><b>{config.positions === "rotary" ? "a" : "a + e"}</b> <Strip values={after.subarray(i * config.width, (i + 1) * config.width)} title="a + e" /></p>
+          {config.positions !== "rotary" && <p class="vector"><b>a + e</b> <Strip values={after.subarray(i * config.width, (i + 1) * config.width)} title="a + e" /></p>}
         </>
       )}
     </>
