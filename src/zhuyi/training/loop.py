@@ -46,7 +46,7 @@ from zhuyi.training.precision import (
     keep_memory,
     uses_bf16,
 )
-from zhuyi.training.progress import Reporter, draw
+from zhuyi.training.progress import Reporter, draw, event_writer
 from zhuyi.training.state import Checkpoints, Progress, rank
 from zhuyi.training.update import IDLE, Objective, find_pieces, gradient, update
 from zhuyi.translator import Translator
@@ -110,6 +110,8 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
     with world.united():
         if world.is_main:
             _claim(out, checkpoints, resume, console)
+            if training.tensorboard:
+                event_writer()  # now, and not after the corpus was tokenised
             dev = _read_lines(config.data.dev_source, config.data.dev_target)
             test = _read_lines(config.data.test_source, config.data.test_target)
             tokenizers = checkpoints.tokenizers(config)

@@ -34,7 +34,7 @@ class Reporter:
 
     def __init__(self, directory: Path, console: Console, step: int, tensorboard: bool) -> None:
         self.directory, self.console = directory, console
-        self._board = _event_writer(directory, step) if tensorboard else None
+        self._board = event_writer()(str(directory / "tensorboard"), purge_step=step + 1) if tensorboard else None
         self._path = directory / METRICS
         self.records = [record for record in read_metrics(self._path) if record["step"] <= step]
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self.records)
@@ -158,12 +158,17 @@ def _shortened(text: str) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 4] + " ..."
 
 
-def _event_writer(directory: Path, step: int) -> Any:
+def event_writer() -> Any:
+    """TensorBoard's class that writes events.
+
+    Raises:
+        MissingExtra: if it is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingExtra("training.tensorboard", "tensorboard") from error
-    return SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)
+    return SummaryWriter
 
 
 @contextmanager
