@@ -108,7 +108,8 @@ def test_printed_numbers_are_the_models(browser: Any, url: str, translator: Tran
     trace = translator.look(LINE, target=REFERENCE)
     tab.goto(f"{url}#{urlencode({'text': LINE, 'view': 'matrices', 'layer': 0, 'head': 1, 'i': 2, 'j': 1, 'd': 3})}")
     tab.reload()
-    tab.wait_for_selector("figure:nth-of-type(6) .spoken")
+    for letter in ("A′", "Q", "V", "O"):
+        tab.wait_for_selector(f"figure:has-text('{letter} ·') .spoken")
     for name, letter in (("weights", "A′"), ("queries", "Q"), ("values", "V"), ("mixed", "O")):
         tensor = trace[f"encoder.0.self.{'turned_' * (name == 'queries')}{name}"]
         row, column = (2, 1) if name == "weights" else (1 if name == "values" else 2, 3)

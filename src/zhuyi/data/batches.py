@@ -6,7 +6,7 @@ The one place where BOS and EOS are added:
     target_in    BOS x y z          what the decoder is given (teacher forcing)
     target_out   x y z EOS          what it must answer at each position
 
-A large corpus is dealt into pools of half a million pairs, anew each epoch; each is sorted and cut as if it were all.
+A large corpus is dealt into pools of 250,000 pairs, anew each epoch; each is sorted and cut as if it were all.
 So neither time nor memory grows with the corpus, but for a histogram of its lengths.
 """
 
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
-POOL = 500_000
+POOL = 250_000
 """About how many pairs are sorted by length at once: enough that batches have as little padding as of all."""
 BLOCK = 10_000
 """Neighbours in the corpus that go into one pool together, so that a pool is read from a few places of the file."""

@@ -42,7 +42,7 @@ from zhuyi.text.tokenizer import Tokenizers
 FORMAT = 2
 CHUNK = 10_000
 """Pairs that are tokenised at once, and the most of a record batch."""
-RESIDENT = 1 << 27
+RESIDENT = 1 << 26
 """Most bytes of the file that are left in this process's memory after they were looked at."""
 ABANDONED = 7 * 86_400.0
 """Seconds after which the rest of a build that nobody went on with is removed."""
