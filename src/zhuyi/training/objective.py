@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zhuyi.text.tokenizer import PAD
 
-PIECE = 1024
+PIECE = 512
 """Target positions whose logits exist at one time."""
 
 
