@@ -18,9 +18,9 @@ from machine import describe
 RESULTS = Path(__file__).parent / "results"
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "adamw": {},
-    "muon": {"optimizer": "muon"},
-    "adamw, ema": {"ema": 0.998},
+    "adamw": {"optimizer": "adamw", "ema": 0.0},
+    "muon": {"optimizer": "muon", "ema": 0.0},
+    "adamw, ema": {"optimizer": "adamw", "ema": 0.998},
     "muon, ema": {"optimizer": "muon", "ema": 0.998},
 }
 """By name, what [training] has besides what the file says."""

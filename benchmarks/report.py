@@ -67,13 +67,16 @@ def results_page() -> str:
         result = load(f"quality-{name}")
         if result is None:
             continue
-        machine, training = result["machine"], result["training"]
+        machine, training, settings = result["machine"], result["training"], result["config"]["training"]
+        optimizer = {"adamw": "AdamW", "muon": "Muon"}[settings.get("optimizer", "adamw")]
+        if settings.get("ema"):
+            optimizer += " and a moving average of the weights"
         lines += [f"### {title}", ""]
         if result["note"]:
             lines += [result["note"], ""]
         lines += [
             f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores, torch {machine['torch']}; "
-            f"{training['steps']:,} steps in {training['minutes']:g} minutes, median "
+            f"{training['steps']:,} steps of {optimizer} in {training['minutes']:g} minutes, median "
             f"{training['tokens_per_second']['median']:,.0f} tokens/s. Loss on test {result['test']['loss']:.3f}.",
             "",
             *[f"- {s['name']} {s['value']:.2f} — `{s['signature']}`" for s in result["test"]["scores"].values()],

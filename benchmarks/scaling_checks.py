@@ -215,7 +215,7 @@ def _loopback_bytes() -> int:
 def _trained(model: ModelConfig, bf16: bool, ema: float = 0.0) -> tuple[Optimizer, nn.Module]:
     torch.manual_seed(1)
     objective = Objective(Transformer(model, SMALL_VOCABULARY), 0.1, bf16)
-    return Optimizer(objective.transformer, TrainingConfig(ema=ema)), objective
+    return Optimizer(objective.transformer, TrainingConfig(optimizer="adamw", ema=ema)), objective
 
 
 def _batch(tokens: int) -> Batch:

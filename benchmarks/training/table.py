@@ -115,7 +115,8 @@ def _recipes(path: Path) -> list[str]:
         f"## Recipes at equal minutes: {machine['processor']}, threads: {machine['threads']}",
         "",
         "Dev scores at the end of short runs of zhuyi, a few settings apart "
-        f"([`recipes.py`](../benchmarks/recipes.py), [{path.name}](../benchmarks/results/{path.name})).",
+        f"([`recipes.py`](../benchmarks/recipes.py), [{path.name}](../benchmarks/results/{path.name})). "
+        "By these the default was chosen: Muon, with a moving average of the weights.",
         "",
         "| configuration | recipe | minutes | updates | dev loss | dev scores |",
         "|---|---|---|---|---|---|",

@@ -195,7 +195,7 @@ class TrainingConfig(Section):
         "for models that are too large for one GPU.",
     )
     optimizer: Literal["adamw", "muon"] = Field(
-        "adamw", description="AdamW for all weights, or Muon for the matrices of the blocks and AdamW for the rest."
+        "muon", description="Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all weights."
     )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
     warmup: int = Field(400, ge=0, description="Updates until the peak.")
@@ -220,10 +220,10 @@ class TrainingConfig(Section):
     average_of: Literal["last", "best"] = Field("last", description="Average the last checkpoints, or the best ones.")
     metric: Metric = Field("bleu", description="The decoded score on the dev set that chooses the best checkpoint.")
     ema: float = Field(
-        0.0,
+        0.998,
         ge=0.0,
         lt=1.0,
-        description="Memory of a moving average of the weights, as 0.999: the average is validated and kept. 0: none.",
+        description="Memory of a moving average of the weights: the average is validated and kept. 0: none.",
     )
     patience: int | None = Field(
         None, ge=1, description="Validations without a better score before the run ends. Unset: never."
@@ -325,6 +325,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "beta2": 0.98,
             "epsilon": 1e-9,
             "weight_decay": 0.0,
+            "optimizer": "adamw",
+            "ema": 0.0,
             "average": 5,
             "average_of": "last",
         },

@@ -60,7 +60,9 @@ def test_the_paper_preset_has_the_papers_schedule() -> None:
 
 def test_only_matrices_decay() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3))
-    optimizer = Optimizer(model, TrainingConfig(weight_decay=0.3, beta1=0.8, beta2=0.9, epsilon=1e-6))
+    optimizer = Optimizer(
+        model, TrainingConfig(optimizer="adamw", weight_decay=0.3, beta1=0.8, beta2=0.9, epsilon=1e-6)
+    )
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert {name: decay[id(p)] for name, p in model.named_parameters()} == {
         "0.weight": 0.3,
@@ -113,7 +115,7 @@ def test_a_step_of_muon_is_nearly_orthogonal() -> None:
 def test_the_average_follows_the_weights() -> None:
     torch.manual_seed(1)
     model = nn.Linear(3, 2)
-    optimizer = Optimizer(model, TrainingConfig(ema=0.5))
+    optimizer = Optimizer(model, TrainingConfig(optimizer="adamw", ema=0.5))
     expected = None
     for step in range(1, 30):
         model.weight.grad, model.bias.grad = torch.randn(2, 3), torch.randn(2)

@@ -21,7 +21,10 @@ from zhuyi.training.update import Objective
 
 
 def configuration(run: Run) -> Config:
-    """The configuration that the corpus was made with, with the sizes and settings of this run."""
+    """The configuration that the corpus was made with, with the sizes and settings of this run.
+
+    Where speed is measured, the optimiser is the peers' too: AdamW.
+    """
     tree: dict[str, Any] = json.loads((run.data / "config.json").read_text(encoding="utf-8"))
     size = run.sizes
     tree["model"] |= {
@@ -40,6 +43,7 @@ def configuration(run: Run) -> Config:
         "threads": run.threads,
         "device": run.device,
         "precision": "float32" if run.system.endswith("-float32") else "auto",
+        **({} if run.is_curve else {"optimizer": "adamw", "ema": 0.0}),
     }
     return Config.model_validate(tree)
 
