@@ -97,7 +97,7 @@ def same_figures(out: Path, other: Path) -> None:
 # The same run
 
 ADAMW = {"optimizer": "adamw", "ema": 0.0}
-"""Muon's iterations are in bf16, whatever the model is: they turn the last bit of a gradient into one part in 10,000."""
+"""Muon's iterations are in bf16, whatever the model is: the last bit of a gradient becomes one part in 10,000."""
 
 
 @pytest.fixture(scope="module")
