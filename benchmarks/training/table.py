@@ -25,6 +25,8 @@ def page() -> str:
     for path in sorted(RESULTS.glob("training-*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         lines += _machine(result, path.name)
+    for path in sorted(RESULTS.glob("curve-*.json")):
+        lines += _curve(path)
     for path in sorted(RESULTS.glob("shares-*.json")):
         lines += _shares(path)
     for path in sorted(RESULTS.glob("recipes-*.json")):
@@ -105,6 +107,31 @@ def _shares(path: Path) -> list[str]:
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
     ]
+
+
+def _curve(path: Path) -> list[str]:
+    """Dev BLEU over minutes of training, side by side."""
+    result = json.loads(path.read_text(encoding="utf-8"))
+    machine, curves = result["machine"], [each for each in result["curves"].values() if "points" in each]
+    marks = sorted({round(point["minutes"]) for each in curves for point in each["points"]})
+    lines = [
+        f"## Score over minutes: {machine['processor']}, {machine['threads']} threads",
+        "",
+        f"Size {result['size']}, batches of {result['tokens_per_batch']:,} tokens, one system after the other; the clock "
+        "stands still while the dev set is translated. Cased BLEU on the raw dev references. zhuyi trains by its default "
+        "recipe, the peers by theirs "
+        f"([`curve.py`](../benchmarks/training/curve.py), [{path.name}](../benchmarks/results/{path.name})).",
+        "",
+        "![Dev BLEU over minutes of training](pictures/training-curve.svg)",
+        "",
+        "| minutes | " + " | ".join(f"{mark}" for mark in marks) + " | updates |",
+        "|---" * (len(marks) + 2) + "|",
+    ]
+    for each in curves:
+        at = {round(point["minutes"]): point["bleu"] for point in each["points"]}
+        cells = [f"{at[mark]:.1f}" if mark in at else "" for mark in marks]
+        lines.append(f"| {each['title']} | {' | '.join(cells)} | {each['updates']:,} |")
+    return [*lines, ""]
 
 
 def _recipes(path: Path) -> list[str]:
