@@ -117,9 +117,9 @@ def _curve(path: Path) -> list[str]:
     lines = [
         f"## Score over minutes: {machine['processor']}, {machine['threads']} threads",
         "",
-        f"Size {result['size']}, batches of {result['tokens_per_batch']:,} tokens, one system after the other; the clock "
-        "stands still while the dev set is translated. Cased BLEU on the raw dev references. zhuyi trains by its default "
-        "recipe, the peers by theirs "
+        f"Size {result['size']}, batches of {result['tokens_per_batch']:,} tokens, one system after the other; the "
+        "clock stands still while the dev set is translated. Cased BLEU on the raw dev references. zhuyi trains by its "
+        "default recipe, the peers by the usual schedule with an untuned peak "
         f"([`curve.py`](../benchmarks/training/curve.py), [{path.name}](../benchmarks/results/{path.name})).",
         "",
         "![Dev BLEU over minutes of training](pictures/training-curve.svg)",
