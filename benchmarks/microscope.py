@@ -158,7 +158,7 @@ HOVER = """async () => {
 PICTURE = """() => new Promise(done => {
     const look = () => {
         const canvas = document.querySelector('.cells canvas');
-        if (canvas && canvas.width > 1) {
+        if (canvas && canvas.getContext('2d').getImageData(0, 0, 1, 1).data[3]) {
             const all = performance.getEntriesByType('resource');
             const answer = all.filter(each => each.name.endsWith('api/look')).at(-1);
             done((performance.now() - answer.responseEnd) / 1000);
@@ -182,7 +182,7 @@ def browser() -> Iterator[Any]:
 def served(chromium: Any, translator: Translator, times: int) -> dict[str, Any]:
     words = " ".join(f"w{k}" for k in range(29))
     ready, picture = [], []
-    with Microscope(translator, "random") as server:
+    with Microscope(translator) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for _ in range(times):
             tab = chromium.new_page(viewport={"width": 1280, "height": 900})
@@ -193,9 +193,10 @@ def served(chromium: Any, translator: Translator, times: int) -> dict[str, Any]:
             tab.fill("form input", words)
             tab.click("form button")
             picture.append(tab.evaluate(PICTURE))
+            hover = tab.evaluate(HOVER)
             tab.close()
         server.shutdown()
-    return {"ready": spread(ready), "first_picture": spread(picture)}
+    return {"ready": spread(ready), "first_picture": spread(picture), "hover": hover}
 
 
 def as_file(chromium: Any, trace: Trace, folder: Path, full: bool) -> dict[str, Any]:

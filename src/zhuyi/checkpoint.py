@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -37,11 +37,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Model:
-    """What a model directory holds, in memory."""
+    """What a model directory holds, in memory; `name` is that of the directory."""
 
     config: Config
     tokenizers: Tokenizers
     transformer: Transformer
+    name: str = ""
 
 
 def build_model(config: Config, tokenizers: Tokenizers) -> Model:
@@ -113,7 +114,7 @@ def load_model(directory: str | Path) -> Model:
     except (CheckpointError, SafetensorError) as error:
         raise CheckpointError(f"{directory / WEIGHTS}: {error}") from error
     model.transformer.eval()
-    return model
+    return replace(model, name=directory.resolve().name)
 
 
 def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:

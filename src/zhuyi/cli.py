@@ -360,15 +360,14 @@ def look(
     from zhuyi.microscope.server import Microscope
 
     translator = zhuyi.load(model)
-    name = model.resolve().name
     if html is not None:
         assert sentence is not None
-        content = file_html(translator.look(sentence, target=target), name, full).encode()
+        content = file_html(translator.look(sentence, target=target), full).encode()
         write_atomically(html, content)
         print(f"{html}: {len(content) / 1e6:.1f} MB; open it in any browser")
         return
     kept = {path.name: partial(zhuyi.load, path) for path in checkpoints(model)}
-    with Microscope(translator, name, host, port, kept) as server:
+    with Microscope(translator, host, port, kept) as server:
         words = {"text": sentence, "target": target} if sentence is not None else {}
         url = server.url + ("#" + urlencode({key: value for key, value in words.items() if value}) if words else "")
         print(f"{url}\nCtrl-C ends it.", flush=True)

@@ -117,8 +117,9 @@ class Translator:
         Raises:
             DataError: if a text is empty, or too long to be looked at.
             ConfigError: as for the section in a file, or if a head is not there.
+            CheckpointError: if the model's answer is not a number.
         """
-        decoding = self.decoding(beam=beam, length_penalty=length_penalty)
+        decoding = self.decoding(beam=beam, length_penalty=length_penalty, n_best=1)
         with self._evaluating():
             return look(self.model, line, decoding, target, what_if)
 

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from command_line import tiny_model, zhuyi
 
 from zhuyi.microscope import page
 from zhuyi.microscope.server import LONGEST_REQUEST, Microscope
-from zhuyi.microscope.trace import Trace
+from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.microscope.wire import floats, roots
 from zhuyi.translator import Translator, load
 
@@ -51,7 +52,7 @@ def trace(translator: Translator) -> Trace:
 
 @pytest.fixture(scope="module")
 def server(translator: Translator, young: Translator) -> Iterator[Microscope]:
-    with Microscope(translator, "tiny", checkpoints={"step-000001": lambda: young}) as served:
+    with Microscope(translator, checkpoints={"step-000001": lambda: young}) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         yield served
         served.shutdown()
@@ -76,41 +77,43 @@ def held(html: str) -> dict:
 
 
 def test_a_users_text_is_text_in_the_file(trace: Trace) -> None:
-    html = page.file_html(trace, "</title><script>")
+    html = page.file_html(replace(trace, model=replace(trace.model, name="</title><script>")))
     assert html.count("<script") == 2  # ours, and the data
     assert held(html)["trace"]["text"] == EVIL
     assert held(html)["model"]["name"] == "</title><script>"
 
 
 def test_the_file_lets_nothing_run_but_the_page(trace: Trace) -> None:
-    html = page.file_html(trace, "tiny")
+    html = page.file_html(trace)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
     for element, directive in (("script", "script-src"), ("style", "style-src")):
         (content,) = re.findall(rf"<{element}>(.*?)</{element}>", html, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         assert f"{directive} 'sha256-{digest}'" in policy
     assert "default-src 'none'" in policy
+    assert "base-uri 'none'; form-action 'none'" in policy
     assert "connect-src" not in policy
 
 
 def test_the_file_holds_the_tensors_exactly(trace: Trace) -> None:
-    found = held(page.file_html(trace, "tiny"))["tensors"]
-    for name in ("encoder.0.self.weights", "decoder.0.cross.scores", "logits", "reference.logits"):
-        tensor = trace.reference.values["logits"] if name == "reference.logits" else trace[name]
-        assert base64.b64decode(found[name]["floats"]) == floats(tensor)
+    found = held(page.file_html(trace))["tensors"]
+    for name in ("encoder.0.self.weights", "decoder.0.cross.scores", "encoder.0.feed_forward.residual"):
+        assert base64.b64decode(found[name]["floats"]) == floats(trace[name])
+    assert "logits" not in found  # what a temperature needs is among the steps
+    assert set(trace) == held(page.file_html(trace, full=True))["tensors"].keys()
     assert base64.b64decode(found["encoder.0.self.weights"]["roots"]) == roots(trace["encoder.0.self.weights"])
     assert not any(name.startswith("parameters.") for name in found)
 
 
 def test_a_file_keeps_to_its_size_unless_it_is_to_be_full(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = len(page.file_html(trace, "tiny", full=True).encode())
-    room = whole - 20_000
+    whole = len(page.file_html(trace, full=True).encode())
+    room = len(page.file_html(trace).encode()) - 2_000
     monkeypatch.setattr(page, "ROOM", room)
-    small = page.file_html(trace, "tiny")
+    small = page.file_html(trace)
     assert len(small.encode()) <= room
-    assert len(page.file_html(trace, "tiny", full=True).encode()) == whole
+    assert len(page.file_html(trace, full=True).encode()) == whole
     assert "roots" in held(small)["tensors"]["encoder.0.self.weights"]
-    assert len(held(small)["tensors"]) < len(held(page.file_html(trace, "tiny", full=True))["tensors"])
+    assert len(held(small)["tensors"]) < len(held(page.file_html(trace, full=True))["tensors"])
 
 
 def test_the_command_writes_one_file(directory: Path, tmp_path: Path) -> None:
@@ -140,6 +143,9 @@ def test_what_is_served_is_what_was_seen(server: Microscope, translator: Transla
 def test_a_head_can_be_switched_off_over_the_wire(server: Microscope, translator: Translator) -> None:
     status, found = look(server, text="two dogs", heads_off=[["encoder.0.self", 0]], positions_off=True)
     assert status == 200
+    what_if = WhatIf(heads_off=frozenset({("encoder.0.self", 0)}), positions_off=True)
+    right = translator.look("two dogs", what_if=what_if)
+    assert ask(server, "GET", f"/api/tensor/{found['id']}/encoder.output")[1] == floats(right["encoder.output"])
     assert found["what_if"] == {
         "heads_off": [["encoder.0.self", 0]],
         "positions_off": True,
@@ -170,7 +176,10 @@ def test_an_output_can_be_made_to_begin_otherwise(server: Microscope) -> None:
         ({"text": ""}, "the sentence is empty"),
         ({"text": "dogs " * 999}, "shorten it"),
         ({}, "not a request"),
-        ({"text": "a", "shell": "rm"}, "unknown"),
+        ({"text": "a", "shell": "rm"}, "shell"),
+        ({"text": "a", "target": 5}, "target"),
+        ({"text": "a", "checkpoint": [1]}, "checkpoint"),
+        ({"text": "a", "beam": 100_000_000}, "beam"),
         ({"text": "a", "beam": 0}, "beam"),
         ({"text": "a", "heads_off": [["encoder.7.self", 0]]}, "no attention"),
         ({"text": "a", "heads_off": 3}, "not a request"),
@@ -197,6 +206,7 @@ def test_what_may_not_be_asked(server: Microscope) -> None:
         assert ask(server, "GET", path)[0] == 404, path
     assert ask(server, "GET", f"/api/tensor/{number}/logits?as=roots")[0] == 404
     assert ask(server, "POST", "/api/look", "[]")[0] == 400
+    assert ask(server, "POST", "/api/look", "[" * 90_000)[0] == 400
     assert ask(server, "POST", "/api/look", "{")[0] == 400
     assert ask(server, "POST", "/api/look", "{}", Content_Type="text/plain")[0] == 404
     assert ask(server, "POST", "/api/look", " " * (LONGEST_REQUEST + 1))[0] == 413
@@ -204,7 +214,9 @@ def test_what_may_not_be_asked(server: Microscope) -> None:
 
 def test_other_sites_cannot_ask_through_the_browser(server: Microscope) -> None:
     assert server.server_address[0] == "127.0.0.1"
-    for host in ("evil.example", f"evil.example:{server.server_address[1]}", ""):
+    for host in ("127.0.0.1:8000", "localhost"):  # through a tunnel
+        assert ask(server, "GET", "/api/model", Host=host)[0] == 200
+    for host in ("evil.example", f"evil.example:{server.server_address[1]}", "", "192.168.1.7:80", "[::1"):
         assert ask(server, "GET", "/api/model", Host=host)[0] == 403
         assert ask(server, "POST", "/api/look", '{"text": "a"}', Host=host)[0] == 403
     status, body, headers = ask(server, "GET", "/")
@@ -215,14 +227,14 @@ def test_other_sites_cannot_ask_through_the_browser(server: Microscope) -> None:
 
 
 def test_a_server_for_others_answers_to_addresses_and_its_own_name(translator: Translator) -> None:
-    with Microscope(translator, "tiny", host="0.0.0.0") as served:
+    with Microscope(translator, host="0.0.0.0") as served:
         port = served.server_address[1]
         assert served.url == f"http://127.0.0.1:{port}/"
         for host in ("192.168.1.7", "127.0.0.1", "localhost", "[fe80::1]", socket.gethostname()):
             assert served.answers_to(f"{host}:{port}"), host
+        assert served.answers_to(f"{socket.gethostname().upper()}:{port}")
         for host in ("evil.example", "", "192.168.1.7.evil.example"):
             assert not served.answers_to(f"{host}:{port}"), host
-        assert not served.answers_to("192.168.1.7:1")
 
 
 def test_the_servers_memory_is_short(server: Microscope) -> None:

@@ -179,3 +179,11 @@ def _path(nodes: dict, number: int | None) -> list[int]:
         path.append(nodes[number].token)
         number = nodes[number].parent
     return path[::-1]
+
+
+def test_a_model_whose_answer_is_no_number_says_so(tmp_path: Path) -> None:
+    broken = load(tiny_model(tmp_path), "cpu")
+    with torch.no_grad():
+        broken.transformer.encoder[0].mixer.query.weight.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="NaN"):
+        broken.look(LINE)

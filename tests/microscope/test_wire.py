@@ -38,8 +38,10 @@ def test_metadata_is_strict_json_and_says_what_the_trace_says(trace: Trace) -> N
     assert described["output"] == trace.output
     assert described["replay"]["losses"] == pytest.approx(trace.replay.losses.tolist())
     assert [each["fate"] for each in described["candidates"]] == [each.fate for each in trace.candidates]
+    assert described["decoding"] == {"beam": 3, "length_penalty": trace.decoding.length_penalty}
     assert described["shapes"].keys() == tensors(trace).keys()
-    model = json.loads(json.dumps(describe_model(trace.model, "tiny"), allow_nan=False))
+    model = json.loads(json.dumps(describe_model(trace.model), allow_nan=False))
+    assert model["name"] == trace.model.name != ""
     assert model["config"]["heads"] == trace.model.config.model.heads
 
 

@@ -1,8 +1,8 @@
 """The page: one script and one style sheet, built from `frontend/`, and the HTML around them.
 
-Served, the page asks for tensors when it needs them. As one file it holds them itself, opens without a network, and
-keeps to a size: what finds no room is left out, and the page says so. A content-security policy lets nothing run and
-nothing load but these; text of the user is only ever JSON, in which no `<` is left.
+Served, the page asks for tensors when it needs them. As one file it holds them itself and opens without a network:
+pictures of all weights, and of the numbers what finds room; the page says what was left out. A content-security policy
+lets nothing run and nothing load but these; text of the user is only ever JSON, in which no `<` is left.
 """
 
 import base64
@@ -24,11 +24,10 @@ SERVED = (
 WANTED = (
     ("weights", "scores"),
     ("turned_queries", "turned_keys", "queries", "keys", "values", "mixed"),
-    ("embedding", "input", "output", "mask"),
-    ("norm", "residual", "inner"),
-    ("logits",),
+    ("embedding", "input", "output"),
+    ("norm", "residual"),
 )
-"""What goes into a file first, by the last word of its name."""
+"""What goes into a file first, by the last word of its name; what no view shows is in a full file only."""
 
 
 def asset(name: str) -> str:
@@ -41,14 +40,15 @@ def served_html() -> str:
     return _html('<link rel="stylesheet" href="page.css">', '<script src="page.js" defer></script>', "")
 
 
-def file_html(trace: Trace, name: str = "", full: bool = False) -> str:
+def file_html(trace: Trace, full: bool = False) -> str:
     """The page as one file, with everything in it that fits, or everything there is of the trace."""
     script, style = asset("page.js"), asset("page.css")
-    held: dict[str, Any] = {"model": describe_model(trace.model, name), "trace": describe_trace(trace), "tensors": {}}
+    held: dict[str, Any] = {"model": describe_model(trace.model), "trace": describe_trace(trace), "tensors": {}}
     frame = _html(
         f"<style>{style}</style>",
         f"<script>{script}</script>",
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:",
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'",
     )
     size = len(frame.encode()) + len(_json(held).encode())
     values = {key: each for key, each in tensors(trace).items() if not key.startswith(PARAMETERS)}
@@ -57,15 +57,13 @@ def file_html(trace: Trace, name: str = "", full: bool = False) -> str:
             text = base64.b64encode(roots(tensor)).decode()
             held["tensors"][key] = {"roots": text}
             size += len(text) + len(key) + 20
-    for group in WANTED:
-        for key, tensor in values.items():
-            if key.split(".")[-1] in group:
-                text = base64.b64encode(floats(tensor)).decode()
-                size += len(text) + len(key) + 20
-                if size > ROOM and not full:
-                    size -= len(text) + len(key) + 20
-                else:
-                    held["tensors"].setdefault(key, {})["floats"] = text
+    wanted = [key for group in WANTED for key in values if key.split(".")[-1] in group]
+    for key in values if full else wanted:
+        text = base64.b64encode(floats(values[key])).decode()
+        room = len(text) + len(key) + 20
+        if full or size + room <= ROOM:
+            held["tensors"].setdefault(key, {})["floats"] = text
+            size += room
     data = f'<script type="application/json" id="held">{_json(held)}</script>'
     return frame.replace("</main>", f"</main>{data}", 1)
 

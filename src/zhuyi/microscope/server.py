@@ -14,6 +14,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,30 +23,38 @@ from itertools import count
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from zhuyi.checkpoint import Model
 from zhuyi.errors import ConfigError, ZhuyiError
 from zhuyi.microscope.page import SERVED, asset, served_html
 from zhuyi.microscope.trace import Trace, WhatIf
-from zhuyi.microscope.wire import describe_model, describe_trace, floats, roots, tensors
+from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors
 
 KEPT = 8
 """Traces that are remembered."""
 LOADED = 3
-"""Checkpoints that are held in memory."""
+"""Checkpoints that are held in memory, beside those of the traces."""
 LONGEST_REQUEST = 100_000
 """Bytes."""
-ALLOWED = {
-    "text",
-    "target",
-    "beam",
-    "length_penalty",
-    "heads_off",
-    "positions_off",
-    "mask_lifted",
-    "prefix",
-    "checkpoint",
-}
-"""What a request to look may say."""
+WIDEST = 64
+"""Beam: its tree holds twice as many candidates a step."""
+
+
+class Request(BaseModel):
+    """What a request to look may say; see `Translator.look` and `WhatIf`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: str
+    target: str | None = None
+    beam: int | None = Field(None, le=WIDEST)
+    length_penalty: float | None = None
+    heads_off: frozenset[tuple[str, int]] = frozenset()
+    positions_off: bool = False
+    mask_lifted: bool = False
+    prefix: tuple[int, ...] = ()
+    checkpoint: str = ""
 
 
 class Looker(Protocol):
@@ -65,7 +74,6 @@ class Microscope(ThreadingHTTPServer):
 
     Args:
         looker: the model.
-        name: what the page calls it.
         host: to listen on; only this machine can reach 127.0.0.1.
         port: 0 for any that is free.
         checkpoints: of its training, by name, oldest first; each is loaded when it is asked for.
@@ -76,7 +84,6 @@ class Microscope(ThreadingHTTPServer):
     def __init__(
         self,
         looker: Looker,
-        name: str,
         host: str = "127.0.0.1",
         port: int = 0,
         checkpoints: Mapping[str, Callable[[], Looker]] | None = None,
@@ -85,7 +92,7 @@ class Microscope(ThreadingHTTPServer):
         self._load = lru_cache(LOADED)(lambda checkpoint: self._checkpoints[checkpoint]())
         self._traces: OrderedDict[str, Trace] = OrderedDict()
         self._numbers, self._one_at_a_time = count(1), threading.Lock()
-        self.described = describe_model(looker.model, name, list(self._checkpoints))
+        self.described = describe_model(looker.model, list(self._checkpoints))
         super().__init__((host, port), _Handler)
 
     @property
@@ -95,47 +102,53 @@ class Microscope(ThreadingHTTPServer):
         return f"http://{'127.0.0.1' if host == '0.0.0.0' else str(host)}:{port}/"
 
     def answers_to(self, host: str) -> bool:
-        """Whether a request may say this in its Host header: an address, or this machine's own name.
+        """Whether a request may say this in its Host header: an address, or this machine's own name; any port.
 
-        Another site can send a browser here under a name of its own (DNS rebinding), but not under these.
+        Another site can send a browser here under a name of its own (DNS rebinding), but not under these. The port is
+        another one where the page comes through a tunnel.
         """
-        name, _, port = host.rpartition(":")
-        if port != str(self.server_address[1]):
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
             return False
-        local = name in ("127.0.0.1", "localhost", "[::1]")
-        return local or (not _loopback(self.server_address[0]) and (_is_address(name) or name == socket.gethostname()))
+        if _loopback(name) or _loopback(self.server_address[0]):
+            return _loopback(name)
+        return _is_address(name) or name == socket.gethostname().lower()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away in the middle of an answer is no error; anything else is told, as always."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
-    def look(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Look, remember the trace, and describe it."""
-        if unknown := request.keys() - ALLOWED:
-            raise ConfigError(f"unknown in a request to look: {', '.join(sorted(unknown))}")
+    def look(self, asked: bytes) -> dict[str, Any]:
+        """Look, remember the trace, and describe it.
+
+        Raises:
+            ConfigError: if this is no `Request`, or there is no such checkpoint, head or token.
+            DataError, CheckpointError: as `Translator.look`.
+        """
         try:
-            what_if = WhatIf(
-                frozenset((str(name), int(head)) for name, head in request.get("heads_off", [])),
-                bool(request.get("positions_off", False)),
-                bool(request.get("mask_lifted", False)),
-                tuple(int(token) for token in request.get("prefix", [])),
-            )
-            target = request.get("target") or None
-            beam, penalty = request.get("beam"), request.get("length_penalty")
-            text, checkpoint = str(request["text"]), request.get("checkpoint") or ""
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"not a request to look: {error}") from error
-        if checkpoint and checkpoint not in self._checkpoints:
-            raise ConfigError(f"there is no checkpoint {checkpoint}")
+            request = Request.model_validate_json(asked)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"not a request to look: {' '.join(map(str, first['loc']))}: {first['msg']}") from error
+        if request.checkpoint and request.checkpoint not in self._checkpoints:
+            raise ConfigError(f"there is no checkpoint {request.checkpoint}")
+        what_if = WhatIf(request.heads_off, request.positions_off, request.mask_lifted, request.prefix)
         with self._one_at_a_time:
-            looker = self._load(checkpoint) if checkpoint else self._looker
-            trace = looker.look(text, target=target, beam=beam, length_penalty=penalty, what_if=what_if)
+            looker = self._load(request.checkpoint) if request.checkpoint else self._looker
+            trace = looker.look(
+                request.text,
+                target=request.target or None,
+                beam=request.beam,
+                length_penalty=request.length_penalty,
+                what_if=what_if,
+            )
             number = str(next(self._numbers))
             self._traces[number] = trace
             while len(self._traces) > KEPT:
                 self._traces.popitem(last=False)
-        return {**describe_trace(trace), "id": number, "checkpoint": checkpoint}
+        return {**describe_trace(trace), "id": number, "checkpoint": request.checkpoint}
 
     def tensor(self, number: str, name: str, as_roots: bool) -> bytes | None:
         """Bytes of one tensor of a remembered trace; None if there is none of this name."""
@@ -143,7 +156,9 @@ class Microscope(ThreadingHTTPServer):
         tensor = tensors(trace).get(name) if trace is not None else None
         if tensor is None or (as_roots and not name.endswith(".weights")):
             return None
-        return roots(tensor) if as_roots else floats(tensor)
+        # While another sentence is looked at, a head's share of W_o may be 0.
+        with self._one_at_a_time if name.startswith(PARAMETERS) else nullcontext():
+            return roots(tensor) if as_roots else floats(tensor)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -181,12 +196,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {LONGEST_REQUEST:,} bytes")
         else:
             try:
-                request = json.loads(self.rfile.read(int(length)))
-                if not isinstance(request, dict):
-                    raise ConfigError("not a request to look")
-                self._send_json(self.server.look(request))
-            except (ZhuyiError, ValueError) as error:
+                found = self.server.look(self.rfile.read(int(length)))
+            except ZhuyiError as error:
                 self._fail(HTTPStatus.BAD_REQUEST, str(error))
+            except Exception as error:
+                self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}; the terminal says more")
+                raise
+            else:
+                self._send_json(found)
 
     def log_message(self, format: str, *args: Any) -> None:  # http.server's own
         """Nothing: the terminal is the user's."""

@@ -28,7 +28,7 @@ from zhuyi.config import DecodingConfig
 from zhuyi.data.batches import pad_sources
 from zhuyi.decoding.hypothesis import Candidate, Hypothesis, SearchOptions
 from zhuyi.decoding.search import Strategy, log_probabilities, search
-from zhuyi.errors import ConfigError, DataError
+from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.model.attention import MultiHeadAttention
 from zhuyi.model.blocks import DecoderBlock, EncoderBlock
 from zhuyi.model.positions import Positions
@@ -107,6 +107,7 @@ class Trace:
         replay: the best hypothesis, once more.
         reference: the reference, if there is one: each position given the reference's tokens before it.
         what_if: what was changed while looking.
+        decoding: how it was searched.
     """
 
     model: Model
@@ -117,6 +118,7 @@ class Trace:
     replay: Replay
     reference: Replay | None
     what_if: WhatIf
+    decoding: DecodingConfig
 
     def __getitem__(self, name: str) -> Tensor:
         """A value of the replay by its canonical name; `list(trace)` has them all."""
@@ -174,7 +176,7 @@ class Trace:
     def _page(self, full: bool = False) -> str:
         from zhuyi.microscope.page import file_html  # which is made of traces
 
-        return file_html(self, full=full)
+        return file_html(self, full)
 
 
 def look(
@@ -196,6 +198,7 @@ def look(
     Raises:
         DataError: if the line or the reference has no token, or more than the model or the microscope can take.
         ConfigError: if `what_if` names a head or a token that is not there.
+        CheckpointError: if the model's answer is not a number.
     """
     config, transformer = model.config.model, model.transformer
     longest = min(LONGEST, config.max_length)
@@ -222,7 +225,7 @@ def look(
         reference = None
         if answer is not None:
             reference = _replay(transformer, source, source_mask, answer, True, what_if.mask_lifted)
-    return Trace(model, line, [*tokens, EOS], hypotheses, candidates, replay, reference, what_if)
+    return Trace(model, line, [*tokens, EOS], hypotheses, candidates, replay, reference, what_if, decoding)
 
 
 def _check_length(tokens: list[int], longest: int, what: str) -> None:
@@ -243,6 +246,8 @@ def _replay(
     transformer(source, source_mask, torch.tensor([target_in], device=source.device), tap)
     values = {name: value[0].cpu() for name, value in tap.values.items()}
     floats = {name: value if value.dtype == torch.bool else value.float() for name, value in values.items()}
+    if not floats["logits"].isfinite().all():
+        raise CheckpointError("the model answers NaN: its training went astray, or its weights are damaged")
     return Replay(target_in, target_out, floats)
 
 

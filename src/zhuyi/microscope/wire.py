@@ -5,7 +5,7 @@ Printed numbers come from float32 (`floats`). For pictures of attention weights 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zhuyi.checkpoint import Model
 from zhuyi.decoding.hypothesis import Candidate
-from zhuyi.microscope.trace import LONGEST, Replay, Trace
+from zhuyi.microscope.trace import Replay, Trace
 from zhuyi.text.tokenizer import EOS
 from zhuyi.version import version
 
@@ -24,25 +24,20 @@ TEMPERATURES = [tenths / 10 for tenths in range(2, 31, 2)]
 """Those of the slider: what a file needs for them takes less room than all logits."""
 PARAMETERS = "parameters."
 """Before the name of a learned tensor; a value of the trace goes by its canonical name."""
-REFERENCE = "reference."
-"""Before the name of a value of the replay of the reference."""
 
 
-def describe_model(model: Model, name: str, checkpoints: Sequence[str] = ()) -> dict[str, Any]:
+def describe_model(model: Model, checkpoints: Sequence[str] = ()) -> dict[str, Any]:
     """What the page knows before there is a sentence; `checkpoints` of its training are there to be looked at too."""
     config = model.config
     return {
         "zhuyi": version(),
-        "name": name,
+        "name": model.name,
         "config": config.model.model_dump(),
         "decoding": config.decoding.model_dump(),
         "smoothing": config.training.label_smoothing,
         "parameters": model.transformer.parameter_count(),
-        "shapes": {f"{PARAMETERS}{key}": list(each.shape) for key, each in model.transformer.named_parameters()},
-        "shared": model.tokenizers.shared,
         "temperatures": TEMPERATURES,
         "checkpoints": checkpoints,
-        "longest": min(LONGEST, config.model.max_length) - 1,
     }
 
 
@@ -57,14 +52,13 @@ def describe_trace(trace: Trace) -> dict[str, Any]:
         "hypotheses": [
             {
                 "text": trace.model.tokenizers.target.decode([each.tokens])[0],
-                "pieces": trace.pieces(each.tokens),
                 "score": _number(each.score),
-                "log_probs": [_number(log_prob) for log_prob in each.token_logprobs],
                 "finished": each.finished,
             }
             for each in trace.hypotheses
         ],
         "candidates": [_candidate(trace, each) for each in trace.candidates],
+        "decoding": {"beam": trace.decoding.beam, "length_penalty": trace.decoding.length_penalty},
         "difference": _number(trace.difference),
         "what_if": {
             "heads_off": [[name, head] for name, head in sorted(trace.what_if.heads_off)],
@@ -81,8 +75,7 @@ def describe_trace(trace: Trace) -> dict[str, Any]:
 def tensors(trace: Trace) -> dict[str, Tensor]:
     """Every tensor that the page may ask for, by name: this is the list of what is allowed."""
     learned = {f"{PARAMETERS}{key}": each.detach() for key, each in trace.model.transformer.named_parameters()}
-    reference: Mapping[str, Tensor] = trace.reference.values if trace.reference is not None else {}
-    return {**learned, **trace.replay.values, **{f"{REFERENCE}{key}": each for key, each in reference.items()}}
+    return {**learned, **trace.replay.values}
 
 
 def floats(tensor: Tensor) -> bytes:
@@ -152,10 +145,9 @@ def _replay(trace: Trace, replay: Replay) -> dict[str, Any]:
                 for token, log_prob in zip(tokens[step].tolist(), best[step].tolist(), strict=True)
             ],
             "tempered": [[float(log_sum[step]), float(entropy[step])] for log_sum, entropy in tempered],
-            "chosen": float(log_probs[step, right]),
             "eos": float(log_probs[step, EOS]),
         }
-        for step, right in enumerate(replay.target_out)
+        for step in range(len(replay.target_out))
     ]
     return {
         "in": _tokens(replay.target_in, trace.pieces(replay.target_in)),
