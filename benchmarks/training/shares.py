@@ -63,7 +63,7 @@ def shares(size: str, data: Path, threads: int, device: str, updates: int) -> di
     transformer = build_model(config, prepared.tokenizers).transformer.to(device)
     bf16 = uses_bf16(config.training, choose_device(config.training))
     objective = Objective(transformer, config.training.label_smoothing, bf16)
-    optimizer, progress = Optimizer(transformer, config.training), Progress()
+    optimizer, progress = Optimizer(transformer, config.training, bf16), Progress()
     batches = islice(plan(prepared.store, config.training.tokens_per_batch, 1, 0), 2 + updates)
 
     def updated() -> Iterator[Batch]:

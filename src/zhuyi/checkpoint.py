@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +101,7 @@ def load_model(directory: str | Path) -> Model:
         CheckpointError: naming the file and what is wrong with it.
     """
     directory = Path(directory)
-    files = read_directory(directory)
+    files = read_directory(directory, lambda name: name == WEIGHTS or name.endswith(".json"))
     for name in ("config.json", WEIGHTS):
         if name not in files:
             raise CheckpointError(f"{directory}: {MANIFEST} does not list {name}: this is not a model directory")
@@ -164,8 +164,8 @@ def write_directory(directory: Path, files: Mapping[str, bytes], moved: Sequence
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def read_directory(directory: Path) -> dict[str, bytes]:
-    """The files of a directory that `write_directory` wrote, each checked against the manifest.
+def read_directory(directory: Path, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, bytes]:
+    """The `wanted` files of a directory that `write_directory` wrote; each of all is checked against the manifest.
 
     Raises:
         DamagedError: if a file is missing or damaged.
@@ -192,11 +192,13 @@ def read_directory(directory: Path) -> dict[str, bytes]:
     for name, digest in listed.items():
         path = directory / name
         try:
-            files[name] = path.read_bytes()
+            if wanted(name):
+                files[name] = path.read_bytes()
+            found = _digest(files[name]) if name in files else _digest_of_file(path)
         except OSError as error:
             kind = DamagedError if isinstance(error, FileNotFoundError) else CheckpointError
             raise kind(f"{path}: {error.strerror}, although {MANIFEST} lists it") from error
-        if _digest(files[name]) != digest:
+        if found != digest:
             raise DamagedError(f"{path}: damaged: its SHA-256 is not the one in {MANIFEST}; copy the model again")
     return files
 

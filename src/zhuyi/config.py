@@ -207,7 +207,7 @@ class TrainingConfig(Section):
     beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW: memory of the mean gradient.")
     beta2: float = Field(0.98, ge=0.0, lt=1.0, description="AdamW: memory of the squared gradient.")
     epsilon: float = Field(1e-9, gt=0, description="AdamW: added to the root of the squared gradient.")
-    weight_decay: float = Field(0.01, ge=0.0, description="AdamW: decay of matrices (not of norms and biases).")
+    weight_decay: float = Field(0.01, ge=0.0, description="Decay of matrices (not of norms and biases).")
     save_every: int | None = Field(
         None, ge=1, description="Updates between checkpoints; each is validated. Unset: a twentieth of the budget."
     )

@@ -44,7 +44,7 @@ def numbered(folder: Path, pairs: int = 40) -> Corpus:
 
 
 def content(store: Store) -> list[tuple[int, list[int], list[int]]]:
-    return [(int(store.lines[i]), store.source(i).tolist(), store.target(i).tolist()) for i in range(len(store))]
+    return [(store.line(i), store.source(i).tolist(), store.target(i).tolist()) for i in range(len(store))]
 
 
 def files() -> list[Path]:
@@ -63,7 +63,7 @@ def test_a_store_holds_what_the_tokenizers_say(tmp_path: Path, pairs: int) -> No
     ]
     assert store.source_lengths.tolist() == [len(store.source(i)) for i in range(pairs)]
     assert store.target_lengths.tolist() == [len(store.target(i)) for i in range(pairs)]
-    assert (store.lines.dtype, store.source_lengths.dtype, store.source(0).dtype) == (np.int64, np.uint16, np.uint16)
+    assert (store.source_lengths.dtype, store.source(0).dtype) == (np.uint16, np.uint16)
     assert not store.source(0).flags.owndata  # a view of the file
     targets = [part.values["target"] for part in store.parts()]
     assert np.concatenate(targets).tolist() == [t for _, _, line in content(store) for t in line]
@@ -101,7 +101,7 @@ LONG = [("a b c d", "x"), ("a", "x y z v"), ("a b c", "x y z"), ("", "x"), ("a",
 def test_long_pairs_are_left_out_and_counted(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, LONG)
     store = build_store(corpus, tokenizers_of(corpus), 4, "skip")  # three tokens and EOS
-    assert store.lines.tolist() == [3]
+    assert [store.line(i) for i in range(len(store))] == [3]
     assert store.outcome == Outcome(6, 1, 2, (4, 5), 3, (1, 2, 6), "skip")
     assert build_store(corpus, tokenizers_of(corpus), 4, "skip").outcome == store.outcome  # from the file
 
@@ -110,7 +110,7 @@ def test_long_pairs_are_cut_and_counted(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, LONG)
     tokenizers = tokenizers_of(corpus)
     store = build_store(corpus, tokenizers, 4, "truncate")
-    assert store.lines.tolist() == [1, 2, 3, 6]
+    assert [store.line(i) for i in range(len(store))] == [1, 2, 3, 6]
     assert tokenizers.source.decode([store.source(i).tolist() for i in range(4)]) == ["a b c", "a", "a b c", "a b c"]
     assert tokenizers.target.decode([store.target(i).tolist() for i in range(4)]) == ["x", "x y z", "x y z", "x y z"]
     assert store.outcome == Outcome(6, 4, 2, (4, 5), 3, (1, 2, 6), "truncate")
@@ -137,7 +137,7 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
 def test_batches_without_a_usable_pair_do_no_harm(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, [("", "x")] * 20 + [("a", "x")] + [("", "x")] * 20)
     store = build_store(corpus, tokenizers_of(corpus), 4, "skip")
-    assert store.lines.tolist() == [21]
+    assert [store.line(i) for i in range(len(store))] == [21]
     assert store.outcome.empty == 40
     assert store.outcome.empty_lines == tuple(range(1, 11))
 
@@ -431,5 +431,5 @@ def test_lookups_across_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyP
     store = build_store(endless, tokenizers_of(corpus), 100, "skip")
     assert len(store) == 20_000
     for i in (0, 999, 1000, 1001, 19_999):
-        assert store.lines[i] == i + 1
+        assert store.line(i) == i + 1
         assert (len(store.source(i)), len(store.target(i))) == (2, 1)

@@ -25,7 +25,7 @@ from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, MissingExtra, TrainingError
 from zhuyi.training import loop
 from zhuyi.training.loop import train
-from zhuyi.training.optimizers import MUON_SCALE, Optimizer
+from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.progress import read_metrics
 from zhuyi.training.state import Checkpoints, Progress, rank
 from zhuyi.translator import load
@@ -161,7 +161,7 @@ def test_the_optimiser_gets_the_rate(tmp_path: Path) -> None:
     optimizer = Optimizer(model, config.training)
     batches = [collate(data.store, plan(data.store, 150, seed=1, epoch=0)[0])]
     loop.update(loop.Objective(model, 0.1, False), optimizer, batches, 0.0125, config.training.clip, Progress())
-    assert [group["lr"] for group in optimizer.param_groups] == [0.0125, 0.0125, 0.0125 * MUON_SCALE]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.0125] * 3
     assert model.training
 
 

@@ -1,13 +1,14 @@
 import math
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from zhuyi.config import ModelConfig, TrainingConfig, build_config
+from zhuyi.config import MixerKind, ModelConfig, TrainingConfig, build_config
 from zhuyi.model.transformer import Transformer
-from zhuyi.training.optimizers import MUON_SCALE, SCHEDULES, Optimizer, learning_rate
+from zhuyi.training.optimizers import MUON_SCALE, SCHEDULES, Optimizer, learning_rate, orthogonal
 
 WARMUP, STEPS, PEAK = 50, 1000, 0.002
 
@@ -84,32 +85,57 @@ def test_a_step_is_that_of_the_book() -> None:
     assert math.isfinite(optimizer.state[weight]["exp_avg_sq"].sum().item())
 
 
-def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
-    model = Transformer(ModelConfig(width=8, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=16), 20)
+def small(mixer: MixerKind = "attention") -> Transformer:
+    sizes = {"width": 8, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feed_forward": 16}
+    return Transformer(ModelConfig(**sizes, mixer=mixer, positions="sinusoidal"), 20)
+
+
+@pytest.mark.parametrize("mixer", get_args(MixerKind))
+def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest(mixer: MixerKind) -> None:
+    model = small(mixer)
     optimizer = Optimizer(model, TrainingConfig(optimizer="muon"))
     every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     assert sorted(map(id, every)) == sorted(map(id, model.parameters()))
-    (muon,) = (group for group in optimizer.param_groups if "momentum" in group)
+    (muon,) = (group for group in optimizer.param_groups if "betas" not in group)
     names = {name for name, parameter in model.named_parameters() if any(parameter is each for each in muon["params"])}
     assert names == {
-        name for name, parameter in model.named_parameters() if parameter.dim() == 2 and "embedding" not in name
+        name for name, parameter in model.named_parameters() if parameter.dim() >= 2 and "embedding" not in name
     }
 
 
-def test_a_step_of_muon_is_nearly_orthogonal() -> None:
-    """All singular values of the step are about scale · learning rate · 0.2 · √(longer side): Liu et al. 2025."""
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("shape", [(32, 16), (16, 32)])
+def test_a_step_is_made_orthogonal(shape: tuple[int, int], bf16: bool) -> None:
     torch.manual_seed(1)
-    model = nn.Sequential(nn.Embedding(5, 16), nn.Linear(16, 32, bias=False))
-    optimizer = Optimizer(model, TrainingConfig(optimizer="muon", weight_decay=0.0))
-    weight = model[1].weight
-    before = weight.detach().clone()
-    model(torch.arange(5)).square().sum().backward()
-    model[0].weight.grad, weight.grad = torch.ones(5, 16), torch.randn(32, 16)
-    optimizer.step(0.01)
-    size = MUON_SCALE * 0.01 * 0.2 * math.sqrt(32)
-    singular = torch.linalg.svdvals(weight.detach() - before)
-    assert 0.5 * size < singular.min()
-    assert singular.max() < 1.5 * size
+    matrix = 100 * torch.randn(shape)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    found = orthogonal(matrix, bf16)
+    singular = torch.linalg.svdvals(found)
+    assert singular.min() > 0.5
+    assert singular.max() < 1.5
+    rotated = left.T @ found @ right.T  # diagonal, but for what rounding does
+    assert (rotated - rotated.diag().diag()).abs().max() < (0.1 if bf16 else 1e-4)
+
+
+@pytest.mark.parametrize("mixer", get_args(MixerKind))
+def test_steps_of_muon_are_torchs_in_bf16(mixer: MixerKind) -> None:
+    """Of a convolution, torch's would be too, if it took one."""
+    torch.manual_seed(1)
+    model = small(mixer)
+    ours = Optimizer(model, TrainingConfig(optimizer="muon", weight_decay=0.1, ema=0.0), bf16=True)
+    hidden = [weight for name, weight in model.named_parameters() if weight.dim() > 1 and "embedding" not in name]
+    others = [nn.Parameter(weight.detach().clone().flatten(1)) for weight in hidden]
+    theirs = torch.optim.Muon(others, weight_decay=0.1 / MUON_SCALE, adjust_lr_fn="match_rms_adamw")
+    for rate in (0.01, 0.02, 0.005):
+        for weight in model.parameters():
+            weight.grad = torch.randn_like(weight)
+        for weight, other in zip(hidden, others, strict=True):
+            other.grad = weight.grad.flatten(1)
+        theirs.param_groups[0]["lr"] = MUON_SCALE * rate
+        theirs.step()
+        ours.step(rate)
+    for weight, other in zip(hidden, others, strict=True):
+        torch.testing.assert_close(weight.flatten(1), other)
 
 
 def test_the_average_follows_the_weights() -> None:
@@ -135,7 +161,7 @@ def test_the_average_follows_the_weights() -> None:
 def test_weights_decay_alike_under_both() -> None:
     shrunk = {}
     for name in ("adamw", "muon"):
-        model = Transformer(ModelConfig(width=8, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=16), 20)
+        model = small()
         weight = model.encoder[0].mixer.query.weight
         before = weight.detach().clone()
         for parameter in model.parameters():

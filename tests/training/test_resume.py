@@ -143,7 +143,10 @@ def test_bpe_dropout_goes_on_in_the_same_segmentation(tmp_path: Path) -> None:
         same_end(tmp_path / "whole", out, 12)
     out = stopped(tmp_path / "whole", 9, tmp_path / "elsewhere")
     shutil.rmtree(cache)
-    assert train(config, out, resume=True).steps == 12
+    result, told = said(config, out, resume=True)
+    assert result.steps == 12
+    assert "Not to the last bit: epoch 2 was no longer in the cache" in told
+    assert {path.suffixes[0] for path in cache.glob("*.arrow")} == {".epoch-1"}  # and none that nobody wants
 
 
 def test_a_finished_run_resumed_is_the_same_run(tmp_path: Path, whole: Whole) -> None:

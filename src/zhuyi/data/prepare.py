@@ -33,13 +33,16 @@ class Prepared:
     report: Report
 
 
-def prepare(config: Config, console: Console | None = None, tokenizers: Tokenizers | None = None) -> Prepared:
+def prepare(
+    config: Config, console: Console | None = None, tokenizers: Tokenizers | None = None, epoch: int = 0
+) -> Prepared:
     """Make the training data ready, and check it against the dev and test sets.
 
     Args:
         config: whose `data`, `text` and `model.max_length` are used.
         console: where to say what is being done.
         tokenizers: those of a run that is resumed; learned from the corpus otherwise.
+        epoch: the one that is resumed.
 
     Raises:
         ConfigError: without training data.
@@ -51,7 +54,7 @@ def prepare(config: Config, console: Console | None = None, tokenizers: Tokenize
             learned = learn(config, corpus)
         tokenizers, pairs = Tokenizers.from_files(learned["files"]), learned["pairs"]
     with _bar(console, pairs) as progress:
-        store = store_of_epoch(config, corpus, tokenizers, 0, progress=progress)
+        store = store_of_epoch(config, corpus, tokenizers, epoch, progress=progress)
     with console.status("Checking the corpus ..."):
         data = config.data
         held_out = [

@@ -23,7 +23,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -139,20 +138,23 @@ class Store:
         """Target tokens of pair i, as `source`."""
         return self._tokens("target", i)
 
-    @cached_property
-    def lines(self) -> npt.NDArray[np.int64]:
-        """Where each pair stands in the corpus, from 1: int64 [pairs], read when it is first asked for."""
-        return np.concatenate([columns.line for columns in self.parts()])
+    def line(self, i: int) -> int:
+        """Where pair i stands in the corpus, from 1."""
+        columns, row = self._row(i)
+        return int(columns.line[row])
 
     def parts(self) -> "Iterator[_Columns]":
         """All of it, in order, some thousand pairs at a time."""
         return map(self._columns, range(len(self._crcs)))
 
     def _tokens(self, side: Side, i: int) -> Integers:
-        part = bisect_right(self._starts, i) - 1
-        columns, row = self._columns(part), i - self._starts[part]
+        columns, row = self._row(i)
         start, end = columns.offsets[side][row : row + 2]
         return columns.values[side][start:end]
+
+    def _row(self, i: int) -> tuple["_Columns", int]:
+        part = bisect_right(self._starts, i) - 1
+        return self._columns(part), i - self._starts[part]
 
     def _columns(self, part: int) -> "_Columns":
         if columns := self._open.get(part):

@@ -32,7 +32,7 @@ from zhuyi.model.transformer import Transformer
 SILENCE = timedelta(minutes=10)
 """After which a peer that should give its gradients is taken for lost."""
 PATIENCE = timedelta(days=2)
-"""How long others wait for rank 0 to tokenise, to validate and to save."""
+"""How long others wait for rank 0 to tokenise, to validate and to save: where they are `united`, and nowhere else."""
 
 Made = TypeVar("Made")
 
@@ -62,12 +62,12 @@ class World:
         """Whether `flag` is up anywhere."""
         return self.sum(flag) > 0
 
-    def gather(self, tensor: Tensor) -> list[Tensor]:
+    def gather(self, tensor: Tensor, group: dist.ProcessGroup | None = None) -> list[Tensor]:
         """Everyone's `tensor`, by rank: on the CPU, of one shape."""
         if self.size == 1:
             return [tensor]
         everyones = [torch.empty_like(tensor) for _ in range(self.size)]
-        dist.all_gather(everyones, tensor, group=self.patient)
+        dist.all_gather(everyones, tensor, group=group)
         return everyones
 
     def told(self, value: float) -> float:
@@ -82,7 +82,7 @@ class World:
             return text
         if not self.is_main:
             content = torch.empty(length, dtype=torch.uint8)
-        dist.broadcast(content, src=0, group=self.patient)
+        dist.broadcast(content, src=0)
         return content.numpy().tobytes().decode()
 
     def seed(self, seed: int, step: int = 0) -> None:
@@ -102,7 +102,7 @@ class World:
             yield
         except (ZhuyiError, OSError) as error:
             mine = error
-        failed = [bool(flag) for flag in self.gather(torch.tensor(mine is not None))]
+        failed = [bool(flag) for flag in self.gather(torch.tensor(mine is not None), self.patient)]
         if mine is not None and failed.index(True) == self.rank:
             raise mine
         if any(failed):
@@ -228,6 +228,16 @@ def accumulating(objective: nn.Module, send: bool) -> AbstractContextManager[obj
 def gathered(tensor: Tensor) -> Tensor:
     """All of a tensor of which each rank holds a part: every rank must ask for it. Any other tensor is itself."""
     return cast(Tensor, tensor.full_tensor()) if hasattr(tensor, "full_tensor") else tensor
+
+
+def parted(tensor: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `gathered`, without any sending: `tensor`, which each rank has all of, lying as `like` does."""
+    if not hasattr(like, "full_tensor"):
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    parts = cast(DTensor, like)
+    return distribute_tensor(tensor, parts.device_mesh, parts.placements, src_data_rank=None)
 
 
 def is_sharded(trained: nn.Module) -> bool:

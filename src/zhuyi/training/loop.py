@@ -12,8 +12,8 @@ import math
 import signal
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,8 +39,8 @@ from zhuyi.training.card import model_card
 from zhuyi.training.distributed import World, gather_weights, joined
 from zhuyi.training.optimizers import Optimizer, learning_rate
 from zhuyi.training.precision import (
-    be_deterministic,
     choose_device,
+    deterministic,
     engine,
     fastest_threads,
     keep_memory,
@@ -70,6 +70,10 @@ class Result:
     evaluations: dict[str, Evaluation]
 
 
+_Update = tuple[Store, list[np.ndarray], list[Batch], float]
+"""A store, its pairs batch by batch, this rank's batches of them, and passes over the corpus after it."""
+
+
 @dataclass(frozen=True)
 class _Lines:
     """A dev or test set, as text: it is scored as a user would."""
@@ -94,7 +98,7 @@ def train(
         CheckpointError: when a checkpoint cannot be written; the older ones are whole.
         TrainingError: when the loss is not a number, or another process of the run is lost.
     """
-    with joined(choose_device(config.training)) as world:
+    with joined(choose_device(config.training)) as world, deterministic(config.training.deterministic):
         return _train(config, Path(out), resume, console or Console(quiet=True), world)
 
 
@@ -102,8 +106,6 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
     training, device = config.training, world.device
     bf16 = bool(world.told(uses_bf16(training, device)))
     keep_memory()
-    if training.deterministic:
-        be_deterministic()
 
     checkpoints = Checkpoints(out, config, world)
     dev = test = tokenizers = None
@@ -115,14 +117,14 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
             dev = _read_lines(config.data.dev_source, config.data.dev_target)
             test = _read_lines(config.data.test_source, config.data.test_target)
             tokenizers = checkpoints.tokenizers(config)
-    data = _prepare(config, tokenizers, console, world)
+    data = _prepare(config, tokenizers, checkpoints.epoch, console, world)
 
     torch.manual_seed(training.seed)
     model = build_model(config, data.tokenizers)
     objective = Objective(_trained(model.transformer, training, world), training.label_smoothing, bf16)
     trained, parallel = objective.transformer, world.parallel(objective, training.shard)
     world.seed(training.seed)
-    optimizer = Optimizer(trained, training)
+    optimizer = Optimizer(trained, training, bf16)
     progress = checkpoints.restore(trained, optimizer, console) or Progress()
     with world.united():
         if world.is_main:
@@ -136,7 +138,8 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
     began = time.perf_counter() - progress.seconds
     with world.united():
         records = Reporter(out, console, progress.step, training.tensorboard) if world.is_main else nullcontext()
-    with records as reporter, _interruption(console) as interrupted:
+    updates = _updates(config, data, progress, checkpoints, world, console)
+    with records as reporter, closing(updates), _interruption(console) as interrupted:
 
         def validate() -> None:
             with optimizer.averaged(), world.united():
@@ -144,7 +147,6 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
                 if reporter is not None:
                     _validate(translator, dev, training.metric, progress, reporter)
 
-        updates = _updates(config, data, progress, checkpoints, world)
         while not world.any(bool(interrupted) or _out_of_patience(training, progress)):
             used = _share_used(training, progress)
             if used >= 1:
@@ -167,10 +169,12 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
             share = _share_used(training, progress)
             if reporter is not None:
                 reporter.update(share, progress.step, loss, _tokens(store, pairs))
-                if progress.step % training.log_every == 0:
-                    reporter.record_training(
-                        step=progress.step, epoch=passes, seconds=progress.seconds, learning_rate=rate, norm=norm
-                    )
+            if progress.step % training.log_every == 0:
+                with world.united():
+                    if reporter is not None:
+                        reporter.record_training(
+                            step=progress.step, epoch=passes, seconds=progress.seconds, learning_rate=rate, norm=norm
+                        )
             if _is_due(training, progress.step, used, share):
                 validate()
                 progress.seconds = world.told(time.perf_counter() - began)
@@ -222,26 +226,26 @@ def _finish(
     return chosen, evaluations
 
 
-def _prepare(config: Config, tokenizers: Tokenizers | None, console: Console, world: World) -> Prepared:
+def _prepare(config: Config, tokenizers: Tokenizers | None, epoch: int, console: Console, world: World) -> Prepared:
     """The training data, with the vocabularies of rank 0; it makes the store, and the others open it."""
     data, files = None, ""
     with world.united():
         if world.is_main:
-            data = prepare(config, console, tokenizers)
+            data = prepare(config, console, tokenizers, epoch)
             show(data.report, console)
             files = json.dumps(data.tokenizers.files())
-    files = world.told_text(files)
+    files, epoch = world.told_text(files), int(world.told(epoch))
     with world.united():
-        return data or prepare(config, None, Tokenizers.from_files(json.loads(files)))
+        return data or prepare(config, None, Tokenizers.from_files(json.loads(files)), epoch)
 
 
 def _updates(
-    config: Config, data: Prepared, progress: Progress, checkpoints: Checkpoints, world: World
-) -> Iterator[tuple[Store, list[np.ndarray], list[Batch], float]]:
-    """The updates, for ever, from where `progress` stands: pairs, this rank's batches of them, passes after it."""
-    training = config.training
+    config: Config, data: Prepared, progress: Progress, checkpoints: Checkpoints, world: World, console: Console
+) -> Generator[_Update, None, None]:
+    """The updates, for ever, from where `progress` stands."""
+    training, opened = config.training, progress.epoch
 
-    def collated(store: Store, epoch: Plan) -> Iterator[tuple[Store, list[np.ndarray], list[Batch], float]]:
+    def collated(store: Store, epoch: Plan) -> Iterator[_Update]:
         for first in range(progress.batches, len(epoch), training.accumulate):
             pairs = epoch[first : first + training.accumulate]
             batches = [collate(store, rows) if len(rows) else IDLE for rows in world.share(pairs)]
@@ -251,9 +255,11 @@ def _updates(
 
     while True:
         store = data.store
-        if config.text.bpe_dropout and progress.epoch > 0:
-            remade = partial(store_of_epoch, config, data.corpus, data.tokenizers, progress.epoch, checkpoints.epoch)
-            store = world.main_first(remade)
+        if config.text.bpe_dropout:
+            if progress.epoch != opened:
+                other = partial(store_of_epoch, config, data.corpus, data.tokenizers, progress.epoch, checkpoints.epoch)
+                store = world.main_first(other)
+            _same_cut(progress, store, console)
         _same_store(store, world)
         yield from ahead(collated(store, plan(store, training.tokens_per_batch, training.seed, progress.epoch)))
         progress.epoch, progress.batches = progress.epoch + 1, 0
@@ -441,12 +447,27 @@ def _same_data(progress: Progress, corpus: Corpus, dev: _Lines | None) -> None:
     progress.data = digest
 
 
+def _lengths(store: Store) -> int:
+    """A digest of how long all pairs are."""
+    return zlib.crc32(store.target_lengths.tobytes(), zlib.crc32(store.source_lengths.tobytes()))
+
+
+def _same_cut(progress: Progress, store: Store, console: Console) -> None:
+    """An epoch that is gone on with should be cut as it was; the cache may have lost it, and no seed brings it back."""
+    cut = _lengths(store)
+    if progress.batches and progress.cut != cut:
+        console.print(
+            f"[yellow]Not to the last bit:[/] epoch {progress.epoch + 1} was no longer in the cache, and BPE-dropout "
+            "has cut it anew.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    progress.cut = cut
+
+
 def _same_store(store: Store, world: World) -> None:
     """All ranks must cut the same batches of the same corpus."""
-    if world.size == 1:
-        return
-    lengths = zlib.crc32(store.target_lengths.tobytes(), zlib.crc32(store.source_lengths.tobytes()))
-    if not world.same(lengths):
+    if world.size > 1 and not world.same(_lengths(store)):
         raise DataError(
             "the processes of this run have different data: let all see the same files and, with text.bpe_dropout, the "
             "same ZHUYI_CACHE"
@@ -466,7 +487,7 @@ def _same_engine(progress: Progress, here: str, console: Console) -> None:
 
 def _not_a_number(config: Config, store: Store, update: list[np.ndarray], step: int, rate: float, saved: bool) -> str:
     training = config.training
-    lines = sorted(int(store.lines[pair]) for pairs in update for pair in pairs)
+    lines = sorted(store.line(pair) for pairs in update for pair in pairs)
     some = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")
     advice = ["half the training.learning_rate", "a longer training.warmup"]
     advice += [] if training.clip else ["training.clip = 1"]

@@ -4,8 +4,8 @@ import ctypes
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -48,10 +48,17 @@ def engine(device: torch.device, bf16: bool, processes: int) -> str:
     return f"torch {torch.__version__}, {kind}, {'bf16' if bf16 else 'float32'}{of_many}"
 
 
-def be_deterministic() -> None:
-    """From here on a GPU gives the same bytes for the same work, more slowly; a CPU always does."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is made
-    torch.use_deterministic_algorithms(True)
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Within, a GPU gives the same bytes for the same work, if that is wanted, more slowly; a CPU always does."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is made
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def fastest_threads(trial: Callable[[], object]) -> int:

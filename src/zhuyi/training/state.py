@@ -37,7 +37,7 @@ MAY_CHANGE = {
     *("training.steps", "training.epochs", "training.minutes", "training.save_every", "training.keep"),
     *("training.average", "training.average_of", "training.patience", "training.log_every"),
     *("training.tensorboard", "training.learning_rate", "training.warmup", "training.clip", "training.precision"),
-    *("training.shard", "training.deterministic"),
+    *("training.shard", "training.deterministic", "training.device"),
     *(f"data.{side}" for side in FILES),  # what is in the files must not: see `Progress.data`
     *("decoding.beam", "decoding.length_penalty", "decoding.n_best", "decoding.max_ratio"),
 }
@@ -52,7 +52,7 @@ class Progress:
     validation included; `scores` is the dev score of each checkpoint by step; `waited` counts validations since the
     best one, `losses` is the dev loss of each; `threads` is how many of the CPU's it uses; `pieces` is how many a batch
     is cut into, to fit into memory; `engine` is what computes it, and the same bytes can only be had of the same;
-    `data` is a digest of what it is trained and validated on.
+    `data` is a digest of what it is trained and validated on, and `cut` of how BPE-dropout has cut it in this epoch.
     """
 
     step: int = 0
@@ -65,6 +65,7 @@ class Progress:
     pieces: int = 1
     engine: str = ""
     data: str = ""
+    cut: int = 0
     scores: dict[int, float] = field(default_factory=dict)
     losses: dict[int, float] = field(default_factory=dict)
 
@@ -138,10 +139,10 @@ class Checkpoints:
         return sorted(int(name) for name in names if name.isdecimal())
 
     def whole(self, console: Console | None = None) -> Iterator[tuple[int, dict[str, bytes]]]:
-        """Steps and files of the checkpoints that can be read, newest first; `console` is told of the others."""
+        """Steps and small files of the checkpoints that can be read, newest first; `console` is told of the others."""
         for step in reversed(self.steps()):
             try:
-                yield step, read_directory(self.path(step))
+                yield step, read_directory(self.path(step), lambda name: name.endswith(".json"))
             except DamagedError as error:
                 if console is not None:
                     console.print(f"[yellow]Passing over a broken checkpoint:[/] {error}")
@@ -176,13 +177,14 @@ class Checkpoints:
         self.newest, self.epoch = progress.step, progress.epoch
 
     def tokenizers(self, config: Config) -> Tokenizers | None:
-        """Those of the newest checkpoint that is whole; None if there is none.
+        """Those of the newest checkpoint that is whole, whose epoch is noted; None if there is none.
 
         Raises:
             ConfigError: if `config` has a setting that must not change, other than the run that is gone on with.
         """
         for step, files in self.whole():
             _same_settings(read_config(self.path(step), files), config)
+            self.epoch = Progress.from_json(files["training.json"]).epoch
             return Tokenizers.load(self.path(step))
         return None
 
@@ -208,7 +210,8 @@ class Checkpoints:
         """The mean of the weights of several checkpoints."""
         total: dict[str, Tensor] = {}
         for step in steps:
-            for name, tensor in load_tensors(read_directory(self.path(step))[WEIGHTS]).items():
+            files = read_directory(self.path(step), lambda name: name == WEIGHTS)
+            for name, tensor in load_tensors(files[WEIGHTS]).items():
                 total[name] = total[name] + tensor.double() if name in total else tensor.double()
         return {name: (tensor / len(steps)).float() for name, tensor in total.items()}
 
