@@ -124,6 +124,17 @@ def flop(model: ModelConfig, vocabulary: int, tokens: float, length: float = LEN
     return tokens * (6 * (source + target) / 2 + 12 * model.width * length * attentions)
 
 
+def muon_flop(model: ModelConfig) -> float:
+    """What Muon's five iterations cost in an update, on each GPU: 4 m² n + 2 m³ each for an m × n matrix, m ≤ n."""
+    assert model.key_value_heads is not None
+    d, f, kv = model.width, model.feed_forward, model.key_value_heads * model.head_width
+    attention = [(d, d), (kv, d), (kv, d), (d, d)]
+    feed_forward = [(d, f)] * (3 if model.activation == "swiglu" else 2)
+    e, c = model.encoder_layers, model.decoder_layers
+    matrices = attention * (e + 2 * c) + feed_forward * (e + c)
+    return sum(5 * (4 * min(each) ** 2 * max(each) + 2 * min(each) ** 3) for each in matrices)
+
+
 # Memory
 
 
@@ -322,13 +333,18 @@ BEGIN, END = "<!-- calculated: benchmarks/scaling.py -->", "<!-- /calculated -->
 
 def tables(measured: dict[str, Any]) -> str:
     """All tables of docs/scaling.md."""
-    lines = ["### Sizes", "", "| | width | inner | blocks | parameters | GFLOP a token | state | activations a token |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "### Sizes",
+        "",
+        "| | width | inner | blocks | parameters | GFLOP a token | Muon's TFLOP | state | activations a token |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for size, (width, inner, blocks) in SIZES.items():
         model = model_of(size)
         lines.append(
             f"| {size} | {width:,} | {inner:,} | {blocks}+{blocks} | {parts_of(model, VOCABULARY).total:,} "
-            f"| {flop(model, VOCABULARY, 1) / 1e9:.2f} | {gigabytes(state_bytes(model, VOCABULARY))} "
+            f"| {flop(model, VOCABULARY, 1) / 1e9:.2f} | {muon_flop(model) / 1e12:.3g} "
+            f"| {gigabytes(state_bytes(model, VOCABULARY))} "
             f"| {activation_bytes(model, 1, True, fused=True) / 1e3:,.0f} kB |"
         )
     lines += ["", "### Memory of one GPU, in GB (DDP / FSDP)", "", *_grid(lambda e: f"{e.memory / 1e9:,.1f}", " / ")]

@@ -12,9 +12,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import scaling
 import scaling_checks as checks
 from scaling import H200, estimate, model_of
+from torch.utils.flop_counter import FlopCounterMode
 
-from zhuyi.config import ModelConfig, build_config
+from zhuyi.config import ModelConfig, TrainingConfig, build_config
 from zhuyi.model.transformer import Transformer
+from zhuyi.training.optimizers import Optimizer
 
 
 def configured(**model: Any) -> ModelConfig:
@@ -99,6 +101,18 @@ def test_flop_are_six_for_each_parameter_that_a_token_meets() -> None:
     met = parts.encoder + parts.decoder + parts.projection
     assert scaling.flop(model, scaling.VOCABULARY, 2, length=0) == 6 * met
     assert scaling.flop(model, scaling.VOCABULARY, 2, length=25) < 1.02 * 6 * met
+
+
+@pytest.mark.parametrize("groups", [4, 2])
+def test_muons_products_are_those_that_it_makes(groups: int) -> None:
+    model = configured(width=32, feed_forward=48, heads=4, key_value_heads=groups, encoder_layers=2, decoder_layers=1)
+    transformer = Transformer(model, 50)
+    for parameter in transformer.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer = Optimizer(transformer, TrainingConfig(optimizer="muon"))
+    with FlopCounterMode(display=False) as counter:
+        optimizer.step(1e-3)
+    assert counter.get_total_flops() == scaling.muon_flop(model)
 
 
 def test_the_document_is_up_to_date() -> None:

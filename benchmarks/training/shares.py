@@ -8,13 +8,12 @@ compare.py. A profiled update is a little slower than another: only the shares a
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -23,25 +22,25 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import segmented  # noqa: E402
 import torch  # noqa: E402
 from machine import describe  # noqa: E402
-from peers.common import SIZES  # noqa: E402
+from peers.common import Run  # noqa: E402
 from peers.zhuyi import configuration  # noqa: E402
+from torch import nn  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 from zhuyi.checkpoint import build_model  # noqa: E402
-from zhuyi.data.batches import Batch, collate, plan  # noqa: E402
+from zhuyi.data.batches import collate, plan  # noqa: E402
 from zhuyi.data.prepare import prepare  # noqa: E402
 from zhuyi.training.optimizers import Optimizer  # noqa: E402
 from zhuyi.training.precision import choose_device, keep_memory, uses_bf16  # noqa: E402
-from zhuyi.training.state import Progress  # noqa: E402
-from zhuyi.training.update import Objective, update  # noqa: E402
+from zhuyi.training.update import Objective, gradient  # noqa: E402
 
 KINDS = {
     "matrix products": ("mm", "bmm", "addmm", "baddbmm", "linear"),
     "copies, casts, joins": ("copy_", "cat", "clone", "roll", "fill_", "zero_", "index_select", "index"),
     "softmax": ("_softmax", "_softmax_backward_data", "exp_", "amax", "log"),
     "random numbers": ("random_",),
-    "optimiser": ("_fused_adamw_", "lerp_", "_foreach_norm", "_foreach_mul_"),
 }
+OPTIMISER = "optimiser, with the norm of the gradient"
 ELEMENTWISE = "other operations on elements, and sums"
 BETWEEN = "between the operations: Python, autograd"
 
@@ -53,37 +52,41 @@ def kind_of(operation: str) -> str:
     return next((kind for kind, names in KINDS.items() if name in names), ELEMENTWISE)
 
 
-def shares(size: str, data: Path, threads: int, device: str, updates: int) -> dict[str, Any]:
-    run = SimpleNamespace(sizes=SIZES[size], data=data, tokens=4096, seed=1, threads=threads, device=device, system="")
+RECIPES: dict[str, dict[str, Any]] = {
+    "AdamW": {"optimizer": "adamw", "ema": 0.0},
+    "Muon": {"optimizer": "muon", "ema": 0.998},
+}
+
+
+def shares(run: Run, recipe: str, updates: int) -> dict[str, Any]:
     config = configuration(run)
-    torch.set_num_threads(threads)
+    training = config.training.model_copy(update=RECIPES[recipe])
+    torch.set_num_threads(run.threads)
     keep_memory()
     prepared = prepare(config)
     torch.manual_seed(1)
-    transformer = build_model(config, prepared.tokenizers).transformer.to(device)
-    bf16 = uses_bf16(config.training, choose_device(config.training))
-    objective = Objective(transformer, config.training.label_smoothing, bf16)
-    optimizer, progress = Optimizer(transformer, config.training, bf16), Progress()
-    batches = islice(plan(prepared.store, config.training.tokens_per_batch, 1, 0), 2 + updates)
-
-    def updated() -> Iterator[Batch]:
-        for pairs in batches:
-            batch = collate(prepared.store, pairs)
-            update(objective, optimizer, [batch], 1e-4, config.training.clip, progress)
-            yield batch
-
-    for _ in islice(updated(), 2):
-        pass
-    began = time.perf_counter()
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        tokens = sum(batch.tokens for batch in updated())
-    seconds = time.perf_counter() - began
+    transformer = build_model(config, prepared.tokenizers).transformer.to(run.device)
+    bf16 = uses_bf16(training, choose_device(training))
+    objective = Objective(transformer, training.label_smoothing, bf16)
+    optimizer = Optimizer(transformer, training, bf16)
     found: Counter[str] = Counter()
-    for event in profiler.key_averages():
-        found[kind_of(event.key)] += event.self_cpu_time_total
+    tokens = 0
+    for number, pairs in enumerate(islice(plan(prepared.store, training.tokens_per_batch, 1, 0), 2 + updates)):
+        batch = collate(prepared.store, pairs).to(torch.device(run.device))
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            gradient(objective, [batch], batch.target_tokens)
+        began = time.perf_counter()
+        nn.utils.clip_grad_norm_(objective.parameters(), training.clip or math.inf)
+        optimizer.step(1e-4)
+        optimizer.zero_grad()
+        if number >= 2:  # those before warm up
+            found[OPTIMISER] += 1e6 * (time.perf_counter() - began)
+            for event in profiler.key_averages():
+                found[kind_of(event.key)] += event.self_cpu_time_total
+            tokens += batch.tokens
     total = sum(found.values())
     kinds = {kind: microseconds / total for kind, microseconds in found.most_common()}
-    return {"updates": updates, "tokens": tokens, "seconds": seconds, "shares": kinds}
+    return {"updates": updates, "tokens": tokens, "seconds": total / 1e6, "shares": kinds}
 
 
 def main() -> None:
@@ -99,11 +102,11 @@ def main() -> None:
     arguments = parser.parse_args()
     data = arguments.work.resolve() / "data"
     segmented.make(arguments.config, arguments.set, data)
-    sizes = arguments.sizes.split(",")
-    found = {
-        size: shares(size, data, arguments.threads, arguments.device, arguments.updates // (1 if size == "tiny" else 4))
-        for size in sizes
-    }
+    found = {}
+    for size in arguments.sizes.split(","):
+        run = Run("zhuyi", size, data, data, arguments.threads, arguments.device, 4096, 1, 0.0, 0, 0.0, 0.0, 0.0, 0)
+        updates = arguments.updates // (1 if size == "tiny" else 4)
+        found |= {f"{size}, {recipe}": shares(run, recipe, updates) for recipe in RECIPES}
     result = {"machine": describe(arguments.threads), "sizes": found}
     path = HERE.parent / "results" / f"shares-{arguments.name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -63,7 +63,7 @@ def measure(run: Run, config: Config) -> None:
     try:
         train(trained_for(config, steps=10**9, save_every=10**9), run.scratch / "model")
     except TimeUp:
-        meter.report(parameters, precision(config), "zhuyi train", "zhuyi")
+        meter.report(parameters, precision(config), "zhuyi train, fused AdamW", "zhuyi")
         leave()
 
 
