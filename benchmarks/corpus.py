@@ -290,7 +290,8 @@ killed goes on from its finished pieces. Training reads it through a memory map 
 |---|---|---|---|---|---|---|
 {table}
 
-The tokeniser alone is `encode_batch_fast` on lines in memory, on the same cores, before and after the build. The first
+The tokeniser alone is `encode_batch_fast` on lines in memory, on the same cores, before and after the build; the rate
+of this machine drifts by a fifth between the two, which is how a share can be above 100 %. The first
 step is counted from the start of `zhuyi train`, with everything in the cache. Memory is the largest resident size, with
 mapped pages of files. The trainer's is that of a small model, its gradients and its activations, nearly all of it: to
 go through an epoch of batches without a model takes {reader:.2f} GB at {pairs:,} pairs.

@@ -318,7 +318,7 @@ def test_what_does_not_fit_is_cut_and_the_update_stays_the_same(
 
 def test_a_single_pair_that_does_not_fit(tmp_path: Path, small_memory: Callable[..., None]) -> None:
     small_memory(rows=0)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(TrainingError, match=r"out of memory on cpu of rank 0: .* lower training.tokens_per_batch"):
         train(copying(tmp_path, training={"threads": 1}), tmp_path / "out")
 
 

@@ -72,16 +72,22 @@ def update(
         clip: largest norm of the gradient; 0: any.
         progress: knows into how many pieces a batch is cut.
         world: the processes that make this update together.
+
+    Raises:
+        TrainingError: out of memory, and no smaller pieces to try.
     """
     target_tokens = world.sum(sum(batch.target_tokens for batch in batches))
     while True:
         try:
             total = gradient(objective, batches, target_tokens / world.size, progress.pieces)
             break
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
             # The others are waiting within their own backward pass: there, only a smaller batch from the start helps.
             if world.size > 1 or not _can_be_cut(batches, progress):
-                raise
+                raise TrainingError(
+                    f"step {progress.step + 1}: out of memory on {world.device} of rank {world.rank}: begin again with "
+                    "a lower training.tokens_per_batch, and a higher training.accumulate in its place"
+                ) from error
         objective.zero_grad()
         progress.pieces *= 2
     loss = world.sum(total) / target_tokens
