@@ -18,7 +18,7 @@ from zhuyi.microscope.server import Microscope
 
 HERE = Path(__file__).parent
 VIEWS = {
-    "look-cross": ({"view": "cross", "lang": "en", "layer": "2", "i": "1", "j": "1"}, 760),
+    "look-cross": ({"view": "cross", "lang": "en", "layer": "2", "i": "1", "j": "1"}, 670),
     "look-query": ({"view": "query", "lang": "zh", "layer": "1", "head": "2", "i": "1"}, 640),
     "look-beam": ({"view": "beam", "lang": "en"}, 800),
 }
@@ -29,7 +29,7 @@ def main() -> None:
     """Draw them all."""
     model, line = sys.argv[1:]
     options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with Microscope(zhuyi.load(model, "cpu"), Path(model).name) as server, sync_playwright() as started:
+    with Microscope(zhuyi.load(model, "cpu")) as server, sync_playwright() as started:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         chromium = started.chromium.launch(executable_path=shutil.which("chromium"), args=options)
         for name, (selected, height) in VIEWS.items():
@@ -41,7 +41,7 @@ def main() -> None:
             if selected["view"] == "beam":
                 tab.hover(".node.finished")  # the path to the end of a hypothesis
             tab.wait_for_timeout(500)
-            (tab.locator("article") if selected["view"] == "beam" else tab).screenshot(path=HERE / f"{name}.png")
+            (tab if selected["view"] == "cross" else tab.locator("article")).screenshot(path=HERE / f"{name}.png")
             print(HERE / f"{name}.png")
         chromium.close()
         server.shutdown()

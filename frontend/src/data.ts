@@ -1,34 +1,36 @@
 // Where numbers come from: the server, or what the file holds. Numbers that are printed are float32, always.
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 export interface Tokens { ids: number[]; pieces: string[]; characters: [number, number, string][] }
 export interface Choice { id: number; piece: string; log_prob: number | null }
 /** `tempered`: at each of the model's temperatures, log Σ p^(1/T) and the entropy. */
-export interface Step { top: Choice[]; tempered: [number, number][]; chosen: number; eos: number }
+export interface Step { top: Choice[]; tempered: [number, number][]; eos: number }
 export interface Replay { in: Tokens; out: Tokens; steps: Step[]; losses: number[]; smoothed: number[]; ranks: number[] }
 export interface Candidate {
   number: number; parent: number | null; step: number; token: number; piece: string;
   log_prob: number; total: number; score: number; fate: "kept" | "finished" | "pruned";
 }
-export interface Hypothesis { text: string; pieces: string[]; score: number | null; finished: boolean }
+export interface Hypothesis { text: string; score: number | null; finished: boolean }
 export interface WhatIf { heads_off: [string, number][]; positions_off: boolean; mask_lifted: boolean; prefix: number[] }
+export interface Decoding { beam: number; length_penalty: number }
 export interface Trace {
   id?: string; checkpoint?: string; text: string; normalised: string; source: Tokens; output: string;
-  hypotheses: Hypothesis[]; candidates: Candidate[]; difference: number | null; replay: Replay;
+  hypotheses: Hypothesis[]; candidates: Candidate[]; decoding: Decoding; difference: number | null; replay: Replay;
   reference: Replay | null; what_if: WhatIf; shapes: Record<string, number[]>;
 }
+type Mixer = "attention" | "convolution" | "recurrence";
 export interface Config {
   width: number; heads: number; key_value_heads: number; encoder_layers: number; decoder_layers: number;
-  feed_forward: number; norm: "pre" | "post"; norm_kind: string; positions: string; activation: string; tie: string;
-  mixer: string; encoder_mixer: string | null; decoder_mixer: string | null; max_length: number; head_width?: number;
+  norm: "pre" | "post"; norm_kind: "layer" | "rms"; positions: "sinusoidal" | "learned" | "rotary" | "none";
+  tie: "none" | "output" | "all"; encoder_mixer: Mixer; decoder_mixer: Mixer;
 }
 export interface Model {
-  zhuyi: string; name: string; config: Config; decoding: { beam: number; length_penalty: number };
-  smoothing: number; parameters: number; longest: number; shared: boolean; temperatures: number[]; checkpoints: string[];
+  zhuyi: string; name: string; config: Config; decoding: Decoding;
+  smoothing: number; parameters: number; temperatures: number[]; checkpoints: string[];
 }
-export interface Request extends Partial<WhatIf> {
-  text: string; target?: string; beam?: number; length_penalty?: number; checkpoint?: string;
-}
+interface About { text: string; target: string; checkpoint: string }
+/** A question says everything, so that two can be compared. */
+export interface Request extends About, Decoding, WhatIf {}
 interface Held { model: Model; trace: Trace; tensors: Record<string, { roots?: string; floats?: string }> }
 
 const element = document.getElementById("held");
@@ -38,10 +40,15 @@ export const served = held === null;
 export const model = signal<Model | null>(held?.model ?? null);
 export const trace = signal<Trace | null>(held?.trace ?? null);
 export const error = signal("");
-export const busy = signal(false);
+/** The question that the model is at work on. */
+const underWay = signal<Request | null>(null);
+export const busy = computed(() => underWay.value !== null);
+/** The question that the trace answers; a file does not know it. */
 export const asked = signal<Request | null>(null);
-/** What each checkpoint that was looked at made of this sentence. */
-export const seen = signal<Record<string, { output: string; own: number; reference: number | null }>>({});
+/** The server has no tensors of this trace any more. */
+export const lost = signal(false);
+/** What was found, by question. */
+const seen = signal<Record<string, { output: string; own: number; reference: number | null }>>({});
 
 const kept = new Map<string, Promise<ArrayBuffer | null>>();
 let waiting: Request | null = null;
@@ -51,22 +58,25 @@ function bytes(text: string): ArrayBuffer {
 }
 
 function fetched(name: string, kind: "roots" | "floats"): Promise<ArrayBuffer | null> {
-  const id = trace.value?.id ?? "";
-  const key = `${id} ${name} ${kind}`;
+  const { id, shapes } = trace.value!;
+  const key = `${name} ${kind}`;
   if (!kept.has(key)) {
     if (held) {
       const text = held.tensors[name]?.[kind];
       kept.set(key, Promise.resolve(text === undefined ? null : bytes(text)));
+    } else if (!(name in shapes)) {
+      kept.set(key, Promise.resolve(null)); // another mixer has other values
     } else {
       const query = kind === "roots" ? "?as=roots" : "";
       kept.set(key, fetch(`api/tensor/${id}/${encodeURIComponent(name)}${query}`)
-        .then((answer) => (answer.ok ? answer.arrayBuffer() : null)).catch(() => null));
+        .then((answer) => (answer.ok ? answer.arrayBuffer() : Promise.reject()))
+        .catch(() => { lost.value ||= id === trace.value!.id; return null; }));
     }
   }
   return kept.get(key)!;
 }
 
-/** The numbers of a tensor; null where the file has no room for them. */
+/** The numbers of a tensor; null where there are none: the file had no room for them. */
 export async function floats(name: string): Promise<Float32Array | null> {
   const found = await fetched(name, "floats");
   return found && new Float32Array(found);
@@ -85,10 +95,27 @@ export async function start(): Promise<void> {
 
 export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** Ask the model; while it is at work only the last of further questions is kept. */
-export async function look(request: Request): Promise<void> {
+export const PLAIN: WhatIf = { heads_off: [], positions_off: false, mask_lifted: false, prefix: [] };
+
+/** The last question, answered or not. */
+export const latest = () => waiting ?? underWay.value ?? asked.value;
+
+/** Look at a sentence with the model as it is. */
+export const look = (about: About) => {
+  const { beam, length_penalty } = model.value!.decoding;
+  return ask({ ...about, beam, length_penalty, ...PLAIN });
+};
+
+/** Ask the same again, but for this. */
+export const again = (change: Partial<Request>) => ask({ ...latest()!, ...change });
+
+/** What the same question, but for this, was answered, if it ever was asked. */
+export const saw = (change: Partial<Request>) => (asked.value ? seen.value[JSON.stringify({ ...asked.value, ...change })] : undefined);
+
+/** While the model is at work only the last of further questions is kept. */
+async function ask(request: Request): Promise<void> {
   if (busy.value) { waiting = request; return; }
-  busy.value = true;
+  underWay.value = request;
   error.value = "";
   try {
     const answer = await fetch("api/look", {
@@ -96,25 +123,18 @@ export async function look(request: Request): Promise<void> {
     });
     const found = await answer.json();
     if (!answer.ok) throw new Error(found.error);
-    remember(request, found);
+    const own = mean(found.replay.losses), reference = found.reference && mean(found.reference.losses);
+    seen.value = { ...seen.value, [JSON.stringify(request)]: { output: found.output, own, reference } };
     asked.value = request;
     kept.clear();
+    lost.value = false;
     trace.value = found;
   } catch (problem) {
     error.value = (problem as Error).message;
   } finally {
-    busy.value = false;
+    underWay.value = null;
     const next = waiting;
     waiting = null;
-    if (next) await look(next);
+    if (next) await ask(next);
   }
-}
-
-/** Ask the same again, but for this. */
-export const again = (change: Partial<Request>) => look({ ...asked.value!, ...change });
-
-function remember(request: Request, found: Trace): void {
-  const same = asked.value?.text === request.text && asked.value?.target === request.target;
-  const own = mean(found.replay.losses), reference = found.reference && mean(found.reference.losses);
-  seen.value = { ...(same ? seen.value : {}), [found.checkpoint ?? ""]: { output: found.output, own, reference } };
 }

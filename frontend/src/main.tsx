@@ -1,8 +1,8 @@
 import { render } from "preact";
 import { useState } from "preact/hooks";
-import { busy, error, look, model, served, start, trace } from "./data";
-import { Hypothetical } from "./parts";
-import { select, selection } from "./state";
+import { again, asked, busy, error, latest, look, lost, model, served, start, trace } from "./data";
+import { Hypothetical, Missing } from "./parts";
+import { place, select, selection } from "./state";
 import "./style.css";
 import { Cross, Heads, Mask, Matrices, OneQuery } from "./views/attention";
 import { Beam, Block, Input, Loss, PositionsView, StepView, Training } from "./views/rest";
@@ -17,11 +17,11 @@ type View = keyof typeof VIEWS;
 
 function Sentence() {
   const [text, setText] = useState(trace.value?.text ?? selection.value.text);
-  const [target, setTarget] = useState(selection.value.target);
+  const [target, setTarget] = useState(asked.value?.target ?? selection.value.target);
   const go = (event: Event) => {
     event.preventDefault();
     select({ text, target });
-    look({ text, target: target || undefined, checkpoint: selection.value.checkpoint });
+    look({ text, target, checkpoint: selection.value.checkpoint });
   };
   return (
     <form onSubmit={go} class="sentence">
@@ -35,34 +35,45 @@ function Sentence() {
 
 /** The model, drawn from its own configuration: each part leads to the view that shows it. */
 function Map() {
-  const config = model.value!.config;
-  const go = (stack: string, layer: number, kind: string, view: View) => () => select({ stack, layer, kind, view });
-  const part = (stack: string, layer: number, kind: string, view: View, title: string) => (
-    <button type="button" aria-current={selection.value.view === view && selection.value.stack === stack && selection.value.layer === String(layer) && (stack === "encoder" || selection.value.kind === kind) ? "true" : undefined} onClick={go(stack, layer, kind, view)}>{title}</button>
+  const { name, parameters, config } = model.value!;
+  const at = place();
+  const part = (stack: "encoder" | "decoder", layer: number, kind: string, view: View, title: string) => (
+    <button type="button" aria-current={selection.value.view === view && at.stack === stack && at.layer === layer && at.kind === kind ? "true" : undefined}
+      onClick={() => select({ stack, layer, kind, view })}>{title}</button>
   );
-  const norm = `${config.norm}-norm (${config.norm_kind})`;
-  const stack = (name: string, layers: number, kinds: string[]) => (
-    <section><h3>{say(name as "encoder")}</h3>
-      {Array.from({ length: layers }, (_, k) => layers - 1 - k).map((layer) => (
+  const mixer = (stack: "encoder" | "decoder") => {
+    const kind = config[`${stack}_mixer`];
+    return say(kind !== "attention" ? `mixer_${kind}` : stack === "decoder" ? "masked_self" : "self");
+  };
+  const stack = (stack: "encoder" | "decoder") => (
+    <section><h3>{say(stack)}</h3>
+      {Array.from({ length: config[`${stack}_layers`] }, (_, k) => config[`${stack}_layers`] - 1 - k).map((layer) => (
         <div class="block" key={layer}><small>{layer}</small>
-          {name === "encoder" ? part(name, layer, "self", "block", "FFN") : <span>FFN</span>}
-          {kinds.slice().reverse().map((kind) => part(name, layer, kind, kind === "cross" ? "cross" : "heads", kind === "cross" ? "cross" : name === "decoder" ? "masked self" : "self"))}
+          {stack === "encoder" ? part(stack, layer, "self", "block", say("feed_forward")) : <span>{say("feed_forward")}</span>}
+          {stack === "decoder" && part(stack, layer, "cross", "cross", say("cross"))}
+          {part(stack, layer, "self", "heads", mixer(stack))}
         </div>
       ))}
     </section>
   );
+  const facts = [
+    say("parameters", { n: parameters.toLocaleString() }), `${say(`norm_${config.norm}`)} (${say(`norm_${config.norm_kind}`)})`,
+    say("positions_are", { how: say(`positions_${config.positions}`) }), say("tied", { how: say(`tie_${config.tie}`) }),
+  ];
   return (
     <nav class="map" aria-label={say("map")}>
-      <p><b>{model.value!.name}</b><br />{say("parameters", { n: model.value!.parameters.toLocaleString() })}<br />{norm}<br />{say("positions_are", { how: config.positions })}<br />{say("tied", { how: config.tie })}</p>
-      {stack("decoder", config.decoder_layers, ["self", "cross"])}
-      {stack("encoder", config.encoder_layers, ["self"])}
+      <p><b>{name}</b>{facts.map((fact) => <span key={fact}><br />{fact}</span>)}</p>
+      {stack("decoder")}
+      {stack("encoder")}
     </nav>
   );
 }
 
+const Lost = () => <div role="alert"><Missing>{say("lost")} <button type="button" disabled={busy.value} onClick={() => again({})}>{say("look_again")}</button></Missing></div>;
+
 function Page() {
   const { view, lang, notation } = selection.value;
-  const current = (view in VIEWS ? view : "input") as View;
+  const current = (Object.hasOwn(VIEWS, view) ? view : "input") as View;
   const Shown = VIEWS[current];
   document.documentElement.lang = lang === "zh" ? "zh-Hans" : "en";
   document.title = `zhuyi · ${say(`view_${current}`)}`;
@@ -71,7 +82,7 @@ function Page() {
   return (
     <>
       <header><h1>注意 <span>zhuyi</span></h1>
-        <Sentence key={now?.text ?? ""} />
+        <Sentence key={`${asked.value?.text}\n${asked.value?.target}`} />
         <div class="switches">
           <label>{say("language")} <select value={lang} onChange={(event) => select({ lang: event.currentTarget.value })}><option value="en">English</option><option value="zh">简体中文</option></select></label>
           <label>{say("notation")} <select value={notation} onChange={(event) => select({ notation: event.currentTarget.value })}><option value="lecture">{say("lecture")}</option><option value="torch">PyTorch</option></select></label>
@@ -84,19 +95,27 @@ function Page() {
         <Map />
         <article aria-busy={busy.value}>
           <h2>{say(`view_${current}`)}</h2>
-          <p class="explain">{say(`explain_${current}`)}</p>
-          {now ? <><p class="output"><span lang="">{now.text}</span> → <b data-output lang="">{now.output}</b>{!now.output && <i>{say("nothing")}</i>}</p><Hypothetical /><Shown key={current} /></> : <p>{say("type_a_sentence")}</p>}
+          <p class="explain">{say(`explain_${current}`, { mixer: say(`mixer_${model.value.config.encoder_mixer}`) })}</p>
+          {now ? <><p class="output"><span lang="">{now.text}</span> → <b data-output lang="">{now.output}</b>{!now.output && <i>{say("nothing")}</i>}</p><Hypothetical />{lost.value ? <Lost /> : <Shown key={current} />}</> : <p>{say("type_a_sentence")}</p>}
         </article>
       </div>
       <footer><p>{say("caution")}</p>
         {now && <p>{now.difference === null ? say("no_difference") : say("difference", { by: now.difference === 0 ? "0" : now.difference.toExponential(1) })}</p>}
-        {!served && <p>{say("one_file")}</p>}</footer>
+        {!served && <p>{say("one_file")}</p>}
+        <p>zhuyi {model.value.zhuyi}</p></footer>
     </>
   );
+}
+
+/** Look at what the address asks for, unless that was asked last. */
+function follow(): void {
+  const { text, target, checkpoint } = selection.value, last = latest();
+  if (served && text && !(last?.text === text && last.target === target && last.checkpoint === checkpoint)) look({ text, target, checkpoint });
 }
 
 start().then(() => {
   render(<Page />, document.getElementById("page")!);
   performance.mark("ready");
-  if (served && selection.value.text) look({ text: selection.value.text, target: selection.value.target || undefined, checkpoint: selection.value.checkpoint });
+  follow();
+  addEventListener("hashchange", follow); // a link pasted into an open tab
 });

@@ -3,9 +3,8 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { css, shareColour, signedColour } from "./colours";
-import { again, busy, served, trace, type Tokens, type WhatIf } from "./data";
+import { PLAIN, again, busy, served, trace, type Tokens, type WhatIf } from "./data";
 import formulas from "./formulas.json";
-import { selection } from "./state";
 import { say, show } from "./words";
 
 /** What a piece looks like to a person. */
@@ -45,10 +44,13 @@ export function TokenRow(props: { tokens: Tokens; chosen: number; onChoose: (k: 
   );
 }
 
-/** The largest of each square of cells, so that no side has more than `most`. */
-export function pooled(roots: Uint8Array, rows: number, columns: number, most: number): [Uint8Array, number, number, number] {
-  const by = Math.ceil(Math.max(rows, columns) / most);
-  if (by <= 1) return [roots, rows, columns, 1];
+const SMALL = 64;
+/** How many cells of a side are one in a thumbnail, so that no side has more than SMALL. */
+export const pooling = (rows: number, columns: number) => Math.ceil(Math.max(rows, columns) / SMALL);
+
+/** The largest of each square of cells. */
+function pooled(roots: Uint8Array, rows: number, columns: number): [Uint8Array, number, number] {
+  const by = pooling(rows, columns);
   const [high, wide] = [Math.ceil(rows / by), Math.ceil(columns / by)];
   const found = new Uint8Array(high * wide);
   for (let r = 0; r < rows; r++)
@@ -56,15 +58,17 @@ export function pooled(roots: Uint8Array, rows: number, columns: number, most: n
       const at = Math.floor(r / by) * wide + Math.floor(c / by);
       found[at] = Math.max(found[at], roots[r * columns + c]);
     }
-  return [found, high, wide, by];
+  return [found, high, wide];
 }
 
-export function Thumbnail(props: { roots: Uint8Array; rows: number; columns: number }) {
+export function Thumbnail(props: { roots: Uint8Array; rows: number; columns: number; turned: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const [picture, rows, columns] = useMemo(() => pooled(props.roots, props.rows, props.columns, 64), [props.roots, props.rows, props.columns]);
-  useEffect(() => paint(canvas.current!, rows, columns, (k) => shareColour(picture[k] / 255)), [picture]);
-  const cell = Math.max(1, Math.min(5, Math.floor(128 / columns)));
-  return <canvas ref={canvas} class="thumbnail" style={{ width: `${columns * cell}px`, height: `${rows * cell}px` }} aria-hidden="true" />;
+  const [picture, rows, columns] = useMemo(() => pooled(props.roots, props.rows, props.columns), [props.roots, props.rows, props.columns]);
+  const [high, wide] = props.turned ? [columns, rows] : [rows, columns];
+  const at = (k: number) => (props.turned ? (k % wide) * columns + Math.floor(k / wide) : k);
+  useEffect(() => paint(canvas.current!, high, wide, (k) => shareColour(picture[at(k)] / 255)), [picture, props.turned]);
+  const cell = Math.max(1, Math.min(5, Math.floor(128 / wide)));
+  return <canvas ref={canvas} class="thumbnail" style={{ width: `${wide * cell}px`, height: `${high * cell}px` }} aria-hidden="true" />;
 }
 
 /** One pixel a cell; the style sheet makes it larger without smoothing. */
@@ -89,8 +93,8 @@ interface Matrix {
   title: string;
   rows: string[];
   columns: string[];
-  /** Printed numbers, row by row; null where there are none at hand. */
-  numbers: ArrayLike<number> | null;
+  /** Printed numbers, row by row; undefined while they are on their way, null where there are none. */
+  numbers: ArrayLike<number> | null | undefined;
   /** Square roots of shares as bytes, for the picture, where it is of shares. */
   roots?: Uint8Array | null;
   /** The numbers have signs, and are drawn by their own largest. */
@@ -115,7 +119,7 @@ export function Heatmap(props: Matrix) {
   const [across, down] = [fitting(columns.length, 640), fitting(rows.length, 420)];
   const sized = (at: number, other: number) => CELLS[clamp(Math.min(at, other + 5) + zoom.value, CELLS.length)];
   const [wide, high] = [sized(across, down), sized(down, across)];
-  const numbered = wide >= 38 && high >= 14 && numbers !== null;
+  const numbered = wide >= 38 && high >= 14 && numbers;
   useEffect(() => {
     if (!canvas.current) return;
     let largest = 1e-9;
@@ -155,7 +159,7 @@ export function Heatmap(props: Matrix) {
     event.preventDefault();
     choose(clamp(r + step[0], rows.length), clamp(c + step[1], columns.length));
   };
-  const value = numbers ? show(numbers[place(r, c)], 4) : say("no_numbers");
+  const value = numbers ? show(numbers[place(r, c)], 4) : numbers === null ? say("no_numbers") : "…";
   const spoken = `${props.rows[props.chosen[0]]} → ${props.columns[props.chosen[1]]}: ${value}`;
   const text = (cell: number) => `${Math.max(LEGIBLE, Math.min(13, cell))}px`;
   const above = useMemo(() => columns.map((name, j) => <span key={j} style={{ width: `${wide}px`, fontSize: text(wide) }}>{wide >= LEGIBLE && <i>{name}</i>}</span>), [columns, wide]);
@@ -254,16 +258,20 @@ export function Hypothetical() {
   if (!told.length) return null;
   return (
     <p class="changed" role="status"><b>{say("hypothetical")}</b> {told.join(" ")}{" "}
-      {served && <button type="button" onClick={() => again({ heads_off: [], positions_off: false, mask_lifted: false, prefix: [] })}>{say("as_it_is")}</button>}</p>
+      {served && <button type="button" onClick={() => again(PLAIN)}>{say("as_it_is")}</button>}</p>
   );
 }
 
-export function Formula(props: { name: string }) {
+/** `variant`: where there is one of that name. */
+export function Formula(props: { name: string; variant?: string }) {
   const all = formulas as Record<string, string>;
-  const drawn = all[props.name] ?? all[`${props.name}.${selection.value.notation === "torch" ? "torch" : "lecture"}`];
+  const drawn = all[`${props.name}.${props.variant}`] ?? all[props.name];
   return <p class="formula" tabIndex={0} role="group" aria-label={say("formula")} dangerouslySetInnerHTML={{ __html: drawn }} />;
 }
 
-export function Missing(props: { children?: ComponentChildren }) {
-  return <p class="missing">{props.children ?? say("left_out")}</p>;
-}
+export const Missing = (props: { children: ComponentChildren }) => <p class="missing">{props.children}</p>;
+
+/** In the place of a tensor that is on its way (undefined), or that was left out (null). */
+export const Absent = (props: { of: null | undefined; title?: string }) => (
+  <Missing>{props.title && `${props.title}: `}{props.of === null ? say("left_out") : "…"}</Missing>
+);

@@ -1,8 +1,10 @@
 // The selection lives in the address, so that every view is a link.
 import { signal } from "@preact/signals";
+import { model } from "./data";
 
+/** `d` is a coordinate of a head, `c` one of the model's own width: these are different spaces. */
 const DEFAULTS = {
-  view: "input", stack: "encoder", layer: "0", kind: "self", head: "0", i: "0", j: "0", d: "0", t: "0", checkpoint: "",
+  view: "input", stack: "encoder", layer: "0", kind: "self", head: "0", i: "0", j: "0", d: "0", c: "0", t: "0", checkpoint: "",
   lang: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en", notation: "lecture", text: "", target: "",
 };
 type Key = keyof typeof DEFAULTS;
@@ -14,9 +16,8 @@ function read(): Record<Key, string> {
 }
 
 export const selection = signal(read());
-addEventListener("hashchange", () => { selection.value = read(); });
-
 let writing = 0;
+addEventListener("hashchange", () => { clearTimeout(writing); selection.value = read(); });
 
 function write(): void {
   const words = Object.entries(selection.value).filter(([key, value]) => value !== DEFAULTS[key as Key] || key === "lang");
@@ -38,8 +39,13 @@ export function number(key: Key, below: number): number {
   return Math.max(0, Math.min(value, below - 1));
 }
 
-/** The canonical name of the attention that is selected. */
-export function place(): string {
-  const { stack, layer, kind } = selection.value;
-  return `${stack}.${layer}.${stack === "encoder" ? "self" : kind}`;
+/** Whether vectors are columns. */
+export const inColumns = () => selection.value.notation !== "torch";
+
+/** The attention that is selected, and its canonical name; the address may ask for a layer that this stack has not. */
+export function place() {
+  const stack = selection.value.stack === "decoder" ? "decoder" : "encoder";
+  const kind = stack === "decoder" && selection.value.kind === "cross" ? "cross" : "self";
+  const layer = number("layer", model.value!.config[`${stack}_layers`]);
+  return { stack, kind, layer, name: `${stack}.${layer}.${kind}` } as const;
 }

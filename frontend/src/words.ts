@@ -2,14 +2,12 @@ import en from "./en.json";
 import zh from "./zh.json";
 import { selection } from "./state";
 
-const LANGUAGES: Record<string, Record<string, string>> = { en, zh };
-
 /** The words of the page in the chosen language; {name} is replaced. */
 export function say(key: keyof typeof en, values: Record<string, string | number> = {}): string {
-  const text = (LANGUAGES[selection.value.lang] ?? en)[key] ?? key;
+  const text = (selection.value.lang === "zh" ? zh : en)[key];
   return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
 
 export const show = (value: number, digits = 3) =>
-  !Number.isFinite(value) ? "−∞" : value.toFixed(digits).replace("-", "−");
+  value === -Infinity ? "−∞" : value.toFixed(digits).replace("-", "−");
 export const percent = (value: number) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`;

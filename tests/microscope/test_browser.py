@@ -1,5 +1,6 @@
 """The page in a real browser: every view, both languages, wide and narrow; its numbers are those of the model."""
 
+import math
 import shutil
 import threading
 from collections.abc import Iterator
@@ -8,11 +9,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import torch
 from command_line import tiny_model
 
+from zhuyi.errors import CheckpointError
+from zhuyi.microscope import page
 from zhuyi.microscope.page import file_html
-from zhuyi.microscope.server import Microscope
-from zhuyi.microscope.trace import WhatIf
+from zhuyi.microscope.server import KEPT, Microscope
+from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.translator import Translator, load
 
 CHROMIUM = shutil.which("chromium")
@@ -37,6 +41,8 @@ VIEWS = [
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 GRAVE = ("serious", "critical")
 LINE, REFERENCE = "two dogs <b>", "zwei Hunde"
+LONGER = WhatIf(prefix=(5, 6, 7))
+"""The tiny model alone writes nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +51,17 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 
 
 @pytest.fixture(scope="module")
-def url(translator: Translator) -> Iterator[str]:
+def server(translator: Translator) -> Iterator[Microscope]:
     young = dict.fromkeys(("step-000001", "step-000002"), lambda: translator)
-    with Microscope(translator, "tiny", checkpoints=young) as server:
+    with Microscope(translator, checkpoints=young) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.url
+        yield server
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def url(server: Microscope) -> str:
+    return server.url
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +82,21 @@ def opened(browser: Any, url: str, complaints: list[str], width: int = 1280, **s
     return tab
 
 
+def opened_file(browser: Any, trace: Trace, folder: Path, complaints: list[str], **selected: str) -> Any:
+    written = folder / "look.html"
+    trace.save(written)
+    tab = browser.new_page()
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.goto(f"{written.as_uri()}#{urlencode(selected)}")
+    tab.wait_for_selector("[data-output]", state="attached")
+    return tab
+
+
+def go(tab: Any, view: str) -> None:
+    tab.click(f".views button:nth-of-type({VIEWS.index(view) + 1})")
+
+
 def until(tab: Any, condition: str) -> bool:
     """Whether this becomes true soon; the page's policy forbids Playwright's own way of waiting."""
     for _ in range(100):
@@ -88,12 +114,12 @@ def test_every_view_opens(browser: Any, url: str, translator: Translator, langua
     assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
     titles = set()
     for view in VIEWS:
-        tab.click(f".views button:nth-of-type({VIEWS.index(view) + 1})")
+        go(tab, view)
         tab.wait_for_timeout(80)
         titles.add(tab.text_content("h2"))
-        assert view == "input" or until(tab, f"location.hash.includes('view={view}')")
         assert tab.evaluate("document.documentElement.scrollWidth") <= width, f"{view} is wider than the screen"
     assert len(titles) == len(VIEWS)
+    assert until(tab, "location.hash.includes('view=training')")
     assert tab.get_attribute("html", "lang") == {"en": "en", "zh": "zh-Hans"}[language]
     assert complaints == []
     tab.close()
@@ -107,7 +133,6 @@ def test_printed_numbers_are_the_models(browser: Any, url: str, translator: Tran
 
     trace = translator.look(LINE, target=REFERENCE)
     tab.goto(f"{url}#{urlencode({'text': LINE, 'view': 'matrices', 'layer': 0, 'head': 1, 'i': 2, 'j': 1, 'd': 3})}")
-    tab.reload()
     for letter in ("A′", "Q", "V", "O"):
         tab.wait_for_selector(f"figure:has-text('{letter} ·') .spoken")
     for name, letter in (("weights", "A′"), ("queries", "Q"), ("values", "V"), ("mixed", "O")):
@@ -127,7 +152,9 @@ def test_arrows_move_the_cell_and_the_address_follows(browser: Any, url: str) ->
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("ArrowRight")
-    assert until(tab, "location.hash.includes('i=2') && location.hash.includes('d=1')")  # a column is a query
+    assert until(tab, "location.hash.includes('i=2') && location.hash.includes('c=1')")  # a column is a token
+    tab.hover("figure:has-text('Q ·') canvas", position={"x": 3, "y": 3})
+    assert until(tab, "!location.hash.includes('i=2') && location.hash.includes('c=1')")  # I has coordinates of its own
     tab.close()
 
 
@@ -135,6 +162,9 @@ def test_switching_a_head_off_and_back(browser: Any, url: str, translator: Trans
     tab = opened(browser, url, [], view="heads", lang="en")
     tab.click("text=Switch encoder.0.self · 0 off")
     tab.wait_for_selector(".changed")
+    go(tab, "input")
+    go(tab, "heads")
+    assert tab.text_content("[data-before]") == (translator.translate([LINE])[0] or "(nothing)")
     tab.click("text=Switch encoder.0.self · 0 on again")
     tab.wait_for_selector(".changed", state="detached")
     assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
@@ -152,7 +182,7 @@ def test_a_mistake_is_told_on_the_page(browser: Any, url: str) -> None:
 
 def test_the_file_opens_without_a_network(browser: Any, translator: Translator, tmp_path: Path) -> None:
     written = tmp_path / "look.html"
-    written.write_text(file_html(translator.look(LINE, target=REFERENCE), "tiny"), encoding="utf-8")
+    written.write_text(file_html(translator.look(LINE, target=REFERENCE)), encoding="utf-8")
     context = browser.new_context(offline=True)
     tab, asked, complaints = context.new_page(), [], []
     tab.on("request", lambda request: asked.append(request.url))
@@ -167,6 +197,121 @@ def test_the_file_opens_without_a_network(browser: Any, translator: Translator, 
     assert complaints == []
     assert tab.is_disabled("form button")
     context.close()
+
+
+@pytest.mark.parametrize("room", ["none", "weights and scores"])
+def test_a_file_says_what_was_left_out(
+    browser: Any, translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: str
+) -> None:
+    trace = translator.look(LINE, target=REFERENCE, what_if=LONGER)
+    monkeypatch.setattr(page, "ROOM", 0)
+    if room != "none":
+        size = sum(4 * 4 * trace[name].numel() // 3 + 100 for name in trace if name.endswith(("weights", "scores")))
+        monkeypatch.setattr(page, "ROOM", len(file_html(trace).encode()) + size)
+    complaints: list[str] = []
+    tab = opened_file(browser, trace, tmp_path, complaints, lang="en", stack="decoder")
+    for view in VIEWS:
+        go(tab, view)
+        tab.wait_for_timeout(60)
+        shown = tab.text_content("article")
+        assert "…" not in shown, view
+        lacks = {"input", "query", "matrices", "heads", "positions", "block"} | ({"mask"} if room == "none" else set())
+        assert ("Not in this file" in shown) == (view in lacks), view
+        if view in ("matrices", "mask") and room != "none":
+            figure = tab.locator("figure:has-text('· scores')")
+            figure.locator("text=as table").click()
+            last = trace["decoder.0.self.scores"].shape[-1] - 1
+            assert figure.locator("tbody td").all_text_contents().count("−∞") == last * (last + 1) // 2
+    assert complaints == []
+    tab.close()
+
+
+def test_heads_together_are_a_mean_of_weights(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    translator = load(tiny_model(tmp_path / "model"), "cpu")
+    with torch.no_grad():
+        translator.transformer.decoder[0].cross.query.weight.mul_(30)  # so that the heads differ
+    trace = translator.look(LINE, what_if=LONGER)
+    monkeypatch.setattr(page, "ROOM", 0)
+    tab = opened_file(browser, trace, tmp_path, [], view="cross", i="0", j="0")
+    tab.select_option("article .chooser label:nth-of-type(3) select", "mean")
+    tab.wait_for_timeout(60)
+    drawn = tab.eval_on_selector_all(".wires line", "lines => lines.map(line => +line.getAttribute('stroke-opacity'))")
+    shares = trace["decoder.0.cross.weights"].mean(dim=0)
+    shares[1:, 1:] *= 0.45  # what is not selected is fainter
+    assert sum(drawn) == pytest.approx(float(shares.sum()), abs=0.03 * shares.numel() / 2)
+    assert max(drawn) == pytest.approx(float(shares.max()), abs=0.008)
+    tab.close()
+
+
+def test_a_file_shows_the_search_that_was_made(browser: Any, translator: Translator, tmp_path: Path) -> None:
+    trace = translator.look(LINE, beam=3, length_penalty=0.7)
+    tab = opened_file(browser, trace, tmp_path, [], view="beam")
+    assert tab.locator(".slider output").all_text_contents() == ["3", "0.7"]
+    tab.close()
+
+
+def test_two_quick_changes_are_both_made(browser: Any, url: str) -> None:
+    tab = opened(browser, url, [], view="beam")
+    for place, value in enumerate(("2", "0.5")):
+        change = (
+            "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input', {bubbles: true})); }"
+        )
+        tab.locator(".slider input").nth(place).evaluate(change, value)
+    assert until(tab, "[...document.querySelectorAll('.slider output')].map(each => each.value).join() === '2,0.5'")
+    tab.close()
+
+
+def test_a_query_of_the_decoder_sees_no_future(browser: Any, translator: Translator, tmp_path: Path) -> None:
+    trace = translator.look(LINE, what_if=LONGER)
+    tab = opened_file(browser, trace, tmp_path, [], view="query", stack="decoder", kind="self", i="1")
+    tab.focus(".scroll:has(.answers)")
+    tab.keyboard.press("ArrowDown")
+    assert until(tab, "location.hash.includes('j=1')")
+    told = tab.locator(".answers td:nth-of-type(3)").all_text_contents()
+    shown = [float(each.replace("−", "-").replace("∞", "inf")) for each in told]
+    assert shown[:2] == pytest.approx(trace["decoder.0.self.scores"][0, 1, :2].tolist(), abs=5.1e-4)
+    assert set(shown[2:]) == {-math.inf}
+    tab.close()
+
+
+def test_a_forgotten_trace_can_be_looked_at_again(browser: Any, server: Microscope) -> None:
+    tab = opened(browser, server.url, [], view="beam", lang="en")
+    for _ in range(KEPT):
+        server.look(b'{"text": "a"}')
+    go(tab, "matrices")
+    tab.wait_for_selector("text=has forgotten")
+    assert "Not in this file" not in tab.text_content("article")
+    tab.click("text=Look again")
+    tab.wait_for_selector("figure canvas")
+    assert tab.locator("text=has forgotten").count() == 0
+    tab.close()
+
+
+def test_a_pasted_link_is_followed(browser: Any, url: str, translator: Translator) -> None:
+    complaints: list[str] = []
+    tab = opened(browser, url, complaints, view="input")
+    tab.goto(f"{url}#{urlencode({'text': 'cats', 'view': 'constructor', 'layer': 99, 'stack': 'decoder', 'i': -3})}")
+    assert until(tab, "document.querySelector('.output').textContent.startsWith('cats')")
+    assert tab.text_content("[data-output]") == translator.translate(["cats"])[0]
+    for view in ("query", "matrices", "heads", "mask", "cross"):
+        go(tab, view)
+        tab.wait_for_timeout(30)
+    assert complaints == []
+    tab.close()
+
+
+def test_playing_the_training_stops_where_a_checkpoint_fails(browser: Any, translator: Translator) -> None:
+    def broken() -> Translator:
+        raise CheckpointError("this one is broken")
+
+    with Microscope(translator, checkpoints={"step-000001": broken}) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tab = opened(browser, server.url, [], view="training", lang="en")
+        tab.click("text=▶ Play")
+        tab.wait_for_selector("[role=alert]")
+        assert until(tab, "!document.querySelector('article p button').disabled")
+        tab.close()
+        server.shutdown()
 
 
 def test_going_on_from_another_token_and_back(browser: Any, url: str, translator: Translator) -> None:
@@ -222,7 +367,7 @@ def test_all_of_it_with_the_keyboard_alone(browser: Any, url: str) -> None:
     tab.keyboard.press("Enter")
     tab_to("figure canvas")
     tab.keyboard.press("ArrowRight")
-    assert until(tab, "['view=heads', 'head=1', 'j=1'].every(word => location.hash.includes(word))")
+    assert until(tab, "['view=heads', 'head=1', 'i=1'].every(word => location.hash.includes(word))")
     tab.reload()
     tab.wait_for_selector("[data-output]", state="attached")
     tab_to(".views button:nth-of-type(11)")
@@ -245,7 +390,9 @@ def test_nothing_serious_is_wrong_for_people_with_impairments(browser: Any, url:
     for place, view in enumerate(VIEWS, start=1):
         tab.click(f".views button:nth-of-type({place})")
         tab.wait_for_timeout(60)
-        found = tab.evaluate("axe.run()")
+        found = tab.evaluate(
+            "axe.run({resultTypes: ['violations']})" if scheme == "light" else "axe.run({runOnly: ['color-contrast']})"
+        )
         serious = {each["id"]: each["nodes"][0]["html"] for each in found["violations"] if each["impact"] in GRAVE}
         assert serious == {}, view
     context.close()

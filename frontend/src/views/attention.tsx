@@ -1,54 +1,94 @@
 // One query, the matrices, all heads, the causal mask and cross-attention: the views of an attention.
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
-import { model, trace } from "../data";
-import { Ask, Choice, Formula, Heatmap, Missing, Strip, Thumbnail, TokenRow, labels, pooled, upTo } from "../parts";
-import { number, place, select, selection } from "../state";
+import { mean, model, saw, served, trace } from "../data";
+import { Absent, Ask, Choice, Formula, Heatmap, Missing, Strip, Thumbnail, TokenRow, labels, pooling, upTo } from "../parts";
+import { inColumns, number, place, select } from "../state";
 import { useFloats, useMatrix, useRoots } from "../use";
 import { percent, say, show } from "../words";
 
-/** Who asks and who answers in the attention that is selected. */
-function sides() {
-  const { stack, kind } = selection.value;
-  const now = trace.value!;
-  const asks = stack === "encoder" ? now.source : now.replay.in;
-  const answers = stack === "encoder" || kind === "cross" ? now.source : now.replay.in;
-  return { asks, answers };
+/** The attention that is selected, who asks and who answers in it, and which of them. */
+function selected() {
+  const { source, replay } = trace.value!;
+  const at = place();
+  const cross = at.kind === "cross";
+  const asks = at.stack === "encoder" ? source : replay.in;
+  const answers = at.stack === "encoder" || cross ? source : replay.in;
+  return { ...at, cross, asks, answers, head: number("head", heads()), i: number("i", asks.ids.length), j: number("j", answers.ids.length) };
 }
 
-const layersOf = (stack: string) => (stack === "encoder" ? model.value!.config.encoder_layers : model.value!.config.decoder_layers);
-const isThere = (name: string) => `${name}.weights` in trace.value!.shapes;
-const isCross = () => selection.value.stack === "decoder" && selection.value.kind === "cross";
-const headWidth = () => model.value!.config.width / model.value!.config.heads;
+const heads = () => model.value!.config.heads;
+export const headWidth = () => model.value!.config.width / heads();
 /** Several queries' heads may share one head of keys and values. */
-const groupOf = (head: number) => Math.floor(head / (model.value!.config.heads / (model.value!.config.key_value_heads || model.value!.config.heads)));
+const groupOf = (head: number) => Math.floor((head * model.value!.config.key_value_heads) / heads());
+const isThere = (name: string) => `${name}.weights` in trace.value!.shapes;
+const isTurned = (cross: boolean) => model.value!.config.positions === "rotary" && !cross && !trace.value!.what_if.positions_off;
+const count = (length: number) => Array.from({ length }, (_, k) => String(k));
 
-export function Chooser(props: { head?: boolean }) {
-  const { stack, kind } = selection.value;
+/** Scores with −∞ where a key is hidden. One sentence alone has no padding: only the decoder's own future is. */
+function useScores(name: string, head: number, rows: number, columns: number): Float32Array | null | undefined {
+  const scores = useMatrix(useFloats(`${name}.scores`), head, rows * columns);
+  return useMemo(() => {
+    const causal = /^decoder.*self$/.test(name) && !trace.value!.what_if.mask_lifted;
+    return scores && scores.map((value, k) => (causal && k % columns > Math.floor(k / columns) ? -Infinity : value));
+  }, [scores, name, columns]);
+}
+
+function LayerAndHead(props: { stack: "encoder" | "decoder" }) {
+  const layers = model.value!.config[`${props.stack}_layers`];
+  return (
+    <>
+      <Choice title={say("layer")} value={number("layer", layers)} of={upTo(layers)} onChoose={(layer) => select({ layer })} />
+      <Choice title={say("head")} value={number("head", heads())} of={upTo(heads())} onChoose={(head) => select({ head })} />
+    </>
+  );
+}
+
+function Chooser() {
+  const { stack, kind } = place();
   return (
     <div class="chooser">
       <Choice title={say("stack")} value={stack} of={[["encoder", say("encoder")], ["decoder", say("decoder")]]} onChoose={(value) => select({ stack: value, layer: 0 })} />
       {stack === "decoder" && <Choice title={say("kind")} value={kind} of={[["self", say("self")], ["cross", say("cross")]]} onChoose={(value) => select({ kind: value })} />}
-      <Choice title={say("layer")} value={number("layer", layersOf(stack))} of={upTo(layersOf(stack))} onChoose={(layer) => select({ layer })} />
-      {props.head !== false && <Choice title={say("head")} value={number("head", model.value!.config.heads)} of={upTo(model.value!.config.heads)} onChoose={(head) => select({ head })} />}
+      <LayerAndHead stack={stack} />
     </div>
   );
 }
 
 const NoAttention = () => <><Chooser /><Missing>{say("no_attention")}</Missing></>;
 
+/** How queries, keys and values come about, and what becomes of them. */
+function Formulas(props: { names: [string, string]; cross: boolean }) {
+  const turned = isTurned(props.cross);
+  return (
+    <>
+      <Formula name={props.names[0]} variant={turned ? "rotary" : props.cross ? "cross" : ""} />
+      <Formula name={props.names[1]} />
+      {turned && <p class="explain">{say("turned", { half: headWidth() / 2 })}</p>}
+    </>
+  );
+}
+
+/** What an attention is given: the canonical names of the inputs of its queries, and of its keys and values. */
+function inputs(): [string, string] {
+  const { stack, kind, layer, name } = place();
+  const before = layer ? `${stack}.${layer - 1}.feed_forward.norm` : `${stack}.input`;
+  const own = model.value!.config.norm === "pre" ? `${name}.norm` : kind === "cross" ? `${stack}.${layer}.self.norm` : before;
+  return [own, kind === "cross" ? "encoder.output" : own];
+}
+
 export function OneQuery() {
-  const name = place();
-  const { asks, answers } = sides();
-  const head = number("head", model.value!.config.heads);
-  const i = number("i", asks.ids.length);
-  const j = number("j", answers.ids.length);
-  const turned = isCross() ? "" : "turned_";
+  const { name, cross, asks, answers, head, i, j } = selected();
+  const [n, width] = [answers.ids.length, headWidth()];
+  const turned = cross ? "" : "turned_";
+  const given = useFloats(inputs()[0]);
   const queries = useFloats(`${name}.${turned}queries`);
   const keys = useFloats(`${name}.${turned}keys`);
   const values = useFloats(`${name}.values`);
-  const scores = useFloats(`${name}.scores`);
+  const scores = useScores(name, head, asks.ids.length, n);
   const weights = useFloats(`${name}.weights`);
+  const roots = useRoots(weights === null ? `${name}.weights` : null);
   const mixed = useFloats(`${name}.mixed`);
   const step = useSignal(3);
   const playing = useSignal(false);
@@ -59,49 +99,58 @@ export function OneQuery() {
     return () => clearTimeout(timer);
   }, [playing.value, step.value]);
   if (!isThere(name)) return <NoAttention />;
-  const names = labels(answers);
-  const width = headWidth();
-  const part = (all: Float32Array | null | undefined, at: number, row: number, rows: number) =>
-    all ? all.subarray((at * rows + row) * width, (at * rows + row + 1) * width) : null;
-  const q = part(queries, head, i, asks.ids.length);
-  const k = part(keys, groupOf(head), j, answers.ids.length);
-  const b = part(mixed, head, i, asks.ids.length);
-  const row = (all: Float32Array | null | undefined) => all?.subarray((head * asks.ids.length + i) * names.length, (head * asks.ids.length + i + 1) * names.length);
-  const alpha = row(scores), share = row(weights);
-  const symbols = selection.value.notation === "lecture" ? ["q", "k", "v", "α", "α′", "b"] : ["q", "k", "v", "s", "p", "o"];
-  const products = q && k ? Array.from(q, (value, d) => value * k[d]) : null;
-  const strip = (values: Float32Array | null, title: string) => values && <Strip values={values} title={title} />;
+  const names = labels(answers), asking = labels(asks)[i];
+  const part = (all: Float32Array | null | undefined, row: number, wide: number) => all && all.subarray(row * wide, (row + 1) * wide);
+  const q = part(queries, head * asks.ids.length + i, width);
+  const [k, v] = [keys, values].map((all) => names.map((_, at) => part(all, groupOf(head) * n + at, width)));
+  const alpha = part(scores, i, n), share = part(weights, head * asks.ids.length + i, n);
+  const pictured = (at: number) => (share ? share[at] : roots ? (roots[(head * asks.ids.length + i) * n + at] / 255) ** 2 : 0);
+  const [a, ...letters] = inColumns() ? ["a", "q", "k", "v", "α", "α′", "b"] : ["x", "q", "k", "v", "s", "p", "o"];
+  const missing = [a, ...letters].filter((_, at) => [given, queries, keys, values, scores, weights, mixed][at] === null);
+  const products = q && k[j] && Array.from(q, (value, d) => value * k[j]![d]);
+  const unless = (all: unknown, there: () => ComponentChildren) => (all ? there() : all === null ? "–" : "…");
+  const strip = (values: Float32Array | null | undefined, title: string) => unless(values, () => <Strip values={values!} title={title} />);
+  const vector = (letter: string, values: Float32Array | null | undefined) => <p class="vector"><b>{letter}<sup>{i}</sup></b> {strip(values, `${letter} ${asking}`)}</p>;
+  const move = (event: KeyboardEvent) => {
+    const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    select({ j: Math.max(0, Math.min(n - 1, j + by)) });
+  };
   return (
     <>
       <Chooser />
       <TokenRow tokens={asks} chosen={i} onChoose={(at) => select({ i: at })} title={say("query_of")} />
-      <Formula name="query" />
+      <Formulas names={inColumns() ? ["query", "answer"] : ["rows", "rows.together"]} cross={cross} />
       <div class="play" role="group" aria-label={say("steps")}>
         <button type="button" disabled={playing.value} onClick={() => { step.value = 0; playing.value = true; }}>▶ {say("play")}</button>
         {["q · k", "÷ √d", "softmax", "Σ"].map((title, at) => (
           <button type="button" key={title} aria-pressed={step.value >= at} onClick={() => { playing.value = false; step.value = at; }}>{title}</button>
         ))}
       </div>
-      {q ? <p class="vector">{symbols[0]}<sup>{i}</sup> {strip(q, `${symbols[0]} ${labels(asks)[i]}`)}</p> : queries === null && <Missing />}
-      <div class="scroll" tabIndex={0} role="region" aria-label={say("view_query")}><table class="answers">
-        <thead><tr><th scope="col">j</th><th scope="col">{symbols[1]}</th><th scope="col">{symbols[2]}</th>
-          <th scope="col">{step.value === 0 ? "q·k" : symbols[3]}</th>
-          {step.value >= 2 && <th scope="col" colSpan={2}>{symbols[4]}</th>}</tr></thead>
+      {missing.length > 0 && <Absent of={null} title={missing.join(", ")} />}
+      {vector(a, part(given, i, model.value!.config.width))}
+      {vector(letters[0], q)}
+      <div class="scroll" tabIndex={0} role="region" aria-label={say("choose_key")} onKeyDown={move}><table class="answers">
+        <caption>{say("choose_key")}</caption>
+        <thead><tr><th scope="col">j</th><th scope="col">{letters[1]}</th><th scope="col">{letters[2]}</th>
+          <th scope="col">{step.value === 0 ? "q·k" : letters[3]}</th>
+          {step.value >= 2 && <th scope="col" colSpan={2}>{letters[4]}</th>}</tr></thead>
         <tbody>{names.map((piece, at) => (
-          <tr key={at} class={at === j ? "lit" : ""} onClick={() => select({ j: at })}>
+          <tr key={at} class={at === j ? "lit" : ""} aria-current={at === j} onClick={() => select({ j: at })}>
             <th scope="row">{piece}</th>
-            <td>{strip(part(keys, groupOf(head), at, names.length), `${symbols[1]} ${piece}`)}</td>
-            <td>{strip(part(values, groupOf(head), at, names.length), `${symbols[2]} ${piece}`)}</td>
-            <td class="number">{alpha ? show(alpha[at] * (step.value === 0 ? Math.sqrt(width) : 1)) : "…"}</td>
-            {step.value >= 2 && <td class="number">{share ? show(share[at], 4) : "…"}</td>}
-            {step.value >= 2 && <td class="wide"><span class="bar" style={{ width: `${100 * (share?.[at] ?? 0)}%` }} /></td>}
+            <td>{strip(k[at], `${letters[1]} ${piece}`)}</td>
+            <td>{strip(v[at], `${letters[2]} ${piece}`)}</td>
+            <td class="number">{unless(alpha, () => show(alpha![at] * (step.value === 0 ? Math.sqrt(width) : 1)))}</td>
+            {step.value >= 2 && <td class="number">{unless(share, () => show(share![at], 4))}</td>}
+            {step.value >= 2 && <td class="wide">{pictured(at) > 0 && <span class="bar" style={{ width: `${100 * pictured(at)}%` }} />}</td>}
           </tr>
         ))}</tbody>
       </table></div>
-      {step.value >= 3 && b && <p class="vector">{symbols[5]}<sup>{i}</sup> {strip(b, symbols[5])}</p>}
+      {step.value >= 3 && vector(letters[5], part(mixed, head * asks.ids.length + i, width))}
       {products && (
         <p><button type="button" class="link" aria-expanded={open.value} onClick={() => { open.value = !open.value; }}>
-          {say("element_wise", { i: labels(asks)[i], j: names[j] })}</button></p>
+          {say("element_wise", { i: asking, j: names[j] })}</button></p>
       )}
       {products && open.value && (
         <p class="numbers">{products.map((value) => show(value)).join(" + ")} = {show(products.reduce((sum, value) => sum + value, 0), 4)}</p>
@@ -110,86 +159,99 @@ export function OneQuery() {
   );
 }
 
-/** What an attention is given: the canonical names of the inputs of its queries, and of its keys and values. */
-function inputs(): [string, string] {
-  const { stack, layer } = selection.value;
-  const last = Number(layer) - 1;
-  const before = Number(layer) ? `${stack}.${last}.feed_forward.norm` : `${stack}.input`;
-  const own = model.value!.config.norm === "pre" ? `${place()}.norm` : isCross() ? `${stack}.${layer}.self.norm` : before;
-  return [own, isCross() ? "encoder.output" : own];
-}
-
-/** A row of numbers for each token. */
-function Vectors(props: { name: string; title: string; tokens: string[]; matrix?: number; width: number; at: number; axis: "i" | "j" }) {
+/** A row of numbers for each token: of coordinates `d` of a head, or `c` of the model's width. */
+function Vectors(props: { name: string; title: string; tokens: string[]; matrix?: number; width: number; at: number; axis: "i" | "j"; along: "c" | "d" }) {
   const values = useMatrix(useFloats(props.name), props.matrix ?? 0, props.tokens.length * props.width);
-  const columns = useMemo(() => Array.from({ length: props.width }, (_, d) => String(d)), [props.width]);
-  if (!values) return null;
-  return <Heatmap title={props.title} rows={props.tokens} columns={columns} numbers={values} signed turned={selection.value.notation === "lecture"}
-    chosen={[props.at, number("d", props.width)]} onChoose={(row, d) => select({ [props.axis]: row, d })} />;
+  const columns = useMemo(() => count(props.width), [props.width]);
+  if (!values) return <Absent of={values} title={props.title} />;
+  return <Heatmap title={props.title} rows={props.tokens} columns={columns} numbers={values} signed turned={inColumns()}
+    chosen={[props.at, number(props.along, props.width)]} onChoose={(row, at) => select({ [props.axis]: row, [props.along]: at })} />;
 }
 
-function Learned(props: { name: string }) {
+/** A learned matrix. The rows of W_q, W_k, W_v and the columns of W_o are coordinates of heads, the others of the model's width. */
+function Learned(props: { name: string; title: string; head: number }) {
   const [rows, columns] = trace.value!.shapes[props.name];
   const values = useFloats(props.name);
-  const names = (count: number) => Array.from({ length: count }, (_, k) => String(k));
-  const chosen = useSignal<[number, number]>([0, 0]);
-  if (values === null) return <Missing />;
-  return values ? <Heatmap title={`${props.name} (${say("learned")})`} rows={names(rows)} columns={names(columns)} numbers={values} signed chosen={chosen.value} onChoose={(r, c) => { chosen.value = [r, c]; }} /> : <p>…</p>;
+  const [above, beside] = useMemo(() => [count(columns), count(rows)], [rows, columns]);
+  if (!values) return <Absent of={values} title={props.title} />;
+  const gathers = props.name.endsWith("output.weight");
+  const width = headWidth();
+  const sharing = (heads() * width) / (gathers ? columns : rows);
+  const group = Math.floor(props.head / sharing);
+  const turn = ([a, b]: [number, number]): [number, number] => (gathers ? [b, a] : [a, b]);
+  const choose = (row: number, column: number) => {
+    const [inner, c] = turn([row, column]);
+    const at = Math.floor(inner / width);
+    select({ head: at === group ? props.head : at * sharing, d: inner % width, c });
+  };
+  return <Heatmap title={props.title} rows={beside} columns={above} numbers={values} signed
+    chosen={turn([group * width + number("d", width), number("c", model.value!.config.width)])} onChoose={choose} />;
 }
 
+const PARTS = { q: "query", k: "key", v: "value", o: "output" };
+
 export function Matrices() {
-  const name = place();
-  const { asks, answers } = sides();
-  const head = number("head", model.value!.config.heads);
-  const i = number("i", asks.ids.length);
-  const j = number("j", answers.ids.length);
-  const opened = useSignal("");
+  const { stack, layer, name, cross, asks, answers, head, i, j } = selected();
+  const opened = useSignal<keyof typeof PARTS | null>(null);
   const [rows, columns] = [asks.ids.length, answers.ids.length];
   const weights = useMatrix(useFloats(`${name}.weights`), head, rows * columns);
   const roots = useMatrix(useRoots(`${name}.weights`), head, rows * columns);
-  const scores = useMatrix(useFloats(`${name}.scores`), head, rows * columns);
-  const mask = useFloats(`${name}.mask`);
-  const alpha = useMemo(() => {
-    const seen = (k: number) => !mask || mask[mask.length === columns ? k % columns : k] > 0;
-    return scores && scores.map((value, k) => (seen(k) ? value : -Infinity));
-  }, [scores, mask, columns]);
+  const alpha = useScores(name, head, rows, columns);
   if (!isThere(name)) return <NoAttention />;
-  const lecture = selection.value.notation === "lecture";
-  const letters = lecture ? ["I", "Q", "K", "V", "A", "A′", "O"] : ["X", "Q", "K", "V", "S", "P", "O"];
+  const lecture = inColumns();
+  const [I, others, Q, K, V, A, shares, O] = lecture ? ["I", "I′", "Q", "K", "V", "A", "A′", "O"] : ["X", "Y", "Q", "K", "V", "S", "P", "O"];
   const choose = (row: number, column: number) => select({ i: row, j: column });
-  const shapes = trace.value!.shapes;
-  const shape = (key: string) => (lecture ? [...(shapes[key] ?? [])].map((_, k, all) => (k < all.length - 2 ? all[k] : all[2 * all.length - 3 - k])) : shapes[key] ?? []).join(" × ");
-  const module = `parameters.${selection.value.stack}.${selection.value.layer}.${name.endsWith("cross") ? "cross" : "mixer"}`;
-  const [own, others] = inputs();
+  const [own, given] = inputs();
   const [asking, answering] = [labels(asks), labels(answers)];
-  const turned = isCross() ? "" : "turned_";
-  const head_of = `${say("head")} ${head}`;
+  const turned = cross ? "" : "turned_";
+  const shapes = trace.value!.shapes;
+  const shape = (key: string) => {
+    const sides = [...shapes[key]], last = sides.splice(-2);
+    return [...sides, ...(lecture ? last.reverse() : last)].join(" × ");
+  };
+  const computed = (letter: string, key: string) => (
+    <tr key={key}><th scope="row">{letter}</th><td>{shape(key)}</td><td>{say("computed")}</td><td><code>{key}</code></td></tr>
+  );
+  const key = (part: string) => `parameters.${stack}.${layer}.${cross ? "cross" : "mixer"}.${part}.weight`;
+  const W = (letter: string) => (lecture ? `W^${letter}` : `W_${letter}`);
+  const learned = (letter: keyof typeof PARTS) => (
+    <tr key={letter} class="learned"><th scope="row">W{lecture ? <sup>{letter}</sup> : <sub>{letter}</sub>}</th><td>{shapes[key(PARTS[letter])].join(" × ")}</td><td>{say("learned")}</td>
+      <td><button type="button" class="link" disabled={!served} aria-expanded={opened.value === letter} aria-label={`${W(letter)}: ${say("as_picture")}`}
+        onClick={() => { opened.value = opened.value === letter ? null : letter; }}>{say("as_picture")}</button></td></tr>
+  );
+  const of_head = `${say("head")} ${head}`;
   const { width } = model.value!.config;
   return (
     <>
       <Chooser />
-      <Formula name="matrices" />
-      <table class="shapes"><caption>{say("shapes")}</caption><tbody>
-        {["query", "key", "value", "output"].map((each) => `${module}.${each}.weight`).filter((each) => each in shapes).map((each) => (
-          <tr key={each} class="learned"><th scope="row">W {each.split(".").at(-2)}</th><td>{shapes[each].join(" × ")}</td>
-            <td>{say("learned")} <button type="button" class="link" aria-expanded={opened.value === each} onClick={() => { opened.value = opened.value === each ? "" : each; }}>{say("as_picture")}</button></td></tr>
-        ))}
-        {["queries", "keys", "values", "scores", "weights", "mixed"].map((each) => (
-          <tr key={each}><th scope="row">{each}</th><td>{shape(`${name}.${each}`)}</td><td>{say("computed")}</td></tr>
-        ))}
-      </tbody></table>
-      {opened.value && <Learned key={opened.value} name={opened.value} />}
+      <Formulas names={lecture ? ["columns", "columns.together"] : ["rows", "rows.together"]} cross={cross} />
+      <div class="scroll" tabIndex={0} role="region" aria-label={say("shapes")}><table class="shapes"><caption>{say("shapes")}</caption><tbody>
+        {computed(I, own)}
+        {cross && computed(others, given)}
+        {learned("q")}{learned("k")}{learned("v")}
+        {computed(Q, `${name}.${turned}queries`)}
+        {computed(K, `${name}.${turned}keys`)}
+        {computed(V, `${name}.values`)}
+        {computed(A, `${name}.scores`)}
+        {computed(shares, `${name}.weights`)}
+        {computed(O, `${name}.mixed`)}
+        {learned("o")}
+      </tbody></table></div>
+      {!served && <em>{say("as_picture")}: {say("needs_server")}</em>}
+      {opened.value && <Learned name={key(PARTS[opened.value])} title={`${W(opened.value)} · ${say("learned")}`} head={head} />}
       <p>{say(lecture ? "columns_are_tokens" : "rows_are_tokens")}</p>
-      <Vectors name={own} title={`${letters[0]} · ${own}`} tokens={asking} width={width} at={i} axis="i" />
-      {others !== own && <Vectors name={others} title={`${letters[0]}′ · ${others}`} tokens={answering} width={width} at={j} axis="j" />}
+      <Vectors name={own} title={`${I} · ${own}`} tokens={asking} width={width} at={i} axis="i" along="c" />
+      {cross && <Vectors name={given} title={`${others} · ${given}`} tokens={answering} width={width} at={j} axis="j" along="c" />}
       <div class="pair">
-        <Vectors name={`${name}.${turned}queries`} title={`${letters[1]} · ${head_of}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" />
-        <Vectors name={`${name}.${turned}keys`} title={`${letters[2]} · ${head_of}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" />
-        <Vectors name={`${name}.values`} title={`${letters[3]} · ${head_of}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" />
+        <Vectors name={`${name}.${turned}queries`} title={`${Q} · ${of_head}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" along="d" />
+        <Vectors name={`${name}.${turned}keys`} title={`${K} · ${of_head}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" along="d" />
+        <Vectors name={`${name}.values`} title={`${V} · ${of_head}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" along="d" />
       </div>
-      <div class="pair">{alpha ? <Heatmap title={`${letters[4]} · ${say("scores")}`} rows={asking} columns={answering} numbers={alpha} signed turned={lecture} chosen={[i, j]} onChoose={choose} /> : scores === null && <Missing />}
-      {(weights || roots) && <Heatmap title={`${letters[5]} · ${say("weights")}`} rows={asking} columns={answering} numbers={weights} roots={roots} turned={lecture} chosen={[i, j]} onChoose={choose} />}</div>
-      <Vectors name={`${name}.mixed`} title={`${letters[6]} · ${head_of}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" />
+      <div class="pair">
+        {alpha ? <Heatmap title={`${A} · ${say("scores")}`} rows={asking} columns={answering} numbers={alpha} signed turned={lecture} chosen={[i, j]} onChoose={choose} /> : <Absent of={alpha} title={A} />}
+        {(weights || roots) && <Heatmap title={`${shares} · ${say("weights")}`} rows={asking} columns={answering} numbers={weights} roots={roots} turned={lecture} chosen={[i, j]} onChoose={choose} />}
+      </div>
+      <Vectors name={`${name}.mixed`} title={`${O} · ${of_head}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" along="d" />
     </>
   );
 }
@@ -208,10 +270,9 @@ function diagonal(roots: Uint8Array, rows: number, columns: number): number {
 }
 
 function Layer(props: { layer: number; order: string }) {
-  const { stack, kind } = selection.value;
-  const name = `${stack}.${props.layer}.${stack === "encoder" ? "self" : kind}`;
+  const { stack, kind, layer, head: chosen, asks, answers } = selected();
+  const name = `${stack}.${props.layer}.${kind}`;
   const roots = useRoots(`${name}.weights`);
-  const { asks, answers } = sides();
   const [rows, columns] = [asks.ids.length, answers.ids.length];
   const heads = useMemo(() => {
     const found = Array.from({ length: roots ? roots.length / (rows * columns) : 0 }, (_, head) => ({ head, picture: roots!.subarray(head * rows * columns, (head + 1) * rows * columns) }));
@@ -220,16 +281,16 @@ function Layer(props: { layer: number; order: string }) {
     return found;
   }, [roots, props.order, rows, columns]);
   if (!isThere(name)) return <p>{say("layer")} {props.layer}: {say("no_attention")}</p>;
-  if (!roots) return <p>…</p>;
+  if (!roots) return <Absent of={roots} />;
   const off = trace.value!.what_if.heads_off;
   return (
     <div class="multiples">
       {heads.map(({ head, picture }) => (
         <button type="button" key={head} class={off.some(([at, which]) => at === name && which === head) ? "off" : ""}
           aria-label={`${props.layer}.${head}: ${say("layer")} ${props.layer}, ${say("head")} ${head}`}
-          aria-pressed={selection.value.layer === String(props.layer) && selection.value.head === String(head)}
+          aria-pressed={layer === props.layer && chosen === head}
           onClick={() => select({ layer: props.layer, head })}>
-          <Thumbnail roots={picture} rows={rows} columns={columns} />
+          <Thumbnail roots={picture} rows={rows} columns={columns} turned={inColumns()} />
           <small>{props.layer}.{head}</small>
         </button>
       ))}
@@ -239,26 +300,26 @@ function Layer(props: { layer: number; order: string }) {
 
 /** One head, enlarged. */
 function Head(props: { name: string; head: number }) {
-  const { asks, answers } = sides();
+  const { asks, answers, i, j } = selected();
   const size = asks.ids.length * answers.ids.length;
   const weights = useMatrix(useFloats(`${props.name}.weights`), props.head, size);
   const roots = useMatrix(useRoots(`${props.name}.weights`), props.head, size);
-  if (!weights && !roots) return <p>…</p>;
-  return <Heatmap title={`${props.name} · ${say("head")} ${props.head}`} rows={labels(asks)} columns={labels(answers)} numbers={weights} roots={roots}
-    chosen={[number("i", asks.ids.length), number("j", answers.ids.length)]} onChoose={(i, j) => select({ i, j })} />;
+  if (!roots) return <Absent of={roots} />;
+  return <Heatmap title={`${props.name} · ${say("head")} ${props.head}`} rows={labels(asks)} columns={labels(answers)} numbers={weights} roots={roots} turned={inColumns()}
+    chosen={[i, j]} onChoose={(i, j) => select({ i, j })} />;
 }
 
 /** What the heads give, side by side, and what W_o makes of it. */
 function Together(props: { name: string }) {
-  const { asks } = sides();
-  const i = number("i", asks.ids.length);
+  const { asks, i } = selected();
   const mixed = useFloats(`${props.name}.mixed`);
   const output = useFloats(`${props.name}.output`);
   const [width, whole] = [headWidth(), model.value!.config.width];
-  if (!mixed || !output) return null;
+  const title = say("together", { token: labels(asks)[i] });
+  if (!mixed || !output) return <Absent of={mixed && (output as null | undefined)} title={title} />;
   return (
-    <section><h3>{say("together", { token: labels(asks)[i] })}</h3>
-      {Array.from({ length: model.value!.config.heads }, (_, head) => {
+    <section><h3>{title}</h3>
+      {Array.from({ length: heads() }, (_, head) => {
         const at = (head * asks.ids.length + i) * width;
         return <p class="vector" key={head}><b>{say("head")} {head}</b> <Strip values={mixed.subarray(at, at + width)} title={`${say("head")} ${head}`} /></p>;
       })}
@@ -270,27 +331,23 @@ function Together(props: { name: string }) {
 export function Heads() {
   const order = useSignal("number");
   const pinned = useSignal<{ name: string; head: number } | null>(null);
-  const { stack, kind } = selection.value;
-  const { asks, answers } = sides();
-  const name = place();
-  const head = number("head", model.value!.config.heads);
+  const { stack, kind, name, head, asks, answers } = selected();
   const now = trace.value!;
-  const off = now.what_if.heads_off.some(([at, which]) => at === name && which === head);
-  const before = useSignal(now.output);
-  const changed = now.what_if.heads_off.length > 0;
-  useEffect(() => { if (!changed) before.value = now.output; }, [now]);
-  const others = now.what_if.heads_off.filter(([at, which]) => at !== name || which !== head);
-  const by = pooled(new Uint8Array(0), asks.ids.length, answers.ids.length, 64)[3];
-  const same = pinned.value && pinned.value.name.split(".")[0] === stack && (stack === "encoder" || pinned.value.name.endsWith(kind));
+  const { heads_off } = now.what_if;
+  const off = heads_off.some(([at, which]) => at === name && which === head);
+  const others = heads_off.filter(([at, which]) => at !== name || which !== head);
+  const before = saw({ heads_off: [] });
+  const by = pooling(asks.ids.length, answers.ids.length);
+  const same = pinned.value && pinned.value.name.startsWith(stack) && pinned.value.name.endsWith(kind);
   return (
     <>
       <Chooser />
-      <Formula name="heads" />
+      <Formula name={inColumns() ? "heads.columns" : "heads.rows"} />
       <Choice title={say("order")} value={order.value} of={[["number", say("by_number")], ["entropy", say("by_entropy")], ["diagonal", say("by_diagonal")]]} onChoose={(value) => { order.value = value; }} />
-      {by > 1 && <p class="missing">{say("pooled", { by })}</p>}
-      {Array.from({ length: layersOf(stack) }, (_, layer) => <Layer key={`${stack} ${kind} ${layer}`} layer={layer} order={order.value} />)}
+      {by > 1 && <Missing>{say("pooled", { by })}</Missing>}
+      {Array.from({ length: model.value!.config[`${stack}_layers`] }, (_, layer) => <Layer key={`${stack} ${kind} ${layer}`} layer={layer} order={order.value} />)}
       <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>{say(off ? "switch_on" : "switch_off", { head: `${name} · ${head}` })}</Ask>
-      {changed && <p class="changed">{say("without_heads")} <b>{now.output || say("nothing")}</b><br />{say("before")} {before.value}</p>}
+      {heads_off.length > 0 && <p class="changed">{say("without_heads")} <b>{now.output || say("nothing")}</b>{before && <><br />{say("before")} <span data-before>{before.output || say("nothing")}</span></>}</p>}
       {isThere(name) && <>
         <p><button type="button" aria-pressed={pinned.value !== null} onClick={() => { pinned.value = pinned.value ? null : { name, head }; }}>{say(pinned.value ? "unpin" : "pin")}</button></p>
         <div class="pair">{same && <Head name={pinned.value!.name} head={pinned.value!.head} />}<Head name={name} head={head} /></div>
@@ -300,32 +357,42 @@ export function Heads() {
   );
 }
 
+/** The present sentence in a batch with a shorter one. */
+function Padding() {
+  const names = labels(trace.value!.source);
+  const half = Math.ceil(names.length / 2);
+  const shorter = [...names.slice(0, half - 1), names.at(-1), ...Array(names.length - half).fill(null)];
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={say("padding")}><table class="batch"><tbody>{[names, shorter].map((row, k) => (
+        <tr key={k}>{row.map((name, at) => <td key={at} class={name === null ? "pad" : ""}>{name ?? <>PAD<small>−∞</small></>}</td>)}</tr>
+      ))}</tbody></table></div>
+  );
+}
+
 export function Mask() {
-  const config = model.value!.config;
-  const layer = number("layer", config.decoder_layers);
-  const head = number("head", config.heads);
+  const layer = number("layer", model.value!.config.decoder_layers);
+  const head = number("head", heads());
   const name = `decoder.${layer}.self`;
   const now = trace.value!;
   const names = labels(now.replay.in);
   const n = names.length;
-  const scores = useMatrix(useFloats(`${name}.scores`), head, n * n);
+  const alpha = useScores(name, head, n, n);
   const weights = useMatrix(useFloats(`${name}.weights`), head, n * n);
   const roots = useMatrix(useRoots(`${name}.weights`), head, n * n);
   const lifted = now.what_if.mask_lifted;
-  const alpha = useMemo(() => scores && scores.map((value, k) => (lifted || k % n <= Math.floor(k / n) ? value : -Infinity)), [scores, lifted, n]);
-  const chosen: [number, number] = [number("i", n), number("j", n)];
-  const choose = (i: number, j: number) => select({ i, j });
+  const [score, share] = inColumns() ? ["α", "α′"] : ["S", "P"];
+  const drawn = { rows: names, columns: names, turned: inColumns(), chosen: [number("i", n), number("j", n)] as [number, number], onChoose: (i: number, j: number) => select({ i, j }) };
   if (!isThere(name)) return <Missing>{say("no_attention")}</Missing>;
   return (
     <>
-      <div class="chooser">
-        <Choice title={say("layer")} value={layer} of={upTo(config.decoder_layers)} onChoose={(at) => select({ layer: at })} />
-        <Choice title={say("head")} value={head} of={upTo(config.heads)} onChoose={(at) => select({ head: at })} />
-      </div>
+      <div class="chooser"><LayerAndHead stack="decoder" /></div>
       <Ask change={{ mask_lifted: !lifted }}>{say(lifted ? "mask_back" : "mask_lift")}</Ask>
-      {alpha ? <Heatmap title={`α · ${say("scores")}`} rows={names} columns={names} numbers={alpha} signed chosen={chosen} onChoose={choose} /> : scores === null && <Missing />}
-      {(weights || roots) && <Heatmap title={`α′ · ${say("weights")}`} rows={names} columns={names} numbers={weights} roots={roots} chosen={chosen} onChoose={choose} />}
-      <p>{say("padding_mask")}</p>
+      <div class="pair">
+        {alpha ? <Heatmap title={`${score} · ${say("scores")}`} numbers={alpha} signed {...drawn} /> : <Absent of={alpha} title={score} />}
+        {(weights || roots) && <Heatmap title={`${share} · ${say("weights")}`} numbers={weights} roots={roots} {...drawn} />}
+      </div>
+      <p>{say("padding_mask")} {say("padding")}</p>
+      <Padding />
     </>
   );
 }
@@ -335,34 +402,33 @@ function useCross(layer: number, head: number, how: string, size: number) {
   const weights = useFloats(`decoder.${layer}.cross.weights`);
   const roots = useRoots(`decoder.${layer}.cross.weights`);
   return useMemo(() => {
-    const joined = (all: Float32Array | Uint8Array): Float32Array => {
-      if (how === "head") return Float32Array.from(all.subarray(head * size, (head + 1) * size));
-      const heads = Array.from({ length: all.length / size }, (_, h) => h * size);
-      return Float32Array.from({ length: size }, (_, k) => (how === "max" ? Math.max(...heads.map((at) => all[at + k])) : heads.reduce((sum, at) => sum + all[at + k], 0) / heads.length));
-    };
-    const numbers = weights ? joined(weights) : null;
-    // Of bytes only pictures are made: here, of the mean of squares' roots.
-    return { numbers, roots: numbers ? Uint8Array.from(numbers, (p) => 255 * Math.sqrt(p)) : roots ? Uint8Array.from(joined(roots)) : null };
+    const joined = (share: (k: number) => number) => Float32Array.from({ length: size }, (_, k) => {
+      if (how === "head") return share(head * size + k);
+      const shares = Array.from({ length: heads() }, (_, h) => share(h * size + k));
+      return how === "max" ? Math.max(...shares) : mean(shares);
+    });
+    const numbers = weights && joined((k) => weights[k]);
+    // Of bytes only a picture is made, and never a number.
+    const shares = numbers ?? (roots && joined((k) => (roots[k] / 255) ** 2));
+    return { numbers, roots: shares && Uint8Array.from(shares, (p) => Math.round(255 * Math.sqrt(p))) };
   }, [weights, roots, how, head, size]);
 }
 
 export function Cross() {
   const how = useSignal("head");
-  const config = model.value!.config;
-  const layer = number("layer", config.decoder_layers);
-  const head = number("head", config.heads);
+  const layer = number("layer", model.value!.config.decoder_layers);
+  const head = number("head", heads());
   const now = trace.value!;
   const targets = labels(now.replay.out), sources = labels(now.source);
   const [rows, columns] = [targets.length, sources.length];
   const t = number("i", rows), j = number("j", columns);
   const { numbers, roots } = useCross(layer, head, how.value, rows * columns);
   const gap = 26;
-  const most = numbers && numbers.subarray(t * columns, (t + 1) * columns).reduce((best, value, k, all) => (value > all[best] ? k : best), 0);
+  const most = numbers ? numbers.subarray(t * columns, (t + 1) * columns).reduce((best, value, k, all) => (value > all[best] ? k : best), 0) : 0;
   return (
     <>
       <div class="chooser">
-        <Choice title={say("layer")} value={layer} of={upTo(config.decoder_layers)} onChoose={(at) => select({ layer: at })} />
-        <Choice title={say("head")} value={head} of={upTo(config.heads)} onChoose={(at) => select({ head: at })} />
+        <LayerAndHead stack="decoder" />
         <Choice title={say("heads_together")} value={how.value} of={[["head", say("one_head")], ["mean", say("mean")], ["max", say("max")]]} onChoose={(value) => { how.value = value; }} />
       </div>
       {roots ? <>
@@ -374,9 +440,10 @@ export function Cross() {
           {sources.map((name, c) => <text key={`s${c}`} x="142" y={c * gap + 20} text-anchor="end" class={c === j ? "lit" : ""} onMouseEnter={() => select({ j: c })}>{name}</text>)}
           {targets.map((name, r) => <text key={`t${r}`} x="318" y={r * gap + 20} class={r === t ? "lit" : ""} onMouseEnter={() => select({ i: r })}>{name}</text>)}
         </svg>
-        <Heatmap title={say("view_cross")} rows={targets} columns={sources} numbers={numbers} roots={roots} chosen={[t, j]} onChoose={(i, column) => select({ i, j: column })} />
-      </> : <p>…</p>}
-      {numbers && most !== null && <p>{say("most", { target: targets[t], source: sources[most], share: percent(numbers[t * columns + most]) })}</p>}
+        <Heatmap title={`${inColumns() ? "A′" : "P"} · ${say("weights")}`} rows={targets} columns={sources} numbers={numbers} roots={roots} turned={inColumns()} chosen={[t, j]} onChoose={(i, column) => select({ i, j: column })} />
+        <p>{say("cross_names")}</p>
+      </> : <Absent of={roots} />}
+      {numbers && <p>{say("most", { target: targets[t], source: sources[most], share: percent(numbers[t * columns + most]) })}</p>}
     </>
   );
 }

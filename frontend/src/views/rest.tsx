@@ -1,13 +1,13 @@
 // Input, positions, blocks, decoder steps, loss, the beam's tree, and one sentence over the training.
-import { useSignal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
 import { hierarchy, tree } from "d3-hierarchy";
 import { useEffect, useMemo } from "preact/hooks";
-import { again, asked, busy, error, mean, model, seen, served, trace, type Candidate, type Replay, type Tokens } from "../data";
-import { Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, labels, piece } from "../parts";
-import { number, select } from "../state";
+import { again, busy, error, mean, model, saw, served, trace, type Candidate, type Replay, type Tokens } from "../data";
+import { Absent, Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, labels, piece } from "../parts";
+import { inColumns, number, select } from "../state";
 import { useFloats } from "../use";
 import { percent, say, show } from "../words";
-import { Cross } from "./attention";
+import { Cross, headWidth } from "./attention";
 
 const chooseCheckpoint = (checkpoint: string) => { select({ checkpoint }); again({ checkpoint }); };
 
@@ -21,7 +21,7 @@ function Embedded(props: { title: string; tokens: Tokens; of: string; axis: "i" 
     <>
       <h3>{props.title}</h3>
       <TokenRow tokens={props.tokens} title={props.title} chosen={at} onChoose={(k) => select({ [props.axis]: k })} />
-      {rows ? names.map((name, k) => <p class={k === at ? "vector lit" : "vector"} key={k}><b>{name}</b> <Strip values={rows.subarray(k * width, (k + 1) * width)} title={name} /></p>) : rows === null && <Missing />}
+      {rows ? names.map((name, k) => <p class={k === at ? "vector lit" : "vector"} key={k}><b>{name}</b> <Strip values={rows.subarray(k * width, (k + 1) * width)} title={name} /></p>) : <Absent of={rows} />}
     </>
   );
 }
@@ -41,45 +41,65 @@ export function Input() {
   );
 }
 
-export function PositionsView() {
-  const config = model.value!.config;
-  const now = trace.value!;
-  const before = useFloats("encoder.embedding");
-  const after = useFloats("encoder.input");
-  const queries = useFloats("encoder.0.self.queries");
+/** Rotary positions: the angles of each pair of coordinates, and a query of the first head before and after. */
+function Rotary(props: { names: string[]; i: number }) {
+  const { names, i } = props;
+  const asking = "encoder.0.self.queries";
+  const queries = useFloats(asking);
   const turned = useFloats("encoder.0.self.turned_queries");
-  const n = now.source.ids.length;
-  const i = number("i", n);
-  const names = labels(now.source);
-  const off = now.what_if.positions_off;
-  const dims = useMemo(() => Array.from({ length: config.width }, (_, d) => String(d)), [config.width]);
-  const encoding = useMemo(() => (before && after ? after.map((value, k) => value - before[k]) : null), [before, after]);
-  const width = config.width / config.heads;
+  const width = headWidth();
+  const off = trace.value!.what_if.positions_off;
+  const angle = (position: number, pair: number) => (off ? 0 : position / 10000 ** ((2 * pair) / width));
+  const pairs = useMemo(() => Array.from({ length: width / 2 }, (_, pair) => String(pair)), [width]);
+  const cosines = useMemo(() => names.flatMap((_, position) => pairs.map((_, pair) => Math.cos(angle(position, pair)))), [names, pairs, off]);
+  const strip = (values: Float32Array, title: string) => <p class="vector"><b>{title}</b> <Strip values={values.subarray(i * width, (i + 1) * width)} title={title} /></p>;
   return (
     <>
-      <p><b>positions = {config.positions}</b></p>
-      <Ask change={{ positions_off: !off }}>{say(off ? "positions_on" : "positions_off")}</Ask>
-      <Slider title={say("position")} value={i} most={n - 1} onMove={(at) => select({ i: at })} shown={`${i} · ${names[i]}`} />
-      {config.positions === "rotary" ? (queries && turned ? (
-        <>
-          <p>{say("rotary")}</p>
-          <p class="vector"><b>q</b> <Strip values={queries.subarray(i * width, (i + 1) * width)} title="q" /></p>
-          <p class="vector"><b>R q</b> <Strip values={turned.subarray(i * width, (i + 1) * width)} title="R q" /></p>
-          <svg class="turns" viewBox="0 0 640 90" role="img" aria-label={say("rotary")}>
-            {Array.from({ length: Math.min(8, width / 2) }, (_, d) => {
-              const angle = i / 10000 ** ((2 * d) / width);
-              return <g key={d} transform={`translate(${40 + d * 78},42)`}><circle r="30" /><line x2={30 * Math.cos(angle)} y2={-30 * Math.sin(angle)} /><text y="46" text-anchor="middle">{d}</text></g>;
-            })}
-          </svg>
-        </>
-      ) : turned === null && <Missing />) : encoding ? <Heatmap title={say("encoding")} rows={names} columns={dims} numbers={encoding} signed chosen={[i, number("d", dims.length)]} onChoose={(row, d) => select({ i: row, d })} /> : after === null && <Missing />}
-      {before && after && (
-        <>
-          <p class="vector"><b>a</b> <Strip values={before.subarray(i * config.width, (i + 1) * config.width)} title="a" /></p>
-          {config.positions !== "rotary" && <p class="vector"><b>e</b> <Strip values={encoding!.subarray(i * config.width, (i + 1) * config.width)} title="e" /></p>}
-          {config.positions !== "rotary" && <p class="vector"><b>a + e</b> <Strip values={after.subarray(i * config.width, (i + 1) * config.width)} title="a + e" /></p>}
-        </>
-      )}
+      {!off && <p>{say("rotary")}</p>}
+      <svg class="turns" viewBox="0 0 640 90" role="img" aria-label={say("dials", { token: names[i] })}>
+        {pairs.slice(0, 8).map((pair, d) => <g key={pair} transform={`translate(${40 + d * 78},42)`}><circle r="30" /><line x2={30 * Math.cos(angle(i, d))} y2={-30 * Math.sin(angle(i, d))} /><text y="46" text-anchor="middle">{pair}</text></g>)}
+      </svg>
+      <Heatmap title={say("cosines")} rows={names} columns={pairs} numbers={cosines} signed turned={inColumns()} chosen={[i, number("d", pairs.length)]} onChoose={(row, d) => select({ i: row, d })} />
+      {queries && turned ? <>{strip(queries, "q")}{strip(turned, "R q")}</>
+        : asking in trace.value!.shapes ? <Absent of={queries && (turned as null | undefined)} title="q, R q" /> : <Missing>{say("no_attention")}</Missing>}
+    </>
+  );
+}
+
+/** Positions that are added to the embeddings a: sinusoidal ones and learned ones. */
+function Added(props: { names: string[]; i: number }) {
+  const { names, i } = props;
+  const { width } = model.value!.config;
+  const before = useFloats("encoder.embedding");
+  const after = useFloats("encoder.input");
+  const encoding = useMemo(() => before && after && after.map((value, k) => value - before[k]), [before, after]);
+  const columns = useMemo(() => Array.from({ length: width }, (_, c) => String(c)), [width]);
+  if (!before || !after || !encoding) return <Absent of={before && (after as null | undefined)} title="a, e" />;
+  return (
+    <>
+      <Heatmap title={say("encoding")} rows={names} columns={columns} numbers={encoding} signed turned={inColumns()} chosen={[i, number("c", width)]} onChoose={(row, c) => select({ i: row, c })} />
+      {Object.entries({ a: before, e: encoding, "a + e": after }).map(([title, values]) => (
+        <p class="vector" key={title}><b>{title}</b> <Strip values={values.subarray(i * width, (i + 1) * width)} title={title} /></p>
+      ))}
+    </>
+  );
+}
+
+export function PositionsView() {
+  const { positions } = model.value!.config;
+  const now = trace.value!;
+  const names = labels(now.source);
+  const i = number("i", names.length);
+  const off = now.what_if.positions_off;
+  const Shown = positions === "rotary" ? Rotary : Added;
+  return (
+    <>
+      <p>{positions === "none" ? say("positions_are_off") : say("positions_are", { how: say(`positions_${positions}`) })}</p>
+      {positions !== "none" && <>
+        <Ask change={{ positions_off: !off }}>{say(off ? "positions_on" : "positions_off")}</Ask>
+        <Slider title={say("position")} value={i} most={names.length - 1} onMove={(at) => select({ i: at })} shown={`${i} · ${names[i]}`} />
+        <Shown names={names} i={i} />
+      </>}
     </>
   );
 }
@@ -88,7 +108,7 @@ function Stage(props: { name: string; title: string; at: number }) {
   const values = useFloats(props.name);
   const width = model.value!.config.width;
   if (values === undefined) return <tr><th scope="row">{props.title}</th><td>…</td></tr>;
-  if (values === null) return <tr><th scope="row">{props.title}</th><td colSpan={4}><Missing /></td></tr>;
+  if (values === null) return <tr><th scope="row">{props.title}</th><td colSpan={4}><Absent of={null} /></td></tr>;
   const one = values.subarray(props.at * width, (props.at + 1) * width);
   const mean = one.reduce((a, b) => a + b, 0) / width;
   const deviation = Math.sqrt(one.reduce((a, b) => a + (b - mean) ** 2, 0) / width);
@@ -104,9 +124,9 @@ export function Block() {
   const step = useSignal(9);
   const entering = layer ? `encoder.${layer - 1}.feed_forward.${config.norm === "pre" ? "residual" : "norm"}` : "encoder.input";
   const sublayer = (part: string, title: string): [string, string][] => config.norm === "pre"
-    ? [[`${part}.norm`, "norm"], [`${part}.output`, title], [`${part}.residual`, "+"]]
-    : [[`${part}.output`, title], [`${part}.residual`, "+"], [`${part}.norm`, "norm"]];
-  const stages: [string, string][] = [[entering, "x"], ...[...sublayer("self", say("attention")), ...sublayer("feed_forward", say("feed_forward"))]
+    ? [[`${part}.norm`, say("norm")], [`${part}.output`, title], [`${part}.residual`, "+"]]
+    : [[`${part}.output`, title], [`${part}.residual`, "+"], [`${part}.norm`, say("norm")]];
+  const stages: [string, string][] = [[entering, "x"], ...[...sublayer("self", say(`mixer_${config.encoder_mixer}`)), ...sublayer("feed_forward", say("feed_forward"))]
     .map(([name, title]): [string, string] => [`encoder.${layer}.${name}`, title])];
   return (
     <>
@@ -183,9 +203,8 @@ interface Node { candidate: Candidate | null; children: Node[] }
 export function Beam() {
   const now = trace.value!;
   const pruned = useSignal(now.candidates.length < 160);
-  const chosen = useSignal<number | null>(null);
-  const beam = asked.value?.beam ?? model.value!.decoding.beam;
-  const penalty = asked.value?.length_penalty ?? model.value!.decoding.length_penalty;
+  const chosen = useMemo(() => signal<number | null>(null), [now]); // another search has other nodes
+  const { beam, length_penalty } = now.decoding;
   const [all, links, byNumber] = useMemo(() => {
     const root: Node = { candidate: null, children: [] };
     const nodes = new Map<number | null, Node>([[null, root]]);
@@ -227,7 +246,7 @@ export function Beam() {
     <>
       <Formula name="beam" />
       <Slider title={say("beam")} value={beam} least={1} most={10} disabled={!served} onMove={(value) => again({ beam: value })} />
-      <Slider title={say("length_penalty")} value={penalty} most={2} step={0.1} disabled={!served} onMove={(value) => again({ length_penalty: value })} />
+      <Slider title={say("length_penalty")} value={length_penalty} most={2} step={0.1} disabled={!served} onMove={(value) => again({ length_penalty: value })} />
       {!served && <em>{say("needs_server")}</em>}
       <label><input type="checkbox" checked={pruned.value} onChange={() => { pruned.value = !pruned.value; }} /> {say("show_pruned")}</label>
       <ol class="hypotheses">{now.hypotheses.map((each, k) => <li key={k}><b lang="">{each.text || say("nothing")}</b> {each.score === null ? "" : show(each.score, 4)}{each.finished ? "" : ` (${say("unfinished")})`}</li>)}</ol>
@@ -260,7 +279,7 @@ export function Training() {
   const title = (name: string) => name || say("the_model");
   useEffect(() => {
     if (!playing.value || busy.value) return;
-    if (at === all.length - 1) { playing.value = false; return; }
+    if (at === all.length - 1 || error.value) { playing.value = false; return; }
     const timer = setTimeout(() => chooseCheckpoint(all[at + 1]), 400);
     return () => clearTimeout(timer);
   }, [playing.value, busy.value, at]);
@@ -273,7 +292,7 @@ export function Training() {
       <div class="scroll" tabIndex={0} role="region" aria-label={say("view_training")}><table class="checkpoints">
         <thead><tr><th scope="col">{say("checkpoint")}</th><th scope="col">{say("target_out")}</th><th scope="col">{say("loss_own")}</th><th scope="col">{say("loss_reference")}</th></tr></thead>
         <tbody>{all.map((name, k) => {
-          const found = seen.value[name];
+          const found = saw({ checkpoint: name });
           return <tr key={name} class={k === at ? "lit" : ""}><th scope="row">{title(name)}</th><td lang="">{found ? found.output || say("nothing") : "…"}</td>
             <td class="number">{found ? show(found.own, 4) : ""}</td><td class="number">{found?.reference != null ? show(found.reference, 4) : ""}</td></tr>;
         })}</tbody></table></div>
