@@ -52,6 +52,7 @@ AIMS = {WRITING: 18, ANYWHERE: 12, VALIDATION: 6, STORE: 4, STARTING: 4, ENDING:
 
 POLL = 0.0005
 """Seconds between two looks at the files."""
+LATE = 3
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def spans(run: Run, save_every: int) -> dict[str, float]:
         STARTING: 2.0,
         ENDING: ending + 0.3,
         WRITING: 0.01,
-        STORE: 0.2,
+        STORE: 0.05,
     }
 
 
@@ -204,7 +205,7 @@ def killed(run: Run, aim: str, due: int, save_every: int, last: int, span: float
     """One life: start, wait until step `due` is saved and the moment has come, wait on at random, kill.
 
     The process is frozen for a look first: if it has gone on to something else meanwhile, it is let go, and the next
-    such moment is waited for.
+    such moment is waited for. Not for ever: a life that is `LATE` checkpoints further is ended wherever it is.
 
     Returns:
         Where the kill fell; None if the run ended before.
@@ -222,6 +223,10 @@ def killed(run: Run, aim: str, due: int, save_every: int, last: int, span: float
     }[aim]
     run.start()
     while run.lives():
+        if aim != ENDING and run.saved() >= due + LATE * save_every:
+            fell = where(run, save_every, last)
+            run.send(signal.SIGKILL)
+            return fell
         if not come():
             time.sleep(POLL)
             continue
