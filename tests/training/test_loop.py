@@ -23,7 +23,7 @@ from zhuyi.config import Config
 from zhuyi.data.batches import Batch, collate, plan
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, MissingExtra, TrainingError
-from zhuyi.training import loop
+from zhuyi.training import loop, validation
 from zhuyi.training.loop import train
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.progress import read_metrics
@@ -214,7 +214,7 @@ def test_a_slow_validation_does_not_bring_the_next_one_nearer(
     """With a budget in minutes, validations that take longer than a twentieth of it do not eat the rest."""
     now = 0.0
     monkeypatch.setattr(loop.time, "perf_counter", lambda: now)
-    update, evaluate = loop.update, loop.evaluate
+    update, evaluate = loop.update, validation.evaluate
 
     def one_second(*arguments: Any) -> Any:
         nonlocal now
@@ -227,7 +227,7 @@ def test_a_slow_validation_does_not_bring_the_next_one_nearer(
         return evaluate(*arguments)
 
     monkeypatch.setattr(loop, "update", one_second)
-    monkeypatch.setattr(loop, "evaluate", ten_seconds)
+    monkeypatch.setattr(validation, "evaluate", ten_seconds)
     config = copying(tmp_path, training={"steps": None, "minutes": 1.0, "save_every": None})
     assert train(config, tmp_path / "out").steps > len(validated(tmp_path / "out")) + 5
 
@@ -237,7 +237,7 @@ def test_a_slow_validation_does_not_bring_the_next_one_nearer(
 
 def scripted(monkeypatch: pytest.MonkeyPatch, metric: str, values: list[float]) -> None:
     """Validations that find these scores, in turn; the last of them for ever."""
-    real = loop.evaluate
+    real = validation.evaluate
     remaining = list(values)
 
     def evaluate(*arguments: Any) -> Any:
@@ -245,7 +245,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, metric: str, values: list[float]) 
         value = remaining.pop(0) if len(remaining) > 1 else remaining[0]
         return replace(found, scores={metric: replace(found.scores[metric], value=value)})  # type: ignore[index]
 
-    monkeypatch.setattr(loop, "evaluate", evaluate)
+    monkeypatch.setattr(validation, "evaluate", evaluate)
 
 
 @pytest.mark.parametrize(("metric", "best"), [("exact", 3), ("chrf", 3), ("wer", 2), ("per", 2)])

@@ -14,7 +14,7 @@ from peers.common import Meter, Run, TimeUp, after_each_update, arguments, befor
 import zhuyi
 from zhuyi.config import Config
 from zhuyi.data.batches import Batch
-from zhuyi.training import loop
+from zhuyi.training import loop, validation
 from zhuyi.training.loop import train
 from zhuyi.training.precision import choose_device, uses_bf16
 from zhuyi.training.update import Objective
@@ -106,7 +106,7 @@ def curve(run: Run, config: Config) -> None:
     clock = TrainingClock()
     loop.time = clock
     loop.VALIDATIONS = max(1, round(run.minutes / run.every))
-    loop.evaluate = clock.standing_still(loop.evaluate)
+    validation.evaluate = clock.standing_still(validation.evaluate)
     out = run.scratch / "model"
     meter = Meter(run)
     result = train(trained_for(config, minutes=run.minutes), out)

@@ -6,12 +6,10 @@ It is the same loop in one process and in many, where each goes through it in st
 """
 
 import copy
-import hashlib
 import json
 import math
 import signal
 import time
-import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,14 +22,13 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from zhuyi.checkpoint import MANIFEST, WEIGHTS, Model, build_model, ensure_writable, load_weights, save_model
-from zhuyi.config import Config, Metric, TrainingConfig
+from zhuyi.checkpoint import Model, build_model, save_model
+from zhuyi.config import Config, TrainingConfig
 from zhuyi.data.batches import Batch, Plan, ahead, collate, padding_share, plan
 from zhuyi.data.check import show
-from zhuyi.data.corpus import Corpus
 from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
 from zhuyi.data.store import Store
-from zhuyi.errors import CheckpointError, DataError, TrainingError
+from zhuyi.errors import TrainingError
 from zhuyi.evaluation import Evaluation, evaluate, shown_with
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
@@ -47,8 +44,10 @@ from zhuyi.training.precision import (
     uses_bf16,
 )
 from zhuyi.training.progress import Reporter, draw, event_writer
-from zhuyi.training.state import Checkpoints, Progress, rank
+from zhuyi.training.resume import claim, same_cut, same_data, same_engine, same_store
+from zhuyi.training.state import Checkpoints, Progress
 from zhuyi.training.update import IDLE, Objective, find_pieces, gradient, update
+from zhuyi.training.validation import Lines, choose, score_dev
 from zhuyi.translator import Translator
 
 VALIDATIONS = 20
@@ -72,14 +71,6 @@ class Result:
 
 _Update = tuple[Store, list[np.ndarray], list[Batch], float]
 """A store, its pairs batch by batch, this rank's batches of them, and passes over the corpus after it."""
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """A dev or test set, as text: it is scored as a user would."""
-
-    sources: list[str]
-    targets: list[str]
 
 
 def train(
@@ -111,11 +102,11 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
     dev = test = tokenizers = None
     with world.united():
         if world.is_main:
-            _claim(out, checkpoints, resume, console)
+            claim(out, checkpoints, resume, console)
             if training.tensorboard:
                 event_writer()  # now, and not after the corpus was tokenised
-            dev = _read_lines(config.data.dev_source, config.data.dev_target)
-            test = _read_lines(config.data.test_source, config.data.test_target)
+            dev = Lines.read(config.data.dev_source, config.data.dev_target)
+            test = Lines.read(config.data.test_source, config.data.test_target)
             tokenizers = checkpoints.tokenizers(config)
     data = _prepare(config, tokenizers, checkpoints.epoch, console, world)
 
@@ -128,8 +119,8 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
     progress = checkpoints.restore(trained, optimizer, console) or Progress()
     with world.united():
         if world.is_main:
-            _same_data(progress, data.corpus, dev)
-    _same_engine(progress, engine(device, bf16, world.size), console)
+            same_data(progress, data.corpus, dev)
+    same_engine(progress, engine(device, bf16, world.size), console)
     progress.threads = _set_threads(objective, data.store, training, progress, world)
     _warm_up(parallel, data.store, training, progress, world, console)
     translator = Translator(model, str(next(model.transformer.parameters()).device))
@@ -145,7 +136,7 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
             with optimizer.averaged(), world.united():
                 gather_weights(trained, model.transformer, world)
                 if reporter is not None:
-                    _validate(translator, dev, training.metric, progress, reporter)
+                    score_dev(translator, dev, training.metric, progress, reporter)
 
         while not world.any(bool(interrupted) or _out_of_patience(training, progress)):
             used = _share_used(training, progress)
@@ -203,8 +194,8 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
 
 def _finish(
     model: Model,
-    dev: _Lines | None,
-    test: _Lines | None,
+    dev: Lines | None,
+    test: Lines | None,
     translator: Translator,
     checkpoints: Checkpoints,
     progress: Progress,
@@ -220,7 +211,7 @@ def _finish(
         )
     if _out_of_patience(training, progress):
         console.print(f"No better dev score in {progress.waited} validations: the run ends early.")
-    chosen, evaluations = _choose(model, checkpoints, translator, dev, progress, console)
+    chosen, evaluations = choose(model, checkpoints, translator, dev, progress, console)
     if test is not None:
         evaluations["test"] = evaluate(translator, test.sources, test.targets, shown_with(training.metric))
     return chosen, evaluations
@@ -259,8 +250,8 @@ def _updates(
             if progress.epoch != opened:
                 other = partial(store_of_epoch, config, data.corpus, data.tokenizers, progress.epoch, checkpoints.epoch)
                 store = world.main_first(other)
-            _same_cut(progress, store, console)
-        _same_store(store, world)
+            same_cut(progress, store, console)
+        same_store(store, world)
         yield from ahead(collated(store, plan(store, training.tokens_per_batch, training.seed, progress.epoch)))
         progress.epoch, progress.batches = progress.epoch + 1, 0
 
@@ -351,58 +342,6 @@ def _is_due(training: TrainingConfig, step: int, before: float, after: float) ->
     return int(after * VALIDATIONS) > int(before * VALIDATIONS)
 
 
-def _validate(
-    translator: Translator, dev: _Lines | None, metric: Metric, progress: Progress, reporter: Reporter
-) -> None:
-    """Score the model as it stands, unless that is done."""
-    if dev is None or progress.step in progress.scores:
-        return
-    result = evaluate(translator, dev.sources, dev.targets, shown_with(metric))
-    progress.scores[progress.step] = result.scores[metric].value
-    progress.losses[progress.step] = result.loss or 0.0
-    progress.waited = 0 if progress.best_steps(metric)[0] == progress.step else progress.waited + 1
-    scores = {f"dev_{name}": round(score.value, 4) for name, score in result.scores.items()}
-    figures = {"step": progress.step, "seconds": progress.seconds, "dev_loss": progress.losses[progress.step], **scores}
-    shown = len(progress.scores) % len(dev.sources)
-    reporter.record_validation(figures, (dev.sources[shown], dev.targets[shown], result.hypotheses[shown]))
-
-
-def _choose(
-    model: Model,
-    checkpoints: Checkpoints,
-    translator: Translator,
-    dev: _Lines | None,
-    progress: Progress,
-    console: Console,
-) -> tuple[str, dict[str, Evaluation]]:
-    """Put the weights to be kept into the model: the best checkpoint's, or an average's if that scores better."""
-    training = model.config.training
-    if dev is None:
-        return f"the last step, {progress.step:,}", {}
-    whole = {step for step, _ in checkpoints.whole(console)}
-    ranked = [step for step in progress.best_steps(training.metric) if step in whole]
-    candidates = {f"step {ranked[0]:,}, the best of {len(progress.scores)} validated": ranked[:1]}
-    averaged = [step for step in progress.averaged_steps(training) if step in whole]
-    if len(averaged) > 1:
-        candidates[f"the average of the {training.average_of} {len(averaged)} checkpoints"] = averaged
-    found: list[tuple[str, Evaluation]] = []
-    for name, steps in candidates.items():
-        load_weights(model.transformer, checkpoints.average(steps))
-        found.append((name, evaluate(translator, dev.sources, dev.targets, shown_with(training.metric))))
-    name, evaluation = min(
-        found, key=lambda each: rank(training.metric, each[1].scores[training.metric].value, each[1].loss or 0.0)
-    )
-    load_weights(model.transformer, checkpoints.average(candidates[name]))
-    return name, {"dev": evaluation}
-
-
-def _read_lines(source: str | None, target: str | None) -> _Lines | None:
-    if source is None or target is None:
-        return None
-    pairs = list(Corpus(source, target))
-    return _Lines([pair.source for pair in pairs], [pair.target for pair in pairs])
-
-
 def _announce(
     console: Console, model: Model, store: Store, bf16: bool, out: Path, progress: Progress, world: World
 ) -> None:
@@ -417,72 +356,6 @@ def _announce(
     )
     if progress.step:
         console.print(f"Going on from step {progress.step:,}, epoch {progress.epoch + 1}.", highlight=False)
-
-
-def _claim(out: Path, checkpoints: Checkpoints, resume: bool, console: Console) -> None:
-    """Make sure that `out` can be written, and that nothing in it is lost: another run, a model, a user's own files."""
-    elsewhere = "choose another place with --out"
-    if checkpoints.steps():
-        if not resume:
-            raise CheckpointError(f"{out} holds a run already: go on with --resume, or {elsewhere}")
-    elif (out / MANIFEST).exists():
-        raise CheckpointError(f"{out} holds a model, and no checkpoint to go on from: {elsewhere}")
-    else:
-        for name in (WEIGHTS, "config.json", "README.md", "tokenizer.json", "training.svg"):
-            if (out / name).exists():
-                raise CheckpointError(f"{out / name} exists and is not a run's: {elsewhere}")
-        if resume:
-            console.print(f"Nothing to resume in {out}: a new run begins.", highlight=False)
-    ensure_writable(out)
-
-
-def _same_data(progress: Progress, corpus: Corpus, dev: _Lines | None) -> None:
-    """A run goes on with the data that it began with, wherever the files are now."""
-    digest = hashlib.sha256(f"{corpus.fingerprint()}{dev}".encode()).hexdigest()
-    if progress.step and progress.data != digest:
-        raise DataError(
-            f"{corpus.source}, {corpus.target} or the dev set have changed since the run to be resumed: put the old "
-            "ones back, or start another run with another --out"
-        )
-    progress.data = digest
-
-
-def _lengths(store: Store) -> int:
-    """A digest of how long all pairs are."""
-    return zlib.crc32(store.target_lengths.tobytes(), zlib.crc32(store.source_lengths.tobytes()))
-
-
-def _same_cut(progress: Progress, store: Store, console: Console) -> None:
-    """An epoch that is gone on with should be cut as it was; the cache may have lost it, and no seed brings it back."""
-    cut = _lengths(store)
-    if progress.batches and progress.cut != cut:
-        console.print(
-            f"[yellow]Not to the last bit:[/] epoch {progress.epoch + 1} was no longer in the cache, and BPE-dropout "
-            "has cut it anew.",
-            highlight=False,
-            soft_wrap=True,
-        )
-    progress.cut = cut
-
-
-def _same_store(store: Store, world: World) -> None:
-    """All ranks must cut the same batches of the same corpus."""
-    if world.size > 1 and not world.same(_lengths(store)):
-        raise DataError(
-            "the processes of this run have different data: let all see the same files and, with text.bpe_dropout, the "
-            "same ZHUYI_CACHE"
-        )
-
-
-def _same_engine(progress: Progress, here: str, console: Console) -> None:
-    if progress.engine not in ("", here):
-        console.print(
-            f"[yellow]Not to the last bit:[/] the run began with {progress.engine}, and goes on with {here}.",
-            highlight=False,
-            soft_wrap=True,
-        )
-        progress.threads = 0  # as many as suit this one
-    progress.engine = here
 
 
 def _not_a_number(config: Config, store: Store, update: list[np.ndarray], step: int, rate: float, saved: bool) -> str:
