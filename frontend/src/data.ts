@@ -95,16 +95,27 @@ export async function start(): Promise<void> {
 
 export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
-export const PLAIN: WhatIf = { heads_off: [], positions_off: false, mask_lifted: false, prefix: [] };
-
 /** The last question, answered or not. */
 export const latest = () => waiting ?? underWay.value ?? asked.value;
 
-/** Look at a sentence with the model as it is. */
-export const look = (about: About) => {
+/** The model as it is. */
+export const plain = (): Decoding & WhatIf => {
   const { beam, length_penalty } = model.value!.decoding;
-  return ask({ ...about, beam, length_penalty, ...PLAIN });
+  return { beam, length_penalty, heads_off: [], positions_off: false, mask_lifted: false, prefix: [] };
 };
+
+/** What a question changes about the model, for the address: nothing, or JSON. */
+export function changes(request: Request): string {
+  const found = Object.entries(plain()).filter(([key, value]) => JSON.stringify(request[key as keyof WhatIf]) !== JSON.stringify(value));
+  return found.length ? JSON.stringify(Object.fromEntries(found.map(([key]) => [key, request[key as keyof WhatIf]]))) : "";
+}
+
+/** Look at a sentence with the model as it is, but for these changes. */
+export function look(about: About, changed = ""): Promise<void> {
+  let given: Partial<Request> = {};
+  try { given = JSON.parse(changed); } catch { /* none, or a link that someone has broken */ }
+  return ask({ ...about, ...plain(), ...given });
+}
 
 /** Ask the same again, but for this. */
 export const again = (change: Partial<Request>) => ask({ ...latest()!, ...change });

@@ -1,6 +1,6 @@
 import { render } from "preact";
 import { useState } from "preact/hooks";
-import { again, asked, busy, error, latest, look, lost, model, served, start, trace } from "./data";
+import { again, asked, busy, changes, error, latest, look, lost, model, served, start, trace } from "./data";
 import { Hypothetical, Missing } from "./parts";
 import { place, select, selection } from "./state";
 import "./style.css";
@@ -18,17 +18,17 @@ type View = keyof typeof VIEWS;
 function Sentence() {
   const [text, setText] = useState(trace.value?.text ?? selection.value.text);
   const [target, setTarget] = useState(asked.value?.target ?? selection.value.target);
+  const stale = trace.value && served && (text !== trace.value.text || target !== asked.value!.target);
   const go = (event: Event) => {
     event.preventDefault();
-    select({ text, target });
-    look({ text, target, checkpoint: selection.value.checkpoint });
+    look({ text, target, checkpoint: asked.value?.checkpoint ?? "" }); // never one that did not load
   };
   return (
     <form onSubmit={go} class="sentence">
       <label>{say("sentence")} <input value={text} onInput={(event) => setText(event.currentTarget.value)} disabled={!served} lang="" /></label>
       {served && <label>{say("reference_optional")} <input value={target} onInput={(event) => setTarget(event.currentTarget.value)} lang="" /></label>}
       <button type="submit" disabled={!served || busy.value || !text.trim()}>{busy.value ? "…" : say("look")}</button>
-      {error.value && <p role="alert" class="error">{error.value}</p>}
+      {error.value && <p role="alert" class="error">{error.value}{stale && <span>{say("still_showing", { text: trace.value!.text })}</span>}</p>}
     </form>
   );
 }
@@ -78,7 +78,7 @@ function Page() {
   document.documentElement.lang = lang === "zh" ? "zh-Hans" : "en";
   document.title = `zhuyi · ${say(`view_${current}`)}`;
   if (!model.value) return <p>…</p>;
-  const now = trace.value;
+  const now = trace.value, { encoder_mixer, norm } = model.value.config;
   return (
     <>
       <header><h1>注意 <span>zhuyi</span></h1>
@@ -95,7 +95,7 @@ function Page() {
         <Map />
         <article aria-busy={busy.value}>
           <h2>{say(`view_${current}`)}</h2>
-          <p class="explain">{say(`explain_${current}`, { mixer: say(`mixer_${model.value.config.encoder_mixer}`) })}</p>
+          <p class="explain">{say(`explain_${current}`, { mixer: say(`mixer_${encoder_mixer}`), norm: say(`block_${norm}`) })}</p>
           {now ? <><p class="output"><span lang="">{now.text}</span> → <b data-output lang="">{now.output}</b>{!now.output && <i>{say("nothing")}</i>}</p><Hypothetical />{lost.value ? <Lost /> : <Shown key={current} />}</> : <p>{say("type_a_sentence")}</p>}
         </article>
       </div>
@@ -109,9 +109,19 @@ function Page() {
 
 /** Look at what the address asks for, unless that was asked last. */
 function follow(): void {
-  const { text, target, checkpoint } = selection.value, last = latest();
-  if (served && text && !(last?.text === text && last.target === target && last.checkpoint === checkpoint)) look({ text, target, checkpoint });
+  const { text, target, checkpoint, if: changed } = selection.value, last = latest();
+  const same = last?.text === text && last.target === target && last.checkpoint === checkpoint && changes(last) === changed;
+  if (served && text && !same) look({ text, target, checkpoint }, changed);
 }
+
+/** The address says what is shown, and not what failed. */
+function tell(): void {
+  const now = asked.value;
+  if (now) select({ text: now.text, target: now.target, checkpoint: now.checkpoint, if: changes(now) });
+}
+
+asked.subscribe(tell);
+error.subscribe(tell);
 
 start().then(() => {
   render(<Page />, document.getElementById("page")!);

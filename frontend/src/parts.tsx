@@ -3,9 +3,9 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { css, shareColour, signedColour } from "./colours";
-import { PLAIN, again, busy, served, trace, type Tokens, type WhatIf } from "./data";
+import { again, busy, plain, served, trace, type Tokens, type WhatIf } from "./data";
 import formulas from "./formulas.json";
-import { say, show } from "./words";
+import { join, say, show } from "./words";
 
 /** What a piece looks like to a person. */
 export const piece = (text: string) => text.replaceAll("▁", "␣");
@@ -20,6 +20,19 @@ export function labels(tokens: Tokens): string[] {
   for (const [first, end, character] of tokens.characters)
     for (let k = first; k < end; k++) found[k] = end - first > 1 ? `${character}${"¹²³⁴"[k - first]}` : character;
   return found;
+}
+
+const pen = document.createElement("canvas").getContext("2d")!;
+/** The width of the longest of these in pixels, written bold. */
+export function widest(names: string[]): number {
+  pen.font = "bold 13px system-ui, sans-serif";
+  return names.reduce((most, name) => Math.max(most, pen.measureText(name).width), 0);
+}
+
+/** A head's name for people. */
+export function headName(name: string, head: number): string {
+  const [stack, layer, kind] = name.split(".") as ["encoder" | "decoder", string, "self" | "cross"];
+  return say("head_name", { stack: say(stack), layer, kind: say(kind), head });
 }
 
 const clamp = (value: number, below: number) => Math.max(0, Math.min(below - 1, value));
@@ -85,6 +98,7 @@ function paint(canvas: HTMLCanvasElement, rows: number, columns: number, colour:
 
 const CELLS = [2, 3, 4, 6, 9, 14, 20, 28, 38, 52];
 const LEGIBLE = 9;
+const LONGEST_NAME = 170;
 
 /** The place in CELLS of the largest that leaves `count` of them within `room` pixels. */
 const fitting = (count: number, room: number) => CELLS.reduce((best, cell, k) => (cell * count <= room && cell <= 28 ? k : best), 0);
@@ -99,6 +113,8 @@ interface Matrix {
   roots?: Uint8Array | null;
   /** The numbers have signs, and are drawn by their own largest. */
   signed?: boolean;
+  /** Rows and columns are of one kind: cells are squares. */
+  square?: boolean;
   /** Drawn with a column for each row: the lecture's notation. */
   turned?: boolean;
   chosen: [number, number];
@@ -116,8 +132,8 @@ export function Heatmap(props: Matrix) {
   const [r, c] = turned ? [props.chosen[1], props.chosen[0]] : props.chosen;
   const choose = (row: number, column: number) => (turned ? props.onChoose(column, row) : props.onChoose(row, column));
   const place = (row: number, column: number) => (turned ? column * rows.length + row : row * columns.length + column);
-  const [across, down] = [fitting(columns.length, 640), fitting(rows.length, 420)];
-  const sized = (at: number, other: number) => CELLS[clamp(Math.min(at, other + 5) + zoom.value, CELLS.length)];
+  const [across, down] = [fitting(columns.length, Math.min(640, innerWidth - 120)), fitting(rows.length, 420)];
+  const sized = (at: number, other: number) => CELLS[clamp(Math.min(at, other + (props.square ? 0 : 5)) + zoom.value, CELLS.length)];
   const [wide, high] = [sized(across, down), sized(down, across)];
   const numbered = wide >= 38 && high >= 14 && numbers;
   useEffect(() => {
@@ -164,6 +180,7 @@ export function Heatmap(props: Matrix) {
   const text = (cell: number) => `${Math.max(LEGIBLE, Math.min(13, cell))}px`;
   const above = useMemo(() => columns.map((name, j) => <span key={j} style={{ width: `${wide}px`, fontSize: text(wide) }}>{wide >= LEGIBLE && <i>{name}</i>}</span>), [columns, wide]);
   const beside = useMemo(() => rows.map((name, i) => <span key={i} style={{ height: `${high}px`, lineHeight: `${high}px`, fontSize: text(high) }}>{high >= LEGIBLE && name}</span>), [rows, high]);
+  const room = useMemo(() => 16 + 0.82 * Math.min(LONGEST_NAME, widest(columns)), [columns]); // they stand at 55°
   return (
     <figure class="matrix">
       <figcaption>{props.title}{" "}
@@ -185,7 +202,7 @@ export function Heatmap(props: Matrix) {
       ) : (
         <div class="scroll">
           <div class="plot">
-            <div class="above" aria-hidden="true">
+            <div class="above" aria-hidden="true" style={{ height: `${room}px` }}>
               {above}<span class="lit" style={{ left: `${c * wide}px`, width: `${wide}px`, fontSize: text(wide) }}><i>{columns[c]}</i></span>
             </div>
             <div class="beside">
@@ -248,17 +265,20 @@ export function Ask(props: { change: Partial<WhatIf>; disabled?: boolean; childr
 
 /** What is not as the model has it; shown above every view. */
 export function Hypothetical() {
-  const { heads_off, positions_off, mask_lifted, prefix } = trace.value!.what_if;
+  const { what_if: { heads_off, positions_off, mask_lifted, prefix }, decoding } = trace.value!;
+  const { beam, length_penalty } = plain();
   const told = [
-    ...heads_off.map(([name, head]) => say("head_is_off", { head: `${name} · ${head}` })),
+    ...heads_off.map(([name, head]) => say("head_is_off", { head: headName(name, head) })),
     ...(positions_off ? [say("positions_are_off")] : []),
     ...(mask_lifted ? [say("mask_is_lifted")] : []),
     ...(prefix.length ? [say("prefix_is_given", { prefix: trace.value!.replay.out.pieces.slice(0, prefix.length).map(piece).join(" ") })] : []),
+    ...(decoding.beam !== beam ? [say("beam_is", { now: decoding.beam, own: beam })] : []),
+    ...(decoding.length_penalty !== length_penalty ? [say("penalty_is", { now: decoding.length_penalty, own: length_penalty })] : []),
   ];
   if (!told.length) return null;
   return (
-    <p class="changed" role="status"><b>{say("hypothetical")}</b> {told.join(" ")}{" "}
-      {served && <button type="button" onClick={() => again(PLAIN)}>{say("as_it_is")}</button>}</p>
+    <p class="changed" role="status"><b>{say("hypothetical")}</b>{join(["", ...told])}{" "}
+      {served && <button type="button" onClick={() => again(plain())}>{say("as_it_is")}</button>}</p>
   );
 }
 

@@ -2,10 +2,10 @@
 import { signal } from "@preact/signals";
 import { model } from "./data";
 
-/** `d` is a coordinate of a head, `c` one of the model's own width: these are different spaces. */
+/** `d` is a coordinate of a head, `c` one of the model's own width: these are different spaces. `if` is what `changes` says. */
 const DEFAULTS = {
   view: "input", stack: "encoder", layer: "0", kind: "self", head: "0", i: "0", j: "0", d: "0", c: "0", t: "0", checkpoint: "",
-  lang: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en", notation: "lecture", text: "", target: "",
+  lang: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en", notation: "lecture", text: "", target: "", if: "",
 };
 type Key = keyof typeof DEFAULTS;
 export type Change = Partial<Record<Key, string | number>>;

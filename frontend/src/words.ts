@@ -8,6 +8,9 @@ export function say(key: keyof typeof en, values: Record<string, string | number
   return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
 
+/** Sentences, one after another: between Chinese ones there is no space. */
+export const join = (sentences: string[]) => sentences.join(selection.value.lang === "zh" ? "" : " ");
+
 export const show = (value: number, digits = 3) =>
   value === -Infinity ? "−∞" : value.toFixed(digits).replace("-", "−");
 export const percent = (value: number) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`;

@@ -227,7 +227,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         CheckpointError: when it cannot be written.
     """
-    with _readable_failure(path):
+    with _readable_failure(path, "choose another place"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.writing")
         try:
@@ -254,12 +254,12 @@ def _sync_folder(directory: Path) -> None:
 
 
 @contextmanager
-def _readable_failure(path: Path) -> Iterator[None]:
+def _readable_failure(path: Path, otherwise: str = "choose another directory with --out") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "make room and go on with --resume" if full else "choose another directory with --out"
+        advice = "make room and go on with --resume" if full else otherwise
         raise CheckpointError(f"{path}: cannot write: {error.strerror}; {advice}") from error
 
 

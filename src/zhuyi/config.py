@@ -244,7 +244,8 @@ class TrainingConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train. auto: the GPU if there is one.")
     deterministic: bool = Field(
         False,
-        description="The same bytes from the same run on a GPU too, at some cost in speed. On a CPU they always are.",
+        description="The same bytes from the same run on a GPU too, at some cost in speed. On a CPU they are, with the "
+        "same training.threads.",
     )
 
     @model_validator(mode="before")

@@ -40,4 +40,7 @@ class MissingExtra(ZhuyiError):  # noqa: N818  # it reads as what it says
     """An optional library is needed that is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional library: pip install 'zhuyi[{extra}]'")
+        super().__init__(
+            f"{what} needs an optional library: pip install 'zhuyi[{extra}]', "
+            f"or in a copy of the repository pip install -e '.[{extra}]'"
+        )

@@ -128,8 +128,9 @@ def test_every_view_opens(browser: Any, url: str, translator: Translator, langua
 def test_printed_numbers_are_the_models(browser: Any, url: str, translator: Translator) -> None:
     complaints: list[str] = []
     tab = opened(browser, url, complaints, view="loss")
-    mean = float(tab.text_content("[data-mean]").replace("−", "-"))
-    assert mean == pytest.approx(translator.loss([LINE], [REFERENCE]), abs=1e-6)
+    loss = translator.loss([LINE], [REFERENCE])
+    assert float(tab.get_attribute("[data-mean]", "data-mean")) == pytest.approx(loss, abs=1e-6)
+    assert float(tab.text_content("[data-mean]")) == pytest.approx(loss, abs=5.1e-5)
 
     trace = translator.look(LINE, target=REFERENCE)
     tab.goto(f"{url}#{urlencode({'text': LINE, 'view': 'matrices', 'layer': 0, 'head': 1, 'i': 2, 'j': 1, 'd': 3})}")
@@ -160,12 +161,12 @@ def test_arrows_move_the_cell_and_the_address_follows(browser: Any, url: str) ->
 
 def test_switching_a_head_off_and_back(browser: Any, url: str, translator: Translator) -> None:
     tab = opened(browser, url, [], view="heads", lang="en")
-    tab.click("text=Switch encoder.0.self · 0 off")
+    tab.click("text=Switch off: Encoder block 0, self attention, head 0")
     tab.wait_for_selector(".changed")
     go(tab, "input")
     go(tab, "heads")
     assert tab.text_content("[data-before]") == (translator.translate([LINE])[0] or "(nothing)")
-    tab.click("text=Switch encoder.0.self · 0 on again")
+    tab.click("text=Switch on again: Encoder block 0, self attention, head 0")
     tab.wait_for_selector(".changed", state="detached")
     assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
     tab.close()
@@ -177,6 +178,7 @@ def test_a_mistake_is_told_on_the_page(browser: Any, url: str) -> None:
     tab.click("form button")
     tab.wait_for_selector("[role=alert]")
     assert "shorten it" in tab.text_content("[role=alert]")
+    assert LINE in tab.text_content("[role=alert]")  # what is still shown
     tab.close()
 
 
@@ -300,6 +302,29 @@ def test_a_pasted_link_is_followed(browser: Any, url: str, translator: Translato
     tab.close()
 
 
+def test_a_link_carries_what_ifs(browser: Any, url: str, translator: Translator) -> None:
+    tab = opened(browser, url, [], view="heads", lang="en")
+    tab.click("text=Switch off: Encoder block 0, self attention, head 0")
+    go(tab, "beam")
+    slider = tab.locator(".slider input").first
+    slider.focus()
+    slider.press("Home")
+    assert until(tab, "location.hash.includes('heads_off') && location.hash.includes('beam%22')")
+    other = browser.new_page()
+    other.goto(tab.url)
+    other.wait_for_selector(".changed")
+    told = other.text_content(".changed")
+    assert "Encoder block 0, self attention, head 0" in told
+    assert "Beam width 1" in told
+    other.click("text=Back to the model as it is")
+    assert until(other, "!location.hash.includes('if=')")
+    assert other.text_content("[data-output]") == translator.translate([LINE])[0]
+    tab.goto(f"{url}#{urlencode({'text': 'cats', 'if': '{broken'})}")
+    assert until(tab, "document.querySelector('.output').textContent.startsWith('cats')")
+    other.close()
+    tab.close()
+
+
 def test_playing_the_training_stops_where_a_checkpoint_fails(browser: Any, translator: Translator) -> None:
     def broken() -> Translator:
         raise CheckpointError("this one is broken")
@@ -310,6 +335,13 @@ def test_playing_the_training_stops_where_a_checkpoint_fails(browser: Any, trans
         tab.click("text=▶ Play")
         tab.wait_for_selector("[role=alert]")
         assert until(tab, "!document.querySelector('article p button').disabled")
+        tab.fill("form input", "cats")
+        tab.click("form button")
+        assert until(tab, "document.querySelector('.output').textContent.startsWith('cats')")
+        assert "checkpoint" not in tab.evaluate("location.hash")
+        tab.goto(f"{server.url}#{urlencode({'text': 'cats', 'checkpoint': 'step-000001'})}")
+        tab.wait_for_selector("[role=alert]")
+        assert until(tab, "!location.hash.includes('checkpoint')")
         tab.close()
         server.shutdown()
 

@@ -18,8 +18,10 @@ from runs import copying, said, state_of, weights, with_training
 from zhuyi.config import FILES, Config, describe
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.training import loop
+from zhuyi.training.distributed import ALONE
 from zhuyi.training.loop import train
 from zhuyi.training.progress import read_metrics
+from zhuyi.training.resume import alone_in
 from zhuyi.training.state import MAY_CHANGE, Checkpoints, Progress
 
 Signals = Callable[[int, signal.Signals], None]
@@ -445,5 +447,33 @@ def test_other_data_is_refused_and_moved_data_is_not(tmp_path: Path) -> None:
     with Path(moved["source"]).open("a") as source, Path(moved["target"]).open("a") as target:
         source.write("a b\n")
         target.write("a b\n")
-    with pytest.raises(DataError, match="have changed since the run to be resumed"):
+    with pytest.raises(DataError, match="are not what the run to be resumed has learned from"):
         train(there, tmp_path / "out", resume=True)
+
+
+def test_a_directory_has_one_run_at_a_time(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "out", ALONE), pytest.raises(CheckpointError, match="another run is at work in"):
+        train(copying(tmp_path, dev=False), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    train(copying(tmp_path, dev=False), tmp_path / "out")
+
+
+def test_what_may_change_is_told(tmp_path: Path) -> None:
+    config = copying(tmp_path, dev=False, training={"steps": 6, "save_every": 3})
+    train(config, tmp_path / "out")
+    _, told = said(with_training(config, steps=9, learning_rate=0.002), tmp_path / "out", resume=True)
+    assert "Other than before: training.steps = 9 (it was 6), training.learning_rate = 0.002 (it was " in told
+
+
+def test_losses_are_told_alike_after_a_resumption(tmp_path: Path) -> None:
+    """They are means since the line before; a checkpoint ends a line."""
+    config = copying(tmp_path, dev=False, training={"steps": 12, "save_every": 5, "log_every": 4, "keep": 9})
+    train(config, tmp_path / "whole")
+    out = stopped(tmp_path / "whole", 5, tmp_path / "out")
+    train(config, out, resume=True)
+    whole, resumed = (
+        [(each["step"], each["loss"]) for each in read_metrics(one / "metrics.jsonl")]
+        for one in (tmp_path / "whole", out)
+    )
+    assert whole == resumed
+    assert [step for step, _ in whole] == [4, 5, 8, 10, 12]

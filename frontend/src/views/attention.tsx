@@ -3,10 +3,10 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import { mean, model, saw, served, trace } from "../data";
-import { Absent, Ask, Choice, Formula, Heatmap, Missing, Strip, Thumbnail, TokenRow, labels, pooling, upTo } from "../parts";
+import { Absent, Ask, Choice, Formula, Heatmap, Missing, Strip, Thumbnail, TokenRow, headName, labels, pooling, upTo } from "../parts";
 import { inColumns, number, place, select } from "../state";
 import { useFloats, useMatrix, useRoots } from "../use";
-import { percent, say, show } from "../words";
+import { join, percent, say, show } from "../words";
 
 /** The attention that is selected, who asks and who answers in it, and which of them. */
 function selected() {
@@ -58,13 +58,17 @@ function Chooser() {
 
 const NoAttention = () => <><Chooser /><Missing>{say("no_attention")}</Missing></>;
 
-/** How queries, keys and values come about, and what becomes of them. */
-function Formulas(props: { names: [string, string]; cross: boolean }) {
+/** How queries, keys and values come about, one query at a time or all together, and what becomes of them. */
+function Formulas(props: { single?: boolean; cross: boolean }) {
   const turned = isTurned(props.cross);
+  const { single } = props, lecture = inColumns();
+  const [own, given] = !lecture ? ["X", "Y"] : single ? ["a", "ā"] : ["I", "Ī"];
+  const name = !lecture ? "rows" : single ? "query" : "columns";
   return (
     <>
-      <Formula name={props.names[0]} variant={turned ? "rotary" : props.cross ? "cross" : ""} />
-      <Formula name={props.names[1]} />
+      <Formula name={name} variant={turned ? "rotary" : props.cross ? "cross" : ""} />
+      <Formula name={name === "query" ? "answer" : `${name}.together`} />
+      {props.cross && <p class="explain">{say("cross_sides", { own, given })}</p>}
       {turned && <p class="explain">{say("turned", { half: headWidth() / 2 })}</p>}
     </>
   );
@@ -121,7 +125,7 @@ export function OneQuery() {
     <>
       <Chooser />
       <TokenRow tokens={asks} chosen={i} onChoose={(at) => select({ i: at })} title={say("query_of")} />
-      <Formulas names={inColumns() ? ["query", "answer"] : ["rows", "rows.together"]} cross={cross} />
+      <Formulas single cross={cross} />
       <div class="play" role="group" aria-label={say("steps")}>
         <button type="button" disabled={playing.value} onClick={() => { step.value = 0; playing.value = true; }}>▶ {say("play")}</button>
         {["q · k", "÷ √d", "softmax", "Σ"].map((title, at) => (
@@ -184,7 +188,7 @@ function Learned(props: { name: string; title: string; head: number }) {
     const at = Math.floor(inner / width);
     select({ head: at === group ? props.head : at * sharing, d: inner % width, c });
   };
-  return <Heatmap title={props.title} rows={beside} columns={above} numbers={values} signed
+  return <Heatmap title={props.title} rows={beside} columns={above} numbers={values} signed square
     chosen={turn([group * width + number("d", width), number("c", model.value!.config.width)])} onChoose={choose} />;
 }
 
@@ -199,7 +203,7 @@ export function Matrices() {
   const alpha = useScores(name, head, rows, columns);
   if (!isThere(name)) return <NoAttention />;
   const lecture = inColumns();
-  const [I, others, Q, K, V, A, shares, O] = lecture ? ["I", "I′", "Q", "K", "V", "A", "A′", "O"] : ["X", "Y", "Q", "K", "V", "S", "P", "O"];
+  const [I, others, Q, K, V, A, shares, O] = lecture ? ["I", "Ī", "Q", "K", "V", "A", "A′", "O"] : ["X", "Y", "Q", "K", "V", "S", "P", "O"];
   const choose = (row: number, column: number) => select({ i: row, j: column });
   const [own, given] = inputs();
   const [asking, answering] = [labels(asks), labels(answers)];
@@ -224,7 +228,7 @@ export function Matrices() {
   return (
     <>
       <Chooser />
-      <Formulas names={lecture ? ["columns", "columns.together"] : ["rows", "rows.together"]} cross={cross} />
+      <Formulas cross={cross} />
       <div class="scroll" tabIndex={0} role="region" aria-label={say("shapes")}><table class="shapes"><caption>{say("shapes")}</caption><tbody>
         {computed(I, own)}
         {cross && computed(others, given)}
@@ -237,6 +241,7 @@ export function Matrices() {
         {computed(O, `${name}.mixed`)}
         {learned("o")}
       </tbody></table></div>
+      {lecture && <p class="explain">{say("transposed")}</p>}
       {!served && <em>{say("as_picture")}: {say("needs_server")}</em>}
       {opened.value && <Learned name={key(PARTS[opened.value])} title={`${W(opened.value)} · ${say("learned")}`} head={head} />}
       <p>{say(lecture ? "columns_are_tokens" : "rows_are_tokens")}</p>
@@ -305,7 +310,7 @@ function Head(props: { name: string; head: number }) {
   const weights = useMatrix(useFloats(`${props.name}.weights`), props.head, size);
   const roots = useMatrix(useRoots(`${props.name}.weights`), props.head, size);
   if (!roots) return <Absent of={roots} />;
-  return <Heatmap title={`${props.name} · ${say("head")} ${props.head}`} rows={labels(asks)} columns={labels(answers)} numbers={weights} roots={roots} turned={inColumns()}
+  return <Heatmap title={headName(props.name, props.head)} rows={labels(asks)} columns={labels(answers)} numbers={weights} roots={roots} turned={inColumns()}
     chosen={[i, j]} onChoose={(i, j) => select({ i, j })} />;
 }
 
@@ -323,7 +328,7 @@ function Together(props: { name: string }) {
         const at = (head * asks.ids.length + i) * width;
         return <p class="vector" key={head}><b>{say("head")} {head}</b> <Strip values={mixed.subarray(at, at + width)} title={`${say("head")} ${head}`} /></p>;
       })}
-      <p class="vector"><b>· W_o</b> <Strip values={output.subarray(i * whole, (i + 1) * whole)} title="W_o" /></p>
+      <p class="vector"><b>· Wᵒ</b> <Strip values={output.subarray(i * whole, (i + 1) * whole)} title="Wᵒ" /></p>
     </section>
   );
 }
@@ -346,8 +351,8 @@ export function Heads() {
       <Choice title={say("order")} value={order.value} of={[["number", say("by_number")], ["entropy", say("by_entropy")], ["diagonal", say("by_diagonal")]]} onChoose={(value) => { order.value = value; }} />
       {by > 1 && <Missing>{say("pooled", { by })}</Missing>}
       {Array.from({ length: model.value!.config[`${stack}_layers`] }, (_, layer) => <Layer key={`${stack} ${kind} ${layer}`} layer={layer} order={order.value} />)}
-      <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>{say(off ? "switch_on" : "switch_off", { head: `${name} · ${head}` })}</Ask>
-      {heads_off.length > 0 && <p class="changed">{say("without_heads")} <b>{now.output || say("nothing")}</b>{before && <><br />{say("before")} <span data-before>{before.output || say("nothing")}</span></>}</p>}
+      <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>{say(off ? "switch_on" : "switch_off", { head: headName(name, head) })}</Ask>
+      {heads_off.length > 0 && <p class="changed">{join([say("without_heads"), ""])}<b>{now.output || say("nothing")}</b>{before && <><br />{join([say("before"), ""])}<span data-before>{before.output || say("nothing")}</span></>}</p>}
       {isThere(name) && <>
         <p><button type="button" aria-pressed={pinned.value !== null} onClick={() => { pinned.value = pinned.value ? null : { name, head }; }}>{say(pinned.value ? "unpin" : "pin")}</button></p>
         <div class="pair">{same && <Head name={pinned.value!.name} head={pinned.value!.head} />}<Head name={name} head={head} /></div>
@@ -386,12 +391,13 @@ export function Mask() {
   return (
     <>
       <div class="chooser"><LayerAndHead stack="decoder" /></div>
+      {!lifted && <Formula name="mask" variant={inColumns() ? "columns" : "rows"} />}
       <Ask change={{ mask_lifted: !lifted }}>{say(lifted ? "mask_back" : "mask_lift")}</Ask>
       <div class="pair">
         {alpha ? <Heatmap title={`${score} · ${say("scores")}`} numbers={alpha} signed {...drawn} /> : <Absent of={alpha} title={score} />}
         {(weights || roots) && <Heatmap title={`${share} · ${say("weights")}`} numbers={weights} roots={roots} {...drawn} />}
       </div>
-      <p>{say("padding_mask")} {say("padding")}</p>
+      <p>{join([say("padding_mask"), say("padding")])}</p>
       <Padding />
     </>
   );
@@ -414,7 +420,8 @@ function useCross(layer: number, head: number, how: string, size: number) {
   }, [weights, roots, how, head, size]);
 }
 
-export function Cross() {
+/** Who took values from whom: as wires and as a matrix. */
+export function Alignment() {
   const how = useSignal("head");
   const layer = number("layer", model.value!.config.decoder_layers);
   const head = number("head", heads());
@@ -432,14 +439,14 @@ export function Cross() {
         <Choice title={say("heads_together")} value={how.value} of={[["head", say("one_head")], ["mean", say("mean")], ["max", say("max")]]} onChoose={(value) => { how.value = value; }} />
       </div>
       {roots ? <>
-        <svg class="wires" viewBox={`0 0 460 ${Math.max(rows, columns) * gap + 10}`} role="img" aria-label={say("view_cross")}>
+        <div class="scroll tall" tabIndex={0} role="region" aria-label={say("view_cross")}><svg class="wires" viewBox={`0 0 460 ${Math.max(rows, columns) * gap + 10}`} role="img" aria-label={say("view_cross")}>
           {Array.from(roots, (root, k) => {
             const share = (root / 255) ** 2, [r, c] = [Math.floor(k / columns), k % columns];
             return share < 0.03 ? null : <line key={k} x1="150" y1={c * gap + 16} x2="310" y2={r * gap + 16} stroke-opacity={share * (r === t || c === j ? 1 : 0.45)} class={r === t ? "lit" : ""} />;
           })}
           {sources.map((name, c) => <text key={`s${c}`} x="142" y={c * gap + 20} text-anchor="end" class={c === j ? "lit" : ""} onMouseEnter={() => select({ j: c })}>{name}</text>)}
           {targets.map((name, r) => <text key={`t${r}`} x="318" y={r * gap + 20} class={r === t ? "lit" : ""} onMouseEnter={() => select({ i: r })}>{name}</text>)}
-        </svg>
+        </svg></div>
         <Heatmap title={`${inColumns() ? "A′" : "P"} · ${say("weights")}`} rows={targets} columns={sources} numbers={numbers} roots={roots} turned={inColumns()} chosen={[t, j]} onChoose={(i, column) => select({ i, j: column })} />
         <p>{say("cross_names")}</p>
       </> : <Absent of={roots} />}
@@ -447,3 +454,5 @@ export function Cross() {
     </>
   );
 }
+
+export const Cross = () => <><Formulas single cross /><Alignment /></>;

@@ -1,15 +1,15 @@
 // Input, positions, blocks, decoder steps, loss, the beam's tree, and one sentence over the training.
 import { signal, useSignal } from "@preact/signals";
-import { hierarchy, tree } from "d3-hierarchy";
+import { hierarchy, type HierarchyPointNode } from "d3-hierarchy";
 import { useEffect, useMemo } from "preact/hooks";
 import { again, busy, error, mean, model, saw, served, trace, type Candidate, type Replay, type Tokens } from "../data";
-import { Absent, Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, labels, piece } from "../parts";
+import { Absent, Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, headName, labels, piece, widest } from "../parts";
 import { inColumns, number, select } from "../state";
 import { useFloats } from "../use";
-import { percent, say, show } from "../words";
-import { Cross, headWidth } from "./attention";
+import { join, percent, say, show } from "../words";
+import { Alignment, headWidth } from "./attention";
 
-const chooseCheckpoint = (checkpoint: string) => { select({ checkpoint }); again({ checkpoint }); };
+const chooseCheckpoint = (checkpoint: string) => again({ checkpoint });
 
 /** Each token, its number, and its row of the embedding matrix. */
 function Embedded(props: { title: string; tokens: Tokens; of: string; axis: "i" | "t" }) {
@@ -32,7 +32,7 @@ export function Input() {
   return (
     <>
       {checkpoints.length > 0 && <Choice title={say("checkpoint")} value={now.checkpoint ?? ""} of={[["", say("the_model")], ...checkpoints.map((name) => [name, name] as const)]} onChoose={chooseCheckpoint} />}
-      {now.normalised !== now.text && <p>{say("normalised")} <b lang="">{now.normalised}</b></p>}
+      {now.normalised !== now.text && <p>{join([say("normalised"), ""])}<b lang="">{now.normalised}</b></p>}
       <Embedded title={say("source")} tokens={now.source} of="encoder.embedding" axis="i" />
       <Embedded title={say("target_in")} tokens={now.replay.in} of="decoder.embedding" axis="t" />
       <h3>{say("target_out")}</h3>
@@ -55,12 +55,12 @@ function Rotary(props: { names: string[]; i: number }) {
   const strip = (values: Float32Array, title: string) => <p class="vector"><b>{title}</b> <Strip values={values.subarray(i * width, (i + 1) * width)} title={title} /></p>;
   return (
     <>
-      {!off && <p>{say("rotary")}</p>}
+      {!off && <><p>{say("rotary")}</p><Formula name="angle" /><p>{say("angle_letters")}</p></>}
       <svg class="turns" viewBox="0 0 640 90" role="img" aria-label={say("dials", { token: names[i] })}>
         {pairs.slice(0, 8).map((pair, d) => <g key={pair} transform={`translate(${40 + d * 78},42)`}><circle r="30" /><line x2={30 * Math.cos(angle(i, d))} y2={-30 * Math.sin(angle(i, d))} /><text y="46" text-anchor="middle">{pair}</text></g>)}
       </svg>
       <Heatmap title={say("cosines")} rows={names} columns={pairs} numbers={cosines} signed turned={inColumns()} chosen={[i, number("d", pairs.length)]} onChoose={(row, d) => select({ i: row, d })} />
-      {queries && turned ? <>{strip(queries, "q")}{strip(turned, "R q")}</>
+      {queries && turned ? <><p>{say("query_turned", { head: headName("encoder.0.self", 0), token: names[i] })}</p>{strip(queries, "q")}{strip(turned, "R q")}</>
         : asking in trace.value!.shapes ? <Absent of={queries && (turned as null | undefined)} title="q, R q" /> : <Missing>{say("no_attention")}</Missing>}
     </>
   );
@@ -77,6 +77,8 @@ function Added(props: { names: string[]; i: number }) {
   if (!before || !after || !encoding) return <Absent of={before && (after as null | undefined)} title="a, e" />;
   return (
     <>
+      <Formula name="added" />
+      <p>{say("added_letters")}</p>
       <Heatmap title={say("encoding")} rows={names} columns={columns} numbers={encoding} signed turned={inColumns()} chosen={[i, number("c", width)]} onChoose={(row, c) => select({ i: row, c })} />
       {Object.entries({ a: before, e: encoding, "a + e": after }).map(([title, values]) => (
         <p class="vector" key={title}><b>{title}</b> <Strip values={values.subarray(i * width, (i + 1) * width)} title={title} /></p>
@@ -130,6 +132,7 @@ export function Block() {
     .map(([name, title]): [string, string] => [`encoder.${layer}.${name}`, title])];
   return (
     <>
+      <Formula name="block" variant={config.norm} />
       <Slider title={say("layer")} value={layer} most={config.encoder_layers - 1} onMove={(at) => select({ layer: at })} />
       <TokenRow tokens={now.source} chosen={i} onChoose={(at) => select({ i: at })} title={say("source")} />
       <Slider title={say("steps")} value={Math.min(step.value, stages.length)} least={1} most={stages.length} onMove={(at) => { step.value = at; }} />
@@ -157,6 +160,7 @@ export function StepView() {
     <>
       <Slider title={say("step")} value={t} most={now.replay.steps.length - 1} onMove={(at) => select({ t: at })} shown={`${t + 1} / ${now.replay.steps.length}`} />
       <Formula name="step" />
+      <p class="explain">{say("may_write")}</p>
       <p class="prefix">{labels(now.replay.in).slice(0, t + 1).map((name, k) => <span class="token" key={k}>{name}</span>)} → <span class="token chosen">{labels(now.replay.out)[t]}</span></p>
       <Slider title={say("temperature")} value={warmth.value} most={temperatures.length - 1} onMove={(at) => { warmth.value = at; }} shown={T.toFixed(1)} />
       <p>{served ? say("go_on_from") : say("needs_server_to_go_on")}</p>
@@ -170,41 +174,52 @@ export function StepView() {
   );
 }
 
-/** −log p of each right token, its rank, and the mean. */
-function Losses(props: { title: string; of: Replay }) {
+/** −log p of each token, its rank, and the mean; the longest bar is `most`. */
+function Losses(props: { title: string; token: string; of: Replay; most: number }) {
   const { losses, smoothed, ranks, out } = props.of;
-  const most = Math.max(...losses, 0.1);
   return (
     <>
       <h3>{props.title}</h3>
-      <div class="scroll" tabIndex={0} role="region" aria-label={props.title}><table class="bars"><thead><tr><th scope="col">{say("right_token")}</th><th scope="col" colSpan={2}>−log p</th><th scope="col">{say("rank")}</th><th scope="col">{say("smoothed", { share: model.value!.smoothing })}</th></tr></thead>
+      <div class="scroll" tabIndex={0} role="region" aria-label={props.title}><table class="bars"><thead><tr><th scope="col">{props.token}</th><th scope="col" colSpan={2}>−log p</th><th scope="col">{say("rank")}</th><th scope="col">{say("smoothed", { share: model.value!.smoothing })}</th></tr></thead>
         <tbody>{labels(out).map((name, k) => (
-          <tr key={k} class={ranks[k] ? "astray" : ""}><th scope="row">{name}</th><td class="wide"><span class="bar" style={{ width: `${(100 * losses[k]) / most}%` }} /></td>
+          <tr key={k} class={ranks[k] ? "astray" : ""}><th scope="row">{name}</th><td class="wide"><span class="bar" style={{ width: `${(100 * losses[k]) / props.most}%` }} /></td>
             <td class="number">{show(losses[k], 4)}</td><td class="number">{ranks[k] + 1}</td><td class="number">{show(smoothed[k], 4)}</td></tr>
         ))}</tbody>
-        <tfoot><tr><th scope="row">{say("mean")}</th><td /><td class="number" data-mean>{show(mean(losses), 6)}</td><td /><td class="number">{show(mean(smoothed), 4)}</td></tr></tfoot></table></div>
+        <tfoot><tr><th scope="row">{say("mean")}</th><td /><td class="number" data-mean={mean(losses)}>{show(mean(losses), 4)}</td><td /><td class="number">{show(mean(smoothed), 4)}</td></tr></tfoot></table></div>
     </>
   );
 }
 
 export function Loss() {
   const { reference, replay } = trace.value!;
+  const most = Math.max(...replay.losses, ...(reference?.losses ?? []), 0.1);
   return (
     <>
       <Formula name="loss" />
-      {reference ? <Losses title={say("reference")} of={reference} /> : <p>{say("give_reference")}</p>}
-      <Losses title={say("own_prefix")} of={replay} />
+      <Formula name="loss" variant="smoothed" />
+      {reference ? <Losses title={say("reference")} token={say("right_token")} of={reference} most={most} /> : <p>{say("give_reference")}</p>}
+      <Losses title={say("own_prefix")} token={say("own_token")} of={replay} most={most} />
     </>
   );
 }
 
 interface Node { candidate: Candidate | null; children: Node[] }
 
+/** A prefix and its best continuations lie on one line, the next that is `free` in each of their columns; the others below. */
+function lay(first: HierarchyPointNode<Node>, free: number[]): void {
+  const path = [first];
+  for (let next = first.children?.[0]; next; next = next.children?.[0]) path.push(next);
+  const line = Math.max(...path.map((node) => free[node.depth] ?? 0));
+  for (const node of path) { node.x = 19 * line; free[node.depth] = line + 1; }
+  for (const node of path.reverse()) for (const other of node.children?.slice(1) ?? []) lay(other, free);
+}
+
 export function Beam() {
   const now = trace.value!;
   const pruned = useSignal(now.candidates.length < 160);
   const chosen = useMemo(() => signal<number | null>(null), [now]); // another search has other nodes
   const { beam, length_penalty } = now.decoding;
+  const column = useMemo(() => Math.max(60, widest(now.candidates.map((each) => piece(each.piece))) + 36), [now]);
   const [all, links, byNumber] = useMemo(() => {
     const root: Node = { candidate: null, children: [] };
     const nodes = new Map<number | null, Node>([[null, root]]);
@@ -214,10 +229,12 @@ export function Beam() {
       nodes.get(candidate.parent)?.children.push(node);
       nodes.set(candidate.number, node);
     }
-    const laid = tree<Node>().nodeSize([19, 96])(hierarchy(root));
+    const laid = hierarchy(root) as HierarchyPointNode<Node>;
+    laid.each((node) => { node.y = node.depth * column; });
+    lay(laid, []);
     return [laid.descendants(), laid.links(), new Map(now.candidates.map((each) => [each.number, each]))] as const;
   }, [now, pruned.value]);
-  const top = Math.min(...all.map((node) => node.x)), bottom = Math.max(...all.map((node) => node.x));
+  const bottom = Math.max(...all.map((node) => node.x));
   const steps = Math.max(...all.map((node) => node.depth));
   const path: Candidate[] = [];
   for (let at = byNumber.get(chosen.value ?? -1); at; at = byNumber.get(at.parent ?? -1)) path.unshift(at);
@@ -245,15 +262,16 @@ export function Beam() {
   return (
     <>
       <Formula name="beam" />
+      <p class="explain">{join([say("beam_letters"), say("may_write")])}</p>
       <Slider title={say("beam")} value={beam} least={1} most={10} disabled={!served} onMove={(value) => again({ beam: value })} />
       <Slider title={say("length_penalty")} value={length_penalty} most={2} step={0.1} disabled={!served} onMove={(value) => again({ length_penalty: value })} />
       {!served && <em>{say("needs_server")}</em>}
       <label><input type="checkbox" checked={pruned.value} onChange={() => { pruned.value = !pruned.value; }} /> {say("show_pruned")}</label>
       <ol class="hypotheses">{now.hypotheses.map((each, k) => <li key={k}><b lang="">{each.text || say("nothing")}</b> {each.score === null ? "" : show(each.score, 4)}{each.finished ? "" : ` (${say("unfinished")})`}</li>)}</ol>
       <div class="scroll forest" role="img" tabIndex={0} onKeyDown={move} aria-label={`${say("view_beam")}. ${picked ? `${piece(picked.piece)}, ${say(picked.fate)}` : say("hover_tree")}`}>
-        <svg class="tree" width={steps * 96 + 130} height={bottom - top + 40}>
-          <g transform={`translate(24,${20 - top})`}>
-            {links.map((link, k) => <path key={k} class={lit.has(link.target.data.candidate!.number) ? "lit" : ""} d={`M${link.source.y + 4},${link.source.x}C${link.source.y + 48},${link.source.x} ${link.target.y - 48},${link.target.x} ${link.target.y - 4},${link.target.x}`} />)}
+        <svg class="tree" width={(steps + 1) * column + 24} height={bottom + 40}>
+          <g transform={"translate(24,20)"}>
+            {links.map((link, k) => <path key={k} class={lit.has(link.target.data.candidate!.number) ? "lit" : ""} d={`M${link.source.y + 4},${link.source.x}C${link.source.y + column / 2},${link.source.x} ${link.target.y - column / 2},${link.target.x} ${link.target.y - 4},${link.target.x}`} />)}
             {all.map((node) => {
               const each = node.data.candidate;
               return each && (
@@ -277,6 +295,8 @@ export function Training() {
   const all = [...model.value!.checkpoints, ""];
   const at = Math.max(0, all.indexOf(now.checkpoint ?? ""));
   const title = (name: string) => name || say("the_model");
+  const [first, ...later] = model.value!.checkpoints.map((name) => Number(name.split("-").at(-1)));
+  const late = first > (later.at(-1) ?? first) / 2;
   useEffect(() => {
     if (!playing.value || busy.value) return;
     if (at === all.length - 1 || error.value) { playing.value = false; return; }
@@ -288,15 +308,16 @@ export function Training() {
   return (
     <>
       <Slider title={say("checkpoint")} value={at} most={all.length - 1} onMove={(k) => { playing.value = false; chooseCheckpoint(all[k]); }} shown={title(all[at])} />
-      <p><button type="button" disabled={playing.value} onClick={() => { playing.value = true; chooseCheckpoint(all[0]); }}>▶ {say("play")}</button></p>
+      <p><button type="button" disabled={playing.value} onClick={() => { playing.value = true; chooseCheckpoint(all[0]); }}>▶ {say("play")}</button>{all.some((name) => !saw({ checkpoint: name })) && ` ${say("press_play")}`}</p>
+      {late && <Missing>{say("late")}</Missing>}
       <div class="scroll" tabIndex={0} role="region" aria-label={say("view_training")}><table class="checkpoints">
         <thead><tr><th scope="col">{say("checkpoint")}</th><th scope="col">{say("target_out")}</th><th scope="col">{say("loss_own")}</th><th scope="col">{say("loss_reference")}</th></tr></thead>
         <tbody>{all.map((name, k) => {
           const found = saw({ checkpoint: name });
-          return <tr key={name} class={k === at ? "lit" : ""}><th scope="row">{title(name)}</th><td lang="">{found ? found.output || say("nothing") : "…"}</td>
+          return <tr key={name} class={k === at ? "lit" : ""}><th scope="row">{title(name)}</th><td lang="">{found ? found.output || say("nothing") : "–"}</td>
             <td class="number">{found ? show(found.own, 4) : ""}</td><td class="number">{found?.reference != null ? show(found.reference, 4) : ""}</td></tr>;
         })}</tbody></table></div>
-      <Cross />
+      <Alignment />
     </>
   );
 }

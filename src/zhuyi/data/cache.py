@@ -2,6 +2,7 @@
 
     $ZHUYI_CACHE, or $XDG_CACHE_HOME/zhuyi, or ~/.cache/zhuyi
       ├── <key>.arrow               a tokenised corpus: see store.py
+      ├── runs/<key>.lock           held while a run is at work in a directory
       └── notes/<key>.json          small things that take long to find out; a first line with the SHA-256 of the rest
 
 Nothing here is ever in the way: a note that is damaged, missing or cannot be written is found out again.

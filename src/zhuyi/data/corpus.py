@@ -201,7 +201,10 @@ def _tsv(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
             if field.isdecimal():
                 raise DataError(f"{path}: name both columns or number both: #{fields[0]} and #{fields[1]} do not mix")
             if field not in header:
-                raise DataError(f"{path}: no column {field!r}; its header line has {', '.join(map(repr, header))}")
+                raise DataError(
+                    f"{path}: no column {field!r}; its first line has {', '.join(map(repr, header))}; where that is no "
+                    "header line, say #1, #2, ..."
+                )
         columns = [header.index(field) for field in fields]
     for number, line in enumerate(lines, start=first):
         values = line.split("\t")

@@ -44,7 +44,7 @@ from zhuyi.training.precision import (
     uses_bf16,
 )
 from zhuyi.training.progress import Reporter, draw, event_writer
-from zhuyi.training.resume import claim, same_cut, same_data, same_engine, same_store
+from zhuyi.training.resume import alone_in, claim, same_cut, same_data, same_engine, same_store
 from zhuyi.training.state import Checkpoints, Progress
 from zhuyi.training.update import IDLE, Objective, find_pieces, gradient, update
 from zhuyi.training.validation import Lines, choose, score_dev
@@ -52,6 +52,8 @@ from zhuyi.translator import Translator
 
 VALIDATIONS = 20
 """How often a run is validated and saved, where `training.save_every` does not say."""
+REST = 3
+"""Times as long as a validation took, a run of some minutes trains before the next: a short one has fewer."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,11 @@ def train(
         CheckpointError: when a checkpoint cannot be written; the older ones are whole.
         TrainingError: when the loss is not a number, or another process of the run is lost.
     """
-    with joined(choose_device(config.training)) as world, deterministic(config.training.deterministic):
+    with (
+        joined(choose_device(config.training)) as world,
+        deterministic(config.training.deterministic),
+        alone_in(Path(out), world),
+    ):
         return _train(config, Path(out), resume, console or Console(quiet=True), world)
 
 
@@ -107,7 +113,7 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
                 event_writer()  # now, and not after the corpus was tokenised
             dev = Lines.read(config.data.dev_source, config.data.dev_target)
             test = Lines.read(config.data.test_source, config.data.test_target)
-            tokenizers = checkpoints.tokenizers(config)
+            tokenizers = checkpoints.tokenizers(config, console)
     data = _prepare(config, tokenizers, checkpoints.epoch, console, world)
 
     torch.manual_seed(training.seed)
@@ -126,7 +132,7 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
     translator = Translator(model, str(next(model.transformer.parameters()).device))
     _announce(console, model, data.store, bf16, out, progress, world)
 
-    began = time.perf_counter() - progress.seconds
+    began, rested = time.perf_counter() - progress.seconds, 0.0
     with world.united():
         records = Reporter(out, console, progress.step, training.tensorboard) if world.is_main else nullcontext()
     updates = _updates(config, data, progress, checkpoints, world, console)
@@ -158,17 +164,20 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
             progress.seconds = world.told(time.perf_counter() - began)
 
             share = _share_used(training, progress)
+            due = _is_due(training, progress, used, share, rested)
             if reporter is not None:
                 reporter.update(share, progress.step, loss, _tokens(store, pairs))
-            if progress.step % training.log_every == 0:
+            if due or progress.step % training.log_every == 0:  # at a checkpoint too: what follows is the same resumed
                 with world.united():
                     if reporter is not None:
                         reporter.record_training(
                             step=progress.step, epoch=passes, seconds=progress.seconds, learning_rate=rate, norm=norm
                         )
-            if _is_due(training, progress.step, used, share):
+            if due:
+                before = progress.seconds
                 validate()
                 progress.seconds = world.told(time.perf_counter() - began)
+                rested = progress.seconds + REST * (progress.seconds - before)
                 checkpoints.save(model, trained, optimizer, progress)
                 if reporter is not None:
                     reporter.restart_clock()
@@ -335,10 +344,12 @@ def _out_of_patience(training: TrainingConfig, progress: Progress) -> bool:
     return training.patience is not None and progress.waited >= training.patience
 
 
-def _is_due(training: TrainingConfig, step: int, before: float, after: float) -> bool:
+def _is_due(training: TrainingConfig, progress: Progress, before: float, after: float, rested: float) -> bool:
     """Whether to validate and save after this step, which took the used share of the budget from before to after."""
     if training.save_every is not None:
-        return step % training.save_every == 0
+        return progress.step % training.save_every == 0
+    if training.minutes is not None and progress.seconds < rested:
+        return False
     return int(after * VALIDATIONS) > int(before * VALIDATIONS)
 
 
@@ -381,7 +392,10 @@ def _interruption(console: Console) -> Iterator[list[int]]:
         if received:
             raise KeyboardInterrupt
         received.append(number)
-        console.print("\nStopping after this step, and saving. Once more: at once, back to the last checkpoint.")
+        console.print(
+            "\nStopping after this step (and its validation, if it has one), and saving. "
+            "Once more: at once, back to the last checkpoint."
+        )
 
     signals = (signal.SIGINT, signal.SIGTERM)
     try:

@@ -2,17 +2,43 @@
 
 import hashlib
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from zhuyi.checkpoint import MANIFEST, WEIGHTS, ensure_writable
+from zhuyi.data.cache import cache_directory, key_of
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import Store
 from zhuyi.errors import CheckpointError, DataError
 from zhuyi.training.distributed import World
 from zhuyi.training.state import Checkpoints, Progress
 from zhuyi.training.validation import Lines
+
+
+@contextmanager
+def alone_in(out: Path, world: World) -> Iterator[None]:
+    """Within, no other run on this machine is at work in this directory; a process that dies lets go of it.
+
+    Raises:
+        CheckpointError: if one is.
+    """
+    file = cache_directory() / "runs" / f"{key_of(str(out.resolve()))}.lock"
+    lock = FileLock(file, timeout=0)
+    with world.united():
+        if world.is_main:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise CheckpointError(f"another run is at work in {out}: wait for its end, or stop it") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def claim(out: Path, checkpoints: Checkpoints, resume: bool, console: Console) -> None:
@@ -37,8 +63,8 @@ def same_data(progress: Progress, corpus: Corpus, dev: Lines | None) -> None:
     digest = hashlib.sha256(f"{corpus.fingerprint()}{dev}".encode()).hexdigest()
     if progress.step and progress.data != digest:
         raise DataError(
-            f"{corpus.source}, {corpus.target} or the dev set have changed since the run to be resumed: put the old "
-            "ones back, or start another run with another --out"
+            f"{corpus.source}, {corpus.target} or the dev set are not what the run to be resumed has learned from: "
+            "give it the same ones, unchanged, or start another run with another --out"
         )
     progress.data = digest
 

@@ -176,14 +176,16 @@ class Checkpoints:
                         shutil.rmtree(self.path(step))
         self.newest, self.epoch = progress.step, progress.epoch
 
-    def tokenizers(self, config: Config) -> Tokenizers | None:
+    def tokenizers(self, config: Config, console: Console) -> Tokenizers | None:
         """Those of the newest checkpoint that is whole, whose epoch is noted; None if there is none.
+
+        `console` is told of settings that may be others than the run's, and are.
 
         Raises:
             ConfigError: if `config` has a setting that must not change, other than the run that is gone on with.
         """
         for step, files in self.whole():
-            _same_settings(read_config(self.path(step), files), config)
+            _same_settings(read_config(self.path(step), files), config, console)
             self.epoch = Progress.from_json(files["training.json"]).epoch
             return Tokenizers.load(self.path(step))
         return None
@@ -244,15 +246,22 @@ class Checkpoints:
         return {*newest, *best, *progress.averaged_steps(self._training)}
 
 
-def _same_settings(then: Config, now: Config) -> None:
+def _same_settings(then: Config, now: Config, console: Console) -> None:
     before = {f"{section}.{key}": value for section, key, value, _ in describe(then)}
+    changed = []
     for section, key, value, _ in describe(now):
         name = f"{section}.{key}"
-        if section and name not in MAY_CHANGE and before[name] != value:
+        if not section or before[name] == value:
+            continue
+        if name in MAY_CHANGE:
+            changed.append(f"{name} = {value!r} (it was {before[name]!r})")
+        else:
             raise ConfigError(
                 f"{name} = {value!r}, but the run to be resumed has {before[name]!r}: set it back, or start another "
                 "run with another --out"
             )
+    if changed:
+        console.print(f"Other than before: {', '.join(changed)}.", highlight=False, markup=False, soft_wrap=True)
 
 
 def _moments(trained: Transformer, optimizer: Optimizer) -> dict[str, Tensor]:
