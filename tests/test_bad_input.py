@@ -409,3 +409,17 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
     assert whole_model_directories(out)  # the first checkpoint found room, and is usable
     assert not list(out.rglob(".writing"))
     assert out not in whole_model_directories(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["check", "a", "b"], "extra argument"),
+        (["train", "--sett", "x"], "--sett"),
+        (["translate", "model", "--length-penalty", "x"], "--length-penalty"),
+        (["look"], "MODEL"),
+        (["nosuch"], "nosuch"),
+    ],
+)
+def test_a_wrong_command_line(arguments: list[str], says: str) -> None:
+    assert_one_clear_line(run(*arguments), says, "--help")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, cast
 from urllib.parse import urlencode
 
 import typer
@@ -400,7 +400,14 @@ def config(config: ConfigFile = None, settings: Settings = None, preset: Preset 
 def main() -> NoReturn:
     """The command `zhuyi`."""
     try:
-        app(prog_name="zhuyi")
+        sys.exit(app(prog_name="zhuyi", standalone_mode=False) or 0)
+    except _UsageError as error:
+        if not (told := error.format_message()):  # no arguments at all: the help has been shown
+            sys.exit(2)
+        message = f"{told.rstrip('.')}: see {error.ctx.command_path if error.ctx else 'zhuyi'} --help"
+    except typer.Abort:
+        print("zhuyi: stopped", file=sys.stderr)
+        sys.exit(130)
     except ZhuyiError as error:
         message = str(error)
     except OSError as error:
@@ -411,6 +418,10 @@ def main() -> NoReturn:
         message = "out of memory: try a smaller --beam, or train with a smaller training.tokens_per_batch or model"
     print("zhuyi: error:", " ".join(message.splitlines()), file=sys.stderr)
     sys.exit(2)
+
+
+_UsageError: Any = typer.BadParameter.__base__
+"""Which typer has under no name that all its versions share."""
 
 
 def _stopped(again: list[str]) -> NoReturn:
