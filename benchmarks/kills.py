@@ -53,6 +53,7 @@ AIMS = {WRITING: 18, ANYWHERE: 12, VALIDATION: 6, STORE: 4, STARTING: 4, ENDING:
 POLL = 0.0005
 """Seconds between two looks at the files."""
 LATE = 3
+"""Checkpoints after which a moment that was missed is not waited for."""
 
 
 @dataclass(frozen=True)

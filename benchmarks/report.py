@@ -68,8 +68,8 @@ def results_page() -> str:
         if result is None:
             continue
         machine, training, settings = result["machine"], result["training"], result["config"]["training"]
-        optimizer = {"adamw": "AdamW", "muon": "Muon"}[settings.get("optimizer", "adamw")]
-        if settings.get("ema"):
+        optimizer = {"adamw": "AdamW", "muon": "Muon"}[settings["optimizer"]]
+        if settings["ema"]:
             optimizer += " and a moving average of the weights"
         lines += [f"### {title}", ""]
         if result["note"]:

@@ -16,16 +16,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py is there
+
+import segmented
+from environments import InstallError, python_of
+from machine import describe
+from peers.common import SIZES
+from systems import SYSTEMS, TUNED, RunError, run, title_of
+from table import fastest_peer, medians
+
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
-
-import segmented  # noqa: E402
-from environments import InstallError, python_of  # noqa: E402
-from machine import describe  # noqa: E402
-from peers.common import SIZES  # noqa: E402
-from systems import SYSTEMS, TUNED, RunError, run, title_of  # noqa: E402
-from table import fastest_peer, medians  # noqa: E402
-
 SECONDS = {"tiny": 15, "base": 40, "big": 40}
 SKIP = {"tiny": 5, "base": 2, "big": 2}
 """Batches of warm-up."""
@@ -154,7 +154,7 @@ def main() -> None:
             for name in names:
                 measure(size, name, round_)
             # After the first round it is known which peer is the fastest: it gets the allocator that zhuyi has.
-            tuned = tuned or fastest_peer(medians(comparisons[size].content))
+            tuned = tuned or fastest_peer(medians(comparisons[size].content), tuned=False)
             if tuned and arguments.device == "cpu":
                 measure(size, tuned + TUNED, round_)
     print(path)

@@ -15,17 +15,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py is there
+
+import segmented
+from environments import InstallError, python_of
+from machine import describe
+from peers.common import SIZES
+from systems import SYSTEMS, RunError, run, title_of
+
+from zhuyi.evaluation import score
+
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
-
-import segmented  # noqa: E402
-from environments import InstallError, python_of  # noqa: E402
-from machine import describe  # noqa: E402
-from peers.common import SIZES  # noqa: E402
-from systems import SYSTEMS, RunError, run, title_of  # noqa: E402
-
-from zhuyi.evaluation import score  # noqa: E402
-
 RECIPE = {"hf-hand": 2e-3, "hf-hand-bf16": 2e-3, "torch-loop": 2e-3}
 """Peak learning rates of the peers: Adam(W), a line up to the peak, then ∝ 1/√step."""
 

@@ -16,23 +16,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py is there
 
-import segmented  # noqa: E402
-import torch  # noqa: E402
-from machine import describe  # noqa: E402
-from peers.common import Run  # noqa: E402
-from peers.zhuyi import configuration  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.profiler import ProfilerActivity, profile  # noqa: E402
+import segmented
+import torch
+from machine import describe
+from peers.common import Run
+from peers.zhuyi import configuration
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
-from zhuyi.checkpoint import build_model  # noqa: E402
-from zhuyi.data.batches import collate, plan  # noqa: E402
-from zhuyi.data.prepare import prepare  # noqa: E402
-from zhuyi.training.optimizers import Optimizer  # noqa: E402
-from zhuyi.training.precision import choose_device, keep_memory, uses_bf16  # noqa: E402
-from zhuyi.training.update import Objective, gradient  # noqa: E402
+from zhuyi.checkpoint import build_model
+from zhuyi.data.batches import collate, plan
+from zhuyi.data.prepare import prepare
+from zhuyi.training.optimizers import Optimizer
+from zhuyi.training.precision import choose_device, keep_memory, uses_bf16
+from zhuyi.training.update import Objective, gradient
 
 KINDS = {
     "matrix products": ("mm", "bmm", "addmm", "baddbmm", "linear"),
@@ -104,11 +103,15 @@ def main() -> None:
     segmented.make(arguments.config, arguments.set, data)
     found = {}
     for size in arguments.sizes.split(","):
-        run = Run("zhuyi", size, data, data, arguments.threads, arguments.device, 4096, 1, 0.0, 0, 0.0, 0.0, 0.0, 0)
+        run = Run(
+            **{"system": "zhuyi", "size": size, "data": data, "scratch": data, "tokens": 4096, "seed": 1},
+            **{"threads": arguments.threads, "device": arguments.device},
+            **dict.fromkeys(("seconds", "skip", "minutes", "every", "rate", "warmup"), 0),  # nothing is timed here
+        )
         updates = arguments.updates // (1 if size == "tiny" else 4)
         found |= {f"{size}, {recipe}": shares(run, recipe, updates) for recipe in RECIPES}
     result = {"machine": describe(arguments.threads), "sizes": found}
-    path = HERE.parent / "results" / f"shares-{arguments.name}.json"
+    path = Path(__file__).parent.parent / "results" / f"shares-{arguments.name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 

@@ -20,8 +20,8 @@ def page() -> str:
         "- A token is a source or target piece, or the EOS of a side. Padding is not counted as speed.",
         "- Of the ceiling: 6 floating-point operations a token for each weight of a matrix that it is multiplied by",
         "  (attention's own products left out), over the rate of a square matrix product, measured between the runs.",
-        "- The optimiser is Adam or AdamW in every row. zhuyi's default is Muon, which costs more an update and wants",
-        "  fewer of them: the last tables.",
+        "- The optimiser is Adam or AdamW in every row. zhuyi's default is Muon, which costs more an update: the last",
+        "  tables.",
         "- The fastest peer of the first round runs once more with the allocator settings that zhuyi makes for itself.",
         "",
     ]
@@ -150,7 +150,7 @@ def _recipes(path: Path) -> list[str]:
         "",
         "Dev scores at the end of short runs of zhuyi, a few settings apart "
         f"([`recipes.py`](../benchmarks/recipes.py), [{path.name}](../benchmarks/results/{path.name})). "
-        "One run each, and two runs of one recipe may differ by a tenth in updates. The moving average helps AdamW "
+        "One run each, and the updates show how much the machine drifts. The moving average helps AdamW "
         "everywhere; Muon with it was best on Multi30k, and near the best elsewhere: it is the default.",
         "",
         "| configuration | recipe | minutes | updates | dev loss | dev scores |",

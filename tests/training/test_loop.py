@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 
 from zhuyi import checkpoint
 from zhuyi.checkpoint import build_model
-from zhuyi.config import Config
+from zhuyi.config import Config, TrainingConfig
 from zhuyi.data.batches import Batch, collate, plan
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, MissingExtra, TrainingError
@@ -161,7 +161,7 @@ def test_the_optimiser_gets_the_rate(tmp_path: Path) -> None:
     optimizer = Optimizer(model, config.training)
     batches = [collate(data.store, plan(data.store, 150, seed=1, epoch=0)[0])]
     loop.update(loop.Objective(model, 0.1, False), optimizer, batches, 0.0125, config.training.clip, Progress())
-    assert [group["lr"] for group in optimizer.param_groups] == [0.0125] * 3
+    assert [group["lr"] for group in optimizer.adamw.param_groups] == [0.0125] * 2
     assert model.training
 
 
@@ -480,3 +480,12 @@ def test_of_equal_scores_the_lowest_loss_is_best() -> None:
 def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
     _, told = said(copying(tmp_path, training={"steps": 1}), tmp_path / "out", resume=True)
     assert "Nothing to resume" in told
+
+
+def test_a_run_of_some_minutes_rests_from_validations() -> None:
+    """After one that took long the next waits; a budget in steps, or a given interval, knows no clock."""
+    progress, minutes, steps = Progress(step=7, seconds=50.0), TrainingConfig(minutes=1), TrainingConfig(steps=20)
+    assert loop._is_due(minutes, progress, before=0.1, after=0.2, rested=49.0)
+    assert not loop._is_due(minutes, progress, before=0.1, after=0.2, rested=51.0)
+    assert loop._is_due(steps, progress, before=0.1, after=0.2, rested=51.0)
+    assert loop._is_due(TrainingConfig(minutes=1, save_every=7), progress, before=0.1, after=0.11, rested=51.0)

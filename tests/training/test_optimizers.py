@@ -64,14 +64,14 @@ def test_only_matrices_decay() -> None:
     optimizer = Optimizer(
         model, TrainingConfig(optimizer="adamw", weight_decay=0.3, beta1=0.8, beta2=0.9, epsilon=1e-6)
     )
-    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    decay = {id(p): group["weight_decay"] for group in optimizer.adamw.param_groups for p in group["params"]}
     assert {name: decay[id(p)] for name, p in model.named_parameters()} == {
         "0.weight": 0.3,
         "0.bias": 0.0,
         "1.weight": 0.0,
         "1.bias": 0.0,
     }
-    assert all(group["betas"] == (0.8, 0.9) and group["eps"] == 1e-6 for group in optimizer.param_groups)
+    assert all(group["betas"] == (0.8, 0.9) and group["eps"] == 1e-6 for group in optimizer.adamw.param_groups)
 
 
 def test_a_step_is_that_of_the_book() -> None:
@@ -94,10 +94,11 @@ def small(mixer: MixerKind = "attention") -> Transformer:
 def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest(mixer: MixerKind) -> None:
     model = small(mixer)
     optimizer = Optimizer(model, TrainingConfig(optimizer="muon"))
-    every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    assert sorted(map(id, every)) == sorted(map(id, model.parameters()))
-    (muon,) = (group for group in optimizer.param_groups if "betas" not in group)
-    names = {name for name, parameter in model.named_parameters() if any(parameter is each for each in muon["params"])}
+    others = [parameter for group in optimizer.adamw.param_groups for parameter in group["params"]]
+    assert sorted(map(id, [*optimizer.hidden, *others])) == sorted(map(id, model.parameters()))
+    names = {
+        name for name, parameter in model.named_parameters() if any(parameter is each for each in optimizer.hidden)
+    }
     assert names == {
         name for name, parameter in model.named_parameters() if parameter.dim() >= 2 and "embedding" not in name
     }

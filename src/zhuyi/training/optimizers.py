@@ -20,7 +20,7 @@ class Optimizer:
     """AdamW for all weights, or Muon for the matrices of the blocks and AdamW for the rest.
 
     AdamW is that of Loshchilov & Hutter 2019; only matrices decay, not norms and biases. One learning rate serves both:
-    a step of Muon is `MUON_SCALE` times as large as one of AdamW.
+    a step of Muon is `MUON_SCALE` times as large as one of AdamW. (Why Muon is not torch's: docs/architecture.md.)
 
     With `training.ema`, average ← ema · average + (1 - ema) · weight after each step (Polyak & Juditsky 1992), with a
     smaller factor at first, when the weights are still far from anything.
@@ -32,44 +32,36 @@ class Optimizer:
 
     Attributes:
         state: by parameter, its tensors by name: moments, and `average`.
-        param_groups: as torch's optimisers have them.
+        hidden: the matrices that Muon has.
+        adamw: has the others.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, bf16: bool = False) -> None:
         self._parameters = list(model.parameters())
-        self._ema = config.ema
-        matrices = [parameter for parameter in self._parameters if parameter.dim() > 1]
-        vectors = [parameter for parameter in self._parameters if parameter.dim() <= 1]
-        hidden = _of_the_blocks(model) if config.optimizer == "muon" else []
-        others = [parameter for parameter in matrices if not any(parameter is each for each in hidden)]
+        self._ema, self._decay, self._bf16 = config.ema, config.weight_decay, bf16
+        self.hidden = _of_the_blocks(model) if config.optimizer == "muon" else []
+        others = [parameter for parameter in self._parameters if not any(parameter is each for each in self.hidden)]
         groups = [
-            {"params": others, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
+            {"params": [each for each in others if each.dim() > 1], "weight_decay": config.weight_decay},
+            {"params": [each for each in others if each.dim() <= 1], "weight_decay": 0.0},
         ]
         rate, betas = config.learning_rate, (config.beta1, config.beta2)
-        self._parts: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(groups, lr=rate, betas=betas, eps=config.epsilon, fused=True)
-        ]
-        if hidden:
-            self._parts.append(Muon(hidden, rate, config.weight_decay, bf16))
-        self.state = self._parts[0].state
-        for part in self._parts:
-            part.state = self.state  # no parameter is in two parts
-        self.param_groups = [group for part in self._parts for group in part.param_groups]
+        self.adamw = torch.optim.AdamW(groups, lr=rate, betas=betas, eps=config.epsilon, fused=True)
+        self.state = self.adamw.state  # Muon's too
 
     def step(self, learning_rate: float) -> None:
         """Change the weights by their gradients, and the average with them."""
-        for part in self._parts:
-            for group in part.param_groups:
-                group["lr"] = learning_rate
-            part.step()
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate
+        self.adamw.step()
+        self._muon(learning_rate)
         if self._ema:
             self._average()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for part in self._parts:
-            part.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -91,6 +83,24 @@ class Optimizer:
                 average.copy_(weight)
 
     @torch.no_grad()
+    def _muon(self, rate: float) -> None:
+        """Momentum made orthogonal (Jordan 2024): a step goes equally far in all directions that it has.
+
+        Its size is that of AdamW's as Liu et al. 2025 (section 2.2) reckon it, times `MUON_SCALE`.
+        """
+        for weight in self.hidden:
+            assert weight.grad is not None, "every matrix of a block has a part in every output"
+            state = self.state[weight]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(weight)
+            momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
+            ahead = gathered(weight.grad.lerp(momentum, MOMENTUM))  # Nesterov's
+            matrix = ahead.flatten(1)  # a convolution's has a third dimension
+            size = MUON_SCALE * 0.2 * math.sqrt(max(matrix.shape))
+            step = parted(orthogonal(matrix, self._bf16).view_as(ahead), weight)
+            weight.mul_(1 - rate * self._decay).add_(step, alpha=-size * rate)
+
+    @torch.no_grad()
     def _average(self) -> None:
         steps = self.state[self._parameters[0]]["step"].item()  # the first one is an embedding: always AdamW's
         factor = min(self._ema, steps / (steps + 10))
@@ -105,34 +115,6 @@ def _of_the_blocks(model: nn.Module) -> list[nn.Parameter]:
     """Matrices that map hidden states to hidden states, of whatever mixer."""
     blocks = ("encoder.", "decoder.")
     return [weight for name, weight in model.named_parameters() if weight.dim() > 1 and name.startswith(blocks)]
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum made orthogonal (Jordan 2024): a step goes equally far in all directions that it has.
-
-    Its size is that of AdamW's as Liu et al. 2025 (section 2.2) reckon it, times `MUON_SCALE`. (torch's own has bf16
-    products on every machine, which takes long where the hardware has none, and sends parts of a sharded matrix at each
-    of its fifteen products, not once.)
-    """
-
-    def __init__(self, matrices: list[nn.Parameter], learning_rate: float, weight_decay: float, bf16: bool) -> None:
-        super().__init__(matrices, {"lr": learning_rate, "weight_decay": weight_decay})
-        self._bf16 = bf16
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure, as the loop has none
-        """Change the matrices by their gradients."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                state = self.state[weight]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(weight)
-                momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
-                ahead = gathered(weight.grad.lerp(momentum, MOMENTUM))  # Nesterov's
-                matrix = ahead.flatten(1)  # a convolution's has a third dimension
-                size = MUON_SCALE * 0.2 * math.sqrt(max(matrix.shape))
-                step = parted(orthogonal(matrix, self._bf16).view_as(ahead), weight)
-                weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(step, alpha=-size * group["lr"])
 
 
 def orthogonal(matrix: Float[Tensor, "rows columns"], bf16: bool = False) -> Float[Tensor, "rows columns"]:
