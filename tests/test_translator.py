@@ -13,7 +13,6 @@ from zhuyi.config import build_config
 from zhuyi.data.batches import collate, pad_sources, plan
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import build_store
-from zhuyi.decoding.hypothesis import SearchOptions
 from zhuyi.decoding.search import search
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.evaluation import evaluate
@@ -81,8 +80,8 @@ def test_an_overlong_line_is_cut_and_named(translator: Translator) -> None:
     assert [answers[0], answers[3]] == translator.translate(["a", "two"], beam=1)
     kept = translator.tokenizers.source.encode([long])[0][: translator.longest]
     source, mask = pad_sources([kept])
-    options = SearchOptions.from_config(translator.decoding(beam=1), translator.config.model.max_length)
-    (by_hand,) = search(translator.transformer, source, mask, options)
+    decoding, max_length = translator.decoding(beam=1), translator.config.model.max_length
+    (by_hand,) = search(translator.transformer, source, mask, decoding, max_length)
     assert answers[1] == translator.tokenizers.target.decode([by_hand[0].tokens])[0]
 
 

@@ -1,6 +1,7 @@
 """One directory in, one directory out: everything that inference needs, and nothing that runs code.
 
-config.json           the resolved configuration
+config.json           the resolved configuration, but for
+decoding.json         how to search, unless a command says otherwise: its owner may change it (`save_decoding`)
 tokenizer.json        (or tokenizer.source.json and tokenizer.target.json)
 model.safetensors     the weights; a tied matrix stands once
 README.md             the model card: what data, what score, which metric signature
@@ -25,12 +26,14 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from zhuyi.config import Config
+from zhuyi.config import Config, DecodingConfig, Section
 from zhuyi.errors import CheckpointError, DamagedError
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
 
 MANIFEST = "manifest.json"
+CONFIG = "config.json"
+DECODING = "decoding.json"
 WEIGHTS = "model.safetensors"
 FORMAT = 1
 
@@ -78,7 +81,8 @@ def load_weights(transformer: Transformer, weights: Mapping[str, Tensor]) -> Non
 def model_files(model: Model, card: str) -> dict[str, bytes]:
     """The files of a model directory, by name; `card` is its README.md."""
     return {
-        "config.json": (model.config.model_dump_json(indent=2) + "\n").encode(),
+        CONFIG: _to_json(model.config, exclude={"decoding"}),
+        DECODING: _to_json(model.config.decoding),
         **{name: text.encode() for name, text in model.tokenizers.files().items()},
         WEIGHTS: save_tensors(weights_of(model.transformer)),
         "README.md": card.encode(),
@@ -102,7 +106,7 @@ def load_model(directory: str | Path) -> Model:
     """
     directory = Path(directory)
     files = read_directory(directory, lambda name: name == WEIGHTS or name.endswith(".json"))
-    for name in ("config.json", WEIGHTS):
+    for name in (CONFIG, WEIGHTS):
         if name not in files:
             raise CheckpointError(f"{directory}: {MANIFEST} does not list {name}: this is not a model directory")
     tokenizers = Tokenizers.load(directory)
@@ -118,15 +122,53 @@ def load_model(directory: str | Path) -> Model:
 
 
 def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
-    """The configuration among the files of `directory`.
+    """The configuration among the files of `directory`, with the decoding settings that stand beside it.
 
     Raises:
         CheckpointError: if it is none.
     """
+    name = CONFIG
     try:
-        return Config.model_validate_json(files["config.json"])
+        config = Config.model_validate_json(files[CONFIG])
+        if DECODING not in files:  # a model made before it was a file of its own
+            return config
+        name = DECODING
+        return config.model_copy(update={"decoding": DecodingConfig.model_validate_json(files[DECODING])})
     except ValidationError as error:
-        raise CheckpointError(f"{directory / 'config.json'}: not a configuration of this version of zhuyi") from error
+        raise CheckpointError(f"{directory / name}: not a configuration of this version of zhuyi") from error
+
+
+def load_config_of(directory: str | Path) -> Config:
+    """The configuration of a model directory, every byte of the directory checked.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    directory = Path(directory)
+    files = read_directory(directory, lambda name: name in (CONFIG, DECODING))
+    if CONFIG not in files:
+        raise CheckpointError(f"{directory}: {MANIFEST} does not list {CONFIG}: this is not a model directory")
+    return read_config(directory, files)
+
+
+def save_decoding(directory: str | Path, decoding: DecodingConfig) -> None:
+    """Change how the model in a directory searches, unless a command says otherwise.
+
+    At every moment the manifest lists what is there, so that it may be killed: for a moment either content is right.
+
+    Raises:
+        CheckpointError: if it is not a model directory, or cannot be written.
+    """
+    directory = Path(directory)
+    load_config_of(directory)
+    manifest = json.loads((directory / MANIFEST).read_bytes())
+    listed, content = manifest["files"], _to_json(decoding)
+    if before := listed.get(DECODING):
+        listed[DECODING] = [*_either(before), _digest(content)]
+        write_atomically(directory / MANIFEST, _to_bytes(manifest))
+    write_atomically(directory / DECODING, content)
+    listed[DECODING] = _digest(content)
+    write_atomically(directory / MANIFEST, _to_bytes(manifest))
 
 
 def write_directory(directory: Path, files: Mapping[str, bytes], moved: Sequence[Path] = ()) -> None:
@@ -146,7 +188,7 @@ def write_directory(directory: Path, files: Mapping[str, bytes], moved: Sequence
         digests = {name: _digest(content) for name, content in files.items()}
         digests |= {path.name: _digest_of_file(path) for path in moved}
         manifest = {"format": FORMAT, "files": digests}
-        staged = {**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
+        staged = {**files, MANIFEST: _to_bytes(manifest)}
         directory.mkdir(parents=True, exist_ok=True)
         staging = directory / ".writing"
         shutil.rmtree(staging, ignore_errors=True)
@@ -198,7 +240,7 @@ def read_directory(directory: Path, wanted: Callable[[str], bool] = lambda _: Tr
         except OSError as error:
             kind = DamagedError if isinstance(error, FileNotFoundError) else CheckpointError
             raise kind(f"{path}: {error.strerror}, although {MANIFEST} lists it") from error
-        if found != digest:
+        if found not in _either(digest):
             raise DamagedError(f"{path}: damaged: its SHA-256 is not the one in {MANIFEST}; copy the model again")
     return files
 
@@ -261,6 +303,19 @@ def _readable_failure(path: Path, otherwise: str = "choose another directory wit
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "make room and go on with --resume" if full else otherwise
         raise CheckpointError(f"{path}: cannot write: {error.strerror}; {advice}") from error
+
+
+def _to_json(section: Section, exclude: set[str] | None = None) -> bytes:
+    return (section.model_dump_json(indent=2, exclude=exclude) + "\n").encode()
+
+
+def _to_bytes(manifest: object) -> bytes:
+    return (json.dumps(manifest, indent=2) + "\n").encode()
+
+
+def _either(digest: str | list[str]) -> list[str]:
+    """The digests that a file may have: more than one while `save_decoding` replaces it."""
+    return [digest] if isinstance(digest, str) else digest
 
 
 def _digest(content: bytes) -> str:

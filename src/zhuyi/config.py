@@ -14,11 +14,15 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from zhuyi.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 TokenKind = Literal["bpe", "unigram", "character", "whitespace"]
 MixerKind = Literal["attention", "convolution", "recurrence"]
@@ -264,15 +268,29 @@ class DecodingConfig(Section):
         1.0, ge=0.0, description="α of Wu et al. 2016: scores are divided by ((5 + length) / 6)^α. 0: not at all."
     )
     n_best: int = Field(1, ge=1, description="Translations given for a line.")
-    max_ratio: float = Field(
-        3.0, gt=0, description="Longest output, as a multiple of the source's tokens (and 20 more)."
+    max_ratio: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="An output has at most max_ratio · source tokens + max_extra tokens, EOS counted on both sides, "
+        "and never more than model.max_length. Unset: training chooses it, so that 99.9 % of its pairs fit.",
     )
+    max_extra: int | None = Field(None, ge=0, le=1_000_000, description="See max_ratio. Unset: training chooses it.")
 
     @model_validator(mode="after")
     def _possible(self) -> DecodingConfig:
         if self.n_best > self.beam:
             raise ValueError(f"decoding.n_best = {self.n_best} is more than decoding.beam = {self.beam}")
         return self
+
+    def limits(self, source_tokens: npt.NDArray[np.integer[Any]], max_length: int) -> npt.NDArray[np.int64]:
+        """Most tokens of the output for each number of source tokens: the one length limit of decoding.
+
+        EOS counts on both sides. A model made before `max_extra` was a setting has 3 · source + 20.
+        """
+        ratio = 3.0 if self.max_ratio is None else self.max_ratio
+        extra = 20 if self.max_extra is None else self.max_extra
+        return (ratio * source_tokens + extra).clip(min=1, max=max_length).astype("int64")
 
 
 class Config(Section):

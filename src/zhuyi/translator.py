@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from zhuyi.checkpoint import Model, load_model
 from zhuyi.config import DecodingConfig, changed
 from zhuyi.data.batches import collate, pad_sources, plan_in_order
-from zhuyi.decoding.hypothesis import Hypothesis, SearchOptions
+from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.decoding.search import search
 from zhuyi.microscope.trace import Trace, WhatIf, look
 from zhuyi.text.tokenizer import PAD
@@ -159,15 +159,13 @@ class Translator:
         self, encoded: list[list[int]], decoding: DecodingConfig
     ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
         """Hypotheses batch by batch, with the numbers of their lines; lines of like length go together."""
-        options = SearchOptions.from_config(decoding, self.config.model.max_length)
+        max_length = self.config.model.max_length
         corpus = _InMemory(encoded, encoded)
         with torch.inference_mode(), self._evaluating():
             for numbers in plan_in_order(corpus, max(1, TOKENS_PER_BATCH // decoding.beam)):
                 source, source_mask = pad_sources([encoded[number] for number in numbers])
-                yield (
-                    numbers.tolist(),
-                    search(self.transformer, source.to(self.device), source_mask.to(self.device), options),
-                )
+                source, source_mask = source.to(self.device), source_mask.to(self.device)
+                yield numbers.tolist(), search(self.transformer, source, source_mask, decoding, max_length)
 
     def _texts(self, hypotheses: list[Hypothesis]) -> list[Translation]:
         target = self.tokenizers.target

@@ -1,8 +1,9 @@
 """The search against oracles: exhaustive enumeration, and a beam search in plain Python."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zhuyi.config import DecodingConfig
-from zhuyi.decoding import STRATEGIES, Hypothesis, SearchOptions, search
+from zhuyi.decoding import Hypothesis
+from zhuyi.decoding import search as search_within
 from zhuyi.decoding.search import log_probabilities
 from zhuyi.model.cache import Cache, LayerCache
 from zhuyi.text.tokenizer import BOS, EOS, PAD
@@ -64,8 +66,21 @@ class FakeModel:
         return logits.log_softmax(dim=-1).tolist()
 
 
-def options(beam: int = 1, *, limit: int = 8, alpha: float = 1.0, n_best: int = 1, ratio: float = 1.0) -> SearchOptions:
-    return SearchOptions(beam=beam, length_penalty=alpha, n_best=n_best, max_ratio=ratio, max_length=limit)
+@dataclass(frozen=True)
+class Asked:
+    """How to search, and the model's own limit."""
+
+    decoding: DecodingConfig
+    max_length: int
+
+
+def options(beam: int = 1, *, limit: int = 8, alpha: float = 1.0, n_best: int = 1, ratio: float = 1.0) -> Asked:
+    decoding = DecodingConfig(beam=beam, length_penalty=alpha, n_best=n_best, max_ratio=ratio, max_extra=20)
+    return Asked(decoding, limit)
+
+
+def search(model: "FakeModel", source: Tensor, source_mask: Tensor, asked: Asked) -> list[list[Hypothesis]]:
+    return search_within(model, source, source_mask, asked.decoding, asked.max_length)
 
 
 def batch(*sources: list[int]) -> tuple[Tensor, Tensor]:
@@ -82,18 +97,20 @@ Found = list[tuple[list[int], float, bool]]
 
 
 def enumerate_all(model: FakeModel, source: Tensor, limit: int, alpha: float) -> Found:
-    """Every output that ends within the limit, best first."""
-    finished: Found = []
+    """Every output that ends within the limit or is cut by it, best first."""
+    found: Found = []
 
     def extend(prefix: list[int], past: list[float]) -> None:
         for token, log_prob in enumerate(model.log_probs(source, prefix)):
             if token == EOS:
-                finished.append((prefix, normalised([*past, log_prob], alpha), True))
+                found.append((prefix, normalised([*past, log_prob], alpha), True))
             elif token not in (PAD, BOS) and len(past) + 1 < limit:
                 extend([*prefix, token], [*past, log_prob])
+            elif token not in (PAD, BOS):
+                found.append(([*prefix, token], normalised([*past, log_prob], alpha), False))
 
     extend([], [])
-    return sorted(finished, key=lambda hypothesis: -hypothesis[1])
+    return sorted(found, key=lambda hypothesis: -hypothesis[1])
 
 
 def plain_beam(model: FakeModel, source: Tensor, limit: int, beam: int, alpha: float, n_best: int) -> Found:
@@ -110,10 +127,18 @@ def plain_beam(model: FakeModel, source: Tensor, limit: int, beam: int, alpha: f
         candidates.sort(key=lambda candidate: -sum(candidate[1]))
         finished += [(text[:-1], normalised(past, alpha), True) for text, past in candidates[:beam] if text[-1] == EOS]
         live = [candidate for candidate in candidates if candidate[0][-1] != EOS][:beam]
-        if len(finished) >= beam:
-            break
-    finished.sort(key=lambda hypothesis: -hypothesis[1])
-    return (finished + [(text, normalised(past, alpha), False) for text, past in live])[:n_best]
+    finished += [(text, normalised(past, alpha), False) for text, past in live]
+    return sorted(finished, key=lambda hypothesis: -hypothesis[1])[:n_best]
+
+
+def plain_greedy(model: FakeModel, source: Tensor, limit: int, alpha: float) -> Found:
+    text: list[int] = []
+    past: list[float] = []
+    while len(past) < limit and EOS not in text:
+        log_probs = model.log_probs(source, text)
+        text.append(max(range(len(log_probs)), key=log_probs.__getitem__))
+        past.append(log_probs[text[-1]])
+    return [([token for token in text if token != EOS], normalised(past, alpha), EOS in text)]
 
 
 def assert_same(found: list[Hypothesis], expected: Found) -> None:
@@ -121,11 +146,11 @@ def assert_same(found: list[Hypothesis], expected: Found) -> None:
     assert [h.score for h in found] == pytest.approx([score for _, score, _ in expected], rel=1e-4, abs=1e-5)
 
 
-def assert_sound(model: FakeModel, source: Tensor, found: list[Hypothesis], asked: SearchOptions, limit: int) -> None:
+def assert_sound(model: FakeModel, source: Tensor, found: list[Hypothesis], asked: Asked, limit: int) -> None:
     """What holds of every result of every search."""
-    assert 1 <= len(found) <= asked.n_best
+    assert 1 <= len(found) <= asked.decoding.n_best
     assert len({(tuple(h.tokens), h.finished) for h in found}) == len(found)
-    assert [(not h.finished, -h.score) for h in found] == sorted((not h.finished, -h.score) for h in found)
+    assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
     for h in found:
         text = h.tokens + [EOS] * h.finished
         assert len(text) == len(h.token_logprobs)
@@ -134,7 +159,7 @@ def assert_sound(model: FakeModel, source: Tensor, found: list[Hypothesis], aske
         assert not {PAD, BOS, EOS} & set(h.tokens)
         oracle = [model.log_probs(source, text[:i])[token] for i, token in enumerate(text)]
         assert h.token_logprobs == pytest.approx(oracle, rel=1e-4, abs=1e-5)
-        assert h.score == pytest.approx(normalised(h.token_logprobs, asked.length_penalty), rel=1e-4, abs=1e-5)
+        assert h.score == pytest.approx(normalised(h.token_logprobs, asked.decoding.length_penalty), rel=1e-4, abs=1e-5)
 
 
 seeds = st.integers(0, 10_000)
@@ -149,8 +174,7 @@ def test_a_wide_beam_is_exhaustive(seed: int, sharpness: float, limit: int, alph
     model = FakeModel(6, seed, sharpness)
     source, mask = batch([4, 5, EOS])
     [found] = search(model, source, mask, options(200, limit=limit, alpha=alpha, n_best=n_best))
-    exact = enumerate_all(model, source[0], limit, alpha)
-    assert_same([h for h in found if h.finished], exact[:n_best])
+    assert_same(found, enumerate_all(model, source[0], limit, alpha)[:n_best])
 
 
 @settings(max_examples=20, deadline=None)
@@ -161,7 +185,7 @@ def test_no_beam_beats_the_exhaustive_one_and_wider_ones_equal_it(seed: int, alp
     exact = enumerate_all(model, source[0], 4, alpha)[0][1]
     for beam in (1, 2, 4, 8, 108, 150):
         [[best]] = search(model, source, mask, options(beam, limit=4, alpha=alpha))
-        assert not best.finished or best.score <= exact + 1e-5
+        assert best.score <= exact + 1e-5
         assert beam < 108 or best.score == pytest.approx(exact, rel=1e-4)
 
 
@@ -194,16 +218,36 @@ def test_batch_neighbours_change_nothing(seed: int, lines: list[list[int]], beam
 
 @settings(max_examples=30, deadline=None)
 @given(seeds, st.lists(sentences, min_size=1, max_size=4), alphas, st.sampled_from([-6.0, 0.0, 2.0]))
-def test_greedy_is_a_beam_of_one(seed: int, lines: list[list[int]], alpha: float, eos: float) -> None:
+def test_greedy_takes_the_most_probable_token_until_the_first_end(
+    seed: int, lines: list[list[int]], alpha: float, eos: float
+) -> None:
     model = FakeModel(20, seed, eos=eos)
     asked = options(1, alpha=alpha)
-    greedy = search(model, *batch(*lines), asked)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(STRATEGIES, "greedy", STRATEGIES["beam"])
-        assert search(model, *batch(*lines), asked) == greedy
-    for line, found in zip(lines, greedy, strict=True):
+    for line, found in zip(lines, search(model, *batch(*lines), asked), strict=True):
         assert_sound(model, torch.tensor(line), found, asked, limit=8)
-        assert_same(found, plain_beam(model, torch.tensor(line), 8, 1, alpha, 1))
+        assert_same(found, plain_greedy(model, torch.tensor(line), 8, alpha))
+
+
+def test_poor_finished_hypotheses_do_not_end_the_search() -> None:
+    """EOS is the second best token at every step but the last: `beam` poor hypotheses have ended at once."""
+    length, beam = 12, 2
+
+    class Chain(FakeModel):
+        """Token 4 + i follows token 3 + i; after `length` of them the text ends."""
+
+        def __init__(self) -> None:
+            super().__init__(4 + length, seed=0, sharpness=0.0)
+            for state in range(STATES):
+                self.table[state, EOS] = 4.0
+                self.table[state, 4 + min(state, length - 1)] = 8.0 if state < length else 0.0
+
+        @staticmethod
+        def next(state: Tensor, token: Tensor) -> Tensor:
+            return torch.where(token == BOS, 0, state + 1)
+
+    [[best]] = search(Chain(), *batch([4, EOS]), options(beam, limit=30))
+    assert best.finished
+    assert best.tokens == list(range(4, 4 + length))
 
 
 @pytest.mark.parametrize("beam", [1, 3])
@@ -234,19 +278,24 @@ def test_outputs_without_end_stop_at_the_limit(beam: int) -> None:
     assert len(short) == len(long) == beam
 
 
-def test_finished_hypotheses_come_before_better_unfinished_ones() -> None:
+def test_a_better_hypothesis_that_the_limit_cut_comes_before_a_finished_one() -> None:
+    """The model would not have ended there: what it gives as finished, it must have meant to finish."""
     model = FakeModel(20, seed=5, sharpness=0.1, eos=-1.0)
     [found] = search(model, *batch([4, EOS]), options(8, limit=2, n_best=8, alpha=0.0))
-    flags = [h.finished for h in found]
     assert len(found) == 8
-    assert flags == sorted(flags, reverse=True)
+    assert not found[0].finished
+    assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
 
 
 def test_limits_follow_source_tokens_and_the_model() -> None:
-    _, mask = batch([4] * 9 + [EOS], [EOS], [4] * 99 + [EOS])
-    asked = SearchOptions.from_config(DecodingConfig(max_ratio=1.15), max_length=100)
-    assert asked.limits(mask).tolist() == [11 + 20, 1 + 20, 100]
-    assert replace(asked, max_length=2).limits(mask).tolist() == [2, 2, 2]
+    source_tokens = np.array([10, 1, 100])
+    asked = DecodingConfig(max_ratio=1.15, max_extra=7)
+    assert asked.limits(source_tokens, max_length=100).tolist() == [11 + 7, 1 + 7, 100]
+    assert asked.limits(source_tokens, max_length=2).tolist() == [2, 2, 2]
+    nothing = DecodingConfig(max_ratio=0.0, max_extra=0)
+    assert nothing.limits(source_tokens, max_length=9).tolist() == [1, 1, 1]  # EOS at least
+    before_they_were_chosen = DecodingConfig()
+    assert before_they_were_chosen.limits(source_tokens, max_length=1000).tolist() == [50, 23, 320]
 
 
 @pytest.mark.parametrize("beam", [1, 3])

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from zhuyi.config import Config
 from zhuyi.data.corpus import Corpus
+from zhuyi.data.limits import count_over_limit
 from zhuyi.data.store import Integers, Outcome, Store
 from zhuyi.data.tokenise import SHOWN, digests
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
@@ -62,6 +63,8 @@ class HeldOutReport:
     """Pairs whose source alone is also in training, the leaks among them."""
     long: int
     """Pairs with a side over the limit: in use it is cut."""
+    over_output: int
+    """Pairs whose target is longer than decoding may write for their source."""
     source_unknown: float
     target_unknown: float
 
@@ -75,6 +78,8 @@ class Report:
     """model.max_length, with BOS or EOS."""
     duplicates: int
     """Pairs of those kept that repeat an earlier one exactly."""
+    over_output: int
+    """Pairs of those kept whose target is longer than decoding may write for their source."""
     source: SideReport
     target: SideReport
     dev: HeldOutReport | None
@@ -106,7 +111,7 @@ def check(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
     """Look at the training pairs, and for them in the dev and test sets.
 
     Args:
-        config: whose `data` names the dev and test sets.
+        config: whose `data` names the dev and test sets, and whose `decoding` says how long an output may be.
         tokenizers: of both sides.
         store: the training pairs, tokenised.
 
@@ -115,7 +120,7 @@ def check(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
     """
     data, limit = config.data, config.model.max_length
     held_out = [
-        _HeldOut(Corpus(source, target), tokenizers, limit) if source and target else None
+        _HeldOut(Corpus(source, target), tokenizers, config) if source and target else None
         for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
     ]
     source_unknown = target_unknown = 0
@@ -129,6 +134,7 @@ def check(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
         store.outcome,
         limit,
         _duplicates(store),
+        count_over_limit(config.decoding, store, limit),
         _side(tokenizers.source, store.source_lengths, source_unknown),
         _side(tokenizers.target, store.target_lengths, target_unknown),
         *(found.report() if found is not None else None for found in held_out),
@@ -147,7 +153,7 @@ def show(report: Report, console: Console) -> None:
 class _HeldOut:
     """A dev or test set, of which training pairs are looked for."""
 
-    def __init__(self, corpus: Corpus, tokenizers: Tokenizers, limit: int) -> None:
+    def __init__(self, corpus: Corpus, tokenizers: Tokenizers, config: Config) -> None:
         pairs = list(corpus)
         self._digests = digests([pair.source for pair in pairs], [pair.target for pair in pairs])
         self._known = np.zeros(self._digests.shape, bool)
@@ -155,7 +161,10 @@ class _HeldOut:
             tokenizers.source.encode([pair.source for pair in pairs]),
             tokenizers.target.encode([pair.target for pair in pairs]),
         )
-        self._long = sum(max(map(len, both)) >= limit for both in zip(*sides, strict=True))
+        self.source_lengths, self.target_lengths = (np.array([len(line) for line in side]) for side in sides)
+        limit = config.model.max_length
+        self._long = int((np.maximum(self.source_lengths, self.target_lengths) >= limit).sum())
+        self._over_output = count_over_limit(config.decoding, self, limit)
         self._unknown = [
             sum(_unknown(tokenizer, np.array(line, np.int64)) for line in side) / max(sum(map(len, side)), 1)
             for tokenizer, side in zip((tokenizers.source, tokenizers.target), sides, strict=True)
@@ -169,7 +178,8 @@ class _HeldOut:
     def report(self) -> HeldOutReport:
         sources, leaks = self._known.T
         lines = tuple((np.flatnonzero(leaks)[:SHOWN] + 1).tolist())
-        return HeldOutReport(len(leaks), int(leaks.sum()), lines, int(sources.sum()), self._long, *self._unknown)
+        known, long, over_output = int(sources.sum()), self._long, self._over_output
+        return HeldOutReport(len(leaks), int(leaks.sum()), lines, known, long, over_output, *self._unknown)
 
 
 def _duplicates(store: Store) -> int:
@@ -238,11 +248,13 @@ def _findings_table(report: Report) -> Table:
 
     add("empty lines", outcome.empty, f"left out: {_listed(outcome.empty_lines, outcome.empty)}")
     add(f"over {report.limit - 1} tokens", outcome.long, f"{done}: {_listed(outcome.long_lines, outcome.long)}")
+    add("over the output limit", report.over_output, "targets that decoding may not write to their end")
     add("duplicates", report.duplicates, "repeat an earlier pair exactly")
     for name, found in held_out:
         leaks = f"of {found.pairs:,}, a leak: {_listed(found.leak_lines, found.leaks)}"
         add(f"{name} pairs in training", found.leaks, leaks)
         add(f"{name} over {report.limit - 1} tokens", found.long, "cut in use, and in validation")
+        add(f"{name} over the output limit", found.over_output, "targets that decoding may not write to their end")
         add(f"{name} sources in training", found.known_sources, f"of {found.pairs:,}, whatever their target")
     for name, source, target in (
         ("training", report.source.unknown, report.target.unknown),

@@ -17,6 +17,7 @@ from zhuyi.data.cache import noted
 from zhuyi.data.check import Report
 from zhuyi.data.check import check as check_pairs
 from zhuyi.data.corpus import Corpus, read_lines
+from zhuyi.data.limits import choose_limits
 from zhuyi.data.store import Store, build_store
 from zhuyi.errors import ConfigError
 from zhuyi.text.tokenizer import Tokenizers
@@ -27,6 +28,8 @@ from zhuyi.version import version
 class Prepared:
     """All that training needs of its data."""
 
+    config: Config
+    """The configuration, with what was left to be chosen from the data."""
     corpus: Corpus
     tokenizers: Tokenizers
     store: Store
@@ -55,17 +58,18 @@ def prepare(
         tokenizers, pairs = Tokenizers.from_files(learned["files"]), learned["pairs"]
     with _bar(console, pairs) as progress:
         store = store_of_epoch(config, corpus, tokenizers, epoch, progress=progress)
+    config = config.model_copy(update={"decoding": choose_limits(config.decoding, store)})
     with console.status("Checking the corpus ..."):
-        data = config.data
+        data, limits = config.data, config.decoding.model_dump(include={"max_ratio", "max_extra"})
         held_out = [
             Corpus(source, target).fingerprint() if source and target else None
             for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
         ]
         report = noted(
-            {"report": store.path.name, "held out": held_out, "version": version()},
+            {"report": store.path.name, "held out": held_out, "limits": limits, "version": version()},
             lambda: check_pairs(config, tokenizers, store).to_dict(),
         )
-    return Prepared(corpus, tokenizers, store, Report.from_dict(report))
+    return Prepared(config, corpus, tokenizers, store, Report.from_dict(report))
 
 
 def check(config: Config, console: Console | None = None) -> Report:

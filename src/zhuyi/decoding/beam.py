@@ -2,14 +2,17 @@
 
 Each step takes the best 2·beam candidates of a sentence. At most one continuation of each prefix is EOS, so at least
 `beam` of them live on; one that is EOS is finished if it stands among the first `beam`. Sums of log-probabilities are
-in float32; finished hypotheses are scored by them over the length penalty of Wu et al. 2016 (eq. 14).
+in float32; hypotheses are scored by them over the length penalty of Wu et al. 2016 (eq. 14). The search of a sentence
+ends when no live prefix can still beat the worst hypothesis that is kept, or at the length limit; there, live prefixes
+count among the hypotheses, as unfinished ones.
 """
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zhuyi.decoding.hypothesis import Candidate, Hypothesis, SearchOptions, normalised
+from zhuyi.config import DecodingConfig
+from zhuyi.decoding.hypothesis import Candidate, Hypothesis, normalised
 from zhuyi.text.tokenizer import BOS, EOS
 
 ROOT = -1  # the parent of a first token
@@ -23,10 +26,10 @@ class BeamSearch:
     A score of −inf marks a place that holds nothing.
     """
 
-    def __init__(self, limits: Int[Tensor, " batch"], options: SearchOptions) -> None:
-        batch, beam, n_best = len(limits), options.beam, options.n_best
+    def __init__(self, limits: Int[Tensor, " batch"], decoding: DecodingConfig) -> None:
+        batch, beam, n_best = len(limits), decoding.beam, decoding.n_best
         nodes = int(limits.max()) * 2 * beam
-        self.alpha = options.length_penalty
+        self.alpha = decoding.length_penalty
         self.limits = limits
         self.step = 0
 
@@ -43,7 +46,6 @@ class BeamSearch:
 
         self.finished_scores = torch.full((batch, n_best), -torch.inf, device=limits.device)
         self.finished_nodes = limits.new_full((batch, n_best), ROOT)
-        self.finished_count = limits.new_zeros(batch)
 
     def advance(
         self, log_probs: Float[Tensor, "rows vocabulary"]
@@ -71,7 +73,6 @@ class BeamSearch:
 
         ends = tokens == EOS
         scores = normalised(sums, self.step, self.alpha).masked_fill(~ends, -torch.inf)[:, :beam]
-        self.finished_count = self.finished_count + (scores > -torch.inf).sum(dim=1)
         n_best = self.finished_scores.shape[1]
         self.finished_scores, order = torch.cat([self.finished_scores, scores], dim=1).topk(n_best)
         self.finished_nodes = torch.cat([self.finished_nodes, nodes[:, :beam]], dim=1).gather(1, order)
@@ -81,19 +82,21 @@ class BeamSearch:
         self.last_tokens = tokens.gather(1, order).flatten()
 
         # A sum only falls and is divided by at most the limit's penalty: no live prefix can end above this bound.
+        # No number of finished hypotheses ends the search before: where EOS is always among the best candidates, as
+        # after label smoothing with a small vocabulary, they may all be poor.
         bound = normalised(self.live_sums[:, 0], self.limits, self.alpha)
-        decided = bound <= self.finished_scores[:, -1]
-        done = decided | (self.finished_count >= beam) | (self.limits == self.step)
+        done = (bound <= self.finished_scores[:, -1]) | (self.limits == self.step)
         rows = beams.gather(1, order) + beam * torch.arange(batch, device=best.device)[:, None]
         return rows.flatten(), done
 
     def hypotheses(self, sentence: int) -> list[Hypothesis]:
-        """List the best finished hypotheses of a sentence and, if they are too few, live prefixes after them."""
+        """List the best hypotheses of a sentence, whether finished or cut by the length limit, best first."""
         live_scores = normalised(self.live_sums[sentence], self.step, self.alpha)
         found = [
             *zip(self.finished_scores[sentence].tolist(), self.finished_nodes[sentence].tolist(), strict=True),
             *zip(live_scores.tolist(), self.live_nodes[sentence].tolist(), strict=True),
         ]
+        found.sort(key=lambda each: -each[0])  # of equal scores, the finished one is first
         n_best = self.finished_scores.shape[1]
         return [self._hypothesis(sentence, score, node) for score, node in found if score > -torch.inf][:n_best]
 
@@ -134,7 +137,6 @@ class BeamSearch:
         self.live_nodes = self.live_nodes[sentences]
         self.finished_scores = self.finished_scores[sentences]
         self.finished_nodes = self.finished_nodes[sentences]
-        self.finished_count = self.finished_count[sentences]
 
     def _hypothesis(self, sentence: int, score: float, node: int) -> Hypothesis:
         """Read the path from the root to a node."""

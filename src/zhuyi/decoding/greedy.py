@@ -4,16 +4,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zhuyi.decoding.hypothesis import Candidate, Hypothesis, SearchOptions, normalised
+from zhuyi.config import DecodingConfig
+from zhuyi.decoding.hypothesis import Candidate, Hypothesis, normalised
 from zhuyi.text.tokenizer import BOS, EOS
 
 
 class GreedySearch:
     """One row a sentence: what it wrote so far, and with which log-probability each token."""
 
-    def __init__(self, limits: Int[Tensor, " batch"], options: SearchOptions) -> None:
+    def __init__(self, limits: Int[Tensor, " batch"], decoding: DecodingConfig) -> None:
         batch, steps = len(limits), int(limits.max())
-        self.alpha = options.length_penalty
+        self.alpha = decoding.length_penalty
         self.limits = limits
         self.step = 0
         self.last_tokens = limits.new_full((batch,), BOS)

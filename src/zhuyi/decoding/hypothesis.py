@@ -1,38 +1,10 @@
-"""What a search is asked for (`SearchOptions`), what it weighs (`Candidate`) and what it finds (`Hypothesis`)."""
+"""What a search finds (`Hypothesis`), what it weighs on the way (`Candidate`), and how both are scored."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
-
-from zhuyi.config import DecodingConfig
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How to search: the `decoding` section of the configuration, and the model's own length limit."""
-
-    beam: int
-    length_penalty: float
-    n_best: int
-    max_ratio: float
-    max_length: int
-
-    def __post_init__(self) -> None:
-        assert 1 <= self.n_best <= self.beam, "the configuration lets no other n_best through"
-        assert self.length_penalty >= 0, "the configuration lets no negative length penalty through"
-        assert self.max_length >= 1, "the configuration lets no shorter max_length through"
-
-    @classmethod
-    def from_config(cls, decoding: DecodingConfig, max_length: int) -> "SearchOptions":
-        """Options of a configuration; `max_length` is `model.max_length`."""
-        return cls(max_length=max_length, **decoding.model_dump())
-
-    def limits(self, source_mask: Bool[Tensor, "batch source"]) -> Int[Tensor, " batch"]:
-        """Most tokens that each sentence's output may have, EOS included: never fewer than training allowed."""
-        source_tokens = source_mask.sum(dim=1).double()
-        return ((self.max_ratio * source_tokens).long() + 20).clamp(max=self.max_length)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from zhuyi.config import DecodingConfig
 from zhuyi.decoding.beam import BeamSearch
 from zhuyi.decoding.greedy import GreedySearch
-from zhuyi.decoding.hypothesis import Candidate, Hypothesis, SearchOptions
+from zhuyi.decoding.hypothesis import Candidate, Hypothesis
 from zhuyi.model.cache import Cache
 from zhuyi.text.tokenizer import BOS, PAD
 
@@ -64,7 +65,7 @@ class Strategy(Protocol):
         ...
 
 
-STRATEGIES: dict[str, Callable[[Tensor, SearchOptions], Strategy]] = {
+STRATEGIES: dict[str, Callable[[Tensor, DecodingConfig], Strategy]] = {
     "greedy": GreedySearch,
     "beam": BeamSearch,
 }
@@ -75,19 +76,29 @@ def search(
     model: Model,
     source: Int[Tensor, "batch source"],
     source_mask: Bool[Tensor, "batch source"],
-    options: SearchOptions,
+    decoding: DecodingConfig,
+    max_length: int,
     observe: Callable[[Strategy], None] | None = None,
     prefix: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     """Search for the best outputs of each sentence; the model must be in evaluation mode.
 
-    Gives 1 to `n_best` hypotheses a sentence: the finished ones, best first; then, only where the length limit
-    came before enough were finished, the best unfinished ones. A sentence for which the model gives no number at
-    all (NaN) gets one empty, unfinished hypothesis with score −inf. `observe` is shown the strategy after each step.
-    Every output begins with the tokens of `prefix`, whatever the model thinks of them.
+    Gives 1 to `n_best` hypotheses a sentence, best first. Unfinished ones are among them only where the length limit
+    came before the search was decided. A sentence for which the model gives no number at all (NaN) gets one empty,
+    unfinished hypothesis with score −inf.
+
+    Args:
+        model: gives the next-token distributions.
+        source: token ids, padded.
+        source_mask: True where `source` is not padding.
+        decoding: how to search.
+        max_length: of the model: no output has more tokens, EOS counted.
+        observe: is shown the strategy after each step.
+        prefix: the first tokens of every output, whatever the model thinks of them.
     """
-    beam = options.beam
-    limits = options.limits(source_mask)
+    beam = decoding.beam
+    source_tokens = source_mask.sum(dim=1)
+    limits = torch.from_numpy(decoding.limits(source_tokens.cpu().numpy(), max_length)).to(source.device)
     limit = int(limits.max())
     found: list[list[Hypothesis]] = [[] for _ in source]
     running = torch.arange(len(source), device=source.device)
@@ -95,7 +106,7 @@ def search(
     cache = model.start(model.encode(source, source_mask), source_mask, limit)
     if beam > 1:
         cache = cache.select(running.repeat_interleave(beam))
-    strategy = STRATEGIES["beam" if beam > 1 else "greedy"](limits, options)
+    strategy = STRATEGIES["beam" if beam > 1 else "greedy"](limits, decoding)
 
     for step in range(limit):
         logits, cache = model.step(strategy.last_tokens, cache)

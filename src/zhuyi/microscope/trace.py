@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from zhuyi.checkpoint import Model, write_atomically
 from zhuyi.config import DecodingConfig
 from zhuyi.data.batches import pad_sources
-from zhuyi.decoding.hypothesis import Candidate, Hypothesis, SearchOptions
+from zhuyi.decoding.hypothesis import Candidate, Hypothesis
 from zhuyi.decoding.search import Strategy, log_probabilities, search
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.model.attention import MultiHeadAttention
@@ -218,8 +218,7 @@ def look(
         candidates.extend(strategy.candidates(0))
 
     with torch.inference_mode(), _changed(transformer, what_if):
-        options = SearchOptions.from_config(decoding, longest)
-        (hypotheses,) = search(transformer, source, source_mask, options, observe, what_if.prefix)
+        (hypotheses,) = search(transformer, source, source_mask, decoding, longest, observe, what_if.prefix)
         best = hypotheses[0]
         replay = _replay(transformer, source, source_mask, best.tokens, best.finished, what_if.mask_lifted)
         reference = None

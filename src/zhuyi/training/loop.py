@@ -113,8 +113,9 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
                 event_writer()  # now, and not after the corpus was tokenised
             dev = Lines.read(config.data.dev_source, config.data.dev_target)
             test = Lines.read(config.data.test_source, config.data.test_target)
-            tokenizers = checkpoints.tokenizers(config, console)
+            config, tokenizers = checkpoints.begun(config, console)
     data = _prepare(config, tokenizers, checkpoints.epoch, console, world)
+    config = data.config
 
     torch.manual_seed(training.seed)
     model = build_model(config, data.tokenizers)

@@ -25,7 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zhuyi.checkpoint import WEIGHTS, Model, model_files, read_config, read_directory, write_directory
-from zhuyi.config import FILES, Config, Metric, TrainingConfig, describe
+from zhuyi.config import FILES, Config, DecodingConfig, Metric, TrainingConfig, changed, describe
 from zhuyi.errors import CheckpointError, ConfigError, DamagedError
 from zhuyi.evaluation import better
 from zhuyi.model.transformer import Transformer
@@ -39,7 +39,7 @@ MAY_CHANGE = {
     *("training.tensorboard", "training.learning_rate", "training.warmup", "training.clip", "training.precision"),
     *("training.shard", "training.deterministic", "training.device"),
     *(f"data.{side}" for side in FILES),  # what is in the files must not: see `Progress.data`
-    *("decoding.beam", "decoding.length_penalty", "decoding.n_best", "decoding.max_ratio"),
+    *(f"decoding.{key}" for key in DecodingConfig.model_fields),
 }
 """Settings that a resumed run may have other than the run that it goes on with."""
 
@@ -176,19 +176,23 @@ class Checkpoints:
                         shutil.rmtree(self.path(step))
         self.newest, self.epoch = progress.step, progress.epoch
 
-    def tokenizers(self, config: Config, console: Console) -> Tokenizers | None:
-        """Those of the newest checkpoint that is whole, whose epoch is noted; None if there is none.
+    def begun(self, config: Config, console: Console) -> tuple[Config, Tokenizers | None]:
+        """Configuration and tokenizers of the run: those of the newest checkpoint that is whole, if there is one.
 
-        `console` is told of settings that may be others than the run's, and are.
+        Its epoch is noted; what it chose and `config` leaves open stays as it is. `console` is told of settings that
+        may be others than the run's, and are.
 
         Raises:
             ConfigError: if `config` has a setting that must not change, other than the run that is gone on with.
         """
         for step, files in self.whole():
-            _same_settings(read_config(self.path(step), files), config, console)
+            then = read_config(self.path(step), files)
+            given = config.decoding.model_dump(exclude_none=True)
+            config = config.model_copy(update={"decoding": changed(then.decoding, given)})
+            _same_settings(then, config, console)
             self.epoch = Progress.from_json(files["training.json"]).epoch
-            return Tokenizers.load(self.path(step))
-        return None
+            return config, Tokenizers.load(self.path(step))
+        return config, None
 
     def restore(self, trained: Transformer, optimizer: Optimizer, console: Console) -> Progress | None:
         """Bring back the newest checkpoint that is whole; None if there is none. `trained` is that of `save`."""
@@ -248,20 +252,20 @@ class Checkpoints:
 
 def _same_settings(then: Config, now: Config, console: Console) -> None:
     before = {f"{section}.{key}": value for section, key, value, _ in describe(then)}
-    changed = []
+    others = []
     for section, key, value, _ in describe(now):
         name = f"{section}.{key}"
         if not section or before[name] == value:
             continue
         if name in MAY_CHANGE:
-            changed.append(f"{name} = {value!r} (it was {before[name]!r})")
+            others.append(f"{name} = {value!r} (it was {before[name]!r})")
         else:
             raise ConfigError(
                 f"{name} = {value!r}, but the run to be resumed has {before[name]!r}: set it back, or start another "
                 "run with another --out"
             )
-    if changed:
-        console.print(f"Other than before: {', '.join(changed)}.", highlight=False, markup=False, soft_wrap=True)
+    if others:
+        console.print(f"Other than before: {', '.join(others)}.", highlight=False, markup=False, soft_wrap=True)
 
 
 def _moments(trained: Transformer, optimizer: Optimizer) -> dict[str, Tensor]:

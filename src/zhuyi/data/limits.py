@@ -1,0 +1,68 @@
+"""How long an output may get: `DecodingConfig.limits`, chosen from the lengths of the training pairs."""
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from zhuyi.config import DecodingConfig
+
+RATIOS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 25.0, 50.0, 100.0)
+"""Target tokens a source token that are tried."""
+FITTING = 0.999
+"""Share of the pairs that must fit; so of a thousand pairs or fewer, the one outlier need not."""
+RATIO_HEADROOM, EXTRA_HEADROOM = 1.25, 10
+"""Factor and tokens on top, for lines that are not like those of training."""
+LOOKED_AT = 1_000_000
+"""Most pairs from which the limits are chosen, evenly spread: more would not change a quantile."""
+
+EOS = np.int64(1)
+"""Counts on both sides; and lengths in two bytes become wide enough to be subtracted."""
+
+Integers = npt.NDArray[np.integer[Any]]
+
+
+class Lengths(Protocol):
+    """Tokens of each pair, without BOS and EOS."""
+
+    source_lengths: Integers
+    target_lengths: Integers
+
+
+def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:
+    """`decoding` with the `max_ratio` and `max_extra` that are not set chosen from the data.
+
+    Of all lines target = ratio · source + extra under which 99.9 % of the pairs lie, the one that allows the fewest
+    tokens on average; and some headroom above it.
+    """
+    step = math.ceil(len(pairs.source_lengths) / LOOKED_AT)
+    sources, targets = pairs.source_lengths[::step] + EOS, pairs.target_lengths[::step] + EOS
+    ratio, extra = decoding.max_ratio, decoding.max_extra
+    if ratio is None and extra is not None:
+        ratio = RATIO_HEADROOM * min(max(_quantile((targets - extra) / sources), 0.0), RATIOS[-1])
+    elif extra is None:
+        needed = {
+            each: max(_quantile(targets - each * sources), 0.0) for each in (RATIOS if ratio is None else (ratio,))
+        }
+        best = min(needed, key=lambda each: each * sources.mean() + needed[each])
+        ratio = RATIO_HEADROOM * best if ratio is None else ratio
+        extra = math.ceil(needed[best]) + EXTRA_HEADROOM
+    assert ratio is not None
+    return decoding.model_copy(update={"max_ratio": round(ratio, 3), "max_extra": extra})
+
+
+def count_over_limit(decoding: DecodingConfig, pairs: Lengths, max_length: int) -> int:
+    """Pairs whose target is longer than decoding may write for their source."""
+    over = 0
+    for start in range(0, len(pairs.source_lengths), LOOKED_AT):  # a part at a time: there may be many millions
+        part = slice(start, start + LOOKED_AT)
+        sources, targets = pairs.source_lengths[part] + EOS, pairs.target_lengths[part] + EOS
+        over += int((targets > decoding.limits(sources, max_length)).sum())
+    return over
+
+
+def _quantile(values: npt.NDArray[Any]) -> float:
+    """The value under which `FITTING` of them lie: one of them, and never the largest where there are others."""
+    rank = math.floor(FITTING * (len(values) - 1))
+    return float(np.partition(values, rank)[rank])
