@@ -19,16 +19,17 @@ from safetensors.torch import load as load_tensors
 
 from zhuyi import checkpoint
 from zhuyi.checkpoint import build_model
-from zhuyi.config import Config, TrainingConfig
+from zhuyi.config import Config, TrainingConfig, build_config
 from zhuyi.data.batches import Batch, collate, plan
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, MissingExtra, TrainingError
+from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training import loop, validation
 from zhuyi.training.loop import train
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.progress import read_metrics
 from zhuyi.training.state import Checkpoints, Progress, rank
-from zhuyi.translator import load
+from zhuyi.translator import Translator, load
 
 
 @pytest.fixture
@@ -230,6 +231,58 @@ def test_a_slow_validation_does_not_bring_the_next_one_nearer(
     monkeypatch.setattr(validation, "evaluate", ten_seconds)
     config = copying(tmp_path, training={"steps": None, "minutes": 1.0, "save_every": None})
     assert train(config, tmp_path / "out").steps > len(validated(tmp_path / "out")) + 5
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+def test_a_run_that_becomes_much_slower_tries_its_threads_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None, threads: int | None
+) -> None:
+    """Another program takes a core after 30 updates; where the number of threads is set, it stays."""
+    now, updates = 0.0, 0
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now)
+    update = loop.update
+
+    def timed(*arguments: Any) -> Any:
+        nonlocal now, updates
+        updates += 1
+        now += 1 if updates <= 30 else 5
+        return update(*arguments)
+
+    monkeypatch.setattr(loop, "update", timed)
+    config = copying(tmp_path, dev=False, training={"steps": 60, "save_every": 100, "threads": threads})
+    _, told = said(config, tmp_path / "out")
+    assert told.count("Less than half as fast") == (threads is None)
+
+
+def short_run(dev_lines: int, **training: Any) -> int:
+    """How many of so many dev lines a validation of a run looks at."""
+    config = build_config(
+        {
+            "text": {"kind": "character"},
+            "training": training,
+            "decoding": {"beam": 4, "max_ratio": 2.0, "max_extra": 10},
+        }
+    )
+    text = ["abcdefghi"] * dev_lines
+    translator = Translator(build_model(config, Tokenizers.train(config.text, text, text)), "cpu")
+    return validation.lines_a_validation(validation.Lines(text, text), translator, config.training, 50_000)
+
+
+def test_validations_of_a_short_run_look_at_some_lines_only() -> None:
+    """A line costs 4 · (2 · 10 + 10) tokens at most; a minute is 200,000 tokens, of which they get a twentieth."""
+    assert short_run(1000, minutes=1.0) == 10_000 // 120
+    assert short_run(1000, minutes=30.0) == 1000
+    assert short_run(1000, minutes=0.1) == 50
+    assert short_run(30, minutes=0.1) == 30
+    assert short_run(1000, steps=100, tokens_per_batch=2048, accumulate=2) == 20_480 // 120
+    assert short_run(1000, epochs=4.0) == 10_000 // 120
+    assert short_run(1000, epochs=4.0, minutes=30.0) == 10_000 // 120
+
+
+def test_the_lines_of_a_validation_are_spread_over_all_of_them() -> None:
+    lines = validation.Lines([str(n) for n in range(10)], [str(-n) for n in range(10)])
+    assert lines.evenly(4) == validation.Lines(["0", "2", "5", "7"], ["0", "-2", "-5", "-7"])
+    assert lines.evenly(10) == lines
 
 
 # What is kept

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from runs import copying, said, state_of, weights, with_training
 
+from zhuyi.checkpoint import load_config_of
 from zhuyi.config import FILES, Config, describe
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.training import loop
@@ -410,6 +411,22 @@ def test_threads_are_chosen_anew_where_something_else_computes(tmp_path: Path, m
     monkeypatch.setattr(loop, "engine", lambda *_: "an abacus")
     train(with_training(config, steps=4), tmp_path / "out", resume=True)
     assert threads_of(4) == 1
+
+
+def test_what_was_chosen_from_the_data_stays_whatever_the_budget(tmp_path: Path) -> None:
+    """How many lines a validation looks at, and how long an output may be: they come from the checkpoint."""
+    config = copying(tmp_path, training={"steps": 2, "ema": 0.0})
+    dev = Path(config.data.dev_source or "")
+    dev.write_text("abc\n" * 200)
+    train(config, tmp_path / "out")
+    train(with_training(config, steps=100_000, patience=1, learning_rate=1e-12), tmp_path / "out", resume=True)
+    steps = Checkpoints(tmp_path / "out", config).steps()
+    first, last = (tmp_path / f"out/checkpoints/step-{step:06d}" for step in (steps[0], steps[-1]))
+    assert steps[-1] > 2
+    found = [Progress.from_json((each / "training.json").read_bytes()).dev_lines for each in (first, last)]
+    assert found == [50, 50]
+    assert (first / "decoding.json").read_bytes() == (last / "decoding.json").read_bytes()
+    assert load_config_of(first).decoding.max_ratio is not None
 
 
 def test_every_setting_that_may_change_is_one() -> None:

@@ -36,6 +36,7 @@ from zhuyi.training.card import model_card
 from zhuyi.training.distributed import World, gather_weights, joined
 from zhuyi.training.optimizers import Optimizer, learning_rate
 from zhuyi.training.precision import (
+    Pace,
     choose_device,
     deterministic,
     engine,
@@ -47,7 +48,7 @@ from zhuyi.training.progress import Reporter, draw, event_writer
 from zhuyi.training.resume import alone_in, claim, same_cut, same_data, same_engine, same_store
 from zhuyi.training.state import Checkpoints, Progress
 from zhuyi.training.update import IDLE, Objective, find_pieces, gradient, update
-from zhuyi.training.validation import Lines, choose, score_dev
+from zhuyi.training.validation import Lines, choose, lines_a_validation, score_dev
 from zhuyi.translator import Translator
 
 VALIDATIONS = 20
@@ -129,9 +130,12 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
             same_data(progress, data.corpus, dev)
     same_engine(progress, engine(device, bf16, world.size), console)
     progress.threads = _set_threads(objective, data.store, training, progress, world)
+    may_try_threads = training.threads is None and world.device.type == "cpu" and world.size == 1
+    pace = Pace()
     _warm_up(parallel, data.store, training, progress, world, console)
     translator = Translator(model, str(next(model.transformer.parameters()).device))
     _announce(console, model, data.store, bf16, out, progress, world)
+    validated = _validated(dev, translator, data.store, progress, console)
 
     began, rested = time.perf_counter() - progress.seconds, 0.0
     with world.united():
@@ -143,7 +147,7 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
             with optimizer.averaged(), world.united():
                 gather_weights(trained, model.transformer, world)
                 if reporter is not None:
-                    score_dev(translator, dev, training.metric, progress, reporter)
+                    score_dev(translator, validated, training.metric, progress, reporter)
 
         while not world.any(bool(interrupted) or _out_of_patience(training, progress)):
             used = _share_used(training, progress)
@@ -164,6 +168,10 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
             progress.passes = passes
             progress.seconds = world.told(time.perf_counter() - began)
 
+            if pace.collapsed(_tokens(store, pairs)) and may_try_threads:
+                threads, progress.threads = progress.threads, _try_threads(objective, store, training)
+                _tell_threads(console, progress.step, threads, progress.threads)
+                pace.restart()
             share = _share_used(training, progress)
             due = _is_due(training, progress, used, share, rested)
             if reporter is not None:
@@ -180,6 +188,7 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
                 progress.seconds = world.told(time.perf_counter() - began)
                 rested = progress.seconds + REST * (progress.seconds - before)
                 checkpoints.save(model, trained, optimizer, progress)
+                pace.restart()
                 if reporter is not None:
                     reporter.restart_clock()
 
@@ -266,6 +275,24 @@ def _updates(
         progress.epoch, progress.batches = progress.epoch + 1, 0
 
 
+def _validated(
+    dev: Lines | None, translator: Translator, store: Store, progress: Progress, console: Console
+) -> Lines | None:
+    """The dev lines that validations during the run look at: as many as before, where it is resumed."""
+    if dev is None:
+        return None
+    if not progress.dev_lines:
+        tokens = int(store.source_lengths.sum(dtype=np.int64) + store.target_lengths.sum(dtype=np.int64))
+        progress.dev_lines = lines_a_validation(dev, translator, translator.config.training, tokens + 2 * len(store))
+    if progress.dev_lines < len(dev):
+        console.print(
+            f"Validations score {progress.dev_lines:,} of {len(dev):,} dev lines, for so short a run; "
+            "the end of the run scores all of them.",
+            highlight=False,
+        )
+    return dev.evenly(progress.dev_lines)
+
+
 def _trained(transformer: Transformer, training: TrainingConfig, world: World) -> Transformer:
     """The transformer to be trained: the model's own, or one to be sharded, beside which rank 0 keeps the model's."""
     if world.size == 1 or not training.shard:
@@ -334,11 +361,24 @@ def _set_threads(objective: nn.Module, store: Store, training: TrainingConfig, p
         return threads
     if world.device.type != "cpu" or world.size > 1:
         return torch.get_num_threads()
+    return _try_threads(objective, store, training)
+
+
+def _try_threads(objective: nn.Module, store: Store, training: TrainingConfig) -> int:
+    """Set the number of threads with which a batch is fastest now. Leaves no other trace."""
     batch = collate(store, plan(store, training.tokens_per_batch, training.seed, epoch=0)[0])
     with torch.random.fork_rng([]):
         threads = fastest_threads(lambda: gradient(objective, [batch], batch.target_tokens))
     objective.zero_grad()
     return threads
+
+
+def _tell_threads(console: Console, step: int, before: int, now: int) -> None:
+    what = f"from {before} CPU threads to {now}" if before != now else f"{now} CPU threads are still the fastest"
+    console.print(
+        f"[yellow]Less than half as fast since step {step:,}:[/] another program may have taken a core; {what}.",
+        highlight=False,
+    )
 
 
 def _out_of_patience(training: TrainingConfig, progress: Progress) -> bool:

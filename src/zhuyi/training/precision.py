@@ -79,6 +79,36 @@ def fastest_threads(trial: Callable[[], object]) -> int:
     return threads
 
 
+class Pace:
+    """Notices that a run has become much slower: another program may have taken a core."""
+
+    WINDOW_SECONDS = 10.0
+    COLLAPSE = 0.5
+
+    def __init__(self) -> None:
+        self._usual = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Time spent on anything else than updates does not count."""
+        self._tokens, self._began = 0, time.perf_counter()
+
+    def collapsed(self, tokens: int) -> bool:
+        """After an update of so many tokens: whether the last ten seconds were less than half as fast as any before.
+
+        What they were is what is usual from then on.
+        """
+        self._tokens += tokens
+        seconds = time.perf_counter() - self._began
+        if seconds < self.WINDOW_SECONDS:
+            return False
+        rate = self._tokens / seconds
+        collapsed = rate < self.COLLAPSE * self._usual
+        self._usual = rate if collapsed else max(rate, self._usual)
+        self.restart()
+        return collapsed
+
+
 def _seconds(trial: Callable[[], object]) -> float:
     """The better of two, after one that warms up."""
     trial()

@@ -51,8 +51,9 @@ class Progress:
     `batches` counts those done in `epoch`, and `passes` is both in one number; `seconds` is the time spent training,
     validation included; `scores` is the dev score of each checkpoint by step; `waited` counts validations since the
     best one, `losses` is the dev loss of each; `threads` is how many of the CPU's it uses; `pieces` is how many a batch
-    is cut into, to fit into memory; `engine` is what computes it, and the same bytes can only be had of the same;
-    `data` is a digest of what it is trained and validated on, and `cut` of how BPE-dropout has cut it in this epoch.
+    is cut into, to fit into memory; `dev_lines` is how many lines a validation looks at, before and after a resumption;
+    `engine` is what computes it, and the same bytes can only be had of the same; `data` is a digest of what it is
+    trained and validated on, and `cut` of how BPE-dropout has cut it in this epoch.
     """
 
     step: int = 0
@@ -66,6 +67,7 @@ class Progress:
     engine: str = ""
     data: str = ""
     cut: int = 0
+    dev_lines: int = 0
     scores: dict[int, float] = field(default_factory=dict)
     losses: dict[int, float] = field(default_factory=dict)
 

@@ -2,15 +2,23 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from rich.console import Console
 
 from zhuyi.checkpoint import Model, load_weights
-from zhuyi.config import Metric
+from zhuyi.config import Metric, TrainingConfig
 from zhuyi.data.corpus import Corpus
 from zhuyi.evaluation import Evaluation, evaluate, shown_with
 from zhuyi.training.progress import Reporter
 from zhuyi.training.state import Checkpoints, Progress, rank
 from zhuyi.translator import Translator
+
+FEWEST_LINES = 50
+"""A validation during a run looks at this many dev lines or more, if there are so many."""
+SHARE_OF_BUDGET = 0.05
+"""Most tokens that a validation during a run may write, of all beams, as a share of the tokens that are trained on."""
+TOKENS_PER_MINUTE = 200_000
+"""Trained on, of a budget in minutes: a slow CPU's, so that the lines do not depend on how fast the machine is."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,33 @@ class Lines:
             return None
         pairs = list(Corpus(source, target))
         return cls([pair.source for pair in pairs], [pair.target for pair in pairs])
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def evenly(self, count: int) -> "Lines":
+        """So many of them, evenly spread."""
+        chosen = [number * len(self) // count for number in range(count)]
+        return Lines([self.sources[i] for i in chosen], [self.targets[i] for i in chosen])
+
+
+def lines_a_validation(dev: Lines, translator: Translator, training: TrainingConfig, corpus_tokens: int) -> int:
+    """How many dev lines each validation during a run looks at: fixed by data and budget, not by a clock.
+
+    An untrained model writes to the length limit. So that its validations do not spend the budget of a short run, they
+    write at most `SHARE_OF_BUDGET` of the tokens that the whole run is trained on. The whole set is scored at the end.
+    """
+    budgets: list[float] = []
+    if training.steps is not None:
+        budgets.append(training.steps * training.tokens_per_batch * training.accumulate)
+    if training.epochs is not None:
+        budgets.append(training.epochs * corpus_tokens)
+    if training.minutes is not None:
+        budgets.append(training.minutes * TOKENS_PER_MINUTE)
+    source_tokens = np.array([len(tokens) + 1 for tokens in translator.tokenizers.source.encode(dev.sources)])
+    decoding = translator.config.decoding
+    written = decoding.beam * decoding.limits(source_tokens, translator.config.model.max_length).mean()
+    return min(max(int(SHARE_OF_BUDGET * min(budgets) / written), FEWEST_LINES), len(dev))
 
 
 def score_dev(
