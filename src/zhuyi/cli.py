@@ -13,8 +13,9 @@ import shlex
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, cast
 from urllib.parse import urlencode
@@ -30,7 +31,7 @@ from zhuyi.errors import ConfigError, DataError, ZhuyiError
 if TYPE_CHECKING:
     from zhuyi.config import Config, Metric
     from zhuyi.evaluation import Evaluation
-    from zhuyi.translator import Translation
+    from zhuyi.translator import Translation, Translator
 
 
 MOST_LINES = 512
@@ -105,6 +106,22 @@ Preset = Annotated[
     str | None, typer.Option(metavar="NAME", help="The settings below yours: modern (default), paper, tiny.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Beam = Annotated[
+    int | None, typer.Option(metavar="N", help="Hypotheses kept at each step; 1 is greedy search, the fastest.")
+]
+LengthPenalty = Annotated[
+    float | None, typer.Option(metavar="X", help="Higher gives longer translations; 0 compares bare probabilities.")
+]
+MaxRatio = Annotated[
+    float | None,
+    typer.Option(metavar="X", help="Longest output, in tokens for each token of the source (and some more)."),
+]
+NBest = Annotated[int | None, typer.Option(metavar="N", help="Translations of each line; at most as many as --beam.")]
+DecodingSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="decoding.KEY=VALUE", help="Any other setting of the search; see zhuyi config."),
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu or cuda.")]
 
 
 def _version(asked: bool) -> None:
@@ -223,27 +240,37 @@ def train(
 
 @_verb(
     'echo "A dog runs." | zhuyi translate en-de',
-    "zhuyi translate en-de --beam 1 < test.en > test.out",
+    "zhuyi translate en-de test.en --out test.out --beam 1",
     "[dim]# The three best translations of each line: line, rank, score, text.[/]\n"
     "zhuyi translate en-de --n-best 3 < test.en > test.tsv",
     "[dim]# Everything that is known about them.[/]\nzhuyi translate en-de --json < test.en > test.jsonl",
 )
 def translate(
     model: Model,
-    beam: Annotated[
-        int | None, typer.Option(metavar="N", help="Hypotheses kept at each step; 1 is greedy search, the fastest.")
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...",
+            show_default=False,
+            help="What to translate, one after the other: text, FILE.tsv#COLUMN, ...",
+        ),
     ] = None,
-    length_penalty: Annotated[
-        float | None, typer.Option(metavar="X", help="Higher gives longer translations; 0 compares bare probabilities.")
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the translations go, if not to standard output.")
     ] = None,
-    n_best: Annotated[int, typer.Option(metavar="N", help="Translations of each line; at most as many as --beam.")] = 1,
+    beam: Beam = None,
+    length_penalty: LengthPenalty = None,
+    max_ratio: MaxRatio = None,
+    n_best: NBest = None,
+    settings: DecodingSettings = None,
     scores: Annotated[
         bool,
         typer.Option("--scores", help="Print the score, a tab and the translation; in --n-best and --json anyway."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    device: Device = "auto",
 ) -> None:
-    """Translate standard input, line by line, to standard output.
+    """Translate files, or standard input, line by line, to standard output.
 
     There are as many lines out as in, in the same order, always: an empty line gives an empty line, and one too long
     for the model is cut, with a warning. The input is UTF-8: a line that is not ends it with an error, after the
@@ -253,25 +280,23 @@ def translate(
     A score is the log-probability of a translation over its length penalty. With --n-best N there are N lines for each
     line of the input: its number, the rank, the score and the text, with tabs between them; where the search found
     fewer, the rest has the score -inf and no text. With --json there is one object for each line of the input:
-    source, and translations with text, score, finished, pieces and token_logprobs.
+    source, and translations with text, score, finished, pieces and token_logprobs. A translation that did not end by
+    itself, but met the length limit, is not finished; a warning counts them.
     """
-    translator = zhuyi.load(model)
-    if n_best > (width := beam or translator.config.decoding.beam):
-        raise ConfigError(f"--n-best {n_best} is more than --beam, which is {width}: use --beam {n_best}")
-    decoding = translator.decoding(beam, length_penalty, n_best)
-    if sys.stdin is None:
-        raise DataError("standard input is closed: zhuyi translate MODEL < FILE")
-    if sys.stdin.isatty():
-        print("zhuyi: type a line and press Enter; Ctrl-D ends", file=sys.stderr)
-    first = 1
-    for sources in _decoded(_as_they_come(cast(io.BufferedReader, sys.stdin.buffer))):
-        found = translator.hypotheses(sources, decoding, partial(_warn_cut, first, translator.longest))
-        if as_json:
-            answers = [_json(source, each) for source, each in zip(sources, found, strict=True)]
-        else:
-            answers = [_text(number, each, n_best, scores) for number, each in enumerate(found, start=first)]
-        _write("".join(answers))
-        first += len(sources)
+    translator = _translator(model, device, beam, length_penalty, max_ratio, n_best, settings)
+    alternatives = translator.config.decoding.n_best
+    first, unfinished = 1, _Unfinished()
+    with _output(out) as write:
+        for sources in _chunks_of(files) if files else _standard_input():
+            found = translator.hypotheses(sources, on_cut=partial(_warn_cut, first, translator.longest))
+            if as_json:
+                answers = [_json(source, each) for source, each in zip(sources, found, strict=True)]
+            else:
+                answers = [_text(number, each, alternatives, scores) for number, each in enumerate(found, start=first)]
+            write("".join(answers))
+            unfinished.add(first, found)
+            first += len(sources)
+    unfinished.warn()
 
 
 @_verb(
@@ -343,6 +368,12 @@ def look(
     target: Annotated[str | None, typer.Option(metavar="TEXT", help="The right answer, to compare.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one file, and serve nothing.")] = None,
     full: Annotated[bool, typer.Option("--full", help="With --html: leave nothing out, whatever the size.")] = False,
+    beam: Beam = None,
+    length_penalty: LengthPenalty = None,
+    max_ratio: MaxRatio = None,
+    n_best: NBest = None,
+    settings: DecodingSettings = None,
+    device: Device = "auto",
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
@@ -359,14 +390,17 @@ def look(
     from zhuyi.microscope.page import file_html
     from zhuyi.microscope.server import Microscope
 
-    translator = zhuyi.load(model)
+    translator = _translator(model, device, beam, length_penalty, max_ratio, n_best, settings)
     if html is not None:
         assert sentence is not None
         content = file_html(translator.look(sentence, target=target), full).encode()
         write_atomically(html, content)
         print(f"{html}: {len(content) / 1e6:.1f} MB; open it in any browser")
         return
-    kept = {path.name: partial(zhuyi.load, path) for path in checkpoints(model)}
+    kept = {
+        path.name: partial(_translator, path, device, beam, length_penalty, max_ratio, n_best, settings)
+        for path in checkpoints(model)
+    }
     with Microscope(translator, host, port, kept) as server:
         words = {"text": sentence, "target": target} if sentence is not None else {}
         url = server.url + ("#" + urlencode({key: value for key, value in words.items() if value}) if words else "")
@@ -381,16 +415,35 @@ def look(
     "zhuyi config en-de.toml",
     "zhuyi config en-de.toml --preset tiny --set training.minutes=10",
     "[dim]# All settings of the 2017 model, to start a file of your own.[/]\nzhuyi config --preset paper > en-de.toml",
+    "[dim]# From now on, this model searches with a beam of 8.[/]\nzhuyi config en-de --set decoding.beam=8 --save",
 )
-def config(config: ConfigFile = None, settings: Settings = None, preset: Preset = None) -> None:
+def config(
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="CONFIG.toml|MODEL", show_default=False, help="The settings of a run to be, or of a trained model."
+        ),
+    ] = None,
+    settings: Settings = None,
+    preset: Preset = None,
+    save: Annotated[bool, typer.Option("--save", help="Keep decoding.KEY=VALUE in the MODEL.")] = False,
+) -> None:
     """Show every setting of a run, its value, and what it means.
 
     What is shown is the resolved configuration: defaults, under the preset, under CONFIG.toml, under --set. It is
-    TOML itself. Without a CONFIG.toml, the defaults are shown.
+    TOML itself. Without a CONFIG.toml, the defaults are shown. Of a trained model, only how it searches can be changed.
     """
     from zhuyi.config import to_toml
 
-    text = to_toml(_resolve(config, settings or [], preset))
+    if config is not None and config.is_dir():
+        resolved = _of_model(config, settings, preset, save)
+    elif save:
+        raise ConfigError(
+            "--save writes into a MODEL directory; a configuration is kept with: zhuyi config > FILE.toml"
+        )
+    else:
+        resolved = _resolve(config, settings or [], preset)
+    text = to_toml(resolved)
     if sys.stdout is not None and sys.stdout.isatty():
         Console().print(Syntax(text, "toml", background_color="default", word_wrap=True))
     else:
@@ -450,6 +503,99 @@ def _resolve(config: Path | None, overrides: list[str], preset: str | None) -> "
     if config is None:
         return zhuyi.build_config({}, overrides, preset, where="command line")
     return zhuyi.load_config(config, overrides, preset)
+
+
+def _of_model(model: Path, settings: list[str] | None, preset: str | None, save: bool) -> "Config":
+    """The configuration of a trained model, with other settings of its search, which are kept in it on demand."""
+    from zhuyi.checkpoint import load_config_of, save_decoding
+    from zhuyi.config import changed
+
+    if preset is not None:
+        raise ConfigError(f"--preset {preset}: {model} is a trained model, whose settings are made")
+    config = load_config_of(model)
+    decoding = changed(config.decoding, _of_decoding(settings))
+    if save:
+        save_decoding(model, decoding)
+    return config.model_copy(update={"decoding": decoding})
+
+
+def _of_decoding(settings: list[str] | None) -> dict[str, Any]:
+    """What --set says of a trained model's search."""
+    from zhuyi.config import parse_override
+
+    given: dict[str, Any] = {}
+    for text in settings or []:
+        key, value = parse_override(text)
+        if not key.startswith("decoding."):
+            raise ConfigError(f"--set {text}: of a trained model only the search can be changed: decoding.KEY=VALUE")
+        given[key.removeprefix("decoding.")] = value
+    return given
+
+
+def _translator(
+    model: Path,
+    device: str,
+    beam: int | None,
+    length_penalty: float | None,
+    max_ratio: float | None,
+    n_best: int | None,
+    settings: list[str] | None,
+) -> "Translator":
+    """The model in a directory, with what the command line says of its search."""
+    translator = zhuyi.load(model, device)
+    named = {"beam": beam, "length_penalty": length_penalty, "max_ratio": max_ratio, "n_best": n_best}
+    given = {**_of_decoding(settings), **{key: value for key, value in named.items() if value is not None}}
+    width = given.get("beam", translator.config.decoding.beam)
+    if n_best is not None and n_best > width:
+        raise ConfigError(f"--n-best {n_best} is more than --beam, which is {width}: use --beam {n_best}")
+    return translator.with_decoding(translator.decoding(**given))
+
+
+class _Unfinished:
+    """Counts the lines whose best translation met the length limit."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first: list[int] = []
+
+    def add(self, first: int, found: Sequence[Sequence["Translation"]]) -> None:
+        """Translations of the lines from number `first` on."""
+        lines = [number for number, each in enumerate(found, start=first) if not each[0].finished]
+        self._count += len(lines)
+        self._first += lines[: 10 - len(self._first)]
+
+    def warn(self) -> None:
+        """Say so, if there are any."""
+        if self._count:
+            lines = ", ".join(map(str, self._first)) + (", ..." if self._count > len(self._first) else "")
+            print(
+                f"zhuyi: warning: {self._count:,} {'answer' if self._count == 1 else 'answers'} met the length limit "
+                f"and may be cut ({'line' if self._count == 1 else 'lines'} {lines}): a higher --max-ratio allows more",
+                file=sys.stderr,
+            )
+
+
+def _chunks_of(files: list[str]) -> Iterator[list[str]]:
+    """The lines of some files, one after the other; on a terminal, with a bar and the time left."""
+    from rich.progress import track
+
+    from zhuyi.data.corpus import read_lines
+
+    console = Console(stderr=True)
+    total = sum(1 for file in files for _ in read_lines(file)) if console.is_terminal else 0
+    lines = chain.from_iterable(map(read_lines, files))
+    chunks = iter(lambda: list(islice(lines, MOST_LINES)), [])
+    parts = math.ceil(total / MOST_LINES)
+    yield from track(chunks, "Translating", parts, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _standard_input() -> Iterator[list[str]]:
+    """The lines of standard input, as they come."""
+    if sys.stdin is None:
+        raise DataError("standard input is closed: zhuyi translate MODEL < FILE")
+    if sys.stdin.isatty():
+        print("zhuyi: type a line and press Enter; Ctrl-D ends", file=sys.stderr)
+    return _decoded(_as_they_come(cast(io.BufferedReader, sys.stdin.buffer)))
 
 
 def _as_they_come(stream: io.BufferedReader) -> Iterator[list[bytes]]:
@@ -529,6 +675,18 @@ _BREAKS = str.maketrans(dict.fromkeys("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029", 
 def _one_line(text: str) -> str:
     """Made of bytes, a translation may hold any character; none may end the line or the column."""
     return text.translate(_BREAKS)
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """Writes to standard output at once, or to a file, which is whole or not there."""
+    if path is None:
+        yield _write
+        return
+    from zhuyi.checkpoint import opened_atomically
+
+    with opened_atomically(path) as file:
+        yield lambda text: cast(None, file.write(text.encode()))
 
 
 def _write(text: str) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from zhuyi.config import DecodingConfig, changed
 from zhuyi.data.batches import collate, pad_sources, plan_in_order
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.decoding.search import search
+from zhuyi.errors import ConfigError
 from zhuyi.microscope.trace import Trace, WhatIf, look
 from zhuyi.text.tokenizer import PAD
 
@@ -42,13 +44,14 @@ class Translator:
     Args:
         model: as `load_model` gives it.
         device: where to compute: "auto" is the GPU if there is one.
+
+    Raises:
+        ConfigError: if there is no such device.
     """
 
     def __init__(self, model: Model, device: str = "auto") -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model, self.config, self.tokenizers = model, model.config, model.tokenizers
-        self.device = torch.device(device)
+        self.device = _device(device)
         self.transformer = model.transformer.to(self.device)
 
     @property
@@ -62,6 +65,7 @@ class Translator:
         *,
         beam: int | None = None,
         length_penalty: float | None = None,
+        max_ratio: float | None = None,
         on_cut: Callable[[int, int], None] | None = None,
     ) -> list[str]:
         """The best translation of each line; an empty line gives an empty line.
@@ -70,9 +74,13 @@ class Translator:
             lines: the text, one sentence each.
             beam: overrides `decoding.beam` of the model's configuration.
             length_penalty: overrides `decoding.length_penalty`.
+            max_ratio: overrides `decoding.max_ratio`.
             on_cut: told the number (from 0) and the tokens of each line too long for the model, which is cut.
+
+        Raises:
+            ConfigError: as for the section in a file.
         """
-        decoding = self.decoding(beam=beam, length_penalty=length_penalty, n_best=1)
+        decoding = self.decoding(beam=beam, length_penalty=length_penalty, max_ratio=max_ratio, n_best=1)
         return [best[0].text for best in self.hypotheses(lines, decoding, on_cut)]
 
     def hypotheses(
@@ -119,7 +127,7 @@ class Translator:
             ConfigError: as for the section in a file, or if a head is not there.
             CheckpointError: if the model's answer is not a number.
         """
-        decoding = self.decoding(beam=beam, length_penalty=length_penalty, n_best=1)
+        decoding = self.decoding(beam=beam, length_penalty=length_penalty)
         with self._evaluating():
             return look(self.model, line, decoding, target, what_if)
 
@@ -144,16 +152,23 @@ class Translator:
                 count += batch.target_tokens
         return total / count
 
-    def decoding(
-        self, beam: int | None = None, length_penalty: float | None = None, n_best: int | None = None
-    ) -> DecodingConfig:
-        """The model's own `decoding` section, with what is given here in its place.
+    def decoding(self, **settings: Any) -> DecodingConfig:
+        """The model's own `decoding` section, with the settings given here in the place of its own; None changes none.
+
+        Where the beam alone is given, it may be less than the model's own `n_best`, which it then bounds.
 
         Raises:
             ConfigError: as for the section in a file.
         """
-        given = {"beam": beam, "length_penalty": length_penalty, "n_best": n_best}
-        return changed(self.config.decoding, {key: value for key, value in given.items() if value is not None})
+        given = {key: value for key, value in settings.items() if value is not None}
+        if "beam" in given and "n_best" not in given:
+            given["n_best"] = min(self.config.decoding.n_best, given["beam"])
+        return changed(self.config.decoding, given)
+
+    def with_decoding(self, decoding: DecodingConfig) -> "Translator":
+        """The same model, whose own `decoding` section is another one."""
+        config = self.config.model_copy(update={"decoding": decoding})
+        return Translator(replace(self.model, config=config), str(self.device))
 
     def _search(
         self, encoded: list[list[int]], decoding: DecodingConfig
@@ -191,8 +206,22 @@ def load(directory: str | Path, device: str = "auto") -> Translator:
 
     Raises:
         CheckpointError: if it is missing, incomplete or damaged.
+        ConfigError: if there is no such device.
     """
     return Translator(load_model(directory), device)
+
+
+def _device(name: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device {name!r} is not one of auto, cpu, cuda") from error
+    if device.type == "cuda" and not available:
+        raise ConfigError(f"device {name!r}: torch sees no GPU; use cpu")
+    return device
 
 
 class _InMemory:
