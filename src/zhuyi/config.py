@@ -49,7 +49,8 @@ class DataConfig(Section):
         description="Training source: a text file, one sentence a line (.gz, .xz, .zst too), or "
         "FILE#FIELD for a column of .tsv (number from 1, or header name), a field of .jsonl or "
         ".parquet, or hub:DATASET[/CONFIG]/SPLIT#FIELD. The last part of a path may be a pattern: "
-        "shards/*.en.zst is all files that match, in the order of their names. Relative to the file that says it.",
+        "shards/*.en.zst is all files that match, and each belongs to the target file for whose pattern the wildcards "
+        "match the same. Relative to the file that says it.",
     )
     target: str | None = Field(None, description="Training target, aligned with the source.")
     dev_source: str | None = Field(None, description="Validation source (decides the best checkpoint).")

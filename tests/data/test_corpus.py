@@ -263,8 +263,8 @@ def test_shards_that_do_not_match(tmp_path: Path) -> None:
     text(tmp_path / "1.de", "x")
     message = error_of(f"{tmp_path}/*.en", f"{tmp_path}/*.de")
     assert f"{tmp_path}/1.en has 2 lines, {tmp_path}/1.de has 1" in message
-    (tmp_path / "1.de").unlink()
-    assert f"*.en is 3 files, {tmp_path}/*.de is 2" in error_of(f"{tmp_path}/*.en", f"{tmp_path}/*.de")
+    assert "1.en: no file is left" in error_of(f"{tmp_path}/*.en", f"{tmp_path}/0.de")
+    assert "(source files: 1, target files: 3)" in error_of(f"{tmp_path}/0.en", f"{tmp_path}/*.de")
     assert "no file that matches" in error_of(f"{tmp_path}/*.fr")
     assert f"write a pattern: {tmp_path}/*.en" in error_of(str(tmp_path))
     (tmp_path / "1.en").write_bytes(b"")
@@ -272,6 +272,68 @@ def test_shards_that_do_not_match(tmp_path: Path) -> None:
     (tmp_path / "2.en").write_bytes(b"a\n\xff\n")
     (tmp_path / "1.en").write_bytes(b"a\n")
     assert f"{tmp_path}/2.en:2: " in error_of(f"{tmp_path}/*.en")
+
+
+def shards(folder: Path, ending: str, *names: str) -> str:
+    """A file `NAME + ENDING` of three lines for each name; gives the pattern of them all."""
+    for name in names:
+        text(folder / f"{name}{ending}", *(f"{name} {line}" for line in "abc"))
+    return f"{folder}/*{ending}"
+
+
+def test_shards_belong_together_by_name(tmp_path: Path) -> None:
+    """By rank, these gave nine pairs, three of them wrong."""
+    source, target = shards(tmp_path, ".en", "01", "02", "04"), shards(tmp_path, ".de", "01", "03", "04")
+    message = error_of(source, target)
+    assert f"{tmp_path}/02.en and {tmp_path}/03.de" in message
+    assert "'02' in the first and '03' in the second" in message
+    (tmp_path / "03.de").unlink()
+    assert f"{tmp_path}/02.en and {tmp_path}/04.de" in error_of(source, target)
+    (tmp_path / "02.en").unlink()
+    shards(tmp_path, ".de", "05")
+    assert f"{tmp_path}/05.de: no file is left to pair it with" in error_of(source, target)
+    (tmp_path / "05.de").unlink()
+    assert [pair.source for pair in Corpus(source, target)] == [pair.target for pair in Corpus(source, target)]
+
+
+def test_what_follows_a_wildcard_does_not_decide_the_order(tmp_path: Path) -> None:
+    """ "1.en" is before "10.en", and "10_de" before "1_de"."""
+    names = [str(number) for number in range(1, 12)]
+    pairs = list(Corpus(shards(tmp_path, ".en", *names), shards(tmp_path, "_de", *names)))
+    assert len(pairs) == 33
+    assert all(pair.source == pair.target for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "agree"),
+    [
+        ("??.en", "*.de", True),
+        ("[0-9]*.en", "0?.de", False),
+        ("0*.en", "0?.de", True),
+        ("**.en", "[!a][!a].de", True),
+        ("*[1-2].en", "?[12].de", True),
+        ("0*.*n", "0*.*e", False),
+        ("0*.[ed]n", "0*.de", False),
+        ("01.en", "02.d*", True),  # one side is named, so there is nothing that could differ
+    ],
+)
+def test_runs_of_wildcards_are_compared(tmp_path: Path, source: str, target: str, agree: bool) -> None:
+    names = ["02"] if target == "02.d*" else ["01", "02"]
+    shards(tmp_path, ".en", "01", "02")
+    shards(tmp_path, ".de", *names)
+    if agree:
+        assert len(list(Corpus(f"{tmp_path}/{source}", f"{tmp_path}/{target}"))) == 3 * len(names)
+    else:
+        assert f"{tmp_path}/01.en and {tmp_path}/01.de do not belong together" in error_of(
+            f"{tmp_path}/{source}", f"{tmp_path}/{target}"
+        )
+
+
+def test_patterns_that_match_nothing(tmp_path: Path) -> None:
+    shards(tmp_path, ".en", "01")
+    for name in ("[z-a].en", "*.fr", "nowhere/*.en"):
+        assert "no file that matches" in error_of(f"{tmp_path}/{name}")
+    assert "no such file" in error_of(f"{tmp_path}/0[1.en")  # not a pattern: the bracket is never closed
 
 
 def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:

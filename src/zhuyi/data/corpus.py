@@ -12,8 +12,9 @@ before it, the first two are the data set where there is more than one: `hub:ben
 `hub:wmt/wmt14/de-en/train#translation.de`.
 
 The last part of a path may be a pattern, with `*`, `?` or `[...]`: `shards/*.en.zst`, `shards/*.parquet#en`. The files
-that it matches, in the order of their names, are read one after the other as if they were one; those of both sides
-belong together, the first to the first, line by line.
+that it matches are read one after the other as if they were one, in the order of what its wildcards matched. Files of
+both sides belong together where the wildcards matched the same: `part-*.en` and `part-??.de` pair `part-07.en` with
+`part-07.de`, line by line. A file without such a partner is an error.
 
 A line ends at "\\n" or "\\r\\n" and nowhere else, so that both sides count the same lines as every other tool.
 """
@@ -28,6 +29,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import translate
 from itertools import chain, starmap, zip_longest
 from pathlib import Path
 from typing import Any
@@ -59,11 +61,7 @@ class Corpus:
     def __init__(self, source: str, target: str) -> None:
         self.source, self.target = source, target
         self._sources, self._targets = _parse(source), _parse(target)
-        if len(self._sources) != len(self._targets):
-            raise DataError(
-                f"{source} is {len(self._sources):,} files, {target} is {len(self._targets):,}: "
-                "there must be one of each for the other, in the order of their names"
-            )
+        _match(self._sources, self._targets)
 
     def __iter__(self) -> Iterator[Pair]:
         shards = zip(self._sources, self._targets, strict=True)
@@ -91,6 +89,7 @@ class _Shard:
     format: str  # a key of _READERS
     place: str  # a path, or DATASET[/CONFIG]/SPLIT
     field: str  # empty for text
+    matched: tuple[str, ...] = ()  # by the wildcards of the pattern that found it
 
     def __str__(self) -> str:
         return "hub:" * (self.format == "hub") + self.place + f"#{self.field}" * bool(self.field)
@@ -106,15 +105,42 @@ def _parse(spec: str) -> tuple[_Shard, ...]:
     path = Path(place)
     if path.is_dir():
         raise DataError(f"{place}: is a directory, not a file; for files in it, write a pattern: {path / '*.en'}")
-    if path.exists() or not _PATTERN.search(path.name):
+    if path.exists() or not _WILDCARD.search(path.name):
         return (_parse_file(place, field),)
-    found = sorted(str(file) for file in path.parent.glob(path.name) if not file.is_dir())
+    pattern = _compile(path.name)
+    files = [file for file in path.parent.iterdir() if not file.is_dir()] if path.parent.is_dir() else []
+    found = sorted((match.groups(), str(file)) for file in files if (match := pattern.fullmatch(file.name)))
     if not found:
         raise DataError(f"{place}: no such file, and no file that matches")
-    return tuple(_parse_file(file, field) for file in found)
+    return tuple(_parse_file(file, field, matched) for matched, file in found)
 
 
-def _parse_file(place: str, field: str) -> _Shard:
+def _compile(pattern: str) -> re.Pattern[str]:
+    """A pattern as `fnmatch` understands it, with a group for what each run of wildcards matches."""
+    parts = re.split(f"((?:{_WILDCARD.pattern})+)", pattern)
+    # Of `translate`, only what stands before the end of the string, which it writes as \Z or \z.
+    return re.compile(
+        "".join(f"({translate(part)[:-2]})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+    )
+
+
+def _match(sources: tuple[_Shard, ...], targets: tuple[_Shard, ...]) -> None:
+    """Raises DataError at the first file that has no partner on the other side."""
+    for source, target in zip_longest(sources, targets):
+        if source is None or target is None:
+            raise DataError(
+                f"{source or target}: no file is left to pair it with (source files: {len(sources):,}, target files: "
+                f"{len(targets):,})"
+            )
+        if source.matched and target.matched and source.matched != target.matched:
+            one, other = (" and ".join(map(repr, shard.matched)) for shard in (source, target))
+            raise DataError(
+                f"{source} and {target} do not belong together: the wildcards matched {one} in the first and {other} "
+                "in the second, and must match the same on both sides"
+            )
+
+
+def _parse_file(place: str, field: str, matched: tuple[str, ...] = ()) -> _Shard:
     path = Path(place)
     if not path.exists():
         raise DataError(f"{place}: no such file")
@@ -137,7 +163,7 @@ def _parse_file(place: str, field: str) -> _Shard:
     if format != "text" and not field:
         kind = "field" if format == "jsonl" else "column"
         raise DataError(f"{place}: say which {kind} of it: {place}#{kind.upper()}")
-    return _Shard(format, place, field)
+    return _Shard(format, place, field, matched)
 
 
 def _fingerprint(shard: _Shard) -> str:
@@ -326,7 +352,7 @@ def _string(value: Any, field: str, where: str) -> str:
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_PATTERN = re.compile(r"[*?\[]")
+_WILDCARD = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
 
 
 def _kind(value: Any) -> str:
