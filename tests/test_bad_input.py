@@ -411,6 +411,33 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
     assert out not in whole_model_directories(out)
 
 
+def test_a_page_goes_where_a_link_leads(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.html").symlink_to(tmp_path / "page.html")
+    assert run("look", model, "a dog", "--html", tmp_path / "link.html").code == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "page.html").read_bytes().startswith(b"<!doctype html>")
+
+
+def test_a_page_for_a_full_device(model: Path, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    (tmp_path / "full.html").symlink_to("/dev/full")
+    assert_one_clear_line(run("look", model, "a dog", "--html", tmp_path / "full.html"), "full.html", "No space left")
+    assert (tmp_path / "full.html").is_char_device()
+
+
+def test_a_run_whose_records_go_elsewhere(tmp_path: Path) -> None:
+    """`metrics.jsonl` is a device, which cannot be read like a file; the picture is a link."""
+    out, picture = tmp_path / "out", tmp_path / "picture.svg"
+    out.mkdir()
+    (out / "metrics.jsonl").symlink_to("/dev/zero")
+    (out / "training.svg").symlink_to(picture)
+    assert train_into(out, tmp_path).code == 0
+    assert (out / "metrics.jsonl").is_char_device()
+    assert (out / "training.svg").is_symlink()
+    assert b"<svg" in picture.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +292,54 @@ def test_a_single_file_is_whole_or_untouched(tmp_path: Path, monkeypatch: pytest
             write_atomically(path, b"two")
     assert path.read_bytes() == b"one"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    file, link, chain = tmp_path / "elsewhere/file", tmp_path / "link", tmp_path / "chain"
+    link.symlink_to("elsewhere/file")
+    chain.symlink_to(link)
+    for content in (b"one", b"two"):  # the first time it leads nowhere yet
+        write_atomically(chain, content)
+        assert (chain.is_symlink(), link.is_symlink(), file.is_symlink()) == (True, True, False)
+        assert file.read_bytes() == content
+    assert list(file.parent.iterdir()) == [file]
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(CheckpointError, match="Too many levels of symbolic links"):
+        write_atomically(loop, b"lost")
+    assert loop.is_symlink()
+
+
+def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+    fifo, link = tmp_path / "fifo", tmp_path / "link"
+    os.mkfifo(fifo)
+    link.symlink_to(fifo)
+    content = b"more than a pipe holds" * 10_000
+    with ThreadPoolExecutor() as threads:
+        for path in (fifo, link):
+            read = threads.submit(fifo.read_bytes)
+            write_atomically(path, content)
+            assert read.result() == content
+    assert fifo.is_fifo()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CheckpointError, match="Is a directory; choose another place"):
+        write_atomically(tmp_path / "folder", b"")
+
+
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    """As root, it was."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full here")
+    (tmp_path / "null").symlink_to("/dev/null")
+    write_atomically(tmp_path / "null", b"gone")
+    (tmp_path / "full").symlink_to(full)  # were it replaced, then only here
+    with pytest.raises(CheckpointError, match=r"full: cannot write: No space left on device; make room$"):
+        write_atomically(tmp_path / "full", b"content")
+    assert full.is_char_device()
+    assert {path.name for path in tmp_path.iterdir()} == {"null", "full"}
+    assert all(path.is_symlink() for path in tmp_path.iterdir())
 
 
 def test_asking_whether_it_can_be_written_leaves_nothing_behind(tmp_path: Path) -> None:

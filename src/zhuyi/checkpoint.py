@@ -184,7 +184,7 @@ def write_directory(directory: Path, files: Mapping[str, bytes], moved: Sequence
     Raises:
         CheckpointError: when it cannot be written.
     """
-    with _readable_failure(directory):
+    with readable_failure(directory):
         digests = {name: _digest(content) for name, content in files.items()}
         digests |= {path.name: _digest_of_file(path) for path in moved}
         manifest = {"format": FORMAT, "files": digests}
@@ -259,25 +259,45 @@ def ensure_writable(directory: Path) -> None:
     existing = directory
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
-    with _readable_failure(directory), tempfile.TemporaryFile(dir=existing):
+    with readable_failure(directory), tempfile.TemporaryFile(dir=existing):
         pass
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace one file, whole or not at all.
+    """Replace one file, whole or not at all. A link to it stays a link; a device or a FIFO is written to.
 
     Raises:
         CheckpointError: when it cannot be written.
     """
-    with _readable_failure(path, "choose another place"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.writing")
+    with readable_failure(path, "choose another place", "make room"):
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        file = Path(os.path.realpath(path))
+        if file.is_symlink():  # no end of links was found
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}.writing")
         try:
             _write_synced(temporary, content)
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
+            os.replace(temporary, file)
+            _sync_folder(file.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def readable_failure(
+    path: Path,
+    otherwise: str = "choose another directory with --out",
+    when_full: str = "make room and go on with --resume",
+) -> Iterator[None]:
+    """An OSError within becomes a CheckpointError that names `path`, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = when_full if error.errno in (errno.ENOSPC, errno.EDQUOT) else otherwise
+        raise CheckpointError(f"{path}: cannot write: {error.strerror}; {advice}") from error
 
 
 def _write_synced(path: Path, content: bytes) -> None:
@@ -293,16 +313,6 @@ def _sync_folder(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _readable_failure(path: Path, otherwise: str = "choose another directory with --out") -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "make room and go on with --resume" if full else otherwise
-        raise CheckpointError(f"{path}: cannot write: {error.strerror}; {advice}") from error
 
 
 def _to_json(section: Section, exclude: set[str] | None = None) -> bytes:

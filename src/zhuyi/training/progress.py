@@ -1,9 +1,8 @@
 """What a run says while it goes: a live line, `metrics.jsonl`, TensorBoard, and a picture at the end."""
 
+import io
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from zhuyi.checkpoint import write_atomically
-from zhuyi.errors import CheckpointError, MissingExtra
+from zhuyi.checkpoint import readable_failure, write_atomically
+from zhuyi.errors import MissingExtra
 
 METRICS = "metrics.jsonl"
 SHOWN = 100
@@ -102,7 +101,7 @@ class Reporter:
 
     def _record(self, record: dict[str, Any]) -> None:
         self.records.append(record)
-        with _writable(self._path), self._path.open("a", encoding="utf-8") as file:
+        with readable_failure(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
         if self._board is not None:
             for name, value in record.items():
@@ -111,8 +110,8 @@ class Reporter:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`; a last line that was cut off by a kill is left out."""
-    if not path.exists():
+    """The records of a `metrics.jsonl`; a last line that was cut off by a kill is left out, and a FIFO has none."""
+    if not path.is_file():
         return []
     records = []
     for line in path.read_bytes().splitlines():  # bytes: a character may be cut off too, and U+2028 ends no line
@@ -149,8 +148,9 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    with _writable(path):
-        figure.savefig(path)
+    content = io.BytesIO()
+    figure.savefig(content, format="svg")
+    write_atomically(path, content.getvalue())
 
 
 def _shortened(text: str) -> str:
@@ -169,12 +169,3 @@ def event_writer() -> Any:
     except ImportError as error:
         raise MissingExtra("training.tensorboard", "tensorboard") from error
     return SummaryWriter
-
-
-@contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    """An OSError while writing `path` becomes one clear line."""
-    try:
-        yield
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot write: {error.strerror}") from error
