@@ -1,5 +1,7 @@
 """A run that was stopped, killed or damaged, and then resumed, ends with the bytes of one that was left alone."""
 
+import errno
+import fcntl
 import json
 import os
 import random
@@ -13,18 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from runs import copying, said, state_of, weights, with_training
 
 from zhuyi.checkpoint import load_config_of
 from zhuyi.config import FILES, Config, describe
+from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.training import loop
 from zhuyi.training.distributed import ALONE
 from zhuyi.training.loop import train
 from zhuyi.training.progress import read_metrics
-from zhuyi.training.resume import alone_in
+from zhuyi.training.resume import LOCK, alone_in
 from zhuyi.training.state import MAY_CHANGE, Checkpoints, Progress
 
+QUIET = Console(quiet=True)
 Signals = Callable[[int, signal.Signals], None]
 
 
@@ -468,11 +473,65 @@ def test_other_data_is_refused_and_moved_data_is_not(tmp_path: Path) -> None:
         train(there, tmp_path / "out", resume=True)
 
 
-def test_a_directory_has_one_run_at_a_time(tmp_path: Path) -> None:
-    with alone_in(tmp_path / "out", ALONE), pytest.raises(CheckpointError, match="another run is at work in"):
-        train(copying(tmp_path, dev=False), tmp_path / "out")
+@pytest.mark.parametrize("name", ["out", "link"])
+def test_a_directory_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whatever its name, and whichever cache the other run has."""
+    config, out = copying(tmp_path, dev=False), tmp_path / name
+    (tmp_path / "link").symlink_to("out")
+    with alone_in(tmp_path / "out", ALONE, QUIET):
+        monkeypatch.setenv("ZHUYI_CACHE", str(tmp_path / "another cache"))
+        with pytest.raises(CheckpointError, match="another run is at work in"):
+            train(config, out)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [LOCK]
     assert not (tmp_path / "out").exists()
-    train(copying(tmp_path, dev=False), tmp_path / "out")
+    train(config, out)
+    assert not (tmp_path / "out" / LOCK).exists()
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_refused_run_leaves_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "a/b/out", tmp_path / "empty"):
+        with pytest.raises(DataError, match="no such file"):
+            train(copying(tmp_path, dev=False, data={"source": "none", "target": "none"}), out)
+    assert not (tmp_path / "a").exists()
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_directories_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for name, what in (("file", "Not a directory"), ("file/out", "Not a directory"), ("loop", "levels of symbolic")):
+        with pytest.raises(CheckpointError, match=f"{name}: cannot write: .*{what}.*--out"):
+            train(copying(tmp_path, dev=False), tmp_path / name)
+
+
+def test_a_killed_run_lets_go_of_its_directory(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    code = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); time.sleep(99)"
+    with subprocess.Popen([sys.executable, "-c", code, out / LOCK], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(CheckpointError, match="another run is at work in"):
+            train(copying(tmp_path, dev=False), out)
+        other.kill()
+        other.wait()
+    assert (out / LOCK).exists()
+    train(copying(tmp_path, dev=False), out)
+    assert not (out / LOCK).exists()
+
+
+def test_where_there_are_no_locks_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    config = copying(tmp_path, dev=False, training={"steps": 1})
+    prepare(config)  # so that the cache needs no lock
+    monkeypatch.setattr(fcntl, "flock", flock)
+    _, told = said(config, tmp_path / "out")
+    assert [line for line in told.splitlines() if "No locks" in line and str(tmp_path / "out") in line]
+    assert not (tmp_path / "out" / LOCK).exists()
 
 
 def test_what_may_change_is_told(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
     $ZHUYI_CACHE, or $XDG_CACHE_HOME/zhuyi, or ~/.cache/zhuyi
       ├── <key>.arrow               a tokenised corpus: see store.py
-      ├── runs/<key>.lock           held while a run is at work in a directory
       └── notes/<key>.json          small things that take long to find out; a first line with the SHA-256 of the rest
 
 Nothing here is ever in the way: a note that is damaged, missing or cannot be written is found out again.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SETTLED = 2.0
 """Seconds for which a file must have been at rest before its date says that it has not changed since."""
@@ -68,6 +68,33 @@ def file_digest(path: str) -> str:
         known = {**(_read("files") or {}), place: [*before, digest]}
         _write("files", dict(list(known.items())[-REMEMBERED:]))
     return digest
+
+
+def open_alone(path: Path, wait: bool) -> IO[bytes]:
+    """Open a file, made if it is not there, for this process alone, until it is closed; its owner may remove it.
+
+    The system ends the lock with the process, however that ends.
+
+    Args:
+        path: of the file.
+        wait: for the process that has it.
+
+    Raises:
+        BlockingIOError: if another process has it and there is no waiting.
+        OSError: if it cannot be opened, or the file system has no locks.
+    """
+    while True:
+        file = open(path, "a+b")  # noqa: SIM115 – closed by the caller
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_ino == os.stat(path).st_ino:
+                return file
+        except FileNotFoundError:
+            pass  # the one that had it has removed it
+        except OSError:
+            file.close()
+            raise
+        file.close()
 
 
 def _identity(path: str) -> list[int]:

@@ -12,7 +12,6 @@ So opening it reads four bytes a pair, however long the lines are; a record batc
 at; and what has been looked at does not stay in memory for long. A build that is killed goes on from its log.
 """
 
-import fcntl
 import json
 import mmap
 import os
@@ -32,7 +31,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import tokenizers as library
 
-from zhuyi.data.cache import cache_directory, key_of
+from zhuyi.data.cache import cache_directory, key_of, open_alone
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.tokenise import SHOWN, Chunk, Piece, Recipe, pieces
 from zhuyi.errors import DataError
@@ -438,16 +437,7 @@ def _draft(path: Path) -> Iterator[_Draft]:
     full, is left, and the next one goes on with it.
     """
     log_path = path.with_name(f"{path.name}.log")
-    while True:
-        log = open(log_path, "a+b")  # noqa: SIM115 – closed below
-        fcntl.flock(log, fcntl.LOCK_EX)  # the system ends it with the process, however that ends
-        try:
-            if os.fstat(log.fileno()).st_ino == os.stat(log_path).st_ino:
-                break
-        except FileNotFoundError:
-            pass  # the one that we waited for has removed it
-        log.close()
-    with log:
+    with open_alone(log_path, wait=True) as log:
         draft = _Draft(path, log)
         try:
             yield draft

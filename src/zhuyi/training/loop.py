@@ -92,12 +92,13 @@ def train(
         CheckpointError: when a checkpoint cannot be written; the older ones are whole.
         TrainingError: when the loss is not a number, or another process of the run is lost.
     """
+    out, console = Path(out), console or Console(quiet=True)
     with (
         joined(choose_device(config.training)) as world,
         deterministic(config.training.deterministic),
-        alone_in(Path(out), world),
+        alone_in(out, world, console),
     ):
-        return _train(config, Path(out), resume, console or Console(quiet=True), world)
+        return _train(config, out, resume, console, world)
 
 
 def _train(config: Config, out: Path, resume: bool, console: Console, world: World) -> Result:

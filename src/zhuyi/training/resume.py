@@ -1,16 +1,17 @@
 """Whether a run may begin here, or go on: with the same settings, data and store, and on the same machine."""
 
+import errno
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
-from zhuyi.checkpoint import MANIFEST, WEIGHTS, ensure_writable
-from zhuyi.data.cache import cache_directory, key_of
+from zhuyi.checkpoint import MANIFEST, WEIGHTS, ensure_writable, readable_failure
+from zhuyi.data.cache import open_alone
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import Store
 from zhuyi.errors import CheckpointError, DataError
@@ -18,27 +19,59 @@ from zhuyi.training.distributed import World
 from zhuyi.training.state import Checkpoints, Progress
 from zhuyi.training.validation import Lines
 
+LOCK = ".zhuyi.lock"
+"""Held while a run is at work in a directory, and removed at its end."""
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What a file system says that has none."""
+
 
 @contextmanager
-def alone_in(out: Path, world: World) -> Iterator[None]:
-    """Within, no other run on this machine is at work in this directory; a process that dies lets go of it.
+def alone_in(out: Path, world: World, console: Console) -> Iterator[None]:
+    """Within, the directory is there, and no other run is at work in it; a process that dies lets go of it.
+
+    A directory that is made for this, and that nothing was written into, is removed at the end.
 
     Raises:
-        CheckpointError: if one is.
+        CheckpointError: if another run is, or if the directory cannot be made.
     """
-    file = cache_directory() / "runs" / f"{key_of(str(out.resolve()))}.lock"
-    lock = FileLock(file, timeout=0)
-    with world.united():
-        if world.is_main:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise CheckpointError(f"another run is at work in {out}: wait for its end, or stop it") from error
-    try:
+    with ExitStack() as held:
+        with world.united():
+            if world.is_main:
+                held.enter_context(_locked(out, console))
         yield
-    finally:
-        lock.release()
+
+
+@contextmanager
+def _locked(out: Path, console: Console) -> Iterator[None]:
+    with ExitStack() as at_the_end:
+        with readable_failure(out):
+            directory = Path(os.path.realpath(out))  # a link may lead to where nothing is yet
+            for folder in (*reversed(directory.parents), directory):
+                if not folder.exists():
+                    at_the_end.callback(_remove, folder)
+            with suppress(FileExistsError):  # it is a file, or a loop of links: the next line says so
+                directory.mkdir(parents=True)
+            lock = directory / LOCK
+            try:
+                at_the_end.enter_context(open_alone(lock, wait=False))
+            except BlockingIOError as error:
+                raise CheckpointError(f"another run is at work in {out}: wait for its end, or stop it") from error
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                console.print(
+                    f"[yellow]No locks:[/] the file system of {out} has none; start no other run in this directory.",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+            at_the_end.callback(_remove, lock)  # and then it is closed
+        yield
+
+
+def _remove(path: Path) -> None:
+    """A file, or a directory that is empty."""
+    with suppress(OSError):
+        path.rmdir() if path.is_dir() else path.unlink()
 
 
 def claim(out: Path, checkpoints: Checkpoints, resume: bool, console: Console) -> None:
