@@ -2,6 +2,8 @@
 
 import json
 import random
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import sacrebleu
@@ -11,7 +13,7 @@ from sacrebleu.metrics.bleu import BLEU
 
 from zhuyi.config import Metric
 from zhuyi.errors import ConfigError, DataError, MissingExtra
-from zhuyi.evaluation import HIGHER_IS_BETTER, better, bleu_tokenizer_for, evaluate, score
+from zhuyi.evaluation import HIGHER_IS_BETTER, better, bleu_tokenizer_for, evaluate, references_of, score
 
 ALL: list[Metric] = ["bleu", "chrf", "wer", "per", "exact"]
 ENGLISH = ["The cat sat on the mat .", "A dog runs over the green grass ."]
@@ -219,9 +221,13 @@ class Parrot:
         self.asked: list[str] = []
         self.pairs: list[tuple[str, str]] = []
 
-    def translate(self, lines: list[str]) -> list[str]:
+    search = "beam:1"
+
+    def answers(self, lines: list[str], n_best: int) -> list[list[SimpleNamespace]]:
+        """In capitals; then, not finished, as it is."""
         self.asked += lines
-        return [line.upper() for line in lines]
+        found = [[(line.upper(), True), (line, False)][:n_best] for line in lines]
+        return [[SimpleNamespace(text=text, finished=finished) for text, finished in line] for line in found]
 
     def loss(self, sources: list[str], targets: list[str]) -> float | None:
         self.pairs += zip(sources, targets, strict=True)
@@ -235,7 +241,8 @@ def test_evaluate_translates_each_distinct_line_once_and_scores_like_score():
     assert parrot.asked == ["a b", "c", ""]
     assert parrot.pairs == list(zip(sources, targets, strict=True))
     assert result.hypotheses == ["A B", "C", "A B", ""]
-    assert result.scores == score(ALL, result.hypotheses, targets, sources)
+    for name, by_hand in score(ALL, result.hypotheses, targets, sources).items():
+        assert result.scores[name] == replace(by_hand, signature=f"{by_hand.signature}|beam:1")
     assert result.scores["exact"].value == pytest.approx(200 / 3)
     assert (result.lines, result.loss) == (4, 0.5)
     assert result.seconds >= 0
@@ -252,7 +259,31 @@ def test_figures_are_ready_for_json():
     figures = evaluate(Parrot(), ["a"], ["A"], ["exact", "chrf"]).to_dict()
     assert json.loads(json.dumps(figures)) == figures
     assert figures["scores"]["exact"]["value"] == 100
-    assert set(figures) == {"lines", "seconds", "loss", "scores"}
+    assert set(figures) == {"lines", "unfinished", "seconds", "loss", "scores"}
+
+
+def test_several_answers_count_for_words_and_the_first_for_texts():
+    targets = ["a B", "a b", "x"]
+    first, both = (evaluate(Parrot(), ["a b", "a b ", "c"], targets, ALL, n_best=n) for n in (1, 2))
+    assert first.scores["exact"].value == 0
+    assert both.scores["exact"].value == pytest.approx(50)
+    assert both.scores["wer"].value == pytest.approx(50)
+    assert both.scores["per"].value < first.scores["per"].value
+    assert "|nbest:2|" in both.scores["exact"].signature
+    assert both.scores["bleu"] == first.scores["bleu"]
+    assert both.hypotheses == first.hypotheses
+
+
+def test_a_file_of_blank_lines_is_no_reference():
+    hypotheses, first, blank = ["a b", "c", "d"], ["a b", "x", ""], ["", " ", ""]
+    one = score(ALL, hypotheses, references_of([first]))
+    two = score(ALL, hypotheses, references_of([first, blank]))
+    assert references_of([first, blank]) == [["a b"], ["x"], [""]]
+    assert one == two
+    third = references_of([first, ["a c", "", ""]])
+    assert third == [["a b", "a c"], ["x"], [""]]
+    for found in score(["bleu", "wer"], hypotheses, third).values():
+        assert "nrefs:var" in found.signature
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import torch
 from pydantic import ValidationError
@@ -264,24 +265,40 @@ def ensure_writable(directory: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace one file, whole or not at all. A link to it stays a link; a device or a FIFO is written to.
+    """Replace one file, as `opened_atomically`.
+
+    Raises:
+        CheckpointError: when it cannot be written.
+    """
+    with opened_atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that is replaced when all is written, or left as it was where an error comes before.
+
+    A link to it stays a link; a device or a FIFO is written to.
 
     Raises:
         CheckpointError: when it cannot be written.
     """
     with readable_failure(path, "choose another place", "make room"):
         if path.exists() and not path.is_file():
-            path.write_bytes(content)
+            with path.open("wb") as device:
+                yield device
             return
-        file = Path(os.path.realpath(path))
-        if file.is_symlink():  # no end of links was found
+        target = Path(os.path.realpath(path))
+        if target.is_symlink():  # no end of links was found
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.writing")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.writing")
         try:
-            _write_synced(temporary, content)
-            os.replace(temporary, file)
-            _sync_folder(file.parent)
+            with temporary.open("wb") as file:
+                yield file
+                _sync(file)
+            os.replace(temporary, target)
+            _sync_folder(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -303,8 +320,12 @@ def readable_failure(
 def _write_synced(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        _sync(file)
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(directory: Path) -> None:

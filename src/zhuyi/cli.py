@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 MOST_LINES = 512
 """Translated together: more would go into batches of more equal length, and keep the reader waiting."""
 
+SHOWN = 10
+"""Line numbers that a warning names."""
+
 Verb = TypeVar("Verb", bound=Callable[..., None])
 
 
@@ -306,13 +309,26 @@ def translate(
     "[dim]# Two references for each line, as JSON.[/]\n"
     "zhuyi evaluate en-de --source test.en \\\n"
     "    --target test.de1 --target test.de2 --json",
+    "[dim]# Answers that were made elsewhere.[/]\nzhuyi evaluate --answers other.de --target test.de",
 )
 def evaluate(
-    model: Model,
-    source: Annotated[str, typer.Option(metavar="FILE", help="What to translate; text or FILE.tsv#COLUMN, ...")],
     target: Annotated[
-        list[str], typer.Option(metavar="FILE", help="The right answers; give it again for further references.")
+        list[str],
+        typer.Option(
+            metavar="FILE",
+            help="The right answers; give it again for further references, where a blank line means none.",
+        ),
     ],
+    model: Annotated[
+        Path | None,
+        typer.Argument(metavar="MODEL", show_default=False, help="A model directory, as train and demo write it."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="FILE", help="What to translate; text or FILE.tsv#COLUMN, ...")
+    ] = None,
+    answers: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Score these answers, in the place of a MODEL's.")
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -325,32 +341,53 @@ def evaluate(
     bleu_tokenizer: Annotated[
         str, typer.Option(metavar="NAME", help="sacreBLEU's tokenizer; auto goes by the script of the target.")
     ] = "auto",
+    beam: Beam = None,
+    length_penalty: LengthPenalty = None,
+    max_ratio: MaxRatio = None,
+    n_best: NBest = None,
+    settings: DecodingSettings = None,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Translate a test set and score the answers.
 
     BLEU and chrF are sacreBLEU's, on raw text, each with the signature that makes it comparable. WER, PER and exact
     match are those of pronunciations: a line is a word, and lines with the same source are one word with several right
-    answers. So WER is the share of lines that are wrong, not a speech recogniser's. The loss is in nats per target
-    token.
+    answers. So WER is the share of lines that are wrong, not a speech recogniser's. With --n-best N they count the best
+    of N answers. The loss is in nats per target token.
     """
-    from zhuyi.data.corpus import Corpus
+    from zhuyi.evaluation import Evaluation, references_of, score
 
-    translator = zhuyi.load(model)
-    aligned = [list(Corpus(source, file)) for file in target]
-    sources = [pair.source for pair in aligned[0]]
-    for index, tokens in enumerate(translator.tokenizers.source.encode(sources)):
-        if len(tokens) > translator.longest:
-            _warn_cut(1, translator.longest, index, len(tokens))
-    evaluation = zhuyi.evaluate(
-        translator,
-        sources,
-        [[pair.target for pair in pairs] for pairs in zip(*aligned, strict=True)],
-        _metrics(metric, translator.config),
-        bleu_tokenizer=bleu_tokenizer,
-    )
+    if (model is None) == (answers is None):
+        raise ConfigError("give a MODEL, whose answers are scored, or --answers FILE")
+    if model is not None and source is None:
+        raise ConfigError("--source is missing: what the MODEL is to translate")
+    first = source or answers
+    assert first is not None
+    aligned = [_aligned(first, file) for file in target]
+    sources = aligned[0][0]
+    references = references_of([targets for _, targets in aligned])
+    _warn_blank(sources, references)
+    if model is None:
+        assert answers is not None
+        found = _aligned(answers, target[0])[0]
+        scores = score(_metrics(metric, "bleu"), found, references, sources if source else None, bleu_tokenizer)
+        evaluation = Evaluation(scores, None, len(found), 0.0, found, 0)
+    else:
+        translator = _translator(model, device, beam, length_penalty, max_ratio, n_best, settings)
+        for index, tokens in enumerate(translator.tokenizers.source.encode(sources)):
+            if len(tokens) > translator.longest:
+                _warn_cut(1, translator.longest, index, len(tokens))
+        metrics = _metrics(metric, translator.config.training.metric)
+        evaluation = zhuyi.evaluate(
+            translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=n_best or 1
+        )
+    if evaluation.unfinished:
+        _warn(
+            f"{_answers(evaluation.unfinished)} met the length limit and may be cut: a higher --max-ratio allows more"
+        )
     if as_json:
-        _write(_dump({"model": str(model), **evaluation.to_dict()}) + "\n")
+        _write(_dump({"model": str(model or answers), **evaluation.to_dict()}) + "\n")
     else:
         _show(evaluation)
 
@@ -562,16 +599,14 @@ class _Unfinished:
         """Translations of the lines from number `first` on."""
         lines = [number for number, each in enumerate(found, start=first) if not each[0].finished]
         self._count += len(lines)
-        self._first += lines[: 10 - len(self._first)]
+        self._first += lines[: SHOWN - len(self._first)]
 
     def warn(self) -> None:
         """Say so, if there are any."""
         if self._count:
-            lines = ", ".join(map(str, self._first)) + (", ..." if self._count > len(self._first) else "")
-            print(
-                f"zhuyi: warning: {self._count:,} {'answer' if self._count == 1 else 'answers'} met the length limit "
-                f"and may be cut ({'line' if self._count == 1 else 'lines'} {lines}): a higher --max-ratio allows more",
-                file=sys.stderr,
+            _warn(
+                f"{_answers(self._count)} met the length limit and may be cut ({_lines(self._count, self._first)}): "
+                "a higher --max-ratio allows more"
             )
 
 
@@ -635,10 +670,7 @@ def _decoded(chunks: Iterator[list[bytes]]) -> Iterator[list[str]]:
 
 
 def _warn_cut(first: int, longest: int, index: int, tokens: int) -> None:
-    print(
-        f"zhuyi: warning: line {first + index} has {tokens:,} tokens; the model reads {longest:,}, the rest is cut off",
-        file=sys.stderr,
-    )
+    _warn(f"line {first + index} has {tokens:,} tokens; the model reads {longest:,}, the rest is cut off")
 
 
 def _text(number: int, found: Sequence["Translation"], n_best: int, scores: bool) -> str:
@@ -686,7 +718,11 @@ def _output(path: Path | None) -> Iterator[Callable[[str], None]]:
     from zhuyi.checkpoint import opened_atomically
 
     with opened_atomically(path) as file:
-        yield lambda text: cast(None, file.write(text.encode()))
+
+        def write(text: str) -> None:
+            file.write(text.encode())
+
+        yield write
 
 
 def _write(text: str) -> None:
@@ -697,17 +733,47 @@ def _write(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def _metrics(names: str | None, config: "Config") -> list["Metric"]:
+def _aligned(source: str, target: str) -> tuple[list[str], list[str]]:
+    from zhuyi.data.corpus import Corpus
+
+    pairs = list(Corpus(source, target))
+    return [pair.source for pair in pairs], [pair.target for pair in pairs]
+
+
+def _warn_blank(sources: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Blank references are rarely meant, but where the source is blank too."""
+    pairs = enumerate(zip(sources, references, strict=True), start=1)
+    blank = [number for number, (source, right) in pairs if not any(right) and source.strip()]
+    if blank:
+        _warn(f"no reference on {_lines(len(blank), blank)}: the empty string counts as right there")
+
+
+def _lines(count: int, first: Sequence[int]) -> str:
+    shown = first[:SHOWN]
+    return f"{'line' if count == 1 else 'lines'} {', '.join(map(str, shown))}{', ...' if count > len(shown) else ''}"
+
+
+def _answers(count: int) -> str:
+    return f"{count:,} {'answer' if count == 1 else 'answers'}"
+
+
+def _warn(what: str) -> None:
+    print(f"zhuyi: warning: {what}", file=sys.stderr)
+
+
+def _metrics(names: str | None, usual: "Metric") -> list["Metric"]:
     from zhuyi.evaluation import shown_with
 
     if names is not None:
         wanted = [name.strip() for name in names.split(",") if name.strip()]
         return cast("list[Metric]", wanted)  # evaluate knows which there are
-    return shown_with(config.training.metric)
+    return shown_with(usual)
 
 
 def _show(evaluation: "Evaluation", name: str = "") -> None:
-    title = f"{evaluation.lines:,} lines, translated in {evaluation.seconds:.1f} s"
+    title = f"{evaluation.lines:,} lines"
+    if evaluation.seconds:
+        title += f", translated in {evaluation.seconds:.1f} s"
     table = Table(title=f"{name}: {title}" if name else title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")

@@ -14,7 +14,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, cast
 
 from rapidfuzz.distance import Levenshtein
@@ -49,7 +49,8 @@ class Evaluation:
     """What a model does on a data set.
 
     `loss` is the mean cross entropy per target token in nats, EOS included and without label smoothing, or None if
-    the translator cannot tell; `seconds` is the time it took to translate; `hypotheses` has one answer a line.
+    the translator cannot tell; `seconds` is the time it took to translate; `hypotheses` has one answer a line, and
+    `unfinished` is the number of those that met the length limit.
     """
 
     scores: dict[Metric, Score]
@@ -57,18 +58,34 @@ class Evaluation:
     lines: int
     seconds: float
     hypotheses: list[str]
+    unfinished: int
 
     def to_dict(self) -> dict[str, Any]:
         """The figures, ready for JSON; the hypotheses are not among them."""
         scores = {name: asdict(score) for name, score in self.scores.items()}
-        return {"lines": self.lines, "seconds": self.seconds, "loss": self.loss, "scores": scores}
+        figures = {"lines": self.lines, "unfinished": self.unfinished, "seconds": self.seconds, "loss": self.loss}
+        return {**figures, "scores": scores}
+
+
+class Answer(Protocol):
+    """A translation of a line; it is finished unless it met the length limit."""
+
+    @property
+    def text(self) -> str: ...  # noqa: D102
+
+    @property
+    def finished(self) -> bool: ...  # noqa: D102
 
 
 class Translates(Protocol):
     """All that `evaluate` asks of a translator."""
 
-    def translate(self, lines: list[str], /) -> list[str]:
-        """As many answers as lines, in their order."""
+    @property
+    def search(self) -> str:
+        """How it searches, in the form of a signature: it becomes a part of every score's."""
+
+    def answers(self, lines: list[str], n_best: int, /) -> Sequence[Sequence[Answer]]:
+        """For each line one to `n_best` answers, best first."""
 
     def loss(self, sources: list[str], targets: list[str], /) -> float | None:
         """Mean cross entropy per target token of `targets` given `sources`."""
@@ -80,8 +97,10 @@ class _Answers:
 
     hypotheses: list[str]
     references: list[list[str]]
-    words: list[tuple[str, set[str]]]
-    """(hypothesis, every right answer), one for each distinct source."""
+    words: list[tuple[list[str], set[str]]]
+    """(hypotheses, every right answer), one for each distinct source."""
+    n_best: int
+    """Most hypotheses of a word."""
     grouped: bool
     bleu_tokenizer: str
 
@@ -93,6 +112,7 @@ def evaluate(
     metrics: Sequence[Metric],
     *,
     bleu_tokenizer: str = "auto",
+    n_best: int = 1,
 ) -> Evaluation:
     """Translate `source_lines` (each distinct line once) and score the answers against `target_lines`.
 
@@ -102,6 +122,7 @@ def evaluate(
         target_lines: for each source line one reference, or a list of them.
         metrics: which scores to compute.
         bleu_tokenizer: as in `score`.
+        n_best: how many answers of a line count, as in `score`.
 
     Raises:
         DataError: no lines, or not as many targets as sources.
@@ -109,26 +130,30 @@ def evaluate(
     """
     if len(source_lines) != len(target_lines):
         raise DataError(f"{len(source_lines)} source lines but {len(target_lines)} target lines: line n answers line n")
-    references = _references(target_lines)
+    references = _lists(target_lines, "reference")
     _check(metrics, bleu_tokenizer, len(source_lines))  # before the work, not after it
     distinct = list(dict.fromkeys(source_lines))
     start = time.perf_counter()
-    answers = dict(zip(distinct, translator.translate(distinct), strict=True))
+    answers = dict(zip(distinct, translator.answers(distinct, n_best), strict=True))
     seconds = time.perf_counter() - start
-    hypotheses = [answers[line] for line in source_lines]
+    found = [answers[line] for line in source_lines]
+    scores = score(metrics, [[each.text for each in line] for line in found], references, source_lines, bleu_tokenizer)
     pairs = [(source, target) for source, targets in zip(source_lines, references, strict=True) for target in targets]
     return Evaluation(
-        scores=score(metrics, hypotheses, references, source_lines, bleu_tokenizer),
+        scores={
+            name: replace(each, signature=f"{each.signature}|{translator.search}") for name, each in scores.items()
+        },
         loss=translator.loss([source for source, _ in pairs], [target for _, target in pairs]),
         lines=len(source_lines),
         seconds=seconds,
-        hypotheses=hypotheses,
+        hypotheses=[line[0].text for line in found],
+        unfinished=sum(not line[0].finished for line in found),
     )
 
 
 def score(
     metrics: Sequence[Metric],
-    hypotheses: Sequence[str],
+    hypotheses: Sequence[str] | Sequence[Sequence[str]],
     references: Sequence[str] | Sequence[Sequence[str]],
     sources: Sequence[str] | None = None,
     bleu_tokenizer: str = "auto",
@@ -144,8 +169,10 @@ def score(
 
     Args:
         metrics: which of them.
-        hypotheses: one a line.
-        references: for each line one reference, or a list of one or more.
+        hypotheses: for each line one, or a list of several, best first: wer, per and exact then take the one that is
+            closest to a reference (top-n accuracy), bleu and chrf the first.
+        references: for each line one reference, or a list of one or more. The empty string is one: the right answer
+            is empty. A line with fewer references than others has just those.
         sources: the source lines. Lines whose sources are equal are one word for wer, per and exact: it has the
             references of them all, and the first line's hypothesis. Without sources, every line is a word.
         bleu_tokenizer: a tokenizer of sacreBLEU, or auto: zh where the references are Chinese, ja-mecab or ko-mecab
@@ -161,20 +188,33 @@ def score(
         raise DataError(f"{len(hypotheses)} hypotheses but {len(references)} reference lines: line n answers line n")
     if sources is not None and len(sources) != len(hypotheses):
         raise DataError(f"{len(sources)} source lines but {len(hypotheses)} hypotheses: line n answers line n")
-    normal_hypotheses = _normal(hypotheses)
-    normal_references = [_normal(line) for line in _references(references)]
+    normal_hypotheses = [_normal(line) for line in _lists(hypotheses, "hypothesis")]
+    normal_references = [_normal(line) for line in _lists(references, "reference")]
     keys: Sequence[int | str] = range(len(hypotheses)) if sources is None else _normal(sources)
-    words: dict[int | str, tuple[str, set[str]]] = {}
-    for key, hypothesis, right in zip(keys, normal_hypotheses, normal_references, strict=True):
-        words.setdefault(key, (hypothesis, set()))[1].update(right)
+    words: dict[int | str, tuple[list[str], set[str]]] = {}
+    for key, found, right in zip(keys, normal_hypotheses, normal_references, strict=True):
+        words.setdefault(key, (found, set()))[1].update(right)
     answers = _Answers(
-        hypotheses=normal_hypotheses,
+        hypotheses=[line[0] for line in normal_hypotheses],
         references=normal_references,
         words=list(words.values()),
+        n_best=max(map(len, normal_hypotheses)),
         grouped=sources is not None,
         bleu_tokenizer=bleu_tokenizer,
     )
     return {metric: Score(metric, *_METRICS[metric](answers), HIGHER_IS_BETTER[metric]) for metric in metrics}
+
+
+def references_of(files: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The references of each line, of several files with one reference a line.
+
+    A blank line in a file says that it has no reference there, unless the line is blank in all of them: then the empty
+    string is the right answer.
+
+    Args:
+        files: the lines of each file; all have as many.
+    """
+    return [[reference for reference in line if reference.strip()] or [""] for line in zip(*files, strict=True)]
 
 
 def shown_with(metric: Metric) -> list[Metric]:
@@ -236,20 +276,23 @@ def _by_sacrebleu(metric: BLEU | CHRF, answers: _Answers) -> tuple[float, str]:
 
 
 def _wer(answers: _Answers) -> tuple[float, str]:
-    wrong = sum(hypothesis not in right for hypothesis, right in answers.words)
+    wrong = sum(right.isdisjoint(found) for found, right in answers.words)
     return 100 * wrong / len(answers.words), _signature(answers)
 
 
 def _exact(answers: _Answers) -> tuple[float, str]:
-    equal = sum(hypothesis in right for hypothesis, right in answers.words)
+    equal = sum(not right.isdisjoint(found) for found, right in answers.words)
     return 100 * equal / len(answers.words), _signature(answers)
 
 
 def _per(answers: _Answers) -> tuple[float, str]:
     edits = symbols = 0
-    for hypothesis, right in answers.words:
-        predicted = hypothesis.split()
-        distances = [(Levenshtein.distance(predicted, phones), -len(phones)) for phones in map(str.split, right)]
+    for found, right in answers.words:
+        distances = [
+            (Levenshtein.distance(hypothesis.split(), phones), -len(phones))
+            for hypothesis in found
+            for phones in map(str.split, right)
+        ]
         distance, minus_length = min(distances)
         edits += distance
         symbols -= minus_length
@@ -265,6 +308,7 @@ def _signature(answers: _Answers, *more: str) -> str:
         f"group:{'source' if answers.grouped else 'none'}",
         f"lines:{len(answers.hypotheses)}",
         f"words:{len(answers.words)}",
+        *([f"nbest:{answers.n_best}"] if answers.n_best > 1 else []),
         *more,
         "norm:nfc",
         f"version:zhuyi-{version()}",
@@ -293,12 +337,12 @@ def _check(metrics: Sequence[Metric], bleu_tokenizer: str, lines: int) -> None:
         raise DataError("there are no lines to score: the files are empty")
 
 
-def _references(lines: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
-    references = [[line] if isinstance(line, str) else list(line) for line in lines]
-    for number, line in enumerate(references, start=1):
+def _lists(lines: Sequence[str] | Sequence[Sequence[str]], what: str) -> list[list[str]]:
+    lists = [[line] if isinstance(line, str) else list(line) for line in lines]
+    for number, line in enumerate(lists, start=1):
         if not line:
-            raise DataError(f"line {number} has no reference: give at least one, or leave the line out")
-    return references
+            raise DataError(f"line {number} has no {what}: give at least one, or leave the line out")
+    return lists
 
 
 def _normal(lines: Iterable[str]) -> list[str]:

@@ -104,6 +104,17 @@ class Translator:
                 found[wanted[number]] = self._texts(alternatives)
         return found
 
+    def answers(self, lines: Sequence[str], n_best: int) -> list[list[Translation]]:
+        """One to `n_best` translations of each line, best first, as `evaluate` wants them."""
+        return self.hypotheses(lines, self.decoding(n_best=n_best))
+
+    @property
+    def search(self) -> str:
+        """The settings of its search, as a part of a score's signature."""
+        decoding = self.config.decoding
+        parts = {"beam": decoding.beam, "alpha": decoding.length_penalty, "ratio": decoding.max_ratio}
+        return "|".join(f"{name}:{value:g}" for name, value in parts.items() if value is not None)
+
     def look(
         self,
         line: str,

@@ -1,0 +1,199 @@
+"""How a search is asked for: the same options of every verb that decodes, and a model's own settings."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from command_line import tiny_model
+from command_line import zhuyi as run
+
+import zhuyi
+from zhuyi import checkpoint
+from zhuyi.checkpoint import MANIFEST, load_config_of, load_model, save_decoding
+from zhuyi.config import DecodingConfig
+from zhuyi.errors import CheckpointError
+
+LINES = ["a dog runs", "two cats", "a cat", "", "dog"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It writes to the length limit: it has learnt nothing."""
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "in.txt"
+    path.write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
+    return path
+
+
+def answers(model: Path, *options: str) -> list[dict]:
+    outcome = run("translate", model, "--json", *options, stdin="".join(f"{line}\n" for line in LINES).encode())
+    assert outcome.code == 0, outcome.err
+    return [json.loads(line) for line in outcome.lines]
+
+
+@pytest.mark.parametrize("option", [["--max-ratio", "0.5"], ["--set", "decoding.max_ratio=0.5"]])
+def test_an_output_is_as_long_as_asked_for(model: Path, option: list[str]) -> None:
+    tokenizer = zhuyi.load(model).tokenizers.source
+    for found in answers(model, *option, "--set", "decoding.max_extra=2", "--beam", "3", "--n-best", "3"):
+        tokens = len(tokenizer.encode([found["source"]])[0])
+        assert 1 <= len(found["translations"]) <= 3
+        for each in found["translations"]:
+            assert len(each["pieces"]) + each["finished"] <= (int(0.5 * (tokens + 1) + 2) if tokens else 1)
+
+
+def test_answers_that_met_the_limit_are_counted(model: Path) -> None:
+    outcome = run(
+        "translate", model, "--beam", "1", "--max-ratio", "1", stdin="".join(f"{x}\n" for x in LINES).encode()
+    )
+    cut = [
+        number
+        for number, found in enumerate(answers(model, "--beam", "1", "--max-ratio", "1"), start=1)
+        if not found["translations"][0]["finished"]
+    ]
+    assert cut
+    assert 4 not in cut, "an empty line has an empty answer"
+    assert f"{len(cut)} answers met the length limit" in outcome.err
+    assert ", ".join(map(str, cut)) in outcome.err
+    assert "--max-ratio" in outcome.err
+
+
+def test_no_warning_where_every_answer_ends(model: Path) -> None:
+    assert run("translate", model, stdin=b"\n\n").err == ""
+
+
+@pytest.mark.parametrize("verb", ["translate", "evaluate", "look"])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--beam", "0"], "beam"),
+        (["--length-penalty", "-1"], "length_penalty"),
+        (["--max-ratio", "-1"], "max_ratio"),
+        (["--beam", "2", "--n-best", "3"], "--n-best 3 is more than --beam, which is 2"),
+        (["--set", "decoding.beem=3"], "decoding.beam"),
+        (["--set", "model.width=3"], "decoding.KEY=VALUE"),
+        (["--device", "abacus"], "abacus"),
+    ],
+)
+def test_every_verb_that_decodes_refuses_in_one_line(
+    model: Path, text: Path, verb: str, options: list[str], named: str
+) -> None:
+    more = {"translate": [], "evaluate": ["--source", text, "--target", text], "look": ["a dog", "--html", "x.html"]}
+    outcome = run(verb, model, *more[verb], *options)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert named in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_files_are_what_a_pipe_is(model: Path, text: Path, tmp_path: Path) -> None:
+    piped = run("translate", model, "--beam", "2", stdin=text.read_bytes() * 2)
+    from_files = run("translate", model, text, text, "--beam", "2")
+    assert from_files.out == piped.out
+    out = tmp_path / "new" / "out.txt"
+    written = run("translate", model, text, text, "--beam", "2", "--out", out)
+    assert (written.out, out.read_text(encoding="utf-8")) == ("", piped.out)
+    assert os.listdir(out.parent) == ["out.txt"]
+
+
+def test_files_may_be_columns(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "pairs.tsv"
+    table.write_text("id\ttext\n1\ta dog\n2\ttwo cats\n", encoding="utf-8")
+    assert run("translate", model, f"{table}#text").out == run("translate", model, stdin=b"a dog\ntwo cats\n").out
+
+
+def test_a_file_that_fails_half_way_leaves_the_older_answers(model: Path, tmp_path: Path) -> None:
+    bad, out = tmp_path / "bad.txt", tmp_path / "out.txt"
+    bad.write_bytes(b"a dog\n" * 600 + b"\xff\n")
+    out.write_text("older\n")
+    outcome = run("translate", model, bad, "--beam", "1", "--max-ratio", "0", "--out", out)
+    assert outcome.code == 2
+    assert f"{bad}:601" in outcome.err
+    assert out.read_text() == "older\n"
+    assert sorted(os.listdir(tmp_path)) == ["bad.txt", "out.txt"]
+
+
+# A model's own settings
+
+
+def test_settings_are_kept_in_the_model(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model")
+    changes = ["--set", "decoding.beam=2", "--set", "decoding.max_ratio=0.5", "--set", "decoding.n_best=2"]
+    shown = run("config", model, *changes)
+    assert "beam = 2" in shown.out
+    assert load_config_of(model).decoding == DecodingConfig()
+    saved = run("config", model, *changes, "--save")
+    assert (saved.code, saved.out) == (0, shown.out)
+    assert load_model(model).config.decoding == DecodingConfig(beam=2, max_ratio=0.5, n_best=2)
+    assert len(run("translate", model, stdin=b"a dog\n").lines) == 2
+    assert len(run("translate", model, "--beam", "1", stdin=b"a dog\n").lines) == 1
+    assert zhuyi.load(model).translate(["a dog"]) == [
+        run("translate", model, "--n-best", "1", stdin=b"a dog\n").lines[0]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--set", "model.width=2", "--save"], "decoding.KEY=VALUE"),
+        (["--set", "decoding.beam=0", "--save"], "beam"),
+        (["--preset", "tiny"], "--preset tiny"),
+    ],
+)
+def test_a_trained_model_keeps_all_else(tmp_path: Path, arguments: list[str], named: str) -> None:
+    model = tiny_model(tmp_path / "model")
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    outcome = run("config", model, *arguments)
+    assert outcome.code == 2
+    assert named in outcome.err
+    assert before == {path.name: path.read_bytes() for path in model.iterdir()}
+
+
+def test_only_a_model_can_be_saved_into(tmp_path: Path) -> None:
+    assert "MODEL directory" in run("config", "--save").err
+    assert "manifest.json is missing" in run("config", tmp_path, "--save").err
+
+
+def test_a_kill_while_saving_leaves_a_whole_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each of its writes the directory can be read, with the old settings or the new ones."""
+    seen = []
+    write = checkpoint.write_atomically
+
+    def watched(path: Path, content: bytes) -> None:
+        write(path, content)
+        seen.append(load_config_of(path.parent).decoding.beam)
+
+    model = tiny_model(tmp_path / "model")
+    monkeypatch.setattr(checkpoint, "write_atomically", watched)
+    save_decoding(model, DecodingConfig(beam=7))
+    assert seen[0] == 5
+    assert seen[-1] == 7
+    assert len(seen) == 3
+
+
+def test_a_model_made_before_takes_its_settings_from_its_configuration(tmp_path: Path) -> None:
+    """Format 1: `decoding` stands in config.json, and the limit is 3 source + 20 tokens."""
+    model = tiny_model(tmp_path / "model")
+    config = json.loads((model / "config.json").read_bytes())
+    config["decoding"] = {"beam": 3, "length_penalty": 0.5, "n_best": 1, "max_ratio": 3.0}
+    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (model / "decoding.json").unlink()
+    manifest = json.loads((model / MANIFEST).read_bytes())
+    del manifest["files"]["decoding.json"]
+    manifest["files"]["config.json"] = checkpoint._digest((model / "config.json").read_bytes())
+    (model / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    decoding = load_config_of(model).decoding
+    assert decoding == DecodingConfig(beam=3, length_penalty=0.5, max_ratio=3.0)
+    save_decoding(model, DecodingConfig(beam=4))
+    assert load_model(model).config.decoding == DecodingConfig(beam=4)
+
+
+def test_settings_that_were_changed_by_hand_are_damage(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model")
+    (model / "decoding.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"decoding\.json"):
+        load_model(model)
