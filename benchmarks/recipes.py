@@ -1,6 +1,7 @@
-"""Which recipe trains best: dev scores after equal minutes, on the same cores, one run after the other.
+"""Which recipe trains best: dev scores after equal minutes or updates, on the same cores, one run after the other.
 
     python benchmarks/recipes.py CONFIG.toml... --minutes 6 --threads 1 --name cpu1 --work runs/recipes
+    python benchmarks/recipes.py CONFIG.toml... --steps 700 --recipes "decay 0.01" "decay 0.5" ...
 
 Every recipe is a few settings over each CONFIG. A run that is whole under --work is read, not made again. Writes
 results/recipes-NAME.json, of which report.py makes a table in docs/training-speed.md.
@@ -22,39 +23,44 @@ RECIPES: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": "muon", "ema": 0.0},
     "adamw, ema": {"optimizer": "adamw", "ema": 0.998},
     "muon, ema": {"optimizer": "muon", "ema": 0.998},
+    **{f"decay {value}": {"weight_decay": value} for value in (0.01, 0.1, 0.3, 0.5, 1.0)},
 }
 """By name, what [training] has besides what the file says."""
 
 
-def run(config: Path, recipe: str, minutes: float, threads: int, work: Path) -> dict[str, Any]:
+def run(config: Path, recipe: str, budget: dict[str, float], threads: int, work: Path) -> dict[str, Any]:
     """Train, validate once at the end, and give the last dev scores and the steps done."""
-    out = work / f"{config.stem}-{recipe.replace(', ', '-')}"
+    out = work / f"{config.stem}-{recipe.replace(', ', '-').replace(' ', '-')}"
     if not (out / "manifest.json").exists():
-        settings = {"minutes": minutes, "threads": threads, "average": 1, "save_every": 10**9, **RECIPES[recipe]}
+        settings = {**budget, "threads": threads, "average": 1, "save_every": 10**9, **RECIPES[recipe]}
         arguments = [word for key, value in settings.items() for word in ("--set", f"training.{key}={value}")]
         command = [sys.executable, "-m", "zhuyi", "train", str(config), "--out", str(out), *arguments]
         subprocess.run(command, check=True)
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     last = [record for record in records if "dev_loss" in record][-1]
-    return {"config": config.name, "recipe": recipe, "minutes": minutes, **last}
+    return {"config": config.name, "recipe": recipe, "minutes": last["seconds"] / 60, **last}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", type=Path, nargs="+")
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=["adamw", "muon", "adamw, ema", "muon, ema"])
     parser.add_argument("--minutes", type=float, default=6)
+    parser.add_argument("--steps", type=int, help="updates, in the place of minutes")
+    parser.add_argument("--note", default="", help="what follows from it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--name", required=True)
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()
+    budget = {"steps": arguments.steps} if arguments.steps else {"minutes": arguments.minutes}
     runs = [
-        run(config, recipe, arguments.minutes, arguments.threads, arguments.work)
+        run(config, recipe, budget, arguments.threads, arguments.work)
         for config in arguments.configs
         for recipe in arguments.recipes
     ]
     path = RESULTS / f"recipes-{arguments.name}.json"
-    result = {"machine": describe(arguments.threads), "recipes": RECIPES, "runs": runs}
+    known = {name: RECIPES[name] for name in arguments.recipes}
+    result = {"machine": describe(arguments.threads), "note": arguments.note, "recipes": known, "runs": runs}
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for each in runs:
         print({key: each[key] for key in each if key not in ("seconds", "minutes")})

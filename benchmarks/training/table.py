@@ -142,16 +142,15 @@ def _curve(path: Path) -> list[str]:
 
 
 def _recipes(path: Path) -> list[str]:
-    """Dev scores of each recipe after equal minutes."""
+    """Dev scores of each recipe after equal minutes or updates."""
     result = json.loads(path.read_text(encoding="utf-8"))
     machine = result["machine"]
     lines = [
-        f"## Recipes at equal minutes: {machine['processor']}, threads: {machine['threads']}",
+        f"## Recipes, {path.stem.removeprefix('recipes-')}: {machine['processor']}, threads: {machine['threads']}",
         "",
         "Dev scores at the end of short runs of zhuyi, a few settings apart "
         f"([`recipes.py`](../benchmarks/recipes.py), [{path.name}](../benchmarks/results/{path.name})). "
-        "One run each, and the updates show how much the machine drifts. The moving average helps AdamW "
-        "everywhere; Muon with it was best on Multi30k, and near the best elsewhere: it is the default.",
+        f"One run each, and the updates show how much the machine drifts. {result['note']}",
         "",
         "| configuration | recipe | minutes | updates | dev loss | dev scores |",
         "|---|---|---|---|---|---|",
@@ -163,7 +162,7 @@ def _recipes(path: Path) -> list[str]:
             if key.startswith("dev_") and key != "dev_loss"
         ]
         lines.append(
-            f"| {run['config']} | {run['recipe']} | {run['minutes']:g} | {run['step']:,} | {run['dev_loss']:.3f} "
+            f"| {run['config']} | {run['recipe']} | {run['minutes']:.1f} | {run['step']:,} | {run['dev_loss']:.3f} "
             f"| {', '.join(scores)} |"
         )
     return [*lines, ""]

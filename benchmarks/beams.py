@@ -1,0 +1,80 @@
+"""What a beam brings and costs: scores and time of several beams, and how often one answers worse than greedy search.
+
+    python benchmarks/beams.py MODEL --source FILE --target FILE --metric wer --name georgian
+
+A beam answers worse where greedy search has finished a line and the beam's answer has a lower score. The beams take
+turns, so that a machine that drifts drifts for all of them. Writes results/beams-NAME.json. It asks the package for
+nothing that older versions do not have: run it in an older checkout too, with another --name, to compare.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+from machine import describe
+
+import zhuyi
+from zhuyi.data.corpus import Corpus
+from zhuyi.evaluation import score
+
+RESULTS = Path(__file__).parent / "results"
+BEAMS = (1, 2, 3, 5, 8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--target", required=True)
+    parser.add_argument("--metric", default="bleu,chrf")
+    parser.add_argument("--lines", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--note", default="")
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(1)
+    translator = zhuyi.load(arguments.model, "cpu")
+    pairs = list(Corpus(arguments.source, arguments.target))[: arguments.lines]
+    sources, targets = [pair.source for pair in pairs], [pair.target for pair in pairs]
+    answers, seconds = {}, {beam: [] for beam in BEAMS}
+    for _ in range(arguments.rounds):
+        for beam in BEAMS:
+            start = time.perf_counter()
+            found = translator.hypotheses(sources, translator.decoding(beam=beam))
+            seconds[beam].append(time.perf_counter() - start)
+            answers[beam] = [each[0] for each in found]
+    greedy, rows = answers[1], []
+    for beam in BEAMS:
+        scores = score(arguments.metric.split(","), [each.text for each in answers[beam]], targets, sources)
+        worse = sum(
+            one.finished and other.score < one.score - 1e-4 for one, other in zip(greedy, answers[beam], strict=True)
+        )
+        rows.append(
+            {
+                "beam": beam,
+                "scores": {name: each.value for name, each in scores.items()},
+                "worse_than_greedy": worse,
+                "unfinished": sum(not each.finished for each in answers[beam]),
+                "seconds": {"min": min(seconds[beam]), "median": median(seconds[beam]), "max": max(seconds[beam])},
+            }
+        )
+        print(rows[-1], flush=True)
+    result = {
+        "name": arguments.name,
+        "note": arguments.note,
+        "machine": describe(threads=1),
+        "lines": len(pairs),
+        "test": {"source": Path(arguments.source).name, "target": Path(arguments.target).name},
+        "decoding": translator.config.decoding.model_dump(),
+        "beams": rows,
+    }
+    path = RESULTS / f"beams-{arguments.name}.json"
+    path.write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
