@@ -147,6 +147,20 @@ def test_the_table_fits_80_columns(tmp_path: Path) -> None:
     assert "more" in text
 
 
+def test_quotes_and_carriage_returns_are_named(tmp_path: Path) -> None:
+    train = [('"a"', '"x"'), ('"a', 'x"'), ('"', '""'), ("a\rb", "x"), ("a", "x\ry")]
+    report = report_of(config_of(tmp_path, train=train))
+    assert report.outcome.quoted == 3
+    assert (report.outcome.returns, report.outcome.return_lines) == (2, (4, 5))
+    assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    text = " ".join(printed(report).split())
+    assert "in quotes 3 fields begin and end with a quote" in text
+    assert "CR inside 2 kept, and ends no line: lines 4, 5" in text
+    plain = printed(report_of(config_of(tmp_path)))
+    assert "quote" not in plain
+    assert "CR" not in plain
+
+
 def test_a_bad_line_in_dev_is_found_before_training(tmp_path: Path) -> None:
     config = config_of(tmp_path, dev=DEV)
     (tmp_path / "dev_target.txt").write_bytes(b"x\n\xff\n")

@@ -249,6 +249,10 @@ def _findings_table(report: Report) -> Table:
     add("empty lines", outcome.empty, f"left out: {_listed(outcome.empty_lines, outcome.empty)}")
     add(f"over {report.limit - 1} tokens", outcome.long, f"{done}: {_listed(outcome.long_lines, outcome.long)}")
     add("over the output limit", report.over_output, "targets that decoding may not write to their end")
+    if outcome.returns:
+        add("CR inside", outcome.returns, f"kept, and ends no line: {_listed(outcome.return_lines, outcome.returns)}")
+    if outcome.quoted:
+        add("in quotes", outcome.quoted, "fields begin and end with a quote; .csv removes it")
     add("duplicates", report.duplicates, "repeat an earlier pair exactly")
     for name, found in held_out:
         leaks = f"of {found.pairs:,}, a leak: {_listed(found.leak_lines, found.leaks)}"

@@ -37,7 +37,7 @@ from zhuyi.data.tokenise import SHOWN, Chunk, Piece, Recipe, pieces
 from zhuyi.errors import DataError
 from zhuyi.text.tokenizer import Tokenizers
 
-FORMAT = 2
+FORMAT = 3
 CHUNK = 10_000
 """Pairs that are tokenised at once, and the most of a record batch."""
 RESIDENT = 1 << 26
@@ -70,6 +70,12 @@ class Outcome:
     """The first ten of them."""
     long_policy: str
     """What was done with them: `skip` or `truncate`."""
+    returns: int = 0
+    """Pairs with a carriage return within a side: it is a character like any other."""
+    return_lines: tuple[int, ...] = ()
+    """The first ten of them."""
+    quoted: int = 0
+    """Sides that begin and end with a quote, as in a table that is CSV."""
 
 
 class Store:
@@ -109,7 +115,7 @@ class Store:
             raise ValueError(f"{path}: damaged") from error
         if end + len(_END) != start or zlib.crc32(content[end : -_TAIL.size], zlib.crc32(content[:head])) != crc:
             raise ValueError(f"{path}: damaged")
-        lines = {key: tuple(index["outcome"][key]) for key in ("empty_lines", "long_lines")}
+        lines = {key: tuple(index["outcome"][key]) for key in ("empty_lines", "long_lines", "return_lines")}
         self.outcome = Outcome(**{**index["outcome"], **lines})
         sizes, rows, self._crcs = zip(*index["batches"], strict=True)
         self._places = np.cumsum([head, *sizes]).tolist()
@@ -327,12 +333,16 @@ class _Tally:
     kept: int = 0
     empty: _Count = field(default_factory=_Count)
     long: _Count = field(default_factory=_Count)
+    returns: _Count = field(default_factory=_Count)
+    quoted: int = 0
 
     def add(self, piece: Piece) -> None:
         self.pairs += piece.pairs
         self.kept += piece.kept
         self.empty.add(piece.empty, piece.empty_lines)
         self.long.add(piece.long, piece.long_lines)
+        self.returns.add(piece.returns, piece.return_lines)
+        self.quoted += piece.quoted
 
     def outcome(self, corpus: Corpus, max_length: int, long_lines: str) -> Outcome:
         """Raises DataError where the policy or an empty result asks for it."""
@@ -348,10 +358,8 @@ class _Tally:
                 f"empty side (lines {self.empty}) and {self.long.count:,} are longer than {limit} "
                 f"(lines {self.long})"
             )
-        empty, long = self.empty, self.long
-        return Outcome(
-            self.pairs, self.kept, empty.count, tuple(empty.first), long.count, tuple(long.first), long_lines
-        )
+        empty, long, returns = ((each.count, tuple(each.first)) for each in (self.empty, self.long, self.returns))
+        return Outcome(self.pairs, self.kept, *empty, *long, long_lines, *returns, self.quoted)
 
 
 class _Draft:

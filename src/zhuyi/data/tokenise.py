@@ -75,6 +75,9 @@ class Piece:
     """The first ten of them."""
     long: int
     long_lines: list[int]
+    returns: int
+    return_lines: list[int]
+    quoted: int
     bytes: int
     """Length of `message`."""
     crc: int
@@ -104,8 +107,11 @@ class Recipe:
             columns = [first + usable, *map(self._lists, kept), *digests(*texts)[usable].T]
             arrays = [pa.array(column, type) for column, type in zip(columns, self.schema.types, strict=True)]
             message = pa.record_batch(arrays, schema=self.schema).serialize().to_pybytes()
-        empty_lines, long_lines = ((first + np.flatnonzero(which)).tolist() for which in (empty, long))
-        counts = len(empty_lines), empty_lines[:SHOWN], len(long_lines), long_lines[:SHOWN]
+        returns = np.array(["\r" in source or "\r" in target for source, target in zip(*texts, strict=True)])
+        quoted = sum(len(line) > 1 and line[0] == line[-1] == '"' for line in chain.from_iterable(texts))
+        found = [(first + np.flatnonzero(which)).tolist() for which in (empty, long, returns)]
+        empties, longs, with_returns = ((len(lines), lines[:SHOWN]) for lines in found)
+        counts = *empties, *longs, *with_returns, quoted
         return Piece(len(empty), len(usable), *counts, len(message), zlib.crc32(message)), message
 
     def _encode(self, lines: list[str], plain: Tokenizer, random: Tokenizer) -> list[list[int]]:
