@@ -101,6 +101,21 @@ def test_a_directory_for_a_file(refuse: Callable[..., None], tmp_path: Path) -> 
     refuse("--source", tmp_path, "--target", tmp_path, says=(tmp_path, "directory"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_another_encoding(refuse: Callable[..., None], tmp_path: Path, encoding: str) -> None:
+    source, target = write_pairs(tmp_path)
+    for path in (source, target):
+        path.write_bytes(path.read_text().encode(encoding))
+    refuse("--source", source, "--target", target, says=(f"{source}:1", "iconv -f UTF-16"))
+
+
+def test_line_ends_of_old_macs(refuse: Callable[..., None], tmp_path: Path) -> None:
+    source, target = write_pairs(tmp_path)
+    for path in (source, target):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+    refuse("--source", source, "--target", target, says=(f"{source}:1", "CR alone"))
+
+
 def test_a_missing_column(refuse: Callable[..., None], tmp_path: Path) -> None:
     table = tmp_path / "table.tsv"
     table.write_text("en\tde\na dog\tein Hund\n")
@@ -161,8 +176,13 @@ def test_a_configuration_that_cannot_be_read(refuse: Callable[..., None], tmp_pa
     config = tmp_path / "mine.toml"
     config.write_text("[model\nwidth = 8\n")
     refuse(config, says=(config, "TOML"))
-    config.write_bytes(b"# caf\xe9\n")
-    refuse(config, says=(config, "TOML"))
+    config.write_bytes(b"[model]\n# caf\xe9\n")
+    refuse(config, says=(f"{config}:2", "UTF-8", "0xE9"))
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        config.write_bytes("[model]\nwidth = 8\n".encode(encoding))
+        refuse(config, says=(f"{config}:1", "iconv -f UTF-16"))
+    config.write_bytes(b"[model]\rwidth = 8\r")
+    refuse(config, says=(f"{config}:1", "CR alone"))
 
 
 def test_wrong_options_end_with_2_as_well() -> None:
@@ -233,6 +253,24 @@ def test_standard_input_that_is_not_utf8(model: Path) -> None:
     assert run("translate", model, stdin=b"\xff\xfe\na dog\n").out == ""
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_standard_input_in_another_encoding(model: Path, encoding: str) -> None:
+    outcome = run("translate", model, stdin="a dog\ntwo cats\n".encode(encoding))
+    assert_one_clear_line(outcome, "standard input, line 1", "iconv -f UTF-16")
+    assert outcome.out == ""
+
+
+def test_standard_input_that_is_no_text(model: Path) -> None:
+    outcome = run("translate", model, stdin=b"a dog\ntwo\0cats\n")
+    assert_one_clear_line(outcome, "standard input, line 2", "NUL")
+    assert len(outcome.lines) == 1  # the line before is answered
+    outcome = run("translate", model, stdin=b"a dog\rtwo cats\r")
+    assert_one_clear_line(outcome, "standard input, line 1", "CR alone")
+    assert outcome.out == ""
+    outcome = run("translate", model, stdin=b"a\rdog\r\ntwo cats")
+    assert (outcome.code, outcome.err, len(outcome.lines)) == (0, "", 2)
+
+
 def test_a_number_of_beams_that_cannot_be(model: Path) -> None:
     assert_one_clear_line(run("translate", model, "--beam", 2, "--n-best", 3, stdin=b"a\n"), "use --beam 3")
     assert_one_clear_line(run("translate", model, "--n-best", 7, stdin=b"a\n"), "--beam, which is 5", "use --beam 7")
@@ -276,7 +314,7 @@ def test_standard_output_that_is_closed(model: Path, arguments: str) -> None:
 def test_emoji_and_control_characters_are_translated(model: Path) -> None:
     lines = [
         "👩‍👩‍👧 🇩🇪",
-        "\x00\x01\x02\x7f",
+        "\x01\x02\x7f",
         "\x1b[31mred\x1b[0m",
         "\u202e\u200b\ufeff",
         "a\u2028b\u2029c\x85d",

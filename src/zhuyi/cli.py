@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 import webbrowser
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -26,6 +27,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 import zhuyi
+from zhuyi.encoding import decoded
 from zhuyi.errors import ConfigError, DataError, ZhuyiError
 
 if TYPE_CHECKING:
@@ -276,7 +278,7 @@ def translate(
     """Translate files, or standard input, line by line, to standard output.
 
     There are as many lines out as in, in the same order, always: an empty line gives an empty line, and one too long
-    for the model is cut, with a warning. The input is UTF-8: a line that is not ends it with an error, after the
+    for the model is cut, with a warning. The input is UTF-8 text: a line that is not ends it with an error, after the
     answers to the lines before. Lines are answered as they come, so it can stand in a pipe. What is not given here is
     as the model's own configuration says.
 
@@ -634,9 +636,9 @@ def _standard_input() -> Iterator[list[str]]:
 
 
 def _as_they_come(stream: io.BufferedReader) -> Iterator[list[bytes]]:
-    """The lines of a stream, without their ends, in chunks: as many as are there, 1 to `MOST_LINES`.
+    """The lines of a stream, with their ends, in chunks: as many as are there, 1 to `MOST_LINES`.
 
-    A keyboard or a slow pipe is answered line by line, a file in large pieces. A line ends at "\\n" or "\\r\\n".
+    A keyboard or a slow pipe is answered line by line, a file in large pieces.
     """
     begun: list[bytes] = []  # parts of a line whose end has not come yet
     while part := stream.read1(1 << 16):
@@ -645,27 +647,25 @@ def _as_they_come(stream: io.BufferedReader) -> Iterator[list[bytes]]:
             lines[0] = b"".join([*begun, lines[0]])
             begun = []
         for start in range(0, len(lines), MOST_LINES):
-            yield [line.removesuffix(b"\r") for line in lines[start : start + MOST_LINES]]
+            yield [line + b"\n" for line in lines[start : start + MOST_LINES]]
         begun.append(rest)
     if last := b"".join(begun):
         yield [last]
 
 
 def _decoded(chunks: Iterator[list[bytes]]) -> Iterator[list[str]]:
-    """The same as text. Where a line is not UTF-8, those before it still come, and then the error."""
-    number = 0
+    """The same as text. Where a line is no text, those before it still come, and then the error."""
+    waiting: deque[bytes] = deque()
+    texts = decoded(iter(waiting.popleft, None), "standard input, line ")
     for chunk in chunks:
+        waiting.extend(chunk)
         lines: list[str] = []
         try:
-            for line in chunk:
-                number += 1
-                lines.append(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-        except UnicodeDecodeError as error:
+            for text in islice(texts, len(chunk)):
+                lines.append(text)
+        except DataError:
             yield lines
-            raise DataError(
-                f"standard input, line {number}: not UTF-8 (byte 0x{error.object[error.start]:02X}): "
-                "convert it first, with iconv"
-            ) from error
+            raise
         yield lines
 
 

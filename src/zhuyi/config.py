@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from zhuyi.encoding import decoded
 from zhuyi.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -390,10 +391,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), preset: str | N
     """
     path = Path(path)
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            tree = tomllib.loads("\n".join(decoded(file, f"{path}:", ConfigError)))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     data = tree.get("data")
     if isinstance(data, dict):

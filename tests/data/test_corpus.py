@@ -20,7 +20,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.compress,
     ".zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
 }
-SOURCES = ["A dog.", "Two dogs,\u2028still one line\x0b\x85\x1c.", "", 'She said "no"', " 狗 \x00\r."]
+SOURCES = ["A dog.", "Two dogs,\u2028still one line\x0b\x85\x1c.", "", 'She said "no"', " 狗 \x01\r."]
 TARGETS = ["Ein Hund.", "Zwei Hunde.", "leer", "„nein“", "x"]
 
 

@@ -19,7 +19,6 @@ both sides belong together where the wildcards matched the same: `part-*.en` and
 A line ends at "\\n" or "\\r\\n" and nowhere else, so that both sides count the same lines as every other tool.
 """
 
-import codecs
 import gzip
 import hashlib
 import io
@@ -38,6 +37,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zhuyi.data.cache import file_digest
+from zhuyi.encoding import decoded
 from zhuyi.errors import DataError, MissingExtra
 
 
@@ -304,25 +304,22 @@ _OPEN: dict[str, Callable[[str], io.BufferedIOBase]] = {
 
 def _lines(path: str) -> Iterator[str]:
     """The lines of a UTF-8 file, compressed or not, without their ends."""
-    start, number = 0, 0
+    number = 0
     try:
-        with _OPEN.get(Path(path).suffix, _open_plain)(path) as stream:
-            for raw in stream:  # bytes end at b"\n" only; text would end at "\r" and str.splitlines at U+2028 too
+        with _OPEN.get(_packing(path), _open_plain)(path) as stream:
+            # Bytes end at b"\n" only; text would end at "\r", and str.splitlines at U+2028 too.
+            for line in decoded(stream, f"{path}:"):
                 number += 1
-                if number == 1 and raw.startswith(codecs.BOM_UTF8):
-                    start, raw = len(codecs.BOM_UTF8), raw.removeprefix(codecs.BOM_UTF8)
-                line = raw.removesuffix(b"\n").removesuffix(b"\r") if raw.endswith(b"\n") else raw
-                yield line.decode("utf-8")
-                start += len(raw)
-    except UnicodeDecodeError as error:
-        bad = start + error.start
-        raise DataError(
-            f"{path}:{number}: not valid UTF-8 (byte 0x{error.object[error.start]:02X} at offset {bad:,} of the file): "
-            "save it as UTF-8"
-        ) from error
+                yield line
     except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
         after = f" after line {number}" if number else ""
         raise DataError(f"{path}: cannot be read{after}: {_first_line(error)}") from error
+
+
+def _packing(path: str) -> str:
+    """The ending that says how a file is compressed, or an empty one."""
+    ending = Path(path).suffix.lower()
+    return ending if ending in _OPEN else ""
 
 
 def _open_plain(path: str) -> io.BufferedIOBase:

@@ -1,0 +1,63 @@
+"""Bytes → text. Text is UTF-8; what is another encoding, or no text at all, is named, with the way to convert it."""
+
+import codecs
+from collections.abc import Iterable, Iterator
+
+from zhuyi.errors import DataError, ZhuyiError
+
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+def decoded(lines: Iterable[bytes], where: str, error: type[ZhuyiError] = DataError) -> Iterator[str]:
+    """The text of each line of a file or a stream, without its end and without a byte order mark.
+
+    A line ends at "\\n" or "\\r\\n" and nowhere else, so that there are as many as in every other tool.
+
+    Args:
+        lines: from the first one on, with their ends.
+        where: what stands before the number of a line in an error, such as `train.en:`.
+        error: its kind.
+
+    Raises:
+        ZhuyiError: `error`, at a line that is no text in UTF-8, or where all lines end in "\\r" alone.
+    """
+    start = 0
+    for number, line in enumerate(lines, start=1):
+        if number == 1:
+            if wrong := _not_ours(line):
+                raise error(f"{where}1: {wrong}")
+            if line.startswith(codecs.BOM_UTF8):
+                start = len(codecs.BOM_UTF8)
+                line = line[start:]
+        if 0 in line:  # a byte is sought faster than a string of one
+            encoding = "UTF-16LE" if (start + line.index(0)) % 2 else "UTF-16BE"
+            raise error(
+                f"{where}{number}: has a NUL byte: it is UTF-16 or another encoding, or no text at all; "
+                f"{_convert(encoding)}"
+            )
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as bad:
+            byte = f"byte 0x{line[bad.start]:02X} at offset {start + bad.start:,} of the input"
+            raise error(f"{where}{number}: not valid UTF-8 ({byte}); {_convert('ENCODING')}") from bad
+        start += len(line)
+        yield text.removesuffix("\n").removesuffix("\r") if line.endswith(b"\n") else text
+
+
+def _not_ours(line: bytes) -> str:
+    """What the first line shows, if anything."""
+    for mark, encoding in _MARKS.items():
+        if line.startswith(mark):
+            return f"is {encoding}; {_convert(encoding)}"
+    if b"\r" in line and not line.endswith(b"\n") and 0 not in line:
+        return r"its lines end in CR alone, with no line feed; convert it: tr '\r' '\n' < OLD > NEW"
+    return ""
+
+
+def _convert(encoding: str) -> str:
+    return f"save it as UTF-8, or convert it: iconv -f {encoding} -t UTF-8 < OLD > NEW"
