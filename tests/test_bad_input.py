@@ -116,6 +116,13 @@ def test_line_ends_of_old_macs(refuse: Callable[..., None], tmp_path: Path) -> N
     refuse("--source", source, "--target", target, says=(f"{source}:1", "CR alone"))
 
 
+@pytest.mark.parametrize("ending", ["csv", "CSV", "json"])
+def test_tables_without_a_field(refuse: Callable[..., None], tmp_path: Path, ending: str) -> None:
+    table = tmp_path / f"table.{ending}"
+    table.write_text("en,de\na dog,ein Hund\n")
+    refuse("--source", table, "--target", table, says=(table, "#COLUMN" if ending != "json" else "jsonl"))
+
+
 def test_a_missing_column(refuse: Callable[..., None], tmp_path: Path) -> None:
     table = tmp_path / "table.tsv"
     table.write_text("en\tde\na dog\tein Hund\n")

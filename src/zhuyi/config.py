@@ -48,7 +48,7 @@ class DataConfig(Section):
     source: str | None = Field(
         None,
         description="Training source: a text file, one sentence a line (.gz, .xz, .zst too), or "
-        "FILE#FIELD for a column of .tsv (number from 1, or header name), a field of .jsonl or "
+        "FILE#FIELD for a column of .tsv or .csv (number from 1, or header name), a field of .jsonl or "
         ".parquet, or hub:DATASET[/CONFIG]/SPLIT#FIELD. The last part of a path may be a pattern: "
         "shards/*.en.zst is all files that match, and each belongs to the target file for whose pattern the wildcards "
         "match the same. Relative to the file that says it.",

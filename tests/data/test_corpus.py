@@ -1,3 +1,4 @@
+import csv
 import gzip
 import io
 import json
@@ -62,6 +63,79 @@ def test_tsv(tmp_path: Path, ending: str) -> None:
     assert list(by_number) == list(by_name)
     assert [(pair.source, pair.target) for pair in by_number] == list(zip(SOURCES, TARGETS, strict=True))
     assert list(read_lines(f"{headed}#de")) == TARGETS
+
+
+QUOTED = ["A dog.", 'She said "no", and\tleft;', "two\nlines\n", "", "a,b;c\td", '"']
+
+
+@pytest.mark.parametrize("ending", [*COMPRESS, ".GZ"])
+@pytest.mark.parametrize("dialect", ["excel", "excel-tab", "unix"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_csv(tmp_path: Path, ending: str, dialect: str, separator: str) -> None:
+    pack = COMPRESS[ending.lower()]
+    written = io.StringIO()
+    writer = csv.writer(written, dialect, delimiter=separator)
+    writer.writerow(["en", "n", "de"])
+    writer.writerows((text, 7, text[::-1]) for text in QUOTED)
+    path = file(tmp_path / f"pairs.csv{ending}", pack(b"\xef\xbb\xbf" + written.getvalue().encode()))
+    pairs = [(pair.source, pair.target) for pair in Corpus(f"{path}#en", f"{path}#de")]
+    assert pairs == [(text, text[::-1]) for text in QUOTED]
+    assert list(read_lines(f"{path}#3")) == ["de", *(text[::-1] for text in QUOTED)]
+
+
+def test_a_quoted_tsv_is_read_right_as_csv(tmp_path: Path) -> None:
+    content = '"en"\t"de"\n"She said ""no""."\t"Nein."\n'
+    tsv, named = text(tmp_path / "a.tsv", content[:-1]), text(tmp_path / "a.csv", content[:-1])
+    assert list(Corpus(f"{tsv}#1", f"{tsv}#2"))[1] == Pair(2, '"She said ""no""."', '"Nein."')
+    assert list(Corpus(f"{named}#en", f"{named}#de")) == [Pair(1, 'She said "no".', "Nein.")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "says"),
+    [
+        (["a,b", '"two\nlines",c', "one, two,three"], 4, "has 3 columns, and the first row 2"),
+        (["a,b", '"two\nlines",c', ""], 4, "has 1 columns"),
+        (["a,b", '"never closed,c', "d,e"], 2, "unexpected end of data"),
+        (["a,b", "c,d", '"half" quoted,e'], 3, "not valid CSV"),
+        (["a,b", '"' + "long " * 30_000 + '",c'], 2, "not valid CSV"),
+        (["a,b", "c,\0"], 2, "NUL"),
+    ],
+)
+def test_bad_csv_is_located(tmp_path: Path, rows: list[str], line: int, says: str) -> None:
+    path = text(tmp_path / "a.csv", *rows)
+    message = error_of(f"{path}#1", f"{path}#2")
+    assert f"{path}:{line}: " in message
+    assert says in message
+
+
+def test_a_csv_of_one_column(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.csv", "one", "", '"two, three"')
+    assert list(read_lines(f"{path}#1")) == ["one", "", "two, three"]
+
+
+def test_tables_are_not_read_as_lines(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.csv", "en,de", "a,b")
+    assert f"{path}#COLUMN, by its number (1 to 2)" in error_of(path)
+    assert "'en', 'de'" in error_of(path)
+    for name in ("a.json", "A.JSON", "a.json.gz"):
+        path = file(tmp_path / name, COMPRESS[".gz" if name.endswith("gz") else ""](b'[{"en": "a"}]\n'))
+        for spec in (path, f"{path}#en"):
+            assert "jq -c '.[]'" in error_of(spec)
+            assert ".jsonl" in error_of(spec)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.tsv#1", "a.csv#1", "a.jsonl#en"])
+def test_other_encodings_are_not_read_as_text(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name.partition("#")[0]
+    pack = COMPRESS.get(path.suffix, COMPRESS[""])
+    content = 'en\n{"en": "a"}\n'
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        path.write_bytes(pack(content.encode(encoding)))
+        message = error_of(str(tmp_path / name))
+        assert f"{path}:1: " in message
+        assert "iconv -f UTF-16" in message
+    path.write_bytes(pack(content.replace("\n", "\r").encode()))
+    assert f"{path}:1: its lines end in CR alone" in error_of(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("ending", COMPRESS)
@@ -147,7 +221,9 @@ def test_files_that_are_not_there_or_not_files(tmp_path: Path) -> None:
     assert "regular file" in error_of("/dev/null")
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.tsv#1", "a.tsv#en", "a.jsonl#en", "a.txt.gz", "a.txt.zst"])
+@pytest.mark.parametrize(
+    "name", ["a.txt", "a.tsv#1", "a.tsv#en", "a.csv#1", "a.csv#en", "a.jsonl#en", "a.txt.gz", "a.txt.zst"]
+)
 def test_empty_files(tmp_path: Path, name: str) -> None:
     path = tmp_path / name.partition("#")[0]
     path.write_bytes(COMPRESS[path.suffix](b"") if path.suffix in COMPRESS else b"")
@@ -226,8 +302,8 @@ def test_broken_parquet(tmp_path: Path) -> None:
 
 def test_fields_go_with_tables_alone(tmp_path: Path) -> None:
     path = text(tmp_path / "a.txt", "a")
-    assert "only .tsv, .jsonl and .parquet" in error_of(f"{path}#1")
-    for name in ("a.tsv", "a.jsonl", "a.parquet"):
+    assert "only .tsv, .csv, .jsonl and .parquet" in error_of(f"{path}#1")
+    for name in ("a.tsv", "a.csv", "a.jsonl", "a.parquet", "A.TSV", "A.CSV"):
         table = text(tmp_path / name, "a")
         assert f"{table}#" in error_of(table)
     assert "unpack" in error_of(text(tmp_path / "a.parquet.gz", "a") + "#en")

@@ -2,11 +2,12 @@
 
     FILE                                a text file, one sentence a line
     FILE.tsv#COLUMN                     a column: its number from 1, or its name in the header line
+    FILE.csv#COLUMN                     the same of a table whose fields may stand in quotes
     FILE.jsonl#FIELD                    a field of the object on each line
     FILE.parquet#COLUMN                 a column of a Parquet file
     hub:DATASET[/CONFIG]/SPLIT#FIELD    a data set of the Hugging Face hub (extra `hub`)
 
-Text, .tsv and .jsonl may be compressed (.gz, .xz, .zst). FIELD may be dotted (`translation.en`). A string that
+Text, .tsv, .csv and .jsonl may be compressed (.gz, .xz, .zst). FIELD may be dotted (`translation.en`). A string that
 names an existing file is that file, whatever is in its name. In `hub:` the last part is the split; of the parts
 before it, the first two are the data set where there is more than one: `hub:bentrevett/multi30k/train#en`,
 `hub:wmt/wmt14/de-en/train#translation.de`.
@@ -16,9 +17,12 @@ that it matches are read one after the other as if they were one, in the order o
 both sides belong together where the wildcards matched the same: `part-*.en` and `part-??.de` pair `part-07.en` with
 `part-07.de`, line by line. A file without such a partner is an error.
 
-A line ends at "\\n" or "\\r\\n" and nowhere else, so that both sides count the same lines as every other tool.
+A line ends at "\\n" or "\\r\\n" and nowhere else, so that both sides count the same lines as every other tool. Text is
+UTF-8. In .tsv a quote is a letter like any other, and a line is a row. In .csv (RFC 4180) a field in quotes may hold
+line breaks and separators; these are commas, or what the first line has instead: tabs, or semicolons and no comma.
 """
 
+import csv
 import gzip
 import hashlib
 import io
@@ -29,6 +33,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
+from functools import partial
 from itertools import chain, starmap, zip_longest
 from pathlib import Path
 from typing import Any
@@ -146,16 +151,22 @@ def _parse_file(place: str, field: str, matched: tuple[str, ...] = ()) -> _Shard
         raise DataError(f"{place}: no such file")
     if not path.is_file():
         raise DataError(f"{place}: is not a regular file (it is read more than once): save it to a file first")
-    ending = Path(path.stem).suffix if path.suffix in _OPEN else path.suffix
-    format = ending[1:] if ending in (".tsv", ".jsonl", ".parquet") else "text"
-    if format == "parquet" and path.suffix in _OPEN:
+    packing = _packing(place)
+    ending = Path(path.stem if packing else path).suffix.lower()
+    format = ending[1:] if ending in (".tsv", ".csv", ".jsonl", ".parquet") else "text"
+    if format == "parquet" and packing:
         raise DataError(f"{place}: Parquet is compressed inside; unpack the file around it")
+    if ending == ".json":
+        raise DataError(
+            f"{place}: JSON is read as .jsonl, an object a line: give it that ending if it is, or convert an array: "
+            "jq -c '.[]' OLD.json > NEW.jsonl"
+        )
     if format == "text" and field:
         raise DataError(
-            f"{place}#{field}: #{field} names a field, but only .tsv, .jsonl and .parquet files have fields"
+            f"{place}#{field}: #{field} names a field, but only .tsv, .csv, .jsonl and .parquet files have fields"
         )
-    if format == "tsv" and not field:
-        header = next(_lines(place), "").split("\t")
+    if format in _TABLES and not field:
+        header = next(_TABLES[format](place), (1, [""]))[1]
         raise DataError(
             f"{place}: say which column of it: {place}#COLUMN, by its number (1 to {len(header)}) or, "
             f"if the first line is a header, by name ({', '.join(map(repr, header))})"
@@ -213,16 +224,14 @@ def _text(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     return ((line,) * len(fields) for line in _lines(path))
 
 
-def _tsv(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    lines = _lines(path)
-    first = 1
+def _table(format: str, path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    rows = _TABLES[format](path)
     if all(field.isdecimal() for field in fields):
         columns = [int(field) - 1 for field in fields]
         if min(columns) < 0:
             raise DataError(f"{path}: there is no column 0: columns count from 1")
     else:
-        header = next(lines, "").split("\t")
-        first = 2
+        _, header = next(rows, (1, [""]))
         for field in fields:
             if field.isdecimal():
                 raise DataError(f"{path}: name both columns or number both: #{fields[0]} and #{fields[1]} do not mix")
@@ -232,11 +241,39 @@ def _tsv(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
                     "header line, say #1, #2, ..."
                 )
         columns = [header.index(field) for field in fields]
-    for number, line in enumerate(lines, start=first):
-        values = line.split("\t")
+    for line, values in rows:
         if len(values) <= max(columns):
-            raise DataError(f"{path}:{number}: has {len(values)} of the {max(columns) + 1} columns needed")
+            raise DataError(f"{path}:{line}: has {len(values)} of the {max(columns) + 1} columns needed")
         yield tuple(values[column] for column in columns)
+
+
+def _tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and fields."""
+    return ((number, line.split("\t")) for number, line in enumerate(_lines(path), start=1))
+
+
+def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """The same of rows that may go over several lines: the number is that of the first."""
+    lines = _lines(path)
+    first = next(lines, None)
+    if first is None:
+        return
+    separator = "\t" if "\t" in first else ";" if ";" in first and "," not in first else ","
+    reader = csv.reader((f"{line}\n" for line in chain([first], lines)), delimiter=separator, strict=True)
+    columns, number = 0, 1
+    try:
+        for row in reader:
+            row = row or [""]  # an empty line
+            columns = columns or len(row)
+            if len(row) != columns:
+                raise DataError(
+                    f"{path}:{number}: has {len(row)} columns, and the first row {columns}; a field with {separator!r} "
+                    "in it must stand in quotes"
+                )
+            yield number, row
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}:{number}: not valid CSV: {error}; a quote within a field is written twice") from error
 
 
 def _jsonl(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -287,9 +324,11 @@ def _load_hub(place: str) -> Any:
         raise DataError(f"hub:{place}: cannot load data set {name!r}: {_first_line(error)}") from error
 
 
+_TABLES: dict[str, Callable[[str], Iterator[tuple[int, list[str]]]]] = {"tsv": _tsv_rows, "csv": _csv_rows}
+
 _READERS: dict[str, Callable[[str, tuple[str, ...]], Iterator[tuple[str, ...]]]] = {
     "text": _text,
-    "tsv": _tsv,
+    **{format: partial(_table, format) for format in _TABLES},
     "jsonl": _jsonl,
     "parquet": _parquet,
     "hub": _hub,
