@@ -51,7 +51,7 @@ def model_card(
     lines += [
         "",
         f"Decoded with beam {config.decoding.beam}, length penalty {config.decoding.length_penalty:g}. "
-        "Every setting of the run is in `config.json`.",
+        "How it searches is in `decoding.json`, every other setting of the run in `config.json`.",
         "",
     ]
     return "\n".join(lines)
