@@ -79,7 +79,7 @@ def test_every_example_trains_and_translates(example: Path, tmp_path: Path) -> N
     model = trained(example, tmp_path)
     source, _ = PAIRS[example.stem][0]
     outcome = run("translate", model, stdin=f"{source}\n".encode())
-        assert (outcome.code, "error" in outcome.err) == (0, False)
+    assert (outcome.code, "error" in outcome.err) == (0, False)
     assert len(outcome.lines) == 1
     metrics = [json.loads(line) for line in (model / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     metric = load_config(example).training.metric

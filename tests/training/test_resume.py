@@ -504,6 +504,8 @@ def test_directories_that_cannot_be_made(tmp_path: Path) -> None:
     for name, what in (("file", "Not a directory"), ("file/out", "Not a directory"), ("loop", "levels of symbolic")):
         with pytest.raises(CheckpointError, match=f"{name}: cannot write: .*{what}.*--out"):
             train(copying(tmp_path, dev=False), tmp_path / name)
+    assert (tmp_path / "file").is_file()
+    assert (tmp_path / "loop").is_symlink()
 
 
 def test_a_killed_run_lets_go_of_its_directory(tmp_path: Path) -> None:

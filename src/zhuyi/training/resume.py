@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def _locked(out: Path, console: Console) -> Iterator[None]:
             directory = Path(os.path.realpath(out))  # a link may lead to where nothing is yet
             for folder in (*reversed(directory.parents), directory):
                 if not folder.exists():
-                    at_the_end.callback(_remove, folder)
+                    at_the_end.callback(_attempt, folder.rmdir)  # which it can be as long as it is empty
             with suppress(FileExistsError):  # it is a file, or a loop of links: the next line says so
                 directory.mkdir(parents=True)
             lock = directory / LOCK
@@ -64,14 +64,13 @@ def _locked(out: Path, console: Console) -> Iterator[None]:
                     highlight=False,
                     soft_wrap=True,
                 )
-            at_the_end.callback(_remove, lock)  # and then it is closed
+            at_the_end.callback(_attempt, lock.unlink)  # and then it is closed
         yield
 
 
-def _remove(path: Path) -> None:
-    """A file, or a directory that is empty."""
+def _attempt(remove: Callable[[], None]) -> None:
     with suppress(OSError):
-        path.rmdir() if path.is_dir() else path.unlink()
+        remove()
 
 
 def claim(out: Path, checkpoints: Checkpoints, resume: bool, console: Console) -> None:

@@ -88,7 +88,10 @@ def choose(
     progress: Progress,
     console: Console,
 ) -> tuple[str, dict[str, Evaluation]]:
-    """Put the weights to be kept into the model: the best checkpoint's, or an average's if that scores better."""
+    """Put the weights to be kept into the model: the best checkpoint's, or an average's if that scores better.
+
+    They are compared on the lines that validations looked at; the scores of those that are kept are of all dev lines.
+    """
     training = model.config.training
     if dev is None:
         return f"the last step, {progress.step:,}", {}
@@ -98,12 +101,15 @@ def choose(
     averaged = [step for step in progress.averaged_steps(training) if step in whole]
     if len(averaged) > 1:
         candidates[f"the average of the {training.average_of} {len(averaged)} checkpoints"] = averaged
+    validated, metrics = dev.evenly(progress.dev_lines), shown_with(training.metric)
     found: list[tuple[str, Evaluation]] = []
     for name, steps in candidates.items():
         load_weights(model.transformer, checkpoints.average(steps))
-        found.append((name, evaluate(translator, dev.sources, dev.targets, shown_with(training.metric))))
+        found.append((name, evaluate(translator, validated.sources, validated.targets, metrics)))
     name, evaluation = min(
         found, key=lambda each: rank(training.metric, each[1].scores[training.metric].value, each[1].loss or 0.0)
     )
     load_weights(model.transformer, checkpoints.average(candidates[name]))
+    if len(validated) < len(dev):
+        evaluation = evaluate(translator, dev.sources, dev.targets, metrics)
     return name, {"dev": evaluation}
