@@ -5,9 +5,12 @@
     character   one token a code point, UNK for unseen ones
     whitespace  the tokens that white space separates (segmented text, phones), UNK for unseen ones
 
-Every line is normalised first: NFC, every run of white space one space, none at the ends, lower case if asked.
-`▁` (U+2581) stands for a space inside tokens, as in SentencePiece, and so counts as white space in text.
-Of the normalised line nothing is lost: bpe and unigram give it back exactly, whatever characters are in it.
+Every line is normalised first: lower case (code point by code point) if asked, then NFC, then one space for every run
+of white space and none at the ends. White space is what `str.split` splits at.
+Of the normalised line nothing is lost: bpe and unigram give it back exactly, whatever characters are in it; so do
+character and whitespace if all its tokens are in the vocabulary. No character is reserved: inside tokens a space is a
+space, and a user's own `</s>` or `<0x41>` is text, never the token of that name. (In older models `▁`, U+2581, is the
+space inside tokens, as in SentencePiece, and so white space in text.)
 """
 
 import json
@@ -29,6 +32,7 @@ PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 SPACE = "▁"
+"""How `Tokenizer.pieces` shows a space, as SentencePiece does."""
 
 MOST_LINES = 2_000_000
 """A vocabulary is learnt from at most this many lines, drawn evenly: more cost memory and change nothing."""
@@ -99,8 +103,8 @@ class Tokenizer:
         return list(self._engine.decode_batch(kept, skip_special_tokens=False))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Each token as people read it: `▁` is a space, `<0xE2>` a byte."""
-        return [self._engine.id_to_token(i) or SPECIALS[UNK] for i in ids]
+        """Each token as people read it: `▁` is a space, `<0xE2>` a byte; `▁</s>` is a word, `</s>` is EOS."""
+        return [(self._engine.id_to_token(i) or SPECIALS[UNK]).replace(" ", SPACE) for i in ids]
 
     def with_dropout(self, share: float) -> "Tokenizer":
         """A copy that leaves out each merge with probability `share` (BPE-dropout, Provilkov et al. 2020).
@@ -188,10 +192,11 @@ def _sample(lines: Iterable[str]) -> list[str]:
     return kept
 
 
-def _normalizer(lowercase: bool, *more: normalizers.Normalizer) -> normalizers.Normalizer:
-    spaces = [normalizers.Replace(Regex(rf"[\s{SPACE}]+"), " "), normalizers.Strip()]
+def _normalizer(lowercase: bool) -> normalizers.Normalizer:
+    # For Python, U+001C to U+001F are white space too; for the library and for Unicode they are not.
+    spaces = [normalizers.Replace(Regex(r"[\s\x1C-\x1F]+"), " "), normalizers.Strip()]
     lower = [normalizers.Lowercase()] if lowercase else []
-    return normalizers.Sequence([*lower, normalizers.NFC(), *spaces, *more])
+    return normalizers.Sequence([*lower, normalizers.NFC(), *spaces])
 
 
 def _set_up_pieces(engine: Engine, lowercase: bool, apart: str) -> None:
@@ -203,14 +208,12 @@ def _set_up_pieces(engine: Engine, lowercase: bool, apart: str) -> None:
     engine.normalizer = _normalizer(lowercase)
     engine.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Metaspace(SPACE, prepend_scheme="always"),
+            pre_tokenizers.Metaspace(" ", prepend_scheme="always"),
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.Split(Regex(apart), "isolated"),
         ]
     )
-    engine.decoder = decoders.Sequence(
-        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
+    engine.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
 
 
 def _common_text(engine: Engine, lines: list[str], vocabulary: int) -> list[str]:
@@ -229,9 +232,9 @@ def _common_text(engine: Engine, lines: list[str], vocabulary: int) -> list[str]
 def _train_bpe(lines: list[str], vocabulary: int, lowercase: bool) -> Engine:
     engine = Engine(models.BPE(unk_token=SPECIALS[UNK], byte_fallback=True))
     # Else "dog.", "dog," and "dog" would each be merged on their own.
-    _set_up_pieces(engine, lowercase, apart=rf"{SPACE}?[\p{{P}}<>]+")
+    _set_up_pieces(engine, lowercase, apart=r" ?[\p{P}<>]+")
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=[*SPECIALS, *BYTES], initial_alphabet=[SPACE], show_progress=False
+        vocab_size=vocabulary, special_tokens=[*SPECIALS, *BYTES], initial_alphabet=[" "], show_progress=False
     )
     engine.train_from_iterator(_common_text(engine, lines, vocabulary), trainer)
     return engine
@@ -243,11 +246,11 @@ def _train_unigram(lines: list[str], vocabulary: int, lowercase: bool) -> Engine
     _set_up_pieces(engine, lowercase, apart=r"[<>]")
     text = _common_text(engine, lines, vocabulary)
     room = vocabulary - len(SPECIALS) - len(BYTES)
-    pieces = [(SPACE, 0.0)]
+    pieces = [(" ", 0.0)]
     if room >= LEAST_PIECES and any(line.strip() for line in text):
         trainer = trainers.UnigramTrainer(
             vocab_size=room + 1,  # and UNK, which it wants to know of
-            initial_alphabet=[SPACE],
+            initial_alphabet=[" "],
             special_tokens=[SPECIALS[UNK]],
             unk_token=SPECIALS[UNK],
             show_progress=False,
@@ -273,28 +276,32 @@ def _in_order(pieces: list[list[Any]]) -> list[tuple[str, float]]:
 
 def _train_character(lines: list[str], vocabulary: int, lowercase: bool) -> Engine:
     normalizer = _normalizer(lowercase)
-    counted = _ranked(chain.from_iterable(normalizer.normalize_str(line).replace(" ", SPACE) for line in lines))
+    counted = _ranked(chain.from_iterable(normalizer.normalize_str(line) for line in lines))
     engine = _word_level(counted, vocabulary)
     engine.normalizer = normalizer
-    engine.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Metaspace(SPACE, prepend_scheme="never", split=False),
-            pre_tokenizers.Split(Regex("."), "isolated"),
-        ]
-    )
-    engine.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.Fuse()])
+    engine.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    engine.decoder = decoders.Fuse()
     return engine
 
 
 def _train_whitespace(lines: list[str], vocabulary: int, lowercase: bool) -> Engine:
-    # A user's own "</s>" must not end the sentence: it is an unknown word.
-    reserved = normalizers.Replace(Regex(r"(?<!\S)(<pad>|<unk>|<s>|</s>)(?!\S)"), SPECIALS[UNK])
-    normalizer = _normalizer(lowercase, reserved)
+    # A user's own "</s>" keeps the space before it, and so is a word like any other. It must not end the sentence.
+    reserved = {*SPECIALS, *BYTES}
+    word = r" (<pad>|<unk>|<s>|</s>|<0x[0-9A-F]{2}>)(?= |$)|[^ ]+"
+    normalizer = _normalizer(lowercase)
     counted = _ranked(token for line in lines for token in normalizer.normalize_str(line).split(" ") if token)
-    engine = _word_level([token for token in counted if token != SPECIALS[UNK]], vocabulary)
+    engine = _word_level([f" {token}" if token in reserved else token for token in counted], vocabulary)
     engine.normalizer = normalizer
-    engine.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
-    return engine  # without a decoder, tokens are joined by a space
+    engine.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(" ", prepend_scheme="always", split=False),
+            pre_tokenizers.Split(Regex(word), "removed", invert=True),
+        ]
+    )
+    engine.decoder = decoders.Sequence(
+        [decoders.Replace(Regex(r"\A ?"), " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return engine
 
 
 def _word_level(ranked: list[str], vocabulary: int) -> Engine:
