@@ -290,8 +290,9 @@ def test_evaluate_gives_a_table_or_json(model: Path, tmp_path: Path) -> None:
 
 def test_evaluate_takes_metrics_columns_and_further_references(model: Path, tmp_path: Path) -> None:
     table = tmp_path / "test.tsv"
-    table.write_text("a dog\tA\na dog runs\tB\n", encoding="utf-8")
-    answers = run("translate", model, stdin=b"a dog\na dog runs\n").lines
+    table.write_text("two dogs run\tA\nrun two cats a dog\tB\n", encoding="utf-8")
+    answers = run("translate", model, stdin=b"two dogs run\nrun two cats a dog\n").lines
+    assert all(answers)  # a blank line would be no reference
     (tmp_path / "second").write_text("\n".join(answers) + "\n", encoding="utf-8")
     common = (
         "evaluate",
