@@ -117,7 +117,9 @@ def plain_beam(model: FakeModel, source: Tensor, limit: int, beam: int, alpha: f
     """Beam search as one would write it on a blackboard: lists, one sentence, no early decision."""
     live: list[tuple[list[int], list[float]]] = [([], [])]
     finished: Found = []
-    for _ in range(limit):
+    [(tokens, _, ended)] = plain_greedy(model, source, limit, alpha)
+    greedy = tokens + [EOS] * ended
+    for step in range(limit):
         candidates = [
             ([*prefix, token], [*past, log_prob])
             for prefix, past in live
@@ -125,8 +127,15 @@ def plain_beam(model: FakeModel, source: Tensor, limit: int, beam: int, alpha: f
             if token not in (PAD, BOS)
         ]
         candidates.sort(key=lambda candidate: -sum(candidate[1]))
-        finished += [(text[:-1], normalised(past, alpha), True) for text, past in candidates[:beam] if text[-1] == EOS]
-        live = [candidate for candidate in candidates if candidate[0][-1] != EOS][:beam]
+        of_greedy = [candidate for candidate in candidates if candidate[0] == greedy[: step + 1]]
+        finished += [
+            (text[:-1], normalised(past, alpha), True)
+            for text, past in [*candidates[:beam], *(each for each in of_greedy if each not in candidates[:beam])]
+            if text[-1] == EOS
+        ]
+        going = [candidate for candidate in candidates if candidate[0][-1] != EOS]
+        kept = [candidate for candidate in of_greedy if candidate[0][-1] != EOS]
+        live = kept + [candidate for candidate in going if candidate not in kept][: beam - len(kept)]
     finished += [(text, normalised(past, alpha), False) for text, past in live]
     return sorted(finished, key=lambda hypothesis: -hypothesis[1])[:n_best]
 
@@ -202,6 +211,17 @@ def test_search_is_the_plain_algorithm(
     [found] = search(model, source, mask, asked)
     assert_sound(model, source[0], found, asked, limit)
     assert_same(found, plain_beam(model, source[0], limit, beam, alpha, n_best))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, sharpnesses, st.lists(sentences, min_size=1, max_size=4), st.integers(2, 6), alphas)
+def test_no_beam_scores_lower_than_greedy_search(
+    seed: int, sharpness: float, lines: list[list[int]], beam: int, alpha: float
+) -> None:
+    model = FakeModel(30, seed, sharpness)
+    greedy, wide = (search(model, *batch(*lines), options(width, limit=12, alpha=alpha)) for width in (1, beam))
+    for [one], [other] in zip(greedy, wide, strict=True):
+        assert other.score >= one.score - 1e-5
 
 
 @settings(max_examples=30, deadline=None)

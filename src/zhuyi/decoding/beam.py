@@ -1,10 +1,12 @@
 """Beam search: at every step, the best continuations of the best prefixes.
 
 Each step takes the best 2·beam candidates of a sentence. At most one continuation of each prefix is EOS, so at least
-`beam` of them live on; one that is EOS is finished if it stands among the first `beam`. Sums of log-probabilities are
-in float32; hypotheses are scored by them over the length penalty of Wu et al. 2016 (eq. 14). The search of a sentence
-ends when no live prefix can still beat the worst hypothesis that is kept, or at the length limit; there, live prefixes
-count among the hypotheses, as unfinished ones.
+`beam` of them live on; one that is EOS is finished if it stands among the first `beam`. Until greedy search has ended,
+its prefix is one of those that live: no beam gives a lower score than greedy search.
+
+Sums of log-probabilities are in float32; hypotheses are scored by them over the length penalty of Wu et al. 2016
+(eq. 14). The search of a sentence ends when no live prefix can still beat the worst hypothesis that is kept, or at the
+length limit; there, live prefixes count among the hypotheses, as unfinished ones.
 """
 
 import torch
@@ -38,10 +40,13 @@ class BeamSearch:
         self.log_probs = torch.zeros(batch, nodes, device=limits.device)
 
         # One live prefix, the empty one. Were all `beam` of them alive, they would stay copies of each other.
+        # While greedy search goes on, the first one is its prefix; the others are in order, best first.
         self.live_sums = torch.full((batch, beam), -torch.inf, device=limits.device)
         self.live_sums[:, 0] = 0.0
         self.live_nodes = limits.new_full((batch, beam), ROOT)
+        self.greedy_lives = torch.ones(batch, dtype=torch.bool, device=limits.device)
         self.sums = limits.new_zeros(batch, 2 * beam, dtype=torch.float32)
+        self.finishes = torch.zeros(batch, 2 * beam, dtype=torch.bool, device=limits.device)
         self.last_tokens = limits.new_full((batch * beam,), BOS)
 
         self.finished_scores = torch.full((batch, n_best), -torch.inf, device=limits.device)
@@ -58,8 +63,12 @@ class BeamSearch:
         row_log_probs, row_tokens = log_probs.topk(min(candidates, log_probs.shape[1]))
         row_log_probs = row_log_probs.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
         row_sums = self.live_sums.view(-1, 1) + row_log_probs
-        self.sums, best = row_sums.view(batch, -1).topk(candidates)
-        sums = self.sums
+        best = row_sums.view(batch, -1).topk(candidates).indices
+        # Greedy search's next token is the best of the first row: number 0. It is a candidate, the last if need be.
+        missing = self.greedy_lives & (best != 0).all(dim=1)
+        best[:, -1] = best[:, -1].masked_fill(missing, 0)
+        greedy = (best == 0) & self.greedy_lives[:, None]
+        self.sums = sums = row_sums.view(batch, -1).gather(1, best)
         beams = best // row_sums.shape[1]
         tokens = row_tokens.view(batch, -1).gather(1, best)
 
@@ -72,19 +81,24 @@ class BeamSearch:
         self.step += 1
 
         ends = tokens == EOS
-        scores = normalised(sums, self.step, self.alpha).masked_fill(~ends, -torch.inf)[:, :beam]
+        self.finishes = ends & greedy
+        self.finishes[:, :beam] |= ends[:, :beam]
+        scores = normalised(sums, self.step, self.alpha).masked_fill(~self.finishes, -torch.inf)
         n_best = self.finished_scores.shape[1]
         self.finished_scores, order = torch.cat([self.finished_scores, scores], dim=1).topk(n_best)
-        self.finished_nodes = torch.cat([self.finished_nodes, nodes[:, :beam]], dim=1).gather(1, order)
+        self.finished_nodes = torch.cat([self.finished_nodes, nodes], dim=1).gather(1, order)
 
-        self.live_sums, order = sums.masked_fill(ends, -torch.inf).topk(beam)
+        self.greedy_lives = (greedy & ~ends & (sums > -torch.inf)).any(dim=1)
+        living = sums.masked_fill(ends, -torch.inf)
+        order = living.masked_fill(greedy & self.greedy_lives[:, None], torch.inf).topk(beam).indices
+        self.live_sums = living.gather(1, order)
         self.live_nodes = nodes.gather(1, order)
         self.last_tokens = tokens.gather(1, order).flatten()
 
         # A sum only falls and is divided by at most the limit's penalty: no live prefix can end above this bound.
         # No number of finished hypotheses ends the search before: where EOS is always among the best candidates, as
         # after label smoothing with a small vocabulary, they may all be poor.
-        bound = normalised(self.live_sums[:, 0], self.limits, self.alpha)
+        bound = normalised(self.live_sums.amax(dim=1), self.limits, self.alpha)
         done = (bound <= self.finished_scores[:, -1]) | (self.limits == self.step)
         rows = beams.gather(1, order) + beam * torch.arange(batch, device=best.device)[:, None]
         return rows.flatten(), done
@@ -103,14 +117,14 @@ class BeamSearch:
     def candidates(self, sentence: int) -> list[Candidate]:
         """List the 2·beam best continuations of the last step, but for those of log-probability −inf."""
         sums = self.sums[sentence]
-        first, beam = (self.step - 1) * len(sums), len(sums) // 2
+        first = (self.step - 1) * len(sums)
         scores = normalised(sums, self.step, self.alpha).tolist()
         living = set(self.live_nodes[sentence].tolist())
         found = []
         for place, total in enumerate(sums.tolist()):
             node = first + place
             token, parent = int(self.tokens[sentence, node]), int(self.parents[sentence, node])
-            ends = token == EOS and place < beam
+            ends = bool(self.finishes[sentence, place])
             found.append(
                 Candidate(
                     number=node,
@@ -133,7 +147,9 @@ class BeamSearch:
         self.parents = self.parents[sentences]
         self.log_probs = self.log_probs[sentences]
         self.live_sums = self.live_sums[sentences]
+        self.greedy_lives = self.greedy_lives[sentences]
         self.sums = self.sums[sentences]
+        self.finishes = self.finishes[sentences]
         self.live_nodes = self.live_nodes[sentences]
         self.finished_scores = self.finished_scores[sentences]
         self.finished_nodes = self.finished_nodes[sentences]
