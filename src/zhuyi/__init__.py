@@ -12,8 +12,6 @@ Each name is imported when it is first asked for, because torch takes seconds to
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zhuyi.version import version
-
 if TYPE_CHECKING:
     from zhuyi.config import Config as Config
     from zhuyi.config import build_config as build_config
@@ -67,6 +65,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     elif name == "__version__":
+        from zhuyi.version import version
+
         value = version()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,43 @@
-"""`python -m zhuyi` is the command `zhuyi`."""
+"""The command `zhuyi`, and `python -m zhuyi`: the command line, which Ctrl-C ends quietly at any moment."""
 
-from zhuyi.cli import main
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
 
-main()
+STOPPED = 130
+
+
+def main() -> NoReturn:
+    """Run the command line of this process. Where SIGINT is ignored, as in the background of a script, it stays so."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
+    try:
+        from zhuyi import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: the exit code is the one that is known by now
+
+
+def _stop(_: int, frame: FrameType | None) -> None:
+    """Ctrl-C. A verb at work gets a KeyboardInterrupt, so that it puts away what it has begun; but only one.
+
+    Else the process ends here. Within an import the exception could be caught, or told as another one, by a library
+    that tries whether it can import something; before and after a verb there is nothing to put away.
+    """
+    signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
+    modules = set()
+    while frame is not None:
+        modules.add(frame.f_globals.get("__name__"))
+        frame = frame.f_back
+    if "zhuyi.cli" not in modules or "importlib._bootstrap" in modules:
+        os._exit(STOPPED)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

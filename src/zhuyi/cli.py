@@ -446,8 +446,7 @@ def look(
         print(f"{url}\nCtrl-C ends it.", flush=True)
         if browser:
             webbrowser.open(url)
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
 
 
 @_verb(

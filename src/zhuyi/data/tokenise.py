@@ -12,7 +12,6 @@ import json
 import marshal
 import os
 import queue
-import signal
 import subprocess
 import sys
 import zlib
@@ -167,7 +166,13 @@ class _Workers:
         self._threads = ThreadPoolExecutor(processes)
         self._all = []
         for _ in range(processes):
-            worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+            worker = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                process_group=0,  # Ctrl-C is for the one at this end
+            )
             self._all.append(worker)
             self._idle.put(worker)
         self._settings = marshal.dumps(recipe.settings)
@@ -231,7 +236,6 @@ def _receive(stream: IO[bytes]) -> bytes:
 
 def _work(chunks: IO[bytes], answers: IO[bytes]) -> None:
     """What a worker does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one at the other end
     with suppress(EOFError, BrokenPipeError):  # the end, which is the other one's
         files, *rest = marshal.loads(_receive(chunks))
         recipe = Recipe(Tokenizers.from_files(files), *rest)

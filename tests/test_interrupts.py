@@ -1,0 +1,156 @@
+"""Ctrl-C at any moment: exit code 130 (or 0 where all was done), not a word of Python's, nothing half-written."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from command_line import TINY, tiny_model, write_pairs
+
+import zhuyi
+
+SETTINGS = [f"model.{key}={value}" for key, value in TINY["model"].items()]
+SETTINGS += ["text.vocabulary=300", "training.steps=200", "training.save_every=5", "training.device=cpu"]
+SET = [word for setting in SETTINGS for word in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def command(verb: str, model: Path, folder: Path) -> list[str]:
+    source, target = map(str, write_pairs(folder))
+    files = ["--source", source, "--target", target]
+    return {
+        "--help": ["--help"],
+        "check": ["check", *files, *SET],
+        "train": ["train", *files, "--dev-source", source, "--dev-target", target, "--out", str(folder / "out"), *SET],
+        "translate": ["translate", str(model)],  # which waits for its standard input
+        "evaluate": ["evaluate", str(model), *files],
+        "look": ["look", str(model), "--no-browser"],
+        "look --html": ["look", str(model), "a dog", "--html", str(folder / "page.html")],
+        "demo": ["demo", "--minutes", "0.02", "--out", str(folder / "demo")],
+    }[verb]
+
+
+def interrupted(arguments: list[str], after: str, seconds: float = 0.0, times: int = 1) -> tuple[int, str]:
+    """The exit code and standard error of a process that got SIGINT once it had imported a module, and some later."""
+    environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # a line for each module that has been imported
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zhuyi", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+    told: list[str] = []
+    imported = Event()
+
+    def listen() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            text = line.decode()
+            if not text.startswith("import time:"):
+                told.append(text)
+            elif text.split()[-1] == after:
+                imported.set()
+        imported.set()
+
+    listener = Thread(target=listen, daemon=True)
+    listener.start()
+    assert imported.wait(60), f"{after} was not imported"
+    time.sleep(seconds)
+    for _ in range(times):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does
+        time.sleep(0.02)
+    code = process.wait(60)
+    listener.join()
+    return code, "".join(told)
+
+
+def assert_a_quiet_end(code: int, told: str, folder: Path) -> None:
+    assert code in (130, 0), told
+    assert "Traceback" not in told
+    assert "Exception" not in told
+    assert "KeyboardInterrupt" not in told
+    assert not [path for path in folder.rglob("*") if ".writing" in path.name]
+    for manifest in folder.rglob("manifest.json"):
+        zhuyi.load(manifest.parent)
+
+
+@pytest.mark.parametrize(
+    "module", ["inspect", "typer", "zhuyi.errors", "numpy", "torch._C", "torch", "zhuyi.checkpoint"]
+)
+def test_within_the_imports(module: str, model: Path, tmp_path: Path) -> None:
+    code, told = interrupted(command("translate", model, tmp_path), after=module)
+    assert (code, told) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("verb", "after", "delays"),
+    [
+        ("--help", "zhuyi.errors", (0.0, 0.05)),
+        ("check", "zhuyi.data.check", (0.0, 0.05, 0.2)),
+        ("train", "zhuyi.training.distributed", (0.5, 0.9, 1.3)),
+        ("translate", "zhuyi.checkpoint", (0.0, 1.0)),
+        ("evaluate", "zhuyi.checkpoint", (0.0, 0.5)),
+        ("look", "zhuyi.microscope.server", (0.0, 1.0)),
+        ("look --html", "zhuyi.microscope.page", (0.0, 0.2)),
+        ("demo", "zhuyi.demo", (0.1, 0.8)),
+    ],
+)
+def test_at_work(verb: str, after: str, delays: tuple[float, ...], model: Path, tmp_path: Path) -> None:
+    for number, delay in enumerate(delays):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert_a_quiet_end(*interrupted(command(verb, model, folder), after, delay), folder)
+
+
+@pytest.mark.parametrize("verb", ["train", "translate", "demo"])
+def test_again_and_again(verb: str, model: Path, tmp_path: Path) -> None:
+    code, told = interrupted(command(verb, model, tmp_path), after="zhuyi.checkpoint", seconds=0.8, times=4)
+    assert_a_quiet_end(code, told, tmp_path)
+    assert code == 130
+
+
+def test_processes_that_tokenise_leave_it_to_the_one_that_started_them(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 110_000)  # more than is done in one process
+    code = f"""if True:
+        import os
+        os.sched_getaffinity = lambda _: {{0, 1}}  # two cores, wherever this is
+        import sys
+        sys.argv = ["zhuyi", "check", "--source", {str(tmp_path / "train.source")!r},
+                    "--target", {str(tmp_path / "train.target")!r}, "--set", "text.kind=character"]
+        from zhuyi.__main__ import main
+        main()
+    """
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while process.poll() is None and not children.read_text().strip():
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (130, b"")
+
+
+def test_where_it_is_ignored_it_stays_ignored() -> None:
+    """As a shell without job control does for `command &`."""
+    code = """if True:
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        from zhuyi.__main__ import main
+        sys.argv = ["zhuyi", "--version"]
+        try:
+            main()
+        finally:
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
