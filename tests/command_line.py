@@ -1,6 +1,7 @@
 """Running the real command line inside the test's own process, and a model small enough to be made for a test."""
 
 import io
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def _content(stream: io.TextIOWrapper) -> str:
     stream.flush()
     buffer = stream.buffer
     assert isinstance(buffer, io.BytesIO)
-    return buffer.getvalue().decode()
+    return os.fsdecode(buffer.getvalue())  # a file's name may be in it, as the bytes that it is
 
 
 TINY = {

@@ -4,6 +4,7 @@ Exit codes: 0 done · 1 the reader of our pipe went away · 2 a mistake that the
 130 stopped by Ctrl-C.
 """
 
+import codecs
 import inspect
 import io
 import json
@@ -18,7 +19,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO, TypeVar, cast
 from urllib.parse import urlencode
 
 import typer
@@ -129,6 +130,14 @@ DecodingSettings = Annotated[
 Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu or cuda.")]
 
 
+def _as_text(argument: str) -> str:
+    """An argument that is text and no name. Where the locale has no such characters it is the bytes of UTF-8."""
+    try:
+        return os.fsencode(argument).decode() if any("\udc80" <= each <= "\udcff" for each in argument) else argument
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter("not UTF-8") from error
+
+
 def _version(asked: bool) -> None:
     if asked:
         print(f"zhuyi {zhuyi.__version__}")
@@ -140,7 +149,10 @@ Version = Annotated[bool, typer.Option("--version", help="Show the version.", ca
 
 @app.callback()
 def _before_any_verb(version: Version = False) -> None:
-    pass
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:  # torch's own libraries end the process where there is none
+        raise ConfigError("the current directory has been removed: change to another one") from error
 
 
 @_verb(
@@ -402,9 +414,14 @@ def evaluate(
 def look(
     model: Model,
     sentence: Annotated[
-        str | None, typer.Argument(metavar="SENTENCE", show_default=False, help="What to look at; or type it there.")
+        str | None,
+        typer.Argument(
+            parser=_as_text, metavar="SENTENCE", show_default=False, help="What to look at; or type it there."
+        ),
     ] = None,
-    target: Annotated[str | None, typer.Option(metavar="TEXT", help="The right answer, to compare.")] = None,
+    target: Annotated[
+        str | None, typer.Option(parser=_as_text, metavar="TEXT", help="The right answer, to compare.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one file, and serve nothing.")] = None,
     full: Annotated[bool, typer.Option("--full", help="With --html: leave nothing out, whatever the size.")] = False,
     beam: Beam = None,
@@ -490,8 +507,11 @@ def config(
 
 def main() -> NoReturn:
     """The command `zhuyi`."""
+    _secure_streams()
     try:
-        sys.exit(app(prog_name="zhuyi", standalone_mode=False) or 0)
+        code = app(prog_name="zhuyi", standalone_mode=False) or 0
+        _flush(sys.stdout)
+        sys.exit(code)
     except _UsageError as error:
         if not (told := error.format_message()):  # no arguments at all: the help has been shown
             sys.exit(2)
@@ -501,14 +521,53 @@ def main() -> NoReturn:
         sys.exit(130)
     except ZhuyiError as error:
         message = str(error)
+    except BrokenPipeError:
+        sys.exit(1)
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
         message = "out of memory: try a smaller --beam, or train with a smaller training.tokens_per_batch or model"
-    print("zhuyi: error:", " ".join(message.splitlines()), file=sys.stderr)
+    with suppress(OSError):
+        _flush(sys.stdout)
+    with suppress(OSError):
+        print("zhuyi: error:", " ".join(message.splitlines()), file=sys.stderr)
+    with suppress(OSError):
+        _flush(sys.stderr)
     sys.exit(2)
+
+
+def _secure_streams() -> None:
+    """Nothing that is said can fail for its characters, whatever the stream can encode. Data goes through `_write`."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # a closed one: else the next file would have its number
+        pass
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 – and `print(file=None)` is to standard output
+    codecs.register_error("zhuyi", _as_bytes_or_question_mark)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="zhuyi")
+
+
+def _as_bytes_or_question_mark(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A byte of a name that could not be decoded is that byte again; a character that cannot be encoded is a `?`."""
+    with suppress(UnicodeError):
+        return codecs.lookup_error("surrogateescape")(error)
+    return codecs.lookup_error("replace")(error)
+
+
+def _flush(stream: TextIO | None) -> None:
+    """Find out now whether a stream has taken everything: the interpreter would at its end, with a code of its own."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), stream.fileno())  # for what is left
+        raise
 
 
 _UsageError: Any = typer.BadParameter.__base__
@@ -728,7 +787,7 @@ def _write(text: str) -> None:
     """Data to standard output: UTF-8 and "\\n" wherever we are."""
     if sys.stdout is None:
         raise DataError("standard output is closed")
-    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.write(text.encode(errors="backslashreplace"))  # a name may have bytes that are no character
     sys.stdout.buffer.flush()
 
 

@@ -14,9 +14,9 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, WrapValidator, model_validator
 
 from zhuyi.encoding import decoded
 from zhuyi.errors import ConfigError
@@ -39,13 +39,26 @@ def _each_side(values: Mapping[str, Any], both: str, *sides: str, default: str) 
 class Section(BaseModel):
     """A part of the configuration: frozen, strict about types, and without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def readable(name: str) -> str:
+    """A name as UTF-8 can hold it: a byte of it that is no character (PEP 383) is shown as `\\udc..`."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+FileSpec = Annotated[
+    str,
+    WrapValidator(lambda value, validate: value if isinstance(value, str) else validate(value)),
+    PlainSerializer(readable, when_used="json"),
+]
+"""A file's name may be any bytes, which pydantic's strings may not; in JSON it is as readable as it can be."""
 
 
 class DataConfig(Section):
     """Where the pairs come from, and what happens to pairs that cannot be trained on."""
 
-    source: str | None = Field(
+    source: FileSpec | None = Field(
         None,
         description="Training source: a text file, one sentence a line (.gz, .xz, .zst too), or "
         "FILE#FIELD for a column of .tsv or .csv (number from 1, or header name), a field of .jsonl or "
@@ -53,11 +66,11 @@ class DataConfig(Section):
         "shards/*.en.zst is all files that match, and each belongs to the target file for whose pattern the wildcards "
         "match the same. Relative to the file that says it.",
     )
-    target: str | None = Field(None, description="Training target, aligned with the source.")
-    dev_source: str | None = Field(None, description="Validation source (decides the best checkpoint).")
-    dev_target: str | None = Field(None, description="Validation target.")
-    test_source: str | None = Field(None, description="Test source: checked for leaks, scored once at the end.")
-    test_target: str | None = Field(None, description="Test target.")
+    target: FileSpec | None = Field(None, description="Training target, aligned with the source.")
+    dev_source: FileSpec | None = Field(None, description="Validation source (decides the best checkpoint).")
+    dev_target: FileSpec | None = Field(None, description="Validation target.")
+    test_source: FileSpec | None = Field(None, description="Test source: checked for leaks, scored once at the end.")
+    test_target: FileSpec | None = Field(None, description="Test target.")
     long_lines: Literal["error", "skip", "truncate"] = Field(
         "skip", description="Training pairs longer than model.max_length: stop, leave out (counted), or cut (counted)."
     )

@@ -1,6 +1,6 @@
 """What is kept between runs, all of which can be made again: tokenised corpora, vocabularies, reports, digests.
 
-    $ZHUYI_CACHE, or $XDG_CACHE_HOME/zhuyi, or ~/.cache/zhuyi
+    $ZHUYI_CACHE, or $XDG_CACHE_HOME/zhuyi, or ~/.cache/zhuyi, or zhuyi-UID in the directory for temporary files
       ├── <key>.arrow               a tokenised corpus: see store.py
       └── notes/<key>.json          small things that take long to find out; a first line with the SHA-256 of the rest
 
@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,9 +28,13 @@ def cache_directory() -> Path:
     """Where all this lives: see the head of this file."""
     if chosen := os.environ.get("ZHUYI_CACHE"):
         return Path(chosen)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(shared):  # its specification: a relative one is invalid and to be ignored
         return Path(shared) / "zhuyi"
-    return Path.home() / ".cache" / "zhuyi"
+    try:
+        return Path.home() / ".cache" / "zhuyi"
+    except RuntimeError:  # a user without a home, as in a container
+        return Path(tempfile.gettempdir(), f"zhuyi-{os.getuid()}")
 
 
 def key_of(made_of: Any) -> str:
@@ -117,7 +122,7 @@ def _read(key: str) -> Any:
 def _write(key: str, value: Any) -> None:
     path = _path(key)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    content = json.dumps(value, ensure_ascii=False).encode()
+    content = json.dumps(value).encode()  # ASCII: a file's name may have bytes that are no character
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)

@@ -278,10 +278,10 @@ def build_store(
 
 
 def _whole(path: Path) -> Store | None:
-    """The store, if it is there and not damaged."""
+    """The store, if it is there, can be read and is not damaged."""
     try:
         return Store(path) if path.exists() else None
-    except ValueError:
+    except (OSError, ValueError):
         return None
 
 

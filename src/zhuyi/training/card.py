@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zhuyi.config import Config
+from zhuyi.config import Config, readable
 from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation
 from zhuyi.model.transformer import Transformer
@@ -64,7 +64,7 @@ def _cell(signature: str) -> str:
 
 def _file(spec: str | None) -> str:
     """The file without its folders: a card is made to be shared."""
-    return Path(spec or "").name
+    return readable(Path(spec or "").name)
 
 
 def _mixers(config: Config) -> str:

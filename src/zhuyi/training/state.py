@@ -12,8 +12,10 @@ the safetensors files. (That is its Hugging Face format. Its own has a pickle in
 
 import json
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zhuyi.checkpoint import WEIGHTS, Model, model_files, read_config, read_directory, write_directory
-from zhuyi.config import FILES, Config, DecodingConfig, Metric, TrainingConfig, changed, describe
+from zhuyi.config import FILES, Config, DecodingConfig, Metric, TrainingConfig, changed, describe, readable
 from zhuyi.errors import CheckpointError, ConfigError, DamagedError
 from zhuyi.evaluation import better
 from zhuyi.model.transformer import Transformer
@@ -206,10 +208,10 @@ class Checkpoints:
         if newest < 0:
             return None
         self.newest = newest
-        with self._world.united():
-            _restore_tensors(trained, optimizer, self.path(newest))
+        with self._world.united(), _named_in_utf8(self.path(newest)) as path:
+            _restore_tensors(trained, optimizer, path)
             optimizer.exchange()
-            _restore_chance(self.path(newest) / "training.safetensors", self._world, self._training.seed, newest)
+            _restore_chance(path / "training.safetensors", self._world, self._training.seed, newest)
             progress = Progress.from_json((self.path(newest) / "training.json").read_bytes())
         self.epoch = progress.epoch
         return progress
@@ -268,6 +270,18 @@ def _same_settings(then: Config, now: Config, console: Console) -> None:
             )
     if others:
         console.print(f"Other than before: {', '.join(others)}.", highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _named_in_utf8(directory: Path) -> Iterator[Path]:
+    """The directory under a name that safetensors can open: another one, where its own is not UTF-8."""
+    if readable(str(directory)) == str(directory):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "link")
+        link.symlink_to(directory.resolve())
+        yield link
 
 
 def _moments(trained: Transformer, optimizer: Optimizer) -> dict[str, Tensor]:
