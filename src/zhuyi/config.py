@@ -29,6 +29,11 @@ TokenKind = Literal["bpe", "unigram", "character", "whitespace"]
 MixerKind = Literal["attention", "convolution", "recurrence"]
 Metric = Literal["bleu", "chrf", "wer", "per", "exact"]
 
+# Numbers have bounds far outside of what any run wants, and well inside of what float32, float64, int64, the clock and
+# the memory of a large machine can take: what a configuration lets through can be computed with.
+MANY = 10**9
+"""Most updates, and most of anything that is counted in updates or checkpoints."""
+
 
 def _each_side(values: Mapping[str, Any], both: str, *sides: str, default: str) -> dict[str, Any]:
     """`values` with the setting for both sides in each side that has none of its own."""
@@ -82,6 +87,10 @@ class DataConfig(Section):
             if (source is None) != (target is None):
                 missing = f"{name}target" if target is None else f"{name}source"
                 raise ValueError(f"data.{missing} is missing: source and target come in pairs")
+            if "" in (source, target):
+                raise ValueError(
+                    f"data.{name}{'target' if source else 'source'} is empty: name a file, or leave it out"
+                )
         return self
 
 
@@ -95,7 +104,9 @@ class TextConfig(Section):
     )
     source_kind: TokenKind | None = Field(None, description="Kind of the source side, if not text.kind.")
     target_kind: TokenKind | None = Field(None, description="Kind of the target side, if not text.kind.")
-    vocabulary: int = Field(8000, ge=8, description="Most tokens in a vocabulary (both sides together when shared).")
+    vocabulary: int = Field(
+        8000, ge=8, le=2**20, description="Most tokens in a vocabulary (both sides together when shared)."
+    )
     shared: bool | None = Field(
         None, description="One vocabulary for both sides. Unset: true when both sides are of the same kind."
     )
@@ -126,14 +137,14 @@ class TextConfig(Section):
 class ModelConfig(Section):
     """The encoder–decoder Transformer and its options (Vaswani et al. 2017 and after)."""
 
-    width: int = Field(256, ge=2, description="d_model: length of every vector between blocks.")
-    heads: int = Field(4, ge=1, description="Attention heads; each is width / heads wide.")
+    width: int = Field(256, ge=2, le=2**16, description="d_model: length of every vector between blocks.")
+    heads: int = Field(4, ge=1, le=2**16, description="Attention heads; each is width / heads wide.")
     key_value_heads: int | None = Field(
-        None, ge=1, description="Heads of keys and values (grouped-query attention). Unset: as many as heads."
+        None, ge=1, le=2**16, description="Heads of keys and values (grouped-query attention). Unset: as many as heads."
     )
-    encoder_layers: int = Field(4, ge=1, description="Encoder blocks.")
-    decoder_layers: int = Field(4, ge=1, description="Decoder blocks.")
-    feed_forward: int = Field(1024, ge=1, description="Inner width of the feed-forward layers.")
+    encoder_layers: int = Field(4, ge=1, le=1000, description="Encoder blocks.")
+    decoder_layers: int = Field(4, ge=1, le=1000, description="Decoder blocks.")
+    feed_forward: int = Field(1024, ge=1, le=2**20, description="Inner width of the feed-forward layers.")
     activation: Literal["relu", "gelu", "swiglu"] = Field("swiglu", description="Non-linearity of the feed-forward.")
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout on embeddings and on every residual branch.")
     attention_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout on the attention weights.")
@@ -156,9 +167,12 @@ class ModelConfig(Section):
     )
     encoder_mixer: MixerKind | None = Field(None, description="Mixer of the encoder, if not model.mixer.")
     decoder_mixer: MixerKind | None = Field(None, description="Mixer of the decoder, if not model.mixer.")
-    kernel: int = Field(3, ge=1, description="Window of the convolution mixer, in positions.")
+    kernel: int = Field(3, ge=1, le=2**16, description="Window of the convolution mixer, in positions.")
     max_length: int = Field(
-        256, ge=2, description="Longest sequence in tokens, with its BOS or EOS: the one length limit, everywhere."
+        256,
+        ge=2,
+        le=2**16,
+        description="Longest sequence in tokens, with its BOS or EOS: the one length limit, everywhere.",
     )
 
     @model_validator(mode="before")
@@ -180,7 +194,9 @@ class ModelConfig(Section):
                 f"model.heads = {self.heads} is not a multiple of model.key_value_heads = {self.key_value_heads}"
             )
         if self.positions == "rotary" and self.head_width % 2:
-            raise ValueError(f'model.positions = "rotary" needs an even width per head, not {self.head_width}')
+            raise ValueError(
+                f'model.positions = "rotary" needs an even width per head, not {self.head_width}: change model.width'
+            )
         if "recurrence" in (self.encoder_mixer, self.decoder_mixer) and self.width % 2:
             raise ValueError(f'model.mixer = "recurrence" needs an even model.width, not {self.width}')
         if self.encoder_mixer == "convolution" and self.kernel % 2 == 0:
@@ -196,15 +212,21 @@ class ModelConfig(Section):
 class TrainingConfig(Section):
     """One run: how long, how fast, and what is kept."""
 
-    steps: int | None = Field(None, ge=1, description="Budget in updates. The first budget reached ends the run.")
-    epochs: float | None = Field(None, gt=0, description="Budget in passes over the data.")
-    minutes: float | None = Field(None, gt=0, description="Budget in minutes. With no budget at all: 30.")
+    steps: int | None = Field(
+        None, ge=1, le=MANY, description="Budget in updates. The first budget reached ends the run."
+    )
+    epochs: float | None = Field(None, ge=1e-9, le=1e6, description="Budget in passes over the data.")
+    minutes: float | None = Field(None, ge=1e-6, le=1e7, description="Budget in minutes. With no budget at all: 30.")
     tokens_per_batch: int = Field(
-        8192, ge=1, description="Source + target tokens of a batch, padding counted; batches hold lines of like length."
+        8192,
+        ge=1,
+        le=MANY,
+        description="Source + target tokens of a batch, padding counted; batches hold lines of like length.",
     )
     accumulate: int = Field(
         1,
         ge=1,
+        le=10**6,
         description="Batches whose gradients make one update, in one process or dealt out to many (torchrun): "
         "with N GPUs, N here keeps each of them as busy as one GPU alone.",
     )
@@ -216,30 +238,40 @@ class TrainingConfig(Section):
     optimizer: Literal["adamw", "muon"] = Field(
         "muon", description="Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all weights."
     )
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
-    warmup: int = Field(400, ge=0, description="Updates until the peak.")
+    learning_rate: float = Field(1e-3, ge=1e-12, le=10, description="Peak learning rate.")
+    warmup: int = Field(400, ge=0, le=MANY, description="Updates until the peak.")
     schedule: Literal["inverse_sqrt", "cosine", "linear", "constant"] = Field(
         "cosine", description="After the peak: ∝ 1/√step (Noam), cosine or line to zero at the end of the budget, flat."
     )
     label_smoothing: float = Field(0.1, ge=0.0, lt=1.0, description="Mass spread evenly over the vocabulary.")
-    clip: float = Field(1.0, ge=0.0, description="Largest norm of the gradient; 0: no clipping.")
+    clip: float = Field(1.0, ge=0.0, le=1e6, description="Largest norm of the gradient; 0: no clipping.")
     beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW: memory of the mean gradient.")
     beta2: float = Field(0.98, ge=0.0, lt=1.0, description="AdamW: memory of the squared gradient.")
-    epsilon: float = Field(1e-9, gt=0, description="AdamW: added to the root of the squared gradient.")
+    epsilon: float = Field(1e-9, ge=1e-30, le=1, description="AdamW: added to the root of the squared gradient.")
     weight_decay: float = Field(
         0.5,
         ge=0.0,
+        le=10,
         description="Decay of matrices (not of norms and biases), times the learning rate. The default was chosen on "
         "8,000 to 30,000 pairs and many epochs over them.",
     )
     save_every: int | None = Field(
-        None, ge=1, description="Updates between checkpoints; each is validated. Unset: a twentieth of the budget."
+        None,
+        ge=1,
+        le=MANY,
+        description="Updates between checkpoints; each is validated. Unset: a twentieth of the budget.",
     )
     keep: int = Field(
-        5, ge=1, description="Newest checkpoints kept on disk. The best, and those to be averaged, are kept besides."
+        5,
+        ge=1,
+        le=MANY,
+        description="Newest checkpoints kept on disk. The best, and those to be averaged, are kept besides.",
     )
     average: int = Field(
-        5, ge=1, description="Checkpoints whose weights are averaged at the end; used if it scores better. 1: none."
+        5,
+        ge=1,
+        le=MANY,
+        description="Checkpoints whose weights are averaged at the end; used if it scores better. 1: none.",
     )
     average_of: Literal["last", "best"] = Field("last", description="Average the last checkpoints, or the best ones.")
     metric: Metric = Field("bleu", description="The decoded score on the dev set that chooses the best checkpoint.")
@@ -250,9 +282,9 @@ class TrainingConfig(Section):
         description="Memory of a moving average of the weights: the average is validated and kept. 0: none.",
     )
     patience: int | None = Field(
-        None, ge=1, description="Validations without a better score before the run ends. Unset: never."
+        None, ge=1, le=MANY, description="Validations without a better score before the run ends. Unset: never."
     )
-    log_every: int = Field(50, ge=1, description="Updates between lines of metrics.jsonl.")
+    log_every: int = Field(50, ge=1, le=MANY, description="Updates between lines of metrics.jsonl.")
     tensorboard: bool = Field(False, description="Write TensorBoard events too (extra: tensorboard).")
     seed: int = Field(1, ge=0, le=2**63 - 1, description="Seed of initialisation, dropout and the order of the data.")
     precision: Literal["auto", "float32", "bf16"] = Field(
@@ -283,11 +315,14 @@ class TrainingConfig(Section):
 class DecodingConfig(Section):
     """How translations are searched for."""
 
-    beam: int = Field(5, ge=1, description="Hypotheses kept at each step; 1 is greedy search.")
+    beam: int = Field(5, ge=1, le=1024, description="Hypotheses kept at each step; 1 is greedy search.")
     length_penalty: float = Field(
-        1.0, ge=0.0, description="α of Wu et al. 2016: scores are divided by ((5 + length) / 6)^α. 0: not at all."
+        1.0,
+        ge=0.0,
+        le=10,
+        description="α of Wu et al. 2016: scores are divided by ((5 + length) / 6)^α. 0: not at all.",
     )
-    n_best: int = Field(1, ge=1, description="Translations given for a line.")
+    n_best: int = Field(1, ge=1, le=1024, description="Translations given for a line.")
     max_ratio: float | None = Field(
         None,
         ge=0,
@@ -295,7 +330,7 @@ class DecodingConfig(Section):
         description="An output has at most max_ratio · source tokens + max_extra tokens, EOS counted on both sides, "
         "and never more than model.max_length. Unset: training chooses it, so that 99.9 % of its pairs fit.",
     )
-    max_extra: int | None = Field(None, ge=0, le=1_000_000, description="See max_ratio. Unset: training chooses it.")
+    max_extra: int | None = Field(None, ge=0, le=MANY, description="See max_ratio. Unset: training chooses it.")
 
     @model_validator(mode="after")
     def _possible(self) -> DecodingConfig:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zhuyi.checkpoint import ensure_writable, write_atomically
-from zhuyi.config import load_config
+from zhuyi.config import build_config, load_config
 from zhuyi.data.dates import LOCALES, date_pairs, write_dates
 from zhuyi.errors import CheckpointError
 from zhuyi.training.loop import Result, train
@@ -27,8 +27,11 @@ def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", console: Console 
         console: where to show it.
 
     Raises:
+        ConfigError: if no run can have so many minutes.
         CheckpointError: if `out` exists already, or cannot be written.
     """
+    budget = f"training.minutes={minutes}"
+    build_config({}, [budget])
     out, console = Path(out), console or Console(quiet=True)
     if out.exists() and any(out.iterdir()):
         raise CheckpointError(f"{out} exists already: remove it, or choose another place with --out")
@@ -42,7 +45,7 @@ def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", console: Console 
         f"{len(pairs.test):,} of other dates to be tested on; an encoder–decoder Transformer from scratch.\n",
         highlight=False,
     )
-    result = train(load_config(configuration, [f"training.minutes={minutes}"]), out, console=console)
+    result = train(load_config(configuration, [budget]), out, console=console)
     if result.interrupted:
         return result
 
