@@ -330,7 +330,7 @@ class DecodingConfig(Section):
         description="An output has at most max_ratio · source tokens + max_extra tokens, EOS counted on both sides, "
         "and never more than model.max_length. Unset: training chooses it, so that 99.9 % of its pairs fit.",
     )
-    max_extra: int | None = Field(None, ge=0, le=MANY, description="See max_ratio. Unset: training chooses it.")
+    max_extra: int | None = Field(None, ge=0, le=1_000_000, description="See max_ratio. Unset: training chooses it.")
 
     @model_validator(mode="after")
     def _possible(self) -> DecodingConfig:
