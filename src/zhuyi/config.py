@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 TokenKind = Literal["bpe", "unigram", "character", "whitespace"]
+Normalization = Literal["nfc", "none"]
 MixerKind = Literal["attention", "convolution", "recurrence"]
 Metric = Literal["bleu", "chrf", "wer", "per", "exact"]
 
@@ -111,6 +112,11 @@ class TextConfig(Section):
         None, description="One vocabulary for both sides. Unset: true when both sides are of the same kind."
     )
     lowercase: bool = Field(False, description="Lower-case everything, in training and in use.")
+    normalization: Normalization = Field(
+        "nfc",
+        description="nfc: characters are composed (Unicode NFC), so that one text is one sequence of tokens however it "
+        "was typed. none: they are read and written as the data have them.",
+    )
     bpe_dropout: float = Field(
         0.0, ge=0.0, lt=1.0, description="Share of BPE merges left out at random, anew each epoch (Provilkov 2020)."
     )

@@ -5,12 +5,10 @@
     character   one token a code point, UNK for unseen ones
     whitespace  the tokens that white space separates (segmented text, phones), UNK for unseen ones
 
-Every line is normalised first: lower case (code point by code point) if asked, then NFC, then one space for every run
-of white space and none at the ends. White space is what `str.split` splits at.
-Of the normalised line nothing is lost: bpe and unigram give it back exactly, whatever characters are in it; so do
-character and whitespace if all its tokens are in the vocabulary. No character is reserved: inside tokens a space is a
-space, and a user's own `</s>` or `<0x41>` is text, never the token of that name. (In older models `▁`, U+2581, is the
-space inside tokens, as in SentencePiece, and so white space in text.)
+Every line is brought into a normal form first (see `normalizer`), and scores compare lines in the same form. Of the
+normal form nothing is lost: bpe and unigram give back any line exactly, character and whitespace any line whose
+characters or words are in the vocabulary. No character is reserved: in a token a space is a space, and only `pieces`
+shows it as `▁` (U+2581), as SentencePiece does. No word is either: the token of a user's own "</s>" is not EOS.
 """
 
 import json
@@ -25,14 +23,13 @@ from typing import Any
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
 
-from zhuyi.config import TextConfig, TokenKind
+from zhuyi.config import Normalization, TextConfig, TokenKind
 from zhuyi.errors import CheckpointError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
-SPACE = "▁"
-"""How `Tokenizer.pieces` shows a space, as SentencePiece does."""
+SPACE = " "
 
 MOST_LINES = 2_000_000
 """A vocabulary is learnt from at most this many lines, drawn evenly: more cost memory and change nothing."""
@@ -47,7 +44,14 @@ class Tokenizer:
         self._engine = engine
 
     @classmethod
-    def train(cls, lines: Iterable[str], kind: TokenKind, vocabulary: int, lowercase: bool) -> "Tokenizer":
+    def train(
+        cls,
+        lines: Iterable[str],
+        kind: TokenKind,
+        vocabulary: int,
+        lowercase: bool,
+        normalization: Normalization = "nfc",
+    ) -> "Tokenizer":
         """Learn a vocabulary; the same lines give the same vocabulary, always.
 
         Args:
@@ -57,8 +61,9 @@ class Tokenizer:
                 that find no room are the rarest: bytes stand for them, or UNK. Even the smallest bpe or unigram
                 vocabulary has 261 tokens: 4, 256 and the space.
             lowercase: lower-case everything, here and in `encode`.
+            normalization: of Unicode, as `normalizer` says.
         """
-        engine = _TRAIN[kind](_sample(lines), vocabulary, lowercase)
+        engine = _TRAIN[kind](_sample(lines), vocabulary, normalizer(lowercase, normalization))
         return cls.from_json(_without_added_tokens(engine))
 
     @classmethod
@@ -104,7 +109,7 @@ class Tokenizer:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each token as people read it: `▁` is a space, `<0xE2>` a byte; `▁</s>` is a word, `</s>` is EOS."""
-        return [(self._engine.id_to_token(i) or SPECIALS[UNK]).replace(" ", SPACE) for i in ids]
+        return [(self._engine.id_to_token(i) or SPECIALS[UNK]).replace(SPACE, "▁") for i in ids]
 
     def with_dropout(self, share: float) -> "Tokenizer":
         """A copy that leaves out each merge with probability `share` (BPE-dropout, Provilkov et al. 2020).
@@ -135,13 +140,13 @@ class Tokenizers:
         """Learn the vocabularies that `config` asks for. Each side is read once, the source first."""
         assert config.source_kind is not None
         assert config.target_kind is not None
-        size, lowercase = config.vocabulary, config.lowercase
+        settings = config.vocabulary, config.lowercase, config.normalization
         if config.shared:
-            both = Tokenizer.train(chain(sources, targets), config.source_kind, size, lowercase)
+            both = Tokenizer.train(chain(sources, targets), config.source_kind, *settings)
             return cls(both, both)
         return cls(
-            Tokenizer.train(sources, config.source_kind, size, lowercase),
-            Tokenizer.train(targets, config.target_kind, size, lowercase),
+            Tokenizer.train(sources, config.source_kind, *settings),
+            Tokenizer.train(targets, config.target_kind, *settings),
         )
 
     def files(self) -> dict[str, str]:
@@ -192,28 +197,32 @@ def _sample(lines: Iterable[str]) -> list[str]:
     return kept
 
 
-def _normalizer(lowercase: bool) -> normalizers.Normalizer:
-    # For Python, U+001C to U+001F are white space too; for the library and for Unicode they are not.
-    spaces = [normalizers.Replace(Regex(r"[\s\x1C-\x1F]+"), " "), normalizers.Strip()]
+def normalizer(lowercase: bool, normalization: Normalization) -> normalizers.Normalizer:
+    """The normal form of a line: what is encoded, decoded and scored. `normalize_str` gives it.
+
+    Lower case if asked for (code point by code point); NFC, as Unicode 9 has it, unless `normalization` is none; one
+    space for every run of white space, none at the ends. White space is what `str.isspace` says, as for `str.split`.
+    """
     lower = [normalizers.Lowercase()] if lowercase else []
-    return normalizers.Sequence([*lower, normalizers.NFC(), *spaces])
+    nfc = [normalizers.NFC()] if normalization == "nfc" else []
+    spaces = normalizers.Replace(Regex(r"[\s\x1C-\x1F]+"), SPACE)
+    return normalizers.Sequence([*lower, *nfc, spaces, normalizers.Strip()])
 
 
-def _set_up_pieces(engine: Engine, lowercase: bool, apart: str) -> None:
+def _set_up_pieces(engine: Engine, apart: str) -> None:
     """What bpe and unigram share. A piece never crosses a space, a digit or the edge of what matches `apart`.
 
     Digits stand alone so that numbers are copied digit by digit. `apart` has `<` in it and no letter, so that a
     user's own "<pad>", "</s>" or "<0x41>" can never match the tokens of these names.
     """
-    engine.normalizer = _normalizer(lowercase)
     engine.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Metaspace(" ", prepend_scheme="always"),
+            pre_tokenizers.Metaspace(SPACE, prepend_scheme="always"),
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.Split(Regex(apart), "isolated"),
         ]
     )
-    engine.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    engine.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(SPACE, 1, 0)])
 
 
 def _common_text(engine: Engine, lines: list[str], vocabulary: int) -> list[str]:
@@ -229,28 +238,30 @@ def _common_text(engine: Engine, lines: list[str], vocabulary: int) -> list[str]
     return [line.translate(rare) for line in normalised] if rare else normalised
 
 
-def _train_bpe(lines: list[str], vocabulary: int, lowercase: bool) -> Engine:
+def _train_bpe(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
     engine = Engine(models.BPE(unk_token=SPECIALS[UNK], byte_fallback=True))
+    engine.normalizer = form
     # Else "dog.", "dog," and "dog" would each be merged on their own.
-    _set_up_pieces(engine, lowercase, apart=r" ?[\p{P}<>]+")
+    _set_up_pieces(engine, apart=rf"{SPACE}?[\p{{P}}<>]+")
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=[*SPECIALS, *BYTES], initial_alphabet=[" "], show_progress=False
+        vocab_size=vocabulary, special_tokens=[*SPECIALS, *BYTES], initial_alphabet=[SPACE], show_progress=False
     )
     engine.train_from_iterator(_common_text(engine, lines, vocabulary), trainer)
     return engine
 
 
-def _train_unigram(lines: list[str], vocabulary: int, lowercase: bool) -> Engine:
+def _train_unigram(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
     engine = Engine(models.Unigram())
+    engine.normalizer = form
     # Punctuation finds its own place in a language model. (With it apart, this trainer's pieces get much worse.)
-    _set_up_pieces(engine, lowercase, apart=r"[<>]")
+    _set_up_pieces(engine, apart=r"[<>]")
     text = _common_text(engine, lines, vocabulary)
     room = vocabulary - len(SPECIALS) - len(BYTES)
-    pieces = [(" ", 0.0)]
+    pieces = [(SPACE, 0.0)]
     if room >= LEAST_PIECES and any(line.strip() for line in text):
         trainer = trainers.UnigramTrainer(
             vocab_size=room + 1,  # and UNK, which it wants to know of
-            initial_alphabet=[" "],
+            initial_alphabet=[SPACE],
             special_tokens=[SPECIALS[UNK]],
             unk_token=SPECIALS[UNK],
             show_progress=False,
@@ -274,32 +285,29 @@ def _in_order(pieces: list[list[Any]]) -> list[tuple[str, float]]:
     return sorted(((piece, round(score, 6)) for piece, score in scores.items()), key=lambda item: (-item[1], item[0]))
 
 
-def _train_character(lines: list[str], vocabulary: int, lowercase: bool) -> Engine:
-    normalizer = _normalizer(lowercase)
-    counted = _ranked(chain.from_iterable(normalizer.normalize_str(line) for line in lines))
-    engine = _word_level(counted, vocabulary)
-    engine.normalizer = normalizer
+def _train_character(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
+    engine = _word_level(_ranked(chain.from_iterable(map(form.normalize_str, lines))), vocabulary)
+    engine.normalizer = form
     engine.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     engine.decoder = decoders.Fuse()
     return engine
 
 
-def _train_whitespace(lines: list[str], vocabulary: int, lowercase: bool) -> Engine:
-    # A user's own "</s>" keeps the space before it, and so is a word like any other. It must not end the sentence.
+def _train_whitespace(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
+    # A user's own "</s>" or "<0x41>" keeps the space before it: it is a word like any other, and no token of that name.
     reserved = {*SPECIALS, *BYTES}
-    word = r" (<pad>|<unk>|<s>|</s>|<0x[0-9A-F]{2}>)(?= |$)|[^ ]+"
-    normalizer = _normalizer(lowercase)
-    counted = _ranked(token for line in lines for token in normalizer.normalize_str(line).split(" ") if token)
-    engine = _word_level([f" {token}" if token in reserved else token for token in counted], vocabulary)
-    engine.normalizer = normalizer
+    counted = _ranked(word for line in lines for word in form.normalize_str(line).split())
+    engine = _word_level([SPACE + word if word in reserved else word for word in counted], vocabulary)
+    engine.normalizer = form
+    word = rf"{SPACE}(<pad>|<unk>|<s>|</s>|<0x[0-9A-F]{{2}}>)(?={SPACE}|$)|[^{SPACE}]+"
     engine.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Metaspace(" ", prepend_scheme="always", split=False),
+            pre_tokenizers.Metaspace(SPACE, prepend_scheme="always", split=False),
             pre_tokenizers.Split(Regex(word), "removed", invert=True),
         ]
     )
     engine.decoder = decoders.Sequence(
-        [decoders.Replace(Regex(r"\A ?"), " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        [decoders.Replace(Regex(rf"\A{SPACE}?"), SPACE), decoders.Fuse(), decoders.Strip(SPACE, 1, 0)]
     )
     return engine
 
@@ -314,7 +322,7 @@ def _ranked(symbols: Iterable[str]) -> list[str]:
     return [symbol for symbol, _ in sorted(Counter(symbols).items(), key=lambda item: (-item[1], item[0]))]
 
 
-_TRAIN: dict[TokenKind, Callable[[list[str], int, bool], Engine]] = {
+_TRAIN: dict[TokenKind, Callable[[list[str], int, normalizers.Normalizer], Engine]] = {
     "bpe": _train_bpe,
     "unigram": _train_unigram,
     "character": _train_character,
