@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sacrebleu.metrics.bleu import BLEU
 
-from zhuyi.config import Metric
+from zhuyi.config import Metric, TextConfig
 from zhuyi.errors import ConfigError, DataError, MissingExtra
 from zhuyi.evaluation import HIGHER_IS_BETTER, better, bleu_tokenizer_for, evaluate, references_of, score
+from zhuyi.text.tokenizer import Tokenizer
 
 ALL: list[Metric] = ["bleu", "chrf", "wer", "per", "exact"]
 ENGLISH = ["The cat sat on the mat .", "A dog runs over the green grass ."]
@@ -137,6 +138,40 @@ def test_white_space_and_composition_do_not_count():
     assert value("exact", ["A"], ["a"]) == 0  # case does
 
 
+PERFECT = {"bleu": 100, "chrf": 100, "wer": 0, "per": 0, "exact": 100}
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_lower_cased_text_is_scored_in_lower_case_and_says_so(lowercase):
+    answers = [line.lower() for line in ENGLISH]
+    scores = score(ALL, answers, ENGLISH, text=TextConfig(lowercase=lowercase))
+    for name, one in scores.items():
+        assert (one.value == pytest.approx(PERFECT[name])) == lowercase
+        assert ("case:lc" in one.signature) == lowercase == ("case:mixed" not in one.signature)
+    bleu = sacrebleu.corpus_bleu(answers, [ENGLISH], lowercase=lowercase).score
+    assert scores["bleu"].value == pytest.approx(bleu)
+
+
+def test_without_normalisation_composition_counts_and_the_signature_says_so():
+    lines = ["der Ba\u0308r isst viel"], ["der Bär isst viel"]
+    for name, one in score(ALL, *lines, text=TextConfig(normalization="none")).items():
+        assert one.value != pytest.approx(PERFECT[name])
+        assert one.signature.count("norm:") == one.signature.count("norm:none") == 1
+    for name, one in score(ALL, *lines).items():
+        assert one.value == pytest.approx(PERFECT[name])
+        assert one.signature.count("norm:") == one.signature.count("norm:nfc") == 1
+
+
+@pytest.mark.parametrize("text", [TextConfig(), TextConfig(lowercase=True), TextConfig(normalization="none")])
+def test_a_perfect_model_is_perfect_on_any_text(text):
+    """What the tokenizer gives back is what the references are compared in."""
+    lines = ["▁The ▁cat s", "Th@@ is ￭, <pad> </s>", "A\x1cb\u200d\u0085c Ba\u0308r ΟΔΟΣ", "\ufeffa \ue000 İI"]
+    tokenizer = Tokenizer.train(lines, "whitespace", 100, text.lowercase, text.normalization)
+    answers = tokenizer.decode(tokenizer.encode(lines))
+    for name, one in score(ALL, answers, lines, text=text, bleu_tokenizer="none").items():
+        assert one.value == pytest.approx(PERFECT[name])
+
+
 def test_sources_that_look_alike_are_one_word():
     assert value("wer", ["x", "x"], ["x", "y"], ["Ba\u0308r", " Bär "]) == 0
 
@@ -222,6 +257,7 @@ class Parrot:
         self.pairs: list[tuple[str, str]] = []
 
     search = "beam:1"
+    text = TextConfig()
 
     def answers(self, lines: list[str], n_best: int) -> list[list[SimpleNamespace]]:
         """In capitals; then, not finished, as it is."""
@@ -246,6 +282,17 @@ def test_evaluate_translates_each_distinct_line_once_and_scores_like_score():
     assert result.scores["exact"].value == pytest.approx(200 / 3)
     assert (result.lines, result.loss) == (4, 0.5)
     assert result.seconds >= 0
+
+
+def test_evaluate_compares_in_the_form_of_the_translator():
+    class Whisperer(Parrot):
+        text = TextConfig(lowercase=True)
+
+        def translate(self, lines: list[str]) -> list[str]:
+            return [line.lower() for line in lines]
+
+    assert evaluate(Whisperer(), ["A b"], ["A B"], ["exact"]).scores["exact"].value == 100
+    assert evaluate(Parrot(), ["A b"], ["a b"], ["exact"]).scores["exact"].value == 0
 
 
 def test_evaluate_takes_several_references_a_line():

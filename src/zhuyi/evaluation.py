@@ -4,15 +4,15 @@ Every score comes with a signature that says how it was computed. BLEU and chrF 
 for Clarity in Reporting BLEU Scores"), line by line. WER, PER and exact match are those of grapheme-to-phoneme work
 (CMUdict, SIGMORPHON 2021): lines with the same source are one word with several right answers, and count once.
 
-Before any comparison, both sides get the form that the tokenizer gives to text: Unicode NFC, and one space for any
-run of white space, none at the ends.
+Before any comparison, both sides get the form that the tokenizer gives to text (`text.tokenizer.normalizer`): Unicode
+NFC, and one space for any run of white space, none at the ends. A model whose text is lower-cased is scored in lower
+case, and one with `text.normalization = "none"` without NFC; the signature says so.
 """
 
 from __future__ import annotations
 
 import re
 import time
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, cast
@@ -21,8 +21,9 @@ from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from zhuyi.config import Metric
+from zhuyi.config import Metric, TextConfig
 from zhuyi.errors import ConfigError, DataError, MissingExtra
+from zhuyi.text.tokenizer import normalizer
 from zhuyi.version import version
 
 HIGHER_IS_BETTER: dict[Metric, bool] = {"bleu": True, "chrf": True, "wer": False, "per": False, "exact": True}
@@ -81,6 +82,10 @@ class Translates(Protocol):
     """All that `evaluate` asks of a translator."""
 
     @property
+    def text(self) -> TextConfig:
+        """Whose normal form answers and references are compared in."""
+
+    @property
     def search(self) -> str:
         """How it searches, in the form of a signature: it becomes a part of every score's."""
 
@@ -103,6 +108,17 @@ class _Answers:
     """Most hypotheses of a word."""
     grouped: bool
     bleu_tokenizer: str
+    text: TextConfig
+
+    @property
+    def case(self) -> str:
+        """As a signature says it."""
+        return "case:lc" if self.text.lowercase else "case:mixed"
+
+    @property
+    def norm(self) -> str:
+        """As a signature says it."""
+        return f"norm:{self.text.normalization}"
 
 
 def evaluate(
@@ -137,7 +153,8 @@ def evaluate(
     answers = dict(zip(distinct, translator.answers(distinct, n_best), strict=True))
     seconds = time.perf_counter() - start
     found = [answers[line] for line in source_lines]
-    scores = score(metrics, [[each.text for each in line] for line in found], references, source_lines, bleu_tokenizer)
+    texts = [[each.text for each in line] for line in found]
+    scores = score(metrics, texts, references, source_lines, bleu_tokenizer, translator.text)
     pairs = [(source, target) for source, targets in zip(source_lines, references, strict=True) for target in targets]
     return Evaluation(
         scores={
@@ -157,6 +174,7 @@ def score(
     references: Sequence[str] | Sequence[Sequence[str]],
     sources: Sequence[str] | None = None,
     bleu_tokenizer: str = "auto",
+    text: TextConfig | None = None,
 ) -> dict[Metric, Score]:
     """Score `hypotheses` against `references`.
 
@@ -177,6 +195,7 @@ def score(
             references of them all, and the first line's hypothesis. Without sources, every line is a word.
         bleu_tokenizer: a tokenizer of sacreBLEU, or auto: zh where the references are Chinese, ja-mecab or ko-mecab
             where they are Japanese or Korean (char if the extra is not installed), else 13a.
+        text: whose `lowercase` and `normalization` say in which form lines are compared. Unset: NFC, cased.
 
     Raises:
         DataError: no lines, a line without a reference, or numbers of lines that differ.
@@ -188,9 +207,15 @@ def score(
         raise DataError(f"{len(hypotheses)} hypotheses but {len(references)} reference lines: line n answers line n")
     if sources is not None and len(sources) != len(hypotheses):
         raise DataError(f"{len(sources)} source lines but {len(hypotheses)} hypotheses: line n answers line n")
-    normal_hypotheses = [_normal(line) for line in _lists(hypotheses, "hypothesis")]
-    normal_references = [_normal(line) for line in _lists(references, "reference")]
-    keys: Sequence[int | str] = range(len(hypotheses)) if sources is None else _normal(sources)
+    text = text or TextConfig()
+    form = normalizer(text.lowercase, text.normalization)
+
+    def normal(lines: Iterable[str]) -> list[str]:
+        return [form.normalize_str(line) for line in lines]
+
+    normal_hypotheses = [normal(line) for line in _lists(hypotheses, "hypothesis")]
+    normal_references = [normal(line) for line in _lists(references, "reference")]
+    keys: Sequence[int | str] = range(len(hypotheses)) if sources is None else normal(sources)
     words: dict[int | str, tuple[list[str], set[str]]] = {}
     for key, found, right in zip(keys, normal_hypotheses, normal_references, strict=True):
         words.setdefault(key, (found, set()))[1].update(right)
@@ -201,6 +226,7 @@ def score(
         n_best=max(map(len, normal_hypotheses)),
         grouped=sources is not None,
         bleu_tokenizer=bleu_tokenizer,
+        text=text,
     )
     return {metric: Score(metric, *_METRICS[metric](answers), HIGHER_IS_BETTER[metric]) for metric in metrics}
 
@@ -244,18 +270,21 @@ def bleu_tokenizer_for(references: Iterable[str]) -> str:
 
 def _bleu(answers: _Answers) -> tuple[float, str]:
     if answers.bleu_tokenizer != "auto":
-        metric = _bleu_with(answers.bleu_tokenizer)
+        metric = _bleu_with(answers.bleu_tokenizer, answers.text.lowercase)
     else:
         try:
-            metric = _bleu_with(bleu_tokenizer_for(reference for line in answers.references for reference in line))
+            tokenizer = bleu_tokenizer_for(reference for line in answers.references for reference in line)
+            metric = _bleu_with(tokenizer, answers.text.lowercase)
         except MissingExtra:
-            metric = _bleu_with("char")
+            metric = _bleu_with("char", answers.text.lowercase)
     return _by_sacrebleu(metric, answers)
 
 
-def _bleu_with(tokenizer: str) -> BLEU:
+def _bleu_with(tokenizer: str, lowercase: bool) -> BLEU:
     try:
-        return BLEU(tokenize=tokenizer, force=True)  # force: no warning about lines that end in " ."
+        return BLEU(
+            lowercase=lowercase, tokenize=tokenizer, force=True
+        )  # force: no warning about lines that end in " ."
     except (RuntimeError, ImportError, OSError) as error:
         if tokenizer in _EXTRA_OF_TOKENIZER:
             raise MissingExtra(f"the BLEU tokenizer {tokenizer}", _EXTRA_OF_TOKENIZER[tokenizer]) from error
@@ -264,7 +293,7 @@ def _bleu_with(tokenizer: str) -> BLEU:
 
 
 def _chrf(answers: _Answers) -> tuple[float, str]:
-    return _by_sacrebleu(CHRF(), answers)
+    return _by_sacrebleu(CHRF(lowercase=answers.text.lowercase), answers)
 
 
 def _by_sacrebleu(metric: BLEU | CHRF, answers: _Answers) -> tuple[float, str]:
@@ -272,7 +301,7 @@ def _by_sacrebleu(metric: BLEU | CHRF, answers: _Answers) -> tuple[float, str]:
     streams = [[line[n] if n < len(line) else None for line in answers.references] for n in range(most)]
     # None stands for "no further reference of this line"; sacreBLEU's annotation forgets it.
     value = metric.corpus_score(answers.hypotheses, cast("list[list[str]]", streams)).score
-    return float(value), f"{metric.get_signature()}|norm:nfc"
+    return float(value), f"{metric.get_signature()}|{answers.norm}"
 
 
 def _wer(answers: _Answers) -> tuple[float, str]:
@@ -304,13 +333,13 @@ def _signature(answers: _Answers, *more: str) -> str:
     counts = {len(right) for _, right in answers.words}
     parts = [
         f"nrefs:{counts.pop() if len(counts) == 1 else 'var'}",
-        "case:mixed",
+        answers.case,
         f"group:{'source' if answers.grouped else 'none'}",
         f"lines:{len(answers.hypotheses)}",
         f"words:{len(answers.words)}",
         *([f"nbest:{answers.n_best}"] if answers.n_best > 1 else []),
         *more,
-        "norm:nfc",
+        answers.norm,
         f"version:zhuyi-{version()}",
     ]
     return "|".join(parts)
@@ -343,7 +372,3 @@ def _lists(lines: Sequence[str] | Sequence[Sequence[str]], what: str) -> list[li
         if not line:
             raise DataError(f"line {number} has no {what}: give at least one, or leave the line out")
     return lists
-
-
-def _normal(lines: Iterable[str]) -> list[str]:
-    return [" ".join(unicodedata.normalize("NFC", line).split()) for line in lines]

@@ -51,6 +51,7 @@ class Translator:
 
     def __init__(self, model: Model, device: str = "auto") -> None:
         self.model, self.config, self.tokenizers = model, model.config, model.tokenizers
+        self.text = model.config.text
         self.device = _device(device)
         self.transformer = model.transformer.to(self.device)
 

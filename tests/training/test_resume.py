@@ -361,6 +361,7 @@ def test_a_strangers_folder_among_the_checkpoints_is_left_alone(tmp_path: Path) 
         ("model", "width", 32),
         ("model", "dropout", 0.2),
         ("text", "lowercase", True),
+        ("text", "normalization", "none"),
         ("training", "seed", 2),
         ("training", "tokens_per_batch", 100),
         ("training", "accumulate", 2),

@@ -34,7 +34,8 @@ def model_card(
         f"{store.outcome.pairs:,}; long lines: {config.data.long_lines}).",
         f"- Text: {config.text.source_kind} → {config.text.target_kind}, "
         f"{'one shared vocabulary' if config.text.shared else 'a vocabulary a side'} of at most "
-        f"{config.text.vocabulary:,} tokens{', lower-cased' if config.text.lowercase else ''}.",
+        f"{config.text.vocabulary:,} tokens, Unicode normalization {config.text.normalization}"
+        f"{', lower-cased' if config.text.lowercase else ''}.",
         f"- Weights: {chosen}.",
         "",
         "## Scores",
