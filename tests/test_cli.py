@@ -311,6 +311,33 @@ def test_evaluate_takes_metrics_columns_and_further_references(model: Path, tmp_
     assert (one["exact"]["value"], two["exact"]["value"]) == (0.0, 100.0)
 
 
+def test_evaluate_folds_the_references_of_a_lower_cased_model(tmp_path: Path) -> None:
+    lower = tiny_model(
+        tmp_path / "lower",
+        lambda config: config.model_copy(update={"text": config.text.model_copy(update={"lowercase": True})}),
+    )
+    answers = run("translate", lower, stdin=b"A dog\ntwo cats\n").lines
+    (tmp_path / "source").write_text("A dog\ntwo cats\n", encoding="utf-8")
+    (tmp_path / "target").write_text("".join(f"{line.upper()}\n" for line in answers), encoding="utf-8")
+    common = ("evaluate", lower, "--source", tmp_path / "source", "--target", tmp_path / "target", "--json")
+    scores = json.loads(run(*common, "--metric", "exact,wer,per,chrf").out)["scores"]
+    assert {name: score["value"] for name, score in scores.items()} == {"exact": 100, "wer": 0, "per": 0, "chrf": 100}
+    assert all("case:lc" in score["signature"] for score in scores.values())
+
+
+def test_evaluate_warns_of_segmented_references(model: Path, tmp_path: Path) -> None:
+    source, target = write_pairs(tmp_path, 5)
+    common = ("evaluate", model, "--source", source, "--json", "--target", target)
+    assert run(*common).err == ""
+    target.write_text("".join(f"{line}@@ x\n" for line in "ABCDE"), encoding="utf-8")
+    done = run(*common)
+    assert json.loads(done.out)["lines"] == 5
+    assert done.err == (
+        "zhuyi: warning: the references look segmented (@@ in 5 of 5 lines): BLEU on pieces is not BLEU on words; "
+        "undo it first: sed -r 's/(@@ )|(@@ ?$)//g'\n"
+    )
+
+
 # train and check
 
 

@@ -371,6 +371,7 @@ def evaluate(
     of N answers. The loss is in nats per target token.
     """
     from zhuyi.evaluation import Evaluation, references_of, score
+    from zhuyi.text.segmentation import count_marks, segmentation_warning
 
     if (model is None) == (answers is None):
         raise ConfigError("give a MODEL, whose answers are scored, or --answers FILE")
@@ -382,6 +383,9 @@ def evaluate(
     sources = aligned[0][0]
     references = references_of([targets for _, targets in aligned])
     _warn_blank(sources, references)
+    right = [reference for line in references for reference in line]
+    if warning := segmentation_warning("the references", count_marks(right), len(right)):
+        _warn(warning)
     if model is None:
         assert answers is not None
         found = _aligned(answers, target[0])[0]

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from zhuyi.config import Config, build_config
 from zhuyi.data import check as module
+from zhuyi.data import store as store_module
 from zhuyi.data.check import Report, check, show
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import build_store
@@ -119,10 +120,11 @@ def test_bytes_count_as_unknown(tmp_path: Path) -> None:
 
 
 def test_the_report_is_json(tmp_path: Path) -> None:
-    report = report_of(config_of(tmp_path, dev=DEV))
+    report = report_of(config_of(tmp_path, train=TRAIN + REMARKED, dev=DEV + REMARKED))
     again = json.loads(json.dumps(report.to_dict()))
     assert again["outcome"]["long_lines"] == [6]
-    assert again["dev"]["leaks"] == 2
+    assert again["outcome"]["marks"] == {"@@": 1}
+    assert again["dev"]["empty_lines"] == [8]
     assert again["test"] is None
     assert Report.from_dict(again) == report
 
@@ -135,6 +137,47 @@ def test_the_table_says_what_was_done(tmp_path: Path, long_lines: str, word: str
     assert f"{word}: line 6" in row
     assert "lines 2, 4" in text
     assert "test" not in text  # there is none
+
+
+REMARKED = [("a", "x"), ("same", "same"), ("", ""), ("e\u0301", "e\u0301"), ("b", "x@@ y"), ("Å", "y")]
+
+
+def test_copies_and_other_forms_of_unicode_are_counted_in_every_set(tmp_path: Path) -> None:
+    report = report_of(config_of(tmp_path, train=REMARKED, dev=REMARKED, test=DEV))
+    assert (report.outcome.copies, report.outcome.not_nfc, report.outcome.marks) == (2, 2, {"@@": 1})
+    assert report.dev is not None
+    assert (report.dev.copies, report.dev.not_nfc, report.dev.marks) == (2, 2, {"@@": 1})
+    assert (report.dev.empty, report.dev.empty_lines) == (1, (3,))
+    assert report.test is not None
+    assert (report.test.copies, report.test.not_nfc, report.test.marks, report.test.empty) == (0, 0, {}, 0)
+    rows = printed(report).splitlines()
+    for name, told in (
+        ("source = target", "33.33 % of pairs"),
+        ("dev source = target", "33.33 % of pairs"),
+        ("lines not in NFC", "text.normalization"),
+        ("dev lines not in NFC", "text.normalization"),
+        ("dev empty lines", "scored: line 3"),
+        ("test empty lines", "none"),
+    ):
+        (row,) = (row for row in rows if row.startswith(f"{name} "))
+        assert told in row
+
+
+def test_segmented_targets_are_warned_of(tmp_path: Path) -> None:
+    report = report_of(config_of(tmp_path, train=REMARKED, dev=DEV * 2, test=[("a", "▁x y"), ("b", "▁y")]))
+    warnings = [line for line in printed(report).splitlines() if "look segmented" in line]
+    assert [warning.partition(")")[0] for warning in warnings] == [
+        "the training targets look segmented (@@ in 1 of 6 lines",
+        "the test targets look segmented (▁ in 2 of 2 lines",
+    ]
+
+
+def test_many_chunks_count_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = REMARKED * 20
+    config = config_of(tmp_path, train=pairs)
+    monkeypatch.setattr(store_module, "CHUNK", 7)
+    report = report_of(config)
+    assert (report.outcome.copies, report.outcome.not_nfc, report.outcome.marks) == (40, 40, {"@@": 20})
 
 
 def test_the_table_fits_80_columns(tmp_path: Path) -> None:

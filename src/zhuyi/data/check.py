@@ -17,7 +17,8 @@ from zhuyi.config import Config
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.limits import count_over_limit
 from zhuyi.data.store import Integers, Outcome, Store
-from zhuyi.data.tokenise import SHOWN, digests
+from zhuyi.data.tokenise import SHOWN, digests, remarks
+from zhuyi.text.segmentation import segmentation_warning
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 BINS = 28
@@ -61,12 +62,20 @@ class HeldOutReport:
     """The first ten of them."""
     known_sources: int
     """Pairs whose source alone is also in training, the leaks among them."""
+    empty: int
+    """Pairs with a side that has no tokens: they are scored like any other."""
+    empty_lines: tuple[int, ...]
+    """The first ten of them."""
     long: int
     """Pairs with a side over the limit: in use it is cut."""
     over_output: int
     """Pairs whose target is longer than decoding may write for their source."""
     source_unknown: float
     target_unknown: float
+    copies: int
+    """This and the next two are as in `Outcome`."""
+    not_nfc: int
+    marks: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,9 @@ def show(report: Report, console: Console) -> None:
     console.print(f"[bold]{outcome.pairs:,} pairs[/], {kept}", highlight=False)
     console.print(_lengths_table(report))
     console.print(_findings_table(report))
+    for name, found in (("training", outcome), ("dev", report.dev), ("test", report.test)):
+        if found and (warning := segmentation_warning(f"the {name} targets", found.marks, found.pairs)):
+            console.print(Text(warning, "yellow"), soft_wrap=True)
 
 
 class _HeldOut:
@@ -155,12 +167,11 @@ class _HeldOut:
 
     def __init__(self, corpus: Corpus, tokenizers: Tokenizers, config: Config) -> None:
         pairs = list(corpus)
-        self._digests = digests([pair.source for pair in pairs], [pair.target for pair in pairs])
+        texts = [pair.source for pair in pairs], [pair.target for pair in pairs]
+        self._digests, self._remarks = digests(*texts), remarks(*texts)
         self._known = np.zeros(self._digests.shape, bool)
-        sides = (
-            tokenizers.source.encode([pair.source for pair in pairs]),
-            tokenizers.target.encode([pair.target for pair in pairs]),
-        )
+        sides = tokenizers.source.encode(texts[0]), tokenizers.target.encode(texts[1])
+        self._empty = [line for line, both in enumerate(zip(*sides, strict=True), start=1) if not all(both)]
         self.source_lengths, self.target_lengths = (np.array([len(line) for line in side]) for side in sides)
         limit = config.model.max_length
         self._long = int((np.maximum(self.source_lengths, self.target_lengths) >= limit).sum())
@@ -178,8 +189,19 @@ class _HeldOut:
     def report(self) -> HeldOutReport:
         sources, leaks = self._known.T
         lines = tuple((np.flatnonzero(leaks)[:SHOWN] + 1).tolist())
-        known, long, over_output = int(sources.sum()), self._long, self._over_output
-        return HeldOutReport(len(leaks), int(leaks.sum()), lines, known, long, over_output, *self._unknown)
+        return HeldOutReport(
+            pairs=len(leaks),
+            leaks=int(leaks.sum()),
+            leak_lines=lines,
+            known_sources=int(sources.sum()),
+            empty=len(self._empty),
+            empty_lines=tuple(self._empty[:SHOWN]),
+            long=self._long,
+            over_output=self._over_output,
+            source_unknown=self._unknown[0],
+            target_unknown=self._unknown[1],
+            **self._remarks,
+        )
 
 
 def _duplicates(store: Store) -> int:
@@ -254,8 +276,16 @@ def _findings_table(report: Report) -> Table:
     if outcome.quoted:
         add("in quotes", outcome.quoted, "fields begin and end with a quote; .csv removes it")
     add("duplicates", report.duplicates, "repeat an earlier pair exactly")
+
+    def add_remarks(name: str, found: Outcome | HeldOutReport) -> None:
+        add(f"{name}source = target", found.copies, f"{_percent(found.copies / found.pairs)} of pairs: a copy is right")
+        add(f"{name}lines not in NFC", found.not_nfc, "made NFC, unless text.normalization is none")
+
+    add_remarks("", outcome)
     for name, found in held_out:
         leaks = f"of {found.pairs:,}, a leak: {_listed(found.leak_lines, found.leaks)}"
+        add(f"{name} empty lines", found.empty, f"scored: {_listed(found.empty_lines, found.empty)}")
+        add_remarks(f"{name} ", found)
         add(f"{name} pairs in training", found.leaks, leaks)
         add(f"{name} over {report.limit - 1} tokens", found.long, "cut in use, and in validation")
         add(f"{name} over the output limit", found.over_output, "targets that decoding may not write to their end")

@@ -20,7 +20,7 @@ from zhuyi.data.corpus import Corpus, read_lines
 from zhuyi.data.limits import choose_limits
 from zhuyi.data.store import Store, build_store
 from zhuyi.errors import ConfigError
-from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.text.tokenizer import FORMAT, Tokenizers
 from zhuyi.version import version
 
 
@@ -116,6 +116,7 @@ def store_of_epoch(
 def learn(config: Config, corpus: Corpus) -> dict[str, Any]:
     """The vocabularies of a corpus, as `files`, and its number of `pairs`: noted in the cache."""
     made_of = {
+        "format": FORMAT,
         "vocabulary": config.text.model_dump(exclude={"bpe_dropout"}),
         "corpus": corpus.fingerprint(),
         "version": version(),

@@ -19,6 +19,7 @@ import struct
 import time
 import zlib
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -76,6 +77,12 @@ class Outcome:
     """The first ten of them."""
     quoted: int = 0
     """Sides that begin and end with a quote, as in a table that is CSV."""
+    copies: int = 0
+    """Pairs whose target is the source."""
+    not_nfc: int = 0
+    """Lines of either side that are not in Unicode NFC."""
+    marks: dict[str, int] = field(default_factory=dict)
+    """Target lines with each mark of segmented text: see `text.segmentation`."""
 
 
 class Store:
@@ -335,6 +342,9 @@ class _Tally:
     long: _Count = field(default_factory=_Count)
     returns: _Count = field(default_factory=_Count)
     quoted: int = 0
+    copies: int = 0
+    not_nfc: int = 0
+    marks: Counter[str] = field(default_factory=Counter)
 
     def add(self, piece: Piece) -> None:
         self.pairs += piece.pairs
@@ -343,6 +353,9 @@ class _Tally:
         self.long.add(piece.long, piece.long_lines)
         self.returns.add(piece.returns, piece.return_lines)
         self.quoted += piece.quoted
+        self.copies += piece.copies
+        self.not_nfc += piece.not_nfc
+        self.marks.update(piece.marks)
 
     def outcome(self, corpus: Corpus, max_length: int, long_lines: str) -> Outcome:
         """Raises DataError where the policy or an empty result asks for it."""
@@ -359,7 +372,9 @@ class _Tally:
                 f"(lines {self.long})"
             )
         empty, long, returns = ((each.count, tuple(each.first)) for each in (self.empty, self.long, self.returns))
-        return Outcome(self.pairs, self.kept, *empty, *long, long_lines, *returns, self.quoted)
+        counts = self.pairs, self.kept, *empty, *long
+        more = *returns, self.quoted
+        return Outcome(*counts, long_lines, *more, copies=self.copies, not_nfc=self.not_nfc, marks=dict(self.marks))
 
 
 class _Draft:

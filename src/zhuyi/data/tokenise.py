@@ -14,6 +14,7 @@ import os
 import queue
 import subprocess
 import sys
+import unicodedata
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,13 +23,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from zhuyi.errors import ZhuyiError
+from zhuyi.text.segmentation import count_marks
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 SHOWN = 10
@@ -47,6 +49,15 @@ def digests(sources: Sequence[str], targets: Sequence[str]) -> npt.NDArray[np.ui
         one = hashlib.blake2b(source.encode(), digest_size=8).digest()
         found += one + hashlib.blake2b(one + target.encode(), digest_size=8).digest()
     return np.frombuffer(found, np.uint64).reshape(-1, 2)
+
+
+def remarks(sources: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
+    """What the text shows before it is tokenised: `copies`, `not_nfc` and `marks`, as in `store.Outcome`."""
+    return {
+        "copies": sum(source == target != "" for source, target in zip(sources, targets, strict=True)),
+        "not_nfc": sum(not unicodedata.is_normalized("NFC", line) for line in chain(sources, targets)),
+        "marks": count_marks(targets),
+    }
 
 
 def schema(tokenizers: Tokenizers) -> pa.Schema:
@@ -77,6 +88,9 @@ class Piece:
     returns: int
     return_lines: list[int]
     quoted: int
+    copies: int
+    not_nfc: int
+    marks: dict[str, int]
     bytes: int
     """Length of `message`."""
     crc: int
@@ -111,7 +125,8 @@ class Recipe:
         found = [(first + np.flatnonzero(which)).tolist() for which in (empty, long, returns)]
         empties, longs, with_returns = ((len(lines), lines[:SHOWN]) for lines in found)
         counts = *empties, *longs, *with_returns, quoted
-        return Piece(len(empty), len(usable), *counts, len(message), zlib.crc32(message)), message
+        written = {**remarks(*texts), "bytes": len(message), "crc": zlib.crc32(message)}
+        return Piece(len(empty), len(usable), *counts, **written), message
 
     def _encode(self, lines: list[str], plain: Tokenizer, random: Tokenizer) -> list[list[int]]:
         tokens = random.encode(lines)

@@ -31,6 +31,8 @@ SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 SPACE = " "
 
+FORMAT = 2
+"""Of the tokenizers that are trained here: vocabularies that are kept elsewhere are learnt again when it changes."""
 MOST_LINES = 2_000_000
 """A vocabulary is learnt from at most this many lines, drawn evenly: more cost memory and change nothing."""
 LEAST_PIECES = 16
