@@ -2,7 +2,9 @@
 
 import io
 import shlex
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +72,26 @@ def test_lines_that_end_in_cr_alone(content: bytes) -> None:
     assert [line.strip() for line in lines_of(done.stdout)] == [
         line.strip() for line in content.decode("utf-8-sig").split("\r") if line
     ]
+
+
+@pytest.mark.parametrize("command", ["gzip", "bzip2", "xz", "zstd", "zip"])
+def test_compressed_input_is_named(command: str, tmp_path: Path) -> None:
+    if shutil.which(command) is None:
+        pytest.skip(f"no {command} here")
+    (tmp_path / "x").write_text(TEXT)
+    options = ["-q", "-", "x"] if command == "zip" else ["-c", "x"]
+    packed = subprocess.run([command, *options], cwd=tmp_path, capture_output=True, check=True).stdout
+    message = error_of(packed)
+    assert message.startswith(f"x:1: is compressed by {command}")
+    (tmp_path / "OLD").write_bytes(packed)
+    unpacking = shlex.split(message.partition("decompress it: ")[2].partition(" > ")[0])
+    if shutil.which(unpacking[0]):
+        assert lines_of(subprocess.run(unpacking, cwd=tmp_path, capture_output=True).stdout) == TEXT.splitlines()
+
+
+def test_a_pointer_of_git_lfs_is_named() -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12345\n"
+    assert "git lfs pull" in error_of(pointer)
 
 
 @pytest.mark.parametrize("kind", [ConfigError, DataError])

@@ -12,6 +12,15 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 
+_PACKED = {
+    b"\x1f\x8b": ("gzip", "zcat"),
+    b"\xfd7zXZ\0": ("xz", "xzcat"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"),
+    b"BZh91AY&SY": ("bzip2", "bzcat"),
+    b"PK\x03\x04": ("zip", "unzip -p"),
+}
+_LFS = b"version https://git-lfs.github.com/spec/"
+
 
 def decoded(lines: Iterable[bytes], where: str, error: type[ZhuyiError] = DataError) -> Iterator[str]:
     """The text of each line of a file or a stream, without its end and without a byte order mark.
@@ -54,6 +63,11 @@ def _not_ours(line: bytes) -> str:
     for mark, encoding in _MARKS.items():
         if line.startswith(mark):
             return f"is {encoding}; {_convert(encoding)}"
+    for mark, (packing, command) in _PACKED.items():
+        if line.startswith(mark):
+            return f"is compressed by {packing}; decompress it: {command} OLD > NEW"
+    if line.startswith(_LFS):
+        return "is a pointer of Git LFS, not the file itself; fetch that: git lfs pull"
     if b"\r" in line and not line.endswith(b"\n") and 0 not in line:
         return r"its lines end in CR alone, with no line feed; convert it: tr '\r' '\n' < OLD > NEW"
     return ""

@@ -282,17 +282,43 @@ def test_bad_json_is_located(tmp_path: Path, bad: str) -> None:
 
 
 @pytest.mark.parametrize("ending", [".gz", ".xz", ".zst"])
-@pytest.mark.parametrize("harm", ["cut", "flip", "other"])
+@pytest.mark.parametrize("harm", ["cut", "flip", "other", "more"])
 def test_broken_compression(tmp_path: Path, ending: str, harm: str) -> None:
     whole = COMPRESS[ending]("".join(f"line {i * 7919 % 1000}\n" for i in range(5000)).encode())
     middle = len(whole) // 2
     broken = {
         "cut": whole[:middle],
         "flip": whole[:middle] + bytes(byte ^ 0xFF for byte in whole[middle : middle + 40]) + whole[middle + 40 :],
-        "other": b"not compressed at all\n",
+        "other": whole[:6] + b"and nothing like it\n",
+        "more": whole + b"and nothing like it\n",
     }[harm]
     path = file(tmp_path / f"a.txt{ending}", broken)
     assert path in error_of(path)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst"])
+def test_parts_that_were_compressed_alone_are_one_file(tmp_path: Path, ending: str) -> None:
+    """`cat a.gz b.gz`; xz may have zeros between them, in fours, and pzstd begins with a frame to be skipped."""
+    lines = [f"line {i * 7919 % 1000}" for i in range(5000)]
+    pack = COMPRESS[ending]
+    first, second = (pack("".join(f"{line}\n" for line in part).encode()) for part in (lines[:3000], lines[3000:]))
+    between = {".xz": b"\0" * 20_000, ".zst": b"\x50\x2a\x4d\x18\x04\0\0\0abcd"}.get(ending, b"")
+    before = between if ending == ".zst" else b""
+    path = file(tmp_path / f"a{ending}", before + first + between + pack(b"") + second + between)
+    assert list(read_lines(path)) == lines
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_a_wrong_name_does_not_matter(tmp_path: Path, ending: str) -> None:
+    content = COMPRESS[ending](b"a\nb\n")
+    for name in ("a", "a.en", "a.en.gz", "a.en.xz", "a.en.zst"):
+        assert list(read_lines(file(tmp_path / name, content))) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["a.tmx", "a.sgm.gz", "A.XML", "a.xliff", "en.conllu"])
+def test_formats_that_are_not_lines_of_text_are_named(tmp_path: Path, name: str) -> None:
+    path = text(tmp_path / name, "<seg>a</seg>")
+    assert error_of(path).startswith(f"{path}: ")
 
 
 def test_broken_parquet(tmp_path: Path) -> None:

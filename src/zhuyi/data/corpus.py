@@ -7,7 +7,8 @@
     FILE.parquet#COLUMN                 a column of a Parquet file
     hub:DATASET[/CONFIG]/SPLIT#FIELD    a data set of the Hugging Face hub (extra `hub`)
 
-Text, .tsv, .csv and .jsonl may be compressed (.gz, .xz, .zst). FIELD may be dotted (`translation.en`). A string that
+Text, .tsv, .csv and .jsonl may be compressed (.gz, .xz, .zst): whether they are is seen in the file, not in its name.
+FIELD may be dotted (`translation.en`). A string that
 names an existing file is that file, whatever is in its name. In `hub:` the last part is the split; of the parts
 before it, the first two are the data set where there is more than one: `hub:bentrevett/multi30k/train#en`,
 `hub:wmt/wmt14/de-en/train#translation.de`.
@@ -156,11 +157,8 @@ def _parse_file(place: str, field: str, matched: tuple[str, ...] = ()) -> _Shard
     format = ending[1:] if ending in (".tsv", ".csv", ".jsonl", ".parquet") else "text"
     if format == "parquet" and packing:
         raise DataError(f"{place}: Parquet is compressed inside; unpack the file around it")
-    if ending == ".json":
-        raise DataError(
-            f"{place}: JSON is read as .jsonl, an object a line: give it that ending if it is, or convert an array: "
-            "jq -c '.[]' OLD.json > NEW.jsonl"
-        )
+    if ending in _NOT_READ:
+        raise DataError(f"{place}: {_NOT_READ[ending]}")
     if format == "text" and field:
         raise DataError(
             f"{place}#{field}: #{field} names a field, but only .tsv, .csv, .jsonl and .parquet files have fields"
@@ -334,18 +332,66 @@ _READERS: dict[str, Callable[[str, tuple[str, ...]], Iterator[tuple[str, ...]]]]
     "hub": _hub,
 }
 
-_OPEN: dict[str, Callable[[str], io.BufferedIOBase]] = {
-    ".gz": lambda path: gzip.GzipFile(path),
-    ".xz": lambda path: lzma.LZMAFile(path),  # noqa: SIM115 — `_lines` closes it
-    ".zst": lambda path: io.BufferedReader(pa.input_stream(path, compression="zstd")),
+_MARKUP = "is markup, not a sentence a line: write the text of its segments to a file of lines for each side"
+_TOKENS = "has a token a line, not a sentence: write each sentence to one line, its tokens with spaces between them"
+_NOT_READ = {
+    ".json": "JSON is read as .jsonl, an object a line: give it that ending if it is, or convert an array: "
+    "jq -c '.[]' OLD.json > NEW.jsonl",
+    **dict.fromkeys((".xml", ".tmx", ".xlf", ".xliff", ".sgm", ".sgml"), _MARKUP),
+    **dict.fromkeys((".conll", ".conllu"), _TOKENS),
 }
+
+_PACKINGS = (".gz", ".xz", ".zst")
+
+_OPEN: dict[re.Pattern[bytes], Callable[[str], io.BufferedIOBase]] = {
+    re.compile(rb"\x1f\x8b"): lambda path: gzip.GzipFile(path),
+    re.compile(rb"\xfd7zXZ\0"): lambda path: io.BufferedReader(_Xz(path)),
+    # A frame, or one to be skipped, with which pzstd begins.
+    re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"): lambda path: io.BufferedReader(
+        pa.input_stream(path, compression="zstd")
+    ),
+}
+"""By the first bytes of a file: no text in UTF-8 begins with them. Names are often wrong."""
+
+
+class _Xz(io.RawIOBase):
+    """All streams of an .xz file. LZMAFile ends at the zeros that may stand between them, and drops the rest."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115 – closed by `close`
+        self._stream = lzma.LZMADecompressor()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = b""
+        while not found:
+            if self._stream.eof:
+                block = self._stream.unused_data.lstrip(b"\0")
+                while not block and (more := self._file.read(io.DEFAULT_BUFFER_SIZE)):
+                    block = more.lstrip(b"\0")
+                if not block:
+                    return 0
+                self._stream = lzma.LZMADecompressor()
+            else:
+                block = self._file.read(io.DEFAULT_BUFFER_SIZE) if self._stream.needs_input else b""
+                if self._stream.needs_input and not block:
+                    raise EOFError("the compressed data ends too early")
+            found = self._stream.decompress(block, len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _lines(path: str) -> Iterator[str]:
     """The lines of a UTF-8 file, compressed or not, without their ends."""
     number = 0
     try:
-        with _OPEN.get(_packing(path), _open_plain)(path) as stream:
+        with _open(path) as stream:
             # Bytes end at b"\n" only; text would end at "\r", and str.splitlines at U+2028 too.
             for line in decoded(stream, f"{path}:"):
                 number += 1
@@ -358,7 +404,14 @@ def _lines(path: str) -> Iterator[str]:
 def _packing(path: str) -> str:
     """The ending that says how a file is compressed, or an empty one."""
     ending = Path(path).suffix.lower()
-    return ending if ending in _OPEN else ""
+    return ending if ending in _PACKINGS else ""
+
+
+def _open(path: str) -> io.BufferedIOBase:
+    """The content of a file, decompressed if it is compressed."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    return next((opener for mark, opener in _OPEN.items() if mark.match(head)), _open_plain)(path)
 
 
 def _open_plain(path: str) -> io.BufferedIOBase:
