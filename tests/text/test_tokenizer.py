@@ -1,6 +1,8 @@
 import os
+import random
 import subprocess
 import sys
+import time
 import unicodedata
 from pathlib import Path
 
@@ -227,6 +229,17 @@ def test_the_rarest_characters_become_bytes() -> None:
     common, rare = tokenizer.encode(["ea", chr(0x4E00 + 199)])
     assert not set(common) & set(tokenizer.fallback)
     assert set(rare[1:]) <= set(tokenizer.fallback)
+
+
+def test_a_word_of_any_length_is_learnt_from_in_little_time() -> None:
+    """The trainer's time grows with the square of a word's length: 200,000 characters took it a minute."""
+    chance = random.Random(0)
+    genome = "".join(chance.choices("ACGT", k=200_000))
+    start = time.process_time()
+    tokenizer = Tokenizer.train([genome, "x" * 1000, "y z"], "bpe", 500, lowercase=False)
+    assert time.process_time() - start < 20
+    assert tokenizer.decode(tokenizer.encode([genome])) == [genome]
+    assert len(tokenizer.encode([genome])[0]) < 70_000
 
 
 @pytest.mark.parametrize("kind", KINDS)

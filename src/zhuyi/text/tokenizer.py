@@ -13,6 +13,7 @@ shows it as `▁` (U+2581), as SentencePiece does. No word is either: the token 
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ FORMAT = 2
 """Of the tokenizers that are trained here: vocabularies that are kept elsewhere are learnt again when it changes."""
 MOST_LINES = 2_000_000
 """A vocabulary is learnt from at most this many lines, drawn evenly: more cost memory and change nothing."""
+LONGEST_WORD = 1_000
+"""Longer words (a genome, a file on one line) are learnt from in parts of so many characters: the time that BPE's
+trainer takes grows with the square of a word's length."""
 LEAST_PIECES = 16
 """With room for fewer pieces than this, unigram has bytes and the space alone: its trainer may never end there."""
 
@@ -228,7 +232,7 @@ def _set_up_pieces(engine: Engine, apart: str) -> None:
 
 
 def _common_text(engine: Engine, lines: list[str], vocabulary: int) -> list[str]:
-    """The lines, normalised, with a space for each character too rare to be in the vocabulary.
+    """The lines, normalised, with a space for each character too rare to be in the vocabulary, and in long words.
 
     Characters get at most half of the room beside specials and bytes, so that pieces have the other half. The
     trainers' own limit on the alphabet breaks ties at random; this one does not.
@@ -236,8 +240,12 @@ def _common_text(engine: Engine, lines: list[str], vocabulary: int) -> list[str]
     normalised = [engine.normalizer.normalize_str(line) for line in lines]
     ranked = _ranked(chain.from_iterable(normalised))
     room = max(vocabulary - len(SPECIALS) - len(BYTES), 0) // 2
-    rare = str.maketrans(dict.fromkeys(ranked[room:], " "))
-    return [line.translate(rare) for line in normalised] if rare else normalised
+    if rare := str.maketrans(dict.fromkeys(ranked[room:], " ")):
+        normalised = [line.translate(rare) for line in normalised]
+    return [_PART.sub(r"\g<0> ", line) if len(line) > LONGEST_WORD else line for line in normalised]
+
+
+_PART = re.compile(rf"\S{{{LONGEST_WORD}}}(?=\S)")
 
 
 def _train_bpe(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
