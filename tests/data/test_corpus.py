@@ -255,6 +255,27 @@ def test_missing_columns_name_those_that_exist(tmp_path: Path) -> None:
     assert "'en', 'n'" in error_of(f"{path}#de")
 
 
+def test_a_tab_within_a_field_does_not_shift_the_columns(tmp_path: Path) -> None:
+    table = text(tmp_path / "a.tsv", "en\tde", "a dog\tein Hund", "a stray\ttab\tein Tabulator")
+    for source, target in (("en", "de"), ("1", "2")):
+        message = error_of(f"{table}#{source}", f"{table}#{target}")
+        assert message.startswith(f"{table}:3: has 3 columns, and the first row 2")
+    assert "cut -f 1-2" in message
+    fewer = text(tmp_path / "b.tsv", "en\tde\tnote", "a\tx\tshort", "b\ty")
+    assert list(read_lines(f"{fewer}#de")) == ["x", "y"]  # the last may be missing where nobody asks for it
+
+
+def test_a_name_that_two_columns_have_is_no_name(tmp_path: Path) -> None:
+    rows = ["text,text,label", "hello,hallo,x"]
+    for path in (text(tmp_path / "a.csv", *rows), text(tmp_path / "a.tsv", *(row.replace(",", "\t") for row in rows))):
+        assert "2 columns have the name 'text'" in error_of(f"{path}#text", f"{path}#text")
+        assert list(read_lines(f"{path}#label")) == ["x"]
+    table = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 3, ["text", "text", "label"]), table)
+    assert "2 columns have the name 'text'" in error_of(f"{table}#text")
+    assert list(read_lines(f"{table}#label")) == ["a"]
+
+
 def test_values_that_are_not_strings(tmp_path: Path) -> None:
     for value, kind in (
         ("1", "a number"),
@@ -279,6 +300,12 @@ def test_values_that_are_not_strings(tmp_path: Path) -> None:
 def test_bad_json_is_located(tmp_path: Path, bad: str) -> None:
     path = text(tmp_path / "a.jsonl", '{"en": "fine"}', bad)
     assert f"{path}:2: " in error_of(f"{path}#en")
+
+
+def test_bad_json_is_located_within_its_line(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.jsonl", '{"en": "a"}', '{"en": a}')
+    assert error_of(f"{path}#en").endswith("at character 8")
+    assert "blank" in error_of(text(tmp_path / "b.jsonl", '{"en": "a"}', " ") + "#en")
 
 
 @pytest.mark.parametrize("ending", [".gz", ".xz", ".zst"])

@@ -19,8 +19,9 @@ both sides belong together where the wildcards matched the same: `part-*.en` and
 `part-07.de`, line by line. A file without such a partner is an error.
 
 A line ends at "\\n" or "\\r\\n" and nowhere else, so that both sides count the same lines as every other tool. Text is
-UTF-8. In .tsv a quote is a letter like any other, and a line is a row. In .csv (RFC 4180) a field in quotes may hold
-line breaks and separators; these are commas, or what the first line has instead: tabs, or semicolons and no comma.
+UTF-8. In .tsv a quote is a letter like any other, a line is a row, and none has more columns than the first. In .csv
+(RFC 4180) a field in quotes may hold line breaks and separators; these are commas, or what the first line has instead:
+tabs, or semicolons and no comma.
 """
 
 import csv
@@ -161,7 +162,8 @@ def _parse_file(place: str, field: str, matched: tuple[str, ...] = ()) -> _Shard
         raise DataError(f"{place}: {_NOT_READ[ending]}")
     if format == "text" and field:
         raise DataError(
-            f"{place}#{field}: #{field} names a field, but only .tsv, .csv, .jsonl and .parquet files have fields"
+            f"{place}#{field}: #{field} names a field, but only .tsv, .csv, .jsonl and .parquet files have fields: "
+            "if it is one of these, give it that ending"
         )
     if format in _TABLES and not field:
         header = next(_TABLES[format](place), (1, [""]))[1]
@@ -238,6 +240,7 @@ def _table(format: str, path: str, fields: tuple[str, ...]) -> Iterator[tuple[st
                     f"{path}: no column {field!r}; its first line has {', '.join(map(repr, header))}; where that is no "
                     "header line, say #1, #2, ..."
                 )
+            _check_unique(field, header, path)
         columns = [header.index(field) for field in fields]
     for line, values in rows:
         if len(values) <= max(columns):
@@ -247,7 +250,16 @@ def _table(format: str, path: str, fields: tuple[str, ...]) -> Iterator[tuple[st
 
 def _tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and fields."""
-    return ((number, line.split("\t")) for number, line in enumerate(_lines(path), start=1))
+    columns = 0
+    for number, line in enumerate(_lines(path), start=1):
+        row = line.split("\t")
+        columns = columns or len(row)
+        if len(row) > columns:
+            raise DataError(
+                f"{path}:{number}: has {len(row)} columns, and the first row {columns}; a tab within a field shifts "
+                f"those after it: remove it, or, where further columns are meant, keep the first: cut -f 1-{columns}"
+            )
+        yield number, row
 
 
 def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
@@ -279,6 +291,9 @@ def _jsonl(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         where = f"{path}:{number}"
         try:
             row = json.loads(line)
+        except json.JSONDecodeError as error:
+            reason = f"{error.msg} at character {error.pos + 1}" if line.strip() else "the line is blank; remove it"
+            raise DataError(f"{where}: not valid JSON: {reason}") from error
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not valid JSON: {error}") from error
         yield tuple(_string(_look_up(row, field, where), field, where) for field in fields)
@@ -293,6 +308,7 @@ def _parquet(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
             for top in tops:
                 if top not in names:
                     raise DataError(f"{path}: no column {top!r}; it has {', '.join(map(repr, names))}")
+                _check_unique(top, names, path)
             number = 0
             for batch in file.iter_batches(columns=sorted(set(tops))):
                 for row in batch.to_pylist():
@@ -301,6 +317,11 @@ def _parquet(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
                     yield tuple(_string(_look_up(row, field, where), field, where) for field in fields)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {_first_line(error)}") from error
+
+
+def _check_unique(column: str, names: list[str], path: str) -> None:
+    if names.count(column) > 1:
+        raise DataError(f"{path}: {names.count(column)} columns have the name {column!r}: give each a name of its own")
 
 
 def _hub(place: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
