@@ -204,6 +204,17 @@ def test_quotes_and_carriage_returns_are_named(tmp_path: Path) -> None:
     assert "CR" not in plain
 
 
+def test_white_space_that_is_not_kept_is_named(tmp_path: Path) -> None:
+    """Of code in which it means something, nothing comes back of it."""
+    code = [("f(x):", "    return x"), ("a  b", "x"), ("a\tb", "x"), ("\u3000a", "x"), ("a b  ", "x y"), (" ", "x")]
+    report = report_of(config_of(tmp_path, train=code))
+    assert (report.outcome.spaced, report.outcome.spaced_lines) == (4, (1, 2, 3, 4))
+    text = " ".join(printed(report).split())
+    assert "white space 4 not kept" in text
+    assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    assert "white space" not in printed(report_of(config_of(tmp_path)))
+
+
 def test_a_bad_line_in_dev_is_found_before_training(tmp_path: Path) -> None:
     config = config_of(tmp_path, dev=DEV)
     (tmp_path / "dev_target.txt").write_bytes(b"x\n\xff\n")

@@ -275,11 +275,17 @@ def _findings_table(report: Report) -> Table:
         add("CR inside", outcome.returns, f"kept, and ends no line: {_listed(outcome.return_lines, outcome.returns)}")
     if outcome.quoted:
         add("in quotes", outcome.quoted, "fields begin and end with a quote; .csv removes it")
+    if outcome.spaced:
+        spaced = _listed(outcome.spaced_lines, outcome.spaced)
+        add("white space", outcome.spaced, f"not kept: indents, tabs and runs, now single spaces: {spaced}")
     add("duplicates", report.duplicates, "repeat an earlier pair exactly")
 
     def add_remarks(name: str, found: Outcome | HeldOutReport) -> None:
-        add(f"{name}source = target", found.copies, f"{_percent(found.copies / found.pairs)} of pairs: a copy is right")
-        add(f"{name}lines not in NFC", found.not_nfc, "made NFC, unless text.normalization is none")
+        if found.copies:
+            share = _percent(found.copies / found.pairs)
+            add(f"{name}source = target", found.copies, f"{share} of pairs: a copy is right")
+        if found.not_nfc:
+            add(f"{name}lines not in NFC", found.not_nfc, "made NFC, unless text.normalization is none")
 
     add_remarks("", outcome)
     for name, found in held_out:

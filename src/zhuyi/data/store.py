@@ -38,7 +38,7 @@ from zhuyi.data.tokenise import SHOWN, Chunk, Piece, Recipe, pieces
 from zhuyi.errors import DataError
 from zhuyi.text.tokenizer import Tokenizers
 
-FORMAT = 3
+FORMAT = 4
 CHUNK = 10_000
 """Pairs that are tokenised at once, and the most of a record batch."""
 RESIDENT = 1 << 26
@@ -74,6 +74,10 @@ class Outcome:
     returns: int = 0
     """Pairs with a carriage return within a side: it is a character like any other."""
     return_lines: tuple[int, ...] = ()
+    """The first ten of them."""
+    spaced: int = 0
+    """Pairs with white space that is not kept: at the beginning of a side, tabs, or several spaces in a row."""
+    spaced_lines: tuple[int, ...] = ()
     """The first ten of them."""
     quoted: int = 0
     """Sides that begin and end with a quote, as in a table that is CSV."""
@@ -122,7 +126,7 @@ class Store:
             raise ValueError(f"{path}: damaged") from error
         if end + len(_END) != start or zlib.crc32(content[end : -_TAIL.size], zlib.crc32(content[:head])) != crc:
             raise ValueError(f"{path}: damaged")
-        lines = {key: tuple(index["outcome"][key]) for key in ("empty_lines", "long_lines", "return_lines")}
+        lines = {key: tuple(value) for key, value in index["outcome"].items() if key.endswith("_lines")}
         self.outcome = Outcome(**{**index["outcome"], **lines})
         sizes, rows, self._crcs = zip(*index["batches"], strict=True)
         self._places = np.cumsum([head, *sizes]).tolist()
@@ -341,6 +345,7 @@ class _Tally:
     empty: _Count = field(default_factory=_Count)
     long: _Count = field(default_factory=_Count)
     returns: _Count = field(default_factory=_Count)
+    spaced: _Count = field(default_factory=_Count)
     quoted: int = 0
     copies: int = 0
     not_nfc: int = 0
@@ -352,6 +357,7 @@ class _Tally:
         self.empty.add(piece.empty, piece.empty_lines)
         self.long.add(piece.long, piece.long_lines)
         self.returns.add(piece.returns, piece.return_lines)
+        self.spaced.add(piece.spaced, piece.spaced_lines)
         self.quoted += piece.quoted
         self.copies += piece.copies
         self.not_nfc += piece.not_nfc
@@ -371,9 +377,11 @@ class _Tally:
                 f"empty side (lines {self.empty}) and {self.long.count:,} are longer than {limit} "
                 f"(lines {self.long})"
             )
-        empty, long, returns = ((each.count, tuple(each.first)) for each in (self.empty, self.long, self.returns))
+        empty, long, returns, spaced = (
+            (each.count, tuple(each.first)) for each in (self.empty, self.long, self.returns, self.spaced)
+        )
         counts = self.pairs, self.kept, *empty, *long
-        more = *returns, self.quoted
+        more = *returns, *spaced, self.quoted
         return Outcome(*counts, long_lines, *more, copies=self.copies, not_nfc=self.not_nfc, marks=dict(self.marks))
 
 

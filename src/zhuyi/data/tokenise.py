@@ -87,6 +87,8 @@ class Piece:
     long_lines: list[int]
     returns: int
     return_lines: list[int]
+    spaced: int
+    spaced_lines: list[int]
     quoted: int
     copies: int
     not_nfc: int
@@ -122,9 +124,10 @@ class Recipe:
             message = pa.record_batch(arrays, schema=self.schema).serialize().to_pybytes()
         returns = np.array(["\r" in source or "\r" in target for source, target in zip(*texts, strict=True)])
         quoted = sum(len(line) > 1 and line[0] == line[-1] == '"' for line in chain.from_iterable(texts))
-        found = [(first + np.flatnonzero(which)).tolist() for which in (empty, long, returns)]
-        empties, longs, with_returns = ((len(lines), lines[:SHOWN]) for lines in found)
-        counts = *empties, *longs, *with_returns, quoted
+        spaced = np.array([_spaced(source) or _spaced(target) for source, target in zip(*texts, strict=True)])
+        found = [(first + np.flatnonzero(which)).tolist() for which in (empty, long, returns, spaced)]
+        empties, longs, with_returns, with_spaces = ((len(lines), lines[:SHOWN]) for lines in found)
+        counts = *empties, *longs, *with_returns, *with_spaces, quoted
         written = {**remarks(*texts), "bytes": len(message), "crc": zlib.crc32(message)}
         return Piece(len(empty), len(usable), *counts, **written), message
 
@@ -141,6 +144,12 @@ class Recipe:
         offsets = np.cumsum([0, *map(len, lines)], dtype=np.int32)
         values = np.fromiter(chain.from_iterable(lines), type.value_type.to_pandas_dtype(), int(offsets[-1]))
         return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=type)
+
+
+def _spaced(line: str) -> bool:
+    """Whether it has white space that tokenizers do not keep, but for that at its end."""
+    line = line.rstrip()
+    return line[:1].isspace() or "  " in line or "\t" in line
 
 
 def pieces(recipe: Recipe, chunks: Iterable[Chunk], processes: int | None = None) -> Iterator[tuple[Piece, bytes]]:
