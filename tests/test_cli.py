@@ -338,6 +338,18 @@ def test_evaluate_warns_of_segmented_references(model: Path, tmp_path: Path) -> 
     )
 
 
+def test_evaluate_says_where_bleu_means_nothing(model: Path, tmp_path: Path) -> None:
+    """Sums, inflections, labels: BLEU is 0, however good the model is."""
+    short, long = tmp_path / "short", tmp_path / "long"
+    short.write_text("46\n7\n", encoding="utf-8")
+    long.write_text("a b c d\n7\n", encoding="utf-8")
+    assert "warning: no reference has the four tokens" in run("evaluate", "--answers", short, "--target", short).err
+    assert "warning: no reference has" in run("evaluate", model, "--source", short, "--target", short, "--json").err
+    for options in (("--answers", long, "--target", long), ("--answers", short, "--target", short, "--target", long)):
+        assert run("evaluate", *options).err == ""
+    assert run("evaluate", "--answers", short, "--target", short, "--metric", "chrf,exact").err == ""
+
+
 # train and check
 
 

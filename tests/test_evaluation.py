@@ -13,7 +13,15 @@ from sacrebleu.metrics.bleu import BLEU
 
 from zhuyi.config import Metric, TextConfig
 from zhuyi.errors import ConfigError, DataError, MissingExtra
-from zhuyi.evaluation import HIGHER_IS_BETTER, better, bleu_tokenizer_for, evaluate, references_of, score
+from zhuyi.evaluation import (
+    HIGHER_IS_BETTER,
+    better,
+    bleu_tokenizer_for,
+    evaluate,
+    references_of,
+    score,
+    too_short_for_bleu,
+)
 from zhuyi.text.tokenizer import Tokenizer
 
 ALL: list[Metric] = ["bleu", "chrf", "wer", "per", "exact"]
@@ -33,6 +41,18 @@ def value(metric: Metric, *args, **kwargs) -> float:
 def without_mecab(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ja_mecab.MeCab", None)
     monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ko_mecab.MeCab", None)
+
+
+@pytest.mark.parametrize("answers", [["46", "walked", "K AE T"], ["yes"], [""]])
+def test_answers_that_are_too_short_for_bleu(answers: list[str]):
+    assert too_short_for_bleu(answers)
+    assert value("bleu", answers, answers) == 0  # though all are right
+    assert not too_short_for_bleu([*answers, "A dog runs ."])
+
+
+def test_characters_are_counted_where_bleu_counts_them():
+    assert too_short_for_bleu(["猫坐在垫子上。"], "13a")
+    assert not too_short_for_bleu(["猫坐在垫子上。"])
 
 
 def test_identical_lines_are_perfect():

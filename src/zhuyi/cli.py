@@ -370,7 +370,7 @@ def evaluate(
     answers. So WER is the share of lines that are wrong, not a speech recogniser's. With --n-best N they count the best
     of N answers. The loss is in nats per target token.
     """
-    from zhuyi.evaluation import Evaluation, references_of, score
+    from zhuyi.evaluation import Evaluation, references_of, score, too_short_for_bleu
     from zhuyi.text.segmentation import count_marks, segmentation_warning
 
     if (model is None) == (answers is None):
@@ -404,6 +404,8 @@ def evaluate(
         _warn(
             f"{_answers(evaluation.unfinished)} met the length limit and may be cut: a higher --max-ratio allows more"
         )
+    if "bleu" in evaluation.scores and too_short_for_bleu([*chain.from_iterable(references)], bleu_tokenizer):
+        _warn("no reference has the four tokens that BLEU wants: --metric chrf or exact suits short answers")
     if as_json:
         _write(_dump({"model": str(model or answers), **evaluation.to_dict()}) + "\n")
     else:

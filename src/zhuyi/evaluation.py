@@ -268,23 +268,35 @@ def bleu_tokenizer_for(references: Iterable[str]) -> str:
     return "ja-mecab" if kana > 0.1 * (han + kana) else "zh"
 
 
+def too_short_for_bleu(references: Sequence[str], bleu_tokenizer: str = "auto") -> bool:
+    """Whether no reference has four tokens. BLEU is then 0 or next to it, whatever the answers are.
+
+    Args:
+        references: all of them.
+        bleu_tokenizer: as in `score`.
+    """
+    metric = _bleu_of(references, bleu_tokenizer)
+    return not any(len(metric.tokenizer(line).split()) >= metric.max_ngram_order for line in references)
+
+
 def _bleu(answers: _Answers) -> tuple[float, str]:
-    if answers.bleu_tokenizer != "auto":
-        metric = _bleu_with(answers.bleu_tokenizer, answers.text.lowercase)
-    else:
-        try:
-            tokenizer = bleu_tokenizer_for(reference for line in answers.references for reference in line)
-            metric = _bleu_with(tokenizer, answers.text.lowercase)
-        except MissingExtra:
-            metric = _bleu_with("char", answers.text.lowercase)
-    return _by_sacrebleu(metric, answers)
+    references = [reference for line in answers.references for reference in line]
+    return _by_sacrebleu(_bleu_of(references, answers.bleu_tokenizer, answers.text.lowercase), answers)
+
+
+def _bleu_of(references: Sequence[str], tokenizer: str, lowercase: bool = False) -> BLEU:
+    if tokenizer != "auto":
+        return _bleu_with(tokenizer, lowercase)
+    try:
+        return _bleu_with(bleu_tokenizer_for(references), lowercase)
+    except MissingExtra:
+        return _bleu_with("char", lowercase)
 
 
 def _bleu_with(tokenizer: str, lowercase: bool) -> BLEU:
     try:
-        return BLEU(
-            lowercase=lowercase, tokenize=tokenizer, force=True
-        )  # force: no warning about lines that end in " ."
+        # force: no warning about lines that end in " ."
+        return BLEU(lowercase=lowercase, tokenize=tokenizer, force=True)
     except (RuntimeError, ImportError, OSError) as error:
         if tokenizer in _EXTRA_OF_TOKENIZER:
             raise MissingExtra(f"the BLEU tokenizer {tokenizer}", _EXTRA_OF_TOKENIZER[tokenizer]) from error

@@ -51,6 +51,12 @@ def checkpoints_are_whole(out: Path, config: Config) -> list[int]:
 # Learning
 
 
+@pytest.mark.parametrize(("metric", "named"), [("bleu", True), ("exact", False)])
+def test_a_dev_set_too_short_for_bleu_is_named(tmp_path: Path, undrawn: None, metric: str, named: bool) -> None:
+    config = copying(tmp_path, training={"steps": 1, "metric": metric})  # a line is one word
+    assert ("No dev target has the four tokens" in said(config, tmp_path / "out")[1]) == named
+
+
 def test_it_learns_to_copy(tmp_path: Path) -> None:
     config = copying(
         tmp_path,

@@ -29,7 +29,7 @@ from zhuyi.data.check import show
 from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
 from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
-from zhuyi.evaluation import Evaluation, evaluate, shown_with
+from zhuyi.evaluation import Evaluation, evaluate, shown_with, too_short_for_bleu
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.card import model_card
@@ -282,6 +282,12 @@ def _validated(
     """The dev lines that validations during the run look at: as many as before, where it is resumed."""
     if dev is None:
         return None
+    if translator.config.training.metric == "bleu" and too_short_for_bleu(dev.targets):
+        console.print(
+            "[yellow]No dev target has the four tokens that BLEU wants[/], so the dev loss chooses the best "
+            "checkpoint: training.metric=chrf or exact suits short answers.",
+            highlight=False,
+        )
     if not progress.dev_lines:
         tokens = int(store.source_lengths.sum(dtype=np.int64) + store.target_lengths.sum(dtype=np.int64))
         progress.dev_lines = lines_a_validation(dev, translator, translator.config.training, tokens + 2 * len(store))
