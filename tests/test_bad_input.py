@@ -305,6 +305,20 @@ def test_evaluate_warns_of_lines_that_it_cuts(model: Path, tmp_path: Path) -> No
     assert outcome.err.count("the rest is cut off\n") == 1
 
 
+@pytest.mark.parametrize("verb", ["translate", "evaluate"])
+def test_many_lines_that_are_too_long_do_not_flood_the_terminal(tmp_path: Path, verb: str) -> None:
+    """Genomes, reactions, documents: the first are named, and all are counted."""
+    model, test = tiny_model(tmp_path / "m"), tmp_path / "test"
+    for count, named in ((10, 10), (600, 10)):  # more than are translated at once
+        test.write_text("a\n" + "a b c d e f g h i j k l m n o p q r s t u v w x y z\n" * count, encoding="utf-8")
+        options = [test] if verb == "translate" else ["--source", test, "--target", test]
+        outcome = run(verb, model, *options, "--beam", 1)
+        assert outcome.code == 0
+        assert outcome.err.count("the rest is cut off\n") == named
+        assert "line 2 has" in outcome.err
+        assert (f"warning: {count:,} lines were cut off in all" in outcome.err) == (count > named)
+
+
 def test_standard_input_that_is_closed(model: Path) -> None:
     command = f"exec '{sys.executable}' -m zhuyi translate '{model}' <&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)

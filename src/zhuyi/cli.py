@@ -302,10 +302,10 @@ def translate(
     """
     translator = _translator(model, device, beam, length_penalty, max_ratio, n_best, settings)
     alternatives = translator.config.decoding.n_best
-    first, unfinished = 1, _Unfinished()
+    first, cut, unfinished = 1, _Cut(translator.longest), _Unfinished()
     with _output(out) as write:
         for sources in _chunks_of(files) if files else _standard_input():
-            found = translator.hypotheses(sources, on_cut=partial(_warn_cut, first, translator.longest))
+            found = translator.hypotheses(sources, on_cut=partial(cut.add, first))
             if as_json:
                 answers = [_json(source, each) for source, each in zip(sources, found, strict=True)]
             else:
@@ -313,6 +313,7 @@ def translate(
             write("".join(answers))
             unfinished.add(first, found)
             first += len(sources)
+    cut.warn()
     unfinished.warn()
 
 
@@ -393,9 +394,11 @@ def evaluate(
         evaluation = Evaluation(scores, None, len(found), 0.0, found, 0)
     else:
         translator = _translator(model, device, beam, length_penalty, max_ratio, n_best, settings)
+        cut = _Cut(translator.longest)
         for index, tokens in enumerate(translator.tokenizers.source.encode(sources)):
             if len(tokens) > translator.longest:
-                _warn_cut(1, translator.longest, index, len(tokens))
+                cut.add(1, index, len(tokens))
+        cut.warn()
         metrics = _metrics(metric, translator.config.training.metric)
         evaluation = zhuyi.evaluate(
             translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=n_best or 1
@@ -654,6 +657,24 @@ def _translator(
     return translator.with_decoding(translator.decoding(**given))
 
 
+class _Cut:
+    """Names the first lines that are too long for the model, as they come, and counts them all."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest, self._count = longest, 0
+
+    def add(self, first: int, index: int, tokens: int) -> None:
+        """Line `index` from number `first` on."""
+        self._count += 1
+        if self._count <= SHOWN:
+            _warn(f"line {first + index} has {tokens:,} tokens; the model reads {self._longest:,}, the rest is cut off")
+
+    def warn(self) -> None:
+        """Say how many there were, if not all have been named."""
+        if self._count > SHOWN:
+            _warn(f"{self._count:,} lines were cut off in all: a model with a higher model.max_length reads more")
+
+
 class _Unfinished:
     """Counts the lines whose best translation met the length limit."""
 
@@ -731,10 +752,6 @@ def _decoded(chunks: Iterator[list[bytes]]) -> Iterator[list[str]]:
             yield lines
             raise
         yield lines
-
-
-def _warn_cut(first: int, longest: int, index: int, tokens: int) -> None:
-    _warn(f"line {first + index} has {tokens:,} tokens; the model reads {longest:,}, the rest is cut off")
 
 
 def _text(number: int, found: Sequence["Translation"], n_best: int, scores: bool) -> str:
