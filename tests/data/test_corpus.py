@@ -5,6 +5,7 @@ import json
 import lzma
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 
@@ -293,7 +294,11 @@ def test_values_that_are_not_strings(tmp_path: Path) -> None:
     table = tmp_path / "a.parquet"
     pq.write_table(pa.table({"en": ["a", None], "n": [1, 2]}), table)
     assert "row 2" in error_of(f"{table}#en")
-    assert "a number" in error_of(f"{table}#n")
+    assert error_of(f"{table}#n").endswith("is a number, not a string: convert the whole field to strings")
+    assert error_of(f"{table}#en").endswith("leave such rows out")
+    pq.write_table(pa.table({"b": [b"a"], "d": [date(2020, 1, 1)]}), table)
+    assert "is bytes, not" in error_of(f"{table}#b")
+    assert "is a date, not" in error_of(f"{table}#d")
 
 
 @pytest.mark.parametrize("bad", ["", "{", "[", "nonsense", '{"en": "a"', "[" * 100_000])

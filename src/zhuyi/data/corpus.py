@@ -455,7 +455,8 @@ def _look_up(row: Any, field: str, where: str) -> Any:
 
 def _string(value: Any, field: str, where: str) -> str:
     if not isinstance(value, str):
-        raise DataError(f"{where}: field {field!r} is {_kind(value)}, not a string")
+        what_to_do = "leave such rows out" if value is None else "convert the whole field to strings"
+        raise DataError(f"{where}: field {field!r} is {_kind(value)}, not a string: {what_to_do}")
     if not value.isascii() and _SURROGATE.search(value):
         raise DataError(f"{where}: field {field!r} has half of a surrogate pair, which is not a character")
     return value
@@ -468,7 +469,14 @@ _WILDCARD = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
 def _kind(value: Any) -> str:
     if value is None:
         return "null"
-    kinds = {bool: "a truth value", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    kinds = {
+        bool: "a truth value",
+        int: "a number",
+        float: "a number",
+        bytes: "bytes",
+        list: "a list",
+        dict: "an object",
+    }
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 
