@@ -328,14 +328,14 @@ def test_evaluate_folds_the_references_of_a_lower_cased_model(tmp_path: Path) ->
 def test_evaluate_warns_of_segmented_references(model: Path, tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path, 5)
     common = ("evaluate", model, "--source", source, "--json", "--target", target)
-    assert run(*common).err == ""
+    assert "segmented" not in run(*common).err
     target.write_text("".join(f"{line}@@ x\n" for line in "ABCDE"), encoding="utf-8")
     done = run(*common)
     assert json.loads(done.out)["lines"] == 5
-    assert done.err == (
+    assert (
         "zhuyi: warning: the references look segmented (@@ in 5 of 5 lines): BLEU on pieces is not BLEU on words; "
         "undo it first: sed -r 's/(@@ )|(@@ ?$)//g'\n"
-    )
+    ) in done.err
 
 
 def test_evaluate_says_where_bleu_means_nothing(model: Path, tmp_path: Path) -> None:

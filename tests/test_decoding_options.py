@@ -1,5 +1,6 @@
 """How a search is asked for: the same options of every verb that decodes, and a model's own settings."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -57,9 +58,8 @@ def test_answers_that_met_the_limit_are_counted(model: Path) -> None:
     ]
     assert cut
     assert 4 not in cut, "an empty line has an empty answer"
-    assert f"{len(cut)} answers met the length limit" in outcome.err
+    assert f"{len(cut)} of {len(LINES)} answers met the length limit" in outcome.err
     assert ", ".join(map(str, cut)) in outcome.err
-    assert "--max-ratio" in outcome.err
 
 
 def test_no_warning_where_every_answer_ends(model: Path) -> None:
@@ -71,6 +71,8 @@ def test_no_warning_where_every_answer_ends(model: Path) -> None:
     ("options", "named"),
     [
         (["--beam", "0"], "beam"),
+        (["--set", "decoding.beam=abc"], "beam"),
+        (["--set", "decoding.beam=abc", "--n-best", "3"], "beam"),
         (["--length-penalty", "-1"], "length_penalty"),
         (["--max-ratio", "-1"], "max_ratio"),
         (["--beam", "2", "--n-best", "3"], "--n-best 3 is more than --beam, which is 2"),
@@ -117,6 +119,27 @@ def test_a_file_that_fails_half_way_leaves_the_older_answers(model: Path, tmp_pa
     assert sorted(os.listdir(tmp_path)) == ["bad.txt", "out.txt"]
 
 
+def test_the_input_is_not_overwritten(model: Path, text: Path) -> None:
+    before = text.read_bytes()
+    outcome = run("translate", model, text, "--out", text)
+    assert (outcome.code, text.read_bytes()) == (2, before)
+    assert "choose another place" in outcome.err
+
+
+def test_a_source_that_the_model_has_never_seen_is_named(model: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.txt"
+    strange.write_text("ქართული ენა\n" * 3, encoding="utf-8")
+    outcome = run("evaluate", model, "--source", strange, "--target", strange, "--max-ratio", "0")
+    assert "of the source's tokens are not in the model's vocabulary" in outcome.err
+    assert "%" in outcome.err
+
+
+def test_answers_made_elsewhere_are_not_searched_for(model: Path, text: Path) -> None:
+    assert run("evaluate", "--answers", text, "--target", text, "--metric", "exact", "--json").code == 0
+    assert "MODEL" in run("evaluate", "--answers", text, "--target", text, "--beam", "3").err
+    assert "not both" in run("evaluate", model, "--answers", text, "--target", text).err
+
+
 # A model's own settings
 
 
@@ -128,6 +151,8 @@ def test_settings_are_kept_in_the_model(tmp_path: Path) -> None:
     assert load_config_of(model).decoding == DecodingConfig()
     saved = run("config", model, *changes, "--save")
     assert (saved.code, saved.out) == (0, shown.out)
+    assert "decoding.json: decoding.beam=2, decoding.max_ratio=0.5" in saved.err
+    assert run("config", model, "--save").code == 2
     assert load_model(model).config.decoding == DecodingConfig(beam=2, max_ratio=0.5, n_best=2)
     assert len(run("translate", model, stdin=b"a dog\n").lines) == 2
     assert len(run("translate", model, "--beam", "1", stdin=b"a dog\n").lines) == 1
@@ -184,7 +209,7 @@ def test_a_model_made_before_takes_its_settings_from_its_configuration(tmp_path:
     (model / "decoding.json").unlink()
     manifest = json.loads((model / MANIFEST).read_bytes())
     del manifest["files"]["decoding.json"]
-    manifest["files"]["config.json"] = checkpoint._digest((model / "config.json").read_bytes())
+    manifest["files"]["config.json"] = hashlib.sha256((model / "config.json").read_bytes()).hexdigest()
     (model / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     decoding = load_config_of(model).decoding
     assert decoding == DecodingConfig(beam=3, length_penalty=0.5, max_ratio=3.0)

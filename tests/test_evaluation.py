@@ -276,7 +276,7 @@ class Parrot:
         self.asked: list[str] = []
         self.pairs: list[tuple[str, str]] = []
 
-    search = "beam:1"
+    search_signature = "beam:1"
     text = TextConfig()
 
     def answers(self, lines: list[str], n_best: int) -> list[list[SimpleNamespace]]:
@@ -307,9 +307,6 @@ def test_evaluate_translates_each_distinct_line_once_and_scores_like_score():
 def test_evaluate_compares_in_the_form_of_the_translator():
     class Whisperer(Parrot):
         text = TextConfig(lowercase=True)
-
-        def translate(self, lines: list[str]) -> list[str]:
-            return [line.lower() for line in lines]
 
     assert evaluate(Whisperer(), ["A b"], ["A B"], ["exact"]).scores["exact"].value == 100
     assert evaluate(Parrot(), ["A b"], ["a b"], ["exact"]).scores["exact"].value == 0

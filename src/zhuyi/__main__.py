@@ -24,10 +24,11 @@ def main() -> NoReturn:
 
 
 def _stop(_: int, frame: FrameType | None) -> None:
-    """Ctrl-C. A verb at work gets a KeyboardInterrupt, so that it puts away what it has begun; but only one.
+    """Ctrl-C. A running verb gets one KeyboardInterrupt, so that it removes what it has begun.
 
-    Else the process ends here. Within an import the exception could be caught, or told as another one, by a library
-    that tries whether it can import something; before and after a verb there is nothing to put away.
+    Otherwise the process ends here: before and after a verb there is nothing to remove, and within an import the
+    exception could be caught, or replaced by another one, by a library that tries whether it can import something. (A
+    verb that imports late may then leave a temporary file.)
     """
     signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
     modules = set()

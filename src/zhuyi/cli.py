@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 MOST_LINES = 512
 """Translated together: more would go into batches of more equal length, and keep the reader waiting."""
 
+UNKNOWN = 0.3
+"""Share of unknown tokens from which on the source is probably not what the model was trained on."""
 SHOWN = 10
 """Line numbers that a warning names."""
 
@@ -120,7 +122,9 @@ LengthPenalty = Annotated[
 ]
 MaxRatio = Annotated[
     float | None,
-    typer.Option(metavar="X", help="Longest output, in tokens for each token of the source (and some more)."),
+    typer.Option(
+        metavar="X", help="Longest output, in tokens for each token of the source; decoding.max_extra are added."
+    ),
 ]
 NBest = Annotated[int | None, typer.Option(metavar="N", help="Translations of each line; at most as many as --beam.")]
 DecodingSettings = Annotated[
@@ -267,7 +271,7 @@ def translate(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             show_default=False,
             help="What to translate, one after the other: text, FILE.tsv#COLUMN, ...",
         ),
@@ -291,8 +295,8 @@ def translate(
 
     There are as many lines out as in, in the same order, always: an empty line gives an empty line, and one too long
     for the model is cut, with a warning. The input is UTF-8 text: a line that is not ends it with an error, after the
-    answers to the lines before. Lines are answered as they come, so it can stand in a pipe. What is not given here is
-    as the model's own configuration says.
+    answers to the lines before (with --out, all answers are written or none). Lines are answered as they come, so it
+    can stand in a pipe. What is not given here is as the model's own configuration says.
 
     A score is the log-probability of a translation over its length penalty. With --n-best N there are N lines for each
     line of the input: its number, the rank, the score and the text, with tabs between them; where the search found
@@ -301,6 +305,9 @@ def translate(
     itself, but met the length limit, is not finished; a warning counts them.
     """
     translator = _translator(model, device, beam, length_penalty, max_ratio, n_best, settings)
+    for file in files or []:
+        if out is not None and out.exists() and Path(file).exists() and out.samefile(file):
+            raise ConfigError(f"--out {out} is also what is to be translated: choose another place")
     alternatives = translator.config.decoding.n_best
     first, cut, unfinished = 1, _Cut(translator.longest), _Unfinished()
     with _output(out) as write:
@@ -375,7 +382,11 @@ def evaluate(
     from zhuyi.text.segmentation import count_marks, segmentation_warning
 
     if (model is None) == (answers is None):
-        raise ConfigError("give a MODEL, whose answers are scored, or --answers FILE")
+        raise ConfigError("give either a MODEL, whose answers are scored, or --answers FILE, and not both")
+    if answers is not None and (
+        settings or any(each is not None for each in (beam, length_penalty, max_ratio, n_best))
+    ):
+        raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
     if model is not None and source is None:
         raise ConfigError("--source is missing: what the MODEL is to translate")
     first = source or answers
@@ -395,18 +406,19 @@ def evaluate(
     else:
         translator = _translator(model, device, beam, length_penalty, max_ratio, n_best, settings)
         cut = _Cut(translator.longest)
-        for index, tokens in enumerate(translator.tokenizers.source.encode(sources)):
+        encoded = translator.tokenizers.source.encode(sources)
+        for index, tokens in enumerate(encoded):
             if len(tokens) > translator.longest:
                 cut.add(1, index, len(tokens))
         cut.warn()
         metrics = _metrics(metric, translator.config.training.metric)
+        best = n_best or _of_decoding(settings).get("n_best", 1)
         evaluation = zhuyi.evaluate(
-            translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=n_best or 1
+            translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=best
         )
+        _warn_unknown(encoded, translator.tokenizers.source.fallback)
     if evaluation.unfinished:
-        _warn(
-            f"{_answers(evaluation.unfinished)} met the length limit and may be cut: a higher --max-ratio allows more"
-        )
+        _warn(_met_the_limit(evaluation.unfinished, evaluation.lines))
     if "bleu" in evaluation.scores and too_short_for_bleu([*chain.from_iterable(references)], bleu_tokenizer):
         _warn("no reference has the four tokens that BLEU wants: --metric chrf or exact suits short answers")
     if as_json:
@@ -613,7 +625,7 @@ def _resolve(config: Path | None, overrides: list[str], preset: str | None) -> "
 
 def _of_model(model: Path, settings: list[str] | None, preset: str | None, save: bool) -> "Config":
     """The configuration of a trained model, with other settings of its search, which are kept in it on demand."""
-    from zhuyi.checkpoint import load_config_of, save_decoding
+    from zhuyi.checkpoint import DECODING, load_config_of, save_decoding
     from zhuyi.config import changed
 
     if preset is not None:
@@ -621,7 +633,10 @@ def _of_model(model: Path, settings: list[str] | None, preset: str | None, save:
     config = load_config_of(model)
     decoding = changed(config.decoding, _of_decoding(settings))
     if save:
+        if not settings:
+            raise ConfigError("--save keeps what --set decoding.KEY=VALUE says: there is none")
         save_decoding(model, decoding)
+        print(f"zhuyi: kept in {model / DECODING}: {', '.join(settings)}", file=sys.stderr)
     return config.model_copy(update={"decoding": decoding})
 
 
@@ -651,7 +666,7 @@ def _translator(
     translator = zhuyi.load(model, device)
     named = {"beam": beam, "length_penalty": length_penalty, "max_ratio": max_ratio, "n_best": n_best}
     given = {**_of_decoding(settings), **{key: value for key, value in named.items() if value is not None}}
-    width = given.get("beam", translator.config.decoding.beam)
+    width = translator.decoding(**{key: value for key, value in given.items() if key != "n_best"}).beam
     if n_best is not None and n_best > width:
         raise ConfigError(f"--n-best {n_best} is more than --beam, which is {width}: use --beam {n_best}")
     return translator.with_decoding(translator.decoding(**given))
@@ -679,22 +694,20 @@ class _Unfinished:
     """Counts the lines whose best translation met the length limit."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._count = self._of = 0
         self._first: list[int] = []
 
     def add(self, first: int, found: Sequence[Sequence["Translation"]]) -> None:
         """Translations of the lines from number `first` on."""
         lines = [number for number, each in enumerate(found, start=first) if not each[0].finished]
         self._count += len(lines)
+        self._of += len(found)
         self._first += lines[: SHOWN - len(self._first)]
 
     def warn(self) -> None:
         """Say so, if there are any."""
         if self._count:
-            _warn(
-                f"{_answers(self._count)} met the length limit and may be cut ({_lines(self._count, self._first)}): "
-                "a higher --max-ratio allows more"
-            )
+            _warn(f"{_met_the_limit(self._count, self._of)} ({_lines(self._count, self._first)})")
 
 
 def _chunks_of(files: list[str]) -> Iterator[list[str]]:
@@ -726,7 +739,7 @@ def _as_they_come(stream: io.BufferedReader) -> Iterator[list[bytes]]:
     A keyboard or a slow pipe is answered line by line, a file in large pieces.
     """
     begun: list[bytes] = []  # parts of a line whose end has not come yet
-    while part := stream.read1(1 << 16):
+    while part := _read(stream):
         *lines, rest = part.split(b"\n")
         if lines:
             lines[0] = b"".join([*begun, lines[0]])
@@ -736,6 +749,13 @@ def _as_they_come(stream: io.BufferedReader) -> Iterator[list[bytes]]:
         begun.append(rest)
     if last := b"".join(begun):
         yield [last]
+
+
+def _read(stream: io.BufferedReader) -> bytes:
+    try:
+        return stream.read1(1 << 16)
+    except OSError as error:
+        raise DataError(f"standard input cannot be read: {error.strerror}") from error
 
 
 def _decoded(chunks: Iterator[list[bytes]]) -> Iterator[list[str]]:
@@ -829,13 +849,26 @@ def _warn_blank(sources: Sequence[str], references: Sequence[Sequence[str]]) -> 
         _warn(f"no reference on {_lines(len(blank), blank)}: the empty string counts as right there")
 
 
+def _warn_unknown(encoded: Sequence[Sequence[int]], fallback: range) -> None:
+    """A model can do nothing with symbols that it has not seen."""
+    tokens = sum(map(len, encoded))
+    unknown = sum(token in fallback for line in encoded for token in line)
+    if unknown > UNKNOWN * tokens:
+        _warn(
+            f"{unknown / tokens:.0%} of the source's tokens are not in the model's vocabulary: is this its language, "
+            "and are source and target the right way round?"
+        )
+
+
 def _lines(count: int, first: Sequence[int]) -> str:
     shown = first[:SHOWN]
     return f"{'line' if count == 1 else 'lines'} {', '.join(map(str, shown))}{', ...' if count > len(shown) else ''}"
 
 
-def _answers(count: int) -> str:
-    return f"{count:,} {'answer' if count == 1 else 'answers'}"
+def _met_the_limit(count: int, of: int) -> str:
+    if count > of / 2:  # and a right answer does so only now and then
+        return f"{count:,} of {of:,} answers met the length limit: the model repeats itself, and wants longer training"
+    return f"{count:,} of {of:,} answers met the length limit and may be cut; a higher --max-ratio allows more"
 
 
 def _warn(what: str) -> None:

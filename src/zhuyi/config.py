@@ -325,7 +325,7 @@ class DecodingConfig(Section):
     length_penalty: float = Field(
         1.0,
         ge=0.0,
-        le=10,
+        le=5,
         description="α of Wu et al. 2016: scores are divided by ((5 + length) / 6)^α. 0: not at all.",
     )
     n_best: int = Field(1, ge=1, le=1024, description="Translations given for a line.")
@@ -334,7 +334,8 @@ class DecodingConfig(Section):
         ge=0,
         le=1000,
         description="An output has at most max_ratio · source tokens + max_extra tokens, EOS counted on both sides, "
-        "and never more than model.max_length. Unset: training chooses it, so that 99.9 % of its pairs fit.",
+        "and never more than model.max_length. Unset: training chooses it, so that all but one in a thousand of its "
+        "pairs fit.",
     )
     max_extra: int | None = Field(None, ge=0, le=1_000_000, description="See max_ratio. Unset: training chooses it.")
 
@@ -447,6 +448,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), preset: str | N
     try:
         with path.open("rb") as file:
             tree = tomllib.loads("\n".join(decoded(file, f"{path}:", ConfigError)))
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path}: a directory, and not a CONFIG.toml") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
@@ -520,7 +523,8 @@ def changed(section: AnySection, values: Tree) -> AnySection:
     try:
         return type(section).model_validate({**section.model_dump(), **values})
     except ValidationError as error:
-        raise ConfigError(_one_line(error)) from error
+        name = type(section).__name__.removesuffix("Config").lower()
+        raise ConfigError(_one_line(error, f"{name}.")) from error
 
 
 def describe(config: Config) -> Iterator[tuple[str, str, Any, str]]:
@@ -608,9 +612,9 @@ def _nearest(key: str) -> str:
     return f"; the sections are {', '.join(_sections())}, and zhuyi config lists their keys"
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError, section: str = "") -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = section + ".".join(str(part) for part in first["loc"])
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     message = first["msg"].removeprefix("Input should be ").replace("a valid boolean", "true or false")

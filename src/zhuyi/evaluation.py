@@ -86,7 +86,7 @@ class Translates(Protocol):
         """Whose normal form answers and references are compared in."""
 
     @property
-    def search(self) -> str:
+    def search_signature(self) -> str:
         """How it searches, in the form of a signature: it becomes a part of every score's."""
 
     def answers(self, lines: list[str], n_best: int, /) -> Sequence[Sequence[Answer]]:
@@ -158,7 +158,8 @@ def evaluate(
     pairs = [(source, target) for source, targets in zip(source_lines, references, strict=True) for target in targets]
     return Evaluation(
         scores={
-            name: replace(each, signature=f"{each.signature}|{translator.search}") for name, each in scores.items()
+            name: replace(each, signature=f"{each.signature}|{translator.search_signature}")
+            for name, each in scores.items()
         },
         loss=translator.loss([source for source, _ in pairs], [target for _, target in pairs]),
         lines=len(source_lines),

@@ -106,14 +106,19 @@ class Translator:
         return found
 
     def answers(self, lines: Sequence[str], n_best: int) -> list[list[Translation]]:
-        """One to `n_best` translations of each line, best first, as `evaluate` wants them."""
+        """One to `n_best` translations of each line, best first, as `evaluate` wants them.
+
+        Raises:
+            ConfigError: if `n_best` is more than the beam.
+        """
         return self.hypotheses(lines, self.decoding(n_best=n_best))
 
     @property
-    def search(self) -> str:
+    def search_signature(self) -> str:
         """The settings of its search, as a part of a score's signature."""
         decoding = self.config.decoding
-        parts = {"beam": decoding.beam, "alpha": decoding.length_penalty, "ratio": decoding.max_ratio}
+        limits = {"ratio": decoding.max_ratio, "extra": decoding.max_extra}
+        parts = {"beam": decoding.beam, "alpha": decoding.length_penalty, **limits}
         return "|".join(f"{name}:{value:g}" for name, value in parts.items() if value is not None)
 
     def look(
@@ -173,8 +178,8 @@ class Translator:
             ConfigError: as for the section in a file.
         """
         given = {key: value for key, value in settings.items() if value is not None}
-        if "beam" in given and "n_best" not in given:
-            given["n_best"] = min(self.config.decoding.n_best, given["beam"])
+        if isinstance(given.get("beam"), int) and "n_best" not in given:
+            given["n_best"] = max(1, min(self.config.decoding.n_best, given["beam"]))
         return changed(self.config.decoding, given)
 
     def with_decoding(self, decoding: DecodingConfig) -> "Translator":

@@ -86,8 +86,8 @@ def test_a_beam_scores_no_lower_than_greedy_search(trained: tuple[Translator, Pa
     finished = [(one[0], other[0]) for one, other in zip(greedy, wide, strict=True) if one[0].finished]
     assert len(finished) > 0.9 * len(pairs), "the model has learnt to end"
     lower = sum(other.score < one.score - 1e-4 for one, other in finished)
-    assert lower <= 0.005 * len(finished)
+    assert lower == 0
     exact = [
         sum(each[0].text == target for each, (_, target) in zip(found, pairs, strict=True)) for found in (greedy, wide)
     ]
-    assert exact[1] >= exact[0] - 0.003 * len(pairs)
+    assert exact[1] >= exact[0]

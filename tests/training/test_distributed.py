@@ -253,7 +253,7 @@ def test_an_error_of_one_ends_all_and_is_told_once(culprit: int) -> None:
 
 
 def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
-    config = copying(tmp_path, training={"learning_rate": 1e30, "steps": 50})
+    config = with_training(copying(tmp_path, training={"steps": 50}), learning_rate=1e30)
     (how, what), other = ranks(2, lambda _: train(config, tmp_path / "out"))
     assert how == "TrainingError"
     assert "the loss is not a number" in what

@@ -380,7 +380,8 @@ def test_a_test_set_is_scored_once_at_the_end(tmp_path: Path, undrawn: None) -> 
 
 
 def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
-    config = copying(tmp_path, training={"learning_rate": 1e30, "steps": 50, "save_every": 1, "average": 1})
+    config = copying(tmp_path, training={"steps": 50, "save_every": 1, "average": 1})
+    config = with_training(config, learning_rate=1e30)  # which no configuration lets through
     with pytest.raises(TrainingError) as caught:
         train(config, tmp_path / "out")
     message = str(caught.value)

@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 from runs import copying, said, state_of, weights, with_training
 
-from zhuyi.checkpoint import load_config_of
+from zhuyi.checkpoint import load_config_of, save_decoding
 from zhuyi.config import FILES, Config, describe
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, ConfigError, DataError
@@ -433,6 +433,17 @@ def test_what_was_chosen_from_the_data_stays_whatever_the_budget(tmp_path: Path)
     assert found == [50, 50]
     assert (first / "decoding.json").read_bytes() == (last / "decoding.json").read_bytes()
     assert load_config_of(first).decoding.max_ratio is not None
+
+
+def test_what_the_owner_of_a_model_kept_in_it_survives_a_resumption(tmp_path: Path) -> None:
+    config = copying(tmp_path, training={"steps": 2})
+    train(config, tmp_path / "out")
+    decoding = load_config_of(tmp_path / "out").decoding
+    save_decoding(tmp_path / "out", decoding.model_copy(update={"beam": 3, "length_penalty": 0.5}))
+    given = config.model_copy(update={"decoding": config.decoding.model_copy(update={"length_penalty": 0.7})})
+    train(with_training(given, steps=3), tmp_path / "out", resume=True)
+    after = load_config_of(tmp_path / "out").decoding
+    assert (after.beam, after.length_penalty, after.max_ratio) == (3, 0.7, decoding.max_ratio)
 
 
 def test_every_setting_that_may_change_is_one() -> None:

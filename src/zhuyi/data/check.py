@@ -18,7 +18,7 @@ from zhuyi.data.corpus import Corpus
 from zhuyi.data.limits import count_over_limit
 from zhuyi.data.store import Integers, Outcome, Store
 from zhuyi.data.tokenise import SHOWN, digests, remarks
-from zhuyi.text.segmentation import segmentation_warning
+from zhuyi.text.segmentation import NOTABLE, segmentation_warning
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 BINS = 28
@@ -273,8 +273,8 @@ def _findings_table(report: Report) -> Table:
     add("over the output limit", report.over_output, "targets that decoding may not write to their end")
     if outcome.returns:
         add("CR inside", outcome.returns, f"kept, and ends no line: {_listed(outcome.return_lines, outcome.returns)}")
-    if outcome.quoted:
-        add("in quotes", outcome.quoted, "fields begin and end with a quote; .csv removes it")
+    if outcome.quoted > NOTABLE * outcome.pairs:
+        add("in quotes", outcome.quoted, "fields begin and end with a quote: a table with quotes is a .csv")
     if outcome.spaced:
         spaced = _listed(outcome.spaced_lines, outcome.spaced)
         add("white space", outcome.spaced, f"not kept: indents, tabs and runs, now single spaces: {spaced}")

@@ -343,6 +343,8 @@ def _load_hub(place: str) -> Any:
         raise DataError(f"hub:{place}: cannot load data set {name!r}: {_first_line(error)}") from error
 
 
+csv.field_size_limit(2**31 - 1)  # the library's own limit is 128 KiB, and a field may be a document
+
 _TABLES: dict[str, Callable[[str], Iterator[tuple[int, list[str]]]]] = {"tsv": _tsv_rows, "csv": _csv_rows}
 
 _READERS: dict[str, Callable[[str, tuple[str, ...]], Iterator[tuple[str, ...]]]] = {

@@ -35,21 +35,25 @@ def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:
 
     Of all lines target = ratio · source + extra under which 99.9 % of the pairs lie, the one that allows the fewest
     tokens on average; and some headroom above it.
+
+    Args:
+        decoding: of the configuration; what it sets stays as it is.
+        pairs: lengths of the training pairs, in tokens without BOS and EOS.
     """
     step = math.ceil(len(pairs.source_lengths) / LOOKED_AT)
     sources, targets = pairs.source_lengths[::step] + EOS, pairs.target_lengths[::step] + EOS
     ratio, extra = decoding.max_ratio, decoding.max_extra
     if ratio is None and extra is not None:
-        ratio = RATIO_HEADROOM * min(max(_quantile((targets - extra) / sources), 0.0), RATIOS[-1])
+        ratio = round(RATIO_HEADROOM * min(max(_quantile((targets - extra) / sources), 0.0), RATIOS[-1]), 3)
     elif extra is None:
         needed = {
             each: max(_quantile(targets - each * sources), 0.0) for each in (RATIOS if ratio is None else (ratio,))
         }
         best = min(needed, key=lambda each: each * sources.mean() + needed[each])
-        ratio = RATIO_HEADROOM * best if ratio is None else ratio
+        ratio = round(RATIO_HEADROOM * best, 3) if ratio is None else ratio
         extra = math.ceil(needed[best]) + EXTRA_HEADROOM
     assert ratio is not None
-    return decoding.model_copy(update={"max_ratio": round(ratio, 3), "max_extra": extra})
+    return decoding.model_copy(update={"max_ratio": ratio, "max_extra": extra})
 
 
 def count_over_limit(decoding: DecodingConfig, pairs: Lengths, max_length: int) -> int:

@@ -2,7 +2,7 @@
 
 Each step takes the best 2·beam candidates of a sentence. At most one continuation of each prefix is EOS, so at least
 `beam` of them live on; one that is EOS is finished if it stands among the first `beam`. Until greedy search has ended,
-its prefix is one of those that live: no beam gives a lower score than greedy search.
+its prefix is one of those that live: no beam gives a lower score than greedy search, ties of tokens aside.
 
 Sums of log-probabilities are in float32; hypotheses are scored by them over the length penalty of Wu et al. 2016
 (eq. 14). The search of a sentence ends when no live prefix can still beat the worst hypothesis that is kept, or at the

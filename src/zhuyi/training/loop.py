@@ -23,7 +23,7 @@ from rich.console import Console
 from torch import nn
 
 from zhuyi.checkpoint import Model, build_model, save_model
-from zhuyi.config import Config, TrainingConfig
+from zhuyi.config import Config, TrainingConfig, changed
 from zhuyi.data.batches import Batch, Plan, ahead, collate, padding_share, plan
 from zhuyi.data.check import show
 from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
@@ -156,8 +156,9 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
                 break
             store, pairs, batches, passes = next(updates)
             rate = learning_rate(training, progress.step + 1, used)
-            pieces = progress.pieces
+            pieces, start = progress.pieces, time.perf_counter()
             loss, norm = update(parallel, optimizer, batches, rate, training.clip, progress, world)
+            seconds = time.perf_counter() - start
             if progress.pieces != pieces:
                 _tell_pieces(progress, console)
             if not math.isfinite(loss + norm):
@@ -169,14 +170,14 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
             progress.passes = passes
             progress.seconds = world.told(time.perf_counter() - began)
 
-            if pace.collapsed(_tokens(store, pairs)) and may_try_threads:
+            tokens = _tokens(store, pairs)
+            if may_try_threads and pace.collapsed(tokens, seconds):
                 threads, progress.threads = progress.threads, _try_threads(objective, store, training)
-                _tell_threads(console, progress.step, threads, progress.threads)
-                pace.restart()
+                _say_threads(console, progress.step, threads, progress.threads)
             share = _share_used(training, progress)
             due = _is_due(training, progress, used, share, rested)
             if reporter is not None:
-                reporter.update(share, progress.step, loss, _tokens(store, pairs))
+                reporter.update(share, progress.step, loss, tokens)
             if due or progress.step % training.log_every == 0:  # at a checkpoint too: what follows is the same resumed
                 with world.united():
                     if reporter is not None:
@@ -189,7 +190,6 @@ def _train(config: Config, out: Path, resume: bool, console: Console, world: Wor
                 progress.seconds = world.told(time.perf_counter() - began)
                 rested = progress.seconds + REST * (progress.seconds - before)
                 checkpoints.save(model, trained, optimizer, progress)
-                pace.restart()
                 if reporter is not None:
                     reporter.restart_clock()
 
@@ -238,16 +238,18 @@ def _finish(
 
 
 def _prepare(config: Config, tokenizers: Tokenizers | None, epoch: int, console: Console, world: World) -> Prepared:
-    """The training data, with the vocabularies of rank 0; it makes the store, and the others open it."""
-    data, files = None, ""
+    """The training data, with the vocabularies and limits of rank 0; it makes the store, and the others open it."""
+    data, found = None, ""
     with world.united():
         if world.is_main:
             data = prepare(config, console, tokenizers, epoch)
             show(data.report, console)
-            files = json.dumps(data.tokenizers.files())
-    files, epoch = world.told_text(files), int(world.told(epoch))
+            found = json.dumps([data.tokenizers.files(), data.config.decoding.model_dump()])
+    found, epoch = world.told_text(found), int(world.told(epoch))
+    files, decoding = json.loads(found)
+    config = config.model_copy(update={"decoding": changed(config.decoding, decoding)})
     with world.united():
-        return data or prepare(config, None, Tokenizers.from_files(json.loads(files)), epoch)
+        return data or prepare(config, None, Tokenizers.from_files(files), epoch)
 
 
 def _updates(
@@ -288,6 +290,8 @@ def _validated(
             "checkpoint: training.metric=chrf or exact suits short answers.",
             highlight=False,
         )
+    if progress.scores and not progress.dev_lines:
+        progress.dev_lines = len(dev)  # a run of an older version: its scores are of all lines
     if not progress.dev_lines:
         tokens = int(store.source_lengths.sum(dtype=np.int64) + store.target_lengths.sum(dtype=np.int64))
         progress.dev_lines = lines_a_validation(dev, translator, translator.config.training, tokens + 2 * len(store))
@@ -380,7 +384,7 @@ def _try_threads(objective: nn.Module, store: Store, training: TrainingConfig) -
     return threads
 
 
-def _tell_threads(console: Console, step: int, before: int, now: int) -> None:
+def _say_threads(console: Console, step: int, before: int, now: int) -> None:
     what = f"from {before} CPU threads to {now}" if before != now else f"{now} CPU threads are still the fastest"
     console.print(
         f"[yellow]Less than half as fast since step {step:,}:[/] another program may have taken a core; {what}.",
@@ -442,7 +446,7 @@ def _interruption(console: Console) -> Iterator[list[int]]:
         received.append(number)
         console.print(
             "\nStopping after this step (and its validation, if it has one), and saving. "
-            "Once more: at once, back to the last checkpoint."
+            "Press Ctrl-C again to stop at once, without what came after the last checkpoint."
         )
 
     signals = (signal.SIGINT, signal.SIGTERM)

@@ -87,25 +87,25 @@ class Pace:
 
     def __init__(self) -> None:
         self._usual = 0.0
-        self.restart()
+        self._tokens, self._seconds = 0, 0.0
 
-    def restart(self) -> None:
-        """Time spent on anything else than updates does not count."""
-        self._tokens, self._began = 0, time.perf_counter()
-
-    def collapsed(self, tokens: int) -> bool:
-        """After an update of so many tokens: whether the last ten seconds were less than half as fast as any before.
+    def collapsed(self, tokens: int, seconds: float) -> bool:
+        """Whether the last ten seconds of updates were less than half as fast as any before.
 
         What they were is what is usual from then on.
+
+        Args:
+            tokens: source and target tokens of the update that has just been made.
+            seconds: that it took, and nothing else.
         """
         self._tokens += tokens
-        seconds = time.perf_counter() - self._began
-        if seconds < self.WINDOW_SECONDS:
+        self._seconds += seconds
+        if self._seconds < self.WINDOW_SECONDS:
             return False
-        rate = self._tokens / seconds
+        rate = self._tokens / self._seconds
         collapsed = rate < self.COLLAPSE * self._usual
         self._usual = rate if collapsed else max(rate, self._usual)
-        self.restart()
+        self._tokens, self._seconds = 0, 0.0
         return collapsed
 
 

@@ -26,7 +26,15 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from zhuyi.checkpoint import WEIGHTS, Model, model_files, read_config, read_directory, write_directory
+from zhuyi.checkpoint import (
+    WEIGHTS,
+    Model,
+    load_config_of,
+    model_files,
+    read_config,
+    read_directory,
+    write_directory,
+)
 from zhuyi.config import FILES, Config, DecodingConfig, Metric, TrainingConfig, changed, describe, readable
 from zhuyi.errors import CheckpointError, ConfigError, DamagedError
 from zhuyi.evaluation import better
@@ -44,6 +52,10 @@ MAY_CHANGE = {
     *(f"decoding.{key}" for key in DecodingConfig.model_fields),
 }
 """Settings that a resumed run may have other than the run that it goes on with."""
+
+
+NOISE = 1.0
+"""Per cent by which a score must be better than the worst before it counts more than the dev loss."""
 
 
 @dataclass
@@ -108,9 +120,10 @@ class Progress:
 def rank(metric: Metric, score: float, loss: float) -> tuple[float, float]:
     """What to sort validations by: the best score, and of equal scores the lowest loss.
 
-    Equals are common: BLEU is 0 on words and other short lines, exact match is 0 at first and 100 in the end.
+    Equals are common: BLEU is 0 on words and other short lines, exact match is 0 at first and 100 in the end. Within
+    `NOISE` of the worst, scores are equal too: there they say which repetitions a model without skill happens to write.
     """
-    return (-score if better(metric, 1.0, 0.0) else score), loss
+    return (-max(score, NOISE) if better(metric, 1.0, 0.0) else min(score, 100.0 - NOISE)), loss
 
 
 class Checkpoints:
@@ -191,12 +204,21 @@ class Checkpoints:
         """
         for step, files in self.whole():
             then = read_config(self.path(step), files)
-            given = config.decoding.model_dump(exclude_none=True)
-            config = config.model_copy(update={"decoding": changed(then.decoding, given)})
+            before = then.decoding.model_dump()
+            given = {key: value for key, value in config.decoding if value not in (None, before[key])}
+            decoding = changed(self._kept(then.decoding), given)
+            config = config.model_copy(update={"decoding": decoding})
             _same_settings(then, config, console)
             self.epoch = Progress.from_json(files["training.json"]).epoch
             return config, Tokenizers.load(self.path(step))
         return config, None
+
+    def _kept(self, decoding: DecodingConfig) -> DecodingConfig:
+        """Those of the model in the run's directory, which its owner may have changed; `decoding` if there is none."""
+        try:
+            return load_config_of(self._directory.parent).decoding
+        except CheckpointError:
+            return decoding
 
     def restore(self, trained: Transformer, optimizer: Optimizer, console: Console) -> Progress | None:
         """Bring back the newest checkpoint that is whole; None if there is none. `trained` is that of `save`."""
@@ -265,8 +287,8 @@ def _same_settings(then: Config, now: Config, console: Console) -> None:
             others.append(f"{name} = {value!r} (it was {before[name]!r})")
         else:
             raise ConfigError(
-                f"{name} = {value!r}, but the run to be resumed has {before[name]!r}: set it back, or start another "
-                "run with another --out"
+                f"{name} = {value!r}, but the run to be resumed has {before[name]!r}: give it the settings of that "
+                "run again, or start another run with another --out"
             )
     if others:
         console.print(f"Other than before: {', '.join(others)}.", highlight=False, markup=False, soft_wrap=True)

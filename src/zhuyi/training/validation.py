@@ -16,7 +16,8 @@ from zhuyi.translator import Translator
 FEWEST_LINES = 50
 """A validation during a run looks at this many dev lines or more, if there are so many."""
 SHARE_OF_BUDGET = 0.05
-"""Most tokens that a validation during a run may write, of all beams, as a share of the tokens that are trained on."""
+"""Most tokens that one validation during a run may write, of all beams, as a share of the tokens that the whole run is
+trained on: those between two of twenty validations."""
 TOKENS_PER_MINUTE = 200_000
 """Trained on, of a budget in minutes: a slow CPU's, so that the lines do not depend on how fast the machine is."""
 
@@ -48,8 +49,14 @@ class Lines:
 def lines_a_validation(dev: Lines, translator: Translator, training: TrainingConfig, corpus_tokens: int) -> int:
     """How many dev lines each validation during a run looks at: fixed by data and budget, not by a clock.
 
-    An untrained model writes to the length limit. So that its validations do not spend the budget of a short run, they
-    write at most `SHARE_OF_BUDGET` of the tokens that the whole run is trained on. The whole set is scored at the end.
+    An untrained model writes to the length limit, and could spend the budget of a short run on one validation: each
+    writes at most `SHARE_OF_BUDGET` of the tokens that the run is trained on. The whole set is scored at the end.
+
+    Args:
+        dev: all lines of the dev set.
+        translator: of the model; its configuration says how long an output may be.
+        training: with the budgets.
+        corpus_tokens: source and target tokens of one epoch, EOS counted.
     """
     budgets: list[float] = []
     if training.steps is not None:
