@@ -272,7 +272,7 @@ def test_a_full_disk_leaves_the_old_files(directory: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint.os, "fsync", fsync)
-        with pytest.raises(CheckpointError, match=r"No space left on device; make room") as caught:
+        with pytest.raises(CheckpointError, match=r"No space left on device; free some space") as caught:
             write_directory(directory, dict.fromkeys(old, b"new"))
     assert "\n" not in str(caught.value)
     assert read_directory(directory) == old
@@ -335,7 +335,7 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "null").symlink_to("/dev/null")
     write_atomically(tmp_path / "null", b"gone")
     (tmp_path / "full").symlink_to(full)  # were it replaced, then only here
-    with pytest.raises(CheckpointError, match=r"full: cannot write: No space left on device; make room$"):
+    with pytest.raises(CheckpointError, match=r"full: cannot write: No space left on device; free some space$"):
         write_atomically(tmp_path / "full", b"content")
     assert full.is_char_device()
     assert {path.name for path in tmp_path.iterdir()} == {"null", "full"}

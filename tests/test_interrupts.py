@@ -49,7 +49,7 @@ def interrupted(arguments: list[str], after: str, seconds: float = 0.0, times: i
         env=environment,
         start_new_session=True,
     )
-    told: list[str] = []
+    printed: list[str] = []
     imported = Event()
 
     def listen() -> None:
@@ -57,7 +57,7 @@ def interrupted(arguments: list[str], after: str, seconds: float = 0.0, times: i
         for line in process.stderr:
             text = line.decode()
             if not text.startswith("import time:"):
-                told.append(text)
+                printed.append(text)
             elif text.split()[-1] == after:
                 imported.set()
         imported.set()
@@ -72,14 +72,14 @@ def interrupted(arguments: list[str], after: str, seconds: float = 0.0, times: i
         time.sleep(0.02)
     code = process.wait(60)
     listener.join()
-    return code, "".join(told)
+    return code, "".join(printed)
 
 
-def assert_a_quiet_end(code: int, told: str, folder: Path) -> None:
-    assert code in (130, 0), told
-    assert "Traceback" not in told
-    assert "Exception" not in told
-    assert "KeyboardInterrupt" not in told
+def assert_a_quiet_end(code: int, printed: str, folder: Path) -> None:
+    assert code in (130, 0), printed
+    assert "Traceback" not in printed
+    assert "Exception" not in printed
+    assert "KeyboardInterrupt" not in printed
     assert not [path for path in folder.rglob("*") if ".writing" in path.name]
     for manifest in folder.rglob("manifest.json"):
         zhuyi.load(manifest.parent)
@@ -89,8 +89,8 @@ def assert_a_quiet_end(code: int, told: str, folder: Path) -> None:
     "module", ["inspect", "typer", "zhuyi.errors", "numpy", "torch._C", "torch", "zhuyi.checkpoint"]
 )
 def test_within_the_imports(module: str, model: Path, tmp_path: Path) -> None:
-    code, told = interrupted(command("translate", model, tmp_path), after=module)
-    assert (code, told) == (130, "")
+    code, printed = interrupted(command("translate", model, tmp_path), after=module)
+    assert (code, printed) == (130, "")
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_at_work(verb: str, after: str, delays: tuple[float, ...], model: Path, 
 
 @pytest.mark.parametrize("verb", ["train", "translate", "demo"])
 def test_again_and_again(verb: str, model: Path, tmp_path: Path) -> None:
-    code, told = interrupted(command(verb, model, tmp_path), after="zhuyi.checkpoint", seconds=0.8, times=4)
-    assert_a_quiet_end(code, told, tmp_path)
+    code, printed = interrupted(command(verb, model, tmp_path), after="zhuyi.checkpoint", seconds=0.8, times=4)
+    assert_a_quiet_end(code, printed, tmp_path)
     assert code == 130
 
 
@@ -140,8 +140,8 @@ def test_processes_that_tokenise_leave_it_to_the_one_that_started_them(tmp_path:
     while process.poll() is None and not children.read_text().strip():
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert (process.returncode, told) == (130, b"")
+    _, printed = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, b"")
 
 
 def test_where_it_is_ignored_it_stays_ignored() -> None:

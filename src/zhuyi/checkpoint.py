@@ -283,7 +283,7 @@ def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         CheckpointError: when it cannot be written.
     """
-    with readable_failure(path, "choose another place", "make room"):
+    with readable_failure(path, "choose another place", "free some space"):
         if path.exists() and not path.is_file():
             with path.open("wb") as device:
                 yield device
@@ -307,7 +307,7 @@ def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
 def readable_failure(
     path: Path,
     otherwise: str = "choose another directory with --out",
-    when_full: str = "make room and go on with --resume",
+    when_full: str = "free some space and go on with --resume",
 ) -> Iterator[None]:
     """An OSError within becomes a CheckpointError that names `path`, and what to do."""
     try:

@@ -355,7 +355,7 @@ def test_after_a_full_disk_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     tokenizers = tokenizers_of(corpus)
     with monkeypatch.context() as patch:
         patch.setattr(module.os, "fsync", _no_space)
-        with pytest.raises(DataError, match="No space left on device; make room and give the same command again"):
+        with pytest.raises(DataError, match="No space left on device; free some space and give the same command again"):
             build_store(corpus, tokenizers, 100, "skip")
     assert {path.suffix for path in files()} == {".tmp", ".log"}
     monkeypatch.setattr(module, "pieces", lambda _recipe, chunks, _: list(chunks))  # nothing is left to be done

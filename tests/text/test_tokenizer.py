@@ -233,8 +233,8 @@ def test_the_rarest_characters_become_bytes() -> None:
 
 def test_a_word_of_any_length_is_learnt_from_in_little_time() -> None:
     """The trainer's time grows with the square of a word's length: 200,000 characters took it a minute."""
-    chance = random.Random(0)
-    genome = "".join(chance.choices("ACGT", k=200_000))
+    pick = random.Random(0)
+    genome = "".join(pick.choices("ACGT", k=200_000))
     start = time.process_time()
     tokenizer = Tokenizer.train([genome, "x" * 1000, "y z"], "bpe", 500, lowercase=False)
     assert time.process_time() - start < 20

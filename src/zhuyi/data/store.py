@@ -277,8 +277,8 @@ def build_store(
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the tokenised corpus: {error.strerror or error}; "
-            "make room and give the same command again, which goes on from there, or set ZHUYI_CACHE to a directory "
-            "that can be written"
+            "free some space and give the same command again, which goes on from there, or set ZHUYI_CACHE to a "
+            "directory that can be written"
         ) from error
     if dropout and epoch is not None:
         for older in folder.glob(f"{key}.epoch-*.arrow"):

@@ -196,7 +196,7 @@ class Checkpoints:
     def begun(self, config: Config, console: Console) -> tuple[Config, Tokenizers | None]:
         """Configuration and tokenizers of the run: those of the newest checkpoint that is whole, if there is one.
 
-        Its epoch is noted; what it chose and `config` leaves open stays as it is. `console` is told of settings that
+        Its epoch is noted; what it chose and `config` leaves open stays as it is. `console` shows settings that
         may be others than the run's, and are.
 
         Raises:
@@ -263,7 +263,9 @@ class Checkpoints:
                 save(tensors, storage_writer=writer, process_group=self._world.patient)
             except CheckpointException as error:  # the same one on every rank
                 causes = "; ".join(str(cause[0]) for cause in error.failures.values())
-                raise CheckpointError(f"{folder}: cannot write: {causes}; make room and go on with --resume") from error
+                raise CheckpointError(
+                    f"{folder}: cannot write: {causes}; free some space and go on with --resume"
+                ) from error
         return sorted(folder.glob("*.safetensors"))
 
     def _wanted(self, progress: Progress) -> set[int]:
