@@ -62,6 +62,7 @@ def results_page() -> str:
         "",
         *[row.replace("](benchmarks/", "](../benchmarks/") for row in quality_table(0)],
         "",
+        *beams_section(),
     ]
     for name, (title, _) in TASKS.items():
         result = load(f"quality-{name}")
@@ -90,6 +91,32 @@ def results_page() -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def beams_section() -> list[str]:
+    """What beams bring and cost, before only the bound ended a search, and after."""
+    lines = [
+        "## Beams",
+        "",
+        "Scores and seconds on one thread, by `benchmarks/beams.py`, of the same models before and after a change:",
+        "now only the bound or the limit ends a search, and greedy search's prefix stays in the beam. *Worse*: lines",
+        "whose answer scores lower than that of greedy search.",
+        "",
+        "| task | lines | beam | before: scores | worse | seconds | after: scores | worse | seconds | time |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(RESULTS.glob("beams-*-before.json")):
+        name = path.stem.removeprefix("beams-").removesuffix("-before")
+        before, after = load(path.stem), load(f"beams-{name}")
+        for old, new in zip(before["beams"], after["beams"], strict=True):
+            cells = [
+                f"{', '.join(f'{key} {value:.2f}' for key, value in each['scores'].items())} "
+                f"| {each['worse_than_greedy']} | {each['seconds']['median']:.2f}"
+                for each in (old, new)
+            ]
+            ratio = new["seconds"]["median"] / old["seconds"]["median"]
+            lines.append(f"| {name} | {after['lines']:,} | {new['beam']} | {' | '.join(cells)} | {ratio:.2f}× |")
+    return [*lines, ""]
 
 
 def microscope_page() -> str:
