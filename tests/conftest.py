@@ -1,6 +1,7 @@
 """Shape annotations are checked in tests, and only there."""
 
 import os
+import signal
 
 import pytest
 
@@ -11,6 +12,9 @@ from jaxtyping import install_import_hook
 install_import_hook(
     ["zhuyi.model", "zhuyi.decoding", "zhuyi.data.batches", "zhuyi.training.objective"], "beartype.beartype"
 )
+
+# A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
