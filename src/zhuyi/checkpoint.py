@@ -155,7 +155,7 @@ def load_config_of(directory: str | Path) -> Config:
 def save_decoding(directory: str | Path, decoding: DecodingConfig) -> None:
     """Change how the model in a directory searches, unless a command says otherwise.
 
-    At every moment the manifest lists what is there, so that it may be killed: for a moment either content is right.
+    A process that is killed at any point leaves a directory that loads: for a moment, the manifest lists both contents.
 
     Raises:
         CheckpointError: if it is not a model directory, or cannot be written.

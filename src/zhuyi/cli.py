@@ -384,7 +384,7 @@ def evaluate(
     if (model is None) == (answers is None):
         raise ConfigError("give either a MODEL, whose answers are scored, or --answers FILE, and not both")
     if answers is not None and (
-        settings or any(each is not None for each in (beam, length_penalty, max_ratio, n_best))
+        settings or device != "auto" or any(each is not None for each in (beam, length_penalty, max_ratio, n_best))
     ):
         raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
     if model is not None and source is None:

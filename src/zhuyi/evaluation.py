@@ -69,13 +69,15 @@ class Evaluation:
 
 
 class Answer(Protocol):
-    """A translation of a line; it is finished unless it met the length limit."""
+    """A translation of a line."""
 
     @property
-    def text(self) -> str: ...  # noqa: D102
+    def text(self) -> str:
+        """The translation."""
 
     @property
-    def finished(self) -> bool: ...  # noqa: D102
+    def finished(self) -> bool:
+        """Whether it ended by itself."""
 
 
 class Translates(Protocol):

@@ -151,7 +151,7 @@ def test_copies_and_other_forms_of_unicode_are_counted_in_every_set(tmp_path: Pa
     assert report.test is not None
     assert (report.test.copies, report.test.not_nfc, report.test.marks, report.test.empty) == (0, 0, {}, 0)
     rows = printed(report).splitlines()
-    for name, told in (
+    for name, says in (
         ("source = target", "33.33 % of pairs"),
         ("dev source = target", "33.33 % of pairs"),
         ("lines not in NFC", "text.normalization"),
@@ -160,7 +160,7 @@ def test_copies_and_other_forms_of_unicode_are_counted_in_every_set(tmp_path: Pa
         ("test empty lines", "none"),
     ):
         (row,) = (row for row in rows if row.startswith(f"{name} "))
-        assert told in row
+        assert says in row
 
 
 def test_segmented_targets_are_warned_of(tmp_path: Path) -> None:

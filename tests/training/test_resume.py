@@ -446,6 +446,20 @@ def test_what_the_owner_of_a_model_kept_in_it_survives_a_resumption(tmp_path: Pa
     assert (after.beam, after.length_penalty, after.max_ratio) == (3, 0.7, decoding.max_ratio)
 
 
+def test_a_model_that_is_older_than_the_checkpoint_changes_no_setting(tmp_path: Path) -> None:
+    """The run was resumed with another beam, and stopped before it wrote its model anew."""
+    config = copying(tmp_path, training={"steps": 2})
+    train(config, tmp_path / "out")
+    older = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
+    wider = config.model_copy(update={"decoding": config.decoding.model_copy(update={"beam": 3})})
+    train(with_training(wider, steps=3), tmp_path / "out", resume=True)
+    for name, content in older.items():
+        (tmp_path / "out" / name).write_bytes(content)
+        os.utime(tmp_path / "out" / name, (0, 0))
+    train(with_training(wider, steps=4), tmp_path / "out", resume=True)
+    assert load_config_of(tmp_path / "out").decoding.beam == 3
+
+
 def test_every_setting_that_may_change_is_one() -> None:
     names = {f"{section}.{key}" for section in ("data", "training", "decoding") for key in _keys(section)}
     assert names >= MAY_CHANGE

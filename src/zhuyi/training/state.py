@@ -27,6 +27,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zhuyi.checkpoint import (
+    DECODING,
+    MANIFEST,
     WEIGHTS,
     Model,
     load_config_of,
@@ -206,18 +208,21 @@ class Checkpoints:
             then = read_config(self.path(step), files)
             before = then.decoding.model_dump()
             given = {key: value for key, value in config.decoding if value not in (None, before[key])}
-            decoding = changed(self._kept(then.decoding), given)
+            decoding = changed(self._kept(step, then.decoding), given)
             config = config.model_copy(update={"decoding": decoding})
             _same_settings(then, config, console)
             self.epoch = Progress.from_json(files["training.json"]).epoch
             return config, Tokenizers.load(self.path(step))
         return config, None
 
-    def _kept(self, decoding: DecodingConfig) -> DecodingConfig:
-        """Those of the model in the run's directory, which its owner may have changed; `decoding` if there is none."""
+    def _kept(self, step: int, decoding: DecodingConfig) -> DecodingConfig:
+        """What the owner kept in the model of the run's directory after the checkpoint of `step`, or `decoding`."""
+        out = self._directory.parent
         try:
-            return load_config_of(self._directory.parent).decoding
-        except CheckpointError:
+            if (out / DECODING).stat().st_mtime < (self.path(step) / MANIFEST).stat().st_mtime:
+                return decoding  # the model is older than the checkpoint
+            return load_config_of(out).decoding
+        except (OSError, CheckpointError):  # there is none, or none that is whole
             return decoding
 
     def restore(self, trained: Transformer, optimizer: Optimizer, console: Console) -> Progress | None:
