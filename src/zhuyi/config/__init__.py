@@ -1,0 +1,42 @@
+"""One typed, frozen tree of settings: TOML in, overrides in, resolved JSON out."""
+
+from zhuyi.config.load import FILES, build_config, changed, load_config, parse_override
+from zhuyi.config.presets import PRESETS
+from zhuyi.config.schema import (
+    Config,
+    DataConfig,
+    DecodingConfig,
+    Metric,
+    MixerKind,
+    ModelConfig,
+    Normalization,
+    Section,
+    TextConfig,
+    TokenKind,
+    TrainingConfig,
+    readable,
+)
+from zhuyi.config.show import describe, to_toml
+
+__all__ = [
+    "FILES",
+    "PRESETS",
+    "Config",
+    "DataConfig",
+    "DecodingConfig",
+    "Metric",
+    "MixerKind",
+    "ModelConfig",
+    "Normalization",
+    "Section",
+    "TextConfig",
+    "TokenKind",
+    "TrainingConfig",
+    "build_config",
+    "changed",
+    "describe",
+    "load_config",
+    "parse_override",
+    "readable",
+    "to_toml",
+]
