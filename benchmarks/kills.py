@@ -28,7 +28,7 @@ from typing import Any
 from machine import describe
 
 from zhuyi.checkpoint import MANIFEST, WEIGHTS
-from zhuyi.training.progress import METRICS, read_metrics
+from zhuyi.training.metrics import METRICS, read_metrics
 
 RESULTS = Path(__file__).parent / "results"
 

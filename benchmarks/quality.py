@@ -16,7 +16,7 @@ from machine import describe
 
 import zhuyi
 from zhuyi.data.corpus import Corpus
-from zhuyi.training.progress import read_metrics
+from zhuyi.training.metrics import read_metrics
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLES = 20

@@ -34,7 +34,7 @@ from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import build_store
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
-from zhuyi.training.loop import Objective
+from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.precision import choose_device, keep_memory, uses_bf16
 
@@ -214,7 +214,7 @@ def _loopback_bytes() -> int:
 
 def _trained(model: ModelConfig, bf16: bool, ema: float = 0.0) -> tuple[Optimizer, nn.Module]:
     torch.manual_seed(1)
-    objective = Objective(Transformer(model, SMALL_VOCABULARY), 0.1, bf16)
+    objective = Objective(Transformer(model, SMALL_VOCABULARY), TeacherForcing(0.1, bf16))
     return Optimizer(objective.transformer, TrainingConfig(optimizer="adamw", ema=ema)), objective
 
 

@@ -17,9 +17,10 @@ from zhuyi.config import FILES, Config, DataConfig, build_config
 from zhuyi.data.batches import Batch
 from zhuyi.errors import ConfigError
 from zhuyi.text.tokenizer import EOS, Tokenizers
+from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.optimizers import Optimizer, learning_rate
-from zhuyi.training.state import Progress
-from zhuyi.training.update import Objective, update
+from zhuyi.training.run_state import RunState
+from zhuyi.training.update import update
 from zhuyi.translator import Translator
 
 EXTREMES = [
@@ -62,14 +63,15 @@ def work(config: Config) -> None:
     """Two updates, and a search."""
     torch.manual_seed(1)
     model = build_model(config, Tokenizers.train(config.text, LINES, LINES))
-    objective = Objective(model.transformer, config.training.label_smoothing, bf16=False)
+    objective = Objective(model.transformer, TeacherForcing(config.training.label_smoothing))
     optimizer = Optimizer(model.transformer, config.training)
     tokens = torch.tensor([[4, EOS]])
     batch = Batch(tokens, tokens > 0, torch.tensor([[2, 4]]), tokens, pairs=np.array([0]))
-    progress = Progress()
+    state = RunState()
     for step in (1, 2):
-        rate = learning_rate(config.training, step, share=0.5)
-        loss, norm = update(objective, optimizer, [batch], rate, config.training.clip, progress)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config.training, step, share=0.5)
+        loss, norm = update(objective, optimizer, [batch], config.training.clip, state)
         assert math.isfinite(loss + norm)
     assert all(weight.isfinite().all() for weight in model.transformer.parameters())
     with optimizer.averaged():

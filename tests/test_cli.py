@@ -359,7 +359,7 @@ class Recorder:
     def __init__(self, interrupted: bool = False) -> None:
         self.interrupted = interrupted
 
-    def __call__(self, config: Any, out: Path, *, resume: bool, console: Any) -> SimpleNamespace:
+    def __call__(self, config: Any, out: Path, *, resume: bool, listeners: Any) -> SimpleNamespace:
         self.config, self.out, self.resume = config, out, resume
         return SimpleNamespace(
             interrupted=self.interrupted, steps=1, seconds=1.0, chosen="the last step", evaluations={}
@@ -408,7 +408,7 @@ def test_an_interrupted_run_prints_the_line_that_resumes_it(recorder: Recorder, 
 def test_an_interrupted_demo_can_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import zhuyi.demo
 
-    monkeypatch.setattr(zhuyi.demo, "demo", lambda **_: SimpleNamespace(interrupted=True))
+    monkeypatch.setattr(zhuyi.demo, "demo", lambda **_: SimpleNamespace(result=SimpleNamespace(interrupted=True)))
     outcome = run("demo", "--minutes", 3, "--out", tmp_path / "my dates")
     assert outcome.code == 130
     _, verb, *arguments = shlex.split(outcome.err.partition("go on with: ")[2])
@@ -419,19 +419,16 @@ def test_an_interrupted_demo_can_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path
         assert context.params["out"] == tmp_path / "my dates"
 
 
-def test_the_demo_ends_with_commands_that_can_be_pasted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import zhuyi.demo
+def test_the_demo_ends_with_commands_that_can_be_pasted(tmp_path: Path) -> None:
+    from zhuyi.demo import Demo
+    from zhuyi.display import show_demo
+    from zhuyi.evaluation import Evaluation, Score
+    from zhuyi.training.recipe import Result
 
-    scores = SimpleNamespace(scores={"exact": SimpleNamespace(value=50.0)})
-    result = SimpleNamespace(
-        interrupted=False, steps=1, seconds=1.0, chosen="the best of 5", evaluations={"test": scores}
-    )
-    monkeypatch.setattr(zhuyi.demo, "train", lambda *_, **__: result)
-    page = SimpleNamespace(save=lambda path: Path(path).write_text("page"))
-    translator = SimpleNamespace(translate=lambda lines: lines, look=lambda line, target: page)
-    monkeypatch.setattr(zhuyi.demo, "load", lambda _: translator)
     shown, out = io.StringIO(), tmp_path / "my [bold] dates"
-    zhuyi.demo.demo(out=out, console=Console(file=shown, width=40))
+    scores = {"exact": Score("exact", 50.0, "")}
+    result = Result(out, 1, 1.0, False, "the best of 5", {"test": Evaluation(scores, None, 100, 1.0, [], 0)})
+    show_demo(Demo(result, 100, [("3 July", "07-03", "07-03")], out / "look.html"), Console(file=shown, width=40))
     assert "the best of 5" in " ".join(shown.getvalue().split())
     ending = shown.getvalue().partition("Next:")[2]
     commands = [line for line in ending.splitlines() if line]

@@ -29,9 +29,10 @@ from torch.profiler import ProfilerActivity, profile
 from zhuyi.checkpoint import build_model
 from zhuyi.data.batches import collate, plan
 from zhuyi.data.prepare import prepare
+from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.precision import choose_device, keep_memory, uses_bf16
-from zhuyi.training.update import Objective, gradient
+from zhuyi.training.update import gradient
 
 KINDS = {
     "matrix products": ("mm", "bmm", "addmm", "baddbmm", "linear"),
@@ -66,7 +67,7 @@ def shares(run: Run, recipe: str, updates: int) -> dict[str, Any]:
     torch.manual_seed(1)
     transformer = build_model(config, prepared.tokenizers).transformer.to(run.device)
     bf16 = uses_bf16(training, choose_device(training))
-    objective = Objective(transformer, training.label_smoothing, bf16)
+    objective = Objective(transformer, TeacherForcing(training.label_smoothing, bf16))
     optimizer = Optimizer(transformer, training, bf16)
     found: Counter[str] = Counter()
     tokens = 0
@@ -76,7 +77,7 @@ def shares(run: Run, recipe: str, updates: int) -> dict[str, Any]:
             gradient(objective, [batch], batch.target_tokens)
         began = time.perf_counter()
         nn.utils.clip_grad_norm_(objective.parameters(), training.clip or math.inf)
-        optimizer.step(1e-4)
+        optimizer.step()
         optimizer.zero_grad()
         if number >= 2:  # those before warm up
             found[OPTIMISER] += 1e6 * (time.perf_counter() - began)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zhuyi.evaluation import evaluate as evaluate
     from zhuyi.microscope.trace import Trace as Trace
     from zhuyi.microscope.trace import WhatIf as WhatIf
-    from zhuyi.training.loop import train as train
+    from zhuyi.training.recipe import train as train
     from zhuyi.translator import Translation as Translation
     from zhuyi.translator import Translator as Translator
     from zhuyi.translator import load as load
@@ -51,7 +51,7 @@ _HOME = {
     "evaluate": "zhuyi.evaluation",
     "Trace": "zhuyi.microscope.trace",
     "WhatIf": "zhuyi.microscope.trace",
-    "train": "zhuyi.training.loop",
+    "train": "zhuyi.training.recipe",
     "Translation": "zhuyi.translator",
     "Translator": "zhuyi.translator",
     "load": "zhuyi.translator",

@@ -175,11 +175,17 @@ def demo(
     Nothing is downloaded. What it leaves behind is a model directory like any other.
     """
     from zhuyi.demo import demo as run
+    from zhuyi.display import ProgressDisplay, show_demo
+    from zhuyi.training.precision import keep_memory
 
-    result = run(minutes=minutes, out=out, console=Console())
-    if result.interrupted:
+    keep_memory()
+    console = Console()
+    with ProgressDisplay(console) as display:
+        made = run(minutes=minutes, out=out, listeners=[display])
+    if made.result.interrupted:
         budget = f"training.minutes={minutes}"
         _stopped(["train", str(out / "dates.toml"), "--set", budget, "--out", str(out), "--resume"])
+    show_demo(made, console)
 
 
 @_verb(
@@ -203,11 +209,13 @@ def check(
     Counts pairs, empty lines, duplicates, unknown tokens, pairs that also stand in dev or test, and lines over the
     length limit, and draws how long the lines are. [bold]train[/] shows the same table before it starts.
     """
-    from zhuyi.data.check import show
+    from zhuyi.display import ProgressDisplay, show_report
 
     console = Console()
     resolved = _configuration(config, source, target, dev_source, dev_target, settings, preset)
-    show(zhuyi.check(resolved, console), console)
+    with ProgressDisplay(console) as display:
+        report = zhuyi.check(resolved, display)
+    show_report(report, console)
 
 
 @_verb(
@@ -244,12 +252,16 @@ def train(
     state instead of its last. The options win over CONFIG.toml; [bold]zhuyi config[/] lists all settings. Ctrl-C saves
     and says how to go on.
     """
-    from zhuyi.training.distributed import speaks
+    from zhuyi.display import ProgressDisplay
+    from zhuyi.training.distributed import is_main_process
+    from zhuyi.training.precision import keep_memory
 
+    keep_memory()
     resolved = _configuration(config, source, target, dev_source, dev_target, settings, preset)
     directory = out or (Path("zhuyi-model") if config is None else Path("runs") / config.stem)
-    result = zhuyi.train(resolved, directory, resume=resume, console=Console(quiet=not speaks()))
-    if not speaks():
+    with ProgressDisplay(Console(quiet=not is_main_process())) as display:
+        result = zhuyi.train(resolved, directory, resume=resume, listeners=[display])
+    if not is_main_process():
         raise typer.Exit(130 if result.interrupted else 0)
     if result.interrupted:
         _stopped(sys.argv[1:] if resume else [*sys.argv[1:], "--resume"])

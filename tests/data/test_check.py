@@ -8,9 +8,10 @@ from rich.console import Console
 from zhuyi.config import Config, build_config
 from zhuyi.data import check as module
 from zhuyi.data import store as store_module
-from zhuyi.data.check import Report, check, show
+from zhuyi.data.check import Report, check
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import build_store
+from zhuyi.display import show_report
 from zhuyi.errors import DataError
 from zhuyi.text.tokenizer import Tokenizers
 
@@ -60,7 +61,7 @@ def report_of(config: Config) -> Report:
 
 def printed(report: Report, width: int = 80) -> str:
     console = Console(width=width, record=True, quiet=False, file=io.StringIO())
-    show(report, console)
+    show_report(report, console)
     return console.export_text()
 
 

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from zhuyi.config import Config, build_config
 from zhuyi.data import prepare as module
-from zhuyi.data.prepare import prepare
+from zhuyi.data.prepare import Preparing, prepare
+from zhuyi.display import ProgressDisplay
 
 
 def config_of(folder: Path, train: int = 60, dev: str = "a1 a2\n") -> Config:
@@ -47,11 +48,15 @@ def test_other_data_is_another_matter(tmp_path: Path) -> None:
     assert prepare(config_of(tmp_path, train=61)).report.outcome.pairs == 61
 
 
-def test_the_bar_knows_how_many_there_are(tmp_path: Path) -> None:
+def test_what_is_being_done_is_shown(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with module._bar(console, 50) as progress:
-        progress(20)
+    with ProgressDisplay(console) as display:
+        display(Preparing("Tokenising", 20, 50))
+        display(Preparing(""))
     assert "20 pairs" in console.file.getvalue()
     assert "40%" in console.file.getvalue()
-    prepare(config_of(tmp_path), console)
-    assert "60 pairs" in console.file.getvalue()
+    events: list[Preparing] = []
+    prepare(config_of(tmp_path), notify=events.append)
+    assert events[0].task.startswith("Reading the corpus")
+    assert Preparing("Tokenising", 60, 60) in events
+    assert events[-1] == Preparing("")

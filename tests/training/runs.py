@@ -2,13 +2,16 @@
 
 import io
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from zhuyi.config import Config, build_config
-from zhuyi.training.loop import Result, train
+from zhuyi.display import ProgressDisplay
+from zhuyi.training.events import Event, Updated
+from zhuyi.training.recipe import Result, train
 
 BASE: dict[str, dict[str, Any]] = {
     "text": {"kind": "character"},
@@ -39,8 +42,8 @@ BASE: dict[str, dict[str, Any]] = {
 
 def write_lines(path: Path, count: int, seed: int, letters: str = "abcdef", longest: int = 6) -> str:
     """Lines of random letters, none of them empty."""
-    chance = random.Random(seed)
-    lines = ["".join(chance.choices(letters, k=chance.randint(1, longest))) for _ in range(count)]
+    rng = random.Random(seed)
+    lines = ["".join(rng.choices(letters, k=rng.randint(1, longest))) for _ in range(count)]
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return str(path)
 
@@ -64,14 +67,25 @@ def with_training(config: Config, **values: Any) -> Config:
 
 
 def said(config: Config, out: Path, resume: bool = False) -> tuple[Result, str]:
-    """Train, and what the console was told."""
+    """Train, and what is shown."""
     console = Console(record=True, width=500, file=io.StringIO())
-    result = train(config, out, resume=resume, console=console)
+    with ProgressDisplay(console) as display:
+        result = train(config, out, resume=resume, listeners=[display])
     return result, console.export_text()
 
 
+def after(step: int, action: Callable[[], object]) -> Callable[[Event], None]:
+    """A listener that does something once, when an update has been made."""
+
+    def listener(event: Event) -> None:
+        if isinstance(event, Updated) and event.step == step:
+            action()
+
+    return listener
+
+
 def state_of(out: Path, step: int) -> dict[str, bytes]:
-    """Weights, moments and chance after a step, to the byte."""
+    """Weights, moments and random states after a step, to the byte."""
     folder = out / "checkpoints" / f"step-{step:06d}"
     return {name: (folder / name).read_bytes() for name in ("model.safetensors", "training.safetensors")}
 

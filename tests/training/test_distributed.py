@@ -23,17 +23,20 @@ import pytest
 import torch
 import torch.distributed.checkpoint.state_dict_saver
 import torch.distributed.fsdp  # these two here, since each fork would take a second for them
-from runs import copying, said, state_of, weights, with_training
+from runs import after, copying, said, state_of, weights, with_training
 
+from zhuyi.checkpoint import build_model
 from zhuyi.config import Config, to_toml
-from zhuyi.data.batches import collate
+from zhuyi.data.batches import Batch, collate
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import DataError, TrainingError
-from zhuyi.training import loop, update
+from zhuyi.training import recipe
 from zhuyi.training.distributed import World, joined
-from zhuyi.training.loop import train
-from zhuyi.training.progress import read_metrics
-from zhuyi.training.state import Progress
+from zhuyi.training.metrics import read_metrics
+from zhuyi.training.objective import Objective, TeacherForcing
+from zhuyi.training.recipe import train
+from zhuyi.training.run_state import RunState
+from zhuyi.training.update import find_micro_batches, longest_batch
 
 DRY = {"dropout": 0.0, "attention_dropout": 0.0}
 CPU = torch.device("cpu")
@@ -41,7 +44,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "draw", lambda *_: None)
+    monkeypatch.setattr(recipe, "draw", lambda *_: None)
 
 
 def ranks(size: int, work: Callable[[int], object]) -> list[tuple[str, str]]:
@@ -136,10 +139,10 @@ def test_adamw_in_two_processes(tmp_path: Path, shard: bool) -> None:
 
 
 def test_the_share_of_each_rank() -> None:
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     for size in (1, 2, 3, 8):
         for count in range(1, 9):
-            batches = [np.arange(n) + 100 * i for i, n in enumerate(chance.integers(1, 12, count))]
+            batches = [np.arange(n) + 100 * i for i, n in enumerate(rng.integers(1, 12, count))]
             shares = [World(rank, size).share(batches) for rank in range(size)]
             assert len({len(share) for share in shares}) == 1
             assert sorted(np.concatenate([rows for share in shares for rows in share])) == sorted(
@@ -167,13 +170,13 @@ def test_a_run_goes_on_in_another_number_of_processes(
     second = with_training(config, shard=sharded)
     train_in(then, second, out, resume=True) if then > 1 else train(second, out, resume=True)
     same_figures(out, tmp_path / "whole")
-    progress = json.loads((out / "checkpoints/step-000020/training.json").read_text())
-    assert (progress["step"], progress["passes"]) == (20, 4.0)
+    state = json.loads((out / "checkpoints/step-000020/training.json").read_text())
+    assert (state["step"], state["passes"]) == (20, 4.0)
 
 
 @pytest.mark.parametrize("shard", [False, True])
 def test_a_resumed_run_of_many_is_exact(tmp_path: Path, shard: bool) -> None:
-    """With dropout, and each rank's own chance for it."""
+    """With dropout, and each rank's own random numbers for it."""
     config = copying(tmp_path, training={"shard": shard, "keep": 99})
     train_in(3, config, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "out")
@@ -208,7 +211,7 @@ def test_clocks_that_disagree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     clock = time.perf_counter
 
     def work(rank: int) -> int:
-        monkeypatch.setattr(loop.time, "perf_counter", lambda: clock() * (1 + 7 * rank))
+        monkeypatch.setattr(time, "perf_counter", lambda: clock() * (1 + 7 * rank))
         return train(config, tmp_path / "out").steps
 
     (one, steps), (other, same) = ranks(2, work)
@@ -221,19 +224,12 @@ def test_patience_is_that_of_rank_0(tmp_path: Path) -> None:
     assert ranks(2, lambda _: train(config, tmp_path / "out").steps) == [("done", "8")] * 2
 
 
-def test_a_signal_to_one_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_to_one_stops_all(tmp_path: Path) -> None:
     config = copying(tmp_path)
 
     def work(rank: int) -> tuple[int, bool]:
-        real, calls = loop.update, iter(range(1, 99))
-
-        def noted(*arguments: Any) -> tuple[float, float]:
-            if next(calls) == 3 and rank == 1:
-                signal.raise_signal(signal.SIGTERM)
-            return real(*arguments)
-
-        monkeypatch.setattr(loop, "update", noted)
-        result = train(config, tmp_path / "out")
+        listeners = [after(3, lambda: signal.raise_signal(signal.SIGTERM))] if rank == 1 else []
+        result = train(config, tmp_path / "out", listeners=listeners)
         return result.steps, result.interrupted
 
     assert ranks(2, work) == [("done", "(3, True)")] * 2
@@ -243,7 +239,7 @@ def test_a_signal_to_one_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("culprit", [0, 1])
 def test_an_error_of_one_ends_all_and_is_told_once(culprit: int) -> None:
     def work(rank: int) -> None:
-        with joined(CPU) as world, world.united():
+        with joined(CPU) as world, world.all_or_none():
             if rank == culprit:
                 raise DataError("line 7 is not UTF-8")
 
@@ -261,19 +257,12 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_lost_process_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: int) -> None:
+def test_a_lost_process_is_noticed(tmp_path: Path, victim: int) -> None:
     config = copying(tmp_path)
 
     def work(rank: int) -> None:
-        real, calls = loop.update, iter(range(1, 99))
-
-        def deadly(*arguments: Any) -> tuple[float, float]:
-            if next(calls) == 7 and rank == victim:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments)
-
-        monkeypatch.setattr(loop, "update", deadly)
-        train(config, tmp_path / "out")
+        deadly = after(6, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        train(config, tmp_path / "out", listeners=[deadly] if rank == victim else [])
 
     found = ranks(2, work)
     assert found[victim] == ("killed", "")
@@ -289,14 +278,14 @@ def small_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A device on which no more than some rows of a batch fit, after so many passes."""
 
     def limit(rows: int, after: int = 0, rank: int | None = None) -> None:
-        real, calls = update.Objective.forward, iter(range(10_000))
+        real, calls = TeacherForcing.__call__, iter(range(10_000))
 
-        def forward(self: Any, batch: Any) -> Any:
+        def loss(self: TeacherForcing, model: torch.nn.Module, batch: Batch) -> Any:
             if next(calls) >= after and len(batch.source) > rows and os.environ.get("RANK") == rank:
                 raise torch.OutOfMemoryError("CUDA out of memory (not really)")
-            return real(self, batch)
+            return real(self, model, batch)
 
-        monkeypatch.setattr(update.Objective, "forward", forward)
+        monkeypatch.setattr(TeacherForcing, "__call__", loss)
 
     return limit
 
@@ -310,9 +299,9 @@ def test_what_does_not_fit_is_cut_and_the_update_stays_the_same(
     small_memory(rows=4, after=5)
     _, told = said(config, tmp_path / "out")
     same_figures(tmp_path / "out", tmp_path / "whole")
-    pieces = json.loads((tmp_path / "out/checkpoints/step-000020/training.json").read_text())["pieces"]
-    assert pieces >= 4
-    assert f"cut into {pieces} pieces" in told
+    micro_batches = json.loads((tmp_path / "out/checkpoints/step-000020/training.json").read_text())["micro_batches"]
+    assert micro_batches >= 4
+    assert f"cut into {micro_batches} micro-batches" in told
     assert told.count("Out of memory") < 4
 
 
@@ -326,27 +315,27 @@ def test_ranks_cut_alike(tmp_path: Path, small_memory: Callable[..., None]) -> N
     """One of them has less memory than the other."""
     config = copying(tmp_path)
     data = prepare(config)
-    model = loop.build_model(config, data.tokenizers).transformer
-    objective = update.Objective(model, 0.1, False)
+    model = build_model(config, data.tokenizers).transformer
+    objective = Objective(model, TeacherForcing(0.1))
     small_memory(rows=2, rank="1")
 
     def work(rank: int) -> int:
-        progress = Progress()
+        state = RunState()
         with joined(CPU) as world:
-            update.find_pieces(objective, data.store, config.training, progress, world)
+            find_micro_batches(objective, data.store, config.training, state, world)
         assert all(parameter.grad is None for parameter in model.parameters())
-        return progress.pieces
+        return state.micro_batches
 
-    (one, pieces), (other, same) = ranks(2, work)
+    (one, micro_batches), (other, same) = ranks(2, work)
     assert (one, other) == ("done", "done")
-    assert pieces == same
-    assert int(pieces) > 1
+    assert micro_batches == same
+    assert int(micro_batches) > 1
 
 
 def test_the_batch_that_needs_the_most_memory(tmp_path: Path) -> None:
     config = copying(tmp_path, pairs=500, longest=20)
     store = prepare(config).store
-    worst = collate(store, update.longest_batch(store, 150))
+    worst = collate(store, longest_batch(store, 150))
     width = worst.source.shape[1] + worst.target_in.shape[1]
     assert width > 0.8 * 42
     assert 0.9 * 150 < width * len(worst.pairs) <= 150

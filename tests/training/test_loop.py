@@ -24,18 +24,22 @@ from zhuyi.data.batches import Batch, collate, plan
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, MissingExtra, TrainingError
 from zhuyi.text.tokenizer import Tokenizers
-from zhuyi.training import loop, validation
-from zhuyi.training.loop import train
-from zhuyi.training.optimizers import Optimizer
-from zhuyi.training.progress import read_metrics
-from zhuyi.training.state import Checkpoints, Progress, rank
+from zhuyi.training import recipe, validation
+from zhuyi.training.checkpoints import Checkpoints
+from zhuyi.training.events import Event, Updated, Validated
+from zhuyi.training.metrics import read_metrics
+from zhuyi.training.objective import Objective, TeacherForcing
+from zhuyi.training.recipe import train
+from zhuyi.training.run_state import RunState, rank
+from zhuyi.training.stopping import is_due
+from zhuyi.training.update import update
 from zhuyi.translator import Translator, load
 
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """The picture costs more than the run."""
-    monkeypatch.setattr(loop, "draw", lambda *_: None)
+    monkeypatch.setattr(recipe, "draw", lambda *_: None)
 
 
 def validated(out: Path) -> list[int]:
@@ -54,7 +58,7 @@ def checkpoints_are_whole(out: Path, config: Config) -> list[int]:
 @pytest.mark.parametrize(("metric", "named"), [("bleu", True), ("exact", False)])
 def test_a_dev_set_too_short_for_bleu_is_named(tmp_path: Path, undrawn: None, metric: str, named: bool) -> None:
     config = copying(tmp_path, training={"steps": 1, "metric": metric})  # a line is one word
-    assert ("No dev target has the four tokens" in said(config, tmp_path / "out")[1]) == named
+    assert ("no dev target has the four tokens" in said(config, tmp_path / "out")[1]) == named
 
 
 def test_it_learns_to_copy(tmp_path: Path) -> None:
@@ -95,7 +99,7 @@ def test_it_learns_to_copy(tmp_path: Path) -> None:
     assert "step    150" in told
 
 
-def test_the_seed_is_all_the_chance_there_is(tmp_path: Path, undrawn: None) -> None:
+def test_the_seed_decides_all_random_numbers(tmp_path: Path, undrawn: None) -> None:
     config = copying(tmp_path, training={"steps": 6, "save_every": 6})
     for name, values in (("a", {}), ("b", {}), ("c", {"seed": 2})):
         torch.manual_seed(len(name) + ord(name))  # whatever was drawn before
@@ -125,8 +129,8 @@ def _gradients(config: Config, model: torch.nn.Module, batches: list[Batch]) -> 
             seen.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
 
     recording = Recording(model.parameters(), lr=0.1)
-    objective = loop.Objective(model, config.training.label_smoothing, bf16=False)
-    loss, norm = loop.update(objective, recording, batches, 0.1, config.training.clip, Progress())
+    objective = Objective(model, TeacherForcing(config.training.label_smoothing))
+    loss, norm = update(objective, recording, batches, config.training.clip, RunState())
     assert set(seen) == {name for name, _ in model.named_parameters()}
     assert all(parameter.grad is None for parameter in model.parameters())
     return loss, norm, seen
@@ -161,17 +165,6 @@ def test_the_gradient_is_clipped_and_its_norm_told_as_it_was(tmp_path: Path) -> 
         assert after == pytest.approx(kept or norm, rel=1e-3)
 
 
-def test_the_optimiser_gets_the_rate(tmp_path: Path) -> None:
-    config = copying(tmp_path)
-    data = prepare(config)
-    model = build_model(config, data.tokenizers).transformer
-    optimizer = Optimizer(model, config.training)
-    batches = [collate(data.store, plan(data.store, 150, seed=1, epoch=0)[0])]
-    loop.update(loop.Objective(model, 0.1, False), optimizer, batches, 0.0125, config.training.clip, Progress())
-    assert [group["lr"] for group in optimizer.adamw.param_groups] == [0.0125] * 2
-    assert model.training
-
-
 # Budgets
 
 
@@ -188,11 +181,11 @@ def test_a_budget_in_epochs(tmp_path: Path, undrawn: None, epochs: float, accumu
     config = copying(tmp_path, dev=False, training=training)
     batches = len(plan(prepare(config).store, config.training.tokens_per_batch, config.training.seed, 0))
     result = train(config, tmp_path / "out")
-    progress = Progress.from_json((tmp_path / f"out/checkpoints/step-{result.steps:06d}/training.json").read_bytes())
-    assert progress.passes == progress.epoch + progress.batches / batches
-    assert epochs <= progress.passes < epochs + accumulate / batches
+    state = RunState.from_json((tmp_path / f"out/checkpoints/step-{result.steps:06d}/training.json").read_bytes())
+    assert state.passes == state.epoch + state.batches / batches
+    assert epochs <= state.passes < epochs + accumulate / batches
     if epochs >= 1:
-        assert progress.passes == epochs
+        assert state.passes == epochs
         assert result.steps == epochs * math.ceil(batches / accumulate)
 
 
@@ -220,44 +213,14 @@ def test_a_slow_validation_does_not_bring_the_next_one_nearer(
 ) -> None:
     """With a budget in minutes, validations that take longer than a twentieth of it do not eat the rest."""
     now = 0.0
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: now)
-    update, evaluate = loop.update, validation.evaluate
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
 
-    def one_second(*arguments: Any) -> Any:
+    def take_time(event: Event) -> None:
         nonlocal now
-        now += 1
-        return update(*arguments)
+        now += 1 if isinstance(event, Updated) else 10 if isinstance(event, Validated) else 0
 
-    def ten_seconds(*arguments: Any) -> Any:
-        nonlocal now
-        now += 10
-        return evaluate(*arguments)
-
-    monkeypatch.setattr(loop, "update", one_second)
-    monkeypatch.setattr(validation, "evaluate", ten_seconds)
     config = copying(tmp_path, training={"steps": None, "minutes": 1.0, "save_every": None})
-    assert train(config, tmp_path / "out").steps > len(validated(tmp_path / "out")) + 5
-
-
-@pytest.mark.parametrize("threads", [None, 1])
-def test_a_run_that_becomes_much_slower_tries_its_threads_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None, threads: int | None
-) -> None:
-    """Another program takes a core after 30 updates; where the number of threads is set, it stays."""
-    now, updates = 0.0, 0
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: now)
-    update = loop.update
-
-    def timed(*arguments: Any) -> Any:
-        nonlocal now, updates
-        updates += 1
-        now += 1 if updates <= 30 else 5
-        return update(*arguments)
-
-    monkeypatch.setattr(loop, "update", timed)
-    config = copying(tmp_path, dev=False, training={"steps": 60, "save_every": 100, "threads": threads})
-    _, told = said(config, tmp_path / "out")
-    assert told.count("Less than half as fast") == (threads is None)
+    assert train(config, tmp_path / "out", listeners=[take_time]).steps > len(validated(tmp_path / "out")) + 5
 
 
 def short_run(dev_lines: int, **training: Any) -> int:
@@ -395,20 +358,17 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
 
 
 def test_poisoned_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = copying(tmp_path, training={"save_every": 2})
-    real = loop.update
-    calls = 0
+    config = copying(tmp_path, training={"save_every": 2, "threads": 1})
+    real, calls = TeacherForcing.__call__, iter(range(1, 99))
 
-    def poison(model: Any, *arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 4:
+    def poisoned(self: TeacherForcing, model: torch.nn.Module, batch: Batch) -> Any:
+        if next(calls) == 4:
             with torch.no_grad():
                 next(model.parameters())[5, 0] = torch.nan
-        return real(model, *arguments)
+        return real(self, model, batch)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "update", poison)
+        patched.setattr(TeacherForcing, "__call__", poisoned)
         with pytest.raises(TrainingError, match="step 4: the loss is not a number"):
             train(config, tmp_path / "out")
     assert checkpoints_are_whole(tmp_path / "out", config) == [2]
@@ -531,8 +491,8 @@ def test_files_that_no_run_has_made_are_left_alone(tmp_path: Path) -> None:
 
 def test_of_equal_scores_the_lowest_loss_is_best() -> None:
     """BLEU is 0 on words: the first checkpoint must not win, and patience must not run out, while the loss falls."""
-    progress = Progress(scores={1: 0.0, 2: 0.0, 3: 0.0}, losses={1: 3.0, 2: 1.0, 3: 2.0})
-    assert progress.best_steps("bleu") == [2, 3, 1]
+    state = RunState(scores={1: 0.0, 2: 0.0, 3: 0.0}, losses={1: 3.0, 2: 1.0, 3: 2.0})
+    assert state.best_steps("bleu") == [2, 3, 1]
     assert rank("wer", 10.0, 5.0) < rank("wer", 20.0, 1.0)
     assert rank("exact", 100.0, 0.1) < rank("exact", 100.0, 0.2)
 
@@ -544,8 +504,8 @@ def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
 
 def test_a_run_of_some_minutes_rests_from_validations() -> None:
     """After one that took long the next waits; a budget in steps, or a given interval, knows no clock."""
-    progress, minutes, steps = Progress(step=7, seconds=50.0), TrainingConfig(minutes=1), TrainingConfig(steps=20)
-    assert loop._is_due(minutes, progress, before=0.1, after=0.2, rested=49.0)
-    assert not loop._is_due(minutes, progress, before=0.1, after=0.2, rested=51.0)
-    assert loop._is_due(steps, progress, before=0.1, after=0.2, rested=51.0)
-    assert loop._is_due(TrainingConfig(minutes=1, save_every=7), progress, before=0.1, after=0.11, rested=51.0)
+    state, minutes, steps = RunState(step=7, seconds=50.0), TrainingConfig(minutes=1), TrainingConfig(steps=20)
+    assert is_due(minutes, state, before=0.1, after=0.2, not_before=49.0)
+    assert not is_due(minutes, state, before=0.1, after=0.2, not_before=51.0)
+    assert is_due(steps, state, before=0.1, after=0.2, not_before=51.0)
+    assert is_due(TrainingConfig(minutes=1, save_every=7), state, before=0.1, after=0.11, not_before=51.0)

@@ -3,7 +3,6 @@ import torch
 
 from zhuyi.config import TrainingConfig
 from zhuyi.errors import ConfigError
-from zhuyi.training import precision
 from zhuyi.training.precision import choose_device, keep_memory, products, uses_bf16
 
 CPU = torch.device("cpu")
@@ -57,21 +56,3 @@ def test_keeping_memory_changes_no_result() -> None:
     keep_memory()
     keep_memory()
     assert torch.arange(1000.0).cumsum(0).equal(before)
-
-
-def test_fewer_threads_are_taken_where_they_are_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that says what each number of threads costs; torch is left at the cheapest."""
-    before = torch.get_num_threads()
-    costs, now = {8: 5.0, 4: 3.0, 2: 4.0, 1: 1.0}, [0.0]
-    current = [8]
-    monkeypatch.setattr(precision.torch, "get_num_threads", lambda: current[0])
-    monkeypatch.setattr(precision.torch, "set_num_threads", lambda threads: current.__setitem__(0, threads))
-    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
-
-    def trial() -> None:
-        now[0] += costs[current[0]]
-
-    assert precision.fastest_threads(trial) == 4  # 2 is slower than 4: nobody asks about 1
-    assert current == [4]
-    monkeypatch.undo()
-    assert torch.get_num_threads() == before

@@ -15,47 +15,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-from runs import copying, said, state_of, weights, with_training
+from runs import after, copying, said, state_of, weights, with_training
 
 from zhuyi.checkpoint import load_config_of, save_decoding
 from zhuyi.config import FILES, Config, describe
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, ConfigError, DataError
-from zhuyi.training import loop
+from zhuyi.training import recipe, stopping, threads
+from zhuyi.training.checkpoints import MAY_CHANGE, Checkpoints
 from zhuyi.training.distributed import ALONE
-from zhuyi.training.loop import train
-from zhuyi.training.progress import read_metrics
+from zhuyi.training.events import Listener, ignore
+from zhuyi.training.metrics import read_metrics
+from zhuyi.training.recipe import train
 from zhuyi.training.resume import LOCK, alone_in
-from zhuyi.training.state import MAY_CHANGE, Checkpoints, Progress
-
-QUIET = Console(quiet=True)
-Signals = Callable[[int, signal.Signals], None]
+from zhuyi.training.run_state import RunState
 
 
-@pytest.fixture
-def raise_after(monkeypatch: pytest.MonkeyPatch) -> Signals:
-    """A signal comes while this update (from 1) is being made."""
-
-    def arm(update: int, number: signal.Signals) -> None:
-        real, calls = loop.update, 0
-
-        def interrupted(*arguments: Any) -> tuple[float, float]:
-            nonlocal calls
-            calls += 1
-            if calls == update:
-                signal.raise_signal(number)
-            return real(*arguments)
-
-        monkeypatch.setattr(loop, "update", interrupted)
-
-    return arm
+def raise_after(step: int, number: signal.Signals) -> Listener:
+    """A listener: a signal comes when this update (from 1) has been made."""
+    return after(step, lambda: signal.raise_signal(number))
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What costs time and is tested elsewhere."""
-    monkeypatch.setattr(loop, "draw", lambda *_: None)
+    monkeypatch.setattr(recipe, "draw", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -129,7 +113,7 @@ def test_ten_steps_and_ten_more_are_twenty(tmp_path: Path) -> None:
 def test_every_place_to_stop_is_as_good(tmp_path: Path, whole: Whole) -> None:
     """The last group of an epoch is shorter than the others here."""
     config, run = whole(dev=False, training={"steps": 9, "accumulate": 3, "save_every": 1})
-    epochs = {Progress.from_json(file.read_bytes()).epoch for file in run.glob("checkpoints/*/training.json")}
+    epochs = {RunState.from_json(file.read_bytes()).epoch for file in run.glob("checkpoints/*/training.json")}
     assert len(epochs) >= 3
     for step in range(1, 9):
         out = stopped(run, step, tmp_path / f"{step}")
@@ -183,13 +167,12 @@ def test_a_run_that_ran_out_of_patience_stays_so(tmp_path: Path) -> None:
     ("update", "number"), [(1, signal.SIGINT), (9, signal.SIGTERM), (17, signal.SIGINT), (20, signal.SIGINT)]
 )
 def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
-    tmp_path: Path, whole: Whole, raise_after: Signals, update: int, number: signal.Signals
+    tmp_path: Path, whole: Whole, update: int, number: signal.Signals
 ) -> None:
     """Its checkpoint that was not due takes no due one's place in the average."""
     config, run = whole(**AVERAGED)
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    raise_after(update, number)
-    first = train(config, tmp_path / "out")
+    first = train(config, tmp_path / "out", listeners=[raise_after(update, number)])
     assert (first.interrupted, first.steps) == (True, update)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert not (tmp_path / "out/model.safetensors").exists()
@@ -199,27 +182,25 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
     assert Checkpoints(tmp_path / "out", config).steps() == [5, 10, 15, 20]
 
 
-def test_interrupted_and_satisfied(tmp_path: Path, raise_after: Signals) -> None:
+def test_interrupted_and_satisfied(tmp_path: Path) -> None:
     """Who stops a run because it is good enough ends it with a smaller budget: what it has is scored and kept."""
     config = copying(tmp_path)
-    raise_after(3, signal.SIGINT)
-    train(config, tmp_path / "out")
+    train(config, tmp_path / "out", listeners=[raise_after(3, signal.SIGINT)])
     result = train(with_training(config, steps=2), tmp_path / "out", resume=True)
     assert (result.steps, result.interrupted) == (3, False)
     assert result.evaluations["dev"].lines == 8
     assert weights(tmp_path / "out") == state_of(tmp_path / "out", 3)["model.safetensors"]
 
 
-def test_a_second_signal_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def twice(*_: Any) -> tuple[float, float]:
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    def twice() -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("it went on")
 
     handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(loop, "update", twice)
     with pytest.raises(KeyboardInterrupt):
-        train(copying(tmp_path), tmp_path / "out")
+        train(copying(tmp_path), tmp_path / "out", listeners=[after(1, twice)])
     assert signal.getsignal(signal.SIGINT) is handler
 
 
@@ -292,12 +273,11 @@ def test_a_broken_checkpoint_is_passed_over(
     assert Checkpoints(out, config).steps() == sorted({int(best), 20})
 
 
-def test_a_broken_checkpoint_crowds_out_no_whole_one(tmp_path: Path, whole: Whole, raise_after: Signals) -> None:
+def test_a_broken_checkpoint_crowds_out_no_whole_one(tmp_path: Path, whole: Whole) -> None:
     config, run = whole(training={"keep": 1, "save_every": 3})
     out = stopped(run, 20, tmp_path / "out")
     flip(out / "checkpoints/step-000020/model.safetensors")
-    raise_after(1, signal.SIGINT)
-    assert train(config, out, resume=True).steps == 19
+    assert train(config, out, resume=True, listeners=[raise_after(19, signal.SIGINT)]).steps == 19
     assert next(Checkpoints(out, config).whole())[0] == 19
     assert 20 not in Checkpoints(out, config).steps()
 
@@ -328,9 +308,9 @@ def test_a_checkpoint_that_cannot_be_read_is_not_a_broken_one(tmp_path: Path) ->
 
 def test_progress_of_another_version_is_a_readable_error() -> None:
     with pytest.raises(CheckpointError, match="another version"):
-        Progress.from_json(b'{"scores": {}, "losses": {}, "phase": "of the moon"}')
+        RunState.from_json(b'{"scores": {}, "losses": {}, "phase": "of the moon"}')
     with pytest.raises(CheckpointError, match="another version"):
-        Progress.from_json(b'{"step": 3}')
+        RunState.from_json(b'{"step": 3}')
 
 
 def test_nothing_but_broken_checkpoints_is_a_new_run(tmp_path: Path) -> None:
@@ -390,13 +370,13 @@ def test_what_may_change(tmp_path: Path) -> None:
     more = with_training(config, steps=None, minutes=60.0, epochs=1.0, log_every=1, save_every=3, keep=2, patience=50)
     result = train(more, tmp_path / "out", resume=True)
     assert result.steps > 2
-    assert next(r["step"] for r in read_metrics(tmp_path / "out/metrics.jsonl") if "loss" in r) == 3
+    assert [r["step"] for r in read_metrics(tmp_path / "out/metrics.jsonl") if "loss" in r][:3] == [2, 3, 4]
 
 
 def test_what_computes_may_change_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = copying(tmp_path, training={"steps": 2})
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "engine", lambda *_: "an abacus")
+        patch.setattr(recipe, "fingerprint", lambda *_: "an abacus")
         train(config, tmp_path / "out")
     for steps, expected in ((3, True), (4, False)):
         _, told = said(with_training(config, steps=steps), tmp_path / "out", resume=True)
@@ -408,13 +388,13 @@ def test_threads_are_chosen_anew_where_something_else_computes(tmp_path: Path, m
     found = iter([7, 1])
 
     def threads_of(step: int) -> int:
-        return Progress.from_json((tmp_path / f"out/checkpoints/step-{step:06d}/training.json").read_bytes()).threads
+        return RunState.from_json((tmp_path / f"out/checkpoints/step-{step:06d}/training.json").read_bytes()).threads
 
-    monkeypatch.setattr(loop, "fastest_threads", lambda _: next(found))
+    monkeypatch.setattr(threads, "fastest_threads", lambda _: next(found))
     train(config, tmp_path / "out")
     train(with_training(config, steps=3), tmp_path / "out", resume=True)
     assert threads_of(3) == 7
-    monkeypatch.setattr(loop, "engine", lambda *_: "an abacus")
+    monkeypatch.setattr(recipe, "fingerprint", lambda *_: "an abacus")
     train(with_training(config, steps=4), tmp_path / "out", resume=True)
     assert threads_of(4) == 1
 
@@ -429,7 +409,7 @@ def test_what_was_chosen_from_the_data_stays_whatever_the_budget(tmp_path: Path)
     steps = Checkpoints(tmp_path / "out", config).steps()
     first, last = (tmp_path / f"out/checkpoints/step-{step:06d}" for step in (steps[0], steps[-1]))
     assert steps[-1] > 2
-    found = [Progress.from_json((each / "training.json").read_bytes()).dev_lines for each in (first, last)]
+    found = [RunState.from_json((each / "training.json").read_bytes()).dev_lines for each in (first, last)]
     assert found == [50, 50]
     assert (first / "decoding.json").read_bytes() == (last / "decoding.json").read_bytes()
     assert load_config_of(first).decoding.max_ratio is not None
@@ -471,7 +451,7 @@ def _keys(section: str) -> list[str]:
 
 
 def test_a_longer_budget_is_validated_all_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "VALIDATIONS", 4)
+    monkeypatch.setattr(stopping, "VALIDATIONS", 4)
     config = copying(tmp_path, training={"steps": 8, "save_every": None})
     train(config, tmp_path / "out")
     train(with_training(config, steps=16), tmp_path / "out", resume=True)
@@ -504,7 +484,7 @@ def test_a_directory_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.M
     """Whatever its name, and whichever cache the other run has."""
     config, out = copying(tmp_path, dev=False), tmp_path / name
     (tmp_path / "link").symlink_to("out")
-    with alone_in(tmp_path / "out", ALONE, QUIET):
+    with alone_in(tmp_path / "out", ALONE, ignore):
         monkeypatch.setenv("ZHUYI_CACHE", str(tmp_path / "another cache"))
         with pytest.raises(CheckpointError, match="another run is at work in"):
             train(config, out)

@@ -1,4 +1,4 @@
-"""zhuyi itself, by the function behind `zhuyi train`, with the meter after each of its updates.
+"""zhuyi itself, by the function behind `zhuyi train`, with the meter as a listener.
 
 zhuyi            the precision it chooses for the machine (bf16 where it is fast)
 zhuyi-float32    float32
@@ -6,18 +6,14 @@ zhuyi-float32    float32
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
-from peers.common import Meter, Run, TimeUp, after_each_update, arguments, before_each_forward, leave
+from peers.common import Meter, Run, TimeUp, arguments, leave
 
 import zhuyi
 from zhuyi.config import Config
-from zhuyi.data.batches import Batch
-from zhuyi.training import loop, validation
-from zhuyi.training.loop import train
+from zhuyi.training.events import Event, Saved, Started, Updated, Validated
 from zhuyi.training.precision import choose_device, uses_bf16
-from zhuyi.training.update import Objective
 
 
 def configuration(run: Run) -> Config:
@@ -53,15 +49,16 @@ def measure(run: Run, config: Config) -> None:
     meter = Meter(run)
     parameters = 0
 
-    def count(objective: Objective, batch: Batch) -> None:
+    def listen(event: Event) -> None:
         nonlocal parameters
-        parameters = parameters or sum(weight.numel() for weight in objective.parameters())
-        meter.count(batch.source_tokens, batch.target_tokens, batch.source.numel() + batch.target_out.numel())
+        if isinstance(event, Started):
+            parameters = event.parameters
+        elif isinstance(event, Updated):
+            meter.count(event.source_tokens, event.target_tokens, event.positions)
+            meter.step()
 
-    before_each_forward(Objective, count)
-    after_each_update(meter)
     try:
-        train(trained_for(config, steps=10**9, save_every=10**9), run.scratch / "model")
+        zhuyi.train(trained_for(config, steps=10**9, save_every=10**9), run.scratch / "model", listeners=[listen])
     except TimeUp:
         meter.report(parameters, precision(config), "zhuyi train, fused AdamW", "zhuyi")
         leave()
@@ -83,50 +80,52 @@ def precision(config: Config) -> str:
 
 
 class TrainingClock:
-    """Stands in for the module `time` in the loop: it stands still while the dev set is translated."""
+    """A listener that measures the seconds between updates; validations and checkpoints do not count."""
 
     def __init__(self) -> None:
-        self.stopped = 0.0
+        self.seconds, self.updates = 0.0, 0
+        self.points: list[dict[str, float]] = []
+        self._since = 0.0
 
-    def perf_counter(self) -> float:
-        return time.perf_counter() - self.stopped
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Started():
+                self._since = time.perf_counter()
+            case Updated():
+                now = time.perf_counter()
+                self.seconds, self.updates, self._since = self.seconds + now - self._since, event.step, now
+            case Validated():
+                self.points.append(
+                    {"minutes": self.seconds / 60, "updates": event.step, "bleu": round(event.scores["bleu"], 4)}
+                )
+            case Saved():
+                self._since = time.perf_counter()
 
-    def standing_still(self, function: Any) -> Any:
-        def timed(*inputs: Any, **named: Any) -> Any:
-            began = time.perf_counter()
-            result = function(*inputs, **named)
-            self.stopped += time.perf_counter() - began
-            return result
 
-        return timed
+CALIBRATION_MINUTES = 0.5
 
 
 def curve(run: Run, config: Config) -> None:
-    """`zhuyi train` for some minutes of training alone; one line of points.jsonl for each validation."""
-    clock = TrainingClock()
-    loop.time = clock
-    loop.VALIDATIONS = max(1, round(run.minutes / run.every))
-    validation.evaluate = clock.standing_still(validation.evaluate)
-    out = run.scratch / "model"
-    meter = Meter(run)
-    result = train(trained_for(config, minutes=run.minutes), out)
-    assert clock.stopped > 0, "the loop has another way to validate: this runner must follow"
-    write_points(out / "metrics.jsonl", run.scratch / "points.jsonl")
+    """`zhuyi train` for some minutes of training alone; one line of points.jsonl for each validation.
+
+    The budget is in updates, as many as these minutes hold by a short run before: so the schedule does not count
+    validations either.
+    """
+    calibration = TrainingClock()
+    short = trained_for(config, minutes=CALIBRATION_MINUTES, save_every=10**9)
+    zhuyi.train(without_dev(short), run.scratch / "calibration", listeners=[calibration])
+    steps = round(run.minutes * 60 * calibration.updates / calibration.seconds)
+    clock, meter, out = TrainingClock(), Meter(run), run.scratch / "model"
+    every = max(1, round(steps * run.every / run.minutes))
+    result = zhuyi.train(trained_for(config, steps=steps, save_every=every), out, listeners=[clock])
+    with open(run.scratch / "points.jsonl", "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(point) + "\n" for point in clock.points)
     meter.steps, meter.seconds = result.steps, result.seconds
     meter.report(zhuyi.load(out).transformer.parameter_count(), precision(config), "zhuyi train", "zhuyi")
 
 
-def write_points(metrics: Path, points: Path) -> None:
-    records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    with open(points, "w", encoding="utf-8") as file:
-        for record in records:
-            if "dev_bleu" in record:
-                point = {
-                    "minutes": record["seconds"] / 60,
-                    "updates": record["step"],
-                    "bleu": record["dev_bleu"],
-                }
-                file.write(json.dumps(point) + "\n")
+def without_dev(config: Config) -> Config:
+    return config.model_copy(update={"data": config.data.model_copy(update={"dev_source": None, "dev_target": None})})
 
 
 def main() -> None:

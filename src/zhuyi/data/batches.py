@@ -81,6 +81,11 @@ class Batch:
         """Source and target tokens, padding not counted."""
         return self.source_tokens + self.target_tokens
 
+    @property
+    def positions(self) -> int:
+        """Source and target positions, padding counted."""
+        return self.source.numel() + self.target_out.numel()
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         source, source_mask, target_in, target_out = (

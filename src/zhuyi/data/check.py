@@ -9,20 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from zhuyi.config import Config
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.limits import count_over_limit
 from zhuyi.data.store import Integers, Outcome, Store
 from zhuyi.data.tokenise import SHOWN, digests, remarks
-from zhuyi.text.segmentation import NOTABLE, segmentation_warning
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 BINS = 28
-BLOCKS = "▁▂▃▄▅▆▇█"
 SORTED = 1 << 25
 """Most pairs that are sorted at once, to find duplicates: 256 MiB."""
 
@@ -150,18 +145,6 @@ def check(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
     )
 
 
-def show(report: Report, console: Console) -> None:
-    """Print the report, in at most 80 columns."""
-    outcome = report.outcome
-    kept = "all kept" if outcome.kept == outcome.pairs else f"{outcome.kept:,} kept"
-    console.print(f"[bold]{outcome.pairs:,} pairs[/], {kept}", highlight=False)
-    console.print(_lengths_table(report))
-    console.print(_findings_table(report))
-    for name, found in (("training", outcome), ("dev", report.dev), ("test", report.test)):
-        if found and (warning := segmentation_warning(f"the {name} targets", found.marks, found.pairs)):
-            console.print(Text(warning, "yellow"), soft_wrap=True)
-
-
 class _HeldOut:
     """A dev or test set, of which training pairs are looked for."""
 
@@ -233,84 +216,3 @@ def _side(tokenizer: Tokenizer, lengths: Integers, unknown: int) -> SideReport:
     histogram = tuple(np.add.reduceat(counts, firsts).tolist())
     found = Lengths(median, most, len(counts) - 1, histogram, width)
     return SideReport(tokens, len(tokenizer), found, unknown / tokens)
-
-
-def _lengths_table(report: Report) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    for heading in ("tokens", "median", "95 %", "longest"):
-        table.add_column(heading, justify="right", header_style="dim", no_wrap=True)
-    table.add_column("lines by tokens", header_style="dim", no_wrap=True)
-    for name, side in (("source", report.source), ("target", report.target)):
-        lengths = side.lengths
-        numbers = (side.tokens, lengths.median, lengths.most, lengths.longest)
-        table.add_row(name, *(f"{number:,}" for number in numbers), _bar(lengths))
-    return table
-
-
-def _bar(lengths: Lengths) -> Text:
-    tallest = max(lengths.histogram)
-    blocks = (BLOCKS[math.ceil(count / tallest * len(BLOCKS)) - 1] if count else " " for count in lengths.histogram)
-    end = len(lengths.histogram) * lengths.bin
-    more = "+" if lengths.longest > end else ""
-    return Text.assemble(("1 ", "dim"), ("".join(blocks), "cyan"), (f" {end}{more}", "dim"))
-
-
-def _findings_table(report: Report) -> Table:
-    outcome = report.outcome
-    done = {"skip": "left out", "truncate": "cut"}[outcome.long_policy]
-    held_out = [(name, found) for name, found in (("dev", report.dev), ("test", report.test)) if found is not None]
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column()
-
-    def add(what: str, count: int, then: str) -> None:
-        table.add_row(what, f"[yellow]{count:,}[/]" if count else "[green]none[/]", f"[dim]{then}[/]" if count else "")
-
-    add("empty lines", outcome.empty, f"left out: {_listed(outcome.empty_lines, outcome.empty)}")
-    add(f"over {report.limit - 1} tokens", outcome.long, f"{done}: {_listed(outcome.long_lines, outcome.long)}")
-    add("over the output limit", report.over_output, "targets that decoding may not write to their end")
-    if outcome.returns:
-        add("CR inside", outcome.returns, f"kept, and ends no line: {_listed(outcome.return_lines, outcome.returns)}")
-    if outcome.quoted > NOTABLE * outcome.pairs:
-        add("in quotes", outcome.quoted, "fields begin and end with a quote: a table with quotes is a .csv")
-    if outcome.spaced:
-        spaced = _listed(outcome.spaced_lines, outcome.spaced)
-        add("white space", outcome.spaced, f"not kept: indents, tabs and runs, now single spaces: {spaced}")
-    add("duplicates", report.duplicates, "repeat an earlier pair exactly")
-
-    def add_remarks(name: str, found: Outcome | HeldOutReport) -> None:
-        if found.copies:
-            share = _percent(found.copies / found.pairs)
-            add(f"{name}source = target", found.copies, f"{share} of pairs: a copy is right")
-        if found.not_nfc:
-            add(f"{name}lines not in NFC", found.not_nfc, "made NFC, unless text.normalization is none")
-
-    add_remarks("", outcome)
-    for name, found in held_out:
-        leaks = f"of {found.pairs:,}, a leak: {_listed(found.leak_lines, found.leaks)}"
-        add(f"{name} empty lines", found.empty, f"scored: {_listed(found.empty_lines, found.empty)}")
-        add_remarks(f"{name} ", found)
-        add(f"{name} pairs in training", found.leaks, leaks)
-        add(f"{name} over {report.limit - 1} tokens", found.long, "cut in use, and in validation")
-        add(f"{name} over the output limit", found.over_output, "targets that decoding may not write to their end")
-        add(f"{name} sources in training", found.known_sources, f"of {found.pairs:,}, whatever their target")
-    for name, source, target in (
-        ("training", report.source.unknown, report.target.unknown),
-        *((name, found.source_unknown, found.target_unknown) for name, found in held_out),
-    ):
-        rate = f"source {_percent(source)}, target {_percent(target)}" if source or target else "[green]none[/]"
-        table.add_row(f"unknown in {name}", "" if source or target else rate, rate if source or target else "")
-    return table
-
-
-def _listed(lines: tuple[int, ...], count: int) -> str:
-    more = f" and {count - len(lines):,} more" if count > len(lines) else ""
-    return f"{'line' if count == 1 else 'lines'} {', '.join(map(str, lines))}{more}"
-
-
-def _percent(share: float) -> str:
-    if not share:
-        return "0 %"
-    return f"{share:.2%}".replace("%", " %") if share >= 0.00005 else "< 0.01 %"

@@ -4,13 +4,10 @@ Each of these is done once for the same data, and read from the cache ever after
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import tokenizers as library
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from zhuyi.config import Config
 from zhuyi.data.cache import noted
@@ -36,45 +33,64 @@ class Prepared:
     report: Report
 
 
+@dataclass(frozen=True)
+class Preparing:
+    """The data is being made ready."""
+
+    task: str
+    """What is being done, in words; empty when all is done."""
+    pairs: int = 0
+    """How many pairs it has been done for."""
+    total: int | None = None
+    """How many pairs there are, where that is known."""
+
+
 def prepare(
-    config: Config, console: Console | None = None, tokenizers: Tokenizers | None = None, epoch: int = 0
+    config: Config,
+    tokenizers: Tokenizers | None = None,
+    epoch: int = 0,
+    notify: Callable[[Preparing], None] = lambda event: None,
 ) -> Prepared:
     """Make the training data ready, and check it against the dev and test sets.
 
     Args:
         config: whose `data`, `text` and `model.max_length` are used.
-        console: where to say what is being done.
         tokenizers: those of a run that is resumed; learned from the corpus otherwise.
         epoch: the one that is resumed.
+        notify: called with what is being done.
 
     Raises:
         ConfigError: without training data.
         DataError: naming the file and the line that cannot be used.
     """
-    corpus, console, pairs = open_corpus(config), console or Console(quiet=True), None
+    corpus, pairs = open_corpus(config), None
     if tokenizers is None:
-        with console.status("Reading the corpus and learning its vocabulary ..."):
-            learned = learn(config, corpus)
+        notify(Preparing("Reading the corpus and learning its vocabulary"))
+        learned = learn(config, corpus)
         tokenizers, pairs = Tokenizers.from_files(learned["files"]), learned["pairs"]
-    with _bar(console, pairs) as progress:
-        store = store_of_epoch(config, corpus, tokenizers, epoch, progress=progress)
+
+    def progress(done: int) -> None:
+        notify(Preparing("Tokenising", done, pairs))
+
+    store = store_of_epoch(config, corpus, tokenizers, epoch, progress=progress)
     config = config.model_copy(update={"decoding": choose_limits(config.decoding, store)})
-    with console.status("Checking the corpus ..."):
-        data, limits = config.data, config.decoding.model_dump(include={"max_ratio", "max_extra"})
-        held_out = [
-            Corpus(source, target).fingerprint() if source and target else None
-            for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
-        ]
-        report = noted(
-            {"report": store.path.name, "held out": held_out, "limits": limits, "version": version()},
-            lambda: check_pairs(config, tokenizers, store).to_dict(),
-        )
+    notify(Preparing("Checking the corpus"))
+    data, limits = config.data, config.decoding.model_dump(include={"max_ratio", "max_extra"})
+    held_out = [
+        Corpus(source, target).fingerprint() if source and target else None
+        for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
+    ]
+    report = noted(
+        {"report": store.path.name, "held out": held_out, "limits": limits, "version": version()},
+        lambda: check_pairs(config, tokenizers, store).to_dict(),
+    )
+    notify(Preparing(""))
     return Prepared(config, corpus, tokenizers, store, Report.from_dict(report))
 
 
-def check(config: Config, console: Console | None = None) -> Report:
+def check(config: Config, notify: Callable[[Preparing], None] = lambda event: None) -> Report:
     """Look at a corpus without training on it. Arguments and errors are those of `prepare`."""
-    return prepare(config, console).report
+    return prepare(config, notify=notify).report
 
 
 def open_corpus(config: Config) -> Corpus:
@@ -137,12 +153,3 @@ def _learn(config: Config, corpus: Corpus) -> dict[str, Any]:
 
     learned = Tokenizers.train(config.text, sources(), read_lines(corpus.target))
     return {"files": learned.files(), "pairs": pairs}
-
-
-@contextmanager
-def _bar(console: Console, pairs: int | None) -> Iterator[Callable[[int], None]]:
-    """Shows how many pairs are tokenised, and how long the rest will take where there is a number of `pairs`."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("Tokenising", total=pairs)
-        yield lambda done: bar.update(task, completed=done, description=f"Tokenising · {done:,} pairs")

@@ -1,13 +1,13 @@
-"""One run in several processes: torchrun starts them, DDP or FSDP2 (Zhao et al. 2023) trains, rank 0 speaks.
+"""One run in several processes: torchrun starts them, DDP or FSDP2 (Zhao et al. 2023) trains, rank 0 writes.
 
     torchrun --nproc-per-node N -m zhuyi train CONFIG.toml
 
-An update is the same mathematics in any number of processes: its batches are dealt out, gradients are summed over
+An update is the same mathematics in any number of processes: its batches are distributed, gradients are summed over
 all of them and divided by the target tokens of all of them. What a clock, a signal or a validation decides is
-decided by one and told to all, so that ranks never disagree about what comes next.
+decided by one process and broadcast, so that ranks never disagree about what comes next.
 
 Two groups carry the traffic. Gradients go through torch's default group (NCCL between GPUs, else gloo), which gives up
-on a peer that is silent for `SILENCE`. Everything else – numbers, texts, waiting for rank 0 – goes through a second,
+on a peer after `GRADIENT_TIMEOUT`. Everything else – numbers, texts, waiting for rank 0 – goes through a second,
 patient one (gloo): tokenising and validating may take hours. A peer whose process has ended is noticed at once in both.
 """
 
@@ -24,15 +24,15 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's own
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from zhuyi.errors import ConfigError, TrainingError, ZhuyiError
 from zhuyi.model.transformer import Transformer
 
-SILENCE = timedelta(minutes=10)
-"""After which a peer that should give its gradients is taken for lost."""
-PATIENCE = timedelta(days=2)
-"""How long others wait for rank 0 to tokenise, to validate and to save: where they are `united`, and nowhere else."""
+GRADIENT_TIMEOUT = timedelta(minutes=10)
+"""After which a peer that has not sent its gradients is considered lost."""
+WAITING_TIMEOUT = timedelta(days=2)
+"""How long others wait for rank 0 to tokenise, to validate and to save, in `all_or_none` and nowhere else."""
 
 Made = TypeVar("Made")
 
@@ -70,14 +70,14 @@ class World:
         dist.all_gather(everyones, tensor, group=group)
         return everyones
 
-    def told(self, value: float) -> float:
+    def broadcast(self, value: float) -> float:
         """Rank 0's `value`."""
         return float(self.gather(torch.tensor(value, dtype=torch.float64))[0])
 
-    def told_text(self, text: str) -> str:
+    def broadcast_text(self, text: str) -> str:
         """Rank 0's `text`."""
         content = torch.from_numpy(np.frombuffer(text.encode(), dtype=np.uint8).copy())
-        length = int(self.told(len(content)))
+        length = int(self.broadcast(len(content)))
         if self.size == 1:
             return text
         if not self.is_main:
@@ -86,16 +86,16 @@ class World:
         return content.numpy().tobytes().decode()
 
     def seed(self, seed: int, step: int = 0) -> None:
-        """Chance of this rank's own, for dropout, from here on. Rank 0 has that of a run of one process: it is left."""
+        """Give this rank random numbers of its own for dropout; rank 0 keeps those of a run of one process."""
         if self.rank:
             torch.manual_seed(int(np.random.SeedSequence([seed, self.rank, step]).generate_state(1, np.uint64)[0]))
 
     @contextmanager
-    def united(self) -> Iterator[None]:
-        """All come out of this together, or the run ends for all: an error is raised where it is, and only told once.
+    def all_or_none(self) -> Iterator[None]:
+        """All ranks leave this context together, or the run ends in all: an error is raised where it occurred.
 
         Raises:
-            SystemExit: with the code of an error, on the ranks that have another's.
+            SystemExit: with the code of an error, on the ranks where it did not occur.
         """
         mine: Exception | None = None
         try:
@@ -108,11 +108,15 @@ class World:
         if any(failed):
             raise SystemExit(2)
 
+    def on_main(self, work: Callable[[], Made]) -> Made | None:
+        """What `work` gives, which rank 0 does alone while the others wait; None for them. See `all_or_none`."""
+        with self.all_or_none():
+            return work() if self.is_main else None
+
     def main_first(self, work: Callable[[], Made]) -> Made:
-        """`work` that leaves a file for the others: rank 0 does it, and then they do."""
-        with self.united():
-            made = work() if self.is_main else None
-        with self.united():
+        """What `work` gives, which leaves a file for the others: rank 0 does it, and then they do."""
+        made = self.on_main(work)
+        with self.all_or_none():
             return work() if made is None else made
 
     def same(self, value: int) -> bool:
@@ -129,11 +133,11 @@ class World:
         return [pairs[self.rank :: self.size] for pairs in update]
 
     def parallel(self, objective: nn.Module, shard: bool) -> nn.Module:
-        """`objective`, whose gradients are from now on the mean over all ranks, however its `transformer` lies.
+        """`objective`, whose gradients are from now on the mean over all ranks.
 
         Args:
-            objective: has a `transformer`; its forward pass is all of the work whose gradient is wanted.
-            shard: weights, gradients and the optimiser's state in parts, one a rank (FSDP2), not whole on each (DDP).
+            objective: has a `model`, a `Transformer`; its forward pass is all of the work whose gradient is wanted.
+            shard: each rank holds a shard of weights, gradients and optimiser state (FSDP2), not all of them (DDP).
         """
         if self.size == 1:
             return objective
@@ -144,7 +148,7 @@ class World:
         from torch.distributed.fsdp import fully_shard
 
         mesh = init_device_mesh(self.device.type, (self.size,))
-        transformer = cast(Transformer, objective.transformer)
+        transformer = cast(Transformer, objective.model)
         for block in (*transformer.encoder, *transformer.decoder):
             fully_shard(block, mesh=mesh)
         fully_shard(objective, mesh=mesh)
@@ -176,8 +180,8 @@ def joined(device: torch.device) -> Iterator[World]:
     try:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        dist.init_process_group(backend, timeout=SILENCE, store=_fresh_store(rank), rank=rank, world_size=size)
-        patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+        dist.init_process_group(backend, timeout=GRADIENT_TIMEOUT, store=_fresh_store(rank), rank=rank, world_size=size)
+        patient = dist.new_group(backend="gloo", timeout=WAITING_TIMEOUT)
         yield World(rank, size, device, patient)
     except RuntimeError as error:
         if not _is_of_a_peer(error):
@@ -198,50 +202,50 @@ def _fresh_store(rank: int) -> TCPStore:
     """
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # then nobody has made one yet
-        return TCPStore(host, port, is_master=rank == 0, timeout=SILENCE, wait_for_workers=False)
-    lasting = TCPStore(host, port, is_master=False, timeout=SILENCE)
+        return TCPStore(host, port, is_master=rank == 0, timeout=GRADIENT_TIMEOUT, wait_for_workers=False)
+    lasting = TCPStore(host, port, is_master=False, timeout=GRADIENT_TIMEOUT)
     if rank == 0:
-        store = TCPStore(host, 0, is_master=True, timeout=SILENCE, wait_for_workers=False)
+        store = TCPStore(host, 0, is_master=True, timeout=GRADIENT_TIMEOUT, wait_for_workers=False)
         lasting.set("zhuyi/port", str(store.port))
         return store
     while True:
         found = int(lasting.get("zhuyi/port"))
         try:
             socket.create_connection((host, found), timeout=3).close()
-            return TCPStore(host, found, is_master=False, timeout=SILENCE, wait_for_workers=False)
+            return TCPStore(host, found, is_master=False, timeout=GRADIENT_TIMEOUT, wait_for_workers=False)
         except OSError:  # that of the attempt before: rank 0 is not here yet
             time.sleep(0.1)
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one of its run that prints: rank 0, or the only one."""
     return os.environ.get("RANK", "0") == "0" or not dist.is_torchelastic_launched()
 
 
 def accumulating(objective: nn.Module, send: bool) -> AbstractContextManager[object]:
-    """Within this context a backward pass adds to the gradients, and DDP sends them if told to. FSDP always does."""
+    """Within this context a backward pass adds to the gradients, and DDP sends them if `send`. FSDP always does."""
     if isinstance(objective, nn.parallel.DistributedDataParallel) and not send:
         return cast(AbstractContextManager[object], objective.no_sync())
     return nullcontext()
 
 
-def gathered(tensor: Tensor) -> Tensor:
-    """All of a tensor of which each rank holds a part: every rank must ask for it. Any other tensor is itself."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """All of a sharded tensor, which every rank must ask for. Any other tensor is itself."""
     return cast(Tensor, tensor.full_tensor()) if hasattr(tensor, "full_tensor") else tensor
 
 
-def parted(tensor: Tensor, like: Tensor) -> Tensor:
-    """The inverse of `gathered`, without any sending: `tensor`, which each rank has all of, lying as `like` does."""
+def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `full_tensor`, without communication: `tensor`, which each rank has all of, sharded as `like`."""
     if not hasattr(like, "full_tensor"):
         return tensor
     from torch.distributed.tensor import DTensor, distribute_tensor
 
-    parts = cast(DTensor, like)
-    return distribute_tensor(tensor, parts.device_mesh, parts.placements, src_data_rank=None)
+    sharded = cast(DTensor, like)
+    return distribute_tensor(tensor, sharded.device_mesh, sharded.placements, src_data_rank=None)
 
 
 def is_sharded(trained: nn.Module) -> bool:
-    """Whether each rank holds but a part of the weights."""
+    """Whether each rank holds a shard of the weights only."""
     return hasattr(next(trained.parameters()), "full_tensor")
 
 
@@ -250,8 +254,8 @@ def gather_weights(trained: Transformer, transformer: Transformer, world: World)
     """Put the weights of a sharded transformer into the whole one that rank 0 validates and saves."""
     if not is_sharded(trained):
         return
-    for part, complete in zip(trained.parameters(), transformer.parameters(), strict=True):
-        weights = gathered(part)
+    for sharded, complete in zip(trained.parameters(), transformer.parameters(), strict=True):
+        weights = full_tensor(sharded)
         if world.is_main:
             complete.copy_(weights)
 

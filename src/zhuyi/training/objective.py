@@ -7,13 +7,17 @@ vocabulary. The output projection is a part of the objective: logits over a whol
 tensor of a small model, so they are made, used for loss and gradient, and thrown away piece by piece.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from zhuyi.data.batches import Batch
+from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import PAD
+from zhuyi.training.precision import products
 
 PIECE = 512
 """Target positions whose logits exist at one time."""
@@ -90,3 +94,40 @@ class _CrossEntropy(torch.autograd.Function):
         scale = gradients[0]
         # Not scale.to(bf16): rounding the scale would pull all of the gradient the same way.
         return hidden_gradient * scale, weight_gradient * scale, None, None
+
+
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
+"""Of a model and a batch, two sums over its target tokens: the loss that is minimised, and the one that is reported."""
+
+
+class TeacherForcing:
+    """Cross entropy at every target position, given the source and the true tokens before it: a `Loss`.
+
+    Args:
+        smoothing: label smoothing, in [0, 1).
+        bf16: whether matrix products are computed in bf16.
+    """
+
+    def __init__(self, smoothing: float = 0.0, bf16: bool = False) -> None:
+        self.smoothing, self.bf16 = smoothing, bf16
+
+    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The smoothed loss and the plain one, summed over the target tokens of `batch`: see `cross_entropy`."""
+        transformer = cast(Transformer, model)
+        with products(self.bf16, batch.source.device):
+            memory = transformer.encode(batch.source, batch.source_mask)
+            hidden = transformer.decode(batch.target_in, memory, batch.source_mask)
+        hidden = hidden.to(torch.bfloat16) if self.bf16 else hidden
+        return cross_entropy(hidden, transformer.projection.weight, batch.target_out, self.smoothing)
+
+
+class Objective(nn.Module):
+    """A model and its loss: the whole forward pass as one module, which is what DDP and FSDP want."""
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The two sums of `loss`."""
+        return self.loss(self.model, batch)

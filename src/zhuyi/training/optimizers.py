@@ -3,69 +3,80 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, overload
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from zhuyi.config import TrainingConfig
-from zhuyi.training.distributed import gathered, parted
+from zhuyi.training.distributed import full_tensor, shard_like
 
 MUON_SCALE = 3.0
 """More is faster at first, and worse in the end."""
 MOMENTUM = 0.95
 
 
-class Optimizer:
+class Optimizer(torch.optim.Optimizer):
     """AdamW for all weights, or Muon for the matrices of the blocks and AdamW for the rest.
 
     AdamW is that of Loshchilov & Hutter 2019; only matrices decay, not norms and biases. One learning rate serves both:
     a step of Muon is `MUON_SCALE` times as large as one of AdamW. (Why Muon is not torch's: docs/architecture.md.)
+    Each of `param_groups` has its `rule`, "muon" or "adamw", so torch's schedulers work as with any optimizer.
 
     With `training.ema`, average ← ema · average + (1 - ema) · weight after each step (Polyak & Juditsky 1992), with a
-    smaller factor at first, when the weights are still far from anything.
+    smaller factor at first, when the weights are still far from anything. `state[parameter]["average"]` holds it.
 
     Args:
         model: what is to be learned.
         config: of the run.
         bf16: whether Muon's products are bf16.
-
-    Attributes:
-        state: by parameter, its tensors by name: moments, and `average`.
-        hidden: the matrices that Muon has.
-        adamw: has the others.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, bf16: bool = False) -> None:
-        self._parameters = list(model.parameters())
-        self._ema, self._decay, self._bf16 = config.ema, config.weight_decay, bf16
-        self.hidden = _of_the_blocks(model) if config.optimizer == "muon" else []
-        others = [parameter for parameter in self._parameters if not any(parameter is each for each in self.hidden)]
+        self._ema, self._bf16 = config.ema, bf16
+        hidden = _of_the_blocks(model) if config.optimizer == "muon" else []
+        others = [parameter for parameter in model.parameters() if not any(parameter is each for each in hidden)]
+        matrices, vectors = [each for each in others if each.dim() > 1], [each for each in others if each.dim() <= 1]
         groups = [
-            {"params": [each for each in others if each.dim() > 1], "weight_decay": config.weight_decay},
-            {"params": [each for each in others if each.dim() <= 1], "weight_decay": 0.0},
+            {"params": hidden, "weight_decay": config.weight_decay, "rule": "muon"},
+            {"params": matrices, "weight_decay": config.weight_decay, "rule": "adamw"},
+            {"params": vectors, "weight_decay": 0.0, "rule": "adamw"},
         ]
         rate, betas = config.learning_rate, (config.beta1, config.beta2)
-        self.adamw = torch.optim.AdamW(groups, lr=rate, betas=betas, eps=config.epsilon, fused=True)
-        self.state = self.adamw.state  # Muon's too
+        self._adamw = torch.optim.AdamW(model.parameters(), lr=rate, betas=betas, eps=config.epsilon, fused=True)
+        super().__init__([group for group in groups if group["params"]], self._adamw.defaults)
 
-    def step(self, learning_rate: float) -> None:
-        """Change the weights by their gradients, and the average with them."""
-        for group in self.adamw.param_groups:
-            group["lr"] = learning_rate
-        self.adamw.step()
-        self._muon(learning_rate)
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Change the weights by their gradients, and the average with them.
+
+        Args:
+            closure: computes the gradients anew, and gives the loss.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        # Of the same groups and state, whatever `load_state_dict` or `add_param_group` have made of them.
+        self._adamw.param_groups = [group for group in self.param_groups if group["rule"] == "adamw"]
+        self._adamw.state = self.state
+        self._adamw.step()
+        for group in self.param_groups:
+            if group["rule"] == "muon":
+                self._muon(group)
         if self._ema:
             self._average()
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for parameter in self._parameters:
-            parameter.grad = None
+        return loss
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within, the model has the averaged weights; its own wait in their place. Without `ema` it changes nothing."""
+        """Within, the model has the averaged weights, and `state` the raw ones. Without `ema` it changes nothing."""
         self.exchange()
         try:
             yield
@@ -75,37 +86,37 @@ class Optimizer:
     @torch.no_grad()
     def exchange(self) -> None:
         """Weights and averages change places."""
-        for parameter in self._parameters:
-            if "average" in self.state[parameter]:
-                average = self.state[parameter]["average"]
+        for parameter, state in self.state.items():
+            if "average" in state:
                 weight = parameter.clone()
-                parameter.copy_(average)
-                average.copy_(weight)
+                parameter.copy_(state["average"])
+                state["average"].copy_(weight)
 
     @torch.no_grad()
-    def _muon(self, rate: float) -> None:
+    def _muon(self, group: dict[str, Any]) -> None:
         """Momentum made orthogonal (Jordan 2024): a step goes equally far in all directions that it has.
 
-        Its size is that of AdamW's as Liu et al. 2025 (section 2.2) reckon it, times `MUON_SCALE`.
+        Its size is that of AdamW's as Liu et al. 2025 (section 2.2) compute it, times `MUON_SCALE`.
         """
-        for weight in self.hidden:
-            assert weight.grad is not None, "every matrix of a block has a part in every output"
+        rate, decay = group["lr"], group["weight_decay"]
+        for weight in group["params"]:
+            if weight.grad is None:
+                continue
             state = self.state[weight]
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(weight)
             momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
-            ahead = gathered(weight.grad.lerp(momentum, MOMENTUM))  # Nesterov's
+            ahead = full_tensor(weight.grad.lerp(momentum, MOMENTUM))  # Nesterov's
             matrix = ahead.flatten(1)  # a convolution's has a third dimension
             size = MUON_SCALE * 0.2 * math.sqrt(max(matrix.shape))
-            step = parted(orthogonal(matrix, self._bf16).view_as(ahead), weight)
-            weight.mul_(1 - rate * self._decay).add_(step, alpha=-size * rate)
+            step = shard_like(orthogonal(matrix, self._bf16).view_as(ahead), weight)
+            weight.mul_(1 - rate * decay).add_(step, alpha=-size * rate)
 
     @torch.no_grad()
     def _average(self) -> None:
-        steps = self.state[self._parameters[0]]["step"].item()  # the first one is an embedding: always AdamW's
+        steps = next(state["step"] for state in self.state.values() if "step" in state).item()
         factor = min(self._ema, steps / (steps + 10))
-        for parameter in self._parameters:
-            state = self.state[parameter]
+        for parameter, state in self.state.items():
             if "average" not in state:
                 state["average"] = parameter.detach().clone()
             state["average"].lerp_(parameter, 1 - factor)

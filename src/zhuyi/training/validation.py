@@ -3,22 +3,23 @@
 from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Console
 
 from zhuyi.checkpoint import Model, load_weights
 from zhuyi.config import Metric, TrainingConfig
 from zhuyi.data.corpus import Corpus
-from zhuyi.evaluation import Evaluation, evaluate, shown_with
-from zhuyi.training.progress import Reporter
-from zhuyi.training.state import Checkpoints, Progress, rank
+from zhuyi.data.store import Store
+from zhuyi.evaluation import Evaluation, evaluate, shown_with, too_short_for_bleu
+from zhuyi.training.checkpoints import Checkpoints
+from zhuyi.training.events import Listener, Notice, Validated
+from zhuyi.training.run_state import RunState, rank
 from zhuyi.translator import Translator
 
-FEWEST_LINES = 50
+MIN_LINES = 50
 """A validation during a run looks at this many dev lines or more, if there are so many."""
-SHARE_OF_BUDGET = 0.05
+MAX_SHARE_OF_BUDGET = 0.05
 """Most tokens that one validation during a run may write, of all beams, as a share of the tokens that the whole run is
 trained on: those between two of twenty validations."""
-TOKENS_PER_MINUTE = 200_000
+ASSUMED_TOKENS_PER_MINUTE = 200_000
 """Trained on, of a budget in minutes: a slow CPU's, so that the lines do not depend on how fast the machine is."""
 
 
@@ -50,7 +51,7 @@ def lines_a_validation(dev: Lines, translator: Translator, training: TrainingCon
     """How many dev lines each validation during a run looks at: fixed by data and budget, not by a clock.
 
     An untrained model writes to the length limit, and could spend the budget of a short run on one validation: each
-    writes at most `SHARE_OF_BUDGET` of the tokens that the run is trained on. The whole set is scored at the end.
+    writes at most `MAX_SHARE_OF_BUDGET` of the tokens that the run is trained on. The whole set is scored at the end.
 
     Args:
         dev: all lines of the dev set.
@@ -64,27 +65,55 @@ def lines_a_validation(dev: Lines, translator: Translator, training: TrainingCon
     if training.epochs is not None:
         budgets.append(training.epochs * corpus_tokens)
     if training.minutes is not None:
-        budgets.append(training.minutes * TOKENS_PER_MINUTE)
+        budgets.append(training.minutes * ASSUMED_TOKENS_PER_MINUTE)
     source_tokens = np.array([len(tokens) + 1 for tokens in translator.tokenizers.source.encode(dev.sources)])
     decoding = translator.config.decoding
     written = decoding.beam * decoding.limits(source_tokens, translator.config.model.max_length).mean()
-    return min(max(int(SHARE_OF_BUDGET * min(budgets) / written), FEWEST_LINES), len(dev))
+    return min(max(int(MAX_SHARE_OF_BUDGET * min(budgets) / written), MIN_LINES), len(dev))
 
 
-def score_dev(
-    translator: Translator, dev: Lines | None, metric: Metric, progress: Progress, reporter: Reporter
-) -> None:
+def validated_lines(
+    dev: Lines | None, translator: Translator, store: Store, state: RunState, notify: Listener
+) -> Lines | None:
+    """The dev lines that validations during the run score: as many as before, where it is resumed."""
+    if dev is None:
+        return None
+    training = translator.config.training
+    if training.metric == "bleu" and too_short_for_bleu(dev.targets):
+        notify(
+            Notice(
+                "no dev target has the four tokens that it wants, so the dev loss chooses the best checkpoint: "
+                "training.metric=chrf or exact suits short answers.",
+                warning="Too short for BLEU",
+            )
+        )
+    if state.scores and not state.dev_lines:
+        state.dev_lines = len(dev)  # a run of an older version: its scores are of all lines
+    if not state.dev_lines:
+        tokens = int(store.source_lengths.sum(dtype=np.int64) + store.target_lengths.sum(dtype=np.int64))
+        state.dev_lines = lines_a_validation(dev, translator, training, tokens + 2 * len(store))
+    if state.dev_lines < len(dev):
+        notify(
+            Notice(
+                f"Validations score {state.dev_lines:,} of {len(dev):,} dev lines, for so short a run; the end of the "
+                "run scores all of them."
+            )
+        )
+    return dev.evenly(state.dev_lines)
+
+
+def score_dev(translator: Translator, dev: Lines | None, metric: Metric, state: RunState, notify: Listener) -> None:
     """Score the model as it stands, unless that is done."""
-    if dev is None or progress.step in progress.scores:
+    if dev is None or state.step in state.scores:
         return
     result = evaluate(translator, dev.sources, dev.targets, shown_with(metric))
-    progress.scores[progress.step] = result.scores[metric].value
-    progress.losses[progress.step] = result.loss or 0.0
-    progress.waited = 0 if progress.best_steps(metric)[0] == progress.step else progress.waited + 1
-    scores = {f"dev_{name}": round(score.value, 4) for name, score in result.scores.items()}
-    figures = {"step": progress.step, "seconds": progress.seconds, "dev_loss": progress.losses[progress.step], **scores}
-    shown = len(progress.scores) % len(dev.sources)
-    reporter.record_validation(figures, (dev.sources[shown], dev.targets[shown], result.hypotheses[shown]))
+    state.scores[state.step] = result.scores[metric].value
+    state.losses[state.step] = result.loss or 0.0
+    state.waited = 0 if state.best_steps(metric)[0] == state.step else state.waited + 1
+    shown = len(state.scores) % len(dev.sources)
+    sample = (dev.sources[shown], dev.targets[shown], result.hypotheses[shown])
+    scores = {str(name): score.value for name, score in result.scores.items()}
+    notify(Validated(state.step, state.seconds, state.losses[state.step], scores, sample))
 
 
 def choose(
@@ -92,8 +121,8 @@ def choose(
     checkpoints: Checkpoints,
     translator: Translator,
     dev: Lines | None,
-    progress: Progress,
-    console: Console,
+    state: RunState,
+    notify: Listener,
 ) -> tuple[str, dict[str, Evaluation]]:
     """Put the weights to be kept into the model: the best checkpoint's, or an average's if that scores better.
 
@@ -101,14 +130,14 @@ def choose(
     """
     training = model.config.training
     if dev is None:
-        return f"the last step, {progress.step:,}", {}
-    whole = {step for step, _ in checkpoints.whole(console)}
-    ranked = [step for step in progress.best_steps(training.metric) if step in whole]
-    candidates = {f"step {ranked[0]:,}, the best of {len(progress.scores)} validated": ranked[:1]}
-    averaged = [step for step in progress.averaged_steps(training) if step in whole]
+        return f"the last step, {state.step:,}", {}
+    whole = {step for step, _ in checkpoints.whole(notify)}
+    ranked = [step for step in state.best_steps(training.metric) if step in whole]
+    candidates = {f"step {ranked[0]:,}, the best of {len(state.scores)} validated": ranked[:1]}
+    averaged = [step for step in state.averaged_steps(training) if step in whole]
     if len(averaged) > 1:
         candidates[f"the average of the {training.average_of} {len(averaged)} checkpoints"] = averaged
-    validated, metrics = dev.evenly(progress.dev_lines), shown_with(training.metric)
+    validated, metrics = dev.evenly(state.dev_lines), shown_with(training.metric)
     found: list[tuple[str, Evaluation]] = []
     for name, steps in candidates.items():
         load_weights(model.transformer, checkpoints.average(steps))

@@ -1,8 +1,9 @@
-"""What a run is at one moment, and the checkpoints that bring it back: weights, optimiser, chance, data position.
+"""The checkpoints of a run: weights, optimiser state, random generators and the run's state, at one moment.
 
 A checkpoint is a model directory (`checkpoints/step-000500/`, which every verb takes) with a few files more:
 
-    training.safetensors   the optimiser's moments, and the state of the random generators of each rank
+    training.safetensors   the optimiser's moments, and the state of the random generators of each rank. The weights
+                           of the model are the averaged ones, as validated: `optimizer.NAME.average` are the raw ones
     training.json          step, epoch, batches done in it, seconds, scores so far
     shard-....safetensors  where the run is sharded: the moments, in parts, each written by the rank that has it
 
@@ -10,17 +11,14 @@ Any number of processes reads any checkpoint: torch.distributed.checkpoint puts 
 the safetensors files. (That is its Hugging Face format. Its own has a pickle in it, and no pickle is ever loaded.)
 """
 
-import json
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -37,95 +35,24 @@ from zhuyi.checkpoint import (
     read_directory,
     write_directory,
 )
-from zhuyi.config import FILES, Config, DecodingConfig, Metric, TrainingConfig, changed, describe, readable
+from zhuyi.config import FILES, Config, DecodingConfig, changed, describe, readable
 from zhuyi.errors import CheckpointError, ConfigError, DamagedError
-from zhuyi.evaluation import better
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.distributed import ALONE, World, gather_weights, is_sharded
+from zhuyi.training.events import Listener, Notice, ignore
 from zhuyi.training.optimizers import Optimizer
+from zhuyi.training.run_state import RunState
 
 MAY_CHANGE = {
     *("training.steps", "training.epochs", "training.minutes", "training.save_every", "training.keep"),
     *("training.average", "training.average_of", "training.patience", "training.log_every"),
     *("training.tensorboard", "training.learning_rate", "training.warmup", "training.clip", "training.precision"),
     *("training.shard", "training.deterministic", "training.device"),
-    *(f"data.{side}" for side in FILES),  # what is in the files must not: see `Progress.data`
+    *(f"data.{side}" for side in FILES),  # what is in the files must not: see `RunState.data`
     *(f"decoding.{key}" for key in DecodingConfig.model_fields),
 }
 """Settings that a resumed run may have other than the run that it goes on with."""
-
-
-NOISE = 1.0
-"""Per cent by which a score must be better than the worst before it counts more than the dev loss."""
-
-
-@dataclass
-class Progress:
-    """Where a run stands.
-
-    `batches` counts those done in `epoch`, and `passes` is both in one number; `seconds` is the time spent training,
-    validation included; `scores` is the dev score of each checkpoint by step; `waited` counts validations since the
-    best one, `losses` is the dev loss of each; `threads` is how many of the CPU's it uses; `pieces` is how many a batch
-    is cut into, to fit into memory; `dev_lines` is how many lines a validation looks at, before and after a resumption;
-    `engine` is what computes it, and the same bytes can only be had of the same; `data` is a digest of what it is
-    trained and validated on, and `cut` of how BPE-dropout has cut it in this epoch.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    batches: int = 0
-    passes: float = 0.0
-    seconds: float = 0.0
-    waited: int = 0
-    threads: int = 0
-    pieces: int = 1
-    engine: str = ""
-    data: str = ""
-    cut: int = 0
-    dev_lines: int = 0
-    scores: dict[int, float] = field(default_factory=dict)
-    losses: dict[int, float] = field(default_factory=dict)
-
-    def best_steps(self, metric: Metric) -> list[int]:
-        """Validated steps, best first."""
-        return sorted(self.scores, key=lambda step: (*rank(metric, self.scores[step], self.losses[step]), step))
-
-    def averaged_steps(self, training: TrainingConfig) -> list[int]:
-        """Validated steps whose weights are to be averaged, as `training.average` and `average_of` say."""
-        ranked = self.best_steps(training.metric) if training.average_of == "best" else sorted(self.scores)[::-1]
-        return ranked[: training.average]
-
-    def to_json(self) -> bytes:
-        """For `training.json`."""
-        return (json.dumps(asdict(self), indent=2) + "\n").encode()
-
-    @classmethod
-    def from_json(cls, content: bytes) -> "Progress":
-        """From `training.json`.
-
-        Raises:
-            CheckpointError: if it is another version's.
-        """
-        try:
-            values = json.loads(content)
-            for name in ("scores", "losses"):
-                values[name] = {int(step): value for step, value in values[name].items()}
-            return cls(**values)
-        except (TypeError, KeyError) as error:
-            raise CheckpointError(
-                "the run to be resumed was made by another version of zhuyi: go on with that one, or start another run "
-                "with another --out"
-            ) from error
-
-
-def rank(metric: Metric, score: float, loss: float) -> tuple[float, float]:
-    """What to sort validations by: the best score, and of equal scores the lowest loss.
-
-    Equals are common: BLEU is 0 on words and other short lines, exact match is 0 at first and 100 in the end. Within
-    `NOISE` of the worst, scores are equal too: there they say which repetitions a model without skill happens to write.
-    """
-    return (-max(score, NOISE) if better(metric, 1.0, 0.0) else min(score, 100.0 - NOISE)), loss
 
 
 class Checkpoints:
@@ -157,49 +84,50 @@ class Checkpoints:
         names = [path.name.removeprefix("step-") for path in self._directory.glob("step-*")]
         return sorted(int(name) for name in names if name.isdecimal())
 
-    def whole(self, console: Console | None = None) -> Iterator[tuple[int, dict[str, bytes]]]:
-        """Steps and small files of the checkpoints that can be read, newest first; `console` is told of the others."""
+    def whole(self, notify: Listener = ignore) -> Iterator[tuple[int, dict[str, bytes]]]:
+        """Steps and small files of the checkpoints that can be read, newest first; the others are reported."""
         for step in reversed(self.steps()):
             try:
                 yield step, read_directory(self.path(step), lambda name: name.endswith(".json"))
             except DamagedError as error:
-                if console is not None:
-                    console.print(f"[yellow]Passing over a broken checkpoint:[/] {error}")
+                notify(Notice(str(error), warning="Passing over a broken checkpoint"))
 
-    def save(self, model: Model, trained: Transformer, optimizer: Optimizer, progress: Progress) -> None:
+    def save(self, model: Model, trained: Transformer, optimizer: Optimizer, state: RunState) -> None:
         """Write the checkpoint of this moment, then remove those that are no longer wanted.
 
         Args:
             model: its configuration and tokenisers.
             trained: the transformer whose parameters `optimizer` has: the model's own, or a sharded one.
             optimizer: with its moments.
-            progress: of this moment.
+            state: of this moment.
 
         Raises:
             CheckpointError: when it cannot be written; the older ones are whole.
         """
-        chance = _chance(self._world)
+        rng_states = _rng_states(self._world)
         with optimizer.averaged():  # a checkpoint is a model to be used: its weights are those that were validated
             gather_weights(trained, model.transformer, self._world)
             moments = _moments(trained, optimizer)
             shards = self._write_shards(moments) if is_sharded(trained) else []
-            with self._world.united():
-                if self._world.is_main:
-                    files = model_files(model, card="A checkpoint of a training run.\n")
-                    kept = {} if shards else {name: tensor.cpu().contiguous() for name, tensor in moments.items()}
-                    files["training.safetensors"] = save_tensors({**kept, **chance})
-                    files["training.json"] = progress.to_json()
-                    shutil.rmtree(self.path(progress.step), ignore_errors=True)  # if it is there, then it is broken
-                    write_directory(self.path(progress.step), files, shards)
-                    for step in set(self.steps()) - self._wanted(progress):
-                        shutil.rmtree(self.path(step))
-        self.newest, self.epoch = progress.step, progress.epoch
+            self._world.on_main(
+                lambda: self._write(model, state, shards, {**({} if shards else moments), **rng_states})
+            )
+        self.newest, self.epoch = state.step, state.epoch
 
-    def begun(self, config: Config, console: Console) -> tuple[Config, Tokenizers | None]:
+    def _write(self, model: Model, state: RunState, shards: list[Path], tensors: dict[str, Tensor]) -> None:
+        files = model_files(model, card="A checkpoint of a training run.\n")
+        files["training.safetensors"] = save_tensors({name: each.cpu().contiguous() for name, each in tensors.items()})
+        files["training.json"] = state.to_json()
+        shutil.rmtree(self.path(state.step), ignore_errors=True)  # if it is there, then it is broken
+        write_directory(self.path(state.step), files, shards)
+        for step in set(self.steps()) - self._wanted(state):
+            shutil.rmtree(self.path(step))
+
+    def begun(self, config: Config, notify: Listener) -> tuple[Config, Tokenizers | None]:
         """Configuration and tokenizers of the run: those of the newest checkpoint that is whole, if there is one.
 
-        Its epoch is noted; what it chose and `config` leaves open stays as it is. `console` shows settings that
-        may be others than the run's, and are.
+        Its epoch is kept; what it chose and `config` leaves open stays as it is. Settings that may differ from the
+        run's, and do, are reported.
 
         Raises:
             ConfigError: if `config` has a setting that must not change, other than the run that is gone on with.
@@ -210,8 +138,8 @@ class Checkpoints:
             given = {key: value for key, value in config.decoding if value not in (None, before[key])}
             decoding = changed(self._kept(step, then.decoding), given)
             config = config.model_copy(update={"decoding": decoding})
-            _same_settings(then, config, console)
-            self.epoch = Progress.from_json(files["training.json"]).epoch
+            _same_settings(then, config, notify)
+            self.epoch = RunState.from_json(files["training.json"]).epoch
             return config, Tokenizers.load(self.path(step))
         return config, None
 
@@ -225,23 +153,20 @@ class Checkpoints:
         except (OSError, CheckpointError):  # there is none, or none that is whole
             return decoding
 
-    def restore(self, trained: Transformer, optimizer: Optimizer, console: Console) -> Progress | None:
+    def restore(self, trained: Transformer, optimizer: Optimizer, notify: Listener) -> RunState | None:
         """Bring back the newest checkpoint that is whole; None if there is none. `trained` is that of `save`."""
-        newest = -1
-        with self._world.united():
-            if self._world.is_main:
-                newest = next((step for step, _ in self.whole(console)), newest)
-        newest = int(self._world.told(newest))
+        found = self._world.on_main(lambda: next((step for step, _ in self.whole(notify)), -1))
+        newest = int(self._world.broadcast(-1 if found is None else found))
         if newest < 0:
             return None
         self.newest = newest
-        with self._world.united(), _named_in_utf8(self.path(newest)) as path:
+        with self._world.all_or_none(), _named_in_utf8(self.path(newest)) as path:
             _restore_tensors(trained, optimizer, path)
             optimizer.exchange()
-            _restore_chance(path / "training.safetensors", self._world, self._training.seed, newest)
-            progress = Progress.from_json((self.path(newest) / "training.json").read_bytes())
-        self.epoch = progress.epoch
-        return progress
+            _restore_rng_states(path / "training.safetensors", self._world, self._training.seed, newest)
+            state = RunState.from_json((self.path(newest) / "training.json").read_bytes())
+        self.epoch = state.epoch
+        return state
 
     def average(self, steps: list[int]) -> dict[str, Tensor]:
         """The mean of the weights of several checkpoints."""
@@ -259,11 +184,9 @@ class Checkpoints:
         from torch.distributed.checkpoint.state_dict_saver import save
 
         folder = self._directory / ".shards"
-        with self._world.united():
-            if self._world.is_main:
-                shutil.rmtree(folder, ignore_errors=True)
+        self._world.on_main(lambda: shutil.rmtree(folder, ignore_errors=True))
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-        with self._world.united():
+        with self._world.all_or_none():
             try:
                 save(tensors, storage_writer=writer, process_group=self._world.patient)
             except CheckpointException as error:  # the same one on every rank
@@ -273,17 +196,17 @@ class Checkpoints:
                 ) from error
         return sorted(folder.glob("*.safetensors"))
 
-    def _wanted(self, progress: Progress) -> set[int]:
+    def _wanted(self, state: RunState) -> set[int]:
         """The newest ones, the best one, and those that would be averaged if the run ended now.
 
         Later ones than this step were broken when the run was resumed: it is about to write them again.
         """
-        newest = [step for step in self.steps() if step <= progress.step][-self._training.keep :]
-        best = progress.best_steps(self._training.metric)[:1]
-        return {*newest, *best, *progress.averaged_steps(self._training)}
+        newest = [step for step in self.steps() if step <= state.step][-self._training.keep :]
+        best = state.best_steps(self._training.metric)[:1]
+        return {*newest, *best, *state.averaged_steps(self._training)}
 
 
-def _same_settings(then: Config, now: Config, console: Console) -> None:
+def _same_settings(then: Config, now: Config, notify: Listener) -> None:
     before = {f"{section}.{key}": value for section, key, value, _ in describe(then)}
     others = []
     for section, key, value, _ in describe(now):
@@ -298,7 +221,7 @@ def _same_settings(then: Config, now: Config, console: Console) -> None:
                 "run again, or start another run with another --out"
             )
     if others:
-        console.print(f"Other than before: {', '.join(others)}.", highlight=False, markup=False, soft_wrap=True)
+        notify(Notice(f"Other than before: {', '.join(others)}."))
 
 
 @contextmanager
@@ -333,30 +256,32 @@ def _restore_tensors(trained: Transformer, optimizer: Optimizer, directory: Path
     for name, parameter in trained.named_parameters():
         tensors[name] = parameter.detach()
         optimizer.state[parameter] = {}
-        for key, what in stored.items():
+        for key, entry in stored.items():
             moment = key.removeprefix(f"optimizer.{name}.")
             if moment == key or "." in moment:
                 continue
-            assert isinstance(what, TensorStorageMetadata)
-            one = torch.zeros((), device=parameter.device)  # such as the number of steps
-            like = parameter.detach() if what.size == parameter.shape else one
+            assert isinstance(entry, TensorStorageMetadata)
+            scalar = torch.zeros((), device=parameter.device)  # such as the number of steps
+            like = parameter.detach() if entry.size == parameter.shape else scalar
             tensors[key] = optimizer.state[parameter][moment] = torch.zeros_like(like)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it reads alone is meant: each rank knows what it needs
+        warnings.simplefilter("ignore")  # of reading alone, which is meant: each rank knows what it needs
         load(tensors, storage_reader=reader, no_dist=True)
 
 
-def _chance(world: World) -> dict[str, Tensor]:
-    """The state of every rank's generators. Those of rank 0 bear no number, as in a run of one process."""
+def _rng_states(world: World) -> dict[str, Tensor]:
+    """The state of every rank's generators. The names of those of rank 0 have no number, as in a run of one process."""
     states = {"random.cpu": torch.get_rng_state()}
     if world.device.type == "cuda":
         states["random.cuda"] = torch.cuda.get_rng_state()
     return {
-        _of_rank(name, rank): each for name, state in states.items() for rank, each in enumerate(world.gather(state))
+        _of_rank(name, rank): of_rank
+        for name, state in states.items()
+        for rank, of_rank in enumerate(world.gather(state))
     }
 
 
-def _restore_chance(path: Path, world: World, seed: int, step: int) -> None:
+def _restore_rng_states(path: Path, world: World, seed: int, step: int) -> None:
     """This rank's generators; new ones where the run had fewer ranks."""
     cpu, cuda = _of_rank("random.cpu", world.rank), _of_rank("random.cuda", world.rank)
     with safe_open(path, "pt") as file:

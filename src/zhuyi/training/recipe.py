@@ -1,0 +1,332 @@
+"""`zhuyi train`: from a configuration to a model directory.
+
+prepare the data → build the model → restore the newest checkpoint → fit → choose the best weights → save
+"""
+
+import copy
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from zhuyi.checkpoint import Model, build_model, save_model
+from zhuyi.config import Config, TrainingConfig, changed
+from zhuyi.data.batches import padding_share, plan
+from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
+from zhuyi.data.store import Store
+from zhuyi.errors import TrainingError
+from zhuyi.evaluation import Evaluation, evaluate, shown_with
+from zhuyi.model.transformer import Transformer
+from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.training.card import model_card
+from zhuyi.training.checkpoints import Checkpoints
+from zhuyi.training.distributed import World, gather_weights, joined
+from zhuyi.training.events import Checked, Event, Finished, Listener, Notice, Saved, Started, Updated
+from zhuyi.training.loop import DivergenceError, fit
+from zhuyi.training.metrics import MetricsFile, Recorder, TensorBoard, draw, event_writer
+from zhuyi.training.objective import Objective, TeacherForcing
+from zhuyi.training.optimizers import Optimizer
+from zhuyi.training.precision import choose_device, fingerprint, process_state, uses_bf16
+from zhuyi.training.resume import alone_in, claim, same_data, same_machine, same_segmentation, same_store
+from zhuyi.training.run_state import RunState
+from zhuyi.training.stopping import interruption, out_of_patience
+from zhuyi.training.threads import PaceWatch, set_threads, try_threads
+from zhuyi.training.update import EMPTY_BATCH, find_micro_batches, gradient
+from zhuyi.training.validation import Lines, choose, score_dev, validated_lines
+from zhuyi.translator import Translator
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. Of several processes only rank 0 knows what was chosen and how it scored."""
+
+    directory: Path
+    """Holds the model."""
+    steps: int
+    seconds: float
+    interrupted: bool
+    """Whether Ctrl-C or SIGTERM ended it: then there is a checkpoint and no model yet."""
+    chosen: str
+    """Which weights the model has, in words."""
+    evaluations: dict[str, Evaluation]
+    """By the name of the set: "dev", "test"."""
+
+
+def train(
+    config: Config, out: str | Path = "zhuyi-model", resume: bool = False, listeners: Sequence[Listener] = ()
+) -> Result:
+    """Train a model as `config` says, and leave it in the directory `out`.
+
+    Random state, number of threads and determinism of torch are, at the end, what they were before.
+
+    Args:
+        config: the resolved configuration.
+        out: gets the model, `checkpoints/`, `metrics.jsonl` and `training.svg`.
+        resume: go on from the newest checkpoint in `out`, if there is one, exactly where it stopped.
+        listeners: called with each event of the run (`zhuyi.training.events`).
+
+    Raises:
+        ConfigError, DataError: before anything is written, if it cannot begin.
+        CheckpointError: when a checkpoint cannot be written; the older ones are whole.
+        TrainingError: when the loss is not a number, or another process of the run is lost.
+    """
+    out = Path(out)
+    with joined(choose_device(config.training)) as world:
+        notify = _to_all(listeners)
+        with process_state(world.device, config.training.deterministic), alone_in(out, world, notify):
+            return _train(config, out, resume, notify, world)
+
+
+def _train(config: Config, out: Path, resume: bool, notify: Listener, world: World) -> Result:
+    checkpoints = Checkpoints(out, config, world)
+    begun = world.on_main(lambda: _begin(config, out, resume, checkpoints, notify))
+    config, tokenizers, dev, test = begun or (config, None, None, None)
+    data = _prepare(config, tokenizers, checkpoints.epoch, notify, world)
+    config, training = data.config, data.config.training
+
+    torch.manual_seed(training.seed)
+    model = build_model(config, data.tokenizers)
+    trained = _trained(model.transformer, training, world)
+    bf16 = bool(world.broadcast(uses_bf16(training, world.device)))
+    objective = world.parallel(Objective(trained, TeacherForcing(training.label_smoothing, bf16)), training.shard)
+    world.seed(training.seed)
+    optimizer = Optimizer(trained, training, bf16)
+
+    state = checkpoints.restore(trained, optimizer, notify) or RunState()
+    world.on_main(lambda: same_data(state, data.corpus, dev))
+    same_machine(state, fingerprint(world.device, bf16, world.size), notify)
+    state.threads = set_threads(objective, data.store, training, state, world)
+    _warm_up(objective, data.store, training, state, world, notify)
+    translator = Translator(model, str(next(model.transformer.parameters()).device))
+
+    def emit(event: Event) -> None:
+        with world.all_or_none():
+            notify(event)
+
+    def validate(state: RunState) -> None:
+        with optimizer.averaged():
+            gather_weights(trained, model.transformer, world)
+            model.transformer.eval()
+            world.on_main(lambda: score_dev(translator, validated, training.metric, state, notify))
+
+    def save(state: RunState) -> None:
+        if state.step != checkpoints.newest:
+            checkpoints.save(model, trained, optimizer, state)
+            emit(Saved(state.step, state.seconds, checkpoints.path(state.step)))
+
+    stores = _Stores(data, state, checkpoints, world, notify)
+    with ExitStack() as at_the_end, interruption(notify) as interrupted:
+        recorders = world.on_main(lambda: _recorders(out, training, state.step, at_the_end)) or []
+        watchers = _watchers(objective, data.store, training, state, world, notify)
+        notify = _to_all([*recorders, notify])
+        emit(_started(out, model, data.store, state, bf16, world))
+        validated = validated_lines(dev, translator, data.store, state, notify)
+        try:
+            fit(
+                trained,
+                stores,
+                training,
+                objective=objective,
+                optimizer=optimizer,
+                state=state,
+                validate=validate,
+                save=save,
+                stop=lambda: bool(interrupted),
+                listeners=[*watchers, notify],
+                world=world,
+            )
+        except DivergenceError as error:
+            with world.all_or_none():
+                raise TrainingError(_advice(error, config, stores.store, checkpoints.newest is not None)) from error
+        stopped = world.any(bool(interrupted))
+    chosen, evaluations = "", dict[str, Evaluation]()
+    if not stopped:
+        optimizer.exchange()
+        gather_weights(trained, model.transformer, world)
+        finish = partial(_finish, model, translator, dev, test, data.store, out, checkpoints, state, notify)
+        chosen, evaluations = world.on_main(finish) or (chosen, evaluations)
+    emit(Finished(state.step, state.seconds, stopped, chosen, evaluations))
+    return Result(out, state.step, state.seconds, stopped, chosen, evaluations)
+
+
+def _begin(
+    config: Config, out: Path, resume: bool, checkpoints: Checkpoints, notify: Listener
+) -> tuple[Config, Tokenizers | None, Lines | None, Lines | None]:
+    """Make sure that the run can begin; gives what it goes on with, and its dev and test sets."""
+    claim(out, checkpoints, resume, notify)
+    if config.training.tensorboard:
+        event_writer()  # now, and not after the corpus was tokenised
+    dev = Lines.read(config.data.dev_source, config.data.dev_target)
+    test = Lines.read(config.data.test_source, config.data.test_target)
+    return *checkpoints.begun(config, notify), dev, test
+
+
+def _prepare(config: Config, tokenizers: Tokenizers | None, epoch: int, notify: Listener, world: World) -> Prepared:
+    """The training data, with the vocabularies and limits of rank 0; it builds the store, and the others open it."""
+    data = world.on_main(lambda: prepare(config, tokenizers, epoch, notify))
+    if data is not None:
+        notify(Checked(data.report))
+    chosen = json.dumps([data.tokenizers.files(), data.config.decoding.model_dump()] if data is not None else None)
+    files, decoding = json.loads(world.broadcast_text(chosen))
+    epoch = int(world.broadcast(epoch))
+    config = config.model_copy(update={"decoding": changed(config.decoding, decoding)})
+    with world.all_or_none():
+        return data or prepare(config, Tokenizers.from_files(files), epoch)
+
+
+def _trained(transformer: Transformer, training: TrainingConfig, world: World) -> Transformer:
+    """The transformer to be trained: the model's own, or one to be sharded, beside which rank 0 keeps the model's."""
+    if world.size == 1 or not training.shard:
+        return transformer.to(world.device)
+    sharded = copy.deepcopy(transformer).to(world.device)
+    if world.is_main:
+        transformer.to(world.device)
+    return sharded
+
+
+def _warm_up(
+    objective: nn.Module, store: Store, training: TrainingConfig, state: RunState, world: World, notify: Listener
+) -> None:
+    """What is done before the first update, and must not affect training state.
+
+    DDP puts gradients into buckets in the order in which they come in its first backward pass. On three ranks or more
+    sums depend on that order, to the last bit: it must not matter whether that pass is a new run's or a resumed one's.
+
+    On a GPU the batch that needs the most memory is tried: what will not fit is found out now, and not after hours.
+    """
+    gpu = world.device.type == "cuda"
+    with torch.random.fork_rng([world.device] if gpu else []):
+        if world.size > 1:
+            gradient(objective, [EMPTY_BATCH], 1.0)
+        if gpu:
+            find_micro_batches(objective, store, training, state, world)
+    objective.zero_grad()
+    if state.micro_batches > 1:
+        notify(_micro_batches_notice(state.step + 1, state.micro_batches))
+
+
+class _Stores:
+    """The tokenised corpus of each epoch: the same one, but for BPE-dropout, which segments words anew each time."""
+
+    def __init__(
+        self, data: Prepared, state: RunState, checkpoints: Checkpoints, world: World, notify: Listener
+    ) -> None:
+        self.store, self._opened = data.store, state.epoch
+        self._data, self._state, self._checkpoints, self._world, self._notify = data, state, checkpoints, world, notify
+
+    def __call__(self, epoch: int) -> Store:
+        config, corpus, tokenizers = self._data.config, self._data.corpus, self._data.tokenizers
+        if config.text.bpe_dropout:
+            if epoch != self._opened:
+                build = partial(store_of_epoch, config, corpus, tokenizers, epoch, self._checkpoints.epoch)
+                self.store, self._opened = self._world.main_first(build), epoch
+            same_segmentation(self._state, epoch, self.store, self._notify)
+        same_store(self.store, self._world)
+        return self.store
+
+
+def _recorders(out: Path, training: TrainingConfig, step: int, at_the_end: ExitStack) -> list[Listener]:
+    """The listeners that every run has: `metrics.jsonl`, and TensorBoard where it is asked for."""
+    recorders: list[Listener] = [Recorder(training.log_every, MetricsFile(out, step).append)]
+    if training.tensorboard:
+        board = at_the_end.enter_context(closing(TensorBoard(out, step)))
+        recorders.append(Recorder(training.log_every, board.add))
+    return recorders
+
+
+def _watchers(
+    objective: nn.Module, store: Store, training: TrainingConfig, state: RunState, world: World, notify: Listener
+) -> list[Listener]:
+    """Listeners that watch the speed of a run of one process on a CPU, and the memory of a GPU."""
+    micro_batches = state.micro_batches
+
+    def watch_memory(event: Event) -> None:
+        nonlocal micro_batches
+        if isinstance(event, Updated) and event.micro_batches > micro_batches:
+            micro_batches = event.micro_batches
+            notify(_micro_batches_notice(event.step, micro_batches))
+
+    watchers: list[Listener] = [watch_memory]
+    if training.threads is None and world.device.type == "cpu" and world.size == 1:
+        watchers.append(PaceWatch(partial(try_threads, objective, store, training), state, notify))
+    return watchers
+
+
+def _micro_batches_notice(step: int, micro_batches: int) -> Notice:
+    text = (
+        f"from step {step:,} a batch is cut into {micro_batches} micro-batches, whose gradients are added up: the same "
+        "update, in more passes."
+    )
+    return Notice(text, warning="Out of memory")
+
+
+def _to_all(listeners: Sequence[Listener]) -> Listener:
+    def notify(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return notify
+
+
+def _started(out: Path, model: Model, store: Store, state: RunState, bf16: bool, world: World) -> Started:
+    training = model.config.training
+    first = plan(store, training.tokens_per_batch, training.seed, epoch=0)
+    return Started(
+        directory=out,
+        step=state.step,
+        epoch=state.epoch,
+        seconds=state.seconds,
+        parameters=model.transformer.parameter_count(),
+        device=str(world.device),
+        bf16=bf16,
+        processes=world.size,
+        threads=torch.get_num_threads(),
+        batches=len(first),
+        padding=padding_share(store, first),
+    )
+
+
+def _finish(
+    model: Model,
+    translator: Translator,
+    dev: Lines | None,
+    test: Lines | None,
+    store: Store,
+    out: Path,
+    checkpoints: Checkpoints,
+    state: RunState,
+    notify: Listener,
+) -> tuple[str, dict[str, Evaluation]]:
+    """Choose the weights to be kept, score them, and write the model directory."""
+    config, training = model.config, model.config.training
+    if state.step < 2 * training.warmup:
+        rising = f"The learning rate was rising for {min(state.step, training.warmup):,} of {state.step:,} steps"
+        notify(Notice("a lower training.warmup would suit so short a run.", warning=rising))
+    if out_of_patience(training, state):
+        notify(Notice(f"No better dev score in {state.waited} validations: the run ends early."))
+    model.transformer.eval()
+    chosen, evaluations = choose(model, checkpoints, translator, dev, state, notify)
+    if test is not None:
+        evaluations["test"] = evaluate(translator, test.sources, test.targets, shown_with(training.metric))
+    save_model(model, out, model_card(config, model.transformer, store, chosen, evaluations))
+    draw(out)
+    return chosen, evaluations
+
+
+def _advice(error: DivergenceError, config: Config, store: Store, saved: bool) -> str:
+    """What to do about a loss that is not a number."""
+    training, lines = config.training, sorted(store.line(pair) for pair in error.pairs)
+    some = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")
+    advice = ["half the training.learning_rate", "a longer training.warmup"]
+    advice += [] if training.clip else ["training.clip = 1"]
+    advice += [] if training.precision == "float32" else ['training.precision = "float32"']
+    return (
+        f"step {error.step}: the loss is not a number (learning rate {error.rate:.2g}; batch of lines {some} of "
+        f"{config.data.source}); try {', or '.join(advice)}"
+        + ("; with --resume it goes on from the last checkpoint" if saved else "")
+    )

@@ -1,0 +1,81 @@
+"""When a run validates and when it ends: its budgets, its patience, and Ctrl-C."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from zhuyi.config import TrainingConfig
+from zhuyi.training.events import Listener, Notice
+from zhuyi.training.run_state import RunState
+
+VALIDATIONS = 20
+"""How often a run is validated and saved, where `training.save_every` does not say."""
+TRAIN_TO_VALIDATION_RATIO = 3
+"""After a validation, a run with a budget in minutes trains at least this many times as long before the next one."""
+
+
+def share_used(training: TrainingConfig, state: RunState) -> float:
+    """Share of the budget that is used; 1 or more when the first of steps, epochs and minutes is spent."""
+    shares = [0.0]
+    if training.steps is not None:
+        shares.append(state.step / training.steps)
+    if training.epochs is not None:
+        shares.append(state.passes / training.epochs)
+    if training.minutes is not None:
+        shares.append(state.seconds / 60 / training.minutes)
+    return max(shares)
+
+
+def out_of_patience(training: TrainingConfig, state: RunState) -> bool:
+    """Whether `training.patience` validations in a row were no better than the best one."""
+    return training.patience is not None and state.waited >= training.patience
+
+
+def is_due(training: TrainingConfig, state: RunState, before: float, after: float, not_before: float) -> bool:
+    """Whether to validate and save after an update.
+
+    Args:
+        training: of the run.
+        state: after the update.
+        before: the share of the budget that was used before the update.
+        after: the share that is used after it.
+        not_before: the second of the run before which a run with a budget in minutes does not validate again.
+    """
+    if training.save_every is not None:
+        return state.step % training.save_every == 0
+    if training.minutes is not None and state.seconds < not_before:
+        return False
+    return int(after * VALIDATIONS) > int(before * VALIDATIONS)
+
+
+@contextmanager
+def interruption(notify: Listener) -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C or SIGTERM: the run then ends after its update. A second one ends it at once.
+
+    Outside of the main thread, where Python delivers no signals, the list stays empty.
+    """
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        notify(
+            Notice(
+                "\nStopping after this step (and its validation, if it has one), and saving. "
+                "Press Ctrl-C again to stop at once, without what came after the last checkpoint."
+            )
+        )
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = [signal.signal(number, note) for number in signals]
+    except ValueError:
+        yield received
+        return
+    try:
+        yield received
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
