@@ -1,11 +1,13 @@
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import Timeout
 
 from zhuyi.data import cache
-from zhuyi.data.cache import cache_directory, file_digest, noted
+from zhuyi.data.cache import cache_directory, exclusive, file_digest, noted
 
 
 @pytest.fixture
@@ -80,3 +82,26 @@ def test_a_cache_that_cannot_be_written_is_no_harm(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("ZHUYI_CACHE", str(tmp_path / "file" / "cache"))
     assert noted({"a": 1}, lambda: "value") == "value"
     assert len(file_digest(str(tmp_path / "file"))) == 64
+
+
+def test_a_lock_is_held_by_one_at_a_time_and_leaves_no_file(tmp_path: Path) -> None:
+    lock, counter = tmp_path / "lock", tmp_path / "counter"
+    counter.write_text("0")
+
+    def count(_: int) -> None:
+        with exclusive(lock, wait=True):
+            value = int(counter.read_text())
+            time.sleep(0.001)
+            counter.write_text(str(value + 1))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(count, range(40)))
+    assert counter.read_text() == "40"
+    assert list(tmp_path.iterdir()) == [counter]
+
+
+def test_a_lock_that_is_held_is_refused_at_once(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "lock", wait=False), pytest.raises(Timeout), exclusive(tmp_path / "lock", wait=False):
+        pass
+    with exclusive(tmp_path / "lock", wait=False):
+        pass

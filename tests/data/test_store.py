@@ -15,6 +15,7 @@ import zhuyi
 from zhuyi.config import TextConfig
 from zhuyi.data import store as module
 from zhuyi.data import tokenise
+from zhuyi.data.cache import exclusive
 from zhuyi.data.corpus import Corpus, Pair
 from zhuyi.data.store import Outcome, Store, build_store, cache_directory
 from zhuyi.errors import DataError, ZhuyiError
@@ -184,7 +185,7 @@ def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     uninterrupted = path.read_bytes()
     path.unlink()
     killed_after(corpus, 20, processes)
-    assert [rest.suffix for rest in files()] == [".log", ".tmp"]
+    assert [rest.suffix for rest in files()] == [".lock", ".log", ".tmp"]
     made: list[int] = []
     recipe = module.Recipe.__call__
     monkeypatch.setattr(module.Recipe, "__call__", lambda self, chunk: made.append(chunk[0]) or recipe(self, chunk))
@@ -204,7 +205,7 @@ def test_a_damaged_rest_costs_only_what_is_damaged(tmp_path: Path) -> None:
     uninterrupted = path.read_bytes()
     path.unlink()
     killed_after(corpus, 20)
-    rest = {file: file.read_bytes() for file in files()}
+    rest = {file: file.read_bytes() for file in files() if file.suffix != ".lock"}
     log, draft = rest
     for file, content in (
         (log, None),
@@ -271,7 +272,14 @@ def test_what_nobody_goes_on_with_is_removed(tmp_path: Path) -> None:
     assert set(rest) < set(files())  # somebody may go on
     for file in rest:
         os.utime(file, (0, 0))
-    build_store(corpus, tokenizers_of(corpus), 98, "skip")
+    [lock] = (file for file in rest if file.suffix == ".lock")
+    with exclusive(lock, wait=True):
+        os.utime(lock, (0, 0))
+        build_store(corpus, tokenizers_of(corpus), 98, "skip")
+        assert set(rest) < set(files())  # somebody goes on
+    for ending in (".tmp", ".log"):
+        os.utime(lock.with_suffix(ending), (0, 0))
+    build_store(corpus, tokenizers_of(corpus), 97, "skip")
     assert not set(rest) & set(files())
 
 

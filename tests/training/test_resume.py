@@ -1,7 +1,6 @@
 """A run that was stopped, killed or damaged, and then resumed, ends with the bytes of one that was left alone."""
 
 import errno
-import fcntl
 import json
 import os
 import random
@@ -9,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -517,7 +518,7 @@ def test_directories_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_killed_run_lets_go_of_its_directory(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    code = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); time.sleep(99)"
+    code = "import sys, time, filelock\nwith filelock.FileLock(sys.argv[1]): print(flush=True); time.sleep(99)"
     with subprocess.Popen([sys.executable, "-c", code, out / LOCK], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
@@ -530,7 +531,32 @@ def test_a_killed_run_lets_go_of_its_directory(tmp_path: Path) -> None:
     assert not (out / LOCK).exists()
 
 
+def test_runs_that_make_and_remove_their_directory_at_once(tmp_path: Path) -> None:
+    """Each has it for itself, or is told that another one has it."""
+    out, inside, ended = tmp_path / "a" / "out", threading.Lock(), []
+
+    def run(_: int) -> None:
+        for _ in range(100):
+            try:
+                with alone_in(out, ALONE, QUIET):
+                    assert inside.acquire(blocking=False)
+                    assert out.is_dir()
+                    inside.release()
+                ended.append(True)
+            except CheckpointError as error:
+                assert "another run is at work in" in str(error)  # noqa: PT017 – often there is none
+                ended.append(False)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(run, range(4)))
+    assert len(ended) == 400
+    assert any(ended)
+    assert not (out / LOCK).exists()
+
+
 def test_where_there_are_no_locks_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 

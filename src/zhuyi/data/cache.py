@@ -7,16 +7,17 @@
 Nothing here is ever in the way: a note that is damaged, missing or cannot be written is found out again.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock
 
 SETTLED = 2.0
 """Seconds for which a file must have been at rest before its date says that it has not changed since."""
@@ -75,31 +76,28 @@ def file_digest(path: str) -> str:
     return digest
 
 
-def open_alone(path: Path, wait: bool) -> IO[bytes]:
-    """Open a file, made if it is not there, for this process alone, until it is closed; its owner may remove it.
+@contextmanager
+def exclusive(lock: Path, wait: bool) -> Iterator[None]:
+    """Within, this process alone holds the file `lock`, which is made for this and removed at the end.
 
-    The system ends the lock with the process, however that ends.
+    A process that is killed leaves the file, and holds it no more.
 
     Args:
-        path: of the file.
-        wait: for the process that has it.
+        lock: a file of no other use.
+        wait: for the process that holds it.
 
     Raises:
-        BlockingIOError: if another process has it and there is no waiting.
-        OSError: if it cannot be opened, or the file system has no locks.
+        filelock.Timeout: if another process holds it and there is no waiting.
+        OSError: if it cannot be made, or the file system has no locks.
     """
-    while True:
-        file = open(path, "a+b")  # noqa: SIM115 – closed by the caller
+    with FileLock(lock, timeout=-1 if wait else 0, fallback_to_soft=False):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(file.fileno()).st_ino == os.stat(path).st_ino:
-                return file
-        except FileNotFoundError:
-            pass  # the one that had it has removed it
-        except OSError:
-            file.close()
-            raise
-        file.close()
+            yield
+        finally:
+            # While it is held, so that it is not another process's by then: whoever opened it before sees that it has
+            # no name any more, and tries again. Windows, which removes no open file, removes it with its release.
+            with suppress(OSError):
+                lock.unlink()
 
 
 def _identity(path: str) -> list[int]:

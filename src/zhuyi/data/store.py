@@ -3,6 +3,7 @@
     <cache>/<key>.arrow               key: a digest of all that made it
             <key>.epoch-<N>.arrow     with BPE-dropout, where each epoch has its own segmentation
             <name>.tmp, <name>.log    while it is being made: the pieces that are finished, and a line on each
+            <name>.lock               held by the process that makes it
 
 It is an Arrow stream: record batches of at most ten thousand pairs, with the columns of `tokenise.schema`. After
 its end come an index – the `Outcome`; place, length, rows and CRC-32 of every record batch; the lengths of all
@@ -21,18 +22,18 @@ import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import tokenizers as library
 
-from zhuyi.data.cache import cache_directory, key_of, open_alone
+from zhuyi.data.cache import cache_directory, exclusive, key_of
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.tokenise import SHOWN, Chunk, Piece, Recipe, pieces
 from zhuyi.errors import DataError
@@ -388,9 +389,10 @@ class _Tally:
 class _Draft:
     """A store in the making: what is finished of it, and a log that says how far that is."""
 
-    def __init__(self, path: Path, log: IO[bytes]) -> None:
-        self.path, self._log = path, log
-        self._content = open(_temporary(path), "a+b")  # noqa: SIM115 – closed by `close`
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._log = open(_beside(path, "log"), "a+b")  # noqa: SIM115 – both are closed by `close`
+        self._content = open(_beside(path, "tmp"), "a+b")  # noqa: SIM115
         self._batches: list[tuple[int, int, int]] = []
         self._lengths = (bytearray(), bytearray())
         self._tally = _Tally()
@@ -450,14 +452,21 @@ class _Draft:
         self._content.write(_TAIL.pack(len(header), len(header) + sum(map(len, self._lengths)), crc))
         self._content.flush()
         os.fsync(self._content.fileno())
+        self._content.close()  # Windows renames no open file
         os.replace(self._content.name, self.path)
 
     def close(self) -> None:
         self._content.close()
+        self._log.close()
+
+    def remove(self) -> None:
+        self.close()
+        for ending in ("tmp", "log"):
+            _beside(self.path, ending).unlink(missing_ok=True)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f"{path.name}.tmp")
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.name}.{ending}")
 
 
 @contextmanager
@@ -467,26 +476,18 @@ def _draft(path: Path) -> Iterator[_Draft]:
     A draft that can come to nothing is removed. One whose process was killed or stopped by Ctrl-C, or whose disk was
     full, is left, and the next one goes on with it.
     """
-    log_path = path.with_name(f"{path.name}.log")
-    with open_alone(log_path, wait=True) as log:
-        draft = _Draft(path, log)
+    with exclusive(_beside(path, "lock"), wait=True), closing(_Draft(path)) as draft:
         try:
             yield draft
         except DataError:
-            _temporary(path).unlink(missing_ok=True)
-            log_path.unlink(missing_ok=True)
+            draft.remove()
             raise
-        else:
-            _temporary(path).unlink(missing_ok=True)
-            log_path.unlink(missing_ok=True)
-        finally:
-            draft.close()
+        draft.remove()
 
 
 def _remove_abandoned(folder: Path) -> None:
-    for rest in (*folder.glob("*.arrow.tmp"), *folder.glob("*.arrow.log")):
-        try:
+    for rest in (file for ending in ("tmp", "log", "lock") for file in folder.glob(f"*.arrow.{ending}")):
+        with suppress(OSError):  # its owner is at work, or has just ended
             if time.time() - rest.stat().st_mtime > ABANDONED:
-                rest.unlink()
-        except FileNotFoundError:
-            pass  # its owner has just renamed it
+                with exclusive(rest.with_suffix(".lock"), wait=False):
+                    rest.unlink()

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from filelock import Timeout
+
 from zhuyi.checkpoint import MANIFEST, WEIGHTS, ensure_writable, readable_failure
-from zhuyi.data.cache import open_alone
+from zhuyi.data.cache import exclusive
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import Store
 from zhuyi.errors import CheckpointError, DataError
@@ -21,6 +23,8 @@ from zhuyi.training.validation import Lines
 
 LOCK = ".zhuyi.lock"
 """Locked while a run is at work in a directory, and removed at its end."""
+ATTEMPTS = 10
+"""How often a directory that vanishes is made again, before its lock is held."""
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """Errors of a file system that has no locks."""
 
@@ -47,19 +51,34 @@ def _locked(out: Path, notify: Listener) -> Iterator[None]:
             for folder in (*reversed(directory.parents), directory):
                 if not folder.exists():
                     at_the_end.callback(_attempt, folder.rmdir)  # which it can be as long as it is empty
-            with suppress(FileExistsError):  # it is a file, or a loop of links: the next line says so
-                directory.mkdir(parents=True)
             lock = directory / LOCK
             try:
-                at_the_end.enter_context(open_alone(lock, wait=False))
-            except BlockingIOError as error:
+                at_the_end.enter_context(_made_and_locked(lock))
+            except Timeout as error:
                 raise CheckpointError(f"another run is at work in {out}: wait for its end, or stop it") from error
             except OSError as error:
                 if error.errno not in NO_LOCKS:
                     raise
+                at_the_end.callback(_attempt, lock.unlink)
                 text = f"the file system of {out} has none; start no other run in this directory."
                 notify(Notice(text, warning="No locks"))
-            at_the_end.callback(_attempt, lock.unlink)  # and then it is closed
+        yield
+
+
+@contextmanager
+def _made_and_locked(lock: Path) -> Iterator[None]:
+    """Hold `lock`, in a directory that is made for it. A run that ends at this moment may remove it: then again."""
+    with ExitStack() as held:
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                with suppress(FileExistsError):  # a file or a loop of links, which cannot be listed
+                    lock.parent.mkdir(parents=True)
+                os.listdir(lock.parent)
+                held.enter_context(exclusive(lock, wait=False))
+                break
+            except (FileNotFoundError, FileExistsError):
+                if not attempts_left:
+                    raise
         yield
 
 
