@@ -30,8 +30,8 @@ from training.ceiling import product_rate
 
 from zhuyi.config import ModelConfig, TrainingConfig, build_config
 from zhuyi.data.batches import Batch
+from zhuyi.data.build import build_store
 from zhuyi.data.corpus import Corpus
-from zhuyi.data.store import build_store
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.objective import Objective, TeacherForcing

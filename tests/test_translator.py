@@ -11,8 +11,8 @@ from command_line import TINY, tiny_model
 from zhuyi.checkpoint import build_model, load_model
 from zhuyi.config import build_config
 from zhuyi.data.batches import collate, pad_sources, plan
+from zhuyi.data.build import build_store
 from zhuyi.data.corpus import Corpus
-from zhuyi.data.store import build_store
 from zhuyi.decoding.search import search
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.evaluation import evaluate

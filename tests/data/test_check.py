@@ -6,11 +6,11 @@ import pytest
 from rich.console import Console
 
 from zhuyi.config import Config, build_config
+from zhuyi.data import build
 from zhuyi.data import check as module
-from zhuyi.data import store as store_module
+from zhuyi.data.build import build_store
 from zhuyi.data.check import Report, check
 from zhuyi.data.corpus import Corpus
-from zhuyi.data.store import build_store
 from zhuyi.display import show_report
 from zhuyi.errors import DataError
 from zhuyi.text.tokenizer import Tokenizers
@@ -176,7 +176,7 @@ def test_segmented_targets_are_warned_of(tmp_path: Path) -> None:
 def test_many_chunks_count_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = REMARKED * 20
     config = config_of(tmp_path, train=pairs)
-    monkeypatch.setattr(store_module, "CHUNK", 7)
+    monkeypatch.setattr(build, "CHUNK", 7)
     report = report_of(config)
     assert (report.outcome.copies, report.outcome.not_nfc, report.outcome.marks) == (40, 40, {"@@": 20})
 

@@ -13,11 +13,12 @@ import pytest
 
 import zhuyi
 from zhuyi.config import TextConfig
-from zhuyi.data import store as module
-from zhuyi.data import tokenise
-from zhuyi.data.cache import exclusive
+from zhuyi.data import build, tokenise
+from zhuyi.data import store as reader
+from zhuyi.data.build import build_store
+from zhuyi.data.cache import cache_directory, exclusive
 from zhuyi.data.corpus import Corpus, Pair
-from zhuyi.data.store import Outcome, Store, build_store, cache_directory
+from zhuyi.data.store import Outcome, Store
 from zhuyi.errors import DataError, ZhuyiError
 from zhuyi.text.tokenizer import Tokenizers
 
@@ -27,7 +28,7 @@ WORDS = TextConfig(kind="whitespace")
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several record batches even for little data."""
-    monkeypatch.setattr(module, "CHUNK", 7)
+    monkeypatch.setattr(build, "CHUNK", 7)
 
 
 def corpus_of(folder: Path, pairs: list[tuple[str, str]]) -> Corpus:
@@ -76,7 +77,7 @@ def test_it_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     corpus = numbered(tmp_path)
     tokenizers = tokenizers_of(corpus)
     first = build_store(corpus, tokenizers, 100, "skip")
-    monkeypatch.setattr(module, "pieces", lambda *_: pytest.fail("built twice"))
+    monkeypatch.setattr(build, "pieces", lambda *_: pytest.fail("built twice"))
     again = build_store(corpus, tokenizers, 100, "skip")
     assert content(again) == content(first)
     assert again.outcome == first.outcome
@@ -156,16 +157,16 @@ def test_a_bad_line_midway_leaves_nothing_behind(tmp_path: Path) -> None:
 PROGRAM = """
 import os, signal, sys
 from zhuyi.config import TextConfig
-from zhuyi.data import store, tokenise
+from zhuyi.data import build, tokenise
 from zhuyi.data.corpus import Corpus
 from zhuyi.text.tokenizer import Tokenizers
-store.CHUNK, tokenise.ALONE = 7, 2
+build.CHUNK, tokenise.ALONE = 7, 2
 source, target, last, processes = sys.argv[1:]
 corpus = Corpus(source, target)
 sides = (pair.source for pair in corpus), (pair.target for pair in corpus)
 tokenizers = Tokenizers.train(TextConfig(kind='whitespace'), *sides)
 die = lambda pairs: pairs > int(last) and os.kill(os.getpid(), signal.SIGKILL)
-store.build_store(corpus, tokenizers, 100, 'skip', progress=die, processes=int(processes))
+build.build_store(corpus, tokenizers, 100, 'skip', progress=die, processes=int(processes))
 """
 
 
@@ -187,8 +188,8 @@ def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     killed_after(corpus, 20, processes)
     assert [rest.suffix for rest in files()] == [".lock", ".log", ".tmp"]
     made: list[int] = []
-    recipe = module.Recipe.__call__
-    monkeypatch.setattr(module.Recipe, "__call__", lambda self, chunk: made.append(chunk[0]) or recipe(self, chunk))
+    recipe = build.Recipe.__call__
+    monkeypatch.setattr(build.Recipe, "__call__", lambda self, chunk: made.append(chunk[0]) or recipe(self, chunk))
     seen: list[int] = []
     build_store(corpus, tokenizers, 100, "skip", progress=seen.append, processes=1)
     assert made == [22, 29, 36]
@@ -249,14 +250,14 @@ def test_two_at_the_same_store_do_not_make_it_twice(tmp_path: Path, monkeypatch:
     corpus = numbered(tmp_path)
     tokenizers = tokenizers_of(corpus)
     opened = []
-    real = module.pieces
+    real = build.pieces
 
     def slow(*arguments: object) -> Iterator[object]:
         opened.append(1)
         time.sleep(0.2)
         yield from real(*arguments)
 
-    monkeypatch.setattr(module, "pieces", slow)
+    monkeypatch.setattr(build, "pieces", slow)
     with ThreadPoolExecutor(3) as threads:
         stores = list(threads.map(lambda _: build_store(corpus, tokenizers, 100, "skip"), range(3)))
     assert len(opened) == 1
@@ -328,7 +329,7 @@ def test_damage_is_noticed_where_it_is(tmp_path: Path) -> None:
 
 
 def test_what_was_looked_at_does_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RESIDENT", 5000)
+    monkeypatch.setattr(reader, "RESIDENT", 5000)
     corpus = numbered(tmp_path, 400)
     store = build_store(corpus, tokenizers_of(corpus), 100, "skip")
     view = store.source(3)
@@ -362,11 +363,11 @@ def test_after_a_full_disk_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     corpus = numbered(tmp_path)
     tokenizers = tokenizers_of(corpus)
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fsync", _no_space)
+        patch.setattr(os, "fsync", _no_space)
         with pytest.raises(DataError, match="No space left on device; free some space and give the same command again"):
             build_store(corpus, tokenizers, 100, "skip")
     assert {path.suffix for path in files()} == {".tmp", ".log"}
-    monkeypatch.setattr(module, "pieces", lambda _recipe, chunks, _: list(chunks))  # nothing is left to be done
+    monkeypatch.setattr(build, "pieces", lambda _recipe, chunks, _: list(chunks))  # nothing is left to be done
     assert len(build_store(corpus, tokenizers, 100, "skip")) > 0
     assert {path.suffix for path in files()} == {".arrow"}
 
@@ -433,7 +434,7 @@ class Endless(Corpus):
 
 
 def test_lookups_across_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 1000)
+    monkeypatch.setattr(build, "CHUNK", 1000)
     corpus = numbered(tmp_path)
     endless = Endless(corpus.source, corpus.target)
     store = build_store(endless, tokenizers_of(corpus), 100, "skip")

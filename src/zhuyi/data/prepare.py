@@ -10,12 +10,13 @@ from typing import Any, cast
 import tokenizers as library
 
 from zhuyi.config import Config
+from zhuyi.data.build import build_store
 from zhuyi.data.cache import noted
 from zhuyi.data.check import Report
 from zhuyi.data.check import check as check_pairs
 from zhuyi.data.corpus import Corpus, read_lines
 from zhuyi.data.limits import choose_limits
-from zhuyi.data.store import Store, build_store
+from zhuyi.data.store import Store
 from zhuyi.errors import ConfigError
 from zhuyi.text.tokenizer import FORMAT, Tokenizers
 from zhuyi.version import version

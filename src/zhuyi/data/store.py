@@ -1,51 +1,31 @@
-"""The tokenised corpus: an Arrow file that is built once and memory-mapped ever after.
-
-    <cache>/<key>.arrow               key: a digest of all that made it
-            <key>.epoch-<N>.arrow     with BPE-dropout, where each epoch has its own segmentation
-            <name>.tmp, <name>.log    while it is being made: the pieces that are finished, and a line on each
-            <name>.lock               held by the process that makes it
+"""The tokenised corpus: a file that `build.py` writes once, memory-mapped ever after.
 
 It is an Arrow stream: record batches of at most ten thousand pairs, with the columns of `tokenise.schema`. After
 its end come an index – the `Outcome`; place, length, rows and CRC-32 of every record batch; the lengths of all
 lines – and a tail with the index's own size and CRC-32.
 
 So opening it reads four bytes a pair, however long the lines are; a record batch is checked when it is first looked
-at; and what has been looked at does not stay in memory for long. A build that is killed goes on from its log.
+at; and what has been looked at does not stay in memory for long.
 """
 
 import json
 import mmap
-import os
 import struct
-import time
 import zlib
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import tokenizers as library
 
-from zhuyi.data.cache import cache_directory, exclusive, key_of
-from zhuyi.data.corpus import Corpus
-from zhuyi.data.tokenise import SHOWN, Chunk, Piece, Recipe, pieces
 from zhuyi.errors import DataError
-from zhuyi.text.tokenizer import Tokenizers
 
-FORMAT = 4
-CHUNK = 10_000
-"""Pairs that are tokenised at once, and the most of a record batch."""
 RESIDENT = 1 << 26
 """Most bytes of the file that are left in this process's memory after they were looked at."""
-ABANDONED = 7 * 86_400.0
-"""Seconds after which the rest of a build that nobody went on with is removed."""
 
 Side = Literal["source", "target"]
 Integers = npt.NDArray[np.integer[Any]]
@@ -137,7 +117,7 @@ class Store:
         self._content = content
         self._schema = pa.ipc.read_schema(pa.py_buffer(content[:head]))
         self._sound = bytearray(len(sizes))
-        self._open: dict[int, _Columns] = {}
+        self._open: dict[int, Columns] = {}
         self._looked_at = 0
 
     def __len__(self) -> int:
@@ -160,7 +140,7 @@ class Store:
         columns, row = self._row(i)
         return int(columns.line[row])
 
-    def parts(self) -> "Iterator[_Columns]":
+    def parts(self) -> "Iterator[Columns]":
         """All of it, in order, some thousand pairs at a time."""
         return map(self._columns, range(len(self._crcs)))
 
@@ -169,11 +149,11 @@ class Store:
         start, end = columns.offsets[side][row : row + 2]
         return columns.values[side][start:end]
 
-    def _row(self, i: int) -> tuple["_Columns", int]:
+    def _row(self, i: int) -> tuple["Columns", int]:
         part = bisect_right(self._starts, i) - 1
         return self._columns(part), i - self._starts[part]
 
-    def _columns(self, part: int) -> "_Columns":
+    def _columns(self, part: int) -> "Columns":
         if columns := self._open.get(part):
             return columns
         start, end = self._places[part : part + 2]
@@ -185,7 +165,7 @@ class Store:
         if self._looked_at > RESIDENT:
             self._forget()
         self._looked_at += end - start
-        columns = self._open[part] = _columns(message, self._schema)
+        columns = self._open[part] = read_columns(message, self._schema)
         return columns
 
     def _forget(self) -> None:
@@ -197,7 +177,7 @@ class Store:
 
 
 @dataclass(frozen=True)
-class _Columns:
+class Columns:
     """A record batch as numpy views: nothing is copied."""
 
     line: npt.NDArray[np.int64]
@@ -207,10 +187,11 @@ class _Columns:
     pair_digest: npt.NDArray[np.uint64]
 
 
-def _columns(message: Any, schema: pa.Schema) -> _Columns:
+def read_columns(message: Any, schema: pa.Schema) -> Columns:
+    """The columns of an Arrow message, which is a record batch of `schema`."""
     batch = pa.ipc.read_record_batch(pa.py_buffer(message), schema)
     sides: tuple[Side, Side] = ("source", "target")
-    return _Columns(
+    return Columns(
         batch.column("line").to_numpy(),
         {side: batch.column(side).offsets.to_numpy() for side in sides},
         {side: batch.column(side).values.to_numpy() for side in sides},
@@ -219,275 +200,27 @@ def _columns(message: Any, schema: pa.Schema) -> _Columns:
     )
 
 
-def build_store(
-    corpus: Corpus,
-    tokenizers: Tokenizers,
-    max_length: int,
-    long_lines: str,
-    *,
-    dropout: float = 0.0,
-    epoch: int | None = None,
-    oldest: int = 0,
-    progress: Callable[[int], None] | None = None,
-    processes: int | None = None,
-) -> Store:
-    """The store of these inputs: read from the cache, or made and put there.
-
-    If another process is at the same one, this one waits for it. If one was killed at it, this one goes on.
+def encode_index(
+    head: bytes,
+    batches: Sequence[tuple[int, int, int]],
+    lengths_type: str,
+    lengths: Sequence[bytes | bytearray],
+    outcome: Outcome,
+) -> list[bytes | bytearray]:
+    """All that stands in the file after the record batches.
 
     Args:
-        corpus: where the pairs come from.
-        tokenizers: of both sides.
-        max_length: most tokens of a side, its BOS or EOS counted: a side may have max_length - 1 of its own.
-        long_lines: what to do with longer ones, as `data.long_lines`: error, skip or truncate.
-        dropout: share of BPE merges left out at random. A line that gets too long by it keeps its plain
-            segmentation, so that every epoch has the same pairs.
-        epoch: with dropout, which epoch's segmentation this is: the same epoch again reads the same file.
-            Those before `oldest` are removed: a run that is resumed from its last checkpoint begins in that one.
-        oldest: see there.
-        progress: told the number of pairs read so far, now and then.
-        processes: how many tokenise. Unset: as many as there are CPU cores for this one.
-
-    Raises:
-        DataError: if the corpus cannot be read, if lines are too long and may not be, if nothing is left, or if
-            the cache cannot be written.
-        ZhuyiError: if a process that tokenises dies.
+        head: what stands before them: the schema as an Arrow message.
+        batches: length, rows and CRC-32 of each.
+        lengths_type: as numpy names it.
+        lengths: of all sources, and of all targets, as bytes of that type.
+        outcome: what became of the pairs.
     """
-    assert not dropout or epoch is not None
-    folder = cache_directory()
-    key = _key(corpus, tokenizers, max_length, long_lines, dropout)
-    path = folder / (f"{key}.epoch-{epoch}.arrow" if dropout else f"{key}.arrow")
-    if store := _whole(path):
-        return store
-    recipe = Recipe(tokenizers, max_length, long_lines, dropout)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder)
-        with _draft(path) as draft:
-            if store := _whole(path):  # made by the one that we waited for
-                return store
-            tally = draft.begin(recipe.schema, _lengths_type(max_length))
-            chunks = islice(_chunks(corpus), draft.chunks, None)
-            if progress:
-                progress(tally.pairs)
-            for piece, message in pieces(recipe, chunks, processes):
-                draft.add(piece, message)
-                if progress:
-                    progress(tally.pairs)
-            draft.finish(tally.outcome(corpus, max_length, long_lines))
-    except OSError as error:
-        raise DataError(
-            f"{folder}: cannot write the tokenised corpus: {error.strerror or error}; "
-            "free some space and give the same command again, which goes on from there, or set ZHUYI_CACHE to a "
-            "directory that can be written"
-        ) from error
-    if dropout and epoch is not None:
-        for older in folder.glob(f"{key}.epoch-*.arrow"):
-            number = older.stem.rpartition("-")[2]
-            if number.isdecimal() and int(number) < oldest:
-                older.unlink(missing_ok=True)
-    return Store(path)
-
-
-def _whole(path: Path) -> Store | None:
-    """The store, if it is there, can be read and is not damaged."""
-    try:
-        return Store(path) if path.exists() else None
-    except (OSError, ValueError):
-        return None
-
-
-def _key(corpus: Corpus, tokenizers: Tokenizers, max_length: int, long_lines: str, dropout: float) -> str:
-    return key_of(
-        {
-            "format": FORMAT,
-            "library": library.__version__,
-            "corpus": corpus.fingerprint(),
-            "tokenizers": tokenizers.files(),
-            "max_length": max_length,
-            "long_lines": long_lines,
-            "dropout": dropout,
-        }
-    )
-
-
-def _chunks(corpus: Corpus) -> Iterator[Chunk]:
-    pairs = iter(corpus)
-    while chunk := list(islice(pairs, CHUNK)):
-        yield chunk[0].line, [pair.source for pair in chunk], [pair.target for pair in chunk]
-
-
-def _lengths_type(max_length: int) -> str:
-    return "uint16" if max_length <= 1 << 16 else "int32"
-
-
-@dataclass
-class _Count:
-    """A count, and the first few lines that were counted."""
-
-    count: int = 0
-    first: list[int] = field(default_factory=list)
-
-    def add(self, count: int, lines: list[int]) -> None:
-        self.count += count
-        self.first += lines[: SHOWN - len(self.first)]
-
-    def __str__(self) -> str:
-        lines = ", ".join(map(str, self.first)) or "none"
-        return lines + ", …" if self.count > len(self.first) else lines
-
-
-@dataclass
-class _Tally:
-    """What became of the pairs so far."""
-
-    pairs: int = 0
-    kept: int = 0
-    empty: _Count = field(default_factory=_Count)
-    long: _Count = field(default_factory=_Count)
-    returns: _Count = field(default_factory=_Count)
-    spaced: _Count = field(default_factory=_Count)
-    quoted: int = 0
-    copies: int = 0
-    not_nfc: int = 0
-    marks: Counter[str] = field(default_factory=Counter)
-
-    def add(self, piece: Piece) -> None:
-        self.pairs += piece.pairs
-        self.kept += piece.kept
-        self.empty.add(piece.empty, piece.empty_lines)
-        self.long.add(piece.long, piece.long_lines)
-        self.returns.add(piece.returns, piece.return_lines)
-        self.spaced.add(piece.spaced, piece.spaced_lines)
-        self.quoted += piece.quoted
-        self.copies += piece.copies
-        self.not_nfc += piece.not_nfc
-        self.marks.update(piece.marks)
-
-    def outcome(self, corpus: Corpus, max_length: int, long_lines: str) -> Outcome:
-        """Raises DataError where the policy or an empty result asks for it."""
-        limit = f"{max_length - 1} tokens (model.max_length = {max_length}, with BOS or EOS)"
-        if long_lines == "error" and self.long.count:
-            raise DataError(
-                f"{corpus.source}: {self.long.count:,} of {self.pairs:,} pairs are longer than {limit} "
-                f"(lines {self.long}): raise it, or set data.long_lines to skip or truncate"
-            )
-        if not self.kept:
-            raise DataError(
-                f"{corpus.source}: nothing to train on: of {self.pairs:,} pairs {self.empty.count:,} have an "
-                f"empty side (lines {self.empty}) and {self.long.count:,} are longer than {limit} "
-                f"(lines {self.long})"
-            )
-        empty, long, returns, spaced = (
-            (each.count, tuple(each.first)) for each in (self.empty, self.long, self.returns, self.spaced)
-        )
-        counts = self.pairs, self.kept, *empty, *long
-        more = *returns, *spaced, self.quoted
-        return Outcome(*counts, long_lines, *more, copies=self.copies, not_nfc=self.not_nfc, marks=dict(self.marks))
-
-
-class _Draft:
-    """A store in the making: what is finished of it, and a log that says how far that is."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._log = open(_beside(path, "log"), "a+b")  # noqa: SIM115 – both are closed by `close`
-        self._content = open(_beside(path, "tmp"), "a+b")  # noqa: SIM115
-        self._batches: list[tuple[int, int, int]] = []
-        self._lengths = (bytearray(), bytearray())
-        self._tally = _Tally()
-        self.chunks = 0
-        """Chunks of the corpus that are finished."""
-
-    def begin(self, schema: pa.Schema, lengths: str) -> _Tally:
-        """Take what is whole of an earlier one, and forget the rest. Gives the tally of it, which goes on with it."""
-        self._schema, self._type = schema, lengths
-        self._head = schema.serialize().to_pybytes()
-        self._content.seek(0)
-        good = len(self._head) if self._content.read(len(self._head)) == self._head else 0
-        logged = 0
-        self._log.seek(0)
-        for line in self._log if good else ():
-            try:
-                piece = Piece(**json.loads(line))
-            except (ValueError, TypeError):  # the last line, cut off
-                break
-            message = self._content.read(piece.bytes)
-            if len(message) < piece.bytes or zlib.crc32(message) != piece.crc:
-                break
-            self._count(piece, message)
-            good, logged = good + piece.bytes, logged + len(line)
-        self._content.truncate(good)
-        self._log.truncate(logged)
-        if not good:
-            self._content.write(self._head)
-        return self._tally
-
-    def add(self, piece: Piece, message: bytes) -> None:
-        """The next piece. The log follows what it speaks of, so that a kill between them costs only this piece."""
-        self._content.write(message)
-        self._content.flush()
-        self._log.write(json.dumps(asdict(piece)).encode() + b"\n")
-        self._log.flush()
-        self._count(piece, message)
-
-    def _count(self, piece: Piece, message: bytes) -> None:
-        self.chunks += 1
-        self._tally.add(piece)
-        if message:
-            self._batches.append((piece.bytes, piece.kept, piece.crc))
-            columns = _columns(message, self._schema)
-            for lengths, offsets in zip(self._lengths, columns.offsets.values(), strict=True):
-                lengths += np.diff(offsets).astype(self._type).tobytes()
-
-    def finish(self, outcome: Outcome) -> None:
-        """Write the index, and put the file where it belongs: whoever opens it there finds all of it, or nothing."""
-        index = {"head": len(self._head), "batches": self._batches, "lengths": self._type, "outcome": asdict(outcome)}
-        header = json.dumps(index).encode()
-        header += b" " * (-len(header) % 8)  # what follows is aligned
-        crc = zlib.crc32(self._head)
-        for content in (_END, header, *self._lengths):
-            self._content.write(content)
-            crc = zlib.crc32(content, crc)
-        self._content.write(_TAIL.pack(len(header), len(header) + sum(map(len, self._lengths)), crc))
-        self._content.flush()
-        os.fsync(self._content.fileno())
-        self._content.close()  # Windows renames no open file
-        os.replace(self._content.name, self.path)
-
-    def close(self) -> None:
-        self._content.close()
-        self._log.close()
-
-    def remove(self) -> None:
-        self.close()
-        for ending in ("tmp", "log"):
-            _beside(self.path, ending).unlink(missing_ok=True)
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(f"{path.name}.{ending}")
-
-
-@contextmanager
-def _draft(path: Path) -> Iterator[_Draft]:
-    """The draft of the store at `path`, for this process alone: another one waits here.
-
-    A draft that can come to nothing is removed. One whose process was killed or stopped by Ctrl-C, or whose disk was
-    full, is left, and the next one goes on with it.
-    """
-    with exclusive(_beside(path, "lock"), wait=True), closing(_Draft(path)) as draft:
-        try:
-            yield draft
-        except DataError:
-            draft.remove()
-            raise
-        draft.remove()
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for rest in (file for ending in ("tmp", "log", "lock") for file in folder.glob(f"*.arrow.{ending}")):
-        with suppress(OSError):  # its owner is at work, or has just ended
-            if time.time() - rest.stat().st_mtime > ABANDONED:
-                with exclusive(rest.with_suffix(".lock"), wait=False):
-                    rest.unlink()
+    index = {"head": len(head), "batches": batches, "lengths": lengths_type, "outcome": asdict(outcome)}
+    header = json.dumps(index).encode()
+    header += b" " * (-len(header) % 8)  # what follows is aligned
+    content: list[bytes | bytearray] = [_END, header, *lengths]
+    crc = zlib.crc32(head)
+    for part in content:
+        crc = zlib.crc32(part, crc)
+    return [*content, _TAIL.pack(len(header), len(header) + sum(map(len, lengths)), crc)]
