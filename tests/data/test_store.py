@@ -18,7 +18,7 @@ from zhuyi.data import store as reader
 from zhuyi.data.build import build_store
 from zhuyi.data.cache import cache_directory, exclusive
 from zhuyi.data.corpus import Corpus, Pair
-from zhuyi.data.store import Outcome, Store
+from zhuyi.data.store import FilterReport, Store
 from zhuyi.errors import DataError, ZhuyiError
 from zhuyi.text.tokenizer import Tokenizers
 
@@ -69,7 +69,7 @@ def test_a_store_holds_what_the_tokenizers_say(tmp_path: Path, pairs: int) -> No
     assert not store.source(0).flags.owndata  # a view of the file
     targets = [part.values["target"] for part in store.parts()]
     assert np.concatenate(targets).tolist() == [t for _, _, line in content(store) for t in line]
-    assert store.outcome == Outcome(pairs, pairs, 0, (), 0, (), "skip")
+    assert store.outcome == FilterReport(pairs, pairs, 0, (), 0, (), "skip")
     assert seen[-1] == pairs
 
 
@@ -104,7 +104,7 @@ def test_long_pairs_are_left_out_and_counted(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, LONG)
     store = build_store(corpus, tokenizers_of(corpus), 4, "skip")  # three tokens and EOS
     assert [store.line(i) for i in range(len(store))] == [3]
-    assert store.outcome == Outcome(6, 1, 2, (4, 5), 3, (1, 2, 6), "skip")
+    assert store.outcome == FilterReport(6, 1, 2, (4, 5), 3, (1, 2, 6), "skip")
     assert build_store(corpus, tokenizers_of(corpus), 4, "skip").outcome == store.outcome  # from the file
 
 
@@ -115,7 +115,7 @@ def test_long_pairs_are_cut_and_counted(tmp_path: Path) -> None:
     assert [store.line(i) for i in range(len(store))] == [1, 2, 3, 6]
     assert tokenizers.source.decode([store.source(i).tolist() for i in range(4)]) == ["a b c", "a", "a b c", "a b c"]
     assert tokenizers.target.decode([store.target(i).tolist() for i in range(4)]) == ["x", "x y z", "x y z", "x y z"]
-    assert store.outcome == Outcome(6, 4, 2, (4, 5), 3, (1, 2, 6), "truncate")
+    assert store.outcome == FilterReport(6, 4, 2, (4, 5), 3, (1, 2, 6), "truncate")
 
 
 def test_long_pairs_are_an_error_that_counts_all(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import tokenizers as library
 
 from zhuyi.data.cache import cache_directory, exclusive, key_of
 from zhuyi.data.corpus import Corpus
-from zhuyi.data.store import Outcome, Store, encode_index, read_columns
+from zhuyi.data.store import FilterReport, Store, encode_index, read_columns
 from zhuyi.data.tokenise import SHOWN, Chunk, Piece, Recipe, pieces
 from zhuyi.errors import DataError
 from zhuyi.text.tokenizer import Tokenizers
@@ -183,7 +183,7 @@ class _Tally:
         self.not_nfc += piece.not_nfc
         self.marks.update(piece.marks)
 
-    def outcome(self, corpus: Corpus, max_length: int, long_lines: str) -> Outcome:
+    def outcome(self, corpus: Corpus, max_length: int, long_lines: str) -> FilterReport:
         """Raises DataError where the policy or an empty result asks for it."""
         limit = f"{max_length - 1} tokens (model.max_length = {max_length}, with BOS or EOS)"
         if long_lines == "error" and self.long.count:
@@ -202,7 +202,9 @@ class _Tally:
         )
         counts = self.pairs, self.kept, *empty, *long
         more = *returns, *spaced, self.quoted
-        return Outcome(*counts, long_lines, *more, copies=self.copies, not_nfc=self.not_nfc, marks=dict(self.marks))
+        return FilterReport(
+            *counts, long_lines, *more, copies=self.copies, not_nfc=self.not_nfc, marks=dict(self.marks)
+        )
 
 
 class _Draft:
@@ -259,7 +261,7 @@ class _Draft:
             for lengths, offsets in zip(self._lengths, columns.offsets.values(), strict=True):
                 lengths += np.diff(offsets).astype(self._type).tobytes()
 
-    def finish(self, outcome: Outcome) -> None:
+    def finish(self, outcome: FilterReport) -> None:
         """Write the index, and put the file where it belongs: whoever opens it there finds all of it, or nothing."""
         for content in encode_index(self._head, self._batches, self._type, self._lengths, outcome):
             self._content.write(content)

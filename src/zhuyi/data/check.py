@@ -13,7 +13,7 @@ import numpy.typing as npt
 from zhuyi.config import Config
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.limits import count_over_limit
-from zhuyi.data.store import Integers, Outcome, Store
+from zhuyi.data.store import FilterReport, Integers, Store
 from zhuyi.data.tokenise import SHOWN, digests, remarks
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
@@ -68,7 +68,7 @@ class HeldOutReport:
     source_unknown: float
     target_unknown: float
     copies: int
-    """This and the next two are as in `Outcome`."""
+    """This and the next two are as in `FilterReport`."""
     not_nfc: int
     marks: dict[str, int]
 
@@ -77,7 +77,7 @@ class HeldOutReport:
 class Report:
     """What `check` found."""
 
-    outcome: Outcome
+    outcome: FilterReport
     limit: int
     """model.max_length, with BOS or EOS."""
     duplicates: int
@@ -96,7 +96,7 @@ class Report:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Report":
         """A report from `to_dict`'s, which may have been JSON in between."""
-        outcome, held_out = Outcome(**_tuples(values["outcome"])), {}
+        outcome, held_out = FilterReport(**_tuples(values["outcome"])), {}
         for name in ("dev", "test"):
             held_out[name] = HeldOutReport(**_tuples(values[name])) if values[name] else None
         sides = {

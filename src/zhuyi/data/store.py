@@ -1,7 +1,7 @@
 """The tokenised corpus: a file that `build.py` writes once, memory-mapped ever after.
 
 It is an Arrow stream: record batches of at most ten thousand pairs, with the columns of `tokenise.schema`. After
-its end come an index – the `Outcome`; place, length, rows and CRC-32 of every record batch; the lengths of all
+its end come an index – the `FilterReport`; place, length, rows and CRC-32 of every record batch; the lengths of all
 lines – and a tail with the index's own size and CRC-32.
 
 So opening it reads four bytes a pair, however long the lines are; a record batch is checked when it is first looked
@@ -35,7 +35,7 @@ _TAIL = struct.Struct("<QQI")  # bytes of the index's JSON; bytes of the whole i
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FilterReport:
     """What became of the pairs of the corpus. Nothing is left out without being counted here."""
 
     pairs: int
@@ -81,7 +81,7 @@ class Store:
 
     source_lengths: Integers
     target_lengths: Integers
-    outcome: Outcome
+    outcome: FilterReport
 
     def __init__(self, path: Path) -> None:
         """Open a file that `build_store` wrote.
@@ -108,7 +108,7 @@ class Store:
         if end + len(_END) != start or zlib.crc32(content[end : -_TAIL.size], zlib.crc32(content[:head])) != crc:
             raise ValueError(f"{path}: damaged")
         lines = {key: tuple(value) for key, value in index["outcome"].items() if key.endswith("_lines")}
-        self.outcome = Outcome(**{**index["outcome"], **lines})
+        self.outcome = FilterReport(**{**index["outcome"], **lines})
         sizes, rows, self._crcs = zip(*index["batches"], strict=True)
         self._places = np.cumsum([head, *sizes]).tolist()
         self._starts = np.cumsum([0, *rows]).tolist()
@@ -205,7 +205,7 @@ def encode_index(
     batches: Sequence[tuple[int, int, int]],
     lengths_type: str,
     lengths: Sequence[bytes | bytearray],
-    outcome: Outcome,
+    outcome: FilterReport,
 ) -> list[bytes | bytearray]:
     """All that stands in the file after the record batches.
 

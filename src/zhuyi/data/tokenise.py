@@ -52,7 +52,7 @@ def digests(sources: Sequence[str], targets: Sequence[str]) -> npt.NDArray[np.ui
 
 
 def remarks(sources: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
-    """What the text shows before it is tokenised: `copies`, `not_nfc` and `marks`, as in `store.Outcome`."""
+    """What the text shows before it is tokenised: `copies`, `not_nfc` and `marks`, as in `store.FilterReport`."""
     return {
         "copies": sum(source == target != "" for source, target in zip(sources, targets, strict=True)),
         "not_nfc": sum(not unicodedata.is_normalized("NFC", line) for line in chain(sources, targets)),

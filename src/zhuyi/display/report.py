@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zhuyi.data.check import HeldOutReport, Lengths, Report
-from zhuyi.data.store import Outcome
+from zhuyi.data.store import FilterReport
 from zhuyi.text.segmentation import NOTABLE, segmentation_warning
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -70,7 +70,7 @@ def _findings_table(report: Report) -> Table:
         add("white space", outcome.spaced, f"not kept: indents, tabs and runs, now single spaces: {spaced}")
     add("duplicates", report.duplicates, "repeat an earlier pair exactly")
 
-    def add_remarks(name: str, found: Outcome | HeldOutReport) -> None:
+    def add_remarks(name: str, found: FilterReport | HeldOutReport) -> None:
         if found.copies:
             share = _percent(found.copies / found.pairs)
             add(f"{name}source = target", found.copies, f"{share} of pairs: a copy is right")
