@@ -77,7 +77,7 @@ def test_it_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     corpus = numbered(tmp_path)
     tokenizers = tokenizers_of(corpus)
     first = build_store(corpus, tokenizers, 100, "skip")
-    monkeypatch.setattr(build, "pieces", lambda *_: pytest.fail("built twice"))
+    monkeypatch.setattr(build, "tokenised_chunks", lambda *_: pytest.fail("built twice"))
     again = build_store(corpus, tokenizers, 100, "skip")
     assert content(again) == content(first)
     assert again.outcome == first.outcome
@@ -188,8 +188,10 @@ def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     killed_after(corpus, 20, processes)
     assert [rest.suffix for rest in files()] == [".lock", ".log", ".tmp"]
     made: list[int] = []
-    recipe = build.Recipe.__call__
-    monkeypatch.setattr(build.Recipe, "__call__", lambda self, chunk: made.append(chunk[0]) or recipe(self, chunk))
+    tokenize = build.ChunkTokenizer.__call__
+    monkeypatch.setattr(
+        build.ChunkTokenizer, "__call__", lambda self, chunk: made.append(chunk[0]) or tokenize(self, chunk)
+    )
     seen: list[int] = []
     build_store(corpus, tokenizers, 100, "skip", progress=seen.append, processes=1)
     assert made == [22, 29, 36]
@@ -250,14 +252,14 @@ def test_two_at_the_same_store_do_not_make_it_twice(tmp_path: Path, monkeypatch:
     corpus = numbered(tmp_path)
     tokenizers = tokenizers_of(corpus)
     opened = []
-    real = build.pieces
+    real = build.tokenised_chunks
 
     def slow(*arguments: object) -> Iterator[object]:
         opened.append(1)
         time.sleep(0.2)
         yield from real(*arguments)
 
-    monkeypatch.setattr(build, "pieces", slow)
+    monkeypatch.setattr(build, "tokenised_chunks", slow)
     with ThreadPoolExecutor(3) as threads:
         stores = list(threads.map(lambda _: build_store(corpus, tokenizers, 100, "skip"), range(3)))
     assert len(opened) == 1
@@ -367,7 +369,9 @@ def test_after_a_full_disk_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(DataError, match="No space left on device; free some space and give the same command again"):
             build_store(corpus, tokenizers, 100, "skip")
     assert {path.suffix for path in files()} == {".tmp", ".log"}
-    monkeypatch.setattr(build, "pieces", lambda _recipe, chunks, _: list(chunks))  # nothing is left to be done
+    monkeypatch.setattr(
+        build, "tokenised_chunks", lambda _tokenize, chunks, _: list(chunks)
+    )  # nothing is left to be done
     assert len(build_store(corpus, tokenizers, 100, "skip")) > 0
     assert {path.suffix for path in files()} == {".arrow"}
 

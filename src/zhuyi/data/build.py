@@ -26,7 +26,7 @@ import tokenizers as library
 from zhuyi.data.cache import cache_directory, exclusive, key_of
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import FilterReport, Store, encode_index, read_columns
-from zhuyi.data.tokenise import SHOWN, Chunk, Piece, Recipe, pieces
+from zhuyi.data.tokenise import SHOWN, Chunk, ChunkReport, ChunkTokenizer, tokenised_chunks
 from zhuyi.errors import DataError
 from zhuyi.text.tokenizer import Tokenizers
 
@@ -78,19 +78,19 @@ def build_store(
     path = folder / (f"{key}.epoch-{epoch}.arrow" if dropout else f"{key}.arrow")
     if store := _whole(path):
         return store
-    recipe = Recipe(tokenizers, max_length, long_lines, dropout)
+    tokenize = ChunkTokenizer(tokenizers, max_length, long_lines, dropout)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         with _draft(path) as draft:
             if store := _whole(path):  # made by the one that we waited for
                 return store
-            tally = draft.begin(recipe.schema, _lengths_type(max_length))
+            tally = draft.begin(tokenize.schema, _lengths_type(max_length))
             chunks = islice(_chunks(corpus), draft.chunks, None)
             if progress:
                 progress(tally.pairs)
-            for piece, message in pieces(recipe, chunks, processes):
-                draft.add(piece, message)
+            for report, message in tokenised_chunks(tokenize, chunks, processes):
+                draft.add(report, message)
                 if progress:
                     progress(tally.pairs)
             draft.finish(tally.outcome(corpus, max_length, long_lines))
@@ -171,17 +171,17 @@ class _Tally:
     not_nfc: int = 0
     marks: Counter[str] = field(default_factory=Counter)
 
-    def add(self, piece: Piece) -> None:
-        self.pairs += piece.pairs
-        self.kept += piece.kept
-        self.empty.add(piece.empty, piece.empty_lines)
-        self.long.add(piece.long, piece.long_lines)
-        self.returns.add(piece.returns, piece.return_lines)
-        self.spaced.add(piece.spaced, piece.spaced_lines)
-        self.quoted += piece.quoted
-        self.copies += piece.copies
-        self.not_nfc += piece.not_nfc
-        self.marks.update(piece.marks)
+    def add(self, report: ChunkReport) -> None:
+        self.pairs += report.pairs
+        self.kept += report.kept
+        self.empty.add(report.empty, report.empty_lines)
+        self.long.add(report.long, report.long_lines)
+        self.returns.add(report.returns, report.return_lines)
+        self.spaced.add(report.spaced, report.spaced_lines)
+        self.quoted += report.quoted
+        self.copies += report.copies
+        self.not_nfc += report.not_nfc
+        self.marks.update(report.marks)
 
     def outcome(self, corpus: Corpus, max_length: int, long_lines: str) -> FilterReport:
         """Raises DataError where the policy or an empty result asks for it."""
@@ -230,33 +230,33 @@ class _Draft:
         self._log.seek(0)
         for line in self._log if good else ():
             try:
-                piece = Piece(**json.loads(line))
+                report = ChunkReport(**json.loads(line))
             except (ValueError, TypeError):  # the last line, cut off
                 break
-            message = self._content.read(piece.bytes)
-            if len(message) < piece.bytes or zlib.crc32(message) != piece.crc:
+            message = self._content.read(report.bytes)
+            if len(message) < report.bytes or zlib.crc32(message) != report.crc:
                 break
-            self._count(piece, message)
-            good, logged = good + piece.bytes, logged + len(line)
+            self._count(report, message)
+            good, logged = good + report.bytes, logged + len(line)
         self._content.truncate(good)
         self._log.truncate(logged)
         if not good:
             self._content.write(self._head)
         return self._tally
 
-    def add(self, piece: Piece, message: bytes) -> None:
-        """The next piece. The log follows what it speaks of, so that a kill between them costs only this piece."""
+    def add(self, report: ChunkReport, message: bytes) -> None:
+        """The next chunk. The log follows what it speaks of, so that a kill between them costs only this chunk."""
         self._content.write(message)
         self._content.flush()
-        self._log.write(json.dumps(asdict(piece)).encode() + b"\n")
+        self._log.write(json.dumps(asdict(report)).encode() + b"\n")
         self._log.flush()
-        self._count(piece, message)
+        self._count(report, message)
 
-    def _count(self, piece: Piece, message: bytes) -> None:
+    def _count(self, report: ChunkReport, message: bytes) -> None:
         self.chunks += 1
-        self._tally.add(piece)
+        self._tally.add(report)
         if message:
-            self._batches.append((piece.bytes, piece.kept, piece.crc))
+            self._batches.append((report.bytes, report.kept, report.crc))
             columns = read_columns(message, self._schema)
             for lengths, offsets in zip(self._lengths, columns.offsets.values(), strict=True):
                 lengths += np.diff(offsets).astype(self._type).tobytes()

@@ -1,10 +1,10 @@
-"""Pairs → record batches of tokens: in this process, or in several others that each do a piece at a time.
+"""Pairs → record batches of tokens: in this process, or in several others that each do a chunk at a time.
 
-    reader (here) → chunks of pairs → workers (`python -m zhuyi.data.tokenise`, over pipes) → pieces, in order → store
+    reader (here) → chunks of pairs → workers (`python -m zhuyi.data.tokenise`, over pipes) → in order → store
 
 A worker is a plain child process and imports nothing of the user's, so it does not matter what the caller's main
 module is, whether torch runs threads in it or holds a GPU. It ends when its pipe does, however the caller ended.
-A piece is a function of its chunk alone, so the store is the same whoever made it.
+What is made of a chunk is a function of it alone, so the store is the same whoever made it.
 """
 
 import hashlib
@@ -75,7 +75,7 @@ def schema(tokenizers: Tokenizers) -> pa.Schema:
 
 
 @dataclass(frozen=True)
-class Piece:
+class ChunkReport:
     """What became of a chunk."""
 
     pairs: int
@@ -99,7 +99,7 @@ class Piece:
     """CRC-32 of `message`."""
 
 
-class Recipe:
+class ChunkTokenizer:
     """How pairs become tokens; the arguments are those of `store.build_store`."""
 
     def __init__(self, tokenizers: Tokenizers, max_length: int, long_lines: str, dropout: float) -> None:
@@ -108,8 +108,8 @@ class Recipe:
         self._most, self._truncate = max_length - 1, long_lines == "truncate"
         self._sides = [(side, side.with_dropout(dropout)) for side in (tokenizers.source, tokenizers.target)]
 
-    def __call__(self, chunk: Chunk) -> tuple[Piece, bytes]:
-        """The piece, and its record batch as an Arrow message: empty where no pair of the chunk can be used."""
+    def __call__(self, chunk: Chunk) -> tuple[ChunkReport, bytes]:
+        """Its report, and its record batch as an Arrow message: empty where no pair of the chunk can be used."""
         first, *texts = chunk
         sides = [self._encode(lines, *side) for lines, side in zip(texts, self._sides, strict=True)]
         lengths = np.array([np.fromiter(map(len, side), np.int64, len(side)) for side in sides])
@@ -129,7 +129,7 @@ class Recipe:
         empties, longs, with_returns, with_spaces = ((len(lines), lines[:SHOWN]) for lines in found)
         counts = *empties, *longs, *with_returns, *with_spaces, quoted
         written = {**remarks(*texts), "bytes": len(message), "crc": zlib.crc32(message)}
-        return Piece(len(empty), len(usable), *counts, **written), message
+        return ChunkReport(len(empty), len(usable), *counts, **written), message
 
     def _encode(self, lines: list[str], plain: Tokenizer, random: Tokenizer) -> list[list[int]]:
         tokens = random.encode(lines)
@@ -152,11 +152,13 @@ def _spaced(line: str) -> bool:
     return line[:1].isspace() or "  " in line or "\t" in line
 
 
-def pieces(recipe: Recipe, chunks: Iterable[Chunk], processes: int | None = None) -> Iterator[tuple[Piece, bytes]]:
-    """The pieces of the chunks, in order.
+def tokenised_chunks(
+    tokenize: ChunkTokenizer, chunks: Iterable[Chunk], processes: int | None = None
+) -> Iterator[tuple[ChunkReport, bytes]]:
+    """The reports and record batches of the chunks, in order.
 
     Args:
-        recipe: what is done with each.
+        tokenize: makes tokens of one.
         chunks: read no further ahead than the workers need.
         processes: how many work at it. Unset: as many as there are CPU cores for this one, once it is worth it.
 
@@ -167,9 +169,9 @@ def pieces(recipe: Recipe, chunks: Iterable[Chunk], processes: int | None = None
     processes = processes or _cores()
     first = list(islice(chunks, ALONE if processes > 1 else 0))
     if len(first) < ALONE:
-        yield from map(recipe, chain(first, chunks))
+        yield from map(tokenize, chain(first, chunks))
         return
-    with _Workers(recipe, processes) as workers:
+    with _Workers(tokenize, processes) as workers:
         yield from workers.map(chain(first, chunks))
 
 
@@ -181,7 +183,7 @@ def _cores() -> int:
 class _Workers:
     """So many processes, and a thread for each that hands it chunks and waits."""
 
-    def __init__(self, recipe: Recipe, processes: int) -> None:
+    def __init__(self, tokenize: ChunkTokenizer, processes: int) -> None:
         paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         # Each is one thread: the library's own threads would fight over the cores.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TOKENIZERS_PARALLELISM": "false"}
@@ -199,7 +201,7 @@ class _Workers:
             )
             self._all.append(worker)
             self._idle.put(worker)
-        self._settings = marshal.dumps(recipe.settings)
+        self._settings = marshal.dumps(tokenize.settings)
         self._told: set[int] = set()
 
     def __enter__(self) -> "_Workers":
@@ -212,9 +214,9 @@ class _Workers:
         for worker in self._all:
             worker.communicate()
 
-    def map(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Piece, bytes]]:
+    def map(self, chunks: Iterable[Chunk]) -> Iterator[tuple[ChunkReport, bytes]]:
         """In order; two chunks for each worker are on their way."""
-        waiting: deque[Future[tuple[Piece, bytes]]] = deque()
+        waiting: deque[Future[tuple[ChunkReport, bytes]]] = deque()
         for chunk in chunks:
             waiting.append(self._threads.submit(self._ask, marshal.dumps(chunk)))
             if len(waiting) > 2 * len(self._all):
@@ -222,7 +224,7 @@ class _Workers:
         while waiting:
             yield waiting.popleft().result()
 
-    def _ask(self, chunk: bytes) -> tuple[Piece, bytes]:
+    def _ask(self, chunk: bytes) -> tuple[ChunkReport, bytes]:
         worker = self._idle.get()
         assert worker.stdin is not None
         assert worker.stdout is not None
@@ -231,7 +233,7 @@ class _Workers:
                 self._told.add(worker.pid)
                 _send(worker.stdin, self._settings)
             _send(worker.stdin, chunk)
-            piece, message = json.loads(_receive(worker.stdout)), _receive(worker.stdout)
+            report, message = json.loads(_receive(worker.stdout)), _receive(worker.stdout)
         except (OSError, EOFError) as error:
             worker.kill()
             raise ZhuyiError(
@@ -240,7 +242,7 @@ class _Workers:
             ) from error
         finally:
             self._idle.put(worker)
-        return Piece(**piece), message
+        return ChunkReport(**report), message
 
 
 def _send(stream: IO[bytes], content: bytes) -> None:
@@ -262,10 +264,10 @@ def _work(chunks: IO[bytes], answers: IO[bytes]) -> None:
     """What a worker does."""
     with suppress(EOFError, BrokenPipeError):  # the end, which is the other one's
         files, *rest = marshal.loads(_receive(chunks))
-        recipe = Recipe(Tokenizers.from_files(files), *rest)
+        tokenize = ChunkTokenizer(Tokenizers.from_files(files), *rest)
         while True:
-            piece, message = recipe(marshal.loads(_receive(chunks)))
-            _send(answers, json.dumps(asdict(piece)).encode())
+            report, message = tokenize(marshal.loads(_receive(chunks)))
+            _send(answers, json.dumps(asdict(report)).encode())
             _send(answers, message)
 
 
