@@ -18,13 +18,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol, TypeVar, cast, overload, runtime_checkable
+from typing import TypeVar, cast, overload
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from zhuyi.data.sequences import Lengths, Sequences
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 POOL = 250_000
@@ -35,25 +36,6 @@ TABLE = 1 << 22
 """Most pairs of lengths that are counted in a table."""
 
 T = TypeVar("T")
-
-
-@runtime_checkable
-class Lengths(Protocol):
-    """What a plan needs to know of a corpus: tokens of each pair, without BOS and EOS."""
-
-    source_lengths: np.ndarray
-    target_lengths: np.ndarray
-
-
-@runtime_checkable
-class Sequences(Lengths, Protocol):
-    """A tokenised corpus: `data.store.Store`, or lists in memory."""
-
-    def source(self, pair: int) -> Sequence[int] | np.ndarray:
-        """Tokens of the source of a pair."""
-
-    def target(self, pair: int) -> Sequence[int] | np.ndarray:
-        """Tokens of the target of a pair."""
 
 
 @dataclass(frozen=True)

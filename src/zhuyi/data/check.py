@@ -13,7 +13,8 @@ import numpy.typing as npt
 from zhuyi.config import Config
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.limits import count_over_limit
-from zhuyi.data.store import FilterReport, Integers, Store
+from zhuyi.data.sequences import Integers
+from zhuyi.data.store import FilterReport, Store
 from zhuyi.data.tokenise import SHOWN, digests, remarks
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
@@ -23,7 +24,7 @@ SORTED = 1 << 25
 
 
 @dataclass(frozen=True)
-class Lengths:
+class LengthSummary:
     """How long the lines of one side are, in tokens without BOS and EOS."""
 
     median: int
@@ -41,7 +42,7 @@ class SideReport:
 
     tokens: int
     vocabulary: int
-    lengths: Lengths
+    lengths: LengthSummary
     unknown: float
     """Share of tokens that stand for what is not in the vocabulary: UNK, or bytes in its place."""
 
@@ -100,7 +101,7 @@ class Report:
         for name in ("dev", "test"):
             held_out[name] = HeldOutReport(**_tuples(values[name])) if values[name] else None
         sides = {
-            name: SideReport(**{**values[name], "lengths": Lengths(**_tuples(values[name]["lengths"]))})
+            name: SideReport(**{**values[name], "lengths": LengthSummary(**_tuples(values[name]["lengths"]))})
             for name in ("source", "target")
         }
         return cls(**{**values, "outcome": outcome, **held_out, **sides})
@@ -214,5 +215,5 @@ def _side(tokenizer: Tokenizer, lengths: Integers, unknown: int) -> SideReport:
     firsts = range(1, math.ceil(nearly_all / width) * width + 1, width)
     tokens = int(counts @ np.arange(len(counts)))
     histogram = tuple(np.add.reduceat(counts, firsts).tolist())
-    found = Lengths(median, most, len(counts) - 1, histogram, width)
+    found = LengthSummary(median, most, len(counts) - 1, histogram, width)
     return SideReport(tokens, len(tokenizer), found, unknown / tokens)

@@ -1,12 +1,13 @@
 """How long an output may get: `DecodingConfig.limits`, chosen from the lengths of the training pairs."""
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from zhuyi.config import DecodingConfig
+from zhuyi.data.sequences import Lengths
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 25.0, 50.0, 100.0)
 """Target tokens a source token that are tried."""
@@ -19,15 +20,6 @@ LOOKED_AT = 1_000_000
 
 EOS = np.int64(1)
 """Counts on both sides; and lengths in two bytes become wide enough to be subtracted."""
-
-Integers = npt.NDArray[np.integer[Any]]
-
-
-class Lengths(Protocol):
-    """Tokens of each pair, without BOS and EOS."""
-
-    source_lengths: Integers
-    target_lengths: Integers
 
 
 def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:

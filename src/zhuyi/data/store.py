@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from zhuyi.data.sequences import Integers
 from zhuyi.errors import DataError
 
 RESIDENT = 1 << 26
 """Most bytes of the file that are left in this process's memory after they were looked at."""
 
 Side = Literal["source", "target"]
-Integers = npt.NDArray[np.integer[Any]]
 
 _END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream
 _TAIL = struct.Struct("<QQI")  # bytes of the index's JSON; bytes of the whole index; CRC-32 of all but record batches

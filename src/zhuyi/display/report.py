@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zhuyi.data.check import HeldOutReport, Lengths, Report
+from zhuyi.data.check import HeldOutReport, LengthSummary, Report
 from zhuyi.data.store import FilterReport
 from zhuyi.text.segmentation import NOTABLE, segmentation_warning
 
@@ -38,7 +38,7 @@ def _lengths_table(report: Report) -> Table:
     return table
 
 
-def _histogram(lengths: Lengths) -> Text:
+def _histogram(lengths: LengthSummary) -> Text:
     tallest = max(lengths.histogram)
     blocks = (BLOCKS[math.ceil(count / tallest * len(BLOCKS)) - 1] if count else " " for count in lengths.histogram)
     end = len(lengths.histogram) * lengths.bin

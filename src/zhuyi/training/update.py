@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from zhuyi.config import TrainingConfig
-from zhuyi.data.batches import Batch, Lengths, collate, plan_in_order
+from zhuyi.data.batches import Batch, collate, plan_in_order
+from zhuyi.data.sequences import Lengths
 from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
 from zhuyi.text.tokenizer import BOS, EOS, PAD

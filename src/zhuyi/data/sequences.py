@@ -1,0 +1,48 @@
+"""What batches, limits and training ask of a tokenised corpus: `data.store.Store`, or anything of one's own.
+
+class Copies:
+    def __init__(self, sentences: list[list[int]]) -> None:
+        self.sentences = sentences
+        self.source_lengths = self.target_lengths = np.array([len(tokens) for tokens in sentences])
+
+    def source(self, pair: int) -> list[int]:
+        return self.sentences[pair]
+
+    target = source
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.integer[Any]]
+
+
+@runtime_checkable
+class Lengths(Protocol):
+    """How long each pair is. Pairs are numbered from 0; both arrays have one number for each."""
+
+    @property
+    def source_lengths(self) -> Integers:
+        """Tokens of each source, without BOS and EOS: integers `pairs`, of any width, signed or not."""
+
+    @property
+    def target_lengths(self) -> Integers:
+        """The same of the targets."""
+
+
+@runtime_checkable
+class Sequences(Lengths, Protocol):
+    """A tokenised corpus, read in any order and as often as there are epochs.
+
+    Batches are planned by the lengths alone, so these must not change, and `source` and `target` must agree with them.
+    Both are called from a thread that makes batches ahead of the training loop (`batches.ahead`).
+    """
+
+    def source(self, pair: int) -> Sequence[int] | Integers:
+        """Tokens of the source of a pair: as many ids as `source_lengths` says, without EOS."""
+
+    def target(self, pair: int) -> Sequence[int] | Integers:
+        """Tokens of the target of a pair: as many ids as `target_lengths` says, without BOS and EOS."""
