@@ -165,7 +165,7 @@ def cut_one_by_one(lengths: list[tuple[int, int]], budget: int) -> list[int]:
 @given(CORPORA, st.integers(1, 300), st.sampled_from([1, 1 << 22]))
 def test_batches_are_as_full_as_can_be(corpus: Lists, budget: int, table: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module, "TABLE", table)
+        patched.setattr(module, "MAX_TABLE_ENTRIES", table)
         batches = plan_in_order(corpus, budget)[::-1]
     order = np.concatenate([np.arange(0), *batches])
     lengths = list(zip(corpus.source_lengths[order].tolist(), corpus.target_lengths[order].tolist(), strict=True))
@@ -176,8 +176,8 @@ def test_batches_are_as_full_as_can_be(corpus: Lists, budget: int, table: int) -
 @pytest.mark.parametrize("pairs", [1, 199, 200, 201, 1234])
 def test_pools(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus of several pools: every pair once, from some blocks at a time, in another deal each epoch."""
-    monkeypatch.setattr(module, "POOL", 200)
-    monkeypatch.setattr(module, "BLOCK", 10)
+    monkeypatch.setattr(module, "POOL_PAIRS", 200)
+    monkeypatch.setattr(module, "BLOCK_PAIRS", 10)
     corpus = natural(pairs)
     batches = plan(corpus, 400, seed=1, epoch=0)
     assert sorted(np.concatenate(list(batches))) == list(range(pairs))
@@ -191,8 +191,8 @@ def test_pools(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_any_place_of_a_plan_can_be_reached_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "POOL", 200)
-    monkeypatch.setattr(module, "BLOCK", 10)
+    monkeypatch.setattr(module, "POOL_PAIRS", 200)
+    monkeypatch.setattr(module, "BLOCK_PAIRS", 10)
     corpus = natural(1234)
     whole = as_lists(list(plan(corpus, 400, seed=1, epoch=0)))
     plan.cache_clear()
@@ -226,7 +226,7 @@ def test_a_plan_of_a_large_corpus_is_small() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20e6  # of one pool: its pairs in eight bytes each, a few times over
-    assert sum(len(pairs) for pairs in batches._pools[0].batches()) == module.POOL
+    assert sum(len(pairs) for pairs in batches._pools[0].batches()) == module.POOL_PAIRS
 
 
 def test_made_ahead_in_the_same_order() -> None:

@@ -19,7 +19,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_file_at_rest_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]) -> None:
-    monkeypatch.setattr(cache, "SETTLED", 0.05)
+    monkeypatch.setattr(cache, "SETTLED_SECONDS", 0.05)
     path = tmp_path / "a.txt"
     path.write_text("one")
     time.sleep(0.1)
@@ -33,7 +33,7 @@ def test_a_file_at_rest_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_changed_file_is_never_taken_for_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]
 ) -> None:
-    monkeypatch.setattr(cache, "SETTLED", 0.05)
+    monkeypatch.setattr(cache, "SETTLED_SECONDS", 0.05)
     path = tmp_path / "a.txt"
     path.write_text("one")
     before = path.stat()

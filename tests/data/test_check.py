@@ -108,7 +108,7 @@ def test_a_pair_is_more_than_its_sides_joined(tmp_path: Path) -> None:
 def test_duplicates_are_found_a_share_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [(f"a{i % 37}", f"b{i % 11}") for i in range(500)]
     for sorted_at_once in (500, 100, 7):
-        monkeypatch.setattr(module, "SORTED", sorted_at_once)
+        monkeypatch.setattr(module, "MAX_SORTED_PAIRS", sorted_at_once)
         assert report_of(config_of(tmp_path, train=pairs)).duplicates == 500 - 37 * 11
 
 
@@ -176,7 +176,7 @@ def test_segmented_targets_are_warned_of(tmp_path: Path) -> None:
 def test_many_chunks_count_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = REMARKED * 20
     config = config_of(tmp_path, train=pairs)
-    monkeypatch.setattr(build, "CHUNK", 7)
+    monkeypatch.setattr(build, "CHUNK_PAIRS", 7)
     report = report_of(config)
     assert (report.outcome.copies, report.outcome.not_nfc, report.outcome.marks) == (40, 40, {"@@": 20})
 

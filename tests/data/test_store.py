@@ -28,7 +28,7 @@ WORDS = TextConfig(kind="whitespace")
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several record batches even for little data."""
-    monkeypatch.setattr(build, "CHUNK", 7)
+    monkeypatch.setattr(build, "CHUNK_PAIRS", 7)
 
 
 def corpus_of(folder: Path, pairs: list[tuple[str, str]]) -> Corpus:
@@ -160,7 +160,7 @@ from zhuyi.config import TextConfig
 from zhuyi.data import build, tokenise
 from zhuyi.data.corpus import Corpus
 from zhuyi.text.tokenizer import Tokenizers
-build.CHUNK, tokenise.ALONE = 7, 2
+build.CHUNK_PAIRS, tokenise.MAX_CHUNKS_ALONE = 7, 2
 source, target, last, processes = sys.argv[1:]
 corpus = Corpus(source, target)
 sides = (pair.source for pair in corpus), (pair.target for pair in corpus)
@@ -228,7 +228,7 @@ def test_a_damaged_rest_costs_only_what_is_damaged(tmp_path: Path) -> None:
 
 
 def test_as_many_processes_as_one_likes_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenise, "ALONE", 2)
+    monkeypatch.setattr(tokenise, "MAX_CHUNKS_ALONE", 2)
     corpus = numbered(tmp_path, 100)
     tokenizers = tokenizers_of(corpus, TextConfig(vocabulary=300))
     contents = set()
@@ -241,7 +241,7 @@ def test_as_many_processes_as_one_likes_give_the_same_bytes(tmp_path: Path, monk
 
 
 def test_a_worker_that_dies_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenise, "ALONE", 2)
+    monkeypatch.setattr(tokenise, "MAX_CHUNKS_ALONE", 2)
     monkeypatch.setattr(tokenise.sys, "executable", "/bin/false")
     corpus = numbered(tmp_path)
     with pytest.raises(ZhuyiError, match="goes on from what is finished"):
@@ -331,7 +331,7 @@ def test_damage_is_noticed_where_it_is(tmp_path: Path) -> None:
 
 
 def test_what_was_looked_at_does_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "RESIDENT", 5000)
+    monkeypatch.setattr(reader, "MAX_RESIDENT_BYTES", 5000)
     corpus = numbered(tmp_path, 400)
     store = build_store(corpus, tokenizers_of(corpus), 100, "skip")
     view = store.source(3)
@@ -438,7 +438,7 @@ class Endless(Corpus):
 
 
 def test_lookups_across_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "CHUNK", 1000)
+    monkeypatch.setattr(build, "CHUNK_PAIRS", 1000)
     corpus = numbered(tmp_path)
     endless = Endless(corpus.source, corpus.target)
     store = build_store(endless, tokenizers_of(corpus), 100, "skip")

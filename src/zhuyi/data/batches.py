@@ -28,11 +28,11 @@ from torch import Tensor
 from zhuyi.data.sequences import Lengths, Sequences
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
-POOL = 250_000
+POOL_PAIRS = 250_000
 """About how many pairs are sorted by length at once: enough that batches have as little padding as of all."""
-BLOCK = 10_000
+BLOCK_PAIRS = 10_000
 """Neighbours in the corpus that go into one pool together, so that a pool is read from a few places of the file."""
-TABLE = 1 << 22
+MAX_TABLE_ENTRIES = 1 << 22
 """Most pairs of lengths that are counted in a table."""
 
 T = TypeVar("T")
@@ -145,8 +145,8 @@ def plan(corpus: Lengths, tokens_per_batch: int, seed: int, epoch: int) -> Plan:
         epoch: which pass over the corpus.
     """
     pairs = len(corpus.source_lengths)
-    blocks = np.random.default_rng([seed, epoch]).permutation(-(-pairs // BLOCK))
-    dealt = np.array_split(blocks, max(1, round(pairs / POOL)))
+    blocks = np.random.default_rng([seed, epoch]).permutation(-(-pairs // BLOCK_PAIRS))
+    dealt = np.array_split(blocks, max(1, round(pairs / POOL_PAIRS)))
     return Plan([_Pool(corpus, some, tokens_per_batch, (seed, epoch, i)) for i, some in enumerate(dealt)])
 
 
@@ -216,7 +216,9 @@ class _Pool:
         """In random order, and with pairs of equal lengths in random batches."""
         random = np.random.default_rng(self._seed)
         source, target = self._lengths()
-        pairs = np.concatenate([np.arange(0), *(block * BLOCK + np.arange(BLOCK) for block in self._blocks)])
+        pairs = np.concatenate(
+            [np.arange(0), *(block * BLOCK_PAIRS + np.arange(BLOCK_PAIRS) for block in self._blocks)]
+        )
         pairs = pairs[pairs < len(self._corpus.source_lengths)]  # the last block may be shorter
         shuffled = random.permutation(len(pairs))
         batches = _split(pairs[shuffled[_by_length(source[shuffled], target[shuffled])]], self.ends)
@@ -224,7 +226,9 @@ class _Pool:
 
     def _lengths(self) -> tuple[np.ndarray, np.ndarray]:
         source, target = (
-            np.concatenate([column[:0], *(column[block * BLOCK : (block + 1) * BLOCK] for block in self._blocks)])
+            np.concatenate(
+                [column[:0], *(column[block * BLOCK_PAIRS : (block + 1) * BLOCK_PAIRS] for block in self._blocks)]
+            )
             for column in (self._corpus.source_lengths, self._corpus.target_lengths)
         )
         return source, target
@@ -242,7 +246,7 @@ def _cut(source: np.ndarray, target: np.ndarray, tokens_per_batch: int) -> tuple
     """
     scale = int(source.max(initial=0)) + 1
     both = target.astype(np.int64) * scale + source
-    if both.max(initial=0) < TABLE:
+    if both.max(initial=0) < MAX_TABLE_ENTRIES:
         counts = np.bincount(both)
         found = np.flatnonzero(counts)
         counts = counts[found]

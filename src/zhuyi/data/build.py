@@ -26,15 +26,15 @@ import tokenizers as library
 from zhuyi.data.cache import cache_directory, exclusive, key_of
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import FilterReport, Store, encode_index, read_columns
-from zhuyi.data.tokenise import SHOWN, Chunk, ChunkReport, ChunkTokenizer, tokenised_chunks
+from zhuyi.data.tokenise import MAX_LINES, Chunk, ChunkReport, ChunkTokenizer, tokenised_chunks
 from zhuyi.errors import DataError
 from zhuyi.text.tokenizer import Tokenizers
 
 FORMAT = 4
 """Of the file, as `store.py` reads it."""
-CHUNK = 10_000
+CHUNK_PAIRS = 10_000
 """Pairs that are tokenised at once, and the most of a record batch."""
-ABANDONED = 7 * 86_400.0
+ABANDONED_SECONDS = 7 * 86_400.0
 """Seconds after which the rest of a build that nobody went on with is removed."""
 
 
@@ -132,7 +132,7 @@ def _key(corpus: Corpus, tokenizers: Tokenizers, max_length: int, long_lines: st
 
 def _chunks(corpus: Corpus) -> Iterator[Chunk]:
     pairs = iter(corpus)
-    while chunk := list(islice(pairs, CHUNK)):
+    while chunk := list(islice(pairs, CHUNK_PAIRS)):
         yield chunk[0].line, [pair.source for pair in chunk], [pair.target for pair in chunk]
 
 
@@ -149,7 +149,7 @@ class _Count:
 
     def add(self, count: int, lines: list[int]) -> None:
         self.count += count
-        self.first += lines[: SHOWN - len(self.first)]
+        self.first += lines[: MAX_LINES - len(self.first)]
 
     def __str__(self) -> str:
         lines = ", ".join(map(str, self.first)) or "none"
@@ -303,6 +303,6 @@ def _draft(path: Path) -> Iterator[_Draft]:
 def _remove_abandoned(folder: Path) -> None:
     for rest in (file for ending in ("tmp", "log", "lock") for file in folder.glob(f"*.arrow.{ending}")):
         with suppress(OSError):  # its owner is at work, or has just ended
-            if time.time() - rest.stat().st_mtime > ABANDONED:
+            if time.time() - rest.stat().st_mtime > ABANDONED_SECONDS:
                 with exclusive(rest.with_suffix(".lock"), wait=False):
                     rest.unlink()

@@ -19,9 +19,9 @@ from typing import Any
 
 from filelock import FileLock
 
-SETTLED = 2.0
+SETTLED_SECONDS = 2.0
 """Seconds for which a file must have been at rest before its date says that it has not changed since."""
-REMEMBERED = 10_000
+MAX_DIGESTS = 10_000
 """Files whose digests are remembered: the last ones asked for."""
 
 
@@ -69,10 +69,10 @@ def file_digest(path: str) -> str:
         return str(known[place][-1])
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    settled = time.time() - max(before[-2:]) / 1e9 > SETTLED
+    settled = time.time() - max(before[-2:]) / 1e9 > SETTLED_SECONDS
     if settled and _identity(path) == before:
         known = {**(_read("files") or {}), place: [*before, digest]}
-        _write("files", dict(list(known.items())[-REMEMBERED:]))
+        _write("files", dict(list(known.items())[-MAX_DIGESTS:]))
     return digest
 
 

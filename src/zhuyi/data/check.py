@@ -15,11 +15,11 @@ from zhuyi.data.corpus import Corpus
 from zhuyi.data.limits import count_over_limit
 from zhuyi.data.sequences import Integers
 from zhuyi.data.store import FilterReport, Store
-from zhuyi.data.tokenise import SHOWN, digests, remarks
+from zhuyi.data.tokenise import MAX_LINES, digests, remarks
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
-BINS = 28
-SORTED = 1 << 25
+MAX_BINS = 28
+MAX_SORTED_PAIRS = 1 << 25
 """Most pairs that are sorted at once, to find duplicates: 256 MiB."""
 
 
@@ -172,14 +172,14 @@ class _HeldOut:
 
     def report(self) -> HeldOutReport:
         sources, leaks = self._known.T
-        lines = tuple((np.flatnonzero(leaks)[:SHOWN] + 1).tolist())
+        lines = tuple((np.flatnonzero(leaks)[:MAX_LINES] + 1).tolist())
         return HeldOutReport(
             pairs=len(leaks),
             leaks=int(leaks.sum()),
             leak_lines=lines,
             known_sources=int(sources.sum()),
             empty=len(self._empty),
-            empty_lines=tuple(self._empty[:SHOWN]),
+            empty_lines=tuple(self._empty[:MAX_LINES]),
             long=self._long,
             over_output=self._over_output,
             source_unknown=self._unknown[0],
@@ -190,7 +190,7 @@ class _HeldOut:
 
 def _duplicates(store: Store) -> int:
     """Sort the digests, a share of them at a time: those with the same remainder."""
-    shares = math.ceil(len(store) / SORTED)
+    shares = math.ceil(len(store) / MAX_SORTED_PAIRS)
     repeated = 0
     for share in range(shares):
         some = [part.pair_digest for part in store.parts()]
@@ -211,7 +211,7 @@ def _side(tokenizer: Tokenizer, lengths: Integers, unknown: int) -> SideReport:
         counts += np.bincount(lengths[start : start + (1 << 20)], minlength=len(counts))
     ranks = [math.ceil(share * (len(lengths) - 1)) for share in (0.5, 0.95, 0.99)]
     median, most, nearly_all = np.searchsorted(np.cumsum(counts), ranks, side="right").tolist()
-    width = math.ceil(nearly_all / BINS)
+    width = math.ceil(nearly_all / MAX_BINS)
     firsts = range(1, math.ceil(nearly_all / width) * width + 1, width)
     tokens = int(counts @ np.arange(len(counts)))
     histogram = tuple(np.add.reduceat(counts, firsts).tolist())

@@ -11,14 +11,14 @@ from zhuyi.data.sequences import Lengths
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 25.0, 50.0, 100.0)
 """Target tokens a source token that are tried."""
-FITTING = 0.999
+FITTING_SHARE = 0.999
 """Share of the pairs that must fit; so of a thousand pairs or fewer, the one outlier need not."""
-RATIO_HEADROOM, EXTRA_HEADROOM = 1.25, 10
+RATIO_HEADROOM, EXTRA_HEADROOM_TOKENS = 1.25, 10
 """Factor and tokens on top, for lines that are not like those of training."""
-LOOKED_AT = 1_000_000
+MAX_PAIRS = 1_000_000
 """Most pairs from which the limits are chosen, evenly spread: more would not change a quantile."""
 
-EOS = np.int64(1)
+EOS_LENGTH = np.int64(1)
 """Counts on both sides; and lengths in two bytes become wide enough to be subtracted."""
 
 
@@ -32,8 +32,8 @@ def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:
         decoding: of the configuration; what it sets stays as it is.
         pairs: lengths of the training pairs, in tokens without BOS and EOS.
     """
-    step = math.ceil(len(pairs.source_lengths) / LOOKED_AT)
-    sources, targets = pairs.source_lengths[::step] + EOS, pairs.target_lengths[::step] + EOS
+    step = math.ceil(len(pairs.source_lengths) / MAX_PAIRS)
+    sources, targets = pairs.source_lengths[::step] + EOS_LENGTH, pairs.target_lengths[::step] + EOS_LENGTH
     ratio, extra = decoding.max_ratio, decoding.max_extra
     if ratio is None and extra is not None:
         ratio = round(RATIO_HEADROOM * min(max(_quantile((targets - extra) / sources), 0.0), RATIOS[-1]), 3)
@@ -43,7 +43,7 @@ def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:
         }
         best = min(needed, key=lambda each: each * sources.mean() + needed[each])
         ratio = round(RATIO_HEADROOM * best, 3) if ratio is None else ratio
-        extra = math.ceil(needed[best]) + EXTRA_HEADROOM
+        extra = math.ceil(needed[best]) + EXTRA_HEADROOM_TOKENS
     assert ratio is not None
     return decoding.model_copy(update={"max_ratio": ratio, "max_extra": extra})
 
@@ -51,14 +51,14 @@ def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:
 def count_over_limit(decoding: DecodingConfig, pairs: Lengths, max_length: int) -> int:
     """Pairs whose target is longer than decoding may write for their source."""
     over = 0
-    for start in range(0, len(pairs.source_lengths), LOOKED_AT):  # a part at a time: there may be many millions
-        part = slice(start, start + LOOKED_AT)
-        sources, targets = pairs.source_lengths[part] + EOS, pairs.target_lengths[part] + EOS
+    for start in range(0, len(pairs.source_lengths), MAX_PAIRS):  # a part at a time: there may be many millions
+        part = slice(start, start + MAX_PAIRS)
+        sources, targets = pairs.source_lengths[part] + EOS_LENGTH, pairs.target_lengths[part] + EOS_LENGTH
         over += int((targets > decoding.limits(sources, max_length)).sum())
     return over
 
 
 def _quantile(values: npt.NDArray[Any]) -> float:
-    """The value under which `FITTING` of them lie: one of them, and never the largest where there are others."""
-    rank = math.floor(FITTING * (len(values) - 1))
+    """The value under which `FITTING_SHARE` of them lie: one of them, and never the largest where there are others."""
+    rank = math.floor(FITTING_SHARE * (len(values) - 1))
     return float(np.partition(values, rank)[rank])

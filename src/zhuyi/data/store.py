@@ -25,7 +25,7 @@ import pyarrow as pa
 from zhuyi.data.sequences import Integers
 from zhuyi.errors import DataError
 
-RESIDENT = 1 << 26
+MAX_RESIDENT_BYTES = 1 << 26
 """Most bytes of the file that are left in this process's memory after they were looked at."""
 
 Side = Literal["source", "target"]
@@ -162,7 +162,7 @@ class Store:
             if zlib.crc32(message) != self._crcs[part]:
                 raise DataError(f"{self.path}: damaged: remove it, and it will be made again")
             self._sound[part] = True
-        if self._looked_at > RESIDENT:
+        if self._looked_at > MAX_RESIDENT_BYTES:
             self._forget()
         self._looked_at += end - start
         columns = self._open[part] = read_columns(message, self._schema)

@@ -33,9 +33,9 @@ from zhuyi.errors import ZhuyiError
 from zhuyi.text.segmentation import count_marks
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
-SHOWN = 10
+MAX_LINES = 10
 """Line numbers that are remembered of each kind of pair that was left out."""
-ALONE = 10
+MAX_CHUNKS_ALONE = 10
 """Chunks for which no other process is started: it would be done before they are at work."""
 
 Chunk = tuple[int, list[str], list[str]]
@@ -126,7 +126,7 @@ class ChunkTokenizer:
         quoted = sum(len(line) > 1 and line[0] == line[-1] == '"' for line in chain.from_iterable(texts))
         spaced = np.array([_spaced(source) or _spaced(target) for source, target in zip(*texts, strict=True)])
         found = [(first + np.flatnonzero(which)).tolist() for which in (empty, long, returns, spaced)]
-        empties, longs, with_returns, with_spaces = ((len(lines), lines[:SHOWN]) for lines in found)
+        empties, longs, with_returns, with_spaces = ((len(lines), lines[:MAX_LINES]) for lines in found)
         counts = *empties, *longs, *with_returns, *with_spaces, quoted
         written = {**remarks(*texts), "bytes": len(message), "crc": zlib.crc32(message)}
         return ChunkReport(len(empty), len(usable), *counts, **written), message
@@ -167,8 +167,8 @@ def tokenised_chunks(
     """
     chunks = iter(chunks)
     processes = processes or _cores()
-    first = list(islice(chunks, ALONE if processes > 1 else 0))
-    if len(first) < ALONE:
+    first = list(islice(chunks, MAX_CHUNKS_ALONE if processes > 1 else 0))
+    if len(first) < MAX_CHUNKS_ALONE:
         yield from map(tokenize, chain(first, chunks))
         return
     with _Workers(tokenize, processes) as workers:

@@ -10,7 +10,7 @@ from zhuyi.data.check import HeldOutReport, LengthSummary, Report
 from zhuyi.data.store import FilterReport
 from zhuyi.text.segmentation import NOTABLE, segmentation_warning
 
-BLOCKS = "▁▂▃▄▅▆▇█"
+BAR_HEIGHTS = "▁▂▃▄▅▆▇█"
 
 
 def show_report(report: Report, console: Console) -> None:
@@ -40,7 +40,7 @@ def _lengths_table(report: Report) -> Table:
 
 def _histogram(lengths: LengthSummary) -> Text:
     tallest = max(lengths.histogram)
-    blocks = (BLOCKS[math.ceil(count / tallest * len(BLOCKS)) - 1] if count else " " for count in lengths.histogram)
+    blocks = (BAR_HEIGHTS[math.ceil(count / tallest * len(BAR_HEIGHTS)) - 1] if count else " " for count in lengths.histogram)
     end = len(lengths.histogram) * lengths.bin
     more = "+" if lengths.longest > end else ""
     return Text.assemble(("1 ", "dim"), ("".join(blocks), "cyan"), (f" {end}{more}", "dim"))

@@ -23,7 +23,7 @@ from zhuyi.training.validation import Lines
 
 LOCK = ".zhuyi.lock"
 """Locked while a run is at work in a directory, and removed at its end."""
-ATTEMPTS = 10
+MAX_ATTEMPTS = 10
 """How often a directory that vanishes is made again, before its lock is held."""
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """Errors of a file system that has no locks."""
@@ -69,7 +69,7 @@ def _locked(out: Path, notify: Listener) -> Iterator[None]:
 def _made_and_locked(lock: Path) -> Iterator[None]:
     """Hold `lock`, in a directory that is made for it. A run that ends at this moment may remove it: then again."""
     with ExitStack() as held:
-        for attempts_left in reversed(range(ATTEMPTS)):
+        for attempts_left in reversed(range(MAX_ATTEMPTS)):
             try:
                 with suppress(FileExistsError):  # a file or a loop of links, which cannot be listed
                     lock.parent.mkdir(parents=True)
