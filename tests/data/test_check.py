@@ -9,7 +9,7 @@ from zhuyi.config import Config, build_config
 from zhuyi.data import build
 from zhuyi.data import check as module
 from zhuyi.data.build import build_store
-from zhuyi.data.check import Report, check
+from zhuyi.data.check import Report, make_report
 from zhuyi.data.corpus import Corpus
 from zhuyi.display import show_report
 from zhuyi.errors import DataError
@@ -56,7 +56,7 @@ def report_of(config: Config) -> Report:
     corpus = Corpus(config.data.source, config.data.target)
     tokenizers = Tokenizers.train(config.text, (pair.source for pair in corpus), (pair.target for pair in corpus))
     store = build_store(corpus, tokenizers, config.model.max_length, config.data.long_lines)
-    return check(config, tokenizers, store)
+    return make_report(config, tokenizers, store)
 
 
 def printed(report: Report, width: int = 80) -> str:

@@ -31,7 +31,7 @@ def config_of(folder: Path, train: int = 60, dev: str = "a1 a2\n") -> Config:
 def test_a_second_time_everything_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of(tmp_path)
     first = prepare(config)
-    for name in ("_learn", "check_pairs"):
+    for name in ("_learn", "make_report"):
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("done twice"))
     again = prepare(config)
     assert again.report == first.report

@@ -76,7 +76,7 @@ class HeldOutReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found."""
+    """What is known of a corpus before training."""
 
     outcome: FilterReport
     limit: int
@@ -112,7 +112,7 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-def check(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
+def make_report(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
     """Look at the training pairs, and for them in the dev and test sets.
 
     Args:

@@ -12,8 +12,7 @@ import tokenizers as library
 from zhuyi.config import Config
 from zhuyi.data.build import build_store
 from zhuyi.data.cache import noted
-from zhuyi.data.check import Report
-from zhuyi.data.check import check as check_pairs
+from zhuyi.data.check import Report, make_report
 from zhuyi.data.corpus import Corpus, read_lines
 from zhuyi.data.limits import choose_limits
 from zhuyi.data.store import Store
@@ -83,7 +82,7 @@ def prepare(
     ]
     report = noted(
         {"report": store.path.name, "held out": held_out, "limits": limits, "version": version()},
-        lambda: check_pairs(config, tokenizers, store).to_dict(),
+        lambda: make_report(config, tokenizers, store).to_dict(),
     )
     notify(Preparing(""))
     return Prepared(config, corpus, tokenizers, store, Report.from_dict(report))
