@@ -1,7 +1,9 @@
 """Every pair once an epoch, within the budget, with little padding, in an order that (seed, epoch) alone decides."""
 
+import gc
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ from zhuyi.data.batches import Batch, ahead, collate, pad_sources, padding_share
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 
-@dataclass(eq=False)
+@dataclass
 class Lists:
     """A corpus in memory."""
 
@@ -75,10 +77,19 @@ def test_a_pair_longer_than_the_budget_is_a_batch_of_its_own() -> None:
     assert {0, 2} in [set(pairs) for pairs in sizes]
 
 
+def test_a_corpus_lives_no_longer_than_its_plan() -> None:
+    corpus = of_lengths([(3, 4), (5, 6)])
+    planned, alive = plan(corpus, 400, seed=3, epoch=7), weakref.ref(corpus)
+    del corpus
+    assert alive() is not None
+    del planned
+    gc.collect()
+    assert alive() is None
+
+
 def test_the_same_seed_and_epoch_give_the_same_plan() -> None:
     corpus = natural(500)
     first = as_lists(plan(corpus, 400, seed=3, epoch=7))
-    assert plan(corpus, 400, seed=3, epoch=7) is plan(corpus, 400, seed=3, epoch=7)
     np.random.seed(1)
     torch.manual_seed(1)
     plan(corpus, 400, seed=3, epoch=6)
@@ -195,7 +206,6 @@ def test_any_place_of_a_plan_can_be_reached_at_once(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "BLOCK_PAIRS", 10)
     corpus = natural(1234)
     whole = as_lists(list(plan(corpus, 400, seed=1, epoch=0)))
-    plan.cache_clear()
     batches = plan(corpus, 400, seed=1, epoch=0)
     for place in (len(whole) - 1, 0, len(whole) // 2, -1):
         assert batches[place].tolist() == whole[place]

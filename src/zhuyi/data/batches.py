@@ -16,7 +16,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar, cast, overload
 
@@ -131,7 +130,6 @@ class Plan(Sequence[np.ndarray]):
         return self._made[1][index - self._starts[pool]]
 
 
-@lru_cache(maxsize=1)  # the start of a run asks for its first plan several times
 def plan(corpus: Lengths, tokens_per_batch: int, seed: int, epoch: int) -> Plan:
     """All pairs of the corpus in batches of like length, in random order.
 
