@@ -13,7 +13,7 @@ So neither time nor memory grows with the corpus, but for a histogram of its len
 import queue
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,13 +39,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded pairs. Masks are True = attend; `pairs` are their numbers in the corpus."""
+    """Padded pairs. Masks are True = attend."""
 
     source: Int[Tensor, "batch source"]
+    """Tokens and EOS."""
     source_mask: Bool[Tensor, "batch source"]
+    """Where `source` is no padding."""
     target_in: Int[Tensor, "batch target"]
+    """BOS and tokens: what the decoder is given."""
     target_out: Int[Tensor, "batch target"]
+    """Tokens and EOS: what it must answer at each position."""
     pairs: np.ndarray
+    """Numbers of the pairs in the corpus: `batch`."""
 
     @property
     def source_tokens(self) -> int:
@@ -67,20 +72,18 @@ class Batch:
         """Source and target positions, padding counted."""
         return self.source.numel() + self.target_out.numel()
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same pairs, with `function` of each of the four tensors."""
+        source, source_mask = function(self.source), function(self.source_mask)
+        return Batch(source, source_mask, function(self.target_in), function(self.target_out), self.pairs)
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        source, source_mask, target_in, target_out = (
-            tensor.to(device, non_blocking=True)
-            for tensor in (self.source, self.source_mask, self.target_in, self.target_out)
-        )
-        return Batch(source, source_mask, target_in, target_out, self.pairs)
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
         """The same batch in memory from which a GPU can fetch it by itself."""
-        source, source_mask, target_in, target_out = (
-            tensor.pin_memory() for tensor in (self.source, self.source_mask, self.target_in, self.target_out)
-        )
-        return Batch(source, source_mask, target_in, target_out, self.pairs)
+        return self.map(Tensor.pin_memory)
 
 
 def pad_sources(sequences: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:

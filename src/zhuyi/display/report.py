@@ -40,7 +40,9 @@ def _lengths_table(report: Report) -> Table:
 
 def _histogram(lengths: LengthSummary) -> Text:
     tallest = max(lengths.histogram)
-    blocks = (BAR_HEIGHTS[math.ceil(count / tallest * len(BAR_HEIGHTS)) - 1] if count else " " for count in lengths.histogram)
+    blocks = (
+        BAR_HEIGHTS[math.ceil(count / tallest * len(BAR_HEIGHTS)) - 1] if count else " " for count in lengths.histogram
+    )
     end = len(lengths.histogram) * lengths.bin
     more = "+" if lengths.longest > end else ""
     return Text.assemble(("1 ", "dim"), ("".join(blocks), "cyan"), (f" {end}{more}", "dim"))

@@ -5,7 +5,8 @@ its loss is their mean.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -105,12 +106,11 @@ def _cut(batch: Batch, micro_batches: int) -> list[Batch]:
     """This many parts of a batch: as many even where it has fewer rows, since ranks must stay in step."""
     if micro_batches == 1:
         return [batch]
-    tensors = (batch.source, batch.source_mask, batch.target_in, batch.target_out)
-    parts = []
-    for rows in np.array_split(np.arange(len(batch.pairs)), micro_batches):
-        source, source_mask, target_in, target_out = (tensor[torch.from_numpy(rows)] for tensor in tensors)
-        parts.append(Batch(source, source_mask, target_in, target_out, batch.pairs[rows]) if len(rows) else EMPTY_BATCH)
-    return parts
+    split = np.array_split(np.arange(len(batch.pairs)), micro_batches)
+    return [
+        replace(batch.map(itemgetter(torch.from_numpy(rows))), pairs=batch.pairs[rows]) if len(rows) else EMPTY_BATCH
+        for rows in split
+    ]
 
 
 def _can_be_cut(batches: list[Batch], state: RunState) -> bool:
