@@ -8,7 +8,8 @@ from typing import cast
 import numpy as np
 
 from zhuyi.config import TrainingConfig
-from zhuyi.data.batches import Batch, Plan, Sequences, ahead, collate, plan
+from zhuyi.data.batches import Batch, Plan, ahead, collate, plan
+from zhuyi.data.sequences import Sequences
 from zhuyi.training.distributed import ALONE, World
 from zhuyi.training.run_state import RunState
 from zhuyi.training.update import EMPTY_BATCH

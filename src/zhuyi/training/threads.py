@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from zhuyi.config import TrainingConfig
-from zhuyi.data.batches import Sequences, collate, plan
+from zhuyi.data.batches import collate, plan
+from zhuyi.data.sequences import Sequences
 from zhuyi.training.distributed import World
 from zhuyi.training.events import Event, Listener, Notice, Updated
 from zhuyi.training.run_state import RunState
