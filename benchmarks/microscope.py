@@ -100,7 +100,7 @@ class _WithoutTaps(ast.NodeTransformer):
         return node
 
 
-TAPPED = ("attention", "mixers", "cache", "blocks", "transformer")
+TAPPED = ("attention", "mixers", "cache", "blocks", "stack", "transformer")
 """In the order in which they import each other."""
 
 

@@ -106,8 +106,8 @@ def test_a_tied_matrix_stands_once_in_the_file(directory: Path) -> None:
     assert sum(tensor.numel() for tensor in tensors.values()) == model.transformer.parameter_count()
     large = [name for name, tensor in tensors.items() if tensor.shape[0] == len(model.tokenizers.target)]
     assert len(large) == 1
-    assert model.transformer.projection.weight is model.transformer.source_embedding.weight
-    assert "target_embedding" in large[0]
+    assert model.transformer.projection.weight is model.transformer.encoder.embedding.weight
+    assert "embedding" in large[0]
 
 
 def test_a_newer_model_replaces_an_older_one(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from zhuyi.config import Config, DecodingConfig, Section
 from zhuyi.errors import CheckpointError, DamagedError
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.upgrade import renamed_weights
 
 MANIFEST = "manifest.json"
 CONFIG = "config.json"
@@ -61,12 +62,12 @@ def weights_of(transformer: Transformer) -> dict[str, Tensor]:
 
 
 def load_weights(transformer: Transformer, weights: Mapping[str, Tensor]) -> None:
-    """Copy `weights` into the model.
+    """Copy `weights`, under the names of this format or an older one, into the model.
 
     Raises:
         CheckpointError: naming the first tensor that is missing, unknown or of another shape.
     """
-    parameters = dict(transformer.named_parameters())
+    weights, parameters = renamed_weights(weights), dict(transformer.named_parameters())
     for name in sorted(parameters.keys() ^ weights.keys()):
         raise CheckpointError(f"tensor {name} is {'missing' if name in parameters else 'not one of this model'}")
     for name, parameter in parameters.items():

@@ -232,7 +232,7 @@ def test_a_file_says_what_was_left_out(
 def test_heads_together_are_a_mean_of_weights(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     translator = load(tiny_model(tmp_path / "model"), "cpu")
     with torch.no_grad():
-        translator.transformer.decoder[0].cross.query.weight.mul_(30)  # so that the heads differ
+        translator.transformer.decoder.blocks[0].cross.query.weight.mul_(30)  # so that the heads differ
     trace = translator.look(LINE, what_if=LONGER)
     monkeypatch.setattr(page, "ROOM", 0)
     tab = opened_file(browser, trace, tmp_path, [], view="cross", i="0", j="0")

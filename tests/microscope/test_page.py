@@ -41,7 +41,7 @@ def young(tmp_path_factory: pytest.TempPathFactory) -> Translator:
     """A checkpoint of its training: other weights."""
     found = load(tiny_model(tmp_path_factory.mktemp("young")), "cpu")
     with torch.no_grad():
-        found.transformer.encoder[0].mixer.query.weight.mul_(3)
+        found.transformer.encoder.blocks[0].mixer.query.weight.mul_(3)
     return found
 
 
@@ -134,8 +134,8 @@ def test_what_is_served_is_what_was_seen(server: Microscope, translator: Transla
     place = f"/api/tensor/{found['id']}"
     assert ask(server, "GET", f"{place}/encoder.0.self.weights")[1] == floats(trace["encoder.0.self.weights"])
     assert ask(server, "GET", f"{place}/encoder.0.self.weights?as=roots")[1] == roots(trace["encoder.0.self.weights"])
-    weight = translator.transformer.encoder[0].mixer.query.weight
-    assert ask(server, "GET", f"{place}/parameters.encoder.0.mixer.query.weight")[1] == floats(weight)
+    weight = translator.transformer.encoder.blocks[0].mixer.query.weight
+    assert ask(server, "GET", f"{place}/parameters.encoder.blocks.0.mixer.query.weight")[1] == floats(weight)
     count = len(ask(server, "GET", f"{place}/logits")[1]) // struct.calcsize("<f")
     assert count == trace["logits"].numel()
 

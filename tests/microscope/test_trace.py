@@ -107,7 +107,7 @@ def test_a_head_that_is_off_adds_nothing_and_comes_back(translator: Translator) 
     width = translator.config.model.head_width
     mixed = plain["encoder.0.self.mixed"].clone()
     mixed[1] = 0.0
-    by_hand = translator.transformer.encoder[0].mixer.output(mixed.transpose(0, 1).flatten(1))
+    by_hand = translator.transformer.encoder.blocks[0].mixer.output(mixed.transpose(0, 1).flatten(1))
     assert mixed.shape[-1] == width
     assert_close(off["encoder.0.self.output"], by_hand.detach())
     assert off.difference <= 1e-5
@@ -184,6 +184,6 @@ def _path(nodes: dict, number: int | None) -> list[int]:
 def test_a_model_whose_answer_is_no_number_says_so(tmp_path: Path) -> None:
     broken = load(tiny_model(tmp_path), "cpu")
     with torch.no_grad():
-        broken.transformer.encoder[0].mixer.query.weight.fill_(float("nan"))
+        broken.transformer.encoder.blocks[0].mixer.query.weight.fill_(float("nan"))
     with pytest.raises(CheckpointError, match="NaN"):
         broken.look(LINE)

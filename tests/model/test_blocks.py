@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from zhuyi.config import ModelConfig
 from zhuyi.model.attention import MultiHeadAttention
-from zhuyi.model.blocks import DecoderBlock, EncoderBlock, RMSNorm, _RMSNorm
+from zhuyi.model.blocks import Block, RMSNorm, _RMSNorm
 from zhuyi.model.positions import POSITIONS
 
 POSITIONLESS = POSITIONS["none"](32, 8, 16)
@@ -62,7 +62,7 @@ def real(lengths: list[int], width: int) -> torch.Tensor:
 
 
 def test_encoder_block_is_torchs(config):
-    theirs, ours = torch_layer(nn.TransformerEncoderLayer, config), EncoderBlock(config)
+    theirs, ours = torch_layer(nn.TransformerEncoderLayer, config), Block(config, causal=False, cross=False)
     copy(ours.mixer, theirs.self_attn)
     copy(ours.feed_forward.inner, theirs.linear1)
     copy(ours.feed_forward.outer, theirs.linear2)
@@ -74,7 +74,7 @@ def test_encoder_block_is_torchs(config):
 
 
 def test_decoder_block_is_torchs(config):
-    theirs, ours = torch_layer(nn.TransformerDecoderLayer, config), DecoderBlock(config)
+    theirs, ours = torch_layer(nn.TransformerDecoderLayer, config), Block(config, causal=True, cross=True)
     copy(ours.mixer, theirs.self_attn)
     copy(ours.cross, theirs.multihead_attn)
     copy(ours.feed_forward.inner, theirs.linear1)
@@ -85,7 +85,7 @@ def test_decoder_block_is_torchs(config):
     x, memory, mask = torch.randn(3, 6, 32), torch.randn(3, 7, 32), real([7, 4, 1], 7)
     future = torch.ones(6, 6, dtype=torch.bool).triu(diagonal=1)
     expected = theirs(x, memory, tgt_mask=future, memory_key_padding_mask=~mask)
-    assert_close(ours(x, memory, mask, POSITIONLESS), expected, rtol=0, atol=1e-5)
+    assert_close(ours(x, None, POSITIONLESS, memory, mask), expected, rtol=0, atol=1e-5)
 
 
 def test_rms_norm_and_its_gradient_are_torchs() -> None:

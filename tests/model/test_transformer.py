@@ -41,7 +41,7 @@ def test_tiny_is_tiny():
 
 
 def storages(model: Transformer) -> list[int]:
-    return [matrix.weight.data_ptr() for matrix in (model.source_embedding, model.target_embedding, model.projection)]
+    return [matrix.weight.data_ptr() for matrix in (model.encoder.embedding, model.decoder.embedding, model.projection)]
 
 
 @pytest.mark.parametrize(("tie", "distinct"), [("none", 3), ("output", 2), ("all", 1)])
@@ -57,7 +57,7 @@ def test_separate_vocabularies_tie_the_target_side_alone():
     model = Transformer(ModelConfig(**SMALL, tie="all"), 50, 60)
     source, target, projection = storages(model)
     assert target == projection != source
-    assert model.source_embedding.num_embeddings == 50
+    assert model.encoder.embedding.num_embeddings == 50
     assert model.projection.out_features == 60
 
 
@@ -65,7 +65,7 @@ def test_a_tied_matrix_learns_from_both_its_uses():
     model = Transformer(ModelConfig(**SMALL, tie="all"), 20)
     logits = model(torch.tensor([[3, 4]]), torch.tensor([[True, True]]), torch.tensor([[2, 5]]))
     logits[0, 0, 7].backward()
-    moved = model.target_embedding.weight.grad.abs().sum(dim=1) > 0
+    moved = model.decoder.embedding.weight.grad.abs().sum(dim=1) > 0
     # The source, the one target token that position 0 sees, and the row of the logit.
     assert moved.nonzero().flatten().tolist() == [2, 3, 4, 7]
 
@@ -73,7 +73,7 @@ def test_a_tied_matrix_learns_from_both_its_uses():
 @pytest.mark.parametrize("bias", ["all", "feed_forward", "none"])
 def test_bias_stands_where_it_was_asked_for(bias):
     model = Transformer(ModelConfig(**SMALL, bias=bias, norm_kind="rms"), 20)
-    biases = {name.split(".")[2] for name, _ in model.named_parameters() if name.endswith("bias")}
+    biases = {name.split(".")[3] for name, _ in model.named_parameters() if name.endswith("bias")}
     expected = {"all": {"mixer", "cross", "feed_forward"}, "feed_forward": {"feed_forward"}, "none": set()}
     assert biases == expected[bias]
 

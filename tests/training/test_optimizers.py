@@ -163,7 +163,7 @@ def test_weights_decay_alike_under_both() -> None:
     shrunk = {}
     for name in ("adamw", "muon"):
         model = small()
-        weight = model.encoder[0].mixer.query.weight
+        weight = model.encoder.blocks[0].mixer.query.weight
         before = weight.detach().clone()
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)

@@ -216,7 +216,7 @@ export function Matrices() {
   const computed = (letter: string, key: string) => (
     <tr key={key}><th scope="row">{letter}</th><td>{shape(key)}</td><td>{say("computed")}</td><td><code>{key}</code></td></tr>
   );
-  const key = (part: string) => `parameters.${stack}.${layer}.${cross ? "cross" : "mixer"}.${part}.weight`;
+  const key = (part: string) => `parameters.${stack}.blocks.${layer}.${cross ? "cross" : "mixer"}.${part}.weight`;
   const W = (letter: string) => (lecture ? `W^${letter}` : `W_${letter}`);
   const learned = (letter: keyof typeof PARTS) => (
     <tr key={letter} class="learned"><th scope="row">W{lecture ? <sup>{letter}</sup> : <sub>{letter}</sub>}</th><td>{shapes[key(PARTS[letter])].join(" × ")}</td><td>{say("learned")}</td>

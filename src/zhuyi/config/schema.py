@@ -205,6 +205,15 @@ class ModelConfig(Section):
         """Width of one attention head."""
         return self.width // self.heads
 
+    @property
+    def groups(self) -> int:
+        """Heads of keys and values: `key_value_heads`, or as many as `heads`."""
+        return self.key_value_heads or self.heads
+
+    def mixer_of(self, causal: bool) -> MixerKind:
+        """The mixer of a causal stack (the decoder's), or of one that sees both directions (the encoder's)."""
+        return (self.decoder_mixer if causal else self.encoder_mixer) or self.mixer
+
 
 class TrainingConfig(Section):
     """One run: how long, how fast, and what is kept."""

@@ -10,7 +10,7 @@ far the replay is from what decoding saw is a number of the trace, `difference`.
     trace.save("look.html")              the page of it, as one file; a notebook shows it as it is
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,7 +20,7 @@ from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from zhuyi.checkpoint import Model, write_atomically
@@ -30,7 +30,7 @@ from zhuyi.decoding.hypothesis import Candidate, Hypothesis
 from zhuyi.decoding.search import Strategy, log_probabilities, search
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.model.attention import MultiHeadAttention
-from zhuyi.model.blocks import DecoderBlock, EncoderBlock
+from zhuyi.model.blocks import Block
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import Recording
 from zhuyi.model.transformer import Transformer
@@ -254,7 +254,7 @@ def _lifted(transformer: Transformer) -> dict[str, Callable[[Tensor], Tensor]]:
     def everyone(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
         return torch.ones_like(mask)
 
-    return {f"decoder.{layer}.self.mask": everyone for layer in range(len(transformer.decoder))}
+    return {f"decoder.{layer}.self.mask": everyone for layer in range(len(transformer.decoder.blocks))}
 
 
 @contextmanager
@@ -266,28 +266,28 @@ def _changed(transformer: Transformer, what_if: WhatIf) -> Iterator[None]:
     attentions = [(_attention(transformer, name, head), head) for name, head in sorted(what_if.heads_off)]
     outputs = {attention.output for attention, _ in attentions}
     kept = [(output, output.weight.clone()) for output in outputs]
-    positions = transformer.source_positions, transformer.target_positions
+    positions = transformer.encoder.positions, transformer.decoder.positions
     try:
         for attention, head in attentions:
             width = attention.output.in_features // attention.heads
             attention.output.weight[:, head * width : (head + 1) * width] = 0.0
         if what_if.positions_off:
-            transformer.source_positions = transformer.target_positions = Positions(0, 0, 0)
+            transformer.encoder.positions = transformer.decoder.positions = Positions(0, 0, 0)
         yield
     finally:
         for output, weight in kept:
             output.weight.copy_(weight)
-        transformer.source_positions, transformer.target_positions = positions
+        transformer.encoder.positions, transformer.decoder.positions = positions
 
 
 def _attention(transformer: Transformer, name: str, head: int) -> MultiHeadAttention:
     """The attention of that canonical name: `encoder.0.self`, `decoder.2.cross`."""
-    found: dict[str, nn.Module] = {}
-    for number, block in enumerate(transformer.encoder):
-        found[f"encoder.{number}.self"] = cast(nn.Module, cast(EncoderBlock, block).mixer)
-    for number, block in enumerate(transformer.decoder):
-        found[f"decoder.{number}.self"] = cast(nn.Module, cast(DecoderBlock, block).mixer)
-        found[f"decoder.{number}.cross"] = cast(DecoderBlock, block).cross
+    found: dict[str, object] = {}
+    for stack in ("encoder", "decoder"):
+        for number, block in enumerate(cast(Iterable[Block], getattr(transformer, stack).blocks)):
+            found[f"{stack}.{number}.self"] = block.mixer
+            if block.has_cross:
+                found[f"{stack}.{number}.cross"] = block.cross
     attentions = {each: module for each, module in found.items() if isinstance(module, MultiHeadAttention)}
     if name not in attentions:
         raise ConfigError(f"{name} is no attention of this model; there are {', '.join(attentions)}")

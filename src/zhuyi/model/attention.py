@@ -128,8 +128,7 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        assert config.key_value_heads is not None
-        self.heads, self.groups = config.heads, config.key_value_heads
+        self.heads, self.groups = config.heads, config.groups
         self.dropout = config.attention_dropout
         bias = config.bias == "all"
         self.query = nn.Linear(config.width, config.width, bias=bias)

@@ -1,7 +1,7 @@
-"""The blocks of encoder and decoder: sublayers, each within a residual connection and a norm.
+"""A block of the encoder or the decoder: sublayers, each within a residual connection and a norm.
 
     encoder block:  mixer (self-attention) → feed-forward
-    decoder block:  mixer (masked self-attention) → cross-attention → feed-forward
+    decoder block:  mixer (causal self-attention) → cross-attention → feed-forward
 
 Post-norm (2017): x ← norm(x + sublayer(x)). Pre-norm (Xiong et al. 2020): x ← x + sublayer(norm(x)).
 """
@@ -95,84 +95,72 @@ class FeedForward(nn.Module):
 
 
 class Residual(nn.Module):
-    """The way around a sublayer: `leave(x, sublayer(enter(x)))`."""
+    """The residual connection around a sublayer and its norm: `after(x, sublayer(before(x)))`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.before = config.norm == "pre"
+        self.pre_norm = config.norm == "pre"
         self.norm = NORMS[config.norm_kind](config.width)
         self.dropout = Dropout(config.dropout)
 
-    def enter(self, x: Float[Tensor, "batch time width"], tap: Tap = SILENT) -> Float[Tensor, "batch time width"]:
-        """What the sublayer sees: the norm of `x` (pre-norm), or `x` itself (post-norm)."""
-        return tap("norm", self.norm(x)) if self.before else x
+    def before(self, x: Float[Tensor, "batch time width"], tap: Tap = SILENT) -> Float[Tensor, "batch time width"]:
+        """The input of the sublayer: the norm of `x` (pre-norm), or `x` itself (post-norm)."""
+        return tap("norm", self.norm(x)) if self.pre_norm else x
 
-    def leave(
+    def after(
         self, x: Float[Tensor, "batch time width"], y: Float[Tensor, "batch time width"], tap: Tap = SILENT
     ) -> Float[Tensor, "batch time width"]:
-        """`x` plus the sublayer's output `y`; its norm, for post-norm."""
+        """`x` plus the sublayer's output `y` (pre-norm), or the norm of that sum (post-norm)."""
         total = tap("residual", x + self.dropout(y))
-        return total if self.before else tap("norm", self.norm(total))
+        return total if self.pre_norm else tap("norm", self.norm(total))
 
 
-class EncoderBlock(nn.Module):
-    """Mixer and feed-forward, each within its residual."""
+class Block(nn.Module):
+    """Mixer, cross-attention where there is a memory, and feed-forward, each within its residual.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Args:
+        config: sizes and options.
+        causal: the mixer sees only the past, and is the decoder's.
+        cross: whether there is cross-attention.
+    """
+
+    cross: CrossAttention
+    cross_residual: Residual
+
+    def __init__(self, config: ModelConfig, causal: bool, cross: bool) -> None:
         super().__init__()
-        self.mixer: Mixer = MIXERS[config.encoder_mixer or config.mixer](config, causal=False)
+        self.has_cross = cross
+        self.mixer: Mixer = MIXERS[config.mixer_of(causal)](config, causal=causal)
+        if cross:
+            self.cross = CrossAttention(config)
         self.feed_forward = FeedForward(config)
         self.mixer_residual = Residual(config)
+        if cross:
+            self.cross_residual = Residual(config)
         self.feed_forward_residual = Residual(config)
 
     def forward(
         self,
-        x: Float[Tensor, "batch source width"],
-        source_mask: Bool[Tensor, "batch source"],
+        x: Float[Tensor, "batch time width"],
+        padding: Bool[Tensor, "batch time"] | None,
         positions: Positions,
+        memory: Float[Tensor, "batch source width"] | None = None,
+        memory_mask: Bool[Tensor, "batch source"] | None = None,
         tap: Tap = SILENT,
-    ) -> Float[Tensor, "batch source width"]:
-        """One block further; positions where `source_mask` is False are seen by nobody."""
+    ) -> Float[Tensor, "batch time width"]:
+        """All positions at once; arguments as of `Stack.forward`."""
         inner = tap.within("self")
-        y = self.mixer(self.mixer_residual.enter(x, inner), source_mask, positions, inner)
-        x = self.mixer_residual.leave(x, y, inner)
-        inner = tap.within("feed_forward")
-        y = self.feed_forward(self.feed_forward_residual.enter(x, inner), inner)
-        return self.feed_forward_residual.leave(x, y, inner)
-
-
-class DecoderBlock(nn.Module):
-    """Causal mixer, cross-attention and feed-forward, each within its residual."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.mixer: Mixer = MIXERS[config.decoder_mixer or config.mixer](config, causal=True)
-        self.cross = CrossAttention(config)
-        self.feed_forward = FeedForward(config)
-        self.mixer_residual = Residual(config)
-        self.cross_residual = Residual(config)
-        self.feed_forward_residual = Residual(config)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch target width"],
-        memory: Float[Tensor, "batch source width"],
-        source_mask: Bool[Tensor, "batch source"],
-        positions: Positions,
-        tap: Tap = SILENT,
-    ) -> Float[Tensor, "batch target width"]:
-        """All positions of the target at once (teacher forcing).
-
-        Padding of the target needs no mask: it stands at the end, where the causal mask hides it.
-        """
-        inner = tap.within("self")
-        y = self.mixer(self.mixer_residual.enter(x, inner), None, positions, inner)
-        x = self.mixer_residual.leave(x, y, inner)
-        keys, values = self.cross.keys_values(memory, tap.within("cross"))
-        return self._after_mixer(x, keys, values, source_mask, tap)
+        y = self.mixer(self.mixer_residual.before(x, inner), padding, positions, inner)
+        x = self.mixer_residual.after(x, y, inner)
+        if self.has_cross:
+            assert memory is not None
+            assert memory_mask is not None
+            keys, values = self.cross.keys_values(memory, tap.within("cross"))
+            x = self._attend_to_memory(x, keys, values, memory_mask, tap)
+        return self._feed_forward(x, tap)
 
     def start(self, memory: Float[Tensor, "rows source width"], limit: int) -> LayerCache:
-        """An empty past, and the source's keys and values."""
+        """An empty past, and the memory's keys and values."""
         keys, values = self.cross.keys_values(memory)
         return LayerCache(self.mixer.start(len(memory), limit, like=keys), keys, values)
 
@@ -180,19 +168,22 @@ class DecoderBlock(nn.Module):
         self,
         x: Float[Tensor, "rows 1 width"],
         cache: LayerCache,
-        source_mask: Bool[Tensor, "rows source"],
+        memory_mask: Bool[Tensor, "rows source"],
         position: int,
         positions: Positions,
     ) -> tuple[Float[Tensor, "rows 1 width"], State]:
-        """One position of the target, and the mixer's state with it in."""
-        y, past = self.mixer.step(self.mixer_residual.enter(x), cache.past, position, positions)
-        x = self.mixer_residual.leave(x, y)
-        return self._after_mixer(x, cache.keys, cache.values, source_mask, SILENT), past
+        """One more position, and the mixer's state that includes it."""
+        y, past = self.mixer.step(self.mixer_residual.before(x), cache.past, position, positions)
+        x = self.mixer_residual.after(x, y)
+        x = self._attend_to_memory(x, cache.keys, cache.values, memory_mask, SILENT)
+        return self._feed_forward(x, SILENT), past
 
-    def _after_mixer(self, x: Tensor, keys: Tensor, values: Tensor, source_mask: Tensor, tap: Tap) -> Tensor:
-        inner = tap.within("cross")
-        y = self.cross(self.cross_residual.enter(x, inner), keys, values, source_mask, inner)
-        x = self.cross_residual.leave(x, y, inner)
-        inner = tap.within("feed_forward")
-        y = self.feed_forward(self.feed_forward_residual.enter(x, inner), inner)
-        return self.feed_forward_residual.leave(x, y, inner)
+    def _attend_to_memory(self, x: Tensor, keys: Tensor, values: Tensor, memory_mask: Tensor, tap: Tap) -> Tensor:
+        tap = tap.within("cross")
+        y = self.cross(self.cross_residual.before(x, tap), keys, values, memory_mask, tap)
+        return self.cross_residual.after(x, y, tap)
+
+    def _feed_forward(self, x: Tensor, tap: Tap) -> Tensor:
+        tap = tap.within("feed_forward")
+        y = self.feed_forward(self.feed_forward_residual.before(x, tap), tap)
+        return self.feed_forward_residual.after(x, y, tap)

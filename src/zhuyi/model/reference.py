@@ -45,28 +45,28 @@ def reference_values(
     """
     w = {name: torch.as_tensor(weight).double() for name, weight in weights.items()}
     seen: Values = {}
-    seen["encoder.embedding"], a = embed(w, "source", config, source_ids)
+    seen["encoder.embedding"], a = embed(part(w, "encoder"), config, source_ids)
     seen["encoder.input"] = a
     for n in range(config.encoder_layers):
-        a, values = encoder_block(part(w, f"encoder.{n}"), config, a)
+        a, values = encoder_block(part(w, f"encoder.blocks.{n}"), config, a)
         seen |= named(f"encoder.{n}", values)
     # With pre-norm, nothing has normalised the last sum yet.
-    memory = seen["encoder.output"] = norm(part(w, "encoder_norm"), config, a) if config.norm == "pre" else a
-    seen["decoder.embedding"], a = embed(w, "target", config, target_in_ids)
+    memory = seen["encoder.output"] = norm(part(w, "encoder.norm"), config, a) if config.norm == "pre" else a
+    seen["decoder.embedding"], a = embed(part(w, "decoder"), config, target_in_ids)
     seen["decoder.input"] = a
     for n in range(config.decoder_layers):
-        a, values = decoder_block(part(w, f"decoder.{n}"), config, a, memory)
+        a, values = decoder_block(part(w, f"decoder.blocks.{n}"), config, a, memory)
         seen |= named(f"decoder.{n}", values)
-    a = seen["decoder.output"] = norm(part(w, "decoder_norm"), config, a) if config.norm == "pre" else a
+    a = seen["decoder.output"] = norm(part(w, "decoder.norm"), config, a) if config.norm == "pre" else a
     seen["logits"] = linear(part(w, "projection"), a)  # a softmax of each row: its distribution over voc_size tokens
     return seen
 
 
-def embed(w: Values, side: str, config: ModelConfig, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+def embed(w: Values, config: ModelConfig, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Which token it is; and the first a^i, which says (positional encoding) where it stands, too."""
-    embedding = a = w[f"{side}_embedding.weight"][torch.as_tensor(ids)] * math.sqrt(config.width)
+    embedding = a = w["embedding.weight"][torch.as_tensor(ids)] * math.sqrt(config.width)
     if config.positions == "learned":
-        a = a + w[f"{side}_positions.table"][: len(a)]
+        a = a + w["positions.table"][: len(a)]
     if config.positions == "sinusoidal":  # sin, cos, sin, cos, ...: section 3.5
         angle = angles(len(a), config.width)
         a = a + torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, : config.width]
@@ -75,7 +75,7 @@ def embed(w: Values, side: str, config: ModelConfig, ids: Sequence[int]) -> tupl
 
 def encoder_block(w: Values, config: ModelConfig, a: Tensor) -> tuple[Tensor, Values]:
     """Self-attention, where every position sees every other, and the FC layers."""
-    mix = MIXERS[config.encoder_mixer or config.mixer]
+    mix = MIXERS[config.mixer_of(causal=False)]
     a, mixed = add_and_norm(w, "mixer", config, a, lambda x: mix(part(w, "mixer"), config, x, causal=False))
     a, fed = add_and_norm(w, "feed_forward", config, a, lambda x: feed_forward(part(w, "feed_forward"), config, x))
     return a, named("self", mixed) | named("feed_forward", fed)
@@ -83,7 +83,7 @@ def encoder_block(w: Values, config: ModelConfig, a: Tensor) -> tuple[Tensor, Va
 
 def decoder_block(w: Values, config: ModelConfig, a: Tensor, memory: Tensor) -> tuple[Tensor, Values]:
     """Masked self-attention, cross attention (the decoder's q; k and v of the encoder's output) and the FC layers."""
-    mix = MIXERS[config.decoder_mixer or config.mixer]
+    mix = MIXERS[config.mixer_of(causal=True)]
     seen = torch.ones(1, len(memory), dtype=torch.bool)
     a, mixed = add_and_norm(w, "mixer", config, a, lambda x: mix(part(w, "mixer"), config, x, causal=True))
     a, crossed = add_and_norm(w, "cross", config, a, lambda x: attention(part(w, "cross"), config, x, memory, seen))
@@ -115,7 +115,7 @@ def self_attention(w: Values, config: ModelConfig, x: Tensor, causal: bool) -> V
 
 def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor) -> Values:
     """b^i for each position of `x`, from those positions of `y` where the mask is True."""
-    groups = config.key_value_heads or config.heads
+    groups = config.groups
     q = heads(linear(part(w, "query"), x), config.heads)  # q^i = W^q a^i
     k = heads(linear(part(w, "key"), y), groups)  # k^j = W^k a^j
     v = heads(linear(part(w, "value"), y), groups)  # v^j = W^v a^j

@@ -43,6 +43,7 @@ from zhuyi.training.distributed import ALONE, World, gather_weights, is_sharded
 from zhuyi.training.events import Listener, Notice, ignore
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.run_state import RunState
+from zhuyi.upgrade import renamed_weights
 
 MAY_CHANGE = {
     *("training.steps", "training.epochs", "training.minutes", "training.save_every", "training.keep"),
@@ -173,7 +174,7 @@ class Checkpoints:
         total: dict[str, Tensor] = {}
         for step in steps:
             files = read_directory(self.path(step), lambda name: name == WEIGHTS)
-            for name, tensor in load_tensors(files[WEIGHTS]).items():
+            for name, tensor in renamed_weights(load_tensors(files[WEIGHTS])).items():
                 total[name] = total[name] + tensor.double() if name in total else tensor.double()
         return {name: (tensor / len(steps)).float() for name, tensor in total.items()}
 
@@ -252,18 +253,19 @@ def _restore_tensors(trained: Transformer, optimizer: Optimizer, directory: Path
 
     reader = HuggingFaceStorageReader(str(directory))
     stored = reader.read_metadata().state_dict_metadata
+    written = renamed_weights({key: key for key in stored})  # the keys of this format → those in the file
     tensors: dict[str, Tensor] = {}
     for name, parameter in trained.named_parameters():
-        tensors[name] = parameter.detach()
+        tensors[written[name]] = parameter.detach()
         optimizer.state[parameter] = {}
-        for key, entry in stored.items():
+        for key, entry in ((key, stored[written[key]]) for key in written):
             moment = key.removeprefix(f"optimizer.{name}.")
             if moment == key or "." in moment:
                 continue
             assert isinstance(entry, TensorStorageMetadata)
             scalar = torch.zeros((), device=parameter.device)  # such as the number of steps
             like = parameter.detach() if entry.size == parameter.shape else scalar
-            tensors[key] = optimizer.state[parameter][moment] = torch.zeros_like(like)
+            tensors[written[key]] = optimizer.state[parameter][moment] = torch.zeros_like(like)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of reading alone, which is meant: each rank knows what it needs
         load(tensors, storage_reader=reader, no_dist=True)

@@ -149,7 +149,7 @@ class World:
 
         mesh = init_device_mesh(self.device.type, (self.size,))
         transformer = cast(Transformer, objective.model)
-        for block in (*transformer.encoder, *transformer.decoder):
+        for block in (*transformer.encoder.blocks, *transformer.decoder.blocks):
             fully_shard(block, mesh=mesh)
         fully_shard(objective, mesh=mesh)
         return objective

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zhuyi.config import TrainingConfig
+from zhuyi.model.stack import Stack
 from zhuyi.training.distributed import full_tensor, shard_like
 
 MUON_SCALE = 3.0
@@ -124,8 +125,8 @@ class Optimizer(torch.optim.Optimizer):
 
 def _of_the_blocks(model: nn.Module) -> list[nn.Parameter]:
     """Matrices that map hidden states to hidden states, of whatever mixer."""
-    blocks = ("encoder.", "decoder.")
-    return [weight for name, weight in model.named_parameters() if weight.dim() > 1 and name.startswith(blocks)]
+    stacks = [module for module in model.modules() if isinstance(module, Stack)]
+    return [weight for stack in stacks for weight in stack.blocks.parameters() if weight.dim() > 1]
 
 
 def orthogonal(matrix: Float[Tensor, "rows columns"], bf16: bool = False) -> Float[Tensor, "rows columns"]:

@@ -71,7 +71,7 @@ def update(
         objective.zero_grad()
         state.micro_batches *= 2
     loss = world.sum(total) / target_tokens
-    norm = full_tensor(nn.utils.clip_grad_norm_(objective.parameters(), clip or math.inf)).item()
+    norm = full_tensor(nn.utils.clip_grad_norm_(_weights(objective), clip or math.inf)).item()
     if math.isfinite(loss + norm):
         optimizer.step()
     optimizer.zero_grad()
