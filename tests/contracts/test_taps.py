@@ -9,9 +9,9 @@ from zhuyi.model.mixers import MIXERS
 from zhuyi.model.tap import SILENT, Recording
 from zhuyi.model.transformer import Transformer
 
-ATTENTION = {"queries", "keys", "values", "scores", "mask", "weights", "mixed", "output"}
-TURNED = {"turned_queries", "turned_keys"}
-MIXER_NAMES = {"attention": ATTENTION | TURNED, "convolution": {"gated", "output"}, "recurrence": {"states", "output"}}
+ATTENTION = {"queries", "keys", "values", "scores", "mask", "weights", "context", "output"}
+ROTATED = {"rotated_queries", "rotated_keys"}
+MIXER_NAMES = {"attention": ATTENTION | ROTATED, "convolution": {"gated", "output"}, "recurrence": {"states", "output"}}
 RESIDUAL = {"norm", "residual"}
 
 

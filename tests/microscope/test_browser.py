@@ -137,8 +137,8 @@ def test_printed_numbers_are_the_models(browser: Any, url: str, translator: Tran
     tab.goto(f"{url}#{urlencode({'text': LINE, 'view': 'matrices', 'layer': 0, 'head': 1, 'i': 2, 'j': 1, 'd': 3})}")
     for letter in ("A′", "Q", "V", "O"):
         tab.wait_for_selector(f"figure:has-text('{letter} ·') .spoken")
-    for name, letter in (("weights", "A′"), ("queries", "Q"), ("values", "V"), ("mixed", "O")):
-        tensor = trace[f"encoder.0.self.{'turned_' * (name == 'queries')}{name}"]
+    for name, letter in (("weights", "A′"), ("queries", "Q"), ("values", "V"), ("context", "O")):
+        tensor = trace[f"encoder.0.self.{'rotated_' * (name == 'queries')}{name}"]
         row, column = (2, 1) if name == "weights" else (1 if name == "values" else 2, 3)
         spoken = tab.locator(f"figure:has-text('{letter} ·') .spoken").text_content()
         number = float(spoken.rsplit(":", 1)[1].replace("−", "-"))

@@ -103,12 +103,12 @@ def test_a_head_that_is_off_adds_nothing_and_comes_back(translator: Translator) 
     before = {name: weight.clone() for name, weight in translator.transformer.named_parameters()}
     plain = translator.look(LINE)
     off = translator.look(LINE, what_if=WhatIf(heads_off=frozenset({("encoder.0.self", 1)})))
-    assert_close(plain["encoder.0.self.mixed"], off["encoder.0.self.mixed"])
+    assert_close(plain["encoder.0.self.context"], off["encoder.0.self.context"])
     width = translator.config.model.head_width
-    mixed = plain["encoder.0.self.mixed"].clone()
-    mixed[1] = 0.0
-    by_hand = translator.transformer.encoder.blocks[0].mixer.output(mixed.transpose(0, 1).flatten(1))
-    assert mixed.shape[-1] == width
+    context = plain["encoder.0.self.context"].clone()
+    context[1] = 0.0
+    by_hand = translator.transformer.encoder.blocks[0].mixer.output(context.transpose(0, 1).flatten(1))
+    assert context.shape[-1] == width
     assert_close(off["encoder.0.self.output"], by_hand.detach())
     assert off.difference <= 1e-5
     assert all(torch.equal(weight, before[name]) for name, weight in translator.transformer.named_parameters())

@@ -23,7 +23,7 @@ from zhuyi.model.tap import SILENT, Recording
 
 def by_hand(queries, keys, values, mask):
     """b^i = Σ_j α′_{i,j} v^j, a loop for every index."""
-    mixed = torch.zeros_like(queries)
+    context = torch.zeros_like(queries)
     per_group = queries.shape[1] // keys.shape[1]
     for batch in range(queries.shape[0]):
         for head in range(queries.shape[1]):
@@ -33,8 +33,8 @@ def by_hand(queries, keys, values, mask):
                 scores = [queries[batch, head, i] @ keys[batch, group, j] / queries.shape[-1] ** 0.5 for j in seen]
                 total = sum(score.exp() for score in scores)
                 for j, score in zip(seen, scores, strict=True):
-                    mixed[batch, head, i] += score.exp() / total * values[batch, group, j]
-    return mixed
+                    context[batch, head, i] += score.exp() / total * values[batch, group, j]
+    return context
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

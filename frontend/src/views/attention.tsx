@@ -85,15 +85,15 @@ function inputs(): [string, string] {
 export function OneQuery() {
   const { name, cross, asks, answers, head, i, j } = selected();
   const [n, width] = [answers.ids.length, headWidth()];
-  const turned = cross ? "" : "turned_";
+  const rotated = cross ? "" : "rotated_";
   const given = useFloats(inputs()[0]);
-  const queries = useFloats(`${name}.${turned}queries`);
-  const keys = useFloats(`${name}.${turned}keys`);
+  const queries = useFloats(`${name}.${rotated}queries`);
+  const keys = useFloats(`${name}.${rotated}keys`);
   const values = useFloats(`${name}.values`);
   const scores = useScores(name, head, asks.ids.length, n);
   const weights = useFloats(`${name}.weights`);
   const roots = useRoots(weights === null ? `${name}.weights` : null);
-  const mixed = useFloats(`${name}.mixed`);
+  const context = useFloats(`${name}.context`);
   const step = useSignal(3);
   const playing = useSignal(false);
   const open = useSignal(false);
@@ -110,7 +110,7 @@ export function OneQuery() {
   const alpha = part(scores, i, n), share = part(weights, head * asks.ids.length + i, n);
   const pictured = (at: number) => (share ? share[at] : roots ? (roots[(head * asks.ids.length + i) * n + at] / 255) ** 2 : 0);
   const [a, ...letters] = inColumns() ? ["a", "q", "k", "v", "α", "α′", "b"] : ["x", "q", "k", "v", "s", "p", "o"];
-  const missing = [a, ...letters].filter((_, at) => [given, queries, keys, values, scores, weights, mixed][at] === null);
+  const missing = [a, ...letters].filter((_, at) => [given, queries, keys, values, scores, weights, context][at] === null);
   const products = q && k[j] && Array.from(q, (value, d) => value * k[j]![d]);
   const unless = (all: unknown, there: () => ComponentChildren) => (all ? there() : all === null ? "–" : "…");
   const strip = (values: Float32Array | null | undefined, title: string) => unless(values, () => <Strip values={values!} title={title} />);
@@ -151,7 +151,7 @@ export function OneQuery() {
           </tr>
         ))}</tbody>
       </table></div>
-      {step.value >= 3 && vector(letters[5], part(mixed, head * asks.ids.length + i, width))}
+      {step.value >= 3 && vector(letters[5], part(context, head * asks.ids.length + i, width))}
       {products && (
         <p><button type="button" class="link" aria-expanded={open.value} onClick={() => { open.value = !open.value; }}>
           {say("element_wise", { i: asking, j: names[j] })}</button></p>
@@ -207,7 +207,7 @@ export function Matrices() {
   const choose = (row: number, column: number) => select({ i: row, j: column });
   const [own, given] = inputs();
   const [asking, answering] = [labels(asks), labels(answers)];
-  const turned = cross ? "" : "turned_";
+  const rotated = cross ? "" : "rotated_";
   const shapes = trace.value!.shapes;
   const shape = (key: string) => {
     const sides = [...shapes[key]], last = sides.splice(-2);
@@ -233,12 +233,12 @@ export function Matrices() {
         {computed(I, own)}
         {cross && computed(others, given)}
         {learned("q")}{learned("k")}{learned("v")}
-        {computed(Q, `${name}.${turned}queries`)}
-        {computed(K, `${name}.${turned}keys`)}
+        {computed(Q, `${name}.${rotated}queries`)}
+        {computed(K, `${name}.${rotated}keys`)}
         {computed(V, `${name}.values`)}
         {computed(A, `${name}.scores`)}
         {computed(shares, `${name}.weights`)}
-        {computed(O, `${name}.mixed`)}
+        {computed(O, `${name}.context`)}
         {learned("o")}
       </tbody></table></div>
       {lecture && <p class="explain">{say("transposed")}</p>}
@@ -248,15 +248,15 @@ export function Matrices() {
       <Vectors name={own} title={`${I} · ${own}`} tokens={asking} width={width} at={i} axis="i" along="c" />
       {cross && <Vectors name={given} title={`${others} · ${given}`} tokens={answering} width={width} at={j} axis="j" along="c" />}
       <div class="pair">
-        <Vectors name={`${name}.${turned}queries`} title={`${Q} · ${of_head}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" along="d" />
-        <Vectors name={`${name}.${turned}keys`} title={`${K} · ${of_head}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" along="d" />
+        <Vectors name={`${name}.${rotated}queries`} title={`${Q} · ${of_head}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" along="d" />
+        <Vectors name={`${name}.${rotated}keys`} title={`${K} · ${of_head}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" along="d" />
         <Vectors name={`${name}.values`} title={`${V} · ${of_head}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" along="d" />
       </div>
       <div class="pair">
         {alpha ? <Heatmap title={`${A} · ${say("scores")}`} rows={asking} columns={answering} numbers={alpha} signed turned={lecture} chosen={[i, j]} onChoose={choose} /> : <Absent of={alpha} title={A} />}
         {(weights || roots) && <Heatmap title={`${shares} · ${say("weights")}`} rows={asking} columns={answering} numbers={weights} roots={roots} turned={lecture} chosen={[i, j]} onChoose={choose} />}
       </div>
-      <Vectors name={`${name}.mixed`} title={`${O} · ${of_head}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" along="d" />
+      <Vectors name={`${name}.context`} title={`${O} · ${of_head}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" along="d" />
     </>
   );
 }
@@ -317,16 +317,16 @@ function Head(props: { name: string; head: number }) {
 /** What the heads give, side by side, and what W_o makes of it. */
 function Together(props: { name: string }) {
   const { asks, i } = selected();
-  const mixed = useFloats(`${props.name}.mixed`);
+  const context = useFloats(`${props.name}.context`);
   const output = useFloats(`${props.name}.output`);
   const [width, whole] = [headWidth(), model.value!.config.width];
   const title = say("together", { token: labels(asks)[i] });
-  if (!mixed || !output) return <Absent of={mixed && (output as null | undefined)} title={title} />;
+  if (!context || !output) return <Absent of={context && (output as null | undefined)} title={title} />;
   return (
     <section><h3>{title}</h3>
       {Array.from({ length: heads() }, (_, head) => {
         const at = (head * asks.ids.length + i) * width;
-        return <p class="vector" key={head}><b>{say("head")} {head}</b> <Strip values={mixed.subarray(at, at + width)} title={`${say("head")} ${head}`} /></p>;
+        return <p class="vector" key={head}><b>{say("head")} {head}</b> <Strip values={context.subarray(at, at + width)} title={`${say("head")} ${head}`} /></p>;
       })}
       <p class="vector"><b>· Wᵒ</b> <Strip values={output.subarray(i * whole, (i + 1) * whole)} title="Wᵒ" /></p>
     </section>

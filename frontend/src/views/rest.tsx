@@ -46,7 +46,7 @@ function Rotary(props: { names: string[]; i: number }) {
   const { names, i } = props;
   const asking = "encoder.0.self.queries";
   const queries = useFloats(asking);
-  const turned = useFloats("encoder.0.self.turned_queries");
+  const rotated = useFloats("encoder.0.self.rotated_queries");
   const width = headWidth();
   const off = trace.value!.what_if.positions_off;
   const angle = (position: number, pair: number) => (off ? 0 : position / 10000 ** ((2 * pair) / width));
@@ -60,8 +60,8 @@ function Rotary(props: { names: string[]; i: number }) {
         {pairs.slice(0, 8).map((pair, d) => <g key={pair} transform={`translate(${40 + d * 78},42)`}><circle r="30" /><line x2={30 * Math.cos(angle(i, d))} y2={-30 * Math.sin(angle(i, d))} /><text y="46" text-anchor="middle">{pair}</text></g>)}
       </svg>
       <Heatmap title={say("cosines")} rows={names} columns={pairs} numbers={cosines} signed turned={inColumns()} chosen={[i, number("d", pairs.length)]} onChoose={(row, d) => select({ i: row, d })} />
-      {queries && turned ? <><p>{say("query_turned", { head: headName("encoder.0.self", 0), token: names[i] })}</p>{strip(queries, "q")}{strip(turned, "R q")}</>
-        : asking in trace.value!.shapes ? <Absent of={queries && (turned as null | undefined)} title="q, R q" /> : <Missing>{say("no_attention")}</Missing>}
+      {queries && rotated ? <><p>{say("query_turned", { head: headName("encoder.0.self", 0), token: names[i] })}</p>{strip(queries, "q")}{strip(rotated, "R q")}</>
+        : asking in trace.value!.shapes ? <Absent of={queries && (rotated as null | undefined)} title="q, R q" /> : <Missing>{say("no_attention")}</Missing>}
     </>
   );
 }

@@ -23,7 +23,7 @@ SERVED = (
 """The content-security policy of the served page."""
 WANTED = (
     ("weights", "scores"),
-    ("turned_queries", "turned_keys", "queries", "keys", "values", "mixed"),
+    ("rotated_queries", "rotated_keys", "queries", "keys", "values", "context"),
     ("embedding", "input", "output"),
     ("norm", "residual"),
 )

@@ -95,7 +95,7 @@ def explicit_attention(
     if per_group > 1:
         keys, values = keys.repeat_interleave(per_group, dim=1), values.repeat_interleave(per_group, dim=1)
     weights = attention_weights(queries, keys, mask, tap)
-    return tap("mixed", dropout(weights, dropout_probability, training=True) @ values)
+    return tap("context", dropout(weights, dropout_probability, training=True) @ values)
 
 
 def fused_attention(
@@ -159,8 +159,8 @@ class MultiHeadAttention(nn.Module):
     ) -> Float[Tensor, "batch query width"]:
         """Attend with every head, concatenate, W_o."""
         kernel = KERNELS[choose_kernel(queries, keys, tap)]
-        mixed = kernel(queries, keys, values, mask, self.dropout if self.training else 0.0, tap)
-        return tap("output", self.output(mixed.transpose(1, 2).flatten(2)))
+        context = kernel(queries, keys, values, mask, self.dropout if self.training else 0.0, tap)
+        return tap("output", self.output(context.transpose(1, 2).flatten(2)))
 
 
 class SelfAttention(MultiHeadAttention):
@@ -178,9 +178,9 @@ class SelfAttention(MultiHeadAttention):
         tap: Tap = SILENT,
     ) -> Float[Tensor, "batch time width"]:
         """Mix the positions of `x`; those where `padding` is False are not attended to."""
-        queries = tap("turned_queries", positions.rotate(self.queries(x, tap)))
+        queries = tap("rotated_queries", positions.rotate(self.queries(x, tap)))
         keys, values = self.keys_values(x, tap)
-        keys = tap("turned_keys", positions.rotate(keys))
+        keys = tap("rotated_keys", positions.rotate(keys))
         mask = None if padding is None else padding[:, None, None, :]
         if self.causal:
             causal = causal_mask(x.shape[1], x.shape[1], x.device)[None, None]

@@ -44,22 +44,22 @@ def reference_values(
         target_in_ids: BOS and the target so far.
     """
     w = {name: torch.as_tensor(weight).double() for name, weight in weights.items()}
-    seen: Values = {}
-    seen["encoder.embedding"], a = embed(part(w, "encoder"), config, source_ids)
-    seen["encoder.input"] = a
+    values: Values = {}
+    values["encoder.embedding"], a = embed(part(w, "encoder"), config, source_ids)
+    values["encoder.input"] = a
     for n in range(config.encoder_layers):
-        a, values = encoder_block(part(w, f"encoder.blocks.{n}"), config, a)
-        seen |= named(f"encoder.{n}", values)
+        a, block = encoder_block(part(w, f"encoder.blocks.{n}"), config, a)
+        values |= named(f"encoder.{n}", block)
     # With pre-norm, nothing has normalised the last sum yet.
-    memory = seen["encoder.output"] = norm(part(w, "encoder.norm"), config, a) if config.norm == "pre" else a
-    seen["decoder.embedding"], a = embed(part(w, "decoder"), config, target_in_ids)
-    seen["decoder.input"] = a
+    memory = values["encoder.output"] = norm(part(w, "encoder.norm"), config, a) if config.norm == "pre" else a
+    values["decoder.embedding"], a = embed(part(w, "decoder"), config, target_in_ids)
+    values["decoder.input"] = a
     for n in range(config.decoder_layers):
-        a, values = decoder_block(part(w, f"decoder.blocks.{n}"), config, a, memory)
-        seen |= named(f"decoder.{n}", values)
-    a = seen["decoder.output"] = norm(part(w, "decoder.norm"), config, a) if config.norm == "pre" else a
-    seen["logits"] = linear(part(w, "projection"), a)  # a softmax of each row: its distribution over voc_size tokens
-    return seen
+        a, block = decoder_block(part(w, f"decoder.blocks.{n}"), config, a, memory)
+        values |= named(f"decoder.{n}", block)
+    a = values["decoder.output"] = norm(part(w, "decoder.norm"), config, a) if config.norm == "pre" else a
+    values["logits"] = linear(part(w, "projection"), a)  # a softmax of each row: its distribution over voc_size tokens
+    return values
 
 
 def embed(w: Values, config: ModelConfig, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -76,19 +76,19 @@ def embed(w: Values, config: ModelConfig, ids: Sequence[int]) -> tuple[Tensor, T
 def encoder_block(w: Values, config: ModelConfig, a: Tensor) -> tuple[Tensor, Values]:
     """Self-attention, where every position sees every other, and the FC layers."""
     mix = MIXERS[config.mixer_of(causal=False)]
-    a, mixed = add_and_norm(w, "mixer", config, a, lambda x: mix(part(w, "mixer"), config, x, causal=False))
-    a, fed = add_and_norm(w, "feed_forward", config, a, lambda x: feed_forward(part(w, "feed_forward"), config, x))
-    return a, named("self", mixed) | named("feed_forward", fed)
+    a, own = add_and_norm(w, "mixer", config, a, lambda x: mix(part(w, "mixer"), config, x, causal=False))
+    a, fc = add_and_norm(w, "feed_forward", config, a, lambda x: feed_forward(part(w, "feed_forward"), config, x))
+    return a, named("self", own) | named("feed_forward", fc)
 
 
 def decoder_block(w: Values, config: ModelConfig, a: Tensor, memory: Tensor) -> tuple[Tensor, Values]:
     """Masked self-attention, cross attention (the decoder's q; k and v of the encoder's output) and the FC layers."""
     mix = MIXERS[config.mixer_of(causal=True)]
-    seen = torch.ones(1, len(memory), dtype=torch.bool)
-    a, mixed = add_and_norm(w, "mixer", config, a, lambda x: mix(part(w, "mixer"), config, x, causal=True))
-    a, crossed = add_and_norm(w, "cross", config, a, lambda x: attention(part(w, "cross"), config, x, memory, seen))
-    a, fed = add_and_norm(w, "feed_forward", config, a, lambda x: feed_forward(part(w, "feed_forward"), config, x))
-    return a, named("self", mixed) | named("cross", crossed) | named("feed_forward", fed)
+    everyone = torch.ones(1, len(memory), dtype=torch.bool)
+    a, own = add_and_norm(w, "mixer", config, a, lambda x: mix(part(w, "mixer"), config, x, causal=True))
+    a, cross = add_and_norm(w, "cross", config, a, lambda x: attention(part(w, "cross"), config, x, memory, everyone))
+    a, fc = add_and_norm(w, "feed_forward", config, a, lambda x: feed_forward(part(w, "feed_forward"), config, x))
+    return a, named("self", own) | named("cross", cross) | named("feed_forward", fc)
 
 
 def add_and_norm(
@@ -97,10 +97,10 @@ def add_and_norm(
     """Residual connection and norm: after the sum (2017), or before the sublayer (Xiong et al. 2020)."""
     w_norm = part(w, f"{name}_residual.norm")
     if config.norm == "pre":
-        entering = norm(w_norm, config, a)
-        values = sublayer(entering)
+        normed = norm(w_norm, config, a)
+        values = sublayer(normed)
         a = a + values["output"]
-        return a, values | {"norm": entering, "residual": a}
+        return a, values | {"norm": normed, "residual": a}
     values = sublayer(a)
     total = a + values["output"]
     a = norm(w_norm, config, total)
@@ -120,10 +120,10 @@ def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor
     k = heads(linear(part(w, "key"), y), groups)  # k^j = W^k a^j
     v = heads(linear(part(w, "value"), y), groups)  # v^j = W^v a^j
     # Distances mean something within one sequence only.
-    turned_q, turned_k = (rotate(q), rotate(k)) if config.positions == "rotary" and x is y else (q, k)
-    turned = {"turned_queries": turned_q, "turned_keys": turned_k} if x is y else {}
+    rotated_q, rotated_k = (rotate(q), rotate(k)) if config.positions == "rotary" and x is y else (q, k)
+    rotated = {"rotated_queries": rotated_q, "rotated_keys": rotated_k} if x is y else {}
     # α_{i,j} = q^i · k^j / √d. The p heads of a group share its keys and values (Ainslie et al. 2023).
-    alpha = einsum("gpid,gjd->gpij", turned_q.view(groups, -1, *q.shape[1:]), turned_k) / math.sqrt(config.head_width)
+    alpha = einsum("gpid,gjd->gpij", rotated_q.view(groups, -1, *q.shape[1:]), rotated_k) / math.sqrt(config.head_width)
     # α′ = softmax(α): each in (0, 1), a row's sum is 1, and what is masked is e^-∞ = 0.
     masked = torch.where(mask, alpha, -math.inf)
     exp_alpha = torch.exp(masked - masked.amax(dim=-1, keepdim=True))
@@ -135,11 +135,11 @@ def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor
         "queries": q,
         "keys": k,
         "values": v,
-        **turned,
+        **rotated,
         "scores": alpha.flatten(0, 1),
         "mask": mask[None],
         "weights": alpha_prime.flatten(0, 1),
-        "mixed": b,
+        "context": b,
         "output": output,
     }
 
@@ -172,9 +172,9 @@ def lstm(w: Values, x: Tensor) -> Tensor:
     states = []
     for a in x:
         four = einsum("om,m->o", w["weight_ih_l0"], a) + einsum("om,m->o", w["weight_hh_l0"], h)
-        enter, forget, new, leave = (four + w["bias_ih_l0"] + w["bias_hh_l0"]).chunk(4)
-        c = torch.sigmoid(forget) * c + torch.sigmoid(enter) * torch.tanh(new)
-        h = torch.sigmoid(leave) * torch.tanh(c)
+        input_gate, forget_gate, candidate, output_gate = (four + w["bias_ih_l0"] + w["bias_hh_l0"]).chunk(4)
+        c = torch.sigmoid(forget_gate) * c + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        h = torch.sigmoid(output_gate) * torch.tanh(c)
         states.append(h)
     return torch.stack(states)
 
@@ -184,7 +184,7 @@ def feed_forward(w: Values, config: ModelConfig, x: Tensor) -> Values:
     inner = linear(part(w, "inner"), x)
     if config.activation == "relu":
         inner = inner.clamp(min=0.0)
-    elif config.activation == "gelu":  # x times the chance that a standard normal number is below x
+    elif config.activation == "gelu":  # x times the probability that a standard normal number is below x
         inner = inner * (1 + torch.erf(inner / math.sqrt(2))) / 2
     elif config.activation == "swiglu":  # Shazeer 2020
         gate = linear(part(w, "gate"), x)
@@ -214,8 +214,8 @@ def angles(time: int, width: int) -> Tensor:
 def rotate(x: Tensor) -> Tensor:
     """Pairs of coordinates are complex numbers, which the angles of their position turn (Su et al. 2021)."""
     real, imaginary = x.chunk(2, dim=-1)
-    turned = torch.complex(real, imaginary) * torch.exp(1j * angles(x.shape[-2], x.shape[-1]))
-    return torch.cat([turned.real, turned.imag], dim=-1)
+    rotated = torch.complex(real, imaginary) * torch.exp(1j * angles(x.shape[-2], x.shape[-1]))
+    return torch.cat([rotated.real, rotated.imag], dim=-1)
 
 
 def heads(x: Tensor, number: int) -> Tensor:
