@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from zhuyi.model import attention
+from zhuyi.model import kernels
 from zhuyi.model.attention import KERNELS
 from zhuyi.model.tap import Recording
 
 
 @pytest.fixture(params=KERNELS, autouse=True)
-def kernel(request, monkeypatch):
-    monkeypatch.setattr(attention, "choose_kernel", lambda *_: request.param)
+def kernel(request):
+    with kernels.use(request.param):
+        yield
 
 
 def influence(model, sentences, entering: str, leaving: str) -> Tensor:

@@ -6,20 +6,19 @@ import torch
 from torch.testing import assert_close
 
 from zhuyi.config import ModelConfig
-from zhuyi.model import attention
+from zhuyi.model import kernels
 from zhuyi.model.attention import KERNELS
 from zhuyi.model.reference import reference_logits, reference_values
 from zhuyi.model.tap import Recording
 
 
-def test_every_kernels_logits_are_the_references(config, model, sentences, monkeypatch):
+def test_every_kernels_logits_are_the_references(config, model, sentences):
     expected = [
         reference_logits(model.state_dict(), config, source[mask].tolist(), target_in.tolist())
         for source, mask, target_in in zip(*sentences, strict=True)
     ]
     for kernel in KERNELS:
-        monkeypatch.setattr(attention, "choose_kernel", lambda *_, kernel=kernel: kernel)
-        with torch.no_grad():
+        with torch.no_grad(), kernels.use(kernel):
             logits = model(*sentences)
         assert_close(logits, torch.stack(expected), rtol=0, atol=1e-10)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from zhuyi.config import ModelConfig
-from zhuyi.model import attention
+from zhuyi.model import kernels
 from zhuyi.model.attention import KERNELS
 from zhuyi.model.cache import Cache
 from zhuyi.model.mixers import MIXERS
@@ -29,16 +29,16 @@ def steps(model, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @torch.no_grad()
-def test_steps_are_the_full_pass(kernel, model, sentences, monkeypatch):
-    monkeypatch.setattr(attention, "choose_kernel", lambda *_: kernel)
-    full = model(*sentences)
-    stepped, cache = steps(model, sentences.target_in, start(model, sentences, limit=8))
-    assert_close(stepped, full, rtol=0, atol=1e-10)
-    assert cache.position == sentences.target_in.shape[1]
-    model = deepcopy(model).float()
-    stepped, _ = steps(model, sentences.target_in, start(model, sentences, limit=8))
-    assert stepped.dtype == torch.float32
-    assert_close(stepped, model(*sentences), rtol=0, atol=1e-5)
+def test_steps_are_the_full_pass(kernel, model, sentences):
+    with kernels.use(kernel):
+        full = model(*sentences)
+        stepped, cache = steps(model, sentences.target_in, start(model, sentences, limit=8))
+        assert_close(stepped, full, rtol=0, atol=1e-10)
+        assert cache.position == sentences.target_in.shape[1]
+        model = deepcopy(model).float()
+        stepped, _ = steps(model, sentences.target_in, start(model, sentences, limit=8))
+        assert stepped.dtype == torch.float32
+        assert_close(stepped, model(*sentences), rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

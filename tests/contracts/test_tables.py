@@ -6,7 +6,9 @@ import pytest
 
 from zhuyi.config import MixerKind, ModelConfig
 from zhuyi.model import reference
+from zhuyi.model.attention import KERNELS
 from zhuyi.model.blocks import ACTIVATIONS, NORMS
+from zhuyi.model.kernels import AttentionKernel
 from zhuyi.model.mixers import MIXERS
 from zhuyi.model.positions import POSITIONS
 
@@ -20,3 +22,7 @@ def test_options_are_the_rows_of_the_table(key, table):
 
 def test_every_mixer_may_stand_in_encoder_and_decoder():
     assert set(get_args(MixerKind)) == set(MIXERS) == set(reference.MIXERS)
+
+
+def test_every_kernel_of_attention_may_be_asked_for():
+    assert set(get_args(AttentionKernel)) == set(KERNELS)

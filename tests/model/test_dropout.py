@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from zhuyi.model.dropout import Dropout, dropout
+from zhuyi.model.blocks import Dropout
+from zhuyi.model.kernels import dropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.3, 0.5, 0.9])

@@ -63,14 +63,3 @@ def test_only_learned_positions_are_learned_and_saved(kind):
 def test_half_precision_stays_half_precision(kind):
     heads = torch.randn(1, 1, 4, 8, dtype=torch.bfloat16)
     assert kind(8, 8, 4).rotate(heads).dtype == torch.bfloat16
-
-
-def test_rotation_turns_pairs_and_its_gradient_turns_them_back():
-    heads = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)
-    rotary = Rotary(24, 8, 10).double()
-    left, right = heads.chunk(2, dim=-1)
-    cosine, sine = rotary.cosine[2:7, 4:], rotary.sine[2:7, 4:]
-    assert_close(
-        rotary.rotate(heads, start=2), torch.cat([left * cosine - right * sine, right * cosine + left * sine], dim=-1)
-    )
-    assert torch.autograd.gradcheck(lambda x: rotary.rotate(x, start=2), (heads,))

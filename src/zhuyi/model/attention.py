@@ -14,7 +14,6 @@ Shapes: `query` and `key` are times (numbers of positions), `heads` and `head_wi
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zhuyi.config import ModelConfig
-from zhuyi.model.dropout import dropout
+from zhuyi.model import kernels
+from zhuyi.model.kernels import AttentionKernel, dropout, softmax
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import SILENT, Tap
 
@@ -47,39 +47,6 @@ def attention_weights(
         # Added: to fill in what is masked takes ten times longer on the CPU, and again in the backward pass.
         scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~tap("mask", mask), float("-inf"))
     return tap("weights", softmax(scores))
-
-
-REGISTER = 64
-"""Bytes of a vector register. On the CPU, torch's own softmax is slow where a row of scores does not fill one."""
-
-
-def softmax(scores: Float[Tensor, "*rows key"]) -> Float[Tensor, "*rows key"]:
-    """exp(score) / Σ exp(scores) along the keys."""
-    if scores.device.type == "cpu" and scores.shape[-1] * scores.element_size() < REGISTER:
-        weights: Tensor = _ShortSoftmax.apply(scores)  # type: ignore[no-untyped-call]  # torch's own
-        return weights
-    return scores.softmax(dim=-1)
-
-
-class _ShortSoftmax(torch.autograd.Function):
-    """Operation by operation: some four times faster than torch's for short rows."""
-
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor) -> Tensor:
-        exact = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        exponents = (exact - exact.amax(dim=-1, keepdim=True)).exp_()
-        weights = exponents.div_(exponents.sum(dim=-1, keepdim=True)).to(scores.dtype)
-        ctx.save_for_backward(weights)
-        return weights
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (weights,) = ctx.saved_tensors
-        exact = torch.promote_types(weights.dtype, torch.float32)
-        weighted = gradients[0].to(exact) * weights
-        return torch.addcmul(weighted, weights.to(exact), weighted.sum(dim=-1, keepdim=True), value=-1).to(
-            weights.dtype
-        )
 
 
 def explicit_attention(
@@ -113,11 +80,16 @@ def fused_attention(
     )
 
 
-KERNELS: dict[str, Callable[..., Tensor]] = {"explicit": explicit_attention, "fused": fused_attention}
+KERNELS: dict[AttentionKernel, Callable[..., Tensor]] = {"explicit": explicit_attention, "fused": fused_attention}
 
 
-def choose_kernel(queries: Tensor, keys: Tensor, tap: Tap) -> str:
-    """Explicit when someone looks, and on the CPU, where it is faster for sentences of ordinary length."""
+def choose_kernel(queries: Tensor, keys: Tensor, tap: Tap) -> AttentionKernel:
+    """The kernel that `kernels.use` asks for, or the one that is fastest.
+
+    Explicit attention runs when values are recorded, and on the CPU for sentences of ordinary length.
+    """
+    if chosen := kernels.in_use():
+        return chosen
     if tap.recording or (queries.device.type == "cpu" and queries.shape[2] * keys.shape[2] <= 128 * 128):
         return "explicit"
     return "fused"

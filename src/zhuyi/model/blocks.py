@@ -7,7 +7,6 @@ Post-norm (2017): x ← norm(x + sublayer(x)). Pre-norm (Xiong et al. 2020): x �
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,16 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zhuyi.config import ModelConfig
+from zhuyi.model import kernels
 from zhuyi.model.attention import CrossAttention, State
 from zhuyi.model.cache import LayerCache
-from zhuyi.model.dropout import Dropout
 from zhuyi.model.mixers import MIXERS, Mixer
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import SILENT, Tap
 
 
 class RMSNorm(nn.Module):
-    """x / √(mean x² + ε) · weight, without a mean taken away (Zhang & Sennrich 2019)."""
+    """x / √(mean x² + ε) · weight: a LayerNorm that subtracts no mean (Zhang & Sennrich 2019)."""
 
     def __init__(self, width: int, epsilon: float = 1e-6) -> None:
         super().__init__()
@@ -33,33 +32,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
         """Normalise each vector of `x`; the result has the type of `x`."""
-        normed: Tensor = _RMSNorm.apply(x, self.weight, self.epsilon)  # type: ignore[no-untyped-call]  # torch's
-        return normed
-
-
-class _RMSNorm(torch.autograd.Function):
-    """With n = x / r and r = √(mean x² + ε):  d / dx = (g w - n · mean(g w n)) / r,  d / dweight = Σ g n."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        exact = torch.promote_types(x.dtype, torch.float32)
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
-        scale = (length.square() / x.shape[-1] + epsilon).rsqrt().to(x.dtype)
-        normed = x * scale
-        ctx.save_for_backward(normed, scale, weight)
-        result: Tensor = normed * weight.to(x.dtype)
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        normed, scale, weight = ctx.saved_tensors
-        (gradient,) = gradients
-        exact = torch.promote_types(normed.dtype, torch.float32)
-        product = gradient * normed
-        weight_gradient = product.flatten(0, -2).sum(dim=0, dtype=exact).to(weight.dtype)
-        along = (product @ weight.to(product.dtype)[:, None]) / normed.shape[-1]
-        x_gradient = torch.addcmul(gradient * weight.to(gradient.dtype), normed, along, value=-1) * scale
-        return x_gradient, weight_gradient, None
+        return kernels.rms_norm(x, self.weight, self.epsilon)
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -72,6 +45,22 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "swiglu": F.silu,  # of a gate that the inner values are multiplied with (Shazeer 2020)
 }
+
+
+class Dropout(nn.Module):
+    """In training, zeroes each element with a small probability (Srivastava et al. 2014)."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop elements of `x`, of any shape."""
+        return kernels.dropout(x, self.probability, self.training)
+
+    def extra_repr(self) -> str:
+        """The probability, for `print(model)`."""
+        return f"p={self.probability}"
 
 
 class FeedForward(nn.Module):

@@ -4,11 +4,11 @@ Four ways, one a class, in the table `POSITIONS`. A way may *add* to the embeddi
 learned) or *rotate* queries and keys (rotary); what it does not do is the identity.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from zhuyi.model import kernels
 
 
 class Positions(nn.Module):
@@ -98,28 +98,7 @@ class Rotary(Positions):
             table[start : start + time, None].to(heads.dtype).expand(-1, number, -1).contiguous()
             for table in (self.cosine, self.sine)
         )
-        turned: Tensor = _Rotation.apply(heads, cosine, sine)  # type: ignore[no-untyped-call]  # torch's
-        return turned
-
-
-class _Rotation(torch.autograd.Function):
-    """left, right ← left cos - right sin, right cos + left sin. The gradient is turned back."""
-
-    @staticmethod
-    def forward(ctx: Any, heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        ctx.save_for_backward(cosine, sine)
-        return _turn(heads, cosine, sine)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        cosine, sine = ctx.saved_tensors
-        return _turn(gradients[0], cosine, -sine), None, None
-
-
-def _turn(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """In the order `batch time heads head_width`, in which memory lies, and with tables as wide: long runs are fast."""
-    along = heads.transpose(1, 2).contiguous()
-    return (along * cosine).addcmul_(along.roll(along.shape[-1] // 2, dims=-1), sine).transpose(1, 2)
+        return kernels.rotate(heads, cosine, sine)
 
 
 POSITIONS: dict[str, type[Positions]] = {

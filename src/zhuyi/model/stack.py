@@ -14,9 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from zhuyi.config import ModelConfig
-from zhuyi.model.blocks import NORMS, Block
+from zhuyi.model.blocks import NORMS, Block, Dropout
 from zhuyi.model.cache import Cache
-from zhuyi.model.dropout import Dropout
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import SILENT, Tap
 

@@ -1,0 +1,196 @@
+"""Kernels: operations written out for speed, each under its formula, with torch's own form beside it.
+
+On the CPU, a small model waits for memory and for the start of each operation, not for arithmetic. There these forms
+take fewer or shorter passes than torch's; on a GPU, and wherever torch's form is as fast, that is the one that runs.
+
+`use` chooses the kernel of attention: see `zhuyi.model.attention.KERNELS`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+AttentionKernel = Literal["explicit", "fused"]
+
+_attention: ContextVar[AttentionKernel | None] = ContextVar("attention", default=None)
+
+
+@contextmanager
+def use(attention: AttentionKernel) -> Iterator[None]:
+    """Within this context every attention of this thread (or asyncio task) runs in the named kernel.
+
+    "explicit" computes the weights operation by operation, "fused" calls torch's `scaled_dot_product_attention`.
+    Outside of it, the choice depends on the device and the lengths.
+
+    Raises:
+        ValueError: if there is no such kernel.
+    """
+    if attention not in get_args(AttentionKernel):
+        raise ValueError(f"no kernel {attention!r}: choose one of {', '.join(get_args(AttentionKernel))}")
+    token = _attention.set(attention)
+    try:
+        yield
+    finally:
+        _attention.reset(token)
+
+
+def in_use() -> AttentionKernel | None:
+    """The kernel that `use` has chosen, if any."""
+    return _attention.get()
+
+
+# softmax(s)_j = exp(s_j) / Σ_k exp(s_k)
+
+REGISTER_BYTES = 64
+"""A vector register. On the CPU, torch's own softmax is slow where a row of scores does not fill one."""
+
+
+def softmax(scores: Float[Tensor, "*rows key"]) -> Float[Tensor, "*rows key"]:
+    """Softmax along the last dimension."""
+    if scores.device.type == "cpu" and scores.shape[-1] * scores.element_size() < REGISTER_BYTES:
+        weights: Tensor = _ShortSoftmax.apply(scores)  # type: ignore[no-untyped-call]
+        return weights
+    return scores.softmax(dim=-1)
+
+
+class _ShortSoftmax(torch.autograd.Function):
+    """Operation by operation: about four times as fast as torch's for short rows."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        exact = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        exponents = (exact - exact.amax(dim=-1, keepdim=True)).exp_()
+        weights = exponents.div_(exponents.sum(dim=-1, keepdim=True)).to(scores.dtype)
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (weights,) = ctx.saved_tensors
+        exact = torch.promote_types(weights.dtype, torch.float32)
+        weighted = gradients[0].to(exact) * weights
+        return torch.addcmul(weighted, weights.to(exact), weighted.sum(dim=-1, keepdim=True), value=-1).to(
+            weights.dtype
+        )
+
+
+# rms_norm(x) = x / √(mean x² + ε) · weight
+
+
+def rms_norm(
+    x: Float[Tensor, "*batch width"], weight: Float[Tensor, " width"], epsilon: float
+) -> Float[Tensor, "*batch width"]:
+    """Each vector of `x` with a mean square of 1, times `weight`; sums are float32, the result has the type of `x`."""
+    normed: Tensor = _RMSNorm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
+    return normed
+
+
+class _RMSNorm(torch.autograd.Function):
+    """With n = x / r and r = √(mean x² + ε):  d / dx = (g w - n · mean(g w n)) / r,  d / dweight = Σ g n."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        exact = torch.promote_types(x.dtype, torch.float32)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
+        scale = (length.square() / x.shape[-1] + epsilon).rsqrt().to(x.dtype)
+        normed = x * scale
+        ctx.save_for_backward(normed, scale, weight)
+        result: Tensor = normed * weight.to(x.dtype)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        normed, scale, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        exact = torch.promote_types(normed.dtype, torch.float32)
+        product = gradient * normed
+        weight_gradient = product.flatten(0, -2).sum(dim=0, dtype=exact).to(weight.dtype)
+        along = (product @ weight.to(product.dtype)[:, None]) / normed.shape[-1]
+        x_gradient = torch.addcmul(gradient * weight.to(gradient.dtype), normed, along, value=-1) * scale
+        return x_gradient, weight_gradient, None
+
+
+# rotate(left, right) = (left cos - right sin, right cos + left sin)
+
+
+def rotate(
+    heads: Float[Tensor, "batch heads time head_width"],
+    cosine: Float[Tensor, "*batch time heads head_width"],
+    sine: Float[Tensor, "*batch time heads head_width"],
+) -> Float[Tensor, "batch heads time head_width"]:
+    """Rotate each pair of coordinates i and i + head_width / 2 of each head by the angle of its position.
+
+    Args:
+        heads: queries or keys.
+        cosine: of the angle of each coordinate.
+        sine: the same, negative in the left half.
+    """
+    rotated: Tensor = _Rotation.apply(heads, cosine, sine)  # type: ignore[no-untyped-call]
+    return rotated
+
+
+class _Rotation(torch.autograd.Function):
+    """The gradient is rotated back."""
+
+    @staticmethod
+    def forward(ctx: Any, heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        return _rotate(heads, cosine, sine)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        cosine, sine = ctx.saved_tensors
+        return _rotate(gradients[0], cosine, -sine), None, None
+
+
+def _rotate(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """In the order `batch time heads head_width`, that of the memory, and with tables as wide: long runs are fast."""
+    along = heads.transpose(1, 2).contiguous()
+    return (along * cosine).addcmul_(along.roll(along.shape[-1] // 2, dims=-1), sine).transpose(1, 2)
+
+
+# dropout(x) = x · kept / (1 - p),  kept ~ Bernoulli(1 - p)
+
+
+def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
+    """Zero elements of `x` (any shape) with `probability` and scale up the rest; identity outside training.
+
+    On the CPU, drawing one random number for each element costs more than the matrix products of a small model. One
+    byte is enough to decide, so a 64-bit draw decides for eight elements, and the probability is rounded to the nearest
+    of 1/256, ..., 255/256; the scale 1 / (1 - p) uses the rounded p, so that the expectation is exact.
+    """
+    if not training or probability == 0.0:
+        return x
+    if x.device.type != "cpu":
+        return F.dropout(x, probability)
+    kept: Tensor = _Dropout.apply(x, probability)  # type: ignore[no-untyped-call]
+    return kept
+
+
+class _Dropout(torch.autograd.Function):
+    """Remembers one byte for each element: whether it was kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, probability: float) -> Tensor:
+        dropped = min(max(1, round(probability * 256)), 255)
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+        # 0 or 1, in place: a mask of bool would take ten times longer to make and to convert.
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape).ge_(dropped)
+        ctx.save_for_backward(kept)
+        ctx.scale = 256 / (256 - dropped)
+        return _keep(x, kept, ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (kept,) = ctx.saved_tensors
+        return _keep(gradients[0], kept, ctx.scale), None
+
+
+def _keep(x: Tensor, kept: Tensor, scale: float) -> Tensor:
+    return (x * kept.to(x.dtype)).mul_(scale)  # a number: in a tensor of bf16 it would be rounded

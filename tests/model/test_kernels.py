@@ -1,0 +1,78 @@
+"""Each kernel is torch's operation, and so are its derivatives."""
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from zhuyi.model import kernels
+from zhuyi.model.attention import choose_kernel
+from zhuyi.model.blocks import RMSNorm
+from zhuyi.model.kernels import REGISTER_BYTES, rms_norm, softmax
+from zhuyi.model.positions import Rotary
+from zhuyi.model.tap import SILENT, Recording
+
+LONG = torch.empty(1, 1, 1000, 1)
+SHORT = LONG[:, :, :15]
+
+
+def test_the_kernel_of_attention_may_be_chosen():
+    with kernels.use("fused"):
+        assert choose_kernel(SHORT, SHORT, Recording()) == "fused"
+        with kernels.use("explicit"):
+            assert choose_kernel(LONG, LONG, SILENT) == "explicit"
+        assert choose_kernel(SHORT, SHORT, SILENT) == "fused"
+    assert choose_kernel(SHORT, SHORT, SILENT) == "explicit"
+    assert choose_kernel(LONG, LONG, SILENT) == "fused"
+
+
+def test_the_choice_is_that_of_its_own_thread():
+    seen = []
+    with kernels.use("fused"):
+        other = threading.Thread(target=lambda: seen.append(choose_kernel(SHORT, SHORT, SILENT)))
+        other.start()
+        other.join()
+    assert seen == ["explicit"]
+
+
+@pytest.mark.parametrize("keys", [1, 2, 7, 8, REGISTER_BYTES // 2 - 1, REGISTER_BYTES // 2, REGISTER_BYTES])
+def test_softmax_and_its_gradient_are_torchs(keys: int) -> None:
+    torch.manual_seed(1)
+    scores = torch.randn(2, 3, 4, keys, dtype=torch.float64)
+    scores[0, 0, :, 1:] = float("-inf")
+    torch.testing.assert_close(softmax(scores), scores.softmax(dim=-1))
+    finite = torch.randn(2, 4, keys, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(softmax, (finite,))
+    rough = scores.bfloat16()
+    torch.testing.assert_close(softmax(rough), rough.softmax(dim=-1), rtol=0.01, atol=1e-3)
+
+
+def test_rms_norm_and_its_gradient_are_torchs() -> None:
+    torch.manual_seed(1)
+    x = torch.randn(2, 3, 8, dtype=torch.float64, requires_grad=True)
+    ours, theirs = RMSNorm(8).double(), nn.RMSNorm(8, eps=1e-6).double()
+    with torch.no_grad():
+        theirs.weight.copy_(ours.weight.normal_())
+    torch.testing.assert_close(ours(x), theirs(x))
+    assert torch.autograd.gradcheck(lambda x, weight: rms_norm(x, weight, 1e-6), (x, ours.weight))
+
+
+def test_rms_norm_keeps_the_type_and_sums_in_float32() -> None:
+    torch.manual_seed(1)
+    x = torch.randn(4, 512, dtype=torch.bfloat16)
+    y = RMSNorm(512)(x)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), nn.RMSNorm(512, eps=1e-6)(x.float()), rtol=0.02, atol=0.01)
+
+
+def test_rotation_turns_pairs_and_its_gradient_turns_them_back():
+    heads = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)
+    rotary = Rotary(24, 8, 10).double()
+    left, right = heads.chunk(2, dim=-1)
+    cosine, sine = rotary.cosine[2:7, 4:], rotary.sine[2:7, 4:]
+    assert_close(
+        rotary.rotate(heads, start=2), torch.cat([left * cosine - right * sine, right * cosine + left * sine], dim=-1)
+    )
+    assert torch.autograd.gradcheck(lambda x: rotary.rotate(x, start=2), (heads,))
