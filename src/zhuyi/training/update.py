@@ -5,6 +5,7 @@ its loss is their mean.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
@@ -17,6 +18,7 @@ from zhuyi.data.batches import Batch, collate, plan_in_order
 from zhuyi.data.sequences import Lengths
 from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
+from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 from zhuyi.training.distributed import ALONE, World, accumulating, full_tensor, is_sharded
 from zhuyi.training.run_state import RunState
@@ -76,6 +78,12 @@ def update(
         optimizer.step()
     optimizer.zero_grad()
     return loss, norm
+
+
+def _weights(objective: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters, in the order in which the float32 sum of the gradient's norm is taken."""
+    model = getattr(getattr(objective, "module", objective), "model", objective)
+    return (model.in_order() if isinstance(model, Transformer) else model).parameters()
 
 
 def gradient(
