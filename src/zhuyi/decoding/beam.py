@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zhuyi.config import DecodingConfig
-from zhuyi.decoding.hypothesis import Candidate, Hypothesis, normalised
+from zhuyi.decoding.hypothesis import Candidate, Hypothesis
+from zhuyi.decoding.score import normalised
 from zhuyi.text.tokenizer import BOS, EOS
 
 ROOT = -1  # the parent of a first token

@@ -1,10 +1,7 @@
-"""What a search finds (`Hypothesis`), what it weighs on the way (`Candidate`), and how both are scored."""
+"""What a search finds (`Hypothesis`), and what it weighs on the way (`Candidate`). No torch is needed to hold them."""
 
 from dataclasses import dataclass
 from typing import Literal
-
-from jaxtyping import Float, Int
-from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -39,10 +36,3 @@ class Candidate:
     total: float
     score: float
     fate: Literal["kept", "finished", "pruned"]
-
-
-def normalised(
-    sums: Float[Tensor, "*places"], length: int | Int[Tensor, "*places"], alpha: float
-) -> Float[Tensor, "*places"]:
-    """Scores: sums of log-probabilities over ((5 + length) / 6)^α, EOS counted (Wu et al. 2016, eq. 14)."""
-    return sums / ((5 + length) / 6) ** alpha
