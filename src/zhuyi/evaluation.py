@@ -24,7 +24,7 @@ from sacrebleu.metrics.chrf import CHRF
 from zhuyi.config import Metric, TextConfig
 from zhuyi.errors import ConfigError, DataError, MissingExtra
 from zhuyi.text.tokenizer import normalizer
-from zhuyi.version import version
+from zhuyi.version import __version__
 
 HIGHER_IS_BETTER: dict[Metric, bool] = {"bleu": True, "chrf": True, "wer": False, "per": False, "exact": True}
 """Every metric, and which way is up."""
@@ -355,7 +355,7 @@ def _signature(answers: _Answers, *more: str) -> str:
         *([f"nbest:{answers.n_best}"] if answers.n_best > 1 else []),
         *more,
         answers.norm,
-        f"version:zhuyi-{version()}",
+        f"version:zhuyi-{__version__}",
     ]
     return "|".join(parts)
 

@@ -18,7 +18,7 @@ from zhuyi.data.limits import choose_limits
 from zhuyi.data.store import Store
 from zhuyi.errors import ConfigError
 from zhuyi.text.tokenizer import FORMAT, Tokenizers
-from zhuyi.version import version
+from zhuyi.version import __version__
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def prepare(
         for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
     ]
     report = noted(
-        {"report": store.path.name, "held out": held_out, "limits": limits, "version": version()},
+        {"report": store.path.name, "held out": held_out, "limits": limits, "version": __version__},
         lambda: make_report(config, tokenizers, store).to_dict(),
     )
     notify(Preparing(""))
@@ -135,7 +135,7 @@ def learn(config: Config, corpus: Corpus) -> dict[str, Any]:
         "format": FORMAT,
         "vocabulary": config.text.model_dump(exclude={"bpe_dropout"}),
         "corpus": corpus.fingerprint(),
-        "version": version(),
+        "version": __version__,
         "library": library.__version__,
     }
     return cast("dict[str, Any]", noted(made_of, lambda: _learn(config, corpus)))

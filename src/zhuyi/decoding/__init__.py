@@ -1,6 +1,5 @@
 """From a model's next-token distributions to whole output sequences."""
 
-from zhuyi.decoding.hypothesis import Hypothesis
-from zhuyi.decoding.search import STRATEGIES, Model, Strategy, search
+import lazy_loader
 
-__all__ = ["STRATEGIES", "Hypothesis", "Model", "Strategy", "search"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

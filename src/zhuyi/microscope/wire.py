@@ -16,7 +16,7 @@ from zhuyi.checkpoint import Model
 from zhuyi.decoding.hypothesis import Candidate
 from zhuyi.microscope.trace import Replay, Trace
 from zhuyi.text.tokenizer import EOS
-from zhuyi.version import version
+from zhuyi.version import __version__
 
 TOP = 20
 """Tokens of a distribution that are listed; the others are summed up."""
@@ -30,7 +30,7 @@ def describe_model(model: Model, checkpoints: Sequence[str] = ()) -> dict[str, A
     """What the page knows before there is a sentence; `checkpoints` of its training are there to be looked at too."""
     config = model.config
     return {
-        "zhuyi": version(),
+        "zhuyi": __version__,
         "name": model.name,
         "config": config.model.model_dump(),
         "decoding": config.decoding.model_dump(),
