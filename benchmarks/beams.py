@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)
-    translator = zhuyi.load(arguments.model, "cpu")
+    translator = zhuyi.load(arguments.model, device="cpu")
     pairs = list(Corpus(arguments.source, arguments.target))[: arguments.lines]
     sources, targets = [pair.source for pair in pairs], [pair.target for pair in pairs]
     answers, seconds = {}, {beam: [] for beam in BEAMS}

@@ -30,7 +30,8 @@ from machine import describe
 
 from zhuyi.checkpoint import Model, build_model
 from zhuyi.config import build_config
-from zhuyi.microscope.page import asset, file_html
+from zhuyi.loading import build_translator
+from zhuyi.microscope.page import asset, file_html, look
 from zhuyi.microscope.server import Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.model.transformer import Transformer
@@ -60,7 +61,7 @@ def traced(translator: Translator, length: int) -> Trace:
     """So many words, and an output of just as many tokens, whatever the random weights prefer."""
     words = " ".join(f"w{random.Random(k).randrange(9_000)}" for k in range(length - 1))
     (tokens,) = translator.tokenizers.target.encode([words])
-    return translator.look(words, what_if=WhatIf(prefix=(*tokens, EOS)))
+    return look(translator, words, what_if=WhatIf(prefix=(*tokens, EOS)))
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
@@ -220,7 +221,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
 
     model = model_of_words()
-    translator = Translator(model, "cpu")
+    translator = build_translator(model, "cpu")
     page = (asset("page.js") + asset("page.css")).encode()
     result: dict[str, Any] = {
         "machine": describe(arguments.threads),

@@ -45,7 +45,7 @@ def main() -> None:
         "name": arguments.name,
         "note": arguments.note,
         "machine": describe(arguments.training_threads),
-        "parameters": translator.transformer.parameter_count(),
+        "parameters": translator.engine.transformer.parameter_count(),
         "training": {
             "steps": max(record["step"] for record in records),
             "minutes": round(max(record["seconds"] for record in records) / 60, 1),

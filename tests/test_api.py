@@ -15,6 +15,7 @@ PUBLIC = {
     "Evaluation",
     "MissingExtra",
     "Report",
+    "Look",
     "Trace",
     "TrainingError",
     "Translation",
@@ -27,6 +28,7 @@ PUBLIC = {
     "evaluate",
     "load",
     "load_config",
+    "look",
     "train",
 }
 

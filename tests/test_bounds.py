@@ -16,12 +16,12 @@ from zhuyi.checkpoint import build_model
 from zhuyi.config import FILES, Config, DataConfig, build_config
 from zhuyi.data.batches import Batch
 from zhuyi.errors import ConfigError
+from zhuyi.loading import build_translator
 from zhuyi.text.tokenizer import EOS, Tokenizers
 from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.optimizers import Optimizer, learning_rate
 from zhuyi.training.run_state import RunState
 from zhuyi.training.update import update
-from zhuyi.translator import Translator
 
 EXTREMES = [
     math.inf,
@@ -75,7 +75,7 @@ def work(config: Config) -> None:
         assert math.isfinite(loss + norm)
     assert all(weight.isfinite().all() for weight in model.transformer.parameters())
     with optimizer.averaged():
-        assert len(Translator(model, "cpu").translate(LINES)) == len(LINES)
+        assert len(build_translator(model, "cpu").translate(LINES)) == len(LINES)
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)

@@ -1,6 +1,7 @@
 """Strings in, hypotheses out: as many as came in, in order, always."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,19 @@ import torch
 from command_line import TINY, tiny_model
 
 from zhuyi.checkpoint import build_model, load_model
-from zhuyi.config import build_config
+from zhuyi.config import DecodingConfig, build_config
 from zhuyi.data.batches import collate, pad_sources, plan
 from zhuyi.data.build import build_store
 from zhuyi.data.corpus import Corpus
+from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.decoding.search import search
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.evaluation import evaluate
+from zhuyi.loading import build_translator, load
+from zhuyi.microscope.page import look
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.objective import cross_entropy
-from zhuyi.translator import Translation, Translator, load
+from zhuyi.translator import Translation, Translator
 
 LINES = [
     *(
@@ -41,7 +45,7 @@ EMPTY = {"", "   ", "\t"}
 
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
-    return load(tiny_model(tmp_path_factory.mktemp("model")), "cpu")
+    return load(tiny_model(tmp_path_factory.mktemp("model")), device="cpu")
 
 
 @pytest.mark.parametrize("beam", [1, 3])
@@ -81,7 +85,7 @@ def test_an_overlong_line_is_cut_and_named(translator: Translator) -> None:
     kept = translator.tokenizers.source.encode([long])[0][: translator.longest]
     source, mask = pad_sources([kept])
     decoding, max_length = translator.decoding(beam=1), translator.config.model.max_length
-    (by_hand,) = search(translator.transformer, source, mask, decoding, max_length)
+    (by_hand,) = search(translator.engine.transformer, source, mask, decoding, max_length)
     assert answers[1] == translator.tokenizers.target.decode([by_hand[0].tokens])[0]
 
 
@@ -133,9 +137,9 @@ def test_the_loss_is_the_objective(translator: Translator, tmp_path: Path) -> No
     with torch.no_grad():
         for pairs in plan(store, 40, seed=1, epoch=0):
             batch = collate(store, pairs)
-            memory = translator.transformer.encode(batch.source, batch.source_mask)
-            hidden = translator.transformer.decode(batch.target_in, memory, batch.source_mask)
-            weight = translator.transformer.projection.weight
+            memory = translator.engine.transformer.encode(batch.source, batch.source_mask)
+            hidden = translator.engine.transformer.decode(batch.target_in, memory, batch.source_mask)
+            weight = translator.engine.transformer.projection.weight
             total += cross_entropy(hidden, weight, batch.target_out, 0.1)[1].item()
             count += batch.target_tokens
     pairs = list(corpus)
@@ -165,7 +169,7 @@ def test_dropout_is_off_for_as_long_as_it_takes() -> None:
     config = build_config({**TINY, "model": {**TINY["model"], "dropout": 0.5}})
     torch.manual_seed(1)
     model = build_model(config, Tokenizers.train(config.text, ["a dog"], ["ein Hund"]))
-    translator = Translator(model, "cpu")
+    translator = build_translator(model, "cpu")
     for training in (True, False):
         model.transformer.train(training)
         chance = torch.get_rng_state()
@@ -176,26 +180,53 @@ def test_dropout_is_off_for_as_long_as_it_takes() -> None:
 
 
 def test_training_mode_comes_back_after_an_error(monkeypatch: pytest.MonkeyPatch, translator: Translator) -> None:
-    translator.transformer.train()
+    translator.engine.transformer.train()
 
     def fails(*_: object) -> None:
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(translator.transformer, "encode", fails)
+        patched.setattr(translator.engine.transformer, "encode", fails)
         with pytest.raises(RuntimeError):
             translator.translate(["a"])
-    assert translator.transformer.training
-    translator.transformer.eval()
+    assert translator.engine.transformer.training
+    translator.engine.transformer.eval()
 
 
 def test_a_weight_that_is_no_number_still_gives_a_line_for_each_line(tmp_path: Path) -> None:
     model = load_model(tiny_model(tmp_path))
     with torch.no_grad():
         next(model.transformer.parameters()).fill_(torch.nan)
-    assert Translator(model, "cpu").translate(["a dog", "", "cats"]) == ["", "", ""]
+    assert build_translator(model, "cpu").translate(["a dog", "", "cats"]) == ["", "", ""]
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such model directory"):
         load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("wrong", [{"engine": "native"}, {"precision": "int8"}, {"device": "tpu"}])
+def test_what_load_does_not_know_is_named_with_what_there_is(tmp_path: Path, wrong: dict[str, str]) -> None:
+    ((key, value),) = wrong.items()
+    with pytest.raises(ConfigError, match=f"{key} '{value}' is not one of auto, "):
+        load(tiny_model(tmp_path), **wrong)
+
+
+class Echo:
+    """An engine without a model: it answers with the source."""
+
+    def decode(self, sources: Sequence[Sequence[int]], decoding: DecodingConfig) -> list[list[Hypothesis]]:
+        return [[Hypothesis(list(tokens), -1.0, [0.0] * len(tokens), finished=True)] for tokens in sources]
+
+    def loss(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> float:
+        return 0.0
+
+
+def test_a_translator_is_tokenizers_around_an_engine(translator: Translator) -> None:
+    source = translator.tokenizers.source
+    echo = Translator(translator.config, Tokenizers(source, source), Echo())
+    lines = ["a dog  runs", "", "日本語"]
+    assert echo.translate(lines) == [source.normalise(line) for line in lines]
+    assert echo.with_decoding(echo.decoding(beam=2)).engine is echo.engine
+    with pytest.raises(ConfigError, match="only the torch engine can be looked into"):
+        look(echo, "a dog")

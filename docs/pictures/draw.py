@@ -34,7 +34,7 @@ def cross_attention(translator: zhuyi.Translator, line: str) -> tuple[list[str],
     ids, mask = pad_sources([read])
     recording = Recording()
     with torch.inference_mode():
-        translator.transformer(ids, mask, torch.tensor([[BOS, *written]]), recording)
+        translator.engine.transformer(ids, mask, torch.tensor([[BOS, *written]]), recording)
     layers = range(translator.config.model.decoder_layers)
     weights = torch.stack([recording.values[f"decoder.{layer}.cross.weights"][0] for layer in layers])
     return [*source.pieces(read), "end"], [*target.pieces(written), "end"], weights.numpy()
@@ -89,4 +89,4 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("alignment.svg"))
     arguments = parser.parse_args()
     matplotlib.rcParams["svg.hashsalt"] = "zhuyi"  # the same model gives the same file
-    draw(*cross_attention(zhuyi.load(arguments.model, "cpu"), arguments.line), arguments.out)
+    draw(*cross_attention(zhuyi.load(arguments.model, device="cpu"), arguments.line), arguments.out)

@@ -29,7 +29,7 @@ def main() -> None:
     """Draw them all."""
     model, line = sys.argv[1:]
     options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with Microscope(zhuyi.load(model, "cpu")) as server, sync_playwright() as started:
+    with Microscope(zhuyi.load(model, device="cpu")) as server, sync_playwright() as started:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         chromium = started.chromium.launch(executable_path=shutil.which("chromium"), args=options)
         for name, (selected, height) in VIEWS.items():

@@ -11,10 +11,12 @@ from .errors import TrainingError as TrainingError
 from .errors import ZhuyiError as ZhuyiError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .loading import load as load
+from .microscope.page import Look as Look
+from .microscope.page import look as look
 from .microscope.trace import Trace as Trace
 from .microscope.trace import WhatIf as WhatIf
-from .training.loop import train as train
+from .training.recipe import train as train
 from .translator import Translation as Translation
 from .translator import Translator as Translator
-from .translator import load as load
 from .version import __version__ as __version__

@@ -475,16 +475,14 @@ def look(
         raise ConfigError("--target and --html want a SENTENCE to look at")
     if full and html is None:
         raise ConfigError("--full is of the file that --html writes")
-    from zhuyi.checkpoint import checkpoints, write_atomically
-    from zhuyi.microscope.page import file_html
+    from zhuyi.checkpoint import checkpoints
     from zhuyi.microscope.server import Microscope
 
     translator = _translator(model, device, beam, length_penalty, max_ratio, n_best, settings)
     if html is not None:
         assert sentence is not None
-        content = file_html(translator.look(sentence, target=target), full).encode()
-        write_atomically(html, content)
-        print(f"{html}: {len(content) / 1e6:.1f} MB; open it in any browser")
+        size = zhuyi.look(translator, sentence, target=target).save(html, full)
+        print(f"{html}: {size / 1e6:.1f} MB; open it in any browser")
         return
     kept = {
         path.name: partial(_translator, path, device, beam, length_penalty, max_ratio, n_best, settings)
@@ -675,7 +673,7 @@ def _translator(
     settings: list[str] | None,
 ) -> "Translator":
     """The model in a directory, with what the command line says of its search."""
-    translator = zhuyi.load(model, device)
+    translator = zhuyi.load(model, device=device)
     named = {"beam": beam, "length_penalty": length_penalty, "max_ratio": max_ratio, "n_best": n_best}
     given = {**_of_decoding(settings), **{key: value for key, value in named.items() if value is not None}}
     width = translator.decoding(**{key: value for key, value in given.items() if key != "n_best"}).beam

@@ -9,9 +9,10 @@ from zhuyi.checkpoint import ensure_writable, write_atomically
 from zhuyi.config import build_config, load_config
 from zhuyi.data.dates import LOCALES, date_pairs, write_dates
 from zhuyi.errors import CheckpointError
+from zhuyi.loading import load
+from zhuyi.microscope.page import look
 from zhuyi.training.events import Listener, Notice
 from zhuyi.training.recipe import Result, train
-from zhuyi.translator import load
 
 SHOWN_ANSWERS = 12
 
@@ -66,5 +67,5 @@ def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", listeners: Sequen
         translations = translator.translate([written for written, _ in shown])
         answers = [(*pair, translation) for pair, translation in zip(shown, translations, strict=True)]
         written, iso = shown[0]
-        translator.look(written, target=iso).save(page)
+        look(translator, written, target=iso).save(page)
     return Demo(result, len(pairs.test), answers, page)

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from zhuyi.config import build_config
+from zhuyi.loading import load
 from zhuyi.training.loop import train
-from zhuyi.translator import Translator, load
+from zhuyi.translator import Translator
 
 Pairs = list[tuple[str, str]]
 
@@ -75,7 +76,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             }
         )
         train(config, folder / "model")
-    return load(folder / "model", "cpu"), pairs
+    return load(folder / "model", device="cpu"), pairs
 
 
 @pytest.mark.parametrize("beam", [2, 3, 5, 8])

@@ -13,11 +13,12 @@ import torch
 from command_line import tiny_model
 
 from zhuyi.errors import CheckpointError
+from zhuyi.loading import load
 from zhuyi.microscope import page
-from zhuyi.microscope.page import file_html
+from zhuyi.microscope.page import file_html, look
 from zhuyi.microscope.server import KEPT, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
-from zhuyi.translator import Translator, load
+from zhuyi.translator import Translator
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
@@ -47,7 +48,7 @@ LONGER = WhatIf(prefix=(5, 6, 7))
 
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
-    translator = load(tiny_model(tmp_path_factory.mktemp("model")), "cpu")
+    translator = load(tiny_model(tmp_path_factory.mktemp("model")), device="cpu")
     return translator.with_decoding(translator.decoding(max_ratio=0.0, max_extra=8))
 
 
@@ -133,7 +134,7 @@ def test_printed_numbers_are_the_models(browser: Any, url: str, translator: Tran
     assert float(tab.get_attribute("[data-mean]", "data-mean")) == pytest.approx(loss, abs=1e-6)
     assert float(tab.text_content("[data-mean]")) == pytest.approx(loss, abs=5.1e-5)
 
-    trace = translator.look(LINE, target=REFERENCE)
+    trace = look(translator, LINE, target=REFERENCE)
     tab.goto(f"{url}#{urlencode({'text': LINE, 'view': 'matrices', 'layer': 0, 'head': 1, 'i': 2, 'j': 1, 'd': 3})}")
     for letter in ("A′", "Q", "V", "O"):
         tab.wait_for_selector(f"figure:has-text('{letter} ·') .spoken")
@@ -185,7 +186,7 @@ def test_a_mistake_is_told_on_the_page(browser: Any, url: str) -> None:
 
 def test_the_file_opens_without_a_network(browser: Any, translator: Translator, tmp_path: Path) -> None:
     written = tmp_path / "look.html"
-    written.write_text(file_html(translator.look(LINE, target=REFERENCE)), encoding="utf-8")
+    written.write_text(file_html(look(translator, LINE, target=REFERENCE)), encoding="utf-8")
     context = browser.new_context(offline=True)
     tab, asked, complaints = context.new_page(), [], []
     tab.on("request", lambda request: asked.append(request.url))
@@ -206,7 +207,7 @@ def test_the_file_opens_without_a_network(browser: Any, translator: Translator, 
 def test_a_file_says_what_was_left_out(
     browser: Any, translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: str
 ) -> None:
-    trace = translator.look(LINE, target=REFERENCE, what_if=LONGER)
+    trace = look(translator, LINE, target=REFERENCE, what_if=LONGER)
     monkeypatch.setattr(page, "ROOM", 0)
     if room != "none":
         size = sum(4 * 4 * trace[name].numel() // 3 + 100 for name in trace if name.endswith(("weights", "scores")))
@@ -230,10 +231,10 @@ def test_a_file_says_what_was_left_out(
 
 
 def test_heads_together_are_a_mean_of_weights(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    translator = load(tiny_model(tmp_path / "model"), "cpu")
+    translator = load(tiny_model(tmp_path / "model"), device="cpu")
     with torch.no_grad():
-        translator.transformer.decoder.blocks[0].cross.query.weight.mul_(30)  # so that the heads differ
-    trace = translator.look(LINE, what_if=LONGER)
+        translator.engine.transformer.decoder.blocks[0].cross.query.weight.mul_(30)  # so that the heads differ
+    trace = look(translator, LINE, what_if=LONGER)
     monkeypatch.setattr(page, "ROOM", 0)
     tab = opened_file(browser, trace, tmp_path, [], view="cross", i="0", j="0")
     tab.select_option("article .chooser label:nth-of-type(3) select", "mean")
@@ -247,7 +248,7 @@ def test_heads_together_are_a_mean_of_weights(browser: Any, tmp_path: Path, monk
 
 
 def test_a_file_shows_the_search_that_was_made(browser: Any, translator: Translator, tmp_path: Path) -> None:
-    trace = translator.look(LINE, beam=3, length_penalty=0.7)
+    trace = look(translator, LINE, beam=3, length_penalty=0.7)
     tab = opened_file(browser, trace, tmp_path, [], view="beam")
     assert tab.locator(".slider output").all_text_contents() == ["3", "0.7"]
     tab.close()
@@ -265,7 +266,7 @@ def test_two_quick_changes_are_both_made(browser: Any, url: str) -> None:
 
 
 def test_a_query_of_the_decoder_sees_no_future(browser: Any, translator: Translator, tmp_path: Path) -> None:
-    trace = translator.look(LINE, what_if=LONGER)
+    trace = look(translator, LINE, what_if=LONGER)
     tab = opened_file(browser, trace, tmp_path, [], view="query", stack="decoder", kind="self", i="1")
     tab.focus(".scroll:has(.answers)")
     tab.keyboard.press("ArrowDown")
@@ -349,11 +350,11 @@ def test_playing_the_training_stops_where_a_checkpoint_fails(browser: Any, trans
 
 def test_going_on_from_another_token_and_back(browser: Any, url: str, translator: Translator) -> None:
     tab = opened(browser, url, [], view="step", t=0, lang="en")
-    plain = translator.look(LINE)
+    plain = look(translator, LINE)
     other = int(plain.replay.log_probs[0].argsort(descending=True)[2])
     tab.click("table.bars tbody tr:nth-of-type(3) button")
     tab.wait_for_selector(".changed")
-    given = translator.look(LINE, what_if=WhatIf(prefix=(other,)))
+    given = look(translator, LINE, what_if=WhatIf(prefix=(other,)))
     assert tab.text_content("[data-output]") == given.output
     tab.click("text=Back to the model as it is")
     tab.wait_for_selector(".changed", state="detached")
@@ -366,7 +367,7 @@ def test_a_temperature_changes_the_bars(browser: Any, url: str, translator: Tran
     slider = tab.locator("input[type=range]").nth(1)
     slider.focus()
     slider.press("End")
-    logits = translator.look(LINE).replay.log_probs[0] / 3.0
+    logits = look(translator, LINE).replay.log_probs[0] / 3.0
     shown = [float(each) for each in tab.locator("table.bars td.number").all_text_contents()]
     assert shown[:20] == pytest.approx(logits.softmax(dim=0).topk(20).values.tolist(), abs=1e-4)
     assert sum(shown) == pytest.approx(1, abs=2e-3)
@@ -435,7 +436,7 @@ def test_a_notebook_shows_it_in_a_frame(browser: Any, translator: Translator) ->
     complaints: list[str] = []
     tab = browser.new_page()
     tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.set_content(f"<html><body>{translator.look(LINE)._repr_html_()}</body></html>")
+    tab.set_content(f"<html><body>{look(translator, LINE)._repr_html_()}</body></html>")
     frame = tab.frame_locator("iframe")
     frame.locator(".views button:nth-of-type(9)").click()
     frame.locator("svg.wires").wait_for()

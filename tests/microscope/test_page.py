@@ -16,11 +16,12 @@ import pytest
 import torch
 from command_line import tiny_model, zhuyi
 
+from zhuyi.loading import load
 from zhuyi.microscope import page
 from zhuyi.microscope.server import LONGEST_REQUEST, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.microscope.wire import floats, roots
-from zhuyi.translator import Translator, load
+from zhuyi.translator import Translator
 
 EVIL = "dogs </script><script>x"
 FRONTEND = Path(__file__).parents[2] / "frontend" / "src"
@@ -33,21 +34,21 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def translator(directory: Path) -> Translator:
-    return load(directory, "cpu")
+    return load(directory, device="cpu")
 
 
 @pytest.fixture(scope="module")
 def young(tmp_path_factory: pytest.TempPathFactory) -> Translator:
     """A checkpoint of its training: other weights."""
-    found = load(tiny_model(tmp_path_factory.mktemp("young")), "cpu")
+    found = load(tiny_model(tmp_path_factory.mktemp("young")), device="cpu")
     with torch.no_grad():
-        found.transformer.encoder.blocks[0].mixer.query.weight.mul_(3)
+        found.engine.transformer.encoder.blocks[0].mixer.query.weight.mul_(3)
     return found
 
 
 @pytest.fixture(scope="module")
 def trace(translator: Translator) -> Trace:
-    return translator.look(EVIL, target="zwei")
+    return page.look(translator, EVIL, target="zwei")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,10 @@ def held(html: str) -> dict:
 
 
 def test_a_users_text_is_text_in_the_file(trace: Trace) -> None:
-    html = page.file_html(replace(trace, model=replace(trace.model, name="</title><script>")))
+    old = trace.translator
+    html = page.file_html(
+        replace(trace, translator=Translator(old.config, old.tokenizers, old.engine, "</title><script>"))
+    )
     assert html.count("<script") == 2  # ours, and the data
     assert held(html)["trace"]["text"] == EVIL
     assert held(html)["model"]["name"] == "</title><script>"
@@ -129,12 +133,12 @@ def test_the_command_writes_one_file(directory: Path, tmp_path: Path) -> None:
 def test_what_is_served_is_what_was_seen(server: Microscope, translator: Translator) -> None:
     status, found = look(server, text="two dogs", target="zwei", beam=2)
     assert status == 200
-    trace = translator.look("two dogs", target="zwei", beam=2)
+    trace = page.look(translator, "two dogs", target="zwei", beam=2)
     assert found["output"] == trace.output
     place = f"/api/tensor/{found['id']}"
     assert ask(server, "GET", f"{place}/encoder.0.self.weights")[1] == floats(trace["encoder.0.self.weights"])
     assert ask(server, "GET", f"{place}/encoder.0.self.weights?as=roots")[1] == roots(trace["encoder.0.self.weights"])
-    weight = translator.transformer.encoder.blocks[0].mixer.query.weight
+    weight = translator.engine.transformer.encoder.blocks[0].mixer.query.weight
     assert ask(server, "GET", f"{place}/parameters.encoder.blocks.0.mixer.query.weight")[1] == floats(weight)
     count = len(ask(server, "GET", f"{place}/logits")[1]) // struct.calcsize("<f")
     assert count == trace["logits"].numel()
@@ -144,7 +148,7 @@ def test_a_head_can_be_switched_off_over_the_wire(server: Microscope, translator
     status, found = look(server, text="two dogs", heads_off=[["encoder.0.self", 0]], positions_off=True)
     assert status == 200
     what_if = WhatIf(heads_off=frozenset({("encoder.0.self", 0)}), positions_off=True)
-    right = translator.look("two dogs", what_if=what_if)
+    right = page.look(translator, "two dogs", what_if=what_if)
     assert ask(server, "GET", f"/api/tensor/{found['id']}/encoder.output")[1] == floats(right["encoder.output"])
     assert found["what_if"] == {
         "heads_off": [["encoder.0.self", 0]],
@@ -159,7 +163,7 @@ def test_a_checkpoint_of_the_training_can_be_looked_at(server: Microscope, young
     found = look(server, text="two dogs", checkpoint="step-000001")[1]
     assert found["checkpoint"] == "step-000001"
     scores = ask(server, "GET", f"/api/tensor/{found['id']}/encoder.0.self.scores")[1]
-    assert scores == floats(young.look("two dogs")["encoder.0.self.scores"])
+    assert scores == floats(page.look(young, "two dogs")["encoder.0.self.scores"])
     last = look(server, text="two dogs")[1]
     assert ask(server, "GET", f"/api/tensor/{last['id']}/encoder.0.self.scores")[1] != scores
 

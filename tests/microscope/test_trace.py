@@ -9,28 +9,30 @@ from command_line import tiny_model
 from torch.testing import assert_close
 
 from zhuyi.errors import CheckpointError, ConfigError, DataError
+from zhuyi.loading import load
+from zhuyi.microscope.page import look
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.text.tokenizer import BOS, EOS
 from zhuyi.training.objective import cross_entropy
-from zhuyi.translator import Translator, load
+from zhuyi.translator import Translator
 
 LINE, REFERENCE = "two dogs run 👩‍👧", "zwei Hunde"
 
 
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
-    return load(tiny_model(tmp_path_factory.mktemp("model")), "cpu")
+    return load(tiny_model(tmp_path_factory.mktemp("model")), device="cpu")
 
 
 @pytest.fixture(scope="module")
 def trace(translator: Translator) -> Trace:
-    return translator.look(LINE, target=REFERENCE, beam=3)
+    return look(translator, LINE, target=REFERENCE, beam=3)
 
 
 @pytest.mark.parametrize("beam", [1, 3])
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_the_trace_is_of_what_translate_says(translator: Translator, beam: int, length_penalty: float) -> None:
-    trace = translator.look(LINE, beam=beam, length_penalty=length_penalty)
+    trace = look(translator, LINE, beam=beam, length_penalty=length_penalty)
     decoding = translator.decoding(beam=beam, length_penalty=length_penalty)
     (said,) = translator.hypotheses([LINE], decoding)
     assert trace.output == said[0].text
@@ -57,7 +59,7 @@ def test_losses_are_those_of_evaluation_and_training(translator: Translator, tra
     assert trace.reference is not None
     assert_close(float(trace.reference.losses.mean()), translator.loss([LINE], [REFERENCE]), atol=1e-6, rtol=1e-6)
     hidden, right = trace.reference.values["decoder.output"], torch.tensor([trace.reference.target_out])
-    smoothed, plain = cross_entropy(hidden[None], translator.transformer.projection.weight, right, 0.1)
+    smoothed, plain = cross_entropy(hidden[None], translator.engine.transformer.projection.weight, right, 0.1)
     assert_close(trace.reference.smoothed_losses(0.1).sum(), smoothed, atol=1e-4, rtol=1e-5)
     assert_close(trace.reference.losses.sum(), plain, atol=1e-4, rtol=1e-5)
     assert_close(trace.replay.values["encoder.output"], trace.reference.values["encoder.output"])
@@ -92,7 +94,7 @@ def test_the_tree_holds_every_path(trace: Trace) -> None:
 
 
 def test_greedy_search_is_a_tree_without_branches(translator: Translator) -> None:
-    trace = translator.look(LINE, beam=1)
+    trace = look(translator, LINE, beam=1)
     best = trace.hypotheses[0]
     assert [each.token for each in trace.candidates] == best.tokens + [EOS] * best.finished
     assert [each.parent for each in trace.candidates] == [None, *range(len(trace.candidates) - 1)]
@@ -100,31 +102,31 @@ def test_greedy_search_is_a_tree_without_branches(translator: Translator) -> Non
 
 
 def test_a_head_that_is_off_adds_nothing_and_comes_back(translator: Translator) -> None:
-    before = {name: weight.clone() for name, weight in translator.transformer.named_parameters()}
-    plain = translator.look(LINE)
-    off = translator.look(LINE, what_if=WhatIf(heads_off=frozenset({("encoder.0.self", 1)})))
+    before = {name: weight.clone() for name, weight in translator.engine.transformer.named_parameters()}
+    plain = look(translator, LINE)
+    off = look(translator, LINE, what_if=WhatIf(heads_off=frozenset({("encoder.0.self", 1)})))
     assert_close(plain["encoder.0.self.context"], off["encoder.0.self.context"])
     width = translator.config.model.head_width
     context = plain["encoder.0.self.context"].clone()
     context[1] = 0.0
-    by_hand = translator.transformer.encoder.blocks[0].mixer.output(context.transpose(0, 1).flatten(1))
+    by_hand = translator.engine.transformer.encoder.blocks[0].mixer.output(context.transpose(0, 1).flatten(1))
     assert context.shape[-1] == width
     assert_close(off["encoder.0.self.output"], by_hand.detach())
     assert off.difference <= 1e-5
-    assert all(torch.equal(weight, before[name]) for name, weight in translator.transformer.named_parameters())
-    assert_close(translator.look(LINE)["logits"], plain["logits"], atol=0, rtol=0)
+    assert all(torch.equal(weight, before[name]) for name, weight in translator.engine.transformer.named_parameters())
+    assert_close(look(translator, LINE)["logits"], plain["logits"], atol=0, rtol=0)
 
 
 def test_without_positions_the_order_does_not_matter(translator: Translator) -> None:
     off = WhatIf(positions_off=True)
-    one, other = (translator.look(line, what_if=off)["encoder.output"][:-1] for line in ("dogs cats", "cats dogs"))
+    one, other = (look(translator, line, what_if=off)["encoder.output"][:-1] for line in ("dogs cats", "cats dogs"))
     assert_close(one.sum(dim=0), other.sum(dim=0), atol=1e-4, rtol=1e-4)
-    one, other = (translator.look(line)["encoder.output"][:-1] for line in ("dogs cats", "cats dogs"))
+    one, other = (look(translator, line)["encoder.output"][:-1] for line in ("dogs cats", "cats dogs"))
     assert not torch.allclose(one.sum(dim=0), other.sum(dim=0), atol=1e-4)
 
 
 def test_a_lifted_mask_lets_the_past_see_the_future(translator: Translator, trace: Trace) -> None:
-    lifted = translator.look(LINE, beam=3, what_if=WhatIf(mask_lifted=True))
+    lifted = look(translator, LINE, beam=3, what_if=WhatIf(mask_lifted=True))
     assert lifted.hypotheses == trace.hypotheses
     assert (trace["decoder.0.self.weights"].triu(1) == 0).all()
     assert (lifted["decoder.0.self.weights"] > 0).all()
@@ -135,15 +137,15 @@ def test_a_lifted_mask_lets_the_past_see_the_future(translator: Translator, trac
 def test_an_output_begins_with_its_prefix(translator: Translator, trace: Trace, beam: int) -> None:
     chosen = trace.replay.target_out[:1]
     other = int(trace.replay.log_probs[1].argsort(descending=True)[3])
-    given = translator.look(LINE, beam=beam, what_if=WhatIf(prefix=(*chosen, other)))
+    given = look(translator, LINE, beam=beam, what_if=WhatIf(prefix=(*chosen, other)))
     assert all(each.tokens[:2] == [*chosen, other] for each in given.hypotheses)
     assert given.difference <= 1e-5  # the forced token keeps the log-probability that the model gives it
     assert [each.token for each in given.candidates if each.step < 2] == [*chosen, other]
-    ended = translator.look(LINE, beam=beam, what_if=WhatIf(prefix=(*chosen, EOS)))
+    ended = look(translator, LINE, beam=beam, what_if=WhatIf(prefix=(*chosen, EOS)))
     assert ended.hypotheses[0].tokens == chosen
     assert ended.hypotheses[0].finished
     best = tuple(trace.replay.target_out)
-    assert translator.look(LINE, beam=beam, what_if=WhatIf(prefix=best)).output == trace.output
+    assert look(translator, LINE, beam=beam, what_if=WhatIf(prefix=best)).output == trace.output
 
 
 def test_a_trace_is_saved_as_a_page_and_shows_itself_in_a_notebook(trace: Trace, tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_a_trace_is_saved_as_a_page_and_shows_itself_in_a_notebook(trace: Trace,
 )
 def test_what_cannot_be_looked_at(translator: Translator, line, target, what_if, error, says) -> None:
     with pytest.raises(error, match=says):
-        translator.look(line, target=target, what_if=what_if)
+        look(translator, line, target=target, what_if=what_if)
 
 
 def _path(nodes: dict, number: int | None) -> list[int]:
@@ -182,8 +184,8 @@ def _path(nodes: dict, number: int | None) -> list[int]:
 
 
 def test_a_model_whose_answer_is_no_number_says_so(tmp_path: Path) -> None:
-    broken = load(tiny_model(tmp_path), "cpu")
+    broken = load(tiny_model(tmp_path), device="cpu")
     with torch.no_grad():
-        broken.transformer.encoder.blocks[0].mixer.query.weight.fill_(float("nan"))
+        broken.engine.transformer.encoder.blocks[0].mixer.query.weight.fill_(float("nan"))
     with pytest.raises(CheckpointError, match="NaN"):
-        broken.look(LINE)
+        look(broken, LINE)

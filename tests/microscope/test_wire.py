@@ -8,14 +8,17 @@ import torch
 from command_line import tiny_model
 from torch.distributions import Categorical
 
+from zhuyi.loading import load
+from zhuyi.microscope.page import look
 from zhuyi.microscope.trace import Trace
 from zhuyi.microscope.wire import TEMPERATURES, characters, describe_model, describe_trace, floats, roots, tensors
-from zhuyi.translator import load
 
 
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
-    return load(tiny_model(tmp_path_factory.mktemp("model")), "cpu").look("two dogs 👩‍👧", target="zwei", beam=3)
+    return look(
+        load(tiny_model(tmp_path_factory.mktemp("model")), device="cpu"), "two dogs 👩‍👧", target="zwei", beam=3
+    )
 
 
 def test_numbers_are_the_tensors(trace: Trace) -> None:
@@ -40,9 +43,9 @@ def test_metadata_is_strict_json_and_says_what_the_trace_says(trace: Trace) -> N
     assert [each["fate"] for each in described["candidates"]] == [each.fate for each in trace.candidates]
     assert described["decoding"] == {"beam": 3, "length_penalty": trace.decoding.length_penalty}
     assert described["shapes"].keys() == tensors(trace).keys()
-    model = json.loads(json.dumps(describe_model(trace.model), allow_nan=False))
-    assert model["name"] == trace.model.name != ""
-    assert model["config"]["heads"] == trace.model.config.model.heads
+    model = json.loads(json.dumps(describe_model(trace.translator), allow_nan=False))
+    assert model["name"] == trace.translator.name != ""
+    assert model["config"]["heads"] == trace.translator.config.model.heads
 
 
 def test_a_temperature_is_exact_without_the_logits(trace: Trace) -> None:

@@ -23,6 +23,7 @@ from zhuyi.config import Config, TrainingConfig, build_config
 from zhuyi.data.batches import Batch, collate, plan
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, MissingExtra, TrainingError
+from zhuyi.loading import build_translator, load
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training import recipe, validation
 from zhuyi.training.checkpoints import Checkpoints
@@ -33,7 +34,6 @@ from zhuyi.training.recipe import train
 from zhuyi.training.run_state import RunState, rank
 from zhuyi.training.stopping import is_due
 from zhuyi.training.update import update
-from zhuyi.translator import Translator, load
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def short_run(dev_lines: int, **training: Any) -> int:
         }
     )
     text = ["abcdefghi"] * dev_lines
-    translator = Translator(build_model(config, Tokenizers.train(config.text, text, text)), "cpu")
+    translator = build_translator(build_model(config, Tokenizers.train(config.text, text, text)), "cpu")
     return validation.lines_a_validation(validation.Lines(text, text), translator, config.training, 50_000)
 
 

@@ -121,7 +121,7 @@ def curve(run: Run, config: Config) -> None:
     with open(run.scratch / "points.jsonl", "w", encoding="utf-8") as file:
         file.writelines(json.dumps(point) + "\n" for point in clock.points)
     meter.steps, meter.seconds = result.steps, result.seconds
-    meter.report(zhuyi.load(out).transformer.parameter_count(), precision(config), "zhuyi train", "zhuyi")
+    meter.report(zhuyi.load(out).engine.transformer.parameter_count(), precision(config), "zhuyi train", "zhuyi")
 
 
 def without_dev(config: Config) -> Config:

@@ -1,18 +1,22 @@
 """The page: one script and one style sheet, built from `frontend/`, and the HTML around them.
 
 Served, the page asks for tensors when it needs them. As one file it holds them itself and opens without a network:
-pictures of all weights, and of the numbers what finds room; the page says what was left out. A content-security policy
+pictures of all weights, and as many numbers as fit; the page says what was left out. A content-security policy
 lets nothing run and nothing load but these; text of the user is only ever JSON, in which no `<` is left.
 """
 
 import base64
 import hashlib
 import json
+from html import escape
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from zhuyi.microscope.trace import Trace
+from zhuyi.checkpoint import write_atomically
+from zhuyi.microscope.trace import Trace, WhatIf, record
 from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors
+from zhuyi.translator import Translator
 
 ROOM = 1_900_000
 """Bytes of one file, unless it is to be full."""
@@ -30,6 +34,57 @@ WANTED = (
 """What goes into a file first, by the last word of its name; what no view shows is in a full file only."""
 
 
+class Look(Trace):
+    """A trace with its page: a notebook shows it as it is, and `save` writes it as one file."""
+
+    def save(self, path: str | Path, full: bool = False) -> int:
+        """Write the page as one file that needs no network, and return its size in bytes.
+
+        Args:
+            path: of the file.
+            full: leave nothing out; otherwise there are pictures of all weights, and what else fits into 2 MB.
+
+        Raises:
+            CheckpointError: if it cannot be written.
+        """
+        content = file_html(self, full).encode()
+        write_atomically(Path(path), content)
+        return len(content)
+
+    def _repr_html_(self) -> str:
+        """The page, as a notebook shows it."""
+        frame = 'style="width: 100%; height: 48em; border: 0"'
+        return f'<iframe title="zhuyi" srcdoc="{escape(file_html(self), quote=True)}" {frame}></iframe>'
+
+
+def look(
+    translator: Translator,
+    line: str,
+    *,
+    target: str | None = None,
+    beam: int | None = None,
+    length_penalty: float | None = None,
+    what_if: WhatIf = WhatIf(),  # noqa: B008  # frozen
+) -> Look:
+    """Translate one line with everything recorded: every query, key, score, weight, step and beam.
+
+    Args:
+        translator: of the model, with the torch engine.
+        line: a sentence.
+        target: a reference, to see what the model makes of the right answer.
+        beam: overrides `decoding.beam` of the model's configuration.
+        length_penalty: overrides `decoding.length_penalty`.
+        what_if: heads, positions or masks to be switched off meanwhile.
+
+    Raises:
+        DataError: if a text is empty, or too long to be looked at.
+        ConfigError: as for the section in a file, or if a head is not there, or the engine cannot be looked into.
+        CheckpointError: if the model's answer is not a number.
+    """
+    decoding = translator.decoding(beam=beam, length_penalty=length_penalty)
+    return Look(**vars(record(translator, line, decoding, target, what_if)))
+
+
 def asset(name: str) -> str:
     """`page.js` or `page.css`, as built."""
     return resources.files("zhuyi.microscope").joinpath("page", name).read_text(encoding="utf-8")
@@ -43,7 +98,7 @@ def served_html() -> str:
 def file_html(trace: Trace, full: bool = False) -> str:
     """The page as one file, with everything in it that fits, or everything there is of the trace."""
     script, style = asset("page.js"), asset("page.css")
-    held: dict[str, Any] = {"model": describe_model(trace.model), "trace": describe_trace(trace), "tensors": {}}
+    held: dict[str, Any] = {"model": describe_model(trace.translator), "trace": describe_trace(trace), "tensors": {}}
     frame = _html(
         f"<style>{style}</style>",
         f"<script>{script}</script>",

@@ -20,16 +20,16 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zhuyi.checkpoint import Model
 from zhuyi.errors import ConfigError, ZhuyiError
-from zhuyi.microscope.page import SERVED, asset, served_html
+from zhuyi.microscope.page import SERVED, asset, look, served_html
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors
+from zhuyi.translator import Translator
 
 KEPT = 8
 """Traces that are remembered."""
@@ -42,7 +42,7 @@ WIDEST = 64
 
 
 class Request(BaseModel):
-    """What a request to look may say; see `Translator.look` and `WhatIf`."""
+    """What a request to look may say; see `zhuyi.look` and `WhatIf`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -57,23 +57,11 @@ class Request(BaseModel):
     checkpoint: str = ""
 
 
-class Looker(Protocol):
-    """A model that one can look into: a `Translator`."""
-
-    model: Model
-
-    def look(
-        self, line: str, *, target: str | None, beam: int | None, length_penalty: float | None, what_if: WhatIf
-    ) -> Trace:
-        """Translate one line with everything recorded."""
-        ...
-
-
 class Microscope(ThreadingHTTPServer):
     """Serves the page of one model.
 
     Args:
-        looker: the model.
+        translator: of the model.
         host: to listen on; only this machine can reach 127.0.0.1.
         port: 0 for any that is free.
         checkpoints: of its training, by name, oldest first; each is loaded when it is asked for.
@@ -83,16 +71,16 @@ class Microscope(ThreadingHTTPServer):
 
     def __init__(
         self,
-        looker: Looker,
+        translator: Translator,
         host: str = "127.0.0.1",
         port: int = 0,
-        checkpoints: Mapping[str, Callable[[], Looker]] | None = None,
+        checkpoints: Mapping[str, Callable[[], Translator]] | None = None,
     ) -> None:
-        self._looker, self._checkpoints = looker, checkpoints or {}
+        self._translator, self._checkpoints = translator, checkpoints or {}
         self._load = lru_cache(LOADED)(lambda checkpoint: self._checkpoints[checkpoint]())
         self._traces: OrderedDict[str, Trace] = OrderedDict()
         self._numbers, self._one_at_a_time = count(1), threading.Lock()
-        self.described = describe_model(looker.model, list(self._checkpoints))
+        self.described = describe_model(translator, list(self._checkpoints))
         super().__init__((host, port), _Handler)
 
     @property
@@ -125,7 +113,7 @@ class Microscope(ThreadingHTTPServer):
 
         Raises:
             ConfigError: if this is no `Request`, or there is no such checkpoint, head or token.
-            DataError, CheckpointError: as `Translator.look`.
+            DataError, CheckpointError: as `zhuyi.look`.
         """
         try:
             request = Request.model_validate_json(asked)
@@ -136,8 +124,8 @@ class Microscope(ThreadingHTTPServer):
             raise ConfigError(f"there is no checkpoint {request.checkpoint}")
         what_if = WhatIf(request.heads_off, request.positions_off, request.mask_lifted, request.prefix)
         with self._one_at_a_time:
-            looker = self._load(request.checkpoint) if request.checkpoint else self._looker
-            trace = looker.look(
+            trace = look(
+                self._load(request.checkpoint) if request.checkpoint else self._translator,
                 request.text,
                 target=request.target or None,
                 beam=request.beam,

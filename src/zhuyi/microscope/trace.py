@@ -4,18 +4,15 @@ The sentence is decoded as always, and nothing is tapped. Then the finished outp
 the same time (teacher forcing), and a recording tap keeps everything. So looking cannot slow or change decoding; how
 far the replay is from what decoding saw is a number of the trace, `difference`.
 
-    trace = zhuyi.load("zhuyi-demo").look("mardi 25 mars 1986")
+    trace = zhuyi.look(zhuyi.load("zhuyi-demo"), "mardi 25 mars 1986")
     trace["encoder.0.self.weights"]      α′ of the first encoder block: heads × queries × keys
     trace.replay.losses                  -log p of each token that was written
-    trace.save("look.html")              the page of it, as one file; a notebook shows it as it is
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from html import escape
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -23,11 +20,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from zhuyi.checkpoint import Model, write_atomically
 from zhuyi.config import DecodingConfig
 from zhuyi.data.batches import pad_sources
 from zhuyi.decoding.hypothesis import Candidate, Hypothesis
 from zhuyi.decoding.search import Strategy, log_probabilities, search
+from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.model.attention import MultiHeadAttention
 from zhuyi.model.blocks import Block
@@ -35,6 +32,7 @@ from zhuyi.model.positions import Positions
 from zhuyi.model.tap import Recording
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD
+from zhuyi.translator import Translator
 
 LONGEST = 256
 """Most tokens of a side: a trace holds layers × heads × tokens² scores and as many weights."""
@@ -42,34 +40,28 @@ LONGEST = 256
 
 @dataclass(frozen=True)
 class WhatIf:
-    """What is hypothetically changed while one looks; the model is itself again afterwards.
-
-    Attributes:
-        heads_off: (`encoder.0.self`, 2): the third head of that attention adds nothing to the output.
-        positions_off: nothing tells the model where a token stands.
-        mask_lifted: in the replay, every target position sees those after it. No decoding can do that.
-        prefix: tokens that every output begins with, whatever the model thinks of them.
-    """
+    """What is hypothetically changed while one looks; the model is itself again afterwards."""
 
     heads_off: frozenset[tuple[str, int]] = frozenset()
+    """(`encoder.0.self`, 2): the third head of that attention adds nothing to the output."""
     positions_off: bool = False
+    """Nothing tells the model where a token stands."""
     mask_lifted: bool = False
+    """In the replay, every target position sees those after it. No decoding can do that."""
     prefix: tuple[int, ...] = ()
+    """Tokens that every output begins with, whatever the model thinks of them."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One pass over a whole target, every position given the right tokens before it.
-
-    Attributes:
-        target_in: what the decoder is given: BOS and tokens.
-        target_out: what it should answer to each; ends in EOS, unless the length limit came first.
-        values: by canonical name, without the dimension of the batch: float32, and bool for masks; on the CPU.
-    """
+    """One pass over a whole target, every position given the right tokens before it."""
 
     target_in: list[int]
+    """What the decoder is given: BOS and tokens."""
     target_out: list[int]
+    """What it should answer to each; ends in EOS, unless the length limit came first."""
     values: Mapping[str, Tensor]
+    """By canonical name, without the dimension of the batch: float32, and bool for masks; on the CPU."""
 
     @property
     def losses(self) -> Float[Tensor, " target"]:
@@ -96,29 +88,26 @@ class Replay:
 
 @dataclass(frozen=True)
 class Trace:
-    """What `look` saw.
+    """Everything that was recorded of one sentence."""
 
-    Attributes:
-        model: the model that was looked at.
-        text: the sentence.
-        source: its tokens, EOS at the end.
-        hypotheses: what decoding found, best first.
-        candidates: the search's tree, step by step, best first within a step.
-        replay: the best hypothesis, once more.
-        reference: the reference, if there is one: each position given the reference's tokens before it.
-        what_if: what was changed while looking.
-        decoding: how it was searched.
-    """
-
-    model: Model
+    translator: Translator
+    """Whose model was looked at."""
     text: str
+    """The sentence."""
     source: list[int]
+    """Its tokens, EOS at the end."""
     hypotheses: list[Hypothesis]
+    """What decoding found, best first."""
     candidates: list[Candidate]
+    """The search's tree, step by step, best first within a step."""
     replay: Replay
+    """The best hypothesis, once more."""
     reference: Replay | None
+    """The reference, if there is one: each position given the reference's tokens before it."""
     what_if: WhatIf
+    """What was changed while looking."""
     decoding: DecodingConfig
+    """How it was searched."""
 
     def __getitem__(self, name: str) -> Tensor:
         """A value of the replay by its canonical name; `list(trace)` has them all."""
@@ -136,7 +125,7 @@ class Trace:
     @property
     def output(self) -> str:
         """The best hypothesis as text: what `translate` gives."""
-        return self.model.tokenizers.target.decode([self.hypotheses[0].tokens])[0]
+        return self.translator.tokenizers.target.decode([self.hypotheses[0].tokens])[0]
 
     @property
     def difference(self) -> float:
@@ -150,37 +139,26 @@ class Trace:
     @property
     def source_pieces(self) -> list[str]:
         """The tokens of the source as people read them."""
-        return self.model.tokenizers.source.pieces(self.source)
+        return self.translator.tokenizers.source.pieces(self.source)
 
     def pieces(self, tokens: list[int]) -> list[str]:
         """Tokens of the target as people read them."""
-        return self.model.tokenizers.target.pieces(tokens)
-
-    def save(self, path: str | Path, full: bool = False) -> None:
-        """Write the page of this trace as one file that needs no network.
-
-        Args:
-            path: of the file.
-            full: leave nothing out; otherwise there are pictures of all weights, and what else fits into 2 MB.
-
-        Raises:
-            CheckpointError: if it cannot be written.
-        """
-        write_atomically(Path(path), self._page(full).encode())
-
-    def _repr_html_(self) -> str:
-        """The page, as a notebook shows it."""
-        frame = 'style="width: 100%; height: 48em; border: 0"'
-        return f'<iframe title="zhuyi" srcdoc="{escape(self._page(), quote=True)}" {frame}></iframe>'
-
-    def _page(self, full: bool = False) -> str:
-        from zhuyi.microscope.page import file_html  # which is made of traces
-
-        return file_html(self, full)
+        return self.translator.tokenizers.target.pieces(tokens)
 
 
-def look(
-    model: Model,
+def transformer_of(translator: Translator) -> Transformer:
+    """The model inside a translator.
+
+    Raises:
+        ConfigError: if its engine is another one than torch's, which alone can be looked into.
+    """
+    if not isinstance(translator.engine, TorchEngine):
+        raise ConfigError('only the torch engine can be looked into: zhuyi.load(DIRECTORY, engine="torch")')
+    return translator.engine.transformer
+
+
+def record(
+    translator: Translator,
     line: str,
     decoding: DecodingConfig,
     target: str | None = None,
@@ -189,7 +167,7 @@ def look(
     """Decode one line, and replay what came out with everything recorded.
 
     Args:
-        model: in evaluation mode.
+        translator: whose model is in evaluation mode.
         line: a sentence.
         decoding: how to search.
         target: a reference, to be replayed as well.
@@ -197,19 +175,19 @@ def look(
 
     Raises:
         DataError: if the line or the reference has no token, or more than the model or the microscope can take.
-        ConfigError: if `what_if` names a head or a token that is not there.
+        ConfigError: if `what_if` names a head or a token that is not there, or its engine cannot be looked into.
         CheckpointError: if the model's answer is not a number.
     """
-    config, transformer = model.config.model, model.transformer
-    longest = min(LONGEST, config.max_length)
-    (tokens,) = model.tokenizers.source.encode([line])
+    tokenizers, transformer = translator.tokenizers, transformer_of(translator)
+    longest = min(LONGEST, translator.config.model.max_length)
+    (tokens,) = tokenizers.source.encode([line])
     _check_length(tokens, longest, "the sentence")
     answer = None
     if target is not None:
-        (answer,) = model.tokenizers.target.encode([target])
+        (answer,) = tokenizers.target.encode([target])
         _check_length(answer, longest, "the reference")
 
-    if any(token in (PAD, BOS) or not 0 <= token < len(model.tokenizers.target) for token in what_if.prefix):
+    if any(token in (PAD, BOS) or not 0 <= token < len(tokenizers.target) for token in what_if.prefix):
         raise ConfigError("the prefix holds a number that is no token of the target")
     source, source_mask = (each.to(next(transformer.parameters()).device) for each in pad_sources([tokens]))
     candidates: list[Candidate] = []
@@ -224,7 +202,7 @@ def look(
         reference = None
         if answer is not None:
             reference = _replay(transformer, source, source_mask, answer, True, what_if.mask_lifted)
-    return Trace(model, line, [*tokens, EOS], hypotheses, candidates, replay, reference, what_if, decoding)
+    return Trace(translator, line, [*tokens, EOS], hypotheses, candidates, replay, reference, what_if, decoding)
 
 
 def _check_length(tokens: list[int], longest: int, what: str) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zhuyi.checkpoint import Model
 from zhuyi.decoding.hypothesis import Candidate
-from zhuyi.microscope.trace import Replay, Trace
+from zhuyi.microscope.trace import Replay, Trace, transformer_of
 from zhuyi.text.tokenizer import EOS
+from zhuyi.translator import Translator
 from zhuyi.version import __version__
 
 TOP = 20
@@ -26,16 +26,16 @@ PARAMETERS = "parameters."
 """Before the name of a learned tensor; a value of the trace goes by its canonical name."""
 
 
-def describe_model(model: Model, checkpoints: Sequence[str] = ()) -> dict[str, Any]:
+def describe_model(translator: Translator, checkpoints: Sequence[str] = ()) -> dict[str, Any]:
     """What the page knows before there is a sentence; `checkpoints` of its training are there to be looked at too."""
-    config = model.config
+    config = translator.config
     return {
         "zhuyi": __version__,
-        "name": model.name,
+        "name": translator.name,
         "config": config.model.model_dump(),
         "decoding": config.decoding.model_dump(),
         "smoothing": config.training.label_smoothing,
-        "parameters": model.transformer.parameter_count(),
+        "parameters": transformer_of(translator).parameter_count(),
         "temperatures": TEMPERATURES,
         "checkpoints": checkpoints,
     }
@@ -43,7 +43,7 @@ def describe_model(model: Model, checkpoints: Sequence[str] = ()) -> dict[str, A
 
 def describe_trace(trace: Trace) -> dict[str, Any]:
     """All of a trace but its tensors; JSON has no infinity and no NaN, null stands for both."""
-    source = trace.model.tokenizers.source
+    source = trace.translator.tokenizers.source
     return {
         "text": trace.text,
         "source": _tokens(trace.source, trace.source_pieces),
@@ -51,7 +51,7 @@ def describe_trace(trace: Trace) -> dict[str, Any]:
         "output": trace.output,
         "hypotheses": [
             {
-                "text": trace.model.tokenizers.target.decode([each.tokens])[0],
+                "text": trace.translator.tokenizers.target.decode([each.tokens])[0],
                 "score": _number(each.score),
                 "finished": each.finished,
             }
@@ -74,7 +74,7 @@ def describe_trace(trace: Trace) -> dict[str, Any]:
 
 def tensors(trace: Trace) -> dict[str, Tensor]:
     """Every tensor that the page may ask for, by name: this is the list of what is allowed."""
-    learned = {f"{PARAMETERS}{key}": each.detach() for key, each in trace.model.transformer.named_parameters()}
+    learned = {f"{PARAMETERS}{key}": each.detach() for key, each in transformer_of(trace.translator).named_parameters()}
     return {**learned, **trace.replay.values}
 
 
@@ -154,7 +154,7 @@ def _replay(trace: Trace, replay: Replay) -> dict[str, Any]:
         "out": _tokens(replay.target_out, trace.pieces(replay.target_out)),
         "steps": steps,
         "losses": replay.losses.tolist(),
-        "smoothed": replay.smoothed_losses(trace.model.config.training.label_smoothing).tolist(),
+        "smoothed": replay.smoothed_losses(trace.translator.config.training.label_smoothing).tolist(),
         "ranks": replay.ranks,
     }
 

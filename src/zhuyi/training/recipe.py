@@ -21,6 +21,7 @@ from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
 from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
 from zhuyi.evaluation import Evaluation, evaluate, shown_with
+from zhuyi.loading import build_translator
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.card import model_card
@@ -102,7 +103,7 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     same_machine(state, fingerprint(world.device, bf16, world.size), notify)
     state.threads = set_threads(objective, data.store, training, state, world)
     _warm_up(objective, data.store, training, state, world, notify)
-    translator = Translator(model, str(next(model.transformer.parameters()).device))
+    translator = build_translator(model, str(next(model.transformer.parameters()).device))
 
     def emit(event: Event) -> None:
         with world.all_or_none():

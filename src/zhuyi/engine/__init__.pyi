@@ -1,0 +1,2 @@
+from .protocol import Engine as Engine
+from .torch import TorchEngine as TorchEngine

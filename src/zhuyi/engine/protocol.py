@@ -1,0 +1,35 @@
+"""What a `Translator` asks of its engine. No torch is needed to say it."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+from zhuyi.config import DecodingConfig
+from zhuyi.decoding.hypothesis import Hypothesis
+
+Tokens: TypeAlias = Sequence[int]
+"""Token ids of one line, without BOS and EOS."""
+
+
+class Engine(Protocol):
+    """A model's weights on a device, and how they are computed with."""
+
+    def decode(self, sources: Sequence[Tokens], decoding: DecodingConfig) -> list[list[Hypothesis]]:
+        """Search for the best outputs of each source: 1 to `n_best` hypotheses each, best first.
+
+        The order is that of the sources, and what else is among them does not matter. A source for which the model
+        gives no number (NaN) gets one empty, unfinished hypothesis with score −inf.
+
+        Args:
+            sources: each of 1 to `max_length` − 1 tokens.
+            decoding: how to search.
+        """
+        ...
+
+    def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
+        """Mean cross entropy per target token in nats: EOS included, no label smoothing, teacher forcing.
+
+        Args:
+            sources: each of at most `max_length` − 1 tokens.
+            targets: one for each source, of at most as many tokens.
+        """
+        ...

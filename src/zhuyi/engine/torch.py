@@ -1,0 +1,103 @@
+"""The engine that computes with torch: it batches sources of like length, and searches on the CPU or a GPU."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from zhuyi.config import DecodingConfig
+from zhuyi.data.batches import collate, pad_sources, plan_in_order
+from zhuyi.decoding.hypothesis import Hypothesis
+from zhuyi.decoding.search import search
+from zhuyi.engine.protocol import Tokens
+from zhuyi.errors import ConfigError
+from zhuyi.model.transformer import Transformer
+from zhuyi.text.tokenizer import PAD
+
+TOKENS_PER_BATCH = 4096
+"""Of sources and outputs together, for one beam; a wider beam takes fewer lines at once."""
+
+
+class TorchEngine:
+    """An `Engine` around a `Transformer`, in float32.
+
+    Args:
+        transformer: is moved to the device.
+        max_length: of the model: no output has more tokens, EOS counted.
+        device: where to compute: "auto" is the GPU if there is one.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+
+    def __init__(self, transformer: Transformer, max_length: int, device: str = "auto") -> None:
+        self.device = _device(device)
+        self.transformer = transformer.to(self.device)
+        self.max_length = max_length
+
+    def decode(self, sources: Sequence[Tokens], decoding: DecodingConfig) -> list[list[Hypothesis]]:
+        """As `Engine.decode`; sources of like length go together."""
+        corpus = _InMemory(sources, sources)
+        found: list[list[Hypothesis]] = [[] for _ in sources]
+        with torch.inference_mode(), self._evaluating():
+            for numbers in plan_in_order(corpus, max(1, TOKENS_PER_BATCH // decoding.beam)):
+                source, source_mask = pad_sources([sources[number] for number in numbers])
+                source, source_mask = source.to(self.device), source_mask.to(self.device)
+                hypotheses = search(self.transformer, source, source_mask, decoding, self.max_length)
+                for number, alternatives in zip(numbers.tolist(), hypotheses, strict=True):
+                    found[number] = alternatives
+        return found
+
+    def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
+        """As `Engine.loss`."""
+        corpus = _InMemory(sources, targets)
+        total, count = 0.0, 0
+        with torch.inference_mode(), self._evaluating():
+            for pairs in plan_in_order(corpus, TOKENS_PER_BATCH):
+                batch = collate(corpus, pairs).to(self.device)
+                logits = self.transformer(batch.source, batch.source_mask, batch.target_in)
+                total += F.cross_entropy(
+                    logits.flatten(0, 1).float(), batch.target_out.flatten(), ignore_index=PAD, reduction="sum"
+                ).item()
+                count += batch.target_tokens
+        return total / count
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Dropout off for a while: in training, the model that is validated is the one that is trained."""
+        was_training = self.transformer.training
+        self.transformer.eval()
+        try:
+            yield
+        finally:
+            self.transformer.train(was_training)
+
+
+def _device(name: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device {name!r} is not one of auto, cpu, cuda") from error
+    if device.type == "cuda" and not available:
+        raise ConfigError(f"device {name!r}: torch sees no GPU; use cpu")
+    return device
+
+
+class _InMemory:
+    """A few tokenised pairs, as `data.batches` wants them."""
+
+    def __init__(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> None:
+        self._sources, self._targets = sources, targets
+        self.source_lengths = np.array([len(tokens) for tokens in sources], dtype=np.int64)
+        self.target_lengths = np.array([len(tokens) for tokens in targets], dtype=np.int64)
+
+    def source(self, pair: int) -> Tokens:
+        return self._sources[pair]
+
+    def target(self, pair: int) -> Tokens:
+        return self._targets[pair]
