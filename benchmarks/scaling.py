@@ -1,9 +1,10 @@
-"""What one run costs as it grows: a calculator of memory, traffic and time, and its check against this machine.
+"""What one run costs as it grows: a calculator of memory, traffic and time.
 
     python benchmarks/scaling.py --size 300M --pairs 1e8 --gpus 64 [--shard] [--tokens 400000] [--share 0.4]
-    python benchmarks/scaling.py --measure [--threads 1 2]   measure, write results/scaling.json and the document
     python benchmarks/scaling.py                             write the tables and pictures of docs/scaling.md
     python benchmarks/scaling.py --check                     say, by the exit code, whether they are up to date
+
+`scaling_checks.py` measures what it predicts, for the table of the document.
 
 Every number is bytes, FLOP or seconds, of one update (all processes, all micro-batches) unless it says otherwise.
 In formulas d is the width, f the inner width, V the vocabulary, N the number of parameters, n that of GPUs.
@@ -474,8 +475,6 @@ def main() -> None:
     parser.add_argument("--tokens", type=float, default=UPDATE)
     parser.add_argument("--share", type=float, default=H200.share, help="of the GPU's products, which a step reaches")
     parser.add_argument("--shard", action="store_true")
-    parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--threads", type=int, nargs="*", default=[1], help="of the updates that are timed")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     if arguments.size:
@@ -488,10 +487,6 @@ def main() -> None:
         print(f"{EPOCHS} passes: {hours:,.3g} hours, {hours * arguments.gpus:,.3g} GPU-hours; ", end="")
         print(f"store: {gigabytes(store_bytes(arguments.pairs))}")
         return
-    if arguments.measure:
-        import scaling_checks
-
-        RESULTS.write_text(json.dumps(scaling_checks.measure(arguments.threads), indent=2) + "\n", encoding="utf-8")
     pages = {PAGE: page(json.loads(RESULTS.read_text(encoding="utf-8"))), **pictures()}
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if arguments.check:

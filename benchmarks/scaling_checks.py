@@ -1,5 +1,12 @@
-"""The predictions of `scaling.py` beside what this machine does: parameters, memory, step time, bytes on the wire."""
+"""The predictions of `scaling.py` beside what this machine does: parameters, memory, step time, bytes on the wire.
 
+    python benchmarks/scaling_checks.py [--threads 1 2]
+
+Writes results/scaling.json, of which `scaling.py` makes a table of docs/scaling.md.
+"""
+
+import argparse
+import json
 import os
 import random
 import tempfile
@@ -11,6 +18,7 @@ import torch
 from machine import describe
 from scaling import (
     LENGTH,
+    RESULTS,
     SIZES,
     VOCABULARY,
     Machine,
@@ -244,3 +252,13 @@ def _copy_rate(size: int = 1 << 26) -> float:
 
 def _nbytes(tensor: Tensor) -> int:
     return tensor.nbytes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1], help="of the updates that are timed")
+    RESULTS.write_text(json.dumps(measure(parser.parse_args().threads), indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
