@@ -1,0 +1,40 @@
+"""Who imports whom: no circle, nothing upward, and no torch where an engine without torch has to work."""
+
+import ast
+import runpy
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = runpy.run_path(str(ROOT / "docs/pictures/imports.py"))
+
+
+def test_the_graph_in_the_document_is_that_of_the_code() -> None:
+    text = SCRIPT["PAGE"].read_text(encoding="utf-8")
+    assert SCRIPT["BLOCK"].search(text)
+    assert SCRIPT["page"](text) == text, "run python docs/pictures/imports.py"
+
+
+def test_the_benchmarks_do_not_import_one_another_in_a_circle() -> None:
+    paths = {path.stem: path for path in (ROOT / "benchmarks").glob("*.py")}
+    graph = {}
+    for name, path in paths.items():
+        nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+        imported = {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+        imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        graph[name] = imported & paths.keys()
+    assert graph["scaling_checks"] >= {"scaling", "machine"}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["config", "text.tokenizer", "text.segmentation", "decoding.hypothesis", "engine.protocol", "translator"],
+)
+def test_what_an_engine_without_torch_needs_loads_no_torch(module: str) -> None:
+    code = f"import sys, zhuyi.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
