@@ -1,37 +1,11 @@
 // Where numbers come from: the server, or what the file holds. Numbers that are printed are float32, always.
 import { computed, signal } from "@preact/signals";
 
-export interface Tokens { ids: number[]; pieces: string[]; characters: [number, number, string][] }
-export interface Choice { id: number; piece: string; log_prob: number | null }
-/** `tempered`: at each of the model's temperatures, log Σ p^(1/T) and the entropy. */
-export interface Step { top: Choice[]; tempered: [number, number][]; eos: number }
-export interface Replay { in: Tokens; out: Tokens; steps: Step[]; losses: number[]; smoothed: number[]; ranks: number[] }
-export interface Candidate {
-  number: number; parent: number | null; step: number; token: number; piece: string;
-  log_prob: number; total: number; score: number; fate: "kept" | "finished" | "pruned";
-}
-export interface Hypothesis { text: string; score: number | null; finished: boolean }
-export interface WhatIf { heads_off: [string, number][]; positions_off: boolean; mask_lifted: boolean; prefix: number[] }
-export interface Decoding { beam: number; length_penalty: number }
-export interface Trace {
-  id?: string; checkpoint?: string; text: string; normalised: string; source: Tokens; output: string;
-  hypotheses: Hypothesis[]; candidates: Candidate[]; decoding: Decoding; difference: number | null; replay: Replay;
-  reference: Replay | null; what_if: WhatIf; shapes: Record<string, number[]>;
-}
-type Mixer = "attention" | "convolution" | "recurrence";
-export interface Config {
-  width: number; heads: number; key_value_heads: number; encoder_layers: number; decoder_layers: number;
-  norm: "pre" | "post"; norm_kind: "layer" | "rms"; positions: "sinusoidal" | "learned" | "rotary" | "none";
-  tie: "none" | "output" | "all"; encoder_mixer: Mixer; decoder_mixer: Mixer;
-}
-export interface Model {
-  zhuyi: string; name: string; config: Config; decoding: Decoding;
-  smoothing: number; parameters: number; temperatures: number[]; checkpoints: string[];
-}
+import type { Decoding, Failure, Held, Model, Request, Trace, WhatIf } from "./wire";
+
 interface About { text: string; target: string; checkpoint: string }
 /** A question says everything, so that two can be compared. */
-export interface Request extends About, Decoding, WhatIf {}
-interface Held { model: Model; trace: Trace; tensors: Record<string, { roots?: string; floats?: string }> }
+export interface Question extends About, Decoding, WhatIf {}
 
 const element = document.getElementById("held");
 const held: Held | null = element ? JSON.parse(element.textContent!) : null;
@@ -41,17 +15,17 @@ export const model = signal<Model | null>(held?.model ?? null);
 export const trace = signal<Trace | null>(held?.trace ?? null);
 export const error = signal("");
 /** The question that the model is at work on. */
-const underWay = signal<Request | null>(null);
+const underWay = signal<Question | null>(null);
 export const busy = computed(() => underWay.value !== null);
 /** The question that the trace answers; a file does not know it. */
-export const asked = signal<Request | null>(null);
+export const asked = signal<Question | null>(null);
 /** The server has no tensors of this trace any more. */
 export const lost = signal(false);
 /** What was found, by question. */
 const seen = signal<Record<string, { output: string; own: number; reference: number | null }>>({});
 
 const kept = new Map<string, Promise<ArrayBuffer | null>>();
-let waiting: Request | null = null;
+let waiting: Question | null = null;
 
 function bytes(text: string): ArrayBuffer {
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
@@ -63,7 +37,7 @@ function fetched(name: string, kind: "roots" | "floats"): Promise<ArrayBuffer | 
   if (!kept.has(key)) {
     if (held) {
       const text = held.tensors[name]?.[kind];
-      kept.set(key, Promise.resolve(text === undefined ? null : bytes(text)));
+      kept.set(key, Promise.resolve(text == null ? null : bytes(text)));
     } else if (!(name in shapes)) {
       kept.set(key, Promise.resolve(null)); // another mixer has other values
     } else {
@@ -105,35 +79,35 @@ export const plain = (): Decoding & WhatIf => {
 };
 
 /** What a question changes about the model, for the address: nothing, or JSON. */
-export function changes(request: Request): string {
+export function changes(request: Question): string {
   const found = Object.entries(plain()).filter(([key, value]) => JSON.stringify(request[key as keyof WhatIf]) !== JSON.stringify(value));
   return found.length ? JSON.stringify(Object.fromEntries(found.map(([key]) => [key, request[key as keyof WhatIf]]))) : "";
 }
 
 /** Look at a sentence with the model as it is, but for these changes. */
 export function look(about: About, changed = ""): Promise<void> {
-  let given: Partial<Request> = {};
+  let given: Partial<Question> = {};
   try { given = JSON.parse(changed); } catch { /* none, or a link that someone has broken */ }
   return ask({ ...about, ...plain(), ...given });
 }
 
 /** Ask the same again, but for this. */
-export const again = (change: Partial<Request>) => ask({ ...latest()!, ...change });
+export const again = (change: Partial<Question>) => ask({ ...latest()!, ...change });
 
 /** What the same question, but for this, was answered, if it ever was asked. */
-export const saw = (change: Partial<Request>) => (asked.value ? seen.value[JSON.stringify({ ...asked.value, ...change })] : undefined);
+export const saw = (change: Partial<Question>) => (asked.value ? seen.value[JSON.stringify({ ...asked.value, ...change })] : undefined);
 
 /** While the model is at work only the last of further questions is kept. */
-async function ask(request: Request): Promise<void> {
+async function ask(request: Question): Promise<void> {
   if (busy.value) { waiting = request; return; }
   underWay.value = request;
   error.value = "";
   try {
     const answer = await fetch("api/look", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request),
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request satisfies Request),
     });
-    const found = await answer.json();
-    if (!answer.ok) throw new Error(found.error);
+    if (!answer.ok) throw new Error(((await answer.json()) as Failure).error);
+    const found: Trace = await answer.json();
     const own = mean(found.replay.losses), reference = found.reference && mean(found.reference.losses);
     seen.value = { ...seen.value, [JSON.stringify(request)]: { output: found.output, own, reference } };
     asked.value = request;

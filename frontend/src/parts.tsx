@@ -3,8 +3,9 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { css, shareColour, signedColour } from "./colours";
-import { again, busy, plain, served, trace, type Tokens, type WhatIf } from "./data";
+import { again, busy, plain, served, trace } from "./data";
 import formulas from "./formulas.json";
+import type { Tokens, WhatIf } from "./wire";
 import { join, say, show } from "./words";
 
 /** What a piece looks like to a person. */
@@ -271,7 +272,7 @@ export function Hypothetical() {
     ...heads_off.map(([name, head]) => say("head_is_off", { head: headName(name, head) })),
     ...(positions_off ? [say("positions_are_off")] : []),
     ...(mask_lifted ? [say("mask_is_lifted")] : []),
-    ...(prefix.length ? [say("prefix_is_given", { prefix: trace.value!.replay.out.pieces.slice(0, prefix.length).map(piece).join(" ") })] : []),
+    ...(prefix.length ? [say("prefix_is_given", { prefix: trace.value!.replay.target_out.pieces.slice(0, prefix.length).map(piece).join(" ") })] : []),
     ...(decoding.beam !== beam ? [say("beam_is", { now: decoding.beam, own: beam })] : []),
     ...(decoding.length_penalty !== length_penalty ? [say("penalty_is", { now: decoding.length_penalty, own: length_penalty })] : []),
   ];

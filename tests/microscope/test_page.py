@@ -169,9 +169,9 @@ def test_a_checkpoint_of_the_training_can_be_looked_at(server: Microscope, young
 
 
 def test_an_output_can_be_made_to_begin_otherwise(server: Microscope) -> None:
-    plain = look(server, text="two dogs")[1]["replay"]["out"]["ids"]
+    plain = look(server, text="two dogs")[1]["replay"]["target_out"]["ids"]
     other = 5 if plain[0] != 5 else 6
-    assert look(server, text="two dogs", prefix=[other])[1]["replay"]["out"]["ids"][0] == other
+    assert look(server, text="two dogs", prefix=[other])[1]["replay"]["target_out"]["ids"][0] == other
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,19 @@
 """What the page is told is what the trace holds."""
 
 import json
+import runpy
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from command_line import tiny_model
+from pydantic import ValidationError
 from torch.distributions import Categorical
 
 from zhuyi.loading import load
+from zhuyi.microscope import schema
 from zhuyi.microscope.page import look
 from zhuyi.microscope.trace import Trace
 from zhuyi.microscope.wire import TEMPERATURES, characters, describe_model, describe_trace, floats, roots, tensors
@@ -36,27 +41,47 @@ def test_a_byte_is_near_and_small_weights_do_not_vanish() -> None:
     assert [byte > 0 for byte in roots(small)] == [True, True, False, True]
 
 
+def strict(text: str) -> dict[str, Any]:
+    """JSON as browsers read it, which know no NaN."""
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_types_of_the_page_are_those_of_the_schema() -> None:
+    """As `git diff` after `python frontend/wire.py`."""
+    script = runpy.run_path(str(Path(__file__).parents[2] / "frontend" / "wire.py"))
+    assert script["PATH"].read_text(encoding="utf-8") == script["typescript"](), "run python frontend/wire.py"
+
+
+def test_a_number_that_is_none_cannot_be_sent() -> None:
+    with pytest.raises(ValidationError):
+        schema.Decoding(beam=1, length_penalty=float("nan"))
+
+
 def test_metadata_is_strict_json_and_says_what_the_trace_says(trace: Trace) -> None:
-    described = json.loads(json.dumps(describe_trace(trace), allow_nan=False))
+    described = strict(describe_trace(trace).model_dump_json())
     assert described["output"] == trace.output
     assert described["replay"]["losses"] == pytest.approx(trace.replay.losses.tolist())
     assert [each["fate"] for each in described["candidates"]] == [each.fate for each in trace.candidates]
     assert described["decoding"] == {"beam": 3, "length_penalty": trace.decoding.length_penalty}
     assert described["shapes"].keys() == tensors(trace).keys()
-    model = json.loads(json.dumps(describe_model(trace.translator), allow_nan=False))
+    model = strict(describe_model(trace.translator).model_dump_json())
     assert model["name"] == trace.translator.name != ""
     assert model["config"]["heads"] == trace.translator.config.model.heads
 
 
 def test_a_temperature_is_exact_without_the_logits(trace: Trace) -> None:
-    for place, step in enumerate(describe_trace(trace)["replay"]["steps"]):
-        for temperature, (log_sum, entropy) in zip(TEMPERATURES, step["tempered"], strict=True):
+    for place, step in enumerate(describe_trace(trace).replay.steps):
+        for temperature, (log_sum, entropy) in zip(TEMPERATURES, step.tempered, strict=True):
             right = Categorical(logits=trace.replay.log_probs[place].double() / temperature)
             assert entropy == pytest.approx(float(right.entropy()), abs=1e-4)
-            for each in step["top"]:
-                if each["log_prob"] is not None:
-                    probability = np.exp(each["log_prob"] / temperature - log_sum)
-                    assert probability == pytest.approx(float(right.probs[each["id"]]), abs=1e-5)
+            for each in step.top:
+                if each.log_prob is not None:
+                    probability = np.exp(each.log_prob / temperature - log_sum)
+                    assert probability == pytest.approx(float(right.probs[each.id]), abs=1e-5)
     assert 1.0 in TEMPERATURES
 
 

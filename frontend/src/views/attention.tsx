@@ -13,8 +13,8 @@ function selected() {
   const { source, replay } = trace.value!;
   const at = place();
   const cross = at.kind === "cross";
-  const asks = at.stack === "encoder" ? source : replay.in;
-  const answers = at.stack === "encoder" || cross ? source : replay.in;
+  const asks = at.stack === "encoder" ? source : replay.target_in;
+  const answers = at.stack === "encoder" || cross ? source : replay.target_in;
   return { ...at, cross, asks, answers, head: number("head", heads()), i: number("i", asks.ids.length), j: number("j", answers.ids.length) };
 }
 
@@ -379,7 +379,7 @@ export function Mask() {
   const head = number("head", heads());
   const name = `decoder.${layer}.self`;
   const now = trace.value!;
-  const names = labels(now.replay.in);
+  const names = labels(now.replay.target_in);
   const n = names.length;
   const alpha = useScores(name, head, n, n);
   const weights = useMatrix(useFloats(`${name}.weights`), head, n * n);
@@ -426,7 +426,7 @@ export function Alignment() {
   const layer = number("layer", model.value!.config.decoder_layers);
   const head = number("head", heads());
   const now = trace.value!;
-  const targets = labels(now.replay.out), sources = labels(now.source);
+  const targets = labels(now.replay.target_out), sources = labels(now.source);
   const [rows, columns] = [targets.length, sources.length];
   const t = number("i", rows), j = number("j", columns);
   const { numbers, roots } = useCross(layer, head, how.value, rows * columns);

@@ -2,10 +2,11 @@
 import { signal, useSignal } from "@preact/signals";
 import { hierarchy, type HierarchyPointNode } from "d3-hierarchy";
 import { useEffect, useMemo } from "preact/hooks";
-import { again, busy, error, mean, model, saw, served, trace, type Candidate, type Replay, type Tokens } from "../data";
+import { again, busy, error, mean, model, saw, served, trace } from "../data";
 import { Absent, Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, headName, labels, piece, widest } from "../parts";
 import { inColumns, number, select } from "../state";
 import { useFloats } from "../use";
+import type { Candidate, Replay, Tokens } from "../wire";
 import { join, percent, say, show } from "../words";
 import { Alignment, headWidth } from "./attention";
 
@@ -31,12 +32,12 @@ export function Input() {
   const { checkpoints } = model.value!;
   return (
     <>
-      {checkpoints.length > 0 && <Choice title={say("checkpoint")} value={now.checkpoint ?? ""} of={[["", say("the_model")], ...checkpoints.map((name) => [name, name] as const)]} onChoose={chooseCheckpoint} />}
+      {checkpoints.length > 0 && <Choice title={say("checkpoint")} value={now.checkpoint} of={[["", say("the_model")], ...checkpoints.map((name) => [name, name] as const)]} onChoose={chooseCheckpoint} />}
       {now.normalised !== now.text && <p>{join([say("normalised"), ""])}<b lang="">{now.normalised}</b></p>}
       <Embedded title={say("source")} tokens={now.source} of="encoder.embedding" axis="i" />
-      <Embedded title={say("target_in")} tokens={now.replay.in} of="decoder.embedding" axis="t" />
+      <Embedded title={say("target_in")} tokens={now.replay.target_in} of="decoder.embedding" axis="t" />
       <h3>{say("target_out")}</h3>
-      <TokenRow tokens={now.replay.out} title={say("target_out")} chosen={number("t", now.replay.out.ids.length)} onChoose={(t) => select({ t })} />
+      <TokenRow tokens={now.replay.target_out} title={say("target_out")} chosen={number("t", now.replay.target_out.ids.length)} onChoose={(t) => select({ t })} />
     </>
   );
 }
@@ -155,17 +156,17 @@ export function StepView() {
   const chance = (logProb: number | null) => (logProb === null ? 0 : Math.exp(logProb / T - logSum));
   const chances = step.top.map((each) => chance(each.log_prob));
   const rest = Math.max(0, 1 - chances.reduce((a, b) => a + b, 0));
-  const goOn = (id: number) => again({ prefix: [...now.replay.out.ids.slice(0, t), id] });
+  const goOn = (id: number) => again({ prefix: [...now.replay.target_out.ids.slice(0, t), id] });
   return (
     <>
       <Slider title={say("step")} value={t} most={now.replay.steps.length - 1} onMove={(at) => select({ t: at })} shown={`${t + 1} / ${now.replay.steps.length}`} />
       <Formula name="step" />
       <p class="explain">{say("may_write")}</p>
-      <p class="prefix">{labels(now.replay.in).slice(0, t + 1).map((name, k) => <span class="token" key={k}>{name}</span>)} → <span class="token chosen">{labels(now.replay.out)[t]}</span></p>
+      <p class="prefix">{labels(now.replay.target_in).slice(0, t + 1).map((name, k) => <span class="token" key={k}>{name}</span>)} → <span class="token chosen">{labels(now.replay.target_out)[t]}</span></p>
       <Slider title={say("temperature")} value={warmth.value} most={temperatures.length - 1} onMove={(at) => { warmth.value = at; }} shown={T.toFixed(1)} />
       <p>{served ? say("go_on_from") : say("needs_server_to_go_on")}</p>
       <div class="scroll" tabIndex={0} role="region" aria-label={say("top")}><table class="bars"><caption>{say("top")}</caption><tbody>{step.top.map((each, k) => (
-        <tr key={each.id} class={each.id === now.replay.out.ids[t] ? "lit" : ""}>
+        <tr key={each.id} class={each.id === now.replay.target_out.ids[t] ? "lit" : ""}>
           <th scope="row"><button type="button" class="link" disabled={!served || busy.value} onClick={() => goOn(each.id)}>{piece(each.piece)}</button></th>
           <td class="wide"><span class="bar" style={{ width: `${100 * chances[k]}%` }} /></td><td class="number">{chances[k].toFixed(4)}</td></tr>
       ))}<tr><th scope="row"><i>{say("rest")}</i></th><td class="wide"><span class="bar rest" style={{ width: `${100 * rest}%` }} /></td><td class="number">{rest.toFixed(4)}</td></tr></tbody></table></div>
@@ -176,12 +177,12 @@ export function StepView() {
 
 /** −log p of each token, its rank, and the mean; the longest bar is `most`. */
 function Losses(props: { title: string; token: string; of: Replay; most: number }) {
-  const { losses, smoothed, ranks, out } = props.of;
+  const { losses, smoothed, ranks, target_out } = props.of;
   return (
     <>
       <h3>{props.title}</h3>
       <div class="scroll" tabIndex={0} role="region" aria-label={props.title}><table class="bars"><thead><tr><th scope="col">{props.token}</th><th scope="col" colSpan={2}>−log p</th><th scope="col">{say("rank")}</th><th scope="col">{say("smoothed", { share: model.value!.smoothing })}</th></tr></thead>
-        <tbody>{labels(out).map((name, k) => (
+        <tbody>{labels(target_out).map((name, k) => (
           <tr key={k} class={ranks[k] ? "astray" : ""}><th scope="row">{name}</th><td class="wide"><span class="bar" style={{ width: `${(100 * losses[k]) / props.most}%` }} /></td>
             <td class="number">{show(losses[k], 4)}</td><td class="number">{ranks[k] + 1}</td><td class="number">{show(smoothed[k], 4)}</td></tr>
         ))}</tbody>
@@ -242,7 +243,7 @@ export function Beam() {
   const picked = path.at(-1);
   const show_step = () => {
     if (!picked) return;
-    const isBest = path.every((each, k) => each.token === now.replay.out.ids[k]);
+    const isBest = path.every((each, k) => each.token === now.replay.target_out.ids[k]);
     if (!isBest && !served) { error.value = say("needs_server"); return; }
     if (!isBest) again({ prefix: path.map((each) => each.token) });
     select({ view: "step", t: picked.step });
@@ -293,7 +294,7 @@ export function Training() {
   const now = trace.value!;
   const playing = useSignal(false);
   const all = [...model.value!.checkpoints, ""];
-  const at = Math.max(0, all.indexOf(now.checkpoint ?? ""));
+  const at = Math.max(0, all.indexOf(now.checkpoint));
   const title = (name: string) => name || say("the_model");
   const [first, ...later] = model.value!.checkpoints.map((name) => Number(name.split("-").at(-1)));
   const late = first > (later.at(-1) ?? first) / 2;

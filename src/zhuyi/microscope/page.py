@@ -7,19 +7,20 @@ lets nothing run and nothing load but these; text of the user is only ever JSON,
 
 import base64
 import hashlib
-import json
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from zhuyi.checkpoint import write_atomically
+from zhuyi.microscope import schema
 from zhuyi.microscope.trace import Trace, WhatIf, record
 from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors
 from zhuyi.translator import Translator
 
 ROOM = 1_900_000
 """Bytes of one file, unless it is to be full."""
+FRAME = 40
+"""Bytes around a tensor in the JSON of a file."""
 SERVED = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -98,29 +99,31 @@ def served_html() -> str:
 def file_html(trace: Trace, full: bool = False) -> str:
     """The page as one file, with everything in it that fits, or everything there is of the trace."""
     script, style = asset("page.js"), asset("page.css")
-    held: dict[str, Any] = {"model": describe_model(trace.translator), "trace": describe_trace(trace), "tensors": {}}
+    model, described = describe_model(trace.translator), describe_trace(trace)
     frame = _html(
         f"<style>{style}</style>",
         f"<script>{script}</script>",
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'",
     )
-    size = len(frame.encode()) + len(_json(held).encode())
+    size = len(frame.encode()) + len(_json(schema.Held(model=model, trace=described, tensors={})).encode())
     values = {key: each for key, each in tensors(trace).items() if not key.startswith(PARAMETERS)}
+    pictures: dict[str, str] = {}
     for key, tensor in values.items():  # pictures first: a byte each
         if key.endswith(".weights"):
-            text = base64.b64encode(roots(tensor)).decode()
-            held["tensors"][key] = {"roots": text}
-            size += len(text) + len(key) + 20
+            pictures[key] = base64.b64encode(roots(tensor)).decode()
+            size += len(pictures[key]) + len(key) + FRAME
+    numbers: dict[str, str] = {}
     wanted = [key for group in WANTED for key in values if key.split(".")[-1] in group]
     for key in values if full else wanted:
         text = base64.b64encode(floats(values[key])).decode()
-        room = len(text) + len(key) + 20
-        if full or size + room <= ROOM:
-            held["tensors"].setdefault(key, {})["floats"] = text
-            size += room
-    data = f'<script type="application/json" id="held">{_json(held)}</script>'
-    return frame.replace("</main>", f"</main>{data}", 1)
+        more = len(text) + len(key) + FRAME
+        if full or size + more <= ROOM:
+            numbers[key] = text
+            size += more
+    held = {key: schema.Numbers(roots=pictures.get(key), floats=numbers.get(key)) for key in {**pictures, **numbers}}
+    data = _json(schema.Held(model=model, trace=described, tensors=held))
+    return frame.replace("</main>", f'</main><script type="application/json" id="held">{data}</script>', 1)
 
 
 def _html(style: str, script: str, policy: str) -> str:
@@ -132,8 +135,8 @@ def _html(style: str, script: str, policy: str) -> str:
     )
 
 
-def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def _json(held: schema.Held) -> str:
+    text = held.model_dump_json()
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

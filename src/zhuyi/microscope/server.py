@@ -8,7 +8,6 @@
 A request whose Host is not this server is refused, so that no other site's script can ask through the browser.
 """
 
-import json
 import socket
 import sys
 import threading
@@ -23,9 +22,10 @@ from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from zhuyi.errors import ConfigError, ZhuyiError
+from zhuyi.microscope import schema
 from zhuyi.microscope.page import SERVED, asset, look, served_html
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors
@@ -37,24 +37,6 @@ LOADED = 3
 """Checkpoints that are held in memory, beside those of the traces."""
 LONGEST_REQUEST = 100_000
 """Bytes."""
-WIDEST = 64
-"""Beam: its tree holds twice as many candidates a step."""
-
-
-class Request(BaseModel):
-    """What a request to look may say; see `zhuyi.look` and `WhatIf`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    text: str
-    target: str | None = None
-    beam: int | None = Field(None, le=WIDEST)
-    length_penalty: float | None = None
-    heads_off: frozenset[tuple[str, int]] = frozenset()
-    positions_off: bool = False
-    mask_lifted: bool = False
-    prefix: tuple[int, ...] = ()
-    checkpoint: str = ""
 
 
 class Microscope(ThreadingHTTPServer):
@@ -108,15 +90,15 @@ class Microscope(ThreadingHTTPServer):
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
-    def look(self, asked: bytes) -> dict[str, Any]:
+    def look(self, asked: bytes) -> schema.Trace:
         """Look, remember the trace, and describe it.
 
         Raises:
-            ConfigError: if this is no `Request`, or there is no such checkpoint, head or token.
+            ConfigError: if this is no `schema.Request`, or there is no such checkpoint, head or token.
             DataError, CheckpointError: as `zhuyi.look`.
         """
         try:
-            request = Request.model_validate_json(asked)
+            request = schema.Request.model_validate_json(asked)
         except ValidationError as error:
             first = error.errors()[0]
             raise ConfigError(f"not a request to look: {' '.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -136,7 +118,7 @@ class Microscope(ThreadingHTTPServer):
             self._traces[number] = trace
             while len(self._traces) > KEPT:
                 self._traces.popitem(last=False)
-        return {**describe_trace(trace), "id": number, "checkpoint": request.checkpoint}
+        return describe_trace(trace).model_copy(update={"id": number, "checkpoint": request.checkpoint})
 
     def tensor(self, number: str, name: str, as_roots: bool) -> bytes | None:
         """Bytes of one tensor of a remembered trace; None if there is none of this name."""
@@ -202,11 +184,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._fail(HTTPStatus.FORBIDDEN, "this server answers to its own address only")
         return False
 
-    def _send_json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
-        self._send("application/json", json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), status)
+    def _send_json(self, message: schema.Message, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._send("application/json", message.model_dump_json().encode(), status)
 
     def _fail(self, status: HTTPStatus, message: str) -> None:
-        self._send_json({"error": message}, status)
+        self._send_json(schema.Failure(error=message), status)
 
     def _send(self, kind: str, content: bytes, status: HTTPStatus = HTTPStatus.OK) -> None:
         self.send_response(status)

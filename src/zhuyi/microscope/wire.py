@@ -1,4 +1,4 @@
-"""What goes from a trace to its page: a small JSON of words and steps, and tensors by name, little-endian.
+"""What goes from a trace to its page: a small JSON (`schema.py`), and tensors by name, little-endian.
 
 Printed numbers come from float32 (`floats`). For pictures of attention weights there is one byte a number (`roots`):
 255·√p, because a linear byte turns four of ten weights that are not zero to zero. No byte is ever printed as a number.
@@ -6,13 +6,13 @@ Printed numbers come from float32 (`floats`). For pictures of attention weights 
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zhuyi.decoding.hypothesis import Candidate
+from zhuyi.microscope import schema
 from zhuyi.microscope.trace import Replay, Trace, transformer_of
 from zhuyi.text.tokenizer import EOS
 from zhuyi.translator import Translator
@@ -26,50 +26,46 @@ PARAMETERS = "parameters."
 """Before the name of a learned tensor; a value of the trace goes by its canonical name."""
 
 
-def describe_model(translator: Translator, checkpoints: Sequence[str] = ()) -> dict[str, Any]:
+def describe_model(translator: Translator, checkpoints: Sequence[str] = ()) -> schema.Model:
     """What the page knows before there is a sentence; `checkpoints` of its training are there to be looked at too."""
     config = translator.config
-    return {
-        "zhuyi": __version__,
-        "name": translator.name,
-        "config": config.model.model_dump(),
-        "decoding": config.decoding.model_dump(),
-        "smoothing": config.training.label_smoothing,
-        "parameters": transformer_of(translator).parameter_count(),
-        "temperatures": TEMPERATURES,
-        "checkpoints": checkpoints,
-    }
+    return schema.Model(
+        zhuyi=__version__,
+        name=translator.name,
+        config=schema.Architecture(**config.model.model_dump()),
+        decoding=config.decoding,
+        smoothing=config.training.label_smoothing,
+        parameters=transformer_of(translator).parameter_count(),
+        temperatures=TEMPERATURES,
+        checkpoints=list(checkpoints),
+    )
 
 
-def describe_trace(trace: Trace) -> dict[str, Any]:
-    """All of a trace but its tensors; JSON has no infinity and no NaN, null stands for both."""
-    source = trace.translator.tokenizers.source
-    return {
-        "text": trace.text,
-        "source": _tokens(trace.source, trace.source_pieces),
-        "normalised": source.normalise(trace.text),
-        "output": trace.output,
-        "hypotheses": [
-            {
-                "text": trace.translator.tokenizers.target.decode([each.tokens])[0],
-                "score": _number(each.score),
-                "finished": each.finished,
-            }
+def describe_trace(trace: Trace) -> schema.Trace:
+    """All of a trace but its tensors."""
+    target = trace.translator.tokenizers.target
+    return schema.Trace(
+        text=trace.text,
+        source=_tokens(trace.source, trace.source_pieces),
+        normalised=trace.translator.tokenizers.source.normalise(trace.text),
+        output=trace.output,
+        hypotheses=[
+            schema.Hypothesis(text=target.decode([each.tokens])[0], score=_finite(each.score), finished=each.finished)
             for each in trace.hypotheses
         ],
-        "candidates": [_candidate(trace, each) for each in trace.candidates],
-        "decoding": {"beam": trace.decoding.beam, "length_penalty": trace.decoding.length_penalty},
-        "difference": _number(trace.difference),
-        "what_if": {
-            "heads_off": [[name, head] for name, head in sorted(trace.what_if.heads_off)],
-            "positions_off": trace.what_if.positions_off,
-            "mask_lifted": trace.what_if.mask_lifted,
-            "prefix": trace.what_if.prefix,
-        },
-        "replay": _replay(trace, trace.replay),
-        "reference": _replay(trace, trace.reference) if trace.reference is not None else None,
-        "shapes": {name: list(each.shape) for name, each in tensors(trace).items()},
-    }
+        candidates=[_candidate(trace, each) for each in trace.candidates],
+        decoding=schema.Decoding(beam=trace.decoding.beam, length_penalty=trace.decoding.length_penalty),
+        difference=_finite(trace.difference),
+        what_if=schema.WhatIf(
+            heads_off=sorted(trace.what_if.heads_off),
+            positions_off=trace.what_if.positions_off,
+            mask_lifted=trace.what_if.mask_lifted,
+            prefix=list(trace.what_if.prefix),
+        ),
+        replay=_replay(trace, trace.replay),
+        reference=_replay(trace, trace.reference) if trace.reference is not None else None,
+        shapes={name: list(each.shape) for name, each in tensors(trace).items()},
+    )
 
 
 def tensors(trace: Trace) -> dict[str, Tensor]:
@@ -115,48 +111,38 @@ def _byte(piece: str) -> int | None:
     return int(piece[3:5], 16) if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">") else None
 
 
-def _tokens(ids: list[int], pieces: list[str]) -> dict[str, Any]:
-    return {"ids": ids, "pieces": pieces, "characters": characters(pieces)}
+def _tokens(ids: list[int], pieces: list[str]) -> schema.Tokens:
+    return schema.Tokens(ids=ids, pieces=pieces, characters=characters(pieces))
 
 
-def _candidate(trace: Trace, each: Candidate) -> dict[str, Any]:
+def _candidate(trace: Trace, each: Candidate) -> schema.Candidate:
     (piece,) = trace.pieces([each.token])
-    return {
-        "number": each.number,
-        "parent": each.parent,
-        "step": each.step,
-        "token": each.token,
-        "piece": piece,
-        "log_prob": each.log_prob,
-        "total": each.total,
-        "score": each.score,
-        "fate": each.fate,
-    }
+    return schema.Candidate(**vars(each), piece=piece)
 
 
-def _replay(trace: Trace, replay: Replay) -> dict[str, Any]:
+def _replay(trace: Trace, replay: Replay) -> schema.Replay:
     log_probs = replay.log_probs
     best, tokens = log_probs.topk(min(TOP, log_probs.shape[1]))
     tempered = [_tempered(log_probs, temperature) for temperature in TEMPERATURES]
     steps = [
-        {
-            "top": [
-                {"id": token, "piece": trace.pieces([token])[0], "log_prob": _number(log_prob)}
+        schema.Step(
+            top=[
+                schema.Choice(id=token, piece=trace.pieces([token])[0], log_prob=_finite(log_prob))
                 for token, log_prob in zip(tokens[step].tolist(), best[step].tolist(), strict=True)
             ],
-            "tempered": [[float(log_sum[step]), float(entropy[step])] for log_sum, entropy in tempered],
-            "eos": float(log_probs[step, EOS]),
-        }
+            tempered=[(float(log_sum[step]), float(entropy[step])) for log_sum, entropy in tempered],
+            eos=float(log_probs[step, EOS]),
+        )
         for step in range(len(replay.target_out))
     ]
-    return {
-        "in": _tokens(replay.target_in, trace.pieces(replay.target_in)),
-        "out": _tokens(replay.target_out, trace.pieces(replay.target_out)),
-        "steps": steps,
-        "losses": replay.losses.tolist(),
-        "smoothed": replay.smoothed_losses(trace.translator.config.training.label_smoothing).tolist(),
-        "ranks": replay.ranks,
-    }
+    return schema.Replay(
+        target_in=_tokens(replay.target_in, trace.pieces(replay.target_in)),
+        target_out=_tokens(replay.target_out, trace.pieces(replay.target_out)),
+        steps=steps,
+        losses=replay.losses.tolist(),
+        smoothed=replay.smoothed_losses(trace.translator.config.training.label_smoothing).tolist(),
+        ranks=replay.ranks,
+    )
 
 
 def _tempered(log_probs: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -167,5 +153,5 @@ def _tempered(log_probs: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     return log_sum, torch.special.entr(cooled.exp()).sum(dim=1)
 
 
-def _number(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None

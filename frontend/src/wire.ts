@@ -1,0 +1,144 @@
+// Written by frontend/wire.py from src/zhuyi/microscope/schema.py.
+
+export interface Architecture {
+  width: number;
+  heads: number;
+  key_value_heads: number;
+  encoder_layers: number;
+  decoder_layers: number;
+  feed_forward: number;
+  activation: "relu" | "gelu" | "swiglu";
+  dropout: number;
+  attention_dropout: number;
+  feed_forward_dropout: number;
+  positions: "sinusoidal" | "learned" | "rotary" | "none";
+  norm: "pre" | "post";
+  norm_kind: "layer" | "rms";
+  bias: "all" | "feed_forward" | "none";
+  tie: "none" | "output" | "all";
+  mixer: "attention" | "convolution" | "recurrence";
+  encoder_mixer: "attention" | "convolution" | "recurrence";
+  decoder_mixer: "attention" | "convolution" | "recurrence";
+  kernel: number;
+  max_length: number;
+}
+
+export interface Candidate {
+  number: number;
+  parent: number | null;
+  step: number;
+  token: number;
+  piece: string;
+  log_prob: number;
+  total: number;
+  score: number;
+  fate: "kept" | "finished" | "pruned";
+}
+
+export interface Choice {
+  id: number;
+  piece: string;
+  log_prob: number | null;
+}
+
+export interface Decoding {
+  beam: number;
+  length_penalty: number;
+}
+
+export interface DecodingConfig {
+  beam: number;
+  length_penalty: number;
+  n_best: number;
+  max_ratio: number | null;
+  max_extra: number | null;
+}
+
+export interface Failure {
+  error: string;
+}
+
+export interface Held {
+  model: Model;
+  trace: Trace;
+  tensors: Record<string, Numbers>;
+}
+
+export interface Hypothesis {
+  text: string;
+  score: number | null;
+  finished: boolean;
+}
+
+export interface Model {
+  zhuyi: string;
+  name: string;
+  config: Architecture;
+  decoding: DecodingConfig;
+  smoothing: number;
+  parameters: number;
+  temperatures: Array<number>;
+  checkpoints: Array<string>;
+}
+
+export interface Numbers {
+  roots: string | null;
+  floats: string | null;
+}
+
+export interface Replay {
+  target_in: Tokens;
+  target_out: Tokens;
+  steps: Array<Step>;
+  losses: Array<number>;
+  smoothed: Array<number>;
+  ranks: Array<number>;
+}
+
+export interface Step {
+  top: Array<Choice>;
+  tempered: Array<[number, number]>;
+  eos: number;
+}
+
+export interface Tokens {
+  ids: Array<number>;
+  pieces: Array<string>;
+  characters: Array<[number, number, string]>;
+}
+
+export interface Trace {
+  id: string;
+  checkpoint: string;
+  text: string;
+  source: Tokens;
+  normalised: string;
+  output: string;
+  hypotheses: Array<Hypothesis>;
+  candidates: Array<Candidate>;
+  decoding: Decoding;
+  difference: number | null;
+  what_if: WhatIf;
+  replay: Replay;
+  reference: Replay | null;
+  shapes: Record<string, Array<number>>;
+}
+
+export interface WhatIf {
+  heads_off: Array<[string, number]>;
+  positions_off: boolean;
+  mask_lifted: boolean;
+  prefix: Array<number>;
+}
+
+export interface Request {
+  text: string;
+  target?: string | null;
+  beam?: number | null;
+  length_penalty?: number | null;
+  heads_off?: Array<[string, number]>;
+  positions_off?: boolean;
+  mask_lifted?: boolean;
+  prefix?: Array<number>;
+  checkpoint?: string;
+}

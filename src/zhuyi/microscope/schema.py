@@ -1,0 +1,183 @@
+"""What the page and its server say to one another, as types: `frontend/wire.py` writes them in TypeScript.
+
+JSON has no infinity and no NaN: None stands for both where a number may be missing, and nothing else can be sent.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zhuyi.config import DecodingConfig, MixerKind, ModelConfig
+
+MAX_BEAM = 64
+"""Its tree holds twice as many candidates a step."""
+
+
+class Message(BaseModel):
+    """A part of what is sent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Tokens(Message):
+    """A sequence of tokens."""
+
+    ids: list[int]
+    pieces: list[str]
+    """Each token as people read it."""
+    characters: list[tuple[int, int, str]]
+    """Runs of byte pieces that are one character: (first, end, character)."""
+
+
+class Choice(Message):
+    """One token of a distribution."""
+
+    id: int
+    piece: str
+    log_prob: float | None
+
+
+class Step(Message):
+    """The distribution at one position."""
+
+    top: list[Choice]
+    """The most probable tokens, best first."""
+    tempered: list[tuple[float, float]]
+    """At each of the model's temperatures, log Σ p^(1/T) and the entropy in nats."""
+    eos: float
+    """The log-probability of EOS."""
+
+
+class Replay(Message):
+    """One pass over a whole target."""
+
+    target_in: Tokens
+    target_out: Tokens
+    steps: list[Step]
+    losses: list[float]
+    """Cross entropy at each position in nats."""
+    smoothed: list[float]
+    """The same with label smoothing."""
+    ranks: list[int]
+
+
+class Candidate(Message):
+    """A node of the search's tree, as `decoding.hypothesis.Candidate`."""
+
+    number: int
+    parent: int | None
+    step: int
+    token: int
+    piece: str
+    log_prob: float
+    total: float
+    score: float
+    fate: Literal["kept", "finished", "pruned"]
+
+
+class Hypothesis(Message):
+    """One output of the search."""
+
+    text: str
+    score: float | None
+    finished: bool
+
+
+class Decoding(Message):
+    """How a sentence was searched."""
+
+    beam: int
+    length_penalty: float
+
+
+class WhatIf(Message):
+    """What was changed while looking, as `trace.WhatIf`."""
+
+    heads_off: list[tuple[str, int]]
+    positions_off: bool
+    mask_lifted: bool
+    prefix: list[int]
+
+
+class Trace(Message):
+    """All of a trace but its tensors."""
+
+    id: str = ""
+    """By which the server knows it."""
+    checkpoint: str = ""
+    """Of the training; empty for the model itself."""
+    text: str
+    source: Tokens
+    normalised: str
+    output: str
+    hypotheses: list[Hypothesis]
+    candidates: list[Candidate]
+    decoding: Decoding
+    difference: float | None
+    what_if: WhatIf
+    replay: Replay
+    reference: Replay | None
+    shapes: dict[str, list[int]]
+    """Of every tensor that may be asked for, by name."""
+
+
+class Architecture(ModelConfig):
+    """The settings of a model, those that follow from others filled in."""
+
+    key_value_heads: int
+    encoder_mixer: MixerKind
+    decoder_mixer: MixerKind
+
+
+class Model(Message):
+    """What the page knows before there is a sentence."""
+
+    zhuyi: str
+    """The version."""
+    name: str
+    config: Architecture
+    decoding: DecodingConfig
+    smoothing: float
+    """Label smoothing in training."""
+    parameters: int
+    """How many there are."""
+    temperatures: list[float]
+    checkpoints: list[str]
+    """Of its training, oldest first."""
+
+
+class Numbers(Message):
+    """A tensor in a file, in base64; see `wire.roots` and `wire.floats`."""
+
+    roots: str | None = None
+    floats: str | None = None
+
+
+class Held(Message):
+    """What a page that is one file holds."""
+
+    model: Model
+    trace: Trace
+    tensors: dict[str, Numbers]
+
+
+class Request(Message):
+    """What a request to look may say; see `zhuyi.look` and `trace.WhatIf`."""
+
+    model_config = ConfigDict(strict=True)
+
+    text: str
+    target: str | None = None
+    beam: int | None = Field(None, le=MAX_BEAM)
+    length_penalty: float | None = None
+    heads_off: frozenset[tuple[str, int]] = frozenset()
+    positions_off: bool = False
+    mask_lifted: bool = False
+    prefix: tuple[int, ...] = ()
+    checkpoint: str = ""
+
+
+class Failure(Message):
+    """The answer to a request that could not be answered."""
+
+    error: str
