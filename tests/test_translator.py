@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.evaluation import evaluate
 from zhuyi.loading import build_translator, load
 from zhuyi.microscope.page import look
+from zhuyi.microscope.trace import WhatIf
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.objective import cross_entropy
 from zhuyi.translator import Translation, Translator
@@ -165,32 +167,33 @@ def test_evaluation_is_what_one_would_do_by_hand(translator: Translator) -> None
     assert found.scores["wer"].value == pytest.approx(100 - 100 * right / 3)
 
 
-def test_dropout_is_off_for_as_long_as_it_takes() -> None:
+def test_a_translator_is_in_evaluation_mode_and_leaves_random_state_alone() -> None:
     config = build_config({**TINY, "model": {**TINY["model"], "dropout": 0.5}})
     torch.manual_seed(1)
     model = build_model(config, Tokenizers.train(config.text, ["a dog"], ["ein Hund"]))
     translator = build_translator(model, "cpu")
-    for training in (True, False):
-        model.transformer.train(training)
-        chance = torch.get_rng_state()
-        assert translator.translate(LINES) == translator.translate(LINES)
-        assert translator.loss(["a"], ["b"]) == translator.loss(["a"], ["b"])
-        assert torch.get_rng_state().equal(chance)
-        assert {module.training for module in model.transformer.modules()} == {training}
+    state = torch.get_rng_state()
+    assert translator.translate(LINES) == translator.translate(LINES)
+    assert translator.loss(["a"], ["b"]) == translator.loss(["a"], ["b"])
+    assert torch.get_rng_state().equal(state)
+    assert not any(module.training for module in model.transformer.modules())
 
 
-def test_training_mode_comes_back_after_an_error(monkeypatch: pytest.MonkeyPatch, translator: Translator) -> None:
-    translator.engine.transformer.train()
+def test_threads_may_share_a_translator(translator: Translator) -> None:
+    """Each thread gets what one alone gets, also while another looks at what the model would be without a head."""
+    off = WhatIf(heads_off=frozenset({("encoder.0.self", 0), ("decoder.0.cross", 1)}), positions_off=True)
 
-    def fails(*_: object) -> None:
-        raise RuntimeError("out of memory")
+    def at_work(number: int) -> list[object]:
+        if number % 2:
+            trace = look(translator, "two cats run", what_if=off)
+            return [trace.hypotheses, *trace.replay.losses.tolist()]
+        return [translator.hypotheses(LINES), translator.loss(LINES, LINES)]
 
-    with monkeypatch.context() as patched:
-        patched.setattr(translator.engine.transformer, "encode", fails)
-        with pytest.raises(RuntimeError):
-            translator.translate(["a"])
-    assert translator.engine.transformer.training
-    translator.engine.transformer.eval()
+    alone = [at_work(0), at_work(1)]
+    assert alone[1][0] != look(translator, "two cats run").hypotheses
+    with ThreadPoolExecutor(4) as threads:
+        for number, result in enumerate(threads.map(at_work, range(24))):
+            assert result == alone[number % 2]
 
 
 def test_a_weight_that_is_no_number_still_gives_a_line_for_each_line(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class Translation:
 class Translator:
     """Lines of text in, hypotheses out: tokenizer → engine → tokenizer. `zhuyi.load` makes one.
 
+    Nothing here changes the model, so any number of threads may use one translator at once.
+
     Args:
         config: of the model; its `decoding` section is how this translator searches.
         tokenizers: of both sides.

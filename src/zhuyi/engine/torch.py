@@ -1,7 +1,6 @@
 """The engine that computes with torch: it batches sources of like length, and searches on the CPU or a GPU."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -24,7 +23,8 @@ class TorchEngine:
     """An `Engine` around a `Transformer`, in float32.
 
     Args:
-        transformer: is moved to the device.
+        transformer: is moved to the device, and put into evaluation mode. Who trains it meanwhile puts it into that
+            mode again before the engine is used.
         max_length: of the model: no output has more tokens, EOS counted.
         device: where to compute: "auto" is the GPU if there is one.
 
@@ -34,14 +34,14 @@ class TorchEngine:
 
     def __init__(self, transformer: Transformer, max_length: int, device: str = "auto") -> None:
         self.device = _device(device)
-        self.transformer = transformer.to(self.device)
+        self.transformer = transformer.to(self.device).eval()
         self.max_length = max_length
 
     def decode(self, sources: Sequence[Tokens], decoding: DecodingConfig) -> list[list[Hypothesis]]:
         """As `Engine.decode`; sources of like length go together."""
         corpus = _InMemory(sources, sources)
         found: list[list[Hypothesis]] = [[] for _ in sources]
-        with torch.inference_mode(), self._evaluating():
+        with torch.inference_mode():
             for numbers in plan_in_order(corpus, max(1, TOKENS_PER_BATCH // decoding.beam)):
                 source, source_mask = pad_sources([sources[number] for number in numbers])
                 source, source_mask = source.to(self.device), source_mask.to(self.device)
@@ -54,7 +54,7 @@ class TorchEngine:
         """As `Engine.loss`."""
         corpus = _InMemory(sources, targets)
         total, count = 0.0, 0
-        with torch.inference_mode(), self._evaluating():
+        with torch.inference_mode():
             for pairs in plan_in_order(corpus, TOKENS_PER_BATCH):
                 batch = collate(corpus, pairs).to(self.device)
                 logits = self.transformer(batch.source, batch.source_mask, batch.target_in)
@@ -63,16 +63,6 @@ class TorchEngine:
                 ).item()
                 count += batch.target_tokens
         return total / count
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Dropout off for a while: in training, the model that is validated is the one that is trained."""
-        was_training = self.transformer.training
-        self.transformer.eval()
-        try:
-            yield
-        finally:
-            self.transformer.train(was_training)
 
 
 def _device(name: str) -> torch.device:

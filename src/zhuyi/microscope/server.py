@@ -13,7 +13,6 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +27,7 @@ from zhuyi.errors import ConfigError, ZhuyiError
 from zhuyi.microscope import schema
 from zhuyi.microscope.page import SERVED, asset, look, served_html
 from zhuyi.microscope.trace import Trace, WhatIf
-from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors
+from zhuyi.microscope.wire import describe_model, describe_trace, floats, roots, tensors
 from zhuyi.translator import Translator
 
 KEPT = 8
@@ -126,9 +125,7 @@ class Microscope(ThreadingHTTPServer):
         tensor = tensors(trace).get(name) if trace is not None else None
         if tensor is None or (as_roots and not name.endswith(".weights")):
             return None
-        # While another sentence is looked at, a head's share of W_o may be 0.
-        with self._one_at_a_time if name.startswith(PARAMETERS) else nullcontext():
-            return roots(tensor) if as_roots else floats(tensor)
+        return roots(tensor) if as_roots else floats(tensor)
 
 
 class _Handler(BaseHTTPRequestHandler):

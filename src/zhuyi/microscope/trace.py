@@ -10,14 +10,14 @@ far the replay is from what decoding saw is a number of the trace, `difference`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zhuyi.config import DecodingConfig
@@ -40,7 +40,7 @@ LONGEST = 256
 
 @dataclass(frozen=True)
 class WhatIf:
-    """What is hypothetically changed while one looks; the model is itself again afterwards."""
+    """What is hypothetically changed while one looks; the model itself stays as it is."""
 
     heads_off: frozenset[tuple[str, int]] = frozenset()
     """(`encoder.0.self`, 2): the third head of that attention adds nothing to the output."""
@@ -178,7 +178,7 @@ def record(
         ConfigError: if `what_if` names a head or a token that is not there, or its engine cannot be looked into.
         CheckpointError: if the model's answer is not a number.
     """
-    tokenizers, transformer = translator.tokenizers, transformer_of(translator)
+    tokenizers = translator.tokenizers
     longest = min(LONGEST, translator.config.model.max_length)
     (tokens,) = tokenizers.source.encode([line])
     _check_length(tokens, longest, "the sentence")
@@ -189,13 +189,14 @@ def record(
 
     if any(token in (PAD, BOS) or not 0 <= token < len(tokenizers.target) for token in what_if.prefix):
         raise ConfigError("the prefix holds a number that is no token of the target")
+    transformer = _changed(transformer_of(translator), what_if)
     source, source_mask = (each.to(next(transformer.parameters()).device) for each in pad_sources([tokens]))
     candidates: list[Candidate] = []
 
     def observe(strategy: Strategy) -> None:
         candidates.extend(strategy.candidates(0))
 
-    with torch.inference_mode(), _changed(transformer, what_if):
+    with torch.inference_mode():
         (hypotheses,) = search(transformer, source, source_mask, decoding, longest, observe, what_if.prefix)
         best = hypotheses[0]
         replay = _replay(transformer, source, source_mask, best.tokens, best.finished, what_if.mask_lifted)
@@ -235,27 +236,22 @@ def _lifted(transformer: Transformer) -> dict[str, Callable[[Tensor], Tensor]]:
     return {f"decoder.{layer}.self.mask": everyone for layer in range(len(transformer.decoder.blocks))}
 
 
-@contextmanager
-def _changed(transformer: Transformer, what_if: WhatIf) -> Iterator[None]:
-    """Within, the model is as `what_if` says.
+def _changed(transformer: Transformer, what_if: WhatIf) -> Transformer:
+    """The model as `what_if` says: a copy that has all weights in common with it, but for those that are changed.
 
-    A head is switched off by zeros in W_o where it stands: the same for decoding and replay, and no path of its own.
+    A head is switched off by zeros in W_o: the same for decoding and replay, and no path of its own.
     """
-    attentions = [(_attention(transformer, name, head), head) for name, head in sorted(what_if.heads_off)]
-    outputs = {attention.output for attention, _ in attentions}
-    kept = [(output, output.weight.clone()) for output in outputs]
-    positions = transformer.encoder.positions, transformer.decoder.positions
-    try:
-        for attention, head in attentions:
-            width = attention.output.in_features // attention.heads
-            attention.output.weight[:, head * width : (head + 1) * width] = 0.0
-        if what_if.positions_off:
-            transformer.encoder.positions = transformer.decoder.positions = Positions(0, 0, 0)
-        yield
-    finally:
-        for output, weight in kept:
-            output.weight.copy_(weight)
-        transformer.encoder.positions, transformer.decoder.positions = positions
+    shared = {id(tensor): tensor for tensor in [*transformer.parameters(), *transformer.buffers()]}
+    changed = deepcopy(transformer, memo=shared)
+    for name, head in sorted(what_if.heads_off):
+        attention = _attention(changed, name, head)
+        width = attention.output.in_features // attention.heads
+        weight = attention.output.weight.detach().clone()
+        weight[:, head * width : (head + 1) * width] = 0.0
+        attention.output.weight = nn.Parameter(weight)
+    if what_if.positions_off:
+        changed.encoder.positions = changed.decoder.positions = Positions(0, 0, 0)
+    return changed
 
 
 def _attention(transformer: Transformer, name: str, head: int) -> MultiHeadAttention:
