@@ -21,13 +21,16 @@ from zhuyi.text.tokenizer import Tokenizers
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
 COURSE, ARCHITECTURE = ROOT / "docs/course.md", ROOT / "docs/architecture.md"
-DOCUMENTS = [ENGLISH, CHINESE, ROOT / "CONTRIBUTING.md", COURSE, ARCHITECTURE]
+GUIDES = [ROOT / f"docs/{name}.md" for name in ("start", "train", "use", "look")]
+BOTH_LANGUAGES = [(ENGLISH, CHINESE), *((guide, ROOT / "docs/zh" / guide.name) for guide in GUIDES)]
+DOCUMENTS = [*(page for pages in BOTH_LANGUAGES for page in pages), ROOT / "CONTRIBUTING.md", COURSE, ARCHITECTURE]
 GROUP: Any = typer.main.get_command(cli.app)
 
 READY = "pip install -c constraints.txt -e . && zhuyi demo"
 TESTED = "pip install -c constraints.txt -e '.[test]' && pytest"
 
-every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+both_languages = pytest.mark.parametrize(("english", "chinese"), BOTH_LANGUAGES, ids=lambda path: path.name)
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -88,9 +91,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 SHORT = ("training.steps=2", "model.width=32", "model.feed_forward=32", "model.encoder_layers=1", "text.vocabulary=300")
 
 
-def test_the_commands_of_the_readme_run_one_after_another(workplace: Path) -> None:
-    """`<` and `>` are played by the test; training is made short."""
-    for line in verbs(ENGLISH):
+def test_the_commands_run_one_after_another_and_then_the_python_of_the_guides(workplace: Path) -> None:
+    """Those of the README and then of the guides. The test redirects `<` and `>` itself, and makes training short."""
+    for line in [line for document in (ENGLISH, *GUIDES) for line in verbs(document)]:
         words = shlex.split(line)[1:]
         files = {sign: words[words.index(sign) + 1] for sign in ("<", ">") if sign in words}
         arguments = words[: next((i for i, word in enumerate(words) if word in "<>"), None)]
@@ -102,6 +105,8 @@ def test_the_commands_of_the_readme_run_one_after_another(workplace: Path) -> No
             (workplace / files[">"]).write_text(outcome.out, encoding="utf-8")
         if "<" in files and "--n-best" not in arguments:
             assert len(outcome.lines) == 4
+    for code in [code for guide in GUIDES for code in blocks(guide, "python")]:
+        exec(code, {})
 
 
 def test_the_python_of_the_readme_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,15 +166,27 @@ def bare(code: str) -> list[str]:
 
 
 @pytest.mark.parametrize("language", ["sh", "python", "text"])
-def test_both_readmes_have_the_same_blocks(language: str) -> None:
-    ours, theirs = ([bare(block) for block in blocks(readme, language)] for readme in (ENGLISH, CHINESE))
-    assert ours
+@both_languages
+def test_both_languages_have_the_same_blocks(english: Path, chinese: Path, language: str) -> None:
+    ours, theirs = ([bare(block) for block in blocks(document, language)] for document in (english, chinese))
+    assert ours or english != ENGLISH
     assert ours == theirs
 
 
-@pytest.mark.parametrize("pattern", [r"^#+ ", r"^\|", r"`(test_\w+)`", r"\]\((?!README)([^)]+)\)", r"<!-- (/?\w+) -->"])
+@pytest.mark.parametrize("pattern", [r"^#+ ", r"^\|", r"^:[\w-]+:"])
+@both_languages
+def test_both_languages_have_the_same_headings_tables_and_included_sections(
+    english: Path, chinese: Path, pattern: str
+) -> None:
+    ours, theirs = (
+        re.findall(pattern, document.read_text(encoding="utf-8"), re.MULTILINE) for document in (english, chinese)
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("pattern", [r"`(test_\w+)`", r"\]\((?!README)([^)]+)\)", r"<!-- (/?\w+) -->"])
 def test_both_readmes_have_the_same_parts(pattern: str) -> None:
-    """Headings, rows of tables, tests, links, and the blocks that scripts fill in."""
+    """Tests, links, and the blocks that scripts fill in or guides include."""
     ours, theirs = (
         re.findall(pattern, readme.read_text(encoding="utf-8"), re.MULTILINE) for readme in (ENGLISH, CHINESE)
     )

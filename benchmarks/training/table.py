@@ -14,7 +14,7 @@ def page() -> str:
         "# Training speed, side by side",
         "",
         "Written by `benchmarks/report.py` from `benchmarks/results/training-*.json`, which",
-        "[`benchmarks/training/compare.py`](../benchmarks/training/README.md) measures: every system in its own",
+        "[`benchmarks/training/compare.py`](../benchmarks/training/compare.py) measures: every system in its own",
         "process and environment, in turn, on the same segmented corpus, sizes and budget of tokens.",
         "",
         "- A token is a source or target piece, or the EOS of a side. Padding is not counted as speed.",
