@@ -1,23 +1,24 @@
-"""What can go wrong for a user: every message says what, where (file:line or key) and what to do.
+"""The errors that a user can cause and correct. Each message says what was wrong, where (file:line or key), what to do.
 
     ZhuyiError
-    ├── ConfigError       a key, a value or a combination that cannot be
-    ├── DataError         a file or a line of it that cannot be used
-    ├── CheckpointError   a model directory that is missing, incomplete or damaged
-    ├── TrainingError     a run that cannot go on (a loss that is not a number, ...)
-    └── MissingExtra      an optional library that is not installed
+    ├── ConfigError           a key, a value or a combination of settings that is not possible
+    ├── DataError             a data file, or a line of one, that cannot be used
+    ├── CheckpointError       a model directory or checkpoint that is missing or incomplete
+    │   └── DamagedError      one that was truncated or altered after it was written
+    ├── TrainingError         a run that cannot continue (a loss that is not a number, for example)
+    └── MissingExtra          an optional library that is not installed
 
-The command line prints the message as one line and exits with code 2. Broken invariants of
-our own are `assert`s, not these.
+The command line prints the message as one line and exits with code 2. Violations of zhuyi's own invariants are
+assertions, not these errors.
 """
 
 
 class ZhuyiError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base class of the errors that a user can cause and correct."""
 
 
 class ConfigError(ZhuyiError):
-    """A configuration key, value or combination that cannot be."""
+    """A configuration key, value or combination of settings that is not possible."""
 
 
 class DataError(ZhuyiError):
@@ -25,19 +26,19 @@ class DataError(ZhuyiError):
 
 
 class CheckpointError(ZhuyiError):
-    """A model directory or checkpoint that is missing, incomplete or damaged."""
+    """A model directory or checkpoint that is missing or incomplete."""
 
 
 class DamagedError(CheckpointError):
-    """One whose files are not those that were written: the write was cut short, or bytes have changed since."""
+    """A checkpoint that was truncated or altered after it was written."""
 
 
 class TrainingError(ZhuyiError):
-    """A training run that cannot go on."""
+    """A training run that cannot continue."""
 
 
-class MissingExtra(ZhuyiError):  # noqa: N818  # it reads as what it says
-    """An optional library is needed that is not installed."""
+class MissingExtra(ZhuyiError):  # noqa: N818  # the name describes the error
+    """An optional library that is needed but not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
