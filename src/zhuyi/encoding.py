@@ -1,4 +1,4 @@
-"""Bytes → text. Text is UTF-8; what is another encoding, or no text at all, is named, with the way to convert it."""
+"""Decode bytes as UTF-8 text, and name other encodings and kinds of files, with the command that converts them."""
 
 import codecs
 from collections.abc import Iterable, Iterator
@@ -25,15 +25,15 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 def decoded(lines: Iterable[bytes], where: str, error: type[ZhuyiError] = DataError) -> Iterator[str]:
     """The text of each line of a file or a stream, without its end and without a byte order mark.
 
-    A line ends at "\\n" or "\\r\\n" and nowhere else, so that there are as many as in every other tool.
+    A line ends at "\\n" or "\\r\\n" and nowhere else, so that the number of lines is that of every other tool.
 
     Args:
-        lines: from the first one on, with their ends.
-        where: what stands before the number of a line in an error, such as `train.en:`.
-        error: its kind.
+        lines: the lines, starting with the first, including their line ends.
+        where: the prefix of the line number in an error message, such as `train.en:`.
+        error: the class of the error to raise.
 
     Raises:
-        ZhuyiError: `error`, at a line that is no text in UTF-8, or where all lines end in "\\r" alone.
+        ZhuyiError: `error`, if a line is not UTF-8 text, or if all lines end in "\\r" alone.
     """
     start = 0
     for number, line in enumerate(lines, start=1):
@@ -43,7 +43,7 @@ def decoded(lines: Iterable[bytes], where: str, error: type[ZhuyiError] = DataEr
             if line.startswith(codecs.BOM_UTF8):
                 start = len(codecs.BOM_UTF8)
                 line = line[start:]
-        if 0 in line:  # a byte is sought faster than a string of one
+        if 0 in line:  # faster than searching for a string of one byte
             encoding = "UTF-16LE" if (start + line.index(0)) % 2 else "UTF-16BE"
             raise error(
                 f"{where}{number}: has a NUL byte: it is UTF-16 or another encoding, or no text at all; "
@@ -59,7 +59,7 @@ def decoded(lines: Iterable[bytes], where: str, error: type[ZhuyiError] = DataEr
 
 
 def _not_ours(line: bytes) -> str:
-    """What the first line shows, if anything."""
+    """What is wrong with a file, judged by its first line; empty if nothing is."""
     for mark, encoding in _MARKS.items():
         if line.startswith(mark):
             return f"is {encoding}; {_convert(encoding)}"

@@ -1,12 +1,13 @@
-"""How good are the answers? BLEU, chrF, WER, PER and exact match: one way to score, for training and for the user.
+"""Scores of translations: BLEU, chrF, WER, PER and exact match, computed the same way in training and by users.
 
-Every score comes with a signature that says how it was computed. BLEU and chrF are sacreBLEU's (Post 2018, "A Call
-for Clarity in Reporting BLEU Scores"), line by line. WER, PER and exact match are those of grapheme-to-phoneme work
-(CMUdict, SIGMORPHON 2021): lines with the same source are one word with several right answers, and count once.
+Every score has a signature that says how it was computed. BLEU and chrF are computed by sacreBLEU (Post 2018, "A Call
+for Clarity in Reporting BLEU Scores"). WER, PER and exact match follow the conventions of grapheme-to-phoneme
+conversion (CMUdict, SIGMORPHON 2021): lines with the same source are one word with several right answers, and count
+once.
 
-Before any comparison, both sides get the form that the tokenizer gives to text (`text.tokenizer.normalizer`): Unicode
-NFC, and one space for any run of white space, none at the ends. A model whose text is lower-cased is scored in lower
-case, and one with `text.normalization = "none"` without NFC; the signature says so.
+Before any comparison, both sides are brought into the normal form of the tokenizer (`text.tokenizer.normalizer`):
+Unicode NFC, a single space for each run of white space, and none at the ends. A model with `text.lowercase` is scored
+in lower case, and one with `text.normalization = "none"` without NFC; the signature says so.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from zhuyi.text.tokenizer import normalizer
 from zhuyi.version import __version__
 
 HIGHER_IS_BETTER: dict[Metric, bool] = {"bleu": True, "chrf": True, "wer": False, "per": False, "exact": True}
-"""Every metric, and which way is up."""
+"""Every metric, and whether higher values are better."""
 
 _EXTRA_OF_TOKENIZER = {"ja-mecab": "japanese", "ko-mecab": "korean"}
 _HAN = re.compile("[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
@@ -37,62 +38,64 @@ _HANGUL = re.compile("[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")
 
 @dataclass(frozen=True)
 class Score:
-    """One metric's value, in per cent (0 to 100; WER and PER may exceed 100), and how it was computed."""
+    """The value of one metric, and how it was computed."""
 
     name: Metric
     value: float
+    """In per cent: 0 to 100, but WER and PER may exceed 100."""
     signature: str
+    """How the value was computed. Values with equal signatures are comparable."""
     higher_is_better: bool
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model does on a data set.
-
-    `loss` is the mean cross entropy per target token in nats, EOS included and without label smoothing, or None if
-    the translator cannot tell; `seconds` is the time it took to translate; `hypotheses` has one answer a line, and
-    `unfinished` is the number of those that met the length limit.
-    """
+    """The scores of a model on a data set."""
 
     scores: dict[Metric, Score]
     loss: float | None
+    """Mean cross entropy per target token in nats, EOS included, without label smoothing; None if it is unknown."""
     lines: int
+    """Number of lines."""
     seconds: float
+    """Time spent translating, in seconds."""
     hypotheses: list[str]
+    """The answer to each line."""
     unfinished: int
+    """Number of answers that were cut off at the length limit."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures, ready for JSON; the hypotheses are not among them."""
+        """The numbers as a dictionary for JSON, without the hypotheses."""
         scores = {name: asdict(score) for name, score in self.scores.items()}
         figures = {"lines": self.lines, "unfinished": self.unfinished, "seconds": self.seconds, "loss": self.loss}
         return {**figures, "scores": scores}
 
 
 class Answer(Protocol):
-    """A translation of a line."""
+    """One translation of a line."""
 
     @property
     def text(self) -> str:
-        """The translation."""
+        """The translation as text."""
 
     @property
     def finished(self) -> bool:
-        """Whether it ended by itself."""
+        """Whether it ended with EOS, rather than at the length limit."""
 
 
 class Translates(Protocol):
-    """All that `evaluate` asks of a translator."""
+    """The methods that `evaluate` needs of a translator."""
 
     @property
     def text(self) -> TextConfig:
-        """Whose normal form answers and references are compared in."""
+        """The settings of the normal form in which answers and references are compared."""
 
     @property
     def search_signature(self) -> str:
-        """How it searches, in the form of a signature: it becomes a part of every score's."""
+        """The settings of the search, which are appended to the signature of every score."""
 
     def answers(self, lines: list[str], n_best: int, /) -> Sequence[Sequence[Answer]]:
-        """For each line one to `n_best` answers, best first."""
+        """One to `n_best` answers for each line, best first."""
 
     def loss(self, sources: list[str], targets: list[str], /) -> float | None:
         """Mean cross entropy per target token of `targets` given `sources`."""
@@ -100,26 +103,26 @@ class Translates(Protocol):
 
 @dataclass(frozen=True)
 class _Answers:
-    """What the metrics compare, all in normal form: lines for BLEU and chrF, words for WER, PER and exact match."""
+    """What the metrics compare, in normal form: lines for BLEU and chrF, words for WER, PER and exact match."""
 
     hypotheses: list[str]
     references: list[list[str]]
     words: list[tuple[list[str], set[str]]]
-    """(hypotheses, every right answer), one for each distinct source."""
+    """(hypotheses, all right answers) of each distinct source."""
     n_best: int
-    """Most hypotheses of a word."""
+    """The largest number of hypotheses of a word."""
     grouped: bool
     bleu_tokenizer: str
     text: TextConfig
 
     @property
     def case(self) -> str:
-        """As a signature says it."""
+        """The case of the comparison, as part of a signature."""
         return "case:lc" if self.text.lowercase else "case:mixed"
 
     @property
     def norm(self) -> str:
-        """As a signature says it."""
+        """The normalization of the comparison, as part of a signature."""
         return f"norm:{self.text.normalization}"
 
 
@@ -135,21 +138,21 @@ def evaluate(
     """Translate `source_lines` (each distinct line once) and score the answers against `target_lines`.
 
     Args:
-        translator: gives the answers and the loss.
-        source_lines: what to translate.
-        target_lines: for each source line one reference, or a list of them.
-        metrics: which scores to compute.
-        bleu_tokenizer: as in `score`.
-        n_best: how many answers of a line count, as in `score`.
+        translator: provides the answers and the loss.
+        source_lines: the lines to translate.
+        target_lines: one reference for each source line, or a list of references for each.
+        metrics: the scores to compute.
+        bleu_tokenizer: see `score`.
+        n_best: the number of answers to each line that are considered; see `score`.
 
     Raises:
-        DataError: no lines, or not as many targets as sources.
-        ConfigError: no metric, or an unknown metric or tokenizer.
+        DataError: if there are no lines, or if the numbers of source and target lines differ.
+        ConfigError: if no metric is given, or if a metric or tokenizer is unknown.
     """
     if len(source_lines) != len(target_lines):
         raise DataError(f"{len(source_lines)} source lines but {len(target_lines)} target lines: line n answers line n")
     references = _lists(target_lines, "reference")
-    _check(metrics, bleu_tokenizer, len(source_lines))  # before the work, not after it
+    _check(metrics, bleu_tokenizer, len(source_lines))  # before translating
     distinct = list(dict.fromkeys(source_lines))
     start = time.perf_counter()
     answers = dict(zip(distinct, translator.answers(distinct, n_best), strict=True))
@@ -181,29 +184,29 @@ def score(
 ) -> dict[Metric, Score]:
     """Score `hypotheses` against `references`.
 
-    - bleu: corpus BLEU. It is 0 where no line has four tokens: take chrf or exact for words and other short answers.
-    - chrf: corpus chrF2 (character n-grams to 6).
-    - wer: per cent of words whose hypothesis equals none of the references.
-    - per: insertions, deletions and substitutions of symbols (separated by white space) against each word's closest
-      reference, the longer one of two that are equally close, in per cent of the symbols of those references.
-    - exact: per cent of words whose hypothesis equals a reference; 100 - wer.
+    - bleu: corpus BLEU. It is 0 if no line has four tokens; use chrf or exact for words and other short answers.
+    - chrf: corpus chrF2 (character n-grams up to order 6).
+    - wer: the percentage of words whose hypothesis equals none of the references.
+    - per: insertions, deletions and substitutions of symbols (separated by white space) against the closest reference
+      of each word (the longer one of two equally close ones), in per cent of the symbols of these references.
+    - exact: the percentage of words whose hypothesis equals a reference; 100 - wer.
 
     Args:
-        metrics: which of them.
-        hypotheses: for each line one, or a list of several, best first: wer, per and exact then take the one that is
-            closest to a reference (top-n accuracy), bleu and chrf the first.
-        references: for each line one reference, or a list of one or more. The empty string is one: the right answer
-            is empty. A line with fewer references than others has just those.
-        sources: the source lines. Lines whose sources are equal are one word for wer, per and exact: it has the
-            references of them all, and the first line's hypothesis. Without sources, every line is a word.
-        bleu_tokenizer: a tokenizer of sacreBLEU, or auto: zh where the references are Chinese, ja-mecab or ko-mecab
-            where they are Japanese or Korean (char if the extra is not installed), else 13a.
-        text: whose `lowercase` and `normalization` say in which form lines are compared. Unset: NFC, cased.
+        metrics: the scores to compute.
+        hypotheses: one for each line, or a list of several, best first. Of several, wer, per and exact use the one that
+            is closest to a reference (top-n accuracy), and bleu and chrf the first.
+        references: one for each line, or a list of one or more. An empty string is a reference: the right answer is
+            then empty. The number of references may differ between lines.
+        sources: the source lines. For wer, per and exact, lines with equal sources are one word, which has the
+            references of all of them and the hypothesis of the first. Without sources, every line is a word.
+        bleu_tokenizer: a tokenizer of sacreBLEU, or auto: zh if the references are Chinese, ja-mecab or ko-mecab if
+            they are Japanese or Korean (char if the extra is not installed), otherwise 13a.
+        text: its `lowercase` and `normalization` define the form in which lines are compared. None: NFC, cased.
 
     Raises:
-        DataError: no lines, a line without a reference, or numbers of lines that differ.
-        ConfigError: no metric, or an unknown metric or tokenizer.
-        MissingExtra: a tokenizer was asked for by name whose library is not installed.
+        DataError: if there are no lines, if a line has no reference, or if the numbers of lines differ.
+        ConfigError: if no metric is given, or if a metric or tokenizer is unknown.
+        MissingExtra: if a tokenizer is given by name and its library is not installed.
     """
     _check(metrics, bleu_tokenizer, len(hypotheses))
     if len(hypotheses) != len(references):
@@ -235,19 +238,19 @@ def score(
 
 
 def references_of(files: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The references of each line, of several files with one reference a line.
+    """The references of each line, from several files with one reference per line.
 
-    A blank line in a file says that it has no reference there, unless the line is blank in all of them: then the empty
-    string is the right answer.
+    A blank line in a file means that the file has no reference for this line. If the line is blank in all files, the
+    right answer is the empty string.
 
     Args:
-        files: the lines of each file; all have as many.
+        files: the lines of each file; all have the same number of lines.
     """
     return [[reference for reference in line if reference.strip()] or [""] for line in zip(*files, strict=True)]
 
 
 def shown_with(metric: Metric) -> list[Metric]:
-    """The metrics of a report whose main one is `metric`: chrF stands beside BLEU."""
+    """The metrics of a report whose main metric is `metric`: chrF accompanies BLEU."""
     return [metric, "chrf"] if metric == "bleu" else [metric]
 
 
@@ -257,10 +260,11 @@ def better(metric: Metric, a: float, b: float) -> bool:
 
 
 def bleu_tokenizer_for(references: Iterable[str]) -> str:
-    """The sacreBLEU tokenizer for the script of `references`, judged by all their letters, not by a stray one.
+    """The sacreBLEU tokenizer for the script of `references`, judged by all of their letters.
 
-    zh, ja-mecab and ko-mecab need a fifth of the letters to be Han, kana or Hangul: one such letter stands for
-    several of an alphabet. Of these, Japanese has a tenth or more kana, Chinese next to none.
+    zh, ja-mecab and ko-mecab are chosen if at least a fifth of the letters are Han, kana or Hangul, because one such
+    letter corresponds to several letters of an alphabet. Japanese has at least a tenth of kana among them, and Chinese
+    almost none.
     """
     text = "".join(references)
     han, kana, hangul = (len(script.findall(text)) for script in (_HAN, _KANA, _HANGUL))
@@ -272,11 +276,11 @@ def bleu_tokenizer_for(references: Iterable[str]) -> str:
 
 
 def too_short_for_bleu(references: Sequence[str], bleu_tokenizer: str = "auto") -> bool:
-    """Whether no reference has four tokens. BLEU is then 0 or next to it, whatever the answers are.
+    """Whether no reference has four tokens. BLEU is then 0 or almost 0, whatever the answers are.
 
     Args:
-        references: all of them.
-        bleu_tokenizer: as in `score`.
+        references: the references of all lines.
+        bleu_tokenizer: see `score`.
     """
     metric = _bleu_of(references, bleu_tokenizer)
     return not any(len(metric.tokenizer(line).split()) >= metric.max_ngram_order for line in references)
@@ -314,7 +318,7 @@ def _chrf(answers: _Answers) -> tuple[float, str]:
 def _by_sacrebleu(metric: BLEU | CHRF, answers: _Answers) -> tuple[float, str]:
     most = max(map(len, answers.references))
     streams = [[line[n] if n < len(line) else None for line in answers.references] for n in range(most)]
-    # None stands for "no further reference of this line"; sacreBLEU's annotation forgets it.
+    # None means "no further reference of this line"; sacreBLEU's annotation leaves it out.
     value = metric.corpus_score(answers.hypotheses, cast("list[list[str]]", streams)).score
     return float(value), f"{metric.get_signature()}|{answers.norm}"
 
@@ -344,7 +348,7 @@ def _per(answers: _Answers) -> tuple[float, str]:
 
 
 def _signature(answers: _Answers, *more: str) -> str:
-    """Written like sacreBLEU's: what was compared with what, and by which version."""
+    """A signature in sacreBLEU's format: what was compared, how, and by which version."""
     counts = {len(right) for _, right in answers.words}
     parts = [
         f"nrefs:{counts.pop() if len(counts) == 1 else 'var'}",

@@ -1,4 +1,4 @@
-"""Which zhuyi this is."""
+"""The version of the installed package."""
 
 from importlib import metadata
 

@@ -3,13 +3,13 @@
     Thursday, March 7, 2024      → 2024-03-07        7 марта 2024 г.  → 2024-03-07
     2024年3月7日木曜日           → 2024-03-07        ٧ مارس ٢٠٢٤      → 2024-03-07
 
-The patterns are those of the Unicode CLDR (Technical Standard 35, part 4: the formats short, medium, long and
-full, and the skeletons of year, month, day with or without the weekday), written by babel, invisible characters
-and all. Two kinds are left out, because nobody could tell which day they mean: a year of two digits (`3/7/24`), and
-day and month as numbers between plain slashes (`03/04/2024` is in April in London and in March in Boston). What
-remains names the month, or begins with the year, or has full stops (`07.03.2024`, day first in every locale here),
-or has the digits and marks of Arabic (`٧‏/٣‏/٢٠٢٤`, day first too). So a line needs no locale tag; the tests write
-every date of whole years in every form and find no line with two meanings.
+The patterns are those of the Unicode CLDR (Technical Standard 35, part 4: the formats short, medium, long and full, and
+the skeletons of year, month and day with or without the weekday), formatted by babel, including invisible characters.
+Two kinds are left out because they are ambiguous: years of two digits (`3/7/24`), and day and month as numbers between
+plain slashes (`03/04/2024` is in April in London and in March in Boston). The others name the month, or begin with the
+year, or have full stops (`07.03.2024`, day first in every locale here), or have the digits and marks of Arabic
+(`٧‏/٣‏/٢٠٢٤`, also day first). Lines therefore need no locale tag: the tests format every date of whole years in every
+form, and find no line with two meanings.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ LOCALES = {
 }
 
 _AMBIGUOUS = re.compile(r"(?<!y)yy(?!y)|[dM]/[dM]+/y")  # in CLDR's letters: yy is a year of two digits
-# The numbering system that CLDR gives a locale: babel's date patterns write 0 to 9 whatever it is.
+# The numbering systems of CLDR, which babel ignores when it formats dates: it always writes 0 to 9.
 _DIGITS = {"latn": {}, "arab": str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")}
 _DATE_FIELDS = ({"y", "M", "d"}, {"y", "M", "d", "E"})
 
@@ -66,13 +66,13 @@ class Form:
     pattern: str
 
     def write(self, day: date) -> str:
-        """`day` in this form, character for character as CLDR has it, U+200F, U+202F and the like included."""
+        """`day` in this form, exactly as in CLDR, including invisible characters such as U+200F and U+202F."""
         locale = _locale(self.locale)
         return str(parse_pattern(self.pattern).apply(day, locale)).translate(_DIGITS[locale.default_numbering_system])
 
 
 class DatePairs(NamedTuple):
-    """(written, ISO 8601) pairs. No date of one part occurs in another, in any form; no line occurs twice."""
+    """(written, ISO 8601) pairs. No date occurs in two parts, whatever its form, and no line occurs twice."""
 
     train: list[tuple[str, str]]
     dev: list[tuple[str, str]]
@@ -90,18 +90,18 @@ def forms() -> tuple[Form, ...]:
 def date_pairs(
     seed: int = 1, *, train_lines: int = TRAIN_LINES, dev_lines: int = DEV_LINES, test_lines: int = TEST_LINES
 ) -> DatePairs:
-    """Draw dates of FIRST_YEAR to LAST_YEAR, each line in a form of its own; the same `seed`, the same pairs.
+    """Draw dates from FIRST_YEAR to LAST_YEAR, each in a random form. The same `seed` gives the same pairs.
 
-    Dev and test have a new date on every line, and stay the same when `train_lines` changes; train draws its lines
-    from all the dates that remain, which may come back in other forms.
+    Every line of dev and test has a date of its own, and these lines do not depend on `train_lines`. Training lines are
+    drawn from the remaining dates, which may occur several times in different forms.
 
     Raises:
-        DataError: there are not enough dates for so many lines.
+        DataError: if there are not enough dates for this many lines.
     """
     first = date(FIRST_YEAR, 1, 1)
     days = [first + timedelta(n) for n in range((date(LAST_YEAR + 1, 1, 1) - first).days)]
     available = len(days) - dev_lines - test_lines
-    most = available * len(forms()) // 4  # beyond this, new lines become hard to draw: locales share forms
+    most = available * len(forms()) // 4  # beyond this, new lines are rarely drawn, because locales share forms
     if train_lines > most:
         raise DataError(
             f"{train_lines} training lines of dates are too many: {FIRST_YEAR} to {LAST_YEAR} gives at most "
@@ -111,7 +111,7 @@ def date_pairs(
     draw.shuffle(days)
     held_out, train_days = days[: dev_lines + test_lines], days[dev_lines + test_lines :]
     pairs = [(draw.choice(forms()).write(day), day.isoformat()) for day in held_out]
-    train: dict[str, str] = {}  # by what is written, so that no line comes twice
+    train: dict[str, str] = {}  # keyed by the written form, so that no line occurs twice
     while len(train) < train_lines:
         day = draw.choice(train_days)
         train[draw.choice(forms()).write(day)] = day.isoformat()
@@ -119,12 +119,13 @@ def date_pairs(
 
 
 def write_dates(folder: Path, pairs: DatePairs) -> None:
-    """Write `train.text`, `train.iso`, `dev.*` and `test.*` into `folder`, made if need be; other files stay.
+    """Write `train.text`, `train.iso`, `dev.*` and `test.*` into `folder`, which is created if it does not exist.
 
-    All six are complete beside the old ones before the first takes its place, so no half-written file is ever seen.
+    All six files are complete in a temporary folder before the first one replaces an old file, so that no partial file
+    is ever visible.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: if the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

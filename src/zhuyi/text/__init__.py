@@ -1,1 +1,1 @@
-"""How a line becomes tokens, and tokens a line."""
+"""Tokenisation: lines to tokens, and tokens back to lines."""

@@ -1,13 +1,13 @@
-"""Text that another tool has cut into pieces: by which marks that is seen, and how it is undone.
+"""Detect text that another tool has segmented into subwords, by the marks that it leaves, and say how to undo it.
 
-A score is of pieces then, and not of words: it is higher, and cannot be compared with anybody else's.
+A score on such text counts subwords rather than words: it is higher, and not comparable with other scores.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 
 NOTABLE = 0.1
-"""Share of the lines, from which on a mark is no accident."""
+"""The share of lines with a mark from which the text counts as segmented."""
 
 MARKS: dict[str, tuple[re.Pattern[str], str]] = {
     "@@": (re.compile(r"\S@@(?: |$)"), "sed -r 's/(@@ )|(@@ ?$)//g'"),  # subword-nmt
@@ -16,25 +16,25 @@ MARKS: dict[str, tuple[re.Pattern[str], str]] = {
     "￨": (re.compile("￨"), "sed -r 's/￨[^ ]*//g'"),  # OpenNMT's features of a word
     "##": (re.compile(r"\S ##\S"), "sed 's/ ##//g'"),  # WordPiece
 }
-"""Mark → where it stands in segmented text, and the command that takes it out."""
+"""Mark → the pattern of its use in segmented text, and the command that removes it."""
 
 
 def count_marks(lines: Iterable[str]) -> dict[str, int]:
-    """How many of the lines have which marks; one that no line has is not named."""
+    """The number of lines that contain each mark. Marks that occur in no line are left out."""
     found = dict.fromkeys(MARKS, 0)
     for line in lines:
         for mark, (pattern, _) in MARKS.items():
-            found[mark] += mark in line and pattern.search(line) is not None  # `in` takes a tenth of the time
+            found[mark] += mark in line and pattern.search(line) is not None  # `in` first: it takes a tenth of the time
     return {mark: count for mark, count in found.items() if count}
 
 
 def segmentation_warning(what: str, marks: Mapping[str, int], lines: int) -> str | None:
-    """One sentence where a notable share of the lines is segmented: what that does to scores, and how to undo it.
+    """A warning of one sentence if a notable share of the lines is segmented, or None.
 
     Args:
-        what: the name of these lines, in the plural.
-        marks: as `count_marks` gives them.
-        lines: how many there are.
+        what: the name of these lines in the warning, in the plural.
+        marks: the result of `count_marks`.
+        lines: the number of lines.
     """
     mark = max(marks, key=lambda each: marks[each], default="")
     if not mark or marks[mark] < NOTABLE * lines:

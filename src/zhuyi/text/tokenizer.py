@@ -1,14 +1,14 @@
-"""How a line becomes tokens and tokens become a line again, on Hugging Face's `tokenizers`.
+"""Tokenizers: lines to token ids and back, built on Hugging Face's `tokenizers`.
 
-    bpe         pieces made by merging frequent neighbours (Sennrich et al. 2016), bytes for unseen characters
-    unigram     pieces of a unigram language model (Kudo 2018), bytes for unseen characters
-    character   one token a code point, UNK for unseen ones
-    whitespace  the tokens that white space separates (segmented text, phones), UNK for unseen ones
+    bpe         subwords made by merging frequent pairs (Sennrich et al. 2016); unseen characters become bytes
+    unigram     subwords of a unigram language model (Kudo 2018); unseen characters become bytes
+    character   one token per code point; unseen ones become UNK
+    whitespace  the words that white space separates (segmented text, phones); unseen ones become UNK
 
-Every line is brought into a normal form first (see `normalizer`), and scores compare lines in the same form. Of the
-normal form nothing is lost: bpe and unigram give back any line exactly, character and whitespace any line whose
-characters or words are in the vocabulary. No character is reserved: in a token a space is a space, and only `pieces`
-shows it as `▁` (U+2581), as SentencePiece does. No word is either: the token of a user's own "</s>" is not EOS.
+Every line is first normalised (see `normalizer`), and scores compare lines in the same normal form. Decoding is
+lossless on normalised lines: bpe and unigram restore any line exactly, character and whitespace any line whose
+characters or words are in the vocabulary. No character is reserved: inside a token a space is a space, and only
+`pieces` shows it as `▁` (U+2581), as SentencePiece does. No word is reserved: "</s>" in a user's text is not EOS.
 """
 
 import json
@@ -33,18 +33,18 @@ BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 SPACE = " "
 
 FORMAT = 2
-"""Of the tokenizers that are trained here: vocabularies that are kept elsewhere are learnt again when it changes."""
+"""Version of the training procedure below. When it changes, cached vocabularies are learnt again."""
 MOST_LINES = 2_000_000
-"""A vocabulary is learnt from at most this many lines, drawn evenly: more cost memory and change nothing."""
+"""A vocabulary is learnt from at most this many lines, sampled uniformly: more would cost memory and change nothing."""
 LONGEST_WORD = 1_000
-"""Longer words (a genome, a file on one line) are learnt from in parts of so many characters: the time that BPE's
-trainer takes grows with the square of a word's length."""
+"""Longer words (a genome, a file on one line) are split into parts of this many characters before training, because
+the time of BPE's trainer grows with the square of a word's length."""
 LEAST_PIECES = 16
-"""With room for fewer pieces than this, unigram has bytes and the space alone: its trainer may never end there."""
+"""With fewer places for subwords than this, unigram has only the bytes and the space: its trainer might not end."""
 
 
 class Tokenizer:
-    """One side's tokenizer: strings ↔ ids in [0, len(tokenizer)), where 0 to 3 are PAD, UNK, BOS and EOS."""
+    """The tokenizer of one side: strings ↔ ids in [0, len(tokenizer)), where 0 to 3 are PAD, UNK, BOS and EOS."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -58,30 +58,30 @@ class Tokenizer:
         lowercase: bool,
         normalization: Normalization = "nfc",
     ) -> "Tokenizer":
-        """Learn a vocabulary; the same lines give the same vocabulary, always.
+        """Learn a vocabulary. The same lines always give the same vocabulary.
 
         Args:
-            lines: the text, one sentence each; read once.
-            kind: see the head of this file.
-            vocabulary: most tokens, the four special ones and (bpe, unigram) the 256 bytes counted. Characters
-                that find no room are the rarest: bytes stand for them, or UNK. Even the smallest bpe or unigram
-                vocabulary has 261 tokens: 4, 256 and the space.
+            lines: the text, one sentence per line; read once.
+            kind: the kind of tokens; see the top of this module.
+            vocabulary: the maximum number of tokens, including the four special ones and (bpe, unigram) the 256 bytes.
+                The rarest characters are left out if there are too many, and become bytes or UNK. Even the smallest
+                bpe or unigram vocabulary has 261 tokens: 4, 256 and the space.
             lowercase: lower-case everything, here and in `encode`.
-            normalization: of Unicode, as `normalizer` says.
+            normalization: the Unicode normalization; see `normalizer`.
         """
         engine = _TRAIN[kind](_sample(lines), vocabulary, normalizer(lowercase, normalization))
         return cls.from_json(_without_added_tokens(engine))
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
-        """A tokenizer from `to_json`'s text.
+        """Create a tokenizer from the result of `to_json`.
 
         Raises:
-            ValueError: if it is not that.
+            ValueError: if `text` is not such a result.
         """
         try:
             engine = Engine.from_str(text)
-        except Exception as error:  # the library raises nothing narrower
+        except Exception as error:  # the library raises no narrower type
             raise ValueError(f"not a tokenizer: {error}") from error
         if tuple(engine.id_to_token(i) for i in range(4)) != SPECIALS:
             raise ValueError(f"tokens 0 to 3 are not {' '.join(SPECIALS)}")
@@ -96,12 +96,12 @@ class Tokenizer:
 
     @property
     def fallback(self) -> range:
-        """The ids that stand for what is not in the vocabulary: those of the 256 bytes (bpe, unigram), or UNK."""
+        """The ids that replace what is not in the vocabulary: those of the 256 bytes (bpe, unigram), or UNK."""
         has_bytes = self._engine.id_to_token(len(SPECIALS)) == BYTES[0]
         return range(len(SPECIALS), len(SPECIALS) + len(BYTES)) if has_bytes else range(UNK, UNK + 1)
 
     def normalise(self, line: str) -> str:
-        """The line as `encode` sees it, and as `decode` gives it back."""
+        """The normal form of a line, which `encode` encodes and `decode` restores."""
         return str(self._engine.normalizer.normalize_str(line))
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
@@ -109,18 +109,18 @@ class Tokenizer:
         return [encoding.ids for encoding in self._engine.encode_batch_fast(list(lines), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """The line of each sequence; PAD, BOS and EOS are left out, UNK reads `<unk>`."""
+        """The line of each sequence. PAD, BOS and EOS are left out, and UNK becomes `<unk>`."""
         kept = [[i for i in sequence if i == UNK or i > EOS] for sequence in ids]
         return list(self._engine.decode_batch(kept, skip_special_tokens=False))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Each token as people read it: `▁` is a space, `<0xE2>` a byte; `▁</s>` is a word, `</s>` is EOS."""
+        """Each token in readable form: `▁` is a space and `<0xE2>` a byte; `▁</s>` is a word, `</s>` is EOS."""
         return [(self._engine.id_to_token(i) or SPECIALS[UNK]).replace(SPACE, "▁") for i in ids]
 
     def with_dropout(self, share: float) -> "Tokenizer":
         """A copy that leaves out each merge with probability `share` (BPE-dropout, Provilkov et al. 2020).
 
-        Encoding is then random, and cannot be seeded. The other kinds have no merges: they return themselves.
+        Encoding is then random, and cannot be seeded. Other kinds of tokenizers have no merges and return themselves.
         """
         content = json.loads(self.to_json())
         if not share or content["model"]["type"] != "BPE":
@@ -131,19 +131,19 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Tokenizers:
-    """Those of both sides: one and the same object where the vocabulary is shared."""
+    """The tokenizers of both sides, which are one object if the vocabulary is shared."""
 
     source: Tokenizer
     target: Tokenizer
 
     @property
     def shared(self) -> bool:
-        """Whether ids mean the same on both sides."""
+        """Whether ids have the same meaning on both sides."""
         return self.source is self.target
 
     @classmethod
     def train(cls, config: TextConfig, sources: Iterable[str], targets: Iterable[str]) -> "Tokenizers":
-        """Learn the vocabularies that `config` asks for. Each side is read once, the source first."""
+        """Learn the vocabularies that `config` specifies. Each side is read once, the source first."""
         assert config.source_kind is not None
         assert config.target_kind is not None
         settings = config.vocabulary, config.lowercase, config.normalization
@@ -156,14 +156,14 @@ class Tokenizers:
         )
 
     def files(self) -> dict[str, str]:
-        """File name → content, as a model directory holds them."""
+        """The files of a model directory that hold the tokenizers: name → content."""
         if self.shared:
             return {"tokenizer.json": self.source.to_json()}
         return {"tokenizer.source.json": self.source.to_json(), "tokenizer.target.json": self.target.to_json()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, str]) -> "Tokenizers":
-        """Those of which `files` was the content."""
+        """Create the tokenizers from the result of `files`."""
         if len(files) == 1:
             both = Tokenizer.from_json(files["tokenizer.json"])
             return cls(both, both)
@@ -171,7 +171,7 @@ class Tokenizers:
 
     @classmethod
     def load(cls, directory: Path) -> "Tokenizers":
-        """Read `files` back.
+        """Read the tokenizers of a model directory.
 
         Raises:
             CheckpointError: naming the file that is missing or damaged.
@@ -192,22 +192,23 @@ def _read(path: Path) -> Tokenizer:
 
 
 def _sample(lines: Iterable[str]) -> list[str]:
-    """At most `MOST_LINES` of them, each with the same chance (reservoir sampling), always the same ones."""
-    chance = random.Random(0)
+    """At most `MOST_LINES` lines, sampled uniformly with a fixed seed (reservoir sampling)."""
+    rng = random.Random(0)
     kept: list[str] = []
     for seen, line in enumerate(lines):
         if seen < MOST_LINES:
             kept.append(line)
-        elif (place := chance.randrange(seen + 1)) < MOST_LINES:
+        elif (place := rng.randrange(seen + 1)) < MOST_LINES:
             kept[place] = line
     return kept
 
 
 def normalizer(lowercase: bool, normalization: Normalization) -> normalizers.Normalizer:
-    """The normal form of a line: what is encoded, decoded and scored. `normalize_str` gives it.
+    """The function from a line to its normal form, which is what is encoded, decoded and scored (`normalize_str`).
 
-    Lower case if asked for (code point by code point); NFC, as Unicode 9 has it, unless `normalization` is none; one
-    space for every run of white space, none at the ends. White space is what `str.isspace` says, as for `str.split`.
+    The steps are: lower case if `lowercase` (code point by code point); NFC according to Unicode 9, unless
+    `normalization` is none; a single space for each run of white space, and none at the ends. White space is defined
+    as in `str.isspace` and `str.split`.
     """
     lower = [normalizers.Lowercase()] if lowercase else []
     nfc = [normalizers.NFC()] if normalization == "nfc" else []
@@ -216,10 +217,10 @@ def normalizer(lowercase: bool, normalization: Normalization) -> normalizers.Nor
 
 
 def _set_up_pieces(engine: Engine, apart: str) -> None:
-    """What bpe and unigram share. A piece never crosses a space, a digit or the edge of what matches `apart`.
+    """The settings that bpe and unigram share. No subword crosses a space, a digit, or the edge of a match of `apart`.
 
-    Digits stand alone so that numbers are copied digit by digit. `apart` has `<` in it and no letter, so that a
-    user's own "<pad>", "</s>" or "<0x41>" can never match the tokens of these names.
+    Each digit is a token, so that numbers are copied digit by digit. `apart` matches `<` and no letter, so that
+    "<pad>", "</s>" or "<0x41>" in a user's text can never match the tokens of these names.
     """
     engine.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -232,15 +233,15 @@ def _set_up_pieces(engine: Engine, apart: str) -> None:
 
 
 def _common_text(engine: Engine, lines: list[str], vocabulary: int) -> list[str]:
-    """The lines, normalised, with a space for each character too rare to be in the vocabulary, and in long words.
+    """The normalised lines, with spaces in place of characters too rare for the vocabulary, and within long words.
 
-    Characters get at most half of the room beside specials and bytes, so that pieces have the other half. The
-    trainers' own limit on the alphabet breaks ties at random; this one does not.
+    Characters take at most half of the vocabulary that special tokens and bytes leave, so that subwords have the other
+    half. The trainers' own limit on the alphabet breaks ties at random; this one does not.
     """
     normalised = [engine.normalizer.normalize_str(line) for line in lines]
     ranked = _ranked(chain.from_iterable(normalised))
-    room = max(vocabulary - len(SPECIALS) - len(BYTES), 0) // 2
-    if rare := str.maketrans(dict.fromkeys(ranked[room:], " ")):
+    most = max(vocabulary - len(SPECIALS) - len(BYTES), 0) // 2
+    if rare := str.maketrans(dict.fromkeys(ranked[most:], " ")):
         normalised = [line.translate(rare) for line in normalised]
     return [_PART.sub(r"\g<0> ", line) if len(line) > LONGEST_WORD else line for line in normalised]
 
@@ -251,7 +252,7 @@ _PART = re.compile(rf"\S{{{LONGEST_WORD}}}(?=\S)")
 def _train_bpe(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
     engine = Engine(models.BPE(unk_token=SPECIALS[UNK], byte_fallback=True))
     engine.normalizer = form
-    # Else "dog.", "dog," and "dog" would each be merged on their own.
+    # Otherwise "dog.", "dog," and "dog" would each be merged separately.
     _set_up_pieces(engine, apart=rf"{SPACE}?[\p{{P}}<>]+")
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary, special_tokens=[*SPECIALS, *BYTES], initial_alphabet=[SPACE], show_progress=False
@@ -263,14 +264,14 @@ def _train_bpe(lines: list[str], vocabulary: int, form: normalizers.Normalizer) 
 def _train_unigram(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
     engine = Engine(models.Unigram())
     engine.normalizer = form
-    # Punctuation finds its own place in a language model. (With it apart, this trainer's pieces get much worse.)
+    # The language model places punctuation well. (If it is split off, this trainer's subwords become much worse.)
     _set_up_pieces(engine, apart=r"[<>]")
     text = _common_text(engine, lines, vocabulary)
-    room = vocabulary - len(SPECIALS) - len(BYTES)
+    most = vocabulary - len(SPECIALS) - len(BYTES)
     pieces = [(SPACE, 0.0)]
-    if room >= LEAST_PIECES and any(line.strip() for line in text):
+    if most >= LEAST_PIECES and any(line.strip() for line in text):
         trainer = trainers.UnigramTrainer(
-            vocab_size=room + 1,  # and UNK, which it wants to know of
+            vocab_size=most + 1,  # UNK included, which the trainer requires
             initial_alphabet=[SPACE],
             special_tokens=[SPECIALS[UNK]],
             unk_token=SPECIALS[UNK],
@@ -284,10 +285,10 @@ def _train_unigram(lines: list[str], vocabulary: int, form: normalizers.Normaliz
 
 
 def _in_order(pieces: list[list[Any]]) -> list[tuple[str, float]]:
-    """Unigram's pieces as a function of the text alone, best first.
+    """Unigram's subwords as a function of the text alone, best first.
 
-    The trainer goes through hash maps whose order differs from run to run. That moves the last bits of the
-    scores, and gives the characters that it pruned and had to put back the scores lowest + 0.0001 k in any order.
+    The trainer iterates over hash maps whose order differs between runs. This changes the last bits of the scores, and
+    the order in which characters that were pruned and restored receive the scores lowest + 0.0001 k.
     """
     lowest = min(score for _, score in pieces)
     put_back = lowest + 0.0001 * sum(len(piece) == 1 for piece, _ in pieces)
@@ -304,7 +305,7 @@ def _train_character(lines: list[str], vocabulary: int, form: normalizers.Normal
 
 
 def _train_whitespace(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
-    # A user's own "</s>" or "<0x41>" keeps the space before it: it is a word like any other, and no token of that name.
+    # "</s>" or "<0x41>" in a user's text keeps the space before it: it is an ordinary word, not the token of that name.
     reserved = {*SPECIALS, *BYTES}
     counted = _ranked(word for line in lines for word in form.normalize_str(line).split())
     engine = _word_level([SPACE + word if word in reserved else word for word in counted], vocabulary)
@@ -328,7 +329,7 @@ def _word_level(ranked: list[str], vocabulary: int) -> Engine:
 
 
 def _ranked(symbols: Iterable[str]) -> list[str]:
-    """Most frequent first; equally frequent ones in the order of their code points."""
+    """The symbols by descending frequency; ties are in the order of code points."""
     return [symbol for symbol, _ in sorted(Counter(symbols).items(), key=lambda item: (-item[1], item[0]))]
 
 
@@ -341,7 +342,7 @@ _TRAIN: dict[TokenKind, Callable[[list[str], int, normalizers.Normalizer], Engin
 
 
 def _without_added_tokens(engine: Engine) -> str:
-    """The library finds added tokens in any text before anything else; ours are found by their ids alone."""
+    """The tokenizer as JSON without added tokens, which the library would match in any text before everything else."""
     content = json.loads(engine.to_str())
     content["added_tokens"] = []
     return _dump(content)
