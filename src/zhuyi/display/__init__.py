@@ -1,6 +1,6 @@
 """What the command line shows: the progress of a run, the report on a corpus, the end of a demo."""
 
-from zhuyi.display.demo import show_demo
+from zhuyi.display.answers import show_demo
 from zhuyi.display.progress import ProgressDisplay
 from zhuyi.display.report import show_report
 
