@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from zhuyi.config import ModelConfig
-from zhuyi.training.objective import PIECE
+from zhuyi.training.objective import LOGIT_CHUNK
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "scaling.json"
@@ -196,9 +196,9 @@ def activation_bytes(
 
 
 def logits_bytes(vocabulary: int, bf16: bool) -> float:
-    """Of the objective: `PIECE` rows of logits at a time, and of chances, which become their gradient."""
+    """Of the objective: `LOGIT_CHUNK` rows of logits at a time, and of probabilities, which become their gradient."""
     b = 2 if bf16 else 4
-    return PIECE * vocabulary * 2 * b
+    return LOGIT_CHUNK * vocabulary * 2 * b
 
 
 # Traffic

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from zhuyi.model import kernels
 from zhuyi.model.attention import choose_kernel
 from zhuyi.model.blocks import RMSNorm
-from zhuyi.model.kernels import REGISTER_BYTES, rms_norm, softmax
+from zhuyi.model.kernels import REGISTER_BYTES, dropout, rms_norm, softmax
 from zhuyi.model.positions import Rotary
 from zhuyi.model.tap import SILENT, Recording
 
@@ -76,3 +76,53 @@ def test_rotation_turns_pairs_and_its_gradient_turns_them_back():
         rotary.rotate(heads, start=2), torch.cat([left * cosine - right * sine, right * cosine + left * sine], dim=-1)
     )
     assert torch.autograd.gradcheck(lambda x: rotary.rotate(x, start=2), (heads,))
+
+
+def rotation(x: torch.Tensor) -> torch.Tensor:
+    return Rotary(24, 8, 10).double().rotate(x)
+
+
+WEIGHT = torch.linspace(-1, 2, 8, dtype=torch.float64, requires_grad=True)
+KERNELS = {
+    "softmax": lambda x: softmax(x[..., :5]),
+    "rms_norm": lambda x: rms_norm(x, WEIGHT, 1e-6),
+    "rotate": rotation,
+    "dropout": lambda x: dropout(x, 0.4, training=True),
+}
+
+
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS.keys())
+def test_kernels_may_be_differentiated_again_and_again(kernel):
+    x = torch.randn(2, 3, 4, 8, dtype=torch.float64, requires_grad=True)
+
+    def seeded(x, *_):
+        torch.manual_seed(1)
+        return kernel(x)
+
+    def gradient(x, *_):
+        return torch.autograd.grad(seeded(x).pow(3).sum(), x, create_graph=True)[0]
+
+    assert torch.autograd.gradcheck(seeded, (x, WEIGHT))
+    assert torch.autograd.gradgradcheck(seeded, (x, WEIGHT))
+    assert torch.autograd.gradgradcheck(gradient, (x[:1, :1, :2].detach().requires_grad_(), WEIGHT))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kernel", [KERNELS[name] for name in ("softmax", "rms_norm", "rotate")])
+def test_kernels_under_vmap_are_those_outside(kernel):
+    x = torch.randn(6, 2, 3, 4, 8, dtype=torch.float64)
+    assert_close(torch.func.vmap(kernel)(x), torch.stack([kernel(each) for each in x]))
+    jacobians = torch.func.vmap(torch.func.jacrev(kernel))(x[:, :1, :1, :2])
+    assert_close(jacobians[0], torch.autograd.functional.jacobian(kernel, x[0, :1, :1, :2]))
+
+
+def test_dropout_under_vmap_draws_as_it_is_told():
+    x = torch.ones(3, 1000)
+    drop = KERNELS["dropout"]
+    same = torch.func.vmap(drop, randomness="same")(x)
+    assert torch.equal(same[0], same[1])
+    different = torch.func.vmap(drop, randomness="different")(x)
+    assert not torch.equal(different[0], different[1])
+    assert 0.5 < (different != 0).float().mean() < 0.7
+    with pytest.raises(RuntimeError, match="random"):
+        torch.func.vmap(drop)(x)

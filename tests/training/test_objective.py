@@ -1,4 +1,4 @@
-"""Loss and gradients are those of `F.cross_entropy`, however large the pieces."""
+"""Loss and gradients are those of `F.cross_entropy`, however large the chunks."""
 
 import math
 
@@ -39,13 +39,13 @@ def gradients(loss: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad(loss, inputs)
 
 
-@pytest.mark.parametrize("piece", [1, 2, 5, 11, 1024])
+@pytest.mark.parametrize("chunk", [1, 2, 5, 11, 1024])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-12)])
 def test_it_is_the_cross_entropy(
-    monkeypatch: pytest.MonkeyPatch, piece: int, smoothing: float, dtype: torch.dtype, tolerance: float
+    monkeypatch: pytest.MonkeyPatch, chunk: int, smoothing: float, dtype: torch.dtype, tolerance: float
 ) -> None:
-    monkeypatch.setattr(objective, "PIECE", piece)
+    monkeypatch.setattr(objective, "LOGIT_CHUNK", chunk)
     hidden, projection, targets = example(dtype)
     smoothed, plain = cross_entropy(hidden, projection, targets, smoothing)
     expected = by_torch(hidden, projection, targets, smoothing)
@@ -58,9 +58,29 @@ def test_it_is_the_cross_entropy(
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_its_gradients_are_its_slopes(monkeypatch: pytest.MonkeyPatch, smoothing: float) -> None:
-    monkeypatch.setattr(objective, "PIECE", 4)
+    monkeypatch.setattr(objective, "LOGIT_CHUNK", 4)
     hidden, projection, targets = example(torch.float64)
     assert torch.autograd.gradcheck(lambda h, p: cross_entropy(h, p, targets, smoothing)[0], (hidden, projection))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_its_gradients_have_slopes_too(smoothing: float) -> None:
+    hidden, projection, targets = example(torch.float64)
+    assert torch.autograd.gradgradcheck(lambda h, p: cross_entropy(h, p, targets, smoothing)[0], (hidden, projection))
+
+
+@pytest.mark.filterwarnings("error")
+def test_under_vmap_it_is_the_same_for_each() -> None:
+    hidden, projection, targets = (each.detach() for each in example(torch.float64))
+
+    def loss(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return cross_entropy(hidden[None], projection, targets[None], 0.1)
+
+    slopes, plain = torch.func.vmap(torch.func.grad(loss, has_aux=True))(hidden, targets)
+    hidden.requires_grad_()
+    smoothed, total = cross_entropy(hidden, projection, targets, 0.1)
+    torch.testing.assert_close(plain.sum(), total)
+    torch.testing.assert_close(slopes, gradients(smoothed, hidden)[0])
 
 
 def test_the_plain_part_is_only_read() -> None:
@@ -116,7 +136,7 @@ def test_scaling_a_bf16_loss_does_not_bend_its_slope(count: int) -> None:
 
 
 @pytest.mark.parametrize("distance", [80.0, 200.0, 1e4])
-def test_a_chance_below_the_smallest_number_is_finite_and_still_pulls(distance: float) -> None:
+def test_a_probability_below_the_smallest_number_is_finite_and_still_pulls(distance: float) -> None:
     hidden = torch.tensor([[[1.0, 0.0]]], requires_grad=True)
     projection = torch.zeros(5, 2)
     projection[4, 0] = distance
@@ -140,7 +160,7 @@ def test_what_is_not_a_number_stays_so() -> None:
 
 
 def test_bf16_still_pulls_at_a_token_that_is_nearly_sure() -> None:
-    """Its chance, 0.9993 or so, is 1 in bf16; what the others have is what the right one is still to get."""
+    """Its probability, 0.9993 or so, is 1 in bf16; what the others have is what the right one is still to get."""
     projection = torch.eye(VOCABULARY, WIDTH).requires_grad_()
     hidden = torch.zeros(1, 1, WIDTH)
     hidden[..., 3] = 10.375

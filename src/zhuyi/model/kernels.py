@@ -1,7 +1,11 @@
 """Kernels: operations written out for speed, each under its formula, with torch's own form beside it.
 
 On the CPU, a small model waits for memory and for the start of each operation, not for arithmetic. There these forms
-take fewer or shorter passes than torch's; on a GPU, and wherever torch's form is as fast, that is the one that runs.
+take fewer or shorter passes than torch's. On a GPU, and under the transforms of `torch.func` (`vmap`, `grad`, ...),
+torch's forms run.
+
+All of them may be differentiated any number of times: each backward pass is made of differentiable operations on what
+the forward pass was given or has returned.
 
 `use` chooses the kernel of attention: see `zhuyi.model.attention.KERNELS`.
 """
@@ -9,7 +13,7 @@ take fewer or shorter passes than torch's; on a GPU, and wherever torch's form i
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from jaxtyping import Float
@@ -26,7 +30,8 @@ def use(attention: AttentionKernel) -> Iterator[None]:
     """Within this context every attention of this thread (or asyncio task) runs in the named kernel.
 
     "explicit" computes the weights operation by operation, "fused" calls torch's `scaled_dot_product_attention`.
-    Outside of it, the choice depends on the device and the lengths.
+    Outside of it, the choice depends on the device and the lengths. A loss that has a gradient within it, such as a
+    gradient penalty, needs "explicit": torch's fused kernels have no second derivative, and raise a RuntimeError.
 
     Raises:
         ValueError: if there is no such kernel.
@@ -45,6 +50,14 @@ def in_use() -> AttentionKernel | None:
     return _attention.get()
 
 
+def transformed() -> bool:
+    """Whether a transform of `torch.func` is active: the functions below do not support them.
+
+    A `torch.autograd.Function` that does (by `setup_context`) takes 20 µs more for each call.
+    """
+    return torch._C._are_functorch_transforms_active()
+
+
 # softmax(s)_j = exp(s_j) / Σ_k exp(s_k)
 
 REGISTER_BYTES = 64
@@ -53,10 +66,10 @@ REGISTER_BYTES = 64
 
 def softmax(scores: Float[Tensor, "*rows key"]) -> Float[Tensor, "*rows key"]:
     """Softmax along the last dimension."""
-    if scores.device.type == "cpu" and scores.shape[-1] * scores.element_size() < REGISTER_BYTES:
-        weights: Tensor = _ShortSoftmax.apply(scores)  # type: ignore[no-untyped-call]
-        return weights
-    return scores.softmax(dim=-1)
+    if scores.device.type != "cpu" or scores.shape[-1] * scores.element_size() >= REGISTER_BYTES or transformed():
+        return scores.softmax(dim=-1)
+    weights: Tensor = _ShortSoftmax.apply(scores)  # type: ignore[no-untyped-call]
+    return weights
 
 
 class _ShortSoftmax(torch.autograd.Function):
@@ -87,32 +100,47 @@ def rms_norm(
     x: Float[Tensor, "*batch width"], weight: Float[Tensor, " width"], epsilon: float
 ) -> Float[Tensor, "*batch width"]:
     """Each vector of `x` with a mean square of 1, times `weight`; sums are float32, the result has the type of `x`."""
-    normed: Tensor = _RMSNorm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
-    return normed
+    if transformed():
+        return F.rms_norm(x, weight.shape, weight.to(x.dtype), epsilon)
+    result, _, _ = _RMSNorm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
+    return cast(Tensor, result)
 
 
 class _RMSNorm(torch.autograd.Function):
-    """With n = x / r and r = √(mean x² + ε):  d / dx = (g w - n · mean(g w n)) / r,  d / dweight = Σ g n."""
+    """With the scale s = 1 / √(mean x² + ε) and n = s x, for the gradient g of the result:
+
+    d / dx = s (g w - n · mean(g w n)),  d / dweight = Σ g n.
+
+    The backward pass needs n and s. They are outputs too, so that autograd knows how they depend on x; only a second
+    derivative has a gradient for them.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
         exact = torch.promote_types(x.dtype, torch.float32)
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
         scale = (length.square() / x.shape[-1] + epsilon).rsqrt().to(x.dtype)
         normed = x * scale
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(normed, scale, weight)
-        result: Tensor = normed * weight.to(x.dtype)
-        return result
+        return normed * weight.to(x.dtype), normed, scale
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor, None]:
         normed, scale, weight = ctx.saved_tensors
-        (gradient,) = gradients
+        gradient, normed_gradient, scale_gradient = gradients
+        if gradient is None:
+            gradient = torch.zeros_like(normed)
         exact = torch.promote_types(normed.dtype, torch.float32)
         product = gradient * normed
         weight_gradient = product.flatten(0, -2).sum(dim=0, dtype=exact).to(weight.dtype)
         along = (product @ weight.to(product.dtype)[:, None]) / normed.shape[-1]
         x_gradient = torch.addcmul(gradient * weight.to(gradient.dtype), normed, along, value=-1) * scale
+        if normed_gradient is not None:
+            along = (normed_gradient * normed).mean(dim=-1, keepdim=True)
+            x_gradient = x_gradient + (normed_gradient - normed * along) * scale
+        if scale_gradient is not None:
+            x_gradient = x_gradient - scale_gradient * scale.square() * normed / normed.shape[-1]
         return x_gradient, weight_gradient, None
 
 
@@ -131,6 +159,9 @@ def rotate(
         cosine: of the angle of each coordinate.
         sine: the same, negative in the left half.
     """
+    if transformed():
+        along = heads.transpose(1, 2)
+        return (along * cosine + along.roll(along.shape[-1] // 2, dims=-1) * sine).transpose(1, 2)
     rotated: Tensor = _Rotation.apply(heads, cosine, sine)  # type: ignore[no-untyped-call]
     return rotated
 
@@ -167,7 +198,7 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     """
     if not training or probability == 0.0:
         return x
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or transformed():
         return F.dropout(x, probability)
     kept: Tensor = _Dropout.apply(x, probability)  # type: ignore[no-untyped-call]
     return kept

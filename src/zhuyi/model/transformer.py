@@ -32,21 +32,23 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, source_vocabulary: int, target_vocabulary: int | None = None) -> None:
         super().__init__()
         self.config = config
-        shared = target_vocabulary is None
         targets = target_vocabulary or source_vocabulary
+        one_embedding = target_vocabulary is None and config.tie == "all"
         # A seed stands for the same weights only as long as they are drawn in this order; see also `in_order`.
         target_embedding = nn.Embedding(targets, config.width)
-        source_embedding = (
-            target_embedding if shared and config.tie == "all" else nn.Embedding(source_vocabulary, config.width)
-        )
+        # Nothing is drawn on the device "meta": this weight is replaced below.
+        source_embedding = nn.Embedding(source_vocabulary, config.width, device="meta" if one_embedding else None)
         sizes = (config.width, config.head_width, config.max_length)
         source_positions, target_positions = POSITIONS[config.positions](*sizes), POSITIONS[config.positions](*sizes)
         self.encoder = Stack(config, source_embedding, source_positions, causal=False, cross=False)
         self.decoder = Stack(config, target_embedding, target_positions, causal=True, cross=True)
         self.projection = nn.Linear(config.width, targets, bias=False)
         self._initialise()
+        # Ties share a parameter and not a module, which torch.func.functional_call would not restore (torch 2.13).
         if config.tie != "none":
             self.projection.weight = target_embedding.weight
+        if one_embedding:
+            source_embedding.weight = target_embedding.weight
 
     def in_order(self) -> nn.ModuleList:
         """All parts, in the order of versions before there were stacks.

@@ -4,7 +4,7 @@
 
 With label smoothing s (Szegedy et al. 2016) the right answer is (1 - s) on the token and s spread evenly over the
 vocabulary. The output projection is a part of the objective: logits over a whole vocabulary are the largest
-tensor of a small model, so they are made, used for loss and gradient, and thrown away piece by piece.
+tensor of a small model, so they are computed, used for loss and gradient, and freed chunk by chunk.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,15 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from zhuyi.data.batches import Batch
+from zhuyi.model.kernels import transformed
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import PAD
 from zhuyi.training.precision import products
 
-PIECE = 512
+LOGIT_CHUNK = 512
 """Target positions whose logits exist at one time."""
 
 
@@ -31,8 +33,10 @@ def cross_entropy(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Sums over all target positions that are not PAD, in nats.
 
+    With `create_graph=True`, and under the transforms of `torch.func`, all logits exist at one time.
+
     Args:
-        hidden: what the decoder says, in the type that the products are to be computed in.
+        hidden: the decoder's hidden states, in the type that the products are to be computed in.
         projection: rows are the vocabulary's output embeddings.
         target_out: the right tokens.
         smoothing: label smoothing, in [0, 1).
@@ -40,8 +44,15 @@ def cross_entropy(
     Returns:
         The smoothed cross entropy, to be minimised, and the plain one, to be read (it has no gradient).
     """
+    if transformed():
+        logits = (hidden @ projection.to(hidden.dtype).T).to(torch.promote_types(hidden.dtype, torch.float32))
+        smoothed, plain = (
+            F.cross_entropy(logits.mT, target_out, ignore_index=PAD, reduction="sum", label_smoothing=share)
+            for share in (smoothing, 0.0)
+        )
+        return smoothed, plain.detach()
     real = target_out != PAD
-    smoothed, plain = _CrossEntropy.apply(hidden[real], projection, target_out[real], smoothing)  # type: ignore[no-untyped-call]  # torch's
+    smoothed, plain = _CrossEntropy.apply(hidden[real], projection, target_out[real], smoothing)  # type: ignore[no-untyped-call]
     return smoothed, plain
 
 
@@ -49,8 +60,8 @@ class _CrossEntropy(torch.autograd.Function):
     """Loss and both gradients in one go: with p the softmax, d loss / d logits = p - (1 - s) onehot - s / V.
 
     The last two terms need no pass over the logits: they are added to the gradients as rows and as a constant. Nor does
-    the smoothed loss. With Z the normaliser, -log p of a token is log Z - its logit. So log Z is the surprise at the
-    right token plus that token's logit; and the mean of -log p over all tokens is log Z - the mean logit, which is the
+    the smoothed loss. With Z the normaliser, -log p of a token is log Z - its logit. So log Z is -log p of the right
+    token plus that token's logit; and the mean of -log p over all tokens is log Z - the mean logit, which is the
     hidden state times the mean row of the projection.
     """
 
@@ -63,37 +74,50 @@ class _CrossEntropy(torch.autograd.Function):
         mean_weights = projection.to(exact).mean(dim=0)
         hidden_gradient = torch.empty_like(hidden)
         weight_gradient = torch.zeros_like(projection)
-        places = torch.arange(PIECE, device=hidden.device)
+        positions = torch.arange(LOGIT_CHUNK, device=hidden.device)
         smoothed, plain = hidden.new_zeros((), dtype=exact), hidden.new_zeros((), dtype=exact)
-        for piece in range(0, len(hidden), PIECE):
-            rows, right = hidden[piece : piece + PIECE], targets[piece : piece + PIECE, None]
+        for start in range(0, len(hidden), LOGIT_CHUNK):
+            rows, right = hidden[start : start + LOGIT_CHUNK], targets[start : start + LOGIT_CHUNK, None]
             logits = rows @ weights.T
-            chances = logits.softmax(dim=-1)
-            chance = chances.gather(1, right).to(exact)
-            chances[places[: len(rows)], right[:, 0]] = 0.0
-            others = chances.sum(dim=-1, keepdim=True, dtype=exact)
-            # What is left by the others says more of a chance near 1, which bf16 rounds to 1.
-            chance = torch.where(others < 0.5, 1 - others, chance)
-            # A chance too small to be written down counts as the smallest one: a loss of 87, not infinity.
-            surprise = -chance.clamp_min(torch.finfo(exact).tiny).log().sum()
-            log_normaliser = logits.gather(1, right).to(exact).sum() + surprise
-            plain += surprise
-            even = log_normaliser - (rows.to(exact) @ mean_weights).sum()
-            smoothed += (1 - smoothing) * surprise + smoothing * even
-            chances[places[: len(rows)], right[:, 0]] = (chance - (1 - smoothing))[:, 0].to(chances.dtype)
-            hidden_gradient[piece : piece + PIECE] = chances @ weights - smoothing * mean_weights.to(hidden.dtype)
-            weight_gradient += chances.T @ rows
+            p = logits.softmax(dim=-1)
+            p_target = p.gather(1, right).to(exact)
+            p[positions[: len(rows)], right[:, 0]] = 0.0
+            p_rest = p.sum(dim=-1, keepdim=True, dtype=exact)
+            # Near 1, the sum of the rest is more precise: bf16 rounds the probability of the target to 1.
+            p_target = torch.where(p_rest < 0.5, 1 - p_rest, p_target)
+            # A probability below the smallest number counts as that number: a loss of 87, not infinity.
+            nll = -p_target.clamp_min(torch.finfo(exact).tiny).log().sum()
+            log_normaliser = logits.gather(1, right).to(exact).sum() + nll
+            plain += nll
+            uniform_nll = log_normaliser - (rows.to(exact) @ mean_weights).sum()
+            smoothed += (1 - smoothing) * nll + smoothing * uniform_nll
+            p[positions[: len(rows)], right[:, 0]] = (p_target - (1 - smoothing))[:, 0].to(p.dtype)
+            hidden_gradient[start : start + LOGIT_CHUNK] = p @ weights - smoothing * mean_weights.to(hidden.dtype)
+            weight_gradient += p.T @ rows
         weight_gradient -= smoothing / len(projection) * hidden.to(exact).sum(dim=0).to(projection.dtype)
-        ctx.save_for_backward(hidden_gradient, weight_gradient)
+        ctx.smoothing = smoothing
+        ctx.save_for_backward(hidden_gradient, weight_gradient, hidden, projection, targets)
         ctx.mark_non_differentiable(plain)
         return smoothed, plain
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        hidden_gradient, weight_gradient = ctx.saved_tensors
+        hidden_gradient, weight_gradient, hidden, projection, targets = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True: the gradients are to be differentiated in their turn
+            hidden_gradient, weight_gradient = _differentiable_gradients(hidden, projection, targets, ctx.smoothing)
         scale = gradients[0]
         # Not scale.to(bf16): rounding the scale would pull all of the gradient the same way.
         return hidden_gradient * scale, weight_gradient * scale, None, None
+
+
+def _differentiable_gradients(
+    hidden: Tensor, projection: Tensor, targets: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """The gradients of the smoothed loss, as torch's operations on all logits at once."""
+    weights = projection.to(hidden.dtype)
+    right = F.one_hot(targets, len(projection)).to(hidden.dtype)
+    logit_gradient = (hidden @ weights.T).softmax(dim=-1) - (1 - smoothing) * right - smoothing / len(projection)
+    return logit_gradient @ weights, (logit_gradient.T @ hidden).to(projection.dtype)
 
 
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
