@@ -104,7 +104,8 @@ def build_store(
         for older in folder.glob(f"{key}.epoch-*.arrow"):
             number = older.stem.rpartition("-")[2]
             if number.isdecimal() and int(number) < oldest:
-                older.unlink(missing_ok=True)
+                with suppress(PermissionError):  # Windows removes no file that is mapped: then after a later epoch
+                    older.unlink(missing_ok=True)
     return Store(path)
 
 

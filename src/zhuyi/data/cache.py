@@ -35,7 +35,8 @@ def cache_directory() -> Path:
     try:
         return Path.home() / ".cache" / "zhuyi"
     except RuntimeError:  # a user without a home, as in a container
-        return Path(tempfile.gettempdir(), f"zhuyi-{os.getuid()}")
+        user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""  # Windows has such a directory for each user
+        return Path(tempfile.gettempdir(), f"zhuyi{user}")
 
 
 def key_of(made_of: Any) -> str:
@@ -57,8 +58,9 @@ def file_digest(path: str) -> str:
     """The SHA-256 of a file's content. A file that has not changed since it was last asked for is not read again.
 
     That it has not changed is told by its place on the disk, its size, and both its dates to the nanosecond: that
-    of the content, which a program may set back, and that of any change, which none can. A file that was changed a
-    moment ago is not remembered: clocks are coarser than their nanoseconds.
+    of the content, which a program may set back, and that of any change, which none can (but on Windows, which has
+    the date of creation in its place). A file that was changed a moment ago is not remembered: clocks are coarser than
+    their nanoseconds.
 
     Raises:
         OSError: if it cannot be read.

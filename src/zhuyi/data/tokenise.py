@@ -197,7 +197,8 @@ class _Workers:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,
-                process_group=0,  # Ctrl-C is for the one at this end
+                process_group=0,  # Ctrl-C is for the one at this end; on Windows, the next line does that
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
             self._all.append(worker)
             self._idle.put(worker)
