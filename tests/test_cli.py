@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from rich.console import Console
 import zhuyi
 from zhuyi import cli
 from zhuyi.config import DecodingConfig, build_config, load_config
+from zhuyi.text.lines import MAX_LINES, as_they_come
 from zhuyi.translator import Translation
 
 GROUP: Any = typer.main.get_command(cli.app)
@@ -43,6 +45,19 @@ def started(*arguments: object, **options: Any) -> "subprocess.Popen[bytes]":
 
 def test_the_verbs_are_these() -> None:
     assert tuple(GROUP.commands) == VERBS
+
+
+def test_the_help_page_groups_the_verbs() -> None:
+    groups = re.split(r"─ (Start|Train|Use|Look) ─", run("--help").out.partition("Examples")[0])[1:]
+    found = {
+        name: re.findall(r"^│ (\w+) ", rows, re.MULTILINE) for name, rows in zip(groups[::2], groups[1::2], strict=True)
+    }
+    assert found == {
+        "Start": ["demo"],
+        "Train": ["check", "train", "config"],
+        "Use": ["translate", "evaluate"],
+        "Look": ["look"],
+    }
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -181,8 +196,8 @@ def test_lines_are_the_same_however_the_stream_is_cut(size: int) -> None:
             return super().read1(size)
 
     content = "one\r\n\nthr\ree ü 中文\n".encode() + b"x" * 100 + b"\n\n\r\n" + b"y\n" * 1500 + b"end"
-    chunks = list(cli._decoded(cli._as_they_come(Dripping(content))))
-    assert all(1 <= len(chunk) <= cli.MOST_LINES for chunk in chunks)
+    chunks = list(as_they_come(Dripping(content), "a stream"))
+    assert all(1 <= len(chunk) <= MAX_LINES for chunk in chunks)
     lines = [line for chunk in chunks for line in chunk]
     assert lines == ["one", "", "thr\ree ü 中文", "x" * 100, "", "", *["y"] * 1500, "end"]
 
@@ -240,7 +255,7 @@ def test_a_translation_made_of_bytes_cannot_break_the_line_or_the_column(
     monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
     text = "one\ntwo\r\nthree\u2028four\x85five\tsix\x0bseven"
-    monkeypatch.setattr(zhuyi, "load", lambda *_: Fixed(*[Translation(text, -1.0, [], [], True)] * 2))
+    monkeypatch.setattr(zhuyi, "load", lambda *_, **__: Fixed(*[Translation(text, -1.0, [], [], True)] * 2))
     outcome = run("translate", "anything", *options, stdin=b"x\n")
     assert outcome.out.splitlines() == outcome.lines
     for line in outcome.lines:
@@ -248,7 +263,7 @@ def test_a_translation_made_of_bytes_cannot_break_the_line_or_the_column(
 
 
 def test_json_has_no_infinity(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zhuyi, "load", lambda *_: Fixed(Translation("", -torch.inf, [], [], False)))
+    monkeypatch.setattr(zhuyi, "load", lambda *_, **__: Fixed(Translation("", -torch.inf, [], [], False)))
 
     def refuse(name: str) -> None:
         raise AssertionError(name)
@@ -471,7 +486,7 @@ def test_check_prints_the_table_of_the_corpus(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(zhuyi, "load", interrupted)
@@ -488,7 +503,7 @@ def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_no_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def load(*_: object) -> None:
+    def load(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(zhuyi, "load", load)
@@ -499,7 +514,7 @@ def test_no_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception
 
 
 def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(*_: object) -> None:
+    def load(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(zhuyi, "load", load)
@@ -508,7 +523,7 @@ def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_message_of_several_lines_becomes_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(*_: object) -> None:
+    def load(*_: object, **__: object) -> None:
         raise zhuyi.DataError("one\ntwo\r\nthree")
 
     monkeypatch.setattr(zhuyi, "load", load)

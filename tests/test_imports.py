@@ -33,7 +33,15 @@ def test_the_benchmarks_do_not_import_one_another_in_a_circle() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["config", "text.tokenizer", "text.segmentation", "decoding.hypothesis", "engine.protocol", "translator"],
+    [
+        "config",
+        "text.tokenizer",
+        "text.lines",
+        "text.segmentation",
+        "decoding.hypothesis",
+        "engine.protocol",
+        "translator",
+    ],
 )
 def test_what_an_engine_without_torch_needs_loads_no_torch(module: str) -> None:
     code = f"import sys, zhuyi.{module}; sys.exit('torch' in sys.modules)"

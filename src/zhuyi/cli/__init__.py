@@ -1,0 +1,60 @@
+"""The command line: each verb calls one public function and prints what it gives.
+
+Exit codes: 0 done · 1 the reader of our pipe went away · 2 a mistake that the user can mend, told in one line ·
+130 stopped by Ctrl-C.
+"""
+
+import sys
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import typer
+
+import zhuyi.cli.verbs  # noqa: F401  # adds the verbs to the app
+from zhuyi.cli.app import app
+from zhuyi.cli.streams import flush, secure_streams
+from zhuyi.errors import ZhuyiError
+
+__all__ = ["app", "main"]
+
+_UsageError: Any = typer.BadParameter.__base__
+"""Which typer has under no name that all its versions share."""
+
+
+def main() -> NoReturn:
+    """The command `zhuyi`."""
+    secure_streams()
+    try:
+        code = app(prog_name="zhuyi", standalone_mode=False) or 0
+        flush(sys.stdout)
+        sys.exit(code)
+    except _UsageError as error:
+        if not (told := error.format_message()):  # no arguments at all: the help has been shown
+            sys.exit(2)
+        message = f"{told.rstrip('.')}: see {error.ctx.command_path if error.ctx else 'zhuyi'} --help"
+    except typer.Abort:
+        print("zhuyi: stopped", file=sys.stderr)
+        sys.exit(130)
+    except ZhuyiError as error:
+        message = str(error)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        message = "out of memory: try a smaller --beam, or train with a smaller training.tokens_per_batch or model"
+    with suppress(OSError):
+        flush(sys.stdout)
+    with suppress(OSError):
+        print("zhuyi: error:", " ".join(message.splitlines()), file=sys.stderr)
+    with suppress(OSError):
+        flush(sys.stderr)
+    sys.exit(2)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """On the GPU, of Python, or on the CPU, where torch has no class for it."""
+    named = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
+    return named or "can't allocate memory" in str(error)

@@ -1,0 +1,76 @@
+"""The command `zhuyi` itself: its help page, on which the verbs stand in groups, and what is done before any verb."""
+
+import inspect
+import os
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+import zhuyi
+from zhuyi.errors import ConfigError
+
+START, TRAIN, USE, LOOK = "Start", "Train", "Use", "Look"
+"""The groups of verbs on the help page."""
+
+Verb = TypeVar("Verb", bound=Callable[..., None])
+
+
+def _examples(*examples: str) -> str:
+    """The last part of a help page: what people really type."""
+    return "\n\n".join(["[bold]Examples[/]", *examples])
+
+
+def _prose(docstring: str | None) -> str:
+    """A docstring's paragraphs, free to be wrapped anew."""
+    paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+
+
+app = typer.Typer(
+    help=_prose(
+        """注意, "attention": train an encoder–decoder Transformer on your own pairs of lines, use it, look inside it.
+
+        Begin with [bold]demo[/]. Then give [bold]train[/] two text files of your own; it makes a model directory, which
+        [bold]translate[/], [bold]evaluate[/] and [bold]look[/] take. Each verb explains itself: zhuyi train --help
+        """
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_examples(
+        "[dim]# See it work: two minutes, nothing to download.[/]\nzhuyi demo",
+        "[dim]# Train on your own text: line n of one file answers line n of the other.[/]\n"
+        "zhuyi check --source train.en --target train.de\n"
+        "zhuyi train --source train.en --target train.de \\\n"
+        "    --dev-source dev.en --dev-target dev.de --out en-de",
+        "[dim]# Use it.[/]\n"
+        'echo "A dog runs." | zhuyi translate en-de\n'
+        "zhuyi evaluate en-de --source test.en --target test.de",
+        '[dim]# Look inside it.[/]\nzhuyi look en-de "A dog runs."',
+    ),
+)
+
+
+def verb(group: str, *examples: str) -> Callable[[Verb], Verb]:
+    """A verb of the command line: its docstring is the help page, with examples below."""
+    return lambda run: app.command(help=_prose(run.__doc__), epilog=_examples(*examples), rich_help_panel=group)(run)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"zhuyi {zhuyi.__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
+
+
+@app.callback()
+def _before_any_verb(version: Version = False) -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:  # torch's own libraries end the process where there is none
+        raise ConfigError("the current directory has been removed: change to another one") from error

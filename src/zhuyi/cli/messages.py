@@ -1,0 +1,107 @@
+"""What is said to people: warnings on standard error, and the table of an evaluation."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from zhuyi.evaluation import Evaluation
+    from zhuyi.translator import Translation
+
+MAX_UNKNOWN = 0.3
+"""Share of unknown tokens from which on the source is probably not what the model was trained on."""
+MAX_NAMED = 10
+"""Line numbers that a warning names."""
+
+
+class Cut:
+    """Names the first lines that are too long for the model, as they come, and counts them all."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest, self._count = longest, 0
+
+    def add(self, first: int, index: int, tokens: int) -> None:
+        """Line `index` from number `first` on."""
+        self._count += 1
+        if self._count <= MAX_NAMED:
+            warn(f"line {first + index} has {tokens:,} tokens; the model reads {self._longest:,}, the rest is cut off")
+
+    def warn(self) -> None:
+        """Say how many there were, if not all have been named."""
+        if self._count > MAX_NAMED:
+            warn(f"{self._count:,} lines were cut off in all: a model with a higher model.max_length reads more")
+
+
+class Unfinished:
+    """Counts the lines whose best translation met the length limit."""
+
+    def __init__(self) -> None:
+        self._count = self._of = 0
+        self._first: list[int] = []
+
+    def add(self, first: int, found: Sequence[Sequence["Translation"]]) -> None:
+        """Translations of the lines from number `first` on."""
+        lines = [number for number, each in enumerate(found, start=first) if not each[0].finished]
+        self._count += len(lines)
+        self._of += len(found)
+        self._first += lines[: MAX_NAMED - len(self._first)]
+
+    def warn(self) -> None:
+        """Say so, if there are any."""
+        if self._count:
+            warn(f"{met_the_limit(self._count, self._of)} ({_lines(self._count, self._first)})")
+
+
+def warn_blank(sources: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Blank references are rarely meant, but where the source is blank too."""
+    pairs = enumerate(zip(sources, references, strict=True), start=1)
+    blank = [number for number, (source, right) in pairs if not any(right) and source.strip()]
+    if blank:
+        warn(f"no reference on {_lines(len(blank), blank)}: the empty string counts as right there")
+
+
+def warn_unknown(encoded: Sequence[Sequence[int]], fallback: range) -> None:
+    """A model can do nothing with symbols that it has not seen."""
+    tokens = sum(map(len, encoded))
+    unknown = sum(token in fallback for line in encoded for token in line)
+    if unknown > MAX_UNKNOWN * tokens:
+        warn(
+            f"{unknown / tokens:.0%} of the source's tokens are not in the model's vocabulary: is this its language, "
+            "and are source and target the right way round?"
+        )
+
+
+def _lines(count: int, first: Sequence[int]) -> str:
+    shown = first[:MAX_NAMED]
+    return f"{'line' if count == 1 else 'lines'} {', '.join(map(str, shown))}{', ...' if count > len(shown) else ''}"
+
+
+def met_the_limit(count: int, of: int) -> str:
+    """What it means that so many answers met the length limit."""
+    if count > of / 2:  # and a right answer does so only now and then
+        return f"{count:,} of {of:,} answers met the length limit: the model repeats itself, and wants longer training"
+    return f"{count:,} of {of:,} answers met the length limit and may be cut; a higher --max-ratio allows more"
+
+
+def warn(what: str) -> None:
+    """A warning, on one line."""
+    print(f"zhuyi: warning: {what}", file=sys.stderr)
+
+
+def show(evaluation: "Evaluation", name: str = "") -> None:
+    """Print the scores as a table."""
+    title = f"{evaluation.lines:,} lines"
+    if evaluation.seconds:
+        title += f", translated in {evaluation.seconds:.1f} s"
+    table = Table(title=f"{name}: {title}" if name else title, title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("how", overflow="fold", style="dim")
+    for name, score in evaluation.scores.items():
+        table.add_row(name, f"{score.value:.2f}", score.signature)
+    if evaluation.loss is not None:
+        table.add_row("loss", f"{evaluation.loss:.4f}", "nats per target token, the end of the line included")
+    Console().print(table)
