@@ -16,7 +16,7 @@ from zhuyi.errors import CheckpointError
 from zhuyi.loading import load
 from zhuyi.microscope import page
 from zhuyi.microscope.page import file_html, look
-from zhuyi.microscope.server import KEPT, Microscope
+from zhuyi.microscope.server import MAX_TRACES, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.translator import Translator
 
@@ -208,10 +208,10 @@ def test_a_file_says_what_was_left_out(
     browser: Any, translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: str
 ) -> None:
     trace = look(translator, LINE, target=REFERENCE, what_if=LONGER)
-    monkeypatch.setattr(page, "ROOM", 0)
+    monkeypatch.setattr(page, "MAX_FILE_BYTES", 0)
     if room != "none":
         size = sum(4 * 4 * trace[name].numel() // 3 + 100 for name in trace if name.endswith(("weights", "scores")))
-        monkeypatch.setattr(page, "ROOM", len(file_html(trace).encode()) + size)
+        monkeypatch.setattr(page, "MAX_FILE_BYTES", len(file_html(trace).encode()) + size)
     complaints: list[str] = []
     tab = opened_file(browser, trace, tmp_path, complaints, lang="en", stack="decoder")
     for view in VIEWS:
@@ -235,7 +235,7 @@ def test_heads_together_are_a_mean_of_weights(browser: Any, tmp_path: Path, monk
     with torch.no_grad():
         translator.engine.transformer.decoder.blocks[0].cross.query.weight.mul_(30)  # so that the heads differ
     trace = look(translator, LINE, what_if=LONGER)
-    monkeypatch.setattr(page, "ROOM", 0)
+    monkeypatch.setattr(page, "MAX_FILE_BYTES", 0)
     tab = opened_file(browser, trace, tmp_path, [], view="cross", i="0", j="0")
     tab.select_option("article .chooser label:nth-of-type(3) select", "mean")
     tab.wait_for_timeout(60)
@@ -280,7 +280,7 @@ def test_a_query_of_the_decoder_sees_no_future(browser: Any, translator: Transla
 
 def test_a_forgotten_trace_can_be_looked_at_again(browser: Any, server: Microscope) -> None:
     tab = opened(browser, server.url, [], view="beam", lang="en")
-    for _ in range(KEPT):
+    for _ in range(MAX_TRACES):
         server.look(b'{"text": "a"}')
     go(tab, "matrices")
     tab.wait_for_selector("text=has forgotten")

@@ -18,7 +18,7 @@ from command_line import tiny_model, zhuyi
 
 from zhuyi.loading import load
 from zhuyi.microscope import page
-from zhuyi.microscope.server import LONGEST_REQUEST, Microscope
+from zhuyi.microscope.server import MAX_REQUEST_BYTES, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.microscope.wire import floats, roots
 from zhuyi.translator import Translator
@@ -112,7 +112,7 @@ def test_the_file_holds_the_tensors_exactly(trace: Trace) -> None:
 def test_a_file_keeps_to_its_size_unless_it_is_to_be_full(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = len(page.file_html(trace, full=True).encode())
     room = len(page.file_html(trace).encode()) - 2_000
-    monkeypatch.setattr(page, "ROOM", room)
+    monkeypatch.setattr(page, "MAX_FILE_BYTES", room)
     small = page.file_html(trace)
     assert len(small.encode()) <= room
     assert len(page.file_html(trace, full=True).encode()) == whole
@@ -213,7 +213,7 @@ def test_what_may_not_be_asked(server: Microscope) -> None:
     assert ask(server, "POST", "/api/look", "[" * 90_000)[0] == 400
     assert ask(server, "POST", "/api/look", "{")[0] == 400
     assert ask(server, "POST", "/api/look", "{}", Content_Type="text/plain")[0] == 404
-    assert ask(server, "POST", "/api/look", " " * (LONGEST_REQUEST + 1))[0] == 413
+    assert ask(server, "POST", "/api/look", " " * (MAX_REQUEST_BYTES + 1))[0] == 413
 
 
 def test_other_sites_cannot_ask_through_the_browser(server: Microscope) -> None:

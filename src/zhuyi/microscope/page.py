@@ -17,11 +17,11 @@ from zhuyi.microscope.trace import Trace, WhatIf, record
 from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors
 from zhuyi.translator import Translator
 
-ROOM = 1_900_000
-"""Bytes of one file, unless it is to be full."""
-FRAME = 40
-"""Bytes around a tensor in the JSON of a file."""
-SERVED = (
+MAX_FILE_BYTES = 1_900_000
+"""Size of one file, unless it is to be full."""
+TENSOR_OVERHEAD_BYTES = 40
+"""Of the JSON around one tensor in a file."""
+SERVED_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
@@ -97,7 +97,7 @@ def served_html() -> str:
 
 
 def file_html(trace: Trace, full: bool = False) -> str:
-    """The page as one file, with everything in it that fits, or everything there is of the trace."""
+    """The page as one file, with as many tensors of the trace as fit, or with all of them."""
     script, style = asset("page.js"), asset("page.css")
     model, described = describe_model(trace.translator), describe_trace(trace)
     frame = _html(
@@ -112,13 +112,13 @@ def file_html(trace: Trace, full: bool = False) -> str:
     for key, tensor in values.items():  # pictures first: a byte each
         if key.endswith(".weights"):
             pictures[key] = base64.b64encode(roots(tensor)).decode()
-            size += len(pictures[key]) + len(key) + FRAME
+            size += len(pictures[key]) + len(key) + TENSOR_OVERHEAD_BYTES
     numbers: dict[str, str] = {}
     wanted = [key for group in WANTED for key in values if key.split(".")[-1] in group]
     for key in values if full else wanted:
         text = base64.b64encode(floats(values[key])).decode()
-        more = len(text) + len(key) + FRAME
-        if full or size + more <= ROOM:
+        more = len(text) + len(key) + TENSOR_OVERHEAD_BYTES
+        if full or size + more <= MAX_FILE_BYTES:
             numbers[key] = text
             size += more
     held = {key: schema.Numbers(roots=pictures.get(key), floats=numbers.get(key)) for key in {**pictures, **numbers}}

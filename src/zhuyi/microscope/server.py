@@ -25,17 +25,16 @@ from pydantic import ValidationError
 
 from zhuyi.errors import ConfigError, ZhuyiError
 from zhuyi.microscope import schema
-from zhuyi.microscope.page import SERVED, asset, look, served_html
+from zhuyi.microscope.page import SERVED_POLICY, asset, look, served_html
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.microscope.wire import describe_model, describe_trace, floats, roots, tensors
 from zhuyi.translator import Translator
 
-KEPT = 8
-"""Traces that are remembered."""
-LOADED = 3
+MAX_TRACES = 8
+"""Traces that are remembered, the latest ones."""
+MAX_CHECKPOINTS = 3
 """Checkpoints that are held in memory, beside those of the traces."""
-LONGEST_REQUEST = 100_000
-"""Bytes."""
+MAX_REQUEST_BYTES = 100_000
 
 
 class Microscope(ThreadingHTTPServer):
@@ -58,7 +57,7 @@ class Microscope(ThreadingHTTPServer):
         checkpoints: Mapping[str, Callable[[], Translator]] | None = None,
     ) -> None:
         self._translator, self._checkpoints = translator, checkpoints or {}
-        self._load = lru_cache(LOADED)(lambda checkpoint: self._checkpoints[checkpoint]())
+        self._load = lru_cache(MAX_CHECKPOINTS)(lambda checkpoint: self._checkpoints[checkpoint]())
         self._traces: OrderedDict[str, Trace] = OrderedDict()
         self._numbers, self._one_at_a_time = count(1), threading.Lock()
         self.described = describe_model(translator, list(self._checkpoints))
@@ -74,7 +73,7 @@ class Microscope(ThreadingHTTPServer):
         """Whether a request may say this in its Host header: an address, or this machine's own name; any port.
 
         Another site can send a browser here under a name of its own (DNS rebinding), but not under these. The port is
-        another one where the page comes through a tunnel.
+        another one where the page is reached through a tunnel.
         """
         try:
             name = urlsplit(f"//{host}").hostname or ""
@@ -85,7 +84,7 @@ class Microscope(ThreadingHTTPServer):
         return _is_address(name) or name == socket.gethostname().lower()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle of an answer is no error; anything else is told, as always."""
+        """A browser that closes the connection during an answer is no error; anything else is reported, as usual."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -115,7 +114,7 @@ class Microscope(ThreadingHTTPServer):
             )
             number = str(next(self._numbers))
             self._traces[number] = trace
-            while len(self._traces) > KEPT:
+            while len(self._traces) > MAX_TRACES:
                 self._traces.popitem(last=False)
         return describe_trace(trace).model_copy(update={"id": number, "checkpoint": request.checkpoint})
 
@@ -159,8 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if self.path != "/api/look" or self.headers.get_content_type() != "application/json":
             self._fail(HTTPStatus.NOT_FOUND, "no such page")
-        elif not length.isdigit() or int(length) > LONGEST_REQUEST:
-            self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {LONGEST_REQUEST:,} bytes")
+        elif not length.isdigit() or int(length) > MAX_REQUEST_BYTES:
+            self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {MAX_REQUEST_BYTES:,} bytes")
         else:
             try:
                 found = self.server.look(self.rfile.read(int(length)))
@@ -192,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {
             "Content-Type": kind,
             "Content-Length": str(len(content)),
-            "Content-Security-Policy": SERVED,
+            "Content-Security-Policy": SERVED_POLICY,
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cache-Control": "no-store",

@@ -1,8 +1,8 @@
 """A trace: one sentence's way through the model, every value by its name.
 
 The sentence is decoded as always, and nothing is tapped. Then the finished output is replayed once, all positions at
-the same time (teacher forcing), and a recording tap keeps everything. So looking cannot slow or change decoding; how
-far the replay is from what decoding saw is a number of the trace, `difference`.
+the same time (teacher forcing), and a recording tap keeps everything. So looking can neither slow nor change
+decoding; `difference` says how far the replay is from what decoding saw.
 
     trace = zhuyi.look(zhuyi.load("zhuyi-demo"), "mardi 25 mars 1986")
     trace["encoder.0.self.weights"]      α′ of the first encoder block: heads × queries × keys
@@ -34,13 +34,13 @@ from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 from zhuyi.translator import Translator
 
-LONGEST = 256
+MAX_TOKENS = 256
 """Most tokens of a side: a trace holds layers × heads × tokens² scores and as many weights."""
 
 
 @dataclass(frozen=True)
 class WhatIf:
-    """What is hypothetically changed while one looks; the model itself stays as it is."""
+    """Changes made to a copy of the model while it is looked at."""
 
     heads_off: frozenset[tuple[str, int]] = frozenset()
     """(`encoder.0.self`, 2): the third head of that attention adds nothing to the output."""
@@ -179,7 +179,7 @@ def record(
         CheckpointError: if the model's answer is not a number.
     """
     tokenizers = translator.tokenizers
-    longest = min(LONGEST, translator.config.model.max_length)
+    longest = min(MAX_TOKENS, translator.config.model.max_length)
     (tokens,) = tokenizers.source.encode([line])
     _check_length(tokens, longest, "the sentence")
     answer = None
@@ -237,9 +237,9 @@ def _lifted(transformer: Transformer) -> dict[str, Callable[[Tensor], Tensor]]:
 
 
 def _changed(transformer: Transformer, what_if: WhatIf) -> Transformer:
-    """The model as `what_if` says: a copy that has all weights in common with it, but for those that are changed.
+    """A copy of the model, changed as `what_if` says; it shares every weight that is not changed.
 
-    A head is switched off by zeros in W_o: the same for decoding and replay, and no path of its own.
+    A head is switched off by zeros in its columns of W_o, so that decoding and replay run the same code as always.
     """
     shared = {id(tensor): tensor for tensor in [*transformer.parameters(), *transformer.buffers()]}
     changed = deepcopy(transformer, memo=shared)

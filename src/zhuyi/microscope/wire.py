@@ -18,7 +18,7 @@ from zhuyi.text.tokenizer import EOS
 from zhuyi.translator import Translator
 from zhuyi.version import __version__
 
-TOP = 20
+MAX_LISTED = 20
 """Tokens of a distribution that are listed; the others are summed up."""
 TEMPERATURES = [tenths / 10 for tenths in range(2, 31, 2)]
 """Those of the slider: what a file needs for them takes less room than all logits."""
@@ -122,7 +122,7 @@ def _candidate(trace: Trace, each: Candidate) -> schema.Candidate:
 
 def _replay(trace: Trace, replay: Replay) -> schema.Replay:
     log_probs = replay.log_probs
-    best, tokens = log_probs.topk(min(TOP, log_probs.shape[1]))
+    best, tokens = log_probs.topk(min(MAX_LISTED, log_probs.shape[1]))
     tempered = [_tempered(log_probs, temperature) for temperature in TEMPERATURES]
     steps = [
         schema.Step(
