@@ -1,10 +1,10 @@
-"""What a beam brings and costs: scores and time of several beams, and how often one answers worse than greedy search.
+"""Measure the scores and the time of several beams, and how often each is worse than greedy search.
 
     python benchmarks/beams.py MODEL --source FILE --target FILE --metric wer --name georgian
 
-A beam answers worse where greedy search has finished a line and the beam's answer has a lower score. The beams take
-turns, so that a machine that drifts drifts for all of them. Writes results/beams-NAME.json. It asks the package for
-nothing that older versions do not have: run it in an older checkout too, with another --name, to compare.
+A beam is worse on a line if greedy search has finished the line and the answer of the beam has a lower score. The beams
+are measured in turn, so that drift of the machine affects all of them. Writes results/beams-NAME.json. The script uses
+only what older versions of the package have: to compare, run it in an older checkout with another --name.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Corpora larger than memory: what it costs to make the store of a generated one, and to train from it.
+"""Measure what it costs to build the store of a generated corpus that is larger than memory, and to train from it.
 
     python benchmarks/corpus.py --work DIR [--pairs 200000 2000000 20000000] [--format zst]
     taskset -c 0 python benchmarks/corpus.py ...      on one core
 
-For each size, in processes of their own: learn the vocabulary; tokenise (and, before and after, let the tokeniser
-alone run over the same lines on the same cores); check; start `zhuyi train` from the cache; and go through one epoch of
-batches. Adds to results/corpus.json. DIR needs about 0.3 GB a million pairs; what is in it already is used again.
+For each size, in separate processes: learn the vocabulary; tokenise (and, before and after, run the tokeniser alone
+over the same lines on the same cores); check; start `zhuyi train` from the cache; and iterate over one epoch of
+batches. Adds to results/corpus.json. DIR needs about 0.3 GB per million pairs; files that exist in it are used again.
 """
 
 import argparse
@@ -43,7 +43,7 @@ SETTINGS = [
 
 
 def generate(folder: Path, pairs: int, ending: str) -> None:
-    """Shards of made-up sentences: words of syllables, as frequent as Zipf says, as many as in captions and news."""
+    """Write shards of generated sentences: words made of syllables, with the frequencies of Zipf's law."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -136,7 +136,7 @@ def stage(name: str, config_path: Path) -> dict[str, Any]:
 
 
 def alone(corpus: Any, tokenizers: Any) -> dict[str, Any]:
-    """The tokeniser's own rate: the library's batches over lines in memory, the answers thrown away."""
+    """The rate of the tokeniser alone: the library's batches over lines in memory, with the results discarded."""
     pairs = list(islice(corpus, SAMPLE))
     sides = (
         (tokenizers.source._engine, [pair.source for pair in pairs]),
@@ -153,7 +153,7 @@ def alone(corpus: Any, tokenizers: Any) -> dict[str, Any]:
 
 
 def memory(pid: int) -> tuple[int, int]:
-    """Resident bytes of a process, and those of them that are its own (not pages of files)."""
+    """Resident bytes of a process, and how many of them are its own rather than pages of files."""
     try:
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         return int(status["VmRSS"].split()[0]) * 1024, int(status["RssAnon"].split()[0]) * 1024
@@ -163,7 +163,7 @@ def memory(pid: int) -> tuple[int, int]:
 
 @contextmanager
 def watched(pid: int) -> Iterator[dict[str, int]]:
-    """The most memory of a process while in the context, looked at twenty times a second."""
+    """The largest memory of a process within the context, sampled twenty times a second."""
     peak, ended = {"resident": 0, "own": 0}, threading.Event()
 
     def watch() -> None:
@@ -245,7 +245,7 @@ def measure(work: Path, pairs: int, ending: str) -> dict[str, Any]:
 
 
 def measure_training(work: Path, corpus: dict[str, Any]) -> dict[str, Any]:
-    """`corpus` with its batches and its training measured once more; what was measured of making the store stands."""
+    """Measure the batches and the training of `corpus` again, and keep the measurements of the build."""
     folder = work / f"{corpus['format']}-{corpus['pairs']}"
     os.environ["ZHUYI_CACHE"] = str(folder / "cache")
     config = config_of(folder, corpus["format"])
@@ -254,7 +254,7 @@ def measure_training(work: Path, corpus: dict[str, Any]) -> dict[str, Any]:
 
 
 def rates(corpus: dict[str, Any]) -> dict[str, float]:
-    """What the tables and the picture say of one corpus; a share is of the mean of the tokeniser before and after."""
+    """The numbers of one corpus in tables and picture; shares refer to the mean of the tokeniser before and after."""
     build, alone = corpus["build"], corpus["alone"]
     tokens = sum(each["tokens"] for each in alone)
     return {
@@ -274,37 +274,39 @@ def rates(corpus: dict[str, Any]) -> dict[str, float]:
 PAGE = """# Large corpora
 
 Written by `benchmarks/report.py` from `benchmarks/results/corpus.json`, which `benchmarks/corpus.py` measured on
-{processor}, on {cores} of its {of} cores, with made-up sentences of {length:.0f} tokens a side (Zipf's words).
+{processor}, on {cores} of its {of} cores, with generated sentences of {length:.0f} tokens per side (word frequencies
+follow Zipf's law).
 
-A corpus may be many files: `data.source` and `data.target` take a pattern in the last part of a path. The files that
-match are read in the order of their names as if they were one; those of both sides belong together, the first to the
-first, line by line.
+A corpus may consist of many files: `data.source` and `data.target` accept a pattern in the last part of a path. A
+source file and a target file belong together if the wildcards match the same text in both names, and they are read
+line by line. The files are read in the order of their names, as if they were one.
 
     zhuyi train --source 'shards/*.en.zst' --target 'shards/*.de.zst'
     zhuyi train --source 'shards/*.parquet#en' --target 'shards/*.parquet#de'
 
-It is read as a stream, tokenised by as many processes as there are cores, and kept in the cache; a build that is
-killed goes on from its finished pieces. Training reads it through a memory map and lets go of what it has read.
+The corpus is read as a stream, tokenised by one process per core, and stored in the cache. A build that is killed
+continues from the parts that are finished. Training reads the store through a memory map, and releases what it has
+read.
 
 | pairs | the store | built at, tokens/s | of the tokeniser alone | builder's memory | first step | trainer's memory |
 |---|---|---|---|---|---|---|
 {table}
 
-The tokeniser alone is `encode_batch_fast` on lines in memory, on the same cores, before and after the build; the rate
-of this machine drifts by a fifth between the two, which is how a share can be above 100 %. The first
-step is counted from the start of `zhuyi train`, with everything in the cache. Memory is the largest resident size, with
-mapped pages of files. The trainer's is that of a small model, its gradients and its activations, nearly all of it: to
-go through an epoch of batches without a model takes {reader:.2f} GB at {pairs:,} pairs.
+The tokeniser alone is `encode_batch_fast` on lines in memory, on the same cores, before and after the build. The
+speed of this machine drifts by a fifth between the two, so that a share can exceed 100 %. The time of the first step
+is measured from the start of `zhuyi train`, with everything in the cache. Memory is the largest resident size,
+including mapped pages of files. Almost all of the trainer's memory is that of a small model, its gradients and its
+activations: iterating over an epoch of batches without a model takes {reader:.2f} GB at {pairs:,} pairs.
 
-| pairs | CPU time a token: to build | to plan and make batches | to plan an epoch | padding |
+| pairs | CPU time per token: to build | to plan and make batches | to plan an epoch | padding |
 |---|---|---|---|---|
 {costs}
 
 ![Cost and memory over the size of the corpus](pictures/corpus.svg)
 
-Before the store there is the vocabulary, learnt from at most two million lines; after it, the check. Both are noted in
-the cache, as is the digest of each file, which is only read again if its dates, its size or its place on the disk have
-changed.
+Before the store is built, the vocabulary is learnt from at most two million lines; afterwards, the corpus is checked.
+Both results are cached, as is the digest of each file, which is computed again only if the file's dates, its size or
+its place on the disk have changed.
 
 | pairs | digest of the files | vocabulary | check |
 |---|---|---|---|

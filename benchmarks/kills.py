@@ -1,11 +1,12 @@
-"""Kill a training run again and again, with SIGKILL, and see whether it ends with the bytes of one that was left alone.
+"""Kill a training run repeatedly with SIGKILL, and compare its final bytes with those of an undisturbed run.
 
     python benchmarks/kills.py [--kills 50] [--seed 1] [--set section.key=value]... [--name kills]
 
-Trains a small model with `zhuyi train` on generated data: once in peace, and then killed, resumed, killed, ... until it
-has ended. Everything is seen from outside, as an operator would: when to strike is read from the files that the run
-writes, and where a kill fell is read from the files that it left. Compares the weights byte for byte, the model card,
-and every loss and score of `metrics.jsonl`; writes results/NAME.json and exits with 1 if anything differs.
+Trains a small model with `zhuyi train` on generated data: once undisturbed, and once killed, resumed, killed, ...
+until the run ends. The script observes the run from outside, as an operator would: the files that the run writes tell
+when to kill it, and the files that it leaves tell what the kill interrupted. Compares the weights byte for byte, the
+model card, and every loss and score of `metrics.jsonl`; writes results/NAME.json, and exits with 1 if anything
+differs.
 """
 
 import argparse
@@ -58,7 +59,7 @@ LATE = 3
 
 @dataclass(frozen=True)
 class Kill:
-    """One death: what was aimed at, where it fell, and the last step of which the run had told."""
+    """One kill: what it was meant to interrupt, what it did interrupt, and the last step that the run had reported."""
 
     aim: str
     fell: str
@@ -66,7 +67,7 @@ class Kill:
 
 
 class Run:
-    """A training run on disk, and the process that is at it."""
+    """A training run on disk, and its process."""
 
     def __init__(self, folder: Path, settings: list[str], cache: Path) -> None:
         self.out, self.cache, self.log = folder / "out", cache, folder / "log.txt"
@@ -79,14 +80,14 @@ class Run:
         self._started, self._metrics = 0, 0
 
     def start(self) -> None:
-        """Begin, or go on."""
+        """Start or resume the run."""
         self._started, self._metrics = time.time_ns(), self._metrics_inode()
         environment = {**os.environ, "ZHUYI_CACHE": str(self.cache), "COLUMNS": "500"}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment)
 
     def lives(self) -> bool:
-        """Whether the process runs; an end in error is one of the harness too."""
+        """Whether the process runs. If it ended with an error, so does this script."""
         assert self._process is not None
         code = self._process.poll()
         if code not in (None, 0):
@@ -94,44 +95,44 @@ class Run:
         return code is None
 
     def send(self, number: signal.Signals) -> None:
-        """A signal; after SIGKILL, which runs no handler and closes no file, the process is gone."""
+        """Send a signal. SIGKILL runs no handlers and flushes no files."""
         assert self._process is not None
         self._process.send_signal(number)
         if number == signal.SIGKILL:
             self._process.wait()
 
     def records(self) -> list[dict[str, Any]]:
-        """Of `metrics.jsonl`: a line an update, and one a validation."""
+        """The records of `metrics.jsonl`: one for each update, and one for each validation."""
         return read_metrics(self.out / METRICS)
 
     def saved(self) -> int:
-        """The step of the newest checkpoint that is whole."""
+        """The step of the newest complete checkpoint."""
         whole = self.out.glob(f"checkpoints/step-*/{MANIFEST}")
         return max((int(path.parent.name.removeprefix("step-")) for path in whole), default=0)
 
     def writes(self) -> bool:
-        """Whether this process is (or was, when it died) in the middle of writing a checkpoint."""
+        """Whether this process is writing a checkpoint, or was when it died."""
         return any(self._is_of_this_life(path) for path in self.out.glob("checkpoints/step-*/.writing"))
 
     def builds_store(self) -> bool:
-        """Whether it is (or was) building the store."""
+        """Whether this process is building the store, or was when it died."""
         return any(self._is_of_this_life(path) for path in self.cache.glob("*.tmp"))
 
     def trains(self) -> bool:
-        """Whether it has begun to train: it then replaces the metrics by those up to its checkpoint."""
+        """Whether training has started, which truncates the metrics to those before the checkpoint."""
         return self._metrics_inode() != self._metrics
 
     def validates(self, save_every: int) -> bool:
-        """Whether the last thing it told of is an update after which a validation is due."""
+        """Whether the last record is that of an update after which a validation is due."""
         last = self.records()[-1:]
         return self.trains() and bool(last) and "loss" in last[0] and last[0]["step"] % save_every == 0
 
     def ends(self, last: int) -> bool:
-        """Whether the checkpoint of the last step is whole: what remains is choosing, averaging and saving."""
+        """Whether the checkpoint of the last step is complete, so that only choosing, averaging and saving remain."""
         return (self.out / f"checkpoints/step-{last:06d}" / MANIFEST).exists() and not self.writes()
 
     def step(self) -> int:
-        """The last one that it told of."""
+        """The last step that the run has reported."""
         return max((record["step"] for record in self.records()), default=0)
 
     def _is_of_this_life(self, path: Path) -> bool:
@@ -146,7 +147,7 @@ class Run:
 
 
 def write_corpus(folder: Path) -> dict[str, str]:
-    """Lines of invented words, to be answered in reverse: something that a small model gets better at for long."""
+    """Write lines of invented words, and the same lines reversed: a task at which a small model keeps improving."""
     chance = random.Random(7)
     words = ["".join(chance.choices("aeiouklmnprst", k=chance.randint(2, 6))) for _ in range(200)]
     files = {}
@@ -160,7 +161,7 @@ def write_corpus(folder: Path) -> dict[str, str]:
 
 
 def where(run: Run, save_every: int, last: int) -> str:
-    """Where a killed run stood, by what it left."""
+    """What a killed run was doing, judged by the files that it left."""
     if run.builds_store():
         return STORE
     if run.writes():
@@ -173,7 +174,7 @@ def where(run: Run, save_every: int, last: int) -> str:
 
 
 def aims(kills: int, chance: random.Random) -> list[str]:
-    """As many aims as kills, in the shares of `AIMS`, in random order; the ending comes last."""
+    """One aim per kill, in the proportions of `AIMS`, in random order; the end of the run comes last."""
     total = sum(AIMS.values())
     ending = max(1, round(kills * AIMS[ENDING] / total))
     rest = [aim for aim, share in AIMS.items() if aim != ENDING for _ in range(share)]
@@ -183,7 +184,7 @@ def aims(kills: int, chance: random.Random) -> list[str]:
 
 
 def spans(run: Run, save_every: int) -> dict[str, float]:
-    """Seconds that each thing lasted in the run that was left alone: a kill comes at a random moment of them."""
+    """The seconds that each activity took in the undisturbed run; kills come at random moments within them."""
     records = run.records()
     updates = [(record["step"], record["seconds"]) for record in records if "loss" in record]
     scored = {record["step"] for record in records if "dev_loss" in record}
@@ -203,13 +204,13 @@ def spans(run: Run, save_every: int) -> dict[str, float]:
 
 
 def killed(run: Run, aim: str, due: int, save_every: int, last: int, span: float, chance: random.Random) -> str | None:
-    """One life: start, wait until step `due` is saved and the moment has come, wait on at random, kill.
+    """Start the run, wait until step `due` is saved and the aim is reached, wait for a random time, and kill it.
 
-    The process is frozen for a look first: if it has gone on to something else meanwhile, it is let go, and the next
-    such moment is waited for. Not for ever: a life that is `LATE` checkpoints further is ended wherever it is.
+    The process is first stopped and inspected. If it is no longer at the aim, it continues until the next such moment.
+    After `LATE` further checkpoints it is killed whatever it is doing.
 
     Returns:
-        Where the kill fell; None if the run ended before.
+        What the kill interrupted, or None if the run ended before.
     """
     if aim == STORE:
         for path in run.cache.glob("*.arrow"):  # and not what an earlier kill has left half built
@@ -242,7 +243,7 @@ def killed(run: Run, aim: str, due: int, save_every: int, last: int, span: float
 
 
 def compare(peaceful: Run, other: Run) -> dict[str, bool]:
-    """What must be the same, and whether it is."""
+    """What must be equal, and whether it is."""
 
     def told(run: Run) -> list[dict[str, Any]]:
         clock = {"seconds", "tokens_per_second"}
@@ -254,7 +255,7 @@ def compare(peaceful: Run, other: Run) -> dict[str, bool]:
 
 
 def trial(folder: Path, kills: int, seed: int, settings: list[str]) -> dict[str, Any]:
-    """Both runs, in `folder`; what happened, and whether they are identical."""
+    """Both runs, in `folder`: the kills, and whether the results are identical."""
     save_every = int(next(s for s in reversed(settings) if s.startswith("training.save_every=")).partition("=")[2])
     runs = []
     for name in ("peaceful", "killed"):

@@ -1,4 +1,4 @@
-"""Where something was measured, and with what."""
+"""A description of the machine and the software of a measurement."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ import torch
 
 
 def describe(threads: int) -> dict[str, Any]:
-    """Processor, cores, memory, threads and the versions that matter."""
+    """Processor, cores, memory, threads and the versions of the relevant packages."""
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     models = [line.split(":")[1].strip() for line in cpu.splitlines() if line.startswith("model name")]
     return {

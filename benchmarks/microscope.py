@@ -1,10 +1,10 @@
-"""What looking costs: a trace, its page in a browser, files of several lengths, and the taps when nobody looks.
+"""Measure the costs of looking: a trace, its page in a browser, files of several lengths, and taps without recording.
 
     python benchmarks/microscope.py --name cpu2 --threads 2
 
-The model has random weights, 6 + 6 layers of width 512 with 8 heads and 10,000 tokens: its numbers mean nothing, but
-they are as many as those of a real one. Needs chromium and Playwright. Writes results/microscope-NAME.json, of which
-report.py makes docs/microscope.md.
+The model has 6 + 6 layers of width 512 with 8 heads, a vocabulary of 10,000 tokens, and random weights: its values
+are meaningless, but as many as those of a trained model. Needs chromium and Playwright. Writes
+results/microscope-NAME.json, from which report.py generates docs/microscope.md.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def model_of_words() -> Model:
 
 
 def traced(translator: Translator, length: int) -> Trace:
-    """So many words, and an output of just as many tokens, whatever the random weights prefer."""
+    """A trace of this many words with an output of the same number of tokens, whatever the random weights prefer."""
     words = " ".join(f"w{random.Random(k).randrange(9_000)}" for k in range(length - 1))
     (tokens,) = translator.tokenizers.target.encode([words])
     return look(translator, words, what_if=WhatIf(prefix=(*tokens, EOS)))
@@ -123,7 +123,7 @@ def without_taps(model: Model) -> Transformer:
 
 
 def tap_cost(model: Model, rounds: int) -> dict[str, Any]:
-    """Seconds of a forward pass with silent taps over one without any, taking turns."""
+    """The time of a forward pass with silent taps divided by that of one without taps, measured in turn."""
     tapped, untapped = model.transformer, without_taps(model)
     source = torch.randint(4, len(model.tokenizers.source), (1, 8))
     mask = torch.ones_like(source, dtype=torch.bool)

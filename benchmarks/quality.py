@@ -1,10 +1,10 @@
-"""Score a trained model on a test set and keep the figures.
+"""Score a trained model on a test set and save the results.
 
     zhuyi train examples/g2p.toml --out runs/g2p
     python benchmarks/quality.py runs/g2p --name g2p-hungarian --metric wer,per
 
-The test set is the one that the model's configuration names. Writes results/quality-NAME.json: scores with signatures,
-how long the run took and on what, and the first answers.
+The test set is that of the model's configuration. Writes results/quality-NAME.json: scores with signatures, the time
+and the machine of the run, and the first answers.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Which recipe trains best: dev scores after equal minutes or updates, on the same cores, one run after the other.
+"""Compare training recipes: dev scores after equal minutes or updates, on the same cores, one run after the other.
 
     python benchmarks/recipes.py CONFIG.toml... --minutes 6 --threads 1 --name cpu1 --work runs/recipes
     python benchmarks/recipes.py CONFIG.toml... --steps 700 --recipes "decay 0.01" "decay 0.5" ...
 
-Every recipe is a few settings over each CONFIG. A run that is whole under --work is read, not made again. Writes
-results/recipes-NAME.json, of which report.py makes a table in docs/training-speed.md.
+A recipe is a set of settings that is applied to each CONFIG. Complete runs under --work are read, not repeated. Writes
+results/recipes-NAME.json, from which report.py generates a table in docs/training-speed.md.
 """
 
 import argparse
@@ -29,7 +29,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def run(config: Path, recipe: str, budget: dict[str, float], threads: int, work: Path) -> dict[str, Any]:
-    """Train, validate once at the end, and give the last dev scores and the steps done."""
+    """Train, validate once at the end, and return the last dev scores and the number of steps."""
     out = work / f"{config.stem}-{recipe.replace(', ', '-').replace(' ', '-')}"
     if not (out / "manifest.json").exists():
         settings = {**budget, "threads": threads, "average": 1, "save_every": 10**9, **RECIPES[recipe]}

@@ -1,7 +1,7 @@
-"""Write what the files in results/ say: tables in both READMEs, and four pages of docs/.
+"""Write the tables in both READMEs and four pages of docs/ from the files in results/.
 
 python benchmarks/report.py            write them
-python benchmarks/report.py --check    say, by the exit code, whether they are up to date
+python benchmarks/report.py --check    check that they are up to date; the exit code is 1 if they are not
 """
 
 import json
@@ -23,7 +23,7 @@ TASKS = {
 
 
 def load(name: str) -> Any:
-    """One file of results, or None while nothing has been measured."""
+    """The content of one file of results, or None if it does not exist."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -55,8 +55,8 @@ def results_page() -> str:
         "# Results",
         "",
         "Written by `benchmarks/report.py` from the files in `benchmarks/results/`; each was measured by",
-        "`benchmarks/quality.py`, and names its machine and versions. How fast it trains, beside other toolkits, is in",
-        "[training-speed.md](training-speed.md).",
+        "`benchmarks/quality.py`, and names its machine and versions. [training-speed.md](training-speed.md) compares",
+        "the speed of training with other toolkits.",
         "",
         "## Quality",
         "",
@@ -94,13 +94,13 @@ def results_page() -> str:
 
 
 def beams_section() -> list[str]:
-    """What beams bring and cost, before only the bound ended a search, and after."""
+    """Scores and time of several beams, before and after the bound became the only end of a search."""
     lines = [
         "## Beams",
         "",
-        "Scores and seconds on one thread, by `benchmarks/beams.py`, of the same models before and after a change:",
-        "now only the bound or the limit ends a search, and greedy search's prefix stays in the beam. *Worse*: lines",
-        "whose answer scores lower than that of greedy search.",
+        "Scores and seconds on one thread, measured by `benchmarks/beams.py`, of the same models before and after a",
+        "change of beam search: since then, only the bound or the limit ends a search, and the prefix of greedy search",
+        "stays in the beam. *Worse*: the number of lines whose answer scores lower than that of greedy search.",
         "",
         "| task | lines | beam | before: scores | worse | seconds | after: scores | worse | seconds | time |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -124,8 +124,8 @@ def microscope_page() -> str:
         "# What looking costs",
         "",
         "Written by `benchmarks/report.py` from `benchmarks/results/microscope-*.json`, which",
-        "[`benchmarks/microscope.py`](../benchmarks/microscope.py) measures. Where there are several figures, they are",
-        "the least, the **median** and the largest.",
+        "[`benchmarks/microscope.py`](../benchmarks/microscope.py) measures. Three figures are the smallest,",
+        "the **median** and the largest.",
         "",
     ]
     for path in sorted(RESULTS.glob("microscope-*.json")):
@@ -137,14 +137,14 @@ def microscope_page() -> str:
             f"A model of {result['parameters']:,} parameters: 6 + 6 layers of width 512, 8 heads. Random weights.",
             "",
             f"- Script and style sheet: {assets['gzip'] / 1000:.0f} kB, gzipped ({assets['bytes'] / 1000:.0f} kB).",
-            f"- From the request for the page until it can be used: {_spread(served['ready'])} s.",
-            f"- From a trace of 30 + 30 tokens until its first picture: {_spread(served['first_picture'])} s.",
-            f"- A movement of the mouse over it: {1000 * served['hover']['p95']:.1f} ms (95 of 100), and "
+            f"- Time from the request for the page until it is usable: {_spread(served['ready'])} s.",
+            f"- Time from a trace of 30 + 30 tokens until its first picture: {_spread(served['first_picture'])} s.",
+            f"- Response to a movement of the mouse: {1000 * served['hover']['p95']:.1f} ms (95th percentile), and "
             f"{served['hover']['fetched']} requests to the server.",
-            f"- When nobody looks: a forward pass of {tap['tokens']} tokens with silent taps takes {_spread(tap)}",
-            f"  times as long as one of a copy of the code without any taps ({tap['rounds']} rounds, in turn).",
+            f"- Without recording: a forward pass of {tap['tokens']} tokens with silent taps takes {_spread(tap)}",
+            f"  times as long as one of a copy of the code without any taps ({tap['rounds']} alternating rounds).",
             "",
-            "| tokens | trace, s | file | whole file | page ready, s | movement of the mouse, 95 of 100, ms |",
+            "| tokens | trace, s | file | whole file | page ready, s | movement of the mouse, 95th percentile, ms |",
             "|---|---|---|---|---|---|",
         ]
         for each in result["lengths"]:
@@ -156,9 +156,10 @@ def microscope_page() -> str:
             )
         lines += [
             "",
-            "A trace decodes with a beam of 4, and replays with everything recorded. A file that is not whole",
-            "holds all pictures of weights, and as many tensors as fit into 1.9 MB; the page says what was left",
-            "out. The mouse is moved over the heads of all layers, one of them enlarged: handler, rendering, layout.",
+            "A trace decodes with a beam of 4, and replays the result with every value recorded. The smaller file",
+            "contains all pictures of weights, and as many tensors as fit into 1.9 MB; the page says what was left",
+            "out. The mouse is moved over the heads of all layers, one of them enlarged; the time includes the event",
+            "handler, rendering and layout.",
             "",
         ]
     return "\n".join(lines)
@@ -173,7 +174,7 @@ def _cell(text: str) -> str:
 
 
 def filled(path: Path, language: int) -> str:
-    """A README with its block of results renewed."""
+    """The text of a README with its block of results replaced."""
     text = path.read_text(encoding="utf-8")
     begin, end = "<!-- results -->", "<!-- /results -->"
     before, rest = text.split(begin, 1)

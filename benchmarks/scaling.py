@@ -1,12 +1,12 @@
-"""What one run costs as it grows: a calculator of memory, traffic and time.
+"""Calculate the memory, traffic and time of a training run of any size.
 
     python benchmarks/scaling.py --size 300M --pairs 1e8 --gpus 64 [--shard] [--tokens 400000] [--share 0.4]
     python benchmarks/scaling.py                             write the tables and pictures of docs/scaling.md
-    python benchmarks/scaling.py --check                     say, by the exit code, whether they are up to date
+    python benchmarks/scaling.py --check                     check that they are up to date (exit code)
 
-`scaling_checks.py` measures what it predicts, for the table of the document.
+`scaling_checks.py` measures what is predicted here, for the table of the document.
 
-Every number is bytes, FLOP or seconds, of one update (all processes, all micro-batches) unless it says otherwise.
+Unless stated otherwise, numbers are bytes, FLOP or seconds of one update (all processes, all micro-batches).
 In formulas d is the width, f the inner width, V the vocabulary, N the number of parameters, n that of GPUs.
 """
 
@@ -59,7 +59,7 @@ def model_of(size: str) -> ModelConfig:
 
 @dataclass(frozen=True)
 class Parts:
-    """Parameters of each part of a model whose mixers are attention, and of how many of them are in matrices."""
+    """Parameters of each part of a model whose mixers are attention, and how many of them are in matrices."""
 
     encoder: int
     decoder: int
@@ -71,7 +71,7 @@ class Parts:
 
     @property
     def total(self) -> int:
-        """All that is learned; a tied matrix counts once. Those of `cross_keys_values` are the decoder's."""
+        """All parameters; a tied matrix counts once. Those of `cross_keys_values` belong to the decoder."""
         return self.encoder + self.decoder + self.embeddings + (0 if self.tied else self.projection)
 
 
@@ -148,10 +148,10 @@ def state_bytes(model: ModelConfig, vocabulary: int, gpus: int = 1, shard: bool 
 
 
 def copies_bytes(model: ModelConfig, vocabulary: int, bf16: bool, gpus: int = 1, shard: bool = False) -> float:
-    """What else is made of weights for a step: bf16 copies of the blocks' matrices, the projection's gradient as made.
+    """Copies of weights during a step: the blocks' matrices in bf16, and the gradient of the projection.
 
-    With FSDP only one block, and the next, is whole at a time, in float32 with its gradient (the table of embeddings is
-    one of these); the bf16 copies are of what is whole.
+    With FSDP, only one block and the next one are gathered at a time, in float32 with their gradients (the embeddings
+    count as a block), and only what is gathered has bf16 copies.
     """
     parts = parts_of(model, vocabulary)
     matrices = parts.encoder + parts.decoder - parts.vectors
@@ -196,7 +196,7 @@ def activation_bytes(
 
 
 def logits_bytes(vocabulary: int, bf16: bool) -> float:
-    """Of the objective: `LOGIT_CHUNK` rows of logits at a time, and of probabilities, which become their gradient."""
+    """The objective: `LOGIT_CHUNK` rows of logits at a time, and of probabilities, which become their gradient."""
     b = 2 if bf16 else 4
     return LOGIT_CHUNK * vocabulary * 2 * b
 
@@ -230,7 +230,7 @@ class Machine:
 
     Attributes:
         products: FLOP/s of matrix products, published or measured.
-        share: of that which a training step reaches. An assumption, unless measured.
+        share: the part of `products` that a training step reaches. An assumption, unless measured.
         bandwidth: bytes/s of its memory.
         memory: bytes.
         link, network: bytes/s to a neighbour in the same host, and in another, one way.
@@ -252,7 +252,7 @@ H200 = Machine(products=989e12, share=0.4, bandwidth=4.8e12, memory=141e9, link=
 
 @dataclass(frozen=True)
 class Estimate:
-    """One run, as calculated; memory and traffic are those of one GPU."""
+    """The calculated costs of one run; memory and traffic are those of one GPU."""
 
     parameters: int
     memory: float
@@ -303,7 +303,7 @@ def estimate(
 
 
 def optimiser_bytes(parameters: float) -> float:
-    """What clipping and AdamW read and write, in float32.
+    """The bytes that clipping and AdamW read and write, in float32.
 
     The norm reads the gradient, clipping reads and writes it; AdamW reads it, and reads and writes weight and moments.
     """
@@ -392,18 +392,18 @@ def best(size: str, gpus: int) -> Estimate:
 
 
 def bound(found: Estimate) -> str:
-    """What takes most of an update."""
+    """What takes most of the time of an update."""
     parts = {"p": found.products_seconds, "n": found.network_seconds}
     return max(parts, key=lambda part: parts[part])
 
 
 def gigabytes(value: float) -> str:
-    """Bytes for a person."""
+    """Bytes in readable form."""
     return f"{value / 1e6:,.1f} MB" if value < 1e9 else f"{value / 1e9:,.1f} GB"
 
 
 def amount(value: float) -> str:
-    """Three figures, for a person."""
+    """A number in readable form, with three significant digits."""
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
@@ -420,7 +420,7 @@ def _grid(cell: Any, between: str) -> list[str]:
 
 
 def page(measured: dict[str, Any]) -> str:
-    """docs/scaling.md with its calculated part renewed."""
+    """The text of docs/scaling.md with its calculated part replaced."""
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN, 1)
     return before + BEGIN + "\n\n" + tables(measured) + "\n\n" + END + rest.split(END, 1)[1]

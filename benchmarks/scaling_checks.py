@@ -1,4 +1,4 @@
-"""The predictions of `scaling.py` beside what this machine does: parameters, memory, step time, bytes on the wire.
+"""Compare the predictions of `scaling.py` with this machine: parameters, memory, step time, bytes on the network.
 
     python benchmarks/scaling_checks.py [--threads 1 2]
 
@@ -76,7 +76,7 @@ def measure(threads: list[int]) -> dict[str, Any]:
 
 
 def parameters() -> list[dict[str, Any]]:
-    """Built without memory, on torch's device "meta"."""
+    """Count the parameters of models on torch's device "meta", which needs no memory."""
     rows = []
     for size in SIZES:
         with torch.device("meta"):
@@ -98,7 +98,7 @@ def state() -> list[dict[str, Any]]:
 
 
 def activations() -> list[dict[str, Any]]:
-    """Storages that autograd keeps in the forward pass of a real update, weights left out."""
+    """The storages that autograd keeps in the forward pass of a real update, without the weights."""
     rows = []
     for size, bf16 in (("10M", False), ("10M", True), ("50M", False), ("50M", True)):
         model = model_of(size)
@@ -128,7 +128,7 @@ def kept_bytes(model: ModelConfig, bf16: bool) -> int:
 
 
 def step_time(threads: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Seconds of whole updates; the product rate is measured between sizes, in the same minutes."""
+    """The time of whole updates. The rate of matrix products is measured between the sizes."""
     bf16 = uses_bf16(TrainingConfig(), choose_device(TrainingConfig(device="cpu")))
     times, rates = {}, []
     bandwidth = _copy_rate()
@@ -159,7 +159,7 @@ def step_time(threads: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
 
 
 def store() -> list[dict[str, Any]]:
-    """The file of a generated corpus."""
+    """The size of the store of a generated corpus."""
     chance = random.Random(1)
     pairs = 20_000
     with tempfile.TemporaryDirectory() as folder:
@@ -174,7 +174,7 @@ def store() -> list[dict[str, Any]]:
 
 
 def wire() -> list[dict[str, Any]]:
-    """What two processes send each other through gloo and the loopback in one update, read from /proc/net/dev."""
+    """The bytes that two processes send through gloo and the loopback device in one update, from /proc/net/dev."""
     model = model_of("10M")
     rows = []
     for shard in (False, True):
@@ -192,7 +192,7 @@ def _sent_by_two(model: ModelConfig, shard: bool) -> float:
 
 
 def _rank(rank: int, model: ModelConfig, shard: bool, folder: Path) -> None:
-    """One of two processes: a few updates, each between two looks at the loopback's counter."""
+    """One of two processes: a few updates, with the counter of the loopback device read before and after each."""
     import torch.distributed as dist
 
     from zhuyi.training.distributed import World

@@ -15,14 +15,15 @@ def page() -> str:
         "",
         "Written by `benchmarks/report.py` from `benchmarks/results/training-*.json`, which",
         "[`benchmarks/training/compare.py`](../benchmarks/training/compare.py) measures: every system in its own",
-        "process and environment, in turn, on the same segmented corpus, sizes and budget of tokens.",
+        "process and environment, in turn, on the same segmented corpus, sizes and number of tokens per batch.",
         "",
-        "- A token is a source or target piece, or the EOS of a side. Padding is not counted as speed.",
-        "- Of the ceiling: 6 floating-point operations a token for each weight of a matrix that it is multiplied by",
-        "  (attention's own products left out), over the rate of a square matrix product, measured between the runs.",
-        "- The optimiser is Adam or AdamW in every row. zhuyi's default is Muon, which costs more an update: the last",
+        "- A token is a source or target subword, or the EOS of a side. Padding does not count.",
+        "- Of the ceiling: 6 floating-point operations per token for each weight of a matrix by which the token is",
+        "  multiplied (without the products of attention itself), divided by the rate of a square matrix product,",
+        "  measured between the runs.",
+        "- The optimiser is Adam or AdamW in every row. zhuyi's default, Muon, costs more per update: see the last",
         "  tables.",
-        "- The fastest peer of the first round runs once more with the allocator settings that zhuyi makes for itself.",
+        "- The fastest peer of the first round is also run with the allocator settings that zhuyi uses.",
         "",
     ]
     for path in sorted(RESULTS.glob("training-*.json")):
@@ -38,7 +39,7 @@ def page() -> str:
 
 
 def sentences(language: int) -> list[str]:
-    """What the READMEs say: how many times as fast as the fastest peer, for each file and size."""
+    """The sentences of the READMEs: the speed relative to the fastest peer, for each file and size."""
     found = []
     for path in sorted(RESULTS.glob("training-*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -75,7 +76,7 @@ def medians(content: dict[str, Any]) -> dict[str, float]:
 
 
 def fastest_peer(speeds: dict[str, float], tuned: bool = True) -> str | None:
-    """Of the systems that are not ours: of all, or without those that were given our allocator settings."""
+    """The fastest system other than zhuyi: of all, or of those without zhuyi's allocator settings."""
     peers = [name for name in speeds if not name.startswith("zhuyi") and (tuned or "+" not in name)]
     return max(peers, key=speeds.__getitem__, default=None)
 
@@ -87,7 +88,7 @@ def _machine(result: dict[str, Any], file: str) -> list[str]:
         f"## {result['name']}: {on}",
         "",
         f"{data['corpus']}, {data['pairs']:,} pairs, {data['source_tokens']:,} + {data['target_tokens']:,} tokens, one "
-        f"vocabulary of {data['vocabulary']:,} pieces; {result['tokens_per_batch']:,} tokens a batch; "
+        f"vocabulary of {data['vocabulary']:,} subwords; {result['tokens_per_batch']:,} tokens per batch; "
         f"{result['rounds']} rounds. [{file}](../benchmarks/results/{file})",
         "",
     ]
@@ -97,7 +98,7 @@ def _machine(result: dict[str, Any], file: str) -> list[str]:
 
 
 def _shares(path: Path) -> list[str]:
-    """Where the time of zhuyi's updates goes, a column a size."""
+    """The shares of the time of zhuyi's updates, one column per size."""
     result = json.loads(path.read_text(encoding="utf-8"))
     machine, sizes = result["machine"], result["sizes"]
     columns = [size["shares"] for size in sizes.values()]
@@ -105,7 +106,8 @@ def _shares(path: Path) -> list[str]:
     return [
         f"## Where the time of an update goes: {machine['processor']}, {machine['threads']} threads",
         "",
-        "torch's profiler over some updates of zhuyi, with AdamW and with the default, Muon and a moving average "
+        "Measured by torch's profiler over some updates of zhuyi, with AdamW and with the default, Muon and a moving "
+        "average "
         "([`shares.py`](../benchmarks/training/shares.py), "
         f"[{path.name}](../benchmarks/results/{path.name})).",
         "",
@@ -125,8 +127,8 @@ def _curve(path: Path) -> list[str]:
         f"## Score over minutes: {machine['processor']}, {machine['threads']} threads",
         "",
         f"Size {result['size']}, batches of {result['tokens_per_batch']:,} tokens, one system after the other; the "
-        "clock stands still while the dev set is translated. Cased BLEU on the raw dev references. zhuyi trains by its "
-        "default recipe, the peers by the usual schedule with an untuned peak "
+        "clock is stopped while the dev set is translated. Cased BLEU on the raw dev references. zhuyi trains with its "
+        "default recipe, the peers with the usual schedule and an untuned peak learning rate "
         f"([`curve.py`](../benchmarks/training/curve.py), [{path.name}](../benchmarks/results/{path.name})).",
         "",
         "![Dev BLEU over minutes of training](pictures/training-curve.svg)",
