@@ -106,9 +106,12 @@ class Translator:
     @property
     def search_signature(self) -> str:
         """The settings of its search, as a part of a score's signature."""
-        decoding = self.config.decoding
+        decoding, default = self.config.decoding, DecodingConfig()
         limits = {"ratio": decoding.max_ratio, "extra": decoding.max_extra}
         parts = {"beam": decoding.beam, "alpha": decoding.length_penalty, **limits}
+        for key in ("no_repeat_ngram", "max_repetition"):
+            if getattr(decoding, key) != getattr(default, key):
+                parts[key] = getattr(decoding, key)
         return "|".join(f"{name}:{value:g}" for name, value in parts.items() if value is not None)
 
     def loss(self, sources: Sequence[str], targets: Sequence[str]) -> float:

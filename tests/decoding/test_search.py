@@ -1,11 +1,12 @@
 """The search against oracles: exhaustive enumeration, and a beam search in plain Python."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from fake_model import STATES, FakeModel, batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -14,56 +15,7 @@ from zhuyi.config import DecodingConfig
 from zhuyi.decoding import Hypothesis
 from zhuyi.decoding import search as search_within
 from zhuyi.decoding.search import log_probabilities
-from zhuyi.model.cache import Cache, LayerCache
 from zhuyi.text.tokenizer import BOS, EOS, PAD
-
-STATES = 997
-
-
-class FakeModel:
-    """Logits from a random table; the row of the table is a function of the source and the prefix."""
-
-    def __init__(self, vocabulary: int, seed: int, sharpness: float = 1.5, eos: float = 0.0) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.table = sharpness * torch.randn(STATES, vocabulary, generator=generator)
-        self.table[:, PAD] += 5  # tempting, were they allowed
-        self.table[:, BOS] += 5
-        self.table[:, EOS] += eos
-        self.rows: list[int] = []  # how many rows each step had
-
-    def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
-        return (source * source_mask)[..., None].float()
-
-    def start(self, memory: Tensor, source_mask: Tensor, limit: int) -> Cache:
-        """A cache whose past is the state and the sentence of every row, and whose keys are its sentence again."""
-        self.rows = []
-        state = (memory[..., 0] * source_mask).sum(dim=1).long() % STATES
-        sentence = torch.arange(len(memory))
-        keys = sentence[:, None, None, None].float()
-        return Cache((LayerCache((state, sentence), keys, keys),), source_mask, position=0, limit=limit)
-
-    def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        self.rows.append(len(tokens))
-        assert cache.position < cache.limit
-        [layer] = cache.layers
-        state, sentence = layer.past
-        assert torch.equal(sentence, layer.keys.flatten().long()), "a row was given to another sentence"
-        state = self.next(state, tokens)
-        layers = (replace(layer, past=(state, sentence)),)
-        return self.table[state], replace(cache, layers=layers, position=cache.position + 1)
-
-    @staticmethod
-    def next(state: Tensor, token: Tensor) -> Tensor:
-        return (state * 31 + token * 7 + 11) % STATES
-
-    def log_probs(self, source: Tensor, prefix: list[int]) -> list[float]:
-        """The next distribution, computed from nothing but the prefix."""
-        state = source.sum() % STATES
-        for token in (BOS, *prefix):
-            state = self.next(state, torch.tensor(token))
-        logits = self.table[state].double()
-        logits[[PAD, BOS]] = -math.inf
-        return logits.log_softmax(dim=-1).tolist()
 
 
 @dataclass(frozen=True)
@@ -79,14 +31,8 @@ def options(beam: int = 1, *, limit: int = 8, alpha: float = 1.0, n_best: int = 
     return Asked(decoding, limit)
 
 
-def search(model: "FakeModel", source: Tensor, source_mask: Tensor, asked: Asked) -> list[list[Hypothesis]]:
+def search(model: FakeModel, source: Tensor, source_mask: Tensor, asked: Asked) -> list[list[Hypothesis]]:
     return search_within(model, source, source_mask, asked.decoding, asked.max_length)
-
-
-def batch(*sources: list[int]) -> tuple[Tensor, Tensor]:
-    width = max(map(len, sources))
-    source = torch.tensor([line + [PAD] * (width - len(line)) for line in sources])
-    return source, source != PAD
 
 
 def normalised(log_probs: list[float], alpha: float) -> float:

@@ -329,6 +329,16 @@ class DecodingConfig(Section):
         description="α of Wu et al. 2016: scores are divided by ((5 + length) / 6)^α. 0: not at all.",
     )
     n_best: int = Field(1, ge=1, le=1024, description="Translations given for a line.")
+    no_repeat_ngram: int = Field(
+        0, ge=0, le=2**16, description="No output has the same n tokens in a row twice (Paulus et al. 2018). 0: it may."
+    )
+    max_repetition: int = Field(
+        64,
+        ge=0,
+        le=2**16,
+        description="An output ends where its last max_repetition tokens only repeat those before them: each is the "
+        "token n places before it, for an n of at most max_repetition / 4. 0: it goes on to the length limit.",
+    )
     max_ratio: float | None = Field(
         None,
         ge=0,

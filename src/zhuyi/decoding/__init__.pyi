@@ -1,5 +1,5 @@
 from .hypothesis import Hypothesis as Hypothesis
 from .search import STRATEGIES as STRATEGIES
-from .search import Model as Model
+from .search import Stepper as Stepper
 from .search import Strategy as Strategy
 from .search import search as search

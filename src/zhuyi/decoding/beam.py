@@ -107,13 +107,13 @@ class BeamSearch:
     def hypotheses(self, sentence: int) -> list[Hypothesis]:
         """List the best hypotheses of a sentence, whether finished or cut by the length limit, best first."""
         live_scores = normalised(self.live_sums[sentence], self.step, self.alpha)
-        found = [
+        scored_nodes = [
             *zip(self.finished_scores[sentence].tolist(), self.finished_nodes[sentence].tolist(), strict=True),
             *zip(live_scores.tolist(), self.live_nodes[sentence].tolist(), strict=True),
         ]
-        found.sort(key=lambda each: -each[0])  # of equal scores, the finished one is first
+        scored_nodes.sort(key=lambda scored: -scored[0])  # of equal scores, the finished one is first
         n_best = self.finished_scores.shape[1]
-        return [self._hypothesis(sentence, score, node) for score, node in found if score > -torch.inf][:n_best]
+        return [self._hypothesis(sentence, score, node) for score, node in scored_nodes if score > -torch.inf][:n_best]
 
     def candidates(self, sentence: int) -> list[Candidate]:
         """List the 2·beam best continuations of the last step, but for those of log-probability −inf."""
@@ -121,12 +121,14 @@ class BeamSearch:
         first = (self.step - 1) * len(sums)
         scores = normalised(sums, self.step, self.alpha).tolist()
         living = set(self.live_nodes[sentence].tolist())
-        found = []
+        candidates = []
         for place, total in enumerate(sums.tolist()):
+            if total == -torch.inf:
+                continue
             node = first + place
             token, parent = int(self.tokens[sentence, node]), int(self.parents[sentence, node])
             ends = bool(self.finishes[sentence, place])
-            found.append(
+            candidates.append(
                 Candidate(
                     number=node,
                     parent=None if parent == ROOT else parent,
@@ -138,7 +140,7 @@ class BeamSearch:
                     fate="finished" if ends else "kept" if node in living else "pruned",
                 )
             )
-        return [each for each in found if each.total > -torch.inf]
+        return candidates
 
     def keep(self, sentences: Int[Tensor, " kept"]) -> None:
         """Forget all sentences but these."""

@@ -1,7 +1,7 @@
 """The search loop: encode once, then step, advance, and drop the sentences that are done.
 
-What to do with each step's distribution is the business of a strategy, one a file (`greedy.py`, `beam.py`).
-A sentence has as many rows as beams; the rows of sentence i are i·beam … i·beam + beam − 1.
+Filters (`filters.py`) say what a row may not write; which of the other tokens it writes is the business of a strategy,
+one a file (`beam.py`, `greedy.py`). A sentence has `decoding.beam` rows, which stand side by side.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zhuyi.config import DecodingConfig
 from zhuyi.decoding.beam import BeamSearch
+from zhuyi.decoding.filters import constraints, forbid, force
 from zhuyi.decoding.greedy import GreedySearch
 from zhuyi.decoding.hypothesis import Candidate, Hypothesis
 from zhuyi.model.cache import Cache
@@ -20,7 +21,7 @@ from zhuyi.text.tokenizer import BOS, PAD
 
 
 @runtime_checkable
-class Model(Protocol):
+class Stepper(Protocol):
     """All that decoding knows of a model. Masks are True = attend."""
 
     def encode(
@@ -73,7 +74,7 @@ STRATEGIES: dict[str, Callable[[Tensor, DecodingConfig], Strategy]] = {
 
 @torch.inference_mode()
 def search(
-    model: Model,
+    model: Stepper,
     source: Int[Tensor, "batch source"],
     source_mask: Bool[Tensor, "batch source"],
     decoding: DecodingConfig,
@@ -94,47 +95,51 @@ def search(
         decoding: how to search.
         max_length: of the model: no output has more tokens, EOS counted.
         observe: is shown the strategy after each step.
-        prefix: the first tokens of every output, whatever the model thinks of them.
+        prefix: the first tokens of every output, whatever the model and the filters think of them.
     """
-    beam = decoding.beam
+    width, device = decoding.beam, source.device
     source_tokens = source_mask.sum(dim=1)
-    limits = torch.from_numpy(decoding.limits(source_tokens.cpu().numpy(), max_length)).to(source.device)
+    limits = torch.from_numpy(decoding.limits(source_tokens.cpu().numpy(), max_length)).to(device)
     limit = int(limits.max())
-    found: list[list[Hypothesis]] = [[] for _ in source]
-    running = torch.arange(len(source), device=source.device)
+    hypotheses: list[list[Hypothesis]] = [[] for _ in source]
+    running = torch.arange(len(source), device=device)
 
     cache = model.start(model.encode(source, source_mask), source_mask, limit)
-    if beam > 1:
-        cache = cache.select(running.repeat_interleave(beam))
-    strategy = STRATEGIES["beam" if beam > 1 else "greedy"](limits, decoding)
+    if width > 1:
+        cache = cache.select(running.repeat_interleave(width))
+    strategy = STRATEGIES["beam" if width > 1 else "greedy"](limits, decoding)
+    filters = constraints(decoding)
+    written = source.new_empty(len(source) * width, 0)
 
     for step in range(limit):
         logits, cache = model.step(strategy.last_tokens, cache)
         log_probs = log_probabilities(logits)
         if step < len(prefix):
-            log_probs[:, torch.arange(log_probs.shape[1], device=source.device) != prefix[step]] = -torch.inf
+            log_probs = force(log_probs, prefix[step])
+        else:
+            for constrain in filters:
+                log_probs = constrain(log_probs, written)
         rows, done = strategy.advance(log_probs)
         if observe is not None:
             observe(strategy)
         if done.any():
             ended = done.nonzero().flatten()
             for i, sentence in zip(ended.tolist(), running[ended].tolist(), strict=True):
-                found[sentence] = strategy.hypotheses(i) or [Hypothesis([], -torch.inf, [], finished=False)]
+                hypotheses[sentence] = strategy.hypotheses(i) or [Hypothesis([], -torch.inf, [], finished=False)]
             if done.all():
                 break
             # One long sentence must not keep the rows of all the others at work.
             kept = (~done).nonzero().flatten()
             running = running[kept]
             strategy.keep(kept)
-            cache = cache.select(rows.view(-1, beam)[kept].flatten())
-        elif beam > 1:  # a sentence's only row always continues itself
+            rows = rows.view(-1, width)[kept].flatten()
+            cache = cache.select(rows)
+        elif width > 1:  # a sentence's only row always continues itself
             cache = cache.reorder(rows)
-    return found
+        written = torch.cat([written.index_select(0, rows), strategy.last_tokens[:, None]], dim=1)
+    return hypotheses
 
 
 def log_probabilities(logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, "rows vocabulary"]:
     """Log-probabilities, in float32, over the tokens that may be written: never PAD, never BOS. Overwrites logits."""
-    logits = logits.float()
-    logits[:, PAD] = -torch.inf
-    logits[:, BOS] = -torch.inf
-    return logits.log_softmax(dim=-1)
+    return forbid(logits.float(), (PAD, BOS)).log_softmax(dim=-1)

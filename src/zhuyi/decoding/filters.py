@@ -1,0 +1,76 @@
+"""Filters: what changes a step's distribution before a token is chosen from it.
+
+A filter takes log-probabilities, a row each, and gives them back changed. What may not be chosen becomes −inf, and the
+others stay as they are: a score is always the log-probability that the model gives to the text. No row sees another,
+so a sentence's result never depends on which others are in its batch.
+
+    forbid, force                           these tokens never; this token only
+    no_repeated_ngram, end_of_repetition    what the row has written so far decides
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zhuyi.config import DecodingConfig
+from zhuyi.text.tokenizer import EOS
+
+Constraint = Callable[[Tensor, Tensor], Tensor]
+"""From log-probabilities (rows × vocabulary) and the tokens written so far (rows × steps) to log-probabilities."""
+
+
+def constraints(decoding: DecodingConfig) -> list[Constraint]:
+    """List the constraints that a configuration asks for; they hold for every strategy."""
+    wanted: list[Constraint] = []
+    if decoding.no_repeat_ngram:
+        wanted.append(partial(no_repeated_ngram, size=decoding.no_repeat_ngram))
+    if decoding.max_repetition:
+        wanted.append(partial(end_of_repetition, length=decoding.max_repetition))
+    return wanted
+
+
+def forbid(logits: Float[Tensor, "rows vocabulary"], tokens: Sequence[int]) -> Float[Tensor, "rows vocabulary"]:
+    """Let no row choose these tokens. Overwrites logits."""
+    for token in tokens:
+        logits[:, token] = -torch.inf
+    return logits
+
+
+def force(log_probs: Float[Tensor, "rows vocabulary"], token: int) -> Float[Tensor, "rows vocabulary"]:
+    """Let every row choose this token only; it keeps its log-probability."""
+    forced = torch.full_like(log_probs, -torch.inf)
+    forced[:, token] = log_probs[:, token]
+    return forced
+
+
+def no_repeated_ngram(
+    log_probs: Float[Tensor, "rows vocabulary"], written: Int[Tensor, "rows steps"], size: int
+) -> Float[Tensor, "rows vocabulary"]:
+    """Forbid what would complete an n-gram that the row has written before (Paulus et al. 2018, section 2.5)."""
+    if written.shape[1] < size:
+        return log_probs
+    ngrams = written.unfold(1, size, 1)
+    begun = written[:, written.shape[1] - size + 1 :]
+    row, place = (ngrams[:, :, :-1] == begun[:, None]).all(dim=2).nonzero(as_tuple=True)
+    filtered = log_probs.clone()
+    filtered[row, ngrams[row, place, -1]] = -torch.inf
+    return filtered
+
+
+def end_of_repetition(
+    log_probs: Float[Tensor, "rows vocabulary"], written: Int[Tensor, "rows steps"], length: int
+) -> Float[Tensor, "rows vocabulary"]:
+    """Let a row end only, by EOS, if its last `length` tokens repeat those before them.
+
+    They do if, for one n ≤ max(1, length / 4), each of them is the token n places before it: at least five times the
+    same n tokens stand in succession.
+    """
+    if written.shape[1] <= length:
+        return log_probs
+    # Windows of `length` tokens: the last one, and those that begin 1, 2, ... places before it.
+    windows = written[:, -(length + max(1, length // 4)) :].unfold(1, length, 1)
+    repeats = (windows[:, :-1] == windows[:, -1:]).all(dim=2).any(dim=1)
+    return torch.where(repeats[:, None], force(log_probs, EOS), log_probs)
