@@ -246,7 +246,7 @@ class Fixed:
         self.config = self.config.model_copy(update={"decoding": decoding})
         return self
 
-    def hypotheses(self, lines: list[str], on_cut: object) -> list[list[Translation]]:
+    def hypotheses(self, lines: list[str], on_cut: object, first: int) -> list[list[Translation]]:
         return [self.found for _ in lines]
 
 

@@ -76,6 +76,8 @@ def test_no_warning_where_every_answer_ends(model: Path) -> None:
         (["--length-penalty", "-1"], "length_penalty"),
         (["--max-ratio", "-1"], "max_ratio"),
         (["--beam", "2", "--n-best", "3"], "--n-best 3 is more than --beam, which is 2"),
+        (["--set", "decoding.strategy=sampling", "--beam", "2"], "--beam 2 is of no use with decoding.strategy"),
+        (["--set", "decoding.temperature=0.7"], 'needs decoding.strategy = "sampling"'),
         (["--set", "decoding.beem=3"], "decoding.beam"),
         (["--set", "model.width=3"], "decoding.KEY=VALUE"),
         (["--device", "abacus"], "abacus"),
@@ -100,6 +102,18 @@ def test_files_are_what_a_pipe_is(model: Path, text: Path, tmp_path: Path) -> No
     written = run("translate", model, text, text, "--beam", "2", "--out", out)
     assert (written.out, out.read_text(encoding="utf-8")) == ("", piped.out)
     assert os.listdir(out.parent) == ["out.txt"]
+
+
+def test_samples_of_a_text_do_not_depend_on_how_it_comes(model: Path, tmp_path: Path, monkeypatch) -> None:
+    lines, sampled = b"a dog\ntwo cats\n\n" * 4, ("--n-best", "7", "--set", "decoding.strategy=sampling")
+    whole = run("translate", model, *sampled, stdin=lines)
+    assert len(whole.lines) == 7 * 12
+    assert {line.split("\t")[3] for line in whole.lines[:7]} != {line.split("\t")[3] for line in whole.lines[21:28]}
+    (tmp_path / "part").write_bytes(lines[: len(lines) // 4])
+    assert run("translate", model, *[tmp_path / "part"] * 4, *sampled).out == whole.out
+    monkeypatch.setattr("zhuyi.cli.MOST_LINES", 5)
+    assert run("translate", model, *sampled, stdin=lines).out == whole.out
+    assert run("translate", model, *sampled, "--set", "decoding.seed=2", stdin=lines).out != whole.out
 
 
 def test_files_may_be_columns(model: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from command_line import TINY, tiny_model
 
 from zhuyi.checkpoint import build_model, load_model
-from zhuyi.config import DecodingConfig, build_config
+from zhuyi.config import DecodingConfig, build_config, changed
 from zhuyi.data.batches import collate, pad_sources, plan
 from zhuyi.data.build import build_store
 from zhuyi.data.corpus import Corpus
@@ -118,6 +118,33 @@ def test_the_score_is_the_sum_over_the_penalty(translator: Translator) -> None:
             assert each[0].score == pytest.approx(sum(each[0].token_logprobs) / penalty, rel=1e-5)
 
 
+def test_samples_depend_on_the_number_of_the_line_in_the_text(translator: Translator) -> None:
+    """Not on the batch, nor on how the text is handed over."""
+    decoding = translator.decoding(strategy="sampling", n_best=2, temperature=2.0)
+    lines = [*LINES, "a dog", "a dog"]
+    together = translator.hypotheses(lines, decoding)
+    assert together[-1] != together[-2]
+    for first in range(0, len(lines), 4):
+        part = translator.hypotheses(lines[first : first + 4], decoding, first=first)
+        assert [[each.pieces for each in found] for found in part] == [
+            [each.pieces for each in found] for found in together[first : first + 4]
+        ]
+
+
+def test_the_signature_names_what_makes_a_score_comparable(translator: Translator) -> None:
+    def signature(**settings: object) -> str:
+        return translator.with_decoding(changed(translator.config.decoding, settings)).search_signature
+
+    assert signature() == "beam:5|alpha:1"
+    assert signature(max_ratio=1.5, max_extra=7, no_repeat_ngram=3, max_repetition=0) == (
+        "beam:5|alpha:1|ratio:1.5|extra:7|no_repeat_ngram:3|max_repetition:0"
+    )
+    assert signature(strategy="sampling") == "strategy:sampling|seed:1|alpha:1"
+    assert signature(strategy="sampling", temperature=0.7, top_k=10, top_p=0.95, seed=4_000_000_001) == (
+        "strategy:sampling|seed:4000000001|alpha:1|temperature:0.7|top_k:10|top_p:0.95"
+    )
+
+
 def test_settings_come_from_the_model_and_bad_ones_are_refused(translator: Translator) -> None:
     assert translator.decoding() == translator.config.decoding
     assert translator.decoding(beam=2).beam == 2
@@ -126,6 +153,9 @@ def test_settings_come_from_the_model_and_bad_ones_are_refused(translator: Trans
         translator.translate(["a"], beam=0)
     with pytest.raises(ConfigError, match="n_best"):
         translator.decoding(beam=2, n_best=3)
+    several = translator.with_decoding(translator.decoding(beam=5, n_best=4))
+    assert several.decoding(beam=2).n_best == 2
+    assert several.decoding(beam=2, strategy="sampling").n_best == 4
 
 
 def test_the_loss_is_the_objective(translator: Translator, tmp_path: Path) -> None:
@@ -175,6 +205,7 @@ def test_a_translator_is_in_evaluation_mode_and_leaves_random_state_alone() -> N
     state = torch.get_rng_state()
     assert translator.translate(LINES) == translator.translate(LINES)
     assert translator.loss(["a"], ["b"]) == translator.loss(["a"], ["b"])
+    translator.hypotheses(LINES, translator.decoding(strategy="sampling"))
     assert torch.get_rng_state().equal(state)
     assert not any(module.training for module in model.transformer.modules())
 
@@ -192,7 +223,7 @@ def test_threads_may_share_a_translator(translator: Translator) -> None:
     alone = [at_work(0), at_work(1)]
     assert alone[1][0] != look(translator, "two cats run").hypotheses
     with ThreadPoolExecutor(4) as threads:
-        for number, result in enumerate(threads.map(at_work, range(24))):
+        for number, result in enumerate(threads.map(at_work, range(8))):
             assert result == alone[number % 2]
 
 
@@ -218,7 +249,9 @@ def test_what_load_does_not_know_is_named_with_what_there_is(tmp_path: Path, wro
 class Echo:
     """An engine without a model: it answers with the source."""
 
-    def decode(self, sources: Sequence[Sequence[int]], decoding: DecodingConfig) -> list[list[Hypothesis]]:
+    def decode(
+        self, sources: Sequence[Sequence[int]], decoding: DecodingConfig, lines: Sequence[int] | None = None
+    ) -> list[list[Hypothesis]]:
         return [[Hypothesis(list(tokens), -1.0, [0.0] * len(tokens), finished=True)] for tokens in sources]
 
     def loss(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> float:

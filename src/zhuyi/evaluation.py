@@ -137,6 +137,8 @@ def evaluate(
 ) -> Evaluation:
     """Translate `source_lines` (each distinct line once) and score the answers against `target_lines`.
 
+    Samples depend on the number of a line among the distinct ones.
+
     Args:
         translator: provides the answers and the loss.
         source_lines: the lines to translate.

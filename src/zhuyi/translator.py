@@ -79,8 +79,16 @@ class Translator:
         lines: Sequence[str],
         decoding: DecodingConfig | None = None,
         on_cut: Callable[[int, int], None] | None = None,
+        first: int = 0,
     ) -> list[list[Translation]]:
-        """Up to `decoding.n_best` translations of each line, best first, at least one."""
+        """Up to `decoding.n_best` translations of each line, best first, at least one.
+
+        Args:
+            lines: the text, one sentence each.
+            decoding: how to search. Unset: as the model's configuration says.
+            on_cut: as for `translate`.
+            first: number of the first line in the text that they are a part of, from 0: samples depend on it.
+        """
         decoding = decoding or self.config.decoding
         encoded = self.tokenizers.source.encode(lines)
         for number, tokens in enumerate(encoded):
@@ -88,12 +96,12 @@ class Translator:
                 if on_cut is not None:
                     on_cut(number, len(tokens))
                 encoded[number] = tokens[: self.longest]
-        found: list[list[Translation]] = [[Translation("", 0.0, [], [], True)] for _ in lines]
+        translations: list[list[Translation]] = [[Translation("", 0.0, [], [], True)] for _ in lines]
         wanted = [number for number, tokens in enumerate(encoded) if tokens]
-        hypotheses = self.engine.decode([encoded[number] for number in wanted], decoding)
-        for number, alternatives in zip(wanted, hypotheses, strict=True):
-            found[number] = self._texts(alternatives)
-        return found
+        sources, numbers = [encoded[number] for number in wanted], [first + number for number in wanted]
+        for number, alternatives in zip(wanted, self.engine.decode(sources, decoding, numbers), strict=True):
+            translations[number] = self._texts(alternatives)
+        return translations
 
     def answers(self, lines: Sequence[str], n_best: int) -> list[list[Translation]]:
         """One to `n_best` translations of each line, best first, as `evaluate` wants them.
@@ -107,12 +115,15 @@ class Translator:
     def search_signature(self) -> str:
         """The settings of its search, as a part of a score's signature."""
         decoding, default = self.config.decoding, DecodingConfig()
-        limits = {"ratio": decoding.max_ratio, "extra": decoding.max_extra}
-        parts = {"beam": decoding.beam, "alpha": decoding.length_penalty, **limits}
-        for key in ("no_repeat_ngram", "max_repetition"):
+        if decoding.strategy == "beam":
+            parts: dict[str, Any] = {"beam": decoding.beam}
+        else:
+            parts = {"strategy": decoding.strategy, "seed": decoding.seed}
+        parts |= {"alpha": decoding.length_penalty, "ratio": decoding.max_ratio, "extra": decoding.max_extra}
+        for key in ("temperature", "top_k", "top_p", "no_repeat_ngram", "max_repetition"):
             if getattr(decoding, key) != getattr(default, key):
                 parts[key] = getattr(decoding, key)
-        return "|".join(f"{name}:{value:g}" for name, value in parts.items() if value is not None)
+        return "|".join(f"{name}:{_short(value)}" for name, value in parts.items() if value is not None)
 
     def loss(self, sources: Sequence[str], targets: Sequence[str]) -> float:
         """Mean cross entropy per target token in nats: EOS included, no label smoothing, teacher forcing.
@@ -134,7 +145,8 @@ class Translator:
             ConfigError: as for the section in a file.
         """
         given = {key: value for key, value in settings.items() if value is not None}
-        if isinstance(given.get("beam"), int) and "n_best" not in given:
+        strategy = given.get("strategy", self.config.decoding.strategy)
+        if strategy == "beam" and isinstance(given.get("beam"), int) and "n_best" not in given:
             given["n_best"] = max(1, min(self.config.decoding.n_best, given["beam"]))
         return changed(self.config.decoding, given)
 
@@ -147,6 +159,10 @@ class Translator:
         target = self.tokenizers.target
         texts = target.decode([hypothesis.tokens for hypothesis in hypotheses])
         return [
-            Translation(text, found.score, target.pieces(found.tokens), found.token_logprobs, found.finished)
-            for text, found in zip(texts, hypotheses, strict=True)
+            Translation(text, best.score, target.pieces(best.tokens), best.token_logprobs, best.finished)
+            for text, best in zip(texts, hypotheses, strict=True)
         ]
+
+
+def _short(value: float | str) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,7 +12,7 @@ import pytest
 
 from zhuyi.config import build_config
 from zhuyi.loading import load
-from zhuyi.training.loop import train
+from zhuyi.training.recipe import train
 from zhuyi.translator import Translator
 
 Pairs = list[tuple[str, str]]

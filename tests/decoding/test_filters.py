@@ -17,6 +17,9 @@ from zhuyi.decoding.filters import (
     forbid,
     force,
     no_repeated_ngram,
+    soften,
+    top_k,
+    top_p,
 )
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
@@ -129,14 +132,14 @@ class Loop(FakeModel):
 
 
 @pytest.mark.parametrize("cycle", [1, 3, 5])
-@pytest.mark.parametrize("search_with", [{"beam": 1}, {"beam": 4}])
+@pytest.mark.parametrize("search_with", [{"beam": 1}, {"beam": 4}, {"strategy": "sampling", "temperature": 0.05}])
 def test_an_endless_output_is_ended(cycle: int, search_with: dict) -> None:
     length = 20
     decoding = DecodingConfig(max_ratio=0, max_extra=300, max_repetition=length, **search_with)
     [[best]] = search(Loop(cycle), *batch([4, EOS]), decoding, 300)
     assert best.finished
     assert best.tokens == [4 + i % cycle for i in range(len(best.tokens))]
-    assert len(best.tokens) == length + cycle or (decoding.beam > 1 and len(best.tokens) < length + cycle)
+    assert len(best.tokens) == length + cycle or (decoding.rows > 1 and len(best.tokens) < length + cycle)
     without = decoding.model_copy(update={"max_repetition": 0})
     [[best]] = search(Loop(cycle), *batch([4, EOS]), without, 300)
     assert (len(best.tokens), best.finished) == (300, False)
@@ -152,3 +155,31 @@ def test_a_prefix_stands_above_the_filters(beam: int) -> None:
     [[best]] = search(FakeModel(9, seed=1), *batch([4, EOS]), decoding, 20, prefix=prefix)
     assert best.tokens == prefix[:-1]
     assert best.finished
+
+
+def test_top_k_keeps_the_most_probable_and_their_equals() -> None:
+    log_probs = torch.tensor([[0.4, 0.1, 0.2, 0.2, 0.1], [0.2, 0.2, 0.2, 0.2, 0.2]]).log()
+    assert forbidden(top_k(log_probs, 1)) == [{1, 2, 3, 4}, set()]
+    assert forbidden(top_k(log_probs, 2)) == [{1, 4}, set()]
+    assert forbidden(top_k(log_probs, 4)) == [set(), set()]
+    assert forbidden(top_k(log_probs, 100)) == [set(), set()]
+
+
+def test_top_p_keeps_the_fewest_that_reach_the_mass() -> None:
+    log_probs = torch.tensor([[0.1, 0.5, 0.0, 0.25, 0.15]]).log()
+    for p, kept in [(1e-6, {1}), (0.49, {1}), (0.51, {1, 3}), (0.74, {1, 3}), (0.76, {1, 3, 4}), (0.95, {0, 1, 3, 4})]:
+        assert forbidden(top_p(log_probs, p)) == [set(range(5)) - kept]
+    assert forbidden(top_p(log_probs, 1.0)) == [{2}]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 1000), st.floats(1e-6, 1.0), st.floats(0.1, 10.0))
+def test_the_nucleus_has_its_mass_and_no_token_too_many(seed: int, p: float, temperature: float) -> None:
+    softened = soften(some_log_probs(4, seed), temperature)
+    assert_close(softened * temperature, some_log_probs(4, seed))
+    probabilities = softened.double().softmax(dim=1)
+    for row, gone in zip(probabilities, forbidden(top_p(softened, p)), strict=True):
+        kept = sorted((row[token].item() for token in range(VOCABULARY) if token not in gone), reverse=True)
+        assert sum(kept) >= p - 1e-6
+        assert sum(kept[:-1]) <= p + 1e-6
+        assert all(row[token] <= kept[-1] for token in gone)

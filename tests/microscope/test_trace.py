@@ -101,6 +101,48 @@ def test_greedy_search_is_a_tree_without_branches(translator: Translator) -> Non
     assert_close(trace.candidates[-1].score, best.score)
 
 
+def with_samples(translator: Translator, **settings: object) -> Translator:
+    return translator.with_decoding(translator.decoding(strategy="sampling", **settings))
+
+
+@pytest.mark.parametrize("n_best", [1, 3])
+def test_samples_are_those_of_translate_and_the_tree_says_what_was_drawn(translator: Translator, n_best: int) -> None:
+    sampler = with_samples(translator, n_best=n_best, temperature=1.5, top_k=20)
+    trace = look(sampler, LINE)
+    (said,) = sampler.hypotheses([LINE])
+    assert trace.output == said[0].text
+    assert [each.score for each in trace.hypotheses] == [each.score for each in said]
+    assert trace.difference <= 1e-5
+    nodes = {each.number: each for each in trace.candidates}
+    assert len(nodes) == len(trace.candidates)
+    for each in trace.candidates:
+        parent = None if each.parent is None else nodes[each.parent]
+        assert (parent is None) == (each.step == 0)
+        assert parent is None or (parent.fate, parent.step) == ("kept", each.step - 1)
+        assert_close(each.total, (parent.total if parent else 0.0) + each.log_prob, atol=1e-5, rtol=1e-5)
+    leaves = [each for each in trace.candidates if each.fate == "finished" or each.step == max(nodes) // (5 * n_best)]
+    drawn = [_path(nodes, each.number) for each in leaves if each.fate != "pruned"]
+    assert sorted(drawn) == sorted([*each.tokens, *[EOS] * each.finished] for each in trace.hypotheses)
+    first = [each for each in trace.candidates if each.step == 0]
+    assert [each.fate for each in first].count("kept") + [each.fate for each in first].count("finished") == n_best
+    assert len(first) > n_best
+    for each in first:
+        assert_close(each.log_prob, trace.replay.log_probs[0, each.token].item(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("how", [{"beam": 1}, {"beam": 3}, {"strategy": "sampling", "temperature": 0.05}])
+def test_an_output_that_repeats_itself_is_ended_while_looking(translator: Translator, how: dict) -> None:
+    guarded = translator.with_decoding(translator.decoding(max_extra=30, max_repetition=4, **how))
+    ended = [
+        trace
+        for trace in (look(guarded, line) for line in ("two dogs run", "a", "dogs dogs", "cats and dogs"))
+        if trace.output != look(translator.with_decoding(guarded.decoding(max_repetition=0)), trace.text).output
+    ]
+    assert ended, "one of them repeats itself"
+    for trace in ended:
+        assert trace.difference <= 1e-5
+
+
 def test_a_head_that_is_off_adds_nothing_and_comes_back(translator: Translator) -> None:
     before = {name: weight.clone() for name, weight in translator.engine.transformer.named_parameters()}
     plain = look(translator, LINE)

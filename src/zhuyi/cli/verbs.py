@@ -178,6 +178,9 @@ def train(
     "[dim]# The three best translations of each line: line, rank, score, text.[/]\n"
     "zhuyi translate en-de --n-best 3 < test.en > test.tsv",
     "[dim]# Everything that is known about them.[/]\nzhuyi translate en-de --json < test.en > test.jsonl",
+    "[dim]# Eight samples of each line, drawn at random from the model; the same ones for the same seed.[/]\n"
+    "zhuyi translate en-de --n-best 8 --set decoding.strategy=sampling \\\n"
+    "    --set decoding.temperature=0.8 --set decoding.seed=7 < test.en > test.tsv",
 )
 def translate(
     model: ModelDirectory,
@@ -225,7 +228,7 @@ def translate(
     first, cut, unfinished = 1, Cut(translator.longest), Unfinished()
     with output(out) as write:
         for sources in read_chunks(files) if files else standard_input():
-            found = translator.hypotheses(sources, on_cut=partial(cut.add, first))
+            found = translator.hypotheses(sources, on_cut=partial(cut.add, first), first=first - 1)
             if as_json:
                 answers = [json_line(source, each) for source, each in zip(sources, found, strict=True)]
             else:

@@ -20,6 +20,7 @@ TokenKind = Literal["bpe", "unigram", "character", "whitespace"]
 Normalization = Literal["nfc", "none"]
 MixerKind = Literal["attention", "convolution", "recurrence"]
 Metric = Literal["bleu", "chrf", "wer", "per", "exact"]
+SearchStrategy = Literal["beam", "sampling"]
 
 # Numbers have bounds far outside of what any run wants, and well inside of what float32, float64, int64, the clock and
 # the memory of a large machine can take: what a configuration lets through can be computed with.
@@ -321,14 +322,45 @@ class TrainingConfig(Section):
 class DecodingConfig(Section):
     """How translations are searched for."""
 
-    beam: int = Field(5, ge=1, le=1024, description="Hypotheses kept at each step; 1 is greedy search.")
+    strategy: SearchStrategy = Field(
+        "beam",
+        description="beam: the most probable output that a search finds. sampling: each token is drawn at random from "
+        "the model's distribution.",
+    )
+    beam: int = Field(
+        5, ge=1, le=1024, description="Hypotheses kept at each step; 1 is greedy search. Sampling keeps none."
+    )
     length_penalty: float = Field(
         1.0,
         ge=0.0,
         le=5,
         description="α of Wu et al. 2016: scores are divided by ((5 + length) / 6)^α. 0: not at all.",
     )
-    n_best: int = Field(1, ge=1, le=1024, description="Translations given for a line.")
+    n_best: int = Field(
+        1, ge=1, le=1024, description="Translations given for a line: the best of the beam, or so many samples."
+    )
+    temperature: float = Field(
+        1.0,
+        ge=0.01,
+        le=100,
+        description="Sampling: log-probabilities are divided by it; below 1 the probable tokens gain.",
+    )
+    top_k: int = Field(
+        0, ge=0, le=2**20, description="Sampling: only the k most probable tokens are drawn (Fan et al. 2018). 0: all."
+    )
+    top_p: float = Field(
+        1.0,
+        ge=1e-6,
+        le=1,
+        description="Sampling: only the fewest most probable tokens whose probabilities sum to p are drawn (Holtzman "
+        "et al. 2020). 1: all.",
+    )
+    seed: int = Field(
+        1,
+        ge=0,
+        le=2**32 - 1,
+        description="Sampling: seed of the draws. With the line's number in the text it fixes them, in any batch.",
+    )
     no_repeat_ngram: int = Field(
         0, ge=0, le=2**16, description="No output has the same n tokens in a row twice (Paulus et al. 2018). 0: it may."
     )
@@ -351,9 +383,18 @@ class DecodingConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> DecodingConfig:
-        if self.n_best > self.beam:
-            raise ValueError(f"decoding.n_best = {self.n_best} is more than decoding.beam = {self.beam}")
+        if self.strategy == "beam":
+            if self.n_best > self.beam:
+                raise ValueError(f"decoding.n_best = {self.n_best} is more than decoding.beam = {self.beam}")
+            for key in ("temperature", "top_k", "top_p"):
+                if (value := getattr(self, key)) != type(self).model_fields[key].default:
+                    raise ValueError(f'decoding.{key} = {value} needs decoding.strategy = "sampling"')
         return self
+
+    @property
+    def rows(self) -> int:
+        """Hypotheses of a sentence that are continued side by side, each a row of the batch."""
+        return self.beam if self.strategy == "beam" else self.n_best
 
     def limits(self, source_tokens: npt.NDArray[np.integer[Any]], max_length: int) -> npt.NDArray[np.int64]:
         """Most tokens of the output for each number of source tokens: the one length limit of decoding.

@@ -29,6 +29,8 @@ class BeamSearch:
     A score of −inf marks a place that holds nothing.
     """
 
+    reorders = True
+
     def __init__(self, limits: Int[Tensor, " batch"], decoding: DecodingConfig) -> None:
         batch, beam, n_best = len(limits), decoding.beam, decoding.n_best
         nodes = int(limits.max()) * 2 * beam

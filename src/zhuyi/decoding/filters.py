@@ -6,6 +6,7 @@ so a sentence's result never depends on which others are in its batch.
 
     forbid, force                           these tokens never; this token only
     no_repeated_ngram, end_of_repetition    what the row has written so far decides
+    soften, top_k, top_p                    which tokens sampling draws, and how often
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +21,9 @@ from zhuyi.text.tokenizer import EOS
 
 Constraint = Callable[[Tensor, Tensor], Tensor]
 """From log-probabilities (rows × vocabulary) and the tokens written so far (rows × steps) to log-probabilities."""
+
+UNIT = 2**30
+"""The weight of the most probable token: 2^20 of them, the largest vocabulary, sum to 2^50."""
 
 
 def constraints(decoding: DecodingConfig) -> list[Constraint]:
@@ -74,3 +78,36 @@ def end_of_repetition(
     windows = written[:, -(length + max(1, length // 4)) :].unfold(1, length, 1)
     repeats = (windows[:, :-1] == windows[:, -1:]).all(dim=2).any(dim=1)
     return torch.where(repeats[:, None], force(log_probs, EOS), log_probs)
+
+
+def soften(log_probs: Float[Tensor, "rows vocabulary"], temperature: float) -> Float[Tensor, "rows vocabulary"]:
+    """log p / T: the distribution p^(1/T), but for its normalisation. T → 0 is greedy search."""
+    return log_probs / temperature
+
+
+def top_k(log_probs: Float[Tensor, "rows vocabulary"], k: int) -> Float[Tensor, "rows vocabulary"]:
+    """Keep the k most probable tokens (Fan et al. 2018, section 5), and those as probable as the last of them."""
+    least = log_probs.topk(min(k, log_probs.shape[1])).values[:, -1:]
+    return log_probs.masked_fill(log_probs < least, -torch.inf)
+
+
+def top_p(log_probs: Float[Tensor, "rows vocabulary"], p: float) -> Float[Tensor, "rows vocabulary"]:
+    """Keep the nucleus: the fewest most probable tokens whose mass reaches p (Holtzman et al. 2020, section 3.1).
+
+    A token is in it if those that are more probable have less than p of the mass; equally probable ones share that.
+    """
+    weights = integer_weights(log_probs)
+    falling = weights.sort(dim=1, descending=True).values
+    before = falling.cumsum(dim=1) - falling
+    size = (before.double() < p * falling.sum(dim=1, keepdim=True).double()).sum(dim=1, keepdim=True)
+    least = falling.gather(1, (size - 1).clamp(min=0))
+    return log_probs.masked_fill(weights < least, -torch.inf)
+
+
+def integer_weights(log_probs: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, "rows vocabulary"]:
+    """⌊2^30 exp(log p - max log p)⌋: probabilities but for a factor, whose sums are exact in any order.
+
+    A row that is not a number has weights of 0.
+    """
+    relative = (log_probs - log_probs.amax(dim=1, keepdim=True)).exp().nan_to_num(nan=0.0)
+    return (relative * UNIT).long()

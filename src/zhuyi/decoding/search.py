@@ -1,7 +1,7 @@
 """The search loop: encode once, then step, advance, and drop the sentences that are done.
 
 Filters (`filters.py`) say what a row may not write; which of the other tokens it writes is the business of a strategy,
-one a file (`beam.py`, `greedy.py`). A sentence has `decoding.beam` rows, which stand side by side.
+one a file (`beam.py`, `greedy.py`, `sampling.py`). A sentence has `decoding.rows` rows, which stand side by side.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zhuyi.config import DecodingConfig
+from zhuyi.config import DecodingConfig, SearchStrategy
 from zhuyi.decoding.beam import BeamSearch
 from zhuyi.decoding.filters import constraints, forbid, force
 from zhuyi.decoding.greedy import GreedySearch
 from zhuyi.decoding.hypothesis import Candidate, Hypothesis
+from zhuyi.decoding.sampling import Sampling
 from zhuyi.model.cache import Cache
 from zhuyi.text.tokenizer import BOS, PAD
 
@@ -46,6 +47,8 @@ class Strategy(Protocol):
     """Chooses each step's tokens, and keeps the account of them for the sentences still running."""
 
     last_tokens: Int[Tensor, " rows"]
+    reorders: bool
+    """Whether a row may continue another row of its sentence."""
 
     def advance(
         self, log_probs: Float[Tensor, "rows vocabulary"]
@@ -66,10 +69,15 @@ class Strategy(Protocol):
         ...
 
 
-STRATEGIES: dict[str, Callable[[Tensor, DecodingConfig], Strategy]] = {
-    "greedy": GreedySearch,
-    "beam": BeamSearch,
+def _beam(limits: Tensor, decoding: DecodingConfig, lines: Tensor) -> Strategy:
+    return GreedySearch(limits, decoding) if decoding.beam == 1 else BeamSearch(limits, decoding)
+
+
+STRATEGIES: dict[SearchStrategy, Callable[[Tensor, DecodingConfig, Tensor], Strategy]] = {
+    "beam": _beam,
+    "sampling": Sampling,
 }
+"""From the length limits of a batch, the configuration and the numbers of the lines to the strategy."""
 
 
 @torch.inference_mode()
@@ -81,6 +89,7 @@ def search(
     max_length: int,
     observe: Callable[[Strategy], None] | None = None,
     prefix: Sequence[int] = (),
+    lines: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search for the best outputs of each sentence; the model must be in evaluation mode.
 
@@ -96,8 +105,10 @@ def search(
         max_length: of the model: no output has more tokens, EOS counted.
         observe: is shown the strategy after each step.
         prefix: the first tokens of every output, whatever the model and the filters think of them.
+        lines: number of each sentence in the text that is translated, from 0, on which its samples depend. Unset: its
+            number in this batch.
     """
-    width, device = decoding.beam, source.device
+    width, device = decoding.rows, source.device
     source_tokens = source_mask.sum(dim=1)
     limits = torch.from_numpy(decoding.limits(source_tokens.cpu().numpy(), max_length)).to(device)
     limit = int(limits.max())
@@ -107,7 +118,8 @@ def search(
     cache = model.start(model.encode(source, source_mask), source_mask, limit)
     if width > 1:
         cache = cache.select(running.repeat_interleave(width))
-    strategy = STRATEGIES["beam" if width > 1 else "greedy"](limits, decoding)
+    numbers = running if lines is None else torch.tensor(lines, device=device)
+    strategy = STRATEGIES[decoding.strategy](limits, decoding, numbers)
     filters = constraints(decoding)
     written = source.new_empty(len(source) * width, 0)
 
@@ -134,7 +146,7 @@ def search(
             strategy.keep(kept)
             rows = rows.view(-1, width)[kept].flatten()
             cache = cache.select(rows)
-        elif width > 1:  # a sentence's only row always continues itself
+        elif strategy.reorders:
             cache = cache.reorder(rows)
         written = torch.cat([written.index_select(0, rows), strategy.last_tokens[:, None]], dim=1)
     return hypotheses

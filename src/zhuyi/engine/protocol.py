@@ -13,7 +13,9 @@ Tokens: TypeAlias = Sequence[int]
 class Engine(Protocol):
     """A model's weights on a device, and how they are computed with."""
 
-    def decode(self, sources: Sequence[Tokens], decoding: DecodingConfig) -> list[list[Hypothesis]]:
+    def decode(
+        self, sources: Sequence[Tokens], decoding: DecodingConfig, lines: Sequence[int] | None = None
+    ) -> list[list[Hypothesis]]:
         """Search for the best outputs of each source: 1 to `n_best` hypotheses each, best first.
 
         The order is that of the sources, and what else is among them does not matter. A source for which the model
@@ -22,6 +24,8 @@ class Engine(Protocol):
         Args:
             sources: each of 1 to `max_length` − 1 tokens.
             decoding: how to search.
+            lines: the number of each source in the text that it comes from, which sampling depends on; 0, 1, … by
+                default.
         """
         ...
 

@@ -16,7 +16,7 @@ from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import PAD
 
 TOKENS_PER_BATCH = 4096
-"""Of sources and outputs together, for one beam; a wider beam takes fewer lines at once."""
+"""Of sources and outputs together, for one row a line; more rows take fewer lines at once."""
 
 
 class TorchEngine:
@@ -37,15 +37,18 @@ class TorchEngine:
         self.transformer = transformer.to(self.device).eval()
         self.max_length = max_length
 
-    def decode(self, sources: Sequence[Tokens], decoding: DecodingConfig) -> list[list[Hypothesis]]:
+    def decode(
+        self, sources: Sequence[Tokens], decoding: DecodingConfig, lines: Sequence[int] | None = None
+    ) -> list[list[Hypothesis]]:
         """As `Engine.decode`; sources of like length go together."""
-        corpus = _InMemory(sources, sources)
+        corpus, lines = _InMemory(sources, sources), range(len(sources)) if lines is None else lines
         found: list[list[Hypothesis]] = [[] for _ in sources]
         with torch.inference_mode():
-            for numbers in plan_in_order(corpus, max(1, TOKENS_PER_BATCH // decoding.beam)):
+            for numbers in plan_in_order(corpus, max(1, TOKENS_PER_BATCH // decoding.rows)):
                 source, source_mask = pad_sources([sources[number] for number in numbers])
                 source, source_mask = source.to(self.device), source_mask.to(self.device)
-                hypotheses = search(self.transformer, source, source_mask, decoding, self.max_length)
+                numbered = [lines[number] for number in numbers]
+                hypotheses = search(self.transformer, source, source_mask, decoding, self.max_length, lines=numbered)
                 for number, alternatives in zip(numbers.tolist(), hypotheses, strict=True):
                     found[number] = alternatives
         return found

@@ -1,5 +1,7 @@
 """The whole forward pass on one page: the oracle of every fast path, and reading matter beside the lecture notes.
 
+At its end stands how a token is drawn from a step's distribution, which is the same in every engine.
+
 One sentence pair at a time, so that nothing is padded; float64; every product is an `einsum` over the letters
 
     t     positions (i: the one that asks, j: those that answer)     g   groups: heads of keys and values
@@ -14,6 +16,7 @@ each function takes its own weights `w`, and gives back everything that it has c
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -231,3 +234,55 @@ def part(w: Values, name: str) -> Values:
 def named(name: str, values: Values) -> Values:
     """The values of one part, by their names from outside."""
     return {f"{name}.{key}": value for key, value in values.items()}
+
+
+def philox(counter: Sequence[int], key: Sequence[int]) -> list[int]:
+    """Philox4x32-10 (Salmon et al. 2011, section 3.2): four random words, a function of a counter and a key.
+
+    Args:
+        counter: four words, each below 2^32.
+        key: two words.
+    """
+    a, b, c, d = counter
+    one, other = key
+    for _ in range(10):
+        left, right = 0xD2511F53 * a, 0xCD9E8D57 * c  # 64 bits each
+        a, b, c, d = (right >> 32) ^ b ^ one, right % 2**32, (left >> 32) ^ d ^ other, left % 2**32
+        one, other = (one + 0x9E3779B9) % 2**32, (other + 0xBB67AE85) % 2**32
+    return [a, b, c, d]
+
+
+def sampling_weights(log_probs: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> list[int]:
+    """What each token counts when one is drawn: an integer, so that sums are exact in whatever order they are made.
+
+    With x_i = log p_i / T, and x_i = -∞ for all but the k most probable, w_i = ⌊2^30 exp(x_i - max x)⌋. Of these, w_i
+    is kept where the weights that are larger sum to less than p Σw. Tokens that are equally probable share their fate.
+    """
+    x = log_probs / temperature
+    if top_k:
+        x = torch.where(x >= x.sort(descending=True).values[: min(top_k, len(x))][-1], x, -math.inf)
+    w = [math.floor(2**30 * math.exp(each - float(x.max()))) for each in x.tolist()]
+    return [each if sum(larger for larger in w if larger > each) < top_p * sum(w) else 0 for each in w]
+
+
+def draw(weights: Sequence[int], seed: int, line: int, step: int, sample: int = 0) -> int:
+    """The token that is drawn: the first whose weight and those before it sum to more than ⌊word Σw / 2^32⌋.
+
+    The word is a function of its place alone, so it does not matter in which batch, in which order and by which
+    engine a line is sampled. Engines differ only where their log-probabilities or exponentials differ in the last
+    bits and the threshold falls between the two sums: about once in a million draws in float32. One word a row is
+    enough, where adding Gumbel noise would take one for each token of the vocabulary, and logarithms of them.
+
+    Args:
+        weights: as `sampling_weights` gives them.
+        seed: `decoding.seed`.
+        line: number of the line in the text that is translated, from 0.
+        step: number of the token in the output, from 0.
+        sample: number of the sample of this line, from 0.
+    """
+    word = philox((step, sample, line % 2**32, line >> 32), (seed, 0))[0]
+    threshold = word * sum(weights) >> 32
+    for token, total in enumerate(accumulate(weights)):
+        if total > threshold:
+            return token
+    raise ValueError("there is no token to draw: all weights are 0")

@@ -68,7 +68,7 @@ def lines_a_validation(dev: Lines, translator: Translator, training: TrainingCon
         budgets.append(training.minutes * ASSUMED_TOKENS_PER_MINUTE)
     source_tokens = np.array([len(tokens) + 1 for tokens in translator.tokenizers.source.encode(dev.sources)])
     decoding = translator.config.decoding
-    written = decoding.beam * decoding.limits(source_tokens, translator.config.model.max_length).mean()
+    written = decoding.rows * decoding.limits(source_tokens, translator.config.model.max_length).mean()
     return min(max(int(MAX_SHARE_OF_BUDGET * min(budgets) / written), MIN_LINES), len(dev))
 
 
