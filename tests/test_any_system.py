@@ -22,9 +22,9 @@ from torch.distributed.checkpoint import hf_storage
 
 for name in ("getuid", "geteuid", "fork", "forkpty", "killpg", "getpgid", "setsid", "sched_getaffinity", "sysconf",
              "posix_fadvise", "mkfifo", "chown", "O_DIRECTORY", "O_NONBLOCK"):
-    delattr(os, name)
+    vars(os).pop(name, None)
 for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGQUIT", "SIGPIPE", "SIGKILL", "SIGTSTP", "pthread_kill"):
-    delattr(signal, name)
+    vars(signal).pop(name, None)
 
 def refuse(event, arguments):
     # What Windows refuses: links without a privilege; to rename, replace or remove a file that is in use.

@@ -319,12 +319,14 @@ def test_many_lines_that_are_too_long_do_not_flood_the_terminal(tmp_path: Path, 
         assert (f"warning: {count:,} lines were cut off in all" in outcome.err) == (count > named)
 
 
+@pytest.mark.unix
 def test_standard_input_that_is_closed(model: Path) -> None:
     command = f"exec '{sys.executable}' -m zhuyi translate '{model}' <&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
     assert_one_clear_line(Outcome(done.returncode, done.stdout, done.stderr), "standard input is closed")
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize("arguments", ["translate '{model}'", "config"])
 def test_standard_output_that_is_closed(model: Path, arguments: str) -> None:
     command = f"exec '{sys.executable}' -m zhuyi {arguments.format(model=model)} >&-"
@@ -357,6 +359,7 @@ def test_an_evaluation_that_cannot_be(model: Path, tmp_path: Path) -> None:
     assert_one_clear_line(run(*common, "--target", target, "--bleu-tokenizer", "moses"), "moses", "13a")
 
 
+@pytest.mark.unix
 def test_a_full_disk_behind_standard_output(model: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full here")
@@ -470,6 +473,7 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
     assert out not in whole_model_directories(out)
 
 
+@pytest.mark.unix
 def test_a_page_goes_where_a_link_leads(model: Path, tmp_path: Path) -> None:
     (tmp_path / "link.html").symlink_to(tmp_path / "page.html")
     assert run("look", model, "a dog", "--html", tmp_path / "link.html").code == 0
@@ -477,6 +481,7 @@ def test_a_page_goes_where_a_link_leads(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "page.html").read_bytes().startswith(b"<!doctype html>")
 
 
+@pytest.mark.unix
 def test_a_page_for_a_full_device(model: Path, tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full here")
@@ -485,6 +490,7 @@ def test_a_page_for_a_full_device(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "full.html").is_char_device()
 
 
+@pytest.mark.unix
 def test_a_run_whose_records_go_elsewhere(tmp_path: Path) -> None:
     """`metrics.jsonl` is a device, which cannot be read like a file; the picture is a link."""
     out, picture = tmp_path / "out", tmp_path / "picture.svg"

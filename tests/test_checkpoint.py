@@ -294,6 +294,7 @@ def test_a_single_file_is_whole_or_untouched(tmp_path: Path, monkeypatch: pytest
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.unix
 def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     file, link, chain = tmp_path / "elsewhere/file", tmp_path / "link", tmp_path / "chain"
@@ -311,6 +312,7 @@ def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
     assert loop.is_symlink()
 
 
+@pytest.mark.unix
 def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
     fifo, link = tmp_path / "fifo", tmp_path / "link"
     os.mkfifo(fifo)
@@ -327,6 +329,7 @@ def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
         write_atomically(tmp_path / "folder", b"")
 
 
+@pytest.mark.unix
 def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     """As root, it was."""
     full = Path("/dev/full")

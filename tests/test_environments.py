@@ -2,7 +2,6 @@
 
 import json
 import os
-import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,8 @@ from command_line import TINY, tiny_model, write_pairs
 from command_line import zhuyi as run
 
 from zhuyi.data.cache import cache_directory
+
+pytestmark = pytest.mark.unix
 
 SETTINGS = [f"model.{key}={value}" for key, value in TINY["model"].items()]
 SETTINGS += ["text.vocabulary=300", "training.steps=2", "training.device=cpu", "training.threads=1"]
@@ -136,6 +137,8 @@ def test_a_directory_that_is_gone(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_user_without_a_home_has_a_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import pwd
+
     def nobody(_: int) -> None:
         raise KeyError
 

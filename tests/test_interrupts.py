@@ -13,6 +13,8 @@ from command_line import TINY, tiny_model, write_pairs
 
 import zhuyi
 
+pytestmark = pytest.mark.unix
+
 SETTINGS = [f"model.{key}={value}" for key, value in TINY["model"].items()]
 SETTINGS += ["text.vocabulary=300", "training.steps=200", "training.save_every=5", "training.device=cpu"]
 SET = [word for setting in SETTINGS for word in ("--set", setting)]

@@ -1,14 +1,12 @@
 """The harness of `benchmarks/kills.py`, with three kills: in a write of a checkpoint, at any moment, at the end."""
 
 import random
-import sys
 from pathlib import Path
 
+import kills
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
-import kills
+pytestmark = pytest.mark.unix
 
 SMALL = ["model.width=32", "model.heads=2", "training.steps=24", "training.save_every=4", "training.warmup=4"]
 

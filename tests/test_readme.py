@@ -18,6 +18,8 @@ from zhuyi.config import load_config
 from zhuyi.data.dates import date_pairs
 from zhuyi.text.tokenizer import Tokenizers
 
+pytestmark = pytest.mark.unix
+
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
 COURSE, ARCHITECTURE = ROOT / "docs/course.md", ROOT / "docs/architecture.md"

@@ -1,16 +1,11 @@
 """The calculator of `benchmarks/scaling.py` against real models, and against common sense."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 import scaling
 import scaling_checks as checks
+import torch
 from scaling import H200, estimate, model_of
 from torch.utils.flop_counter import FlopCounterMode
 

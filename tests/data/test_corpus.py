@@ -217,6 +217,7 @@ def test_invalid_utf8_is_located(tmp_path: Path) -> None:
     assert "offset 4 " in error_of(path)
 
 
+@pytest.mark.unix
 def test_files_that_are_not_there_or_not_files(tmp_path: Path) -> None:
     assert "no such file" in error_of(str(tmp_path / "a.txt"))
     assert "no such file" in error_of(str(tmp_path / "a.tsv#1"))

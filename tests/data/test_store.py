@@ -177,6 +177,7 @@ def killed_after(corpus: Corpus, pairs: int, processes: int = 1) -> None:
     assert run.returncode == -signal.SIGKILL
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
     corpus = numbered(tmp_path)
@@ -200,6 +201,7 @@ def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert path.read_bytes() == uninterrupted
 
 
+@pytest.mark.unix
 def test_a_damaged_rest_costs_only_what_is_damaged(tmp_path: Path) -> None:
     corpus = numbered(tmp_path)
     tokenizers = tokenizers_of(corpus)
@@ -240,6 +242,7 @@ def test_as_many_processes_as_one_likes_give_the_same_bytes(tmp_path: Path, monk
     assert len(contents) == 1
 
 
+@pytest.mark.unix
 def test_a_worker_that_dies_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenise, "MAX_CHUNKS_ALONE", 2)
     monkeypatch.setattr(tokenise.sys, "executable", "/bin/false")
@@ -267,6 +270,7 @@ def test_two_at_the_same_store_do_not_make_it_twice(tmp_path: Path, monkeypatch:
     assert len(files()) == 1
 
 
+@pytest.mark.unix
 def test_what_nobody_goes_on_with_is_removed(tmp_path: Path) -> None:
     corpus = numbered(tmp_path)
     killed_after(corpus, 20)
@@ -393,6 +397,7 @@ def _no_space(_: int) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.unix
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZHUYI_CACHE", "/chosen")
     assert cache_directory() == Path("/chosen")

@@ -20,6 +20,8 @@ from zhuyi.microscope.server import MAX_TRACES, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.translator import Translator
 
+pytestmark = pytest.mark.unix
+
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("no chromium on this machine", allow_module_level=True)

@@ -197,7 +197,7 @@ def test_a_trace_is_saved_as_a_page_and_shows_itself_in_a_notebook(trace: Trace,
     shown = trace._repr_html_()
     assert unescape(shown.partition('srcdoc="')[2].partition('"')[0]) == page
     with pytest.raises(CheckpointError, match="cannot write"):
-        trace.save("/proc/look.html")
+        trace.save(tmp_path / "look.html" / "below a file")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ SEGMENTED = {
 }
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize("mark", MARKS)
 def test_what_a_tool_has_segmented_is_seen_and_can_be_undone(mark: str) -> None:
     lines = SEGMENTED[mark]

@@ -38,6 +38,8 @@ from zhuyi.training.recipe import train
 from zhuyi.training.run_state import RunState
 from zhuyi.training.update import find_micro_batches, longest_batch
 
+pytestmark = pytest.mark.unix
+
 DRY = {"dropout": 0.0, "attention_dropout": 0.0}
 CPU = torch.device("cpu")
 

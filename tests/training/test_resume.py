@@ -205,16 +205,18 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-RECIPES: dict[int, dict[str, Any]] = {
-    signal.SIGINT: {"optimizer": "adamw", "ema": 0.0},
-    signal.SIGKILL: {"optimizer": "muon", "ema": 0.9},
+RECIPES: dict[str, dict[str, Any]] = {
+    "SIGINT": {"optimizer": "adamw", "ema": 0.0},
+    "SIGKILL": {"optimizer": "muon", "ema": 0.9},
 }
 
 
-@pytest.mark.parametrize("number", RECIPES)
-def test_a_process_that_is_stopped_or_killed(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.unix
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_process_that_is_stopped_or_killed(tmp_path: Path, name: str) -> None:
     """At no chosen moment: in an update, in a validation, in a save."""
-    config = copying(tmp_path, training={"steps": 1_000_000, "save_every": 3, "accumulate": 2, **RECIPES[number]})
+    number = signal.Signals[name]
+    config = copying(tmp_path, training={"steps": 1_000_000, "save_every": 3, "accumulate": 2, **RECIPES[name]})
     out = tmp_path / "out"
     settings = [f"{s}.{key}={json.dumps(value)}" for s, key, value, _ in describe(config) if s and value is not None]
     command = [sys.executable, "-m", "zhuyi", "train", "--out", str(out)]
@@ -222,7 +224,7 @@ def test_a_process_that_is_stopped_or_killed(tmp_path: Path, number: signal.Sign
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(out.glob("checkpoints/*/manifest.json")):
         time.sleep(0.01)
-    time.sleep(random.random() * 0.3)
+    time.sleep(random.Random(name).random() * 0.3)
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), told
@@ -480,6 +482,7 @@ def test_other_data_is_refused_and_moved_data_is_not(tmp_path: Path) -> None:
         train(there, tmp_path / "out", resume=True)
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize("name", ["out", "link"])
 def test_a_directory_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Whatever its name, and whichever cache the other run has."""
@@ -505,6 +508,7 @@ def test_a_refused_run_leaves_no_directory(tmp_path: Path) -> None:
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+@pytest.mark.unix
 def test_directories_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
@@ -554,6 +558,7 @@ def test_runs_that_make_and_remove_their_directory_at_once(tmp_path: Path) -> No
     assert not (out / LOCK).exists()
 
 
+@pytest.mark.unix
 def test_where_there_are_no_locks_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fcntl = pytest.importorskip("fcntl")
 
