@@ -102,11 +102,10 @@ def collate(corpus: Sequences, pairs: np.ndarray) -> Batch:
 
 
 class Plan(Sequence[np.ndarray]):
-    """Batches to be: each an array of pair numbers. They are made when they are asked for, a pool at a time.
+    """Batches to be: each an array of pair numbers. They are made when they are asked for, a pool at a time."""
 
-    Attributes:
-        padded_tokens: of all batches, source + target, with BOS, EOS and padding.
-    """
+    padded_tokens: int
+    """Tokens of all batches, source + target, with BOS, EOS and padding."""
 
     def __init__(self, pools: "Sequence[_Pool]") -> None:
         self._pools = pools

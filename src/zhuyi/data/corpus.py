@@ -50,9 +50,10 @@ from zhuyi.errors import DataError, MissingExtra
 
 @dataclass(frozen=True)
 class Pair:
-    """A sentence and its translation; `line` counts from 1 (a header line is not counted)."""
+    """A sentence and its translation."""
 
     line: int
+    """Which pair of the corpus it is, from 1; a header line is not counted."""
     source: str
     target: str
 
@@ -93,10 +94,14 @@ def read_lines(spec: str) -> Iterator[str]:
 class _Shard:
     """One file of a spec, taken apart."""
 
-    format: str  # a key of _READERS
-    place: str  # a path, or DATASET[/CONFIG]/SPLIT
-    field: str  # empty for text
-    matched: tuple[str, ...] = ()  # by the wildcards of the pattern that found it
+    format: str
+    """A key of `_READERS`."""
+    place: str
+    """A path, or DATASET[/CONFIG]/SPLIT."""
+    field: str
+    """Empty for text."""
+    matched: tuple[str, ...] = ()
+    """What the wildcards of the pattern that found it matched."""
 
     def __str__(self) -> str:
         return "hub:" * (self.format == "hub") + self.place + f"#{self.field}" * bool(self.field)

@@ -28,9 +28,13 @@ class Prepared:
     config: Config
     """The configuration, with what was left to be chosen from the data."""
     corpus: Corpus
+    """The training pairs as text."""
     tokenizers: Tokenizers
+    """Of both sides; one object where the vocabulary is shared."""
     store: Store
+    """The training pairs as tokens."""
     report: Report
+    """What the check of them found."""
 
 
 @dataclass(frozen=True)

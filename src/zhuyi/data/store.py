@@ -71,17 +71,16 @@ class FilterReport:
 
 
 class Store:
-    """Tokenised pairs 0 to len - 1, in the order of the corpus. The tokens stay on disk until they are looked at.
+    """Tokenised pairs 0 to len - 1, in the order of the corpus. The tokens stay on disk until they are looked at."""
 
-    Attributes:
-        path: the file.
-        source_lengths, target_lengths: uint16 (or int32) [pairs], tokens without BOS and EOS: views into the file.
-        outcome: what was kept and what was not.
-    """
-
+    path: Path
+    """The file."""
     source_lengths: Integers
+    """Tokens of each source, without BOS and EOS: uint16 or int32 `pairs`, a view into the file."""
     target_lengths: Integers
+    """The same of the targets."""
     outcome: FilterReport
+    """Which pairs of the corpus were kept, and which were not."""
 
     def __init__(self, path: Path) -> None:
         """Open a file that `build_store` wrote.
