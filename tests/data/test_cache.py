@@ -7,7 +7,7 @@ import pytest
 from filelock import Timeout
 
 from zhuyi.data import cache
-from zhuyi.data.cache import cache_directory, exclusive, file_digest, noted
+from zhuyi.data.cache import cache_directory, cached, exclusive, file_digest
 
 
 @pytest.fixture
@@ -62,25 +62,25 @@ def test_a_file_that_was_just_written_is_not_remembered(tmp_path: Path, reads: l
 def test_a_note_is_made_once() -> None:
     made: list[int] = []
     for _ in range(2):
-        assert noted({"a": 1}, lambda: made.append(1) or {"b": [1, "ä"]}) == {"b": [1, "ä"]}
-    assert noted({"a": 2}, lambda: "other") == "other"
+        assert cached({"a": 1}, lambda: made.append(1) or {"b": [1, "ä"]}) == {"b": [1, "ä"]}
+    assert cached({"a": 2}, lambda: "other") == "other"
     assert len(made) == 1
 
 
 def test_a_damaged_note_is_made_again() -> None:
-    noted({"a": 1}, lambda: "value")
+    cached({"a": 1}, lambda: "value")
     [path] = (cache_directory() / "notes").iterdir()
     good = path.read_bytes()
     for bad in (b"", good[:-1], good.replace(b"value", b"valve"), b"\n", os.urandom(50)):
         path.write_bytes(bad)
-        assert noted({"a": 1}, lambda: "value") == "value"
+        assert cached({"a": 1}, lambda: "value") == "value"
         assert path.read_bytes() == good
 
 
 def test_a_cache_that_cannot_be_written_is_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ZHUYI_CACHE", str(tmp_path / "file" / "cache"))
-    assert noted({"a": 1}, lambda: "value") == "value"
+    assert cached({"a": 1}, lambda: "value") == "value"
     assert len(file_digest(str(tmp_path / "file"))) == 64
 
 

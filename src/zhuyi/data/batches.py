@@ -151,7 +151,7 @@ def plan(corpus: Lengths, tokens_per_batch: int, seed: int, epoch: int) -> Plan:
 
 
 def plan_in_order(corpus: Lengths, tokens_per_batch: int) -> list[np.ndarray]:
-    """All pairs by length and without any chance, for validation and for translation: longest first.
+    """All pairs by length and with nothing random in it, for validation and for translation: longest first.
 
     The first batch needs the most memory, and what is left at the end is short.
     """
@@ -257,14 +257,14 @@ def _cut(source: np.ndarray, target: np.ndarray, tokens_per_batch: int) -> tuple
     runs = zip((source + 1)[order].tolist(), (target + 1)[order].tolist(), counts[order].tolist(), strict=True)
     ends: list[int] = []
     done = first = padded = longest_source = longest_target = 0
-    for one, other, left in runs:
+    for source_length, target_length, left in runs:
         while left:
-            width = max(longest_source, one) + max(longest_target, other)
-            room = tokens_per_batch // width - (done - first)
-            if room > 0 or done == first:
-                taken = min(left, max(room, 1))
+            width = max(longest_source, source_length) + max(longest_target, target_length)
+            budget = tokens_per_batch // width - (done - first)
+            if budget > 0 or done == first:
+                taken = min(left, max(budget, 1))
                 done, left = done + taken, left - taken
-                longest_source, longest_target = max(longest_source, one), max(longest_target, other)
+                longest_source, longest_target = max(longest_source, source_length), max(longest_target, target_length)
             else:
                 ends.append(done)
                 padded += (done - first) * (longest_source + longest_target)

@@ -64,7 +64,7 @@ def build_store(
         epoch: with dropout, which epoch's segmentation this is: the same epoch again reads the same file.
             Those before `oldest` are removed: a run that is resumed from its last checkpoint begins in that one.
         oldest: see there.
-        progress: told the number of pairs read so far, now and then.
+        progress: called with the number of pairs read so far, now and then.
         processes: how many tokenise. Unset: as many as there are CPU cores for this one.
 
     Raises:

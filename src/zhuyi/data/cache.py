@@ -44,7 +44,7 @@ def key_of(made_of: Any) -> str:
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def noted(made_of: Any, make: Callable[[], Any]) -> Any:
+def cached(made_of: Any, make: Callable[[], Any]) -> Any:
     """What `make` gives (anything that JSON can say), made once for the same ingredients."""
     key = key_of(made_of)
     value = _read(key)

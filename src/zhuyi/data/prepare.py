@@ -11,7 +11,7 @@ import tokenizers as library
 
 from zhuyi.config import Config
 from zhuyi.data.build import build_store
-from zhuyi.data.cache import noted
+from zhuyi.data.cache import cached
 from zhuyi.data.check import Report, make_report
 from zhuyi.data.corpus import Corpus, read_lines
 from zhuyi.data.limits import choose_limits
@@ -84,7 +84,7 @@ def prepare(
         Corpus(source, target).fingerprint() if source and target else None
         for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
     ]
-    report = noted(
+    report = cached(
         {"report": store.path.name, "held out": held_out, "limits": limits, "version": __version__},
         lambda: make_report(config, tokenizers, store).to_dict(),
     )
@@ -134,7 +134,7 @@ def store_of_epoch(
 
 
 def learn(config: Config, corpus: Corpus) -> dict[str, Any]:
-    """The vocabularies of a corpus, as `files`, and its number of `pairs`: noted in the cache."""
+    """The vocabularies of a corpus, as `files`, and its number of `pairs`: kept in the cache."""
     made_of = {
         "format": FORMAT,
         "vocabulary": config.text.model_dump(exclude={"bpe_dropout"}),
@@ -142,7 +142,7 @@ def learn(config: Config, corpus: Corpus) -> dict[str, Any]:
         "version": __version__,
         "library": library.__version__,
     }
-    return cast("dict[str, Any]", noted(made_of, lambda: _learn(config, corpus)))
+    return cast("dict[str, Any]", cached(made_of, lambda: _learn(config, corpus)))
 
 
 def _learn(config: Config, corpus: Corpus) -> dict[str, Any]:

@@ -43,7 +43,7 @@ Chunk = tuple[int, list[str], list[str]]
 
 
 def digests(sources: Sequence[str], targets: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """Eight bytes for each source and for each pair: `pairs 2`. Two different ones meet by chance once in 10¹⁹."""
+    """Eight bytes for each source and for each pair: `pairs 2`. Two different ones are equal once in 10¹⁹."""
     found = bytearray()
     for source, target in zip(sources, targets, strict=True):
         one = hashlib.blake2b(source.encode(), digest_size=8).digest()
@@ -203,7 +203,7 @@ class _Workers:
             self._all.append(worker)
             self._idle.put(worker)
         self._settings = marshal.dumps(tokenize.settings)
-        self._told: set[int] = set()
+        self._configured: set[int] = set()
 
     def __enter__(self) -> "_Workers":
         return self
@@ -230,8 +230,8 @@ class _Workers:
         assert worker.stdin is not None
         assert worker.stdout is not None
         try:
-            if worker.pid not in self._told:
-                self._told.add(worker.pid)
+            if worker.pid not in self._configured:
+                self._configured.add(worker.pid)
                 _send(worker.stdin, self._settings)
             _send(worker.stdin, chunk)
             report, message = json.loads(_receive(worker.stdout)), _receive(worker.stdout)
