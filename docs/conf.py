@@ -4,6 +4,7 @@ import importlib
 import json
 import pkgutil
 import re
+from contextlib import suppress
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -25,12 +26,13 @@ html_copy_source = False
 html_search_language = "bigrams"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 nitpicky = True
-nitpick_ignore = [("py:class", "Tensor")]  # as jaxtyping prints torch's in the shapes of signatures
+nitpick_ignore_regex = [("py:class", r"Tensor|npt?\..*")]  # as jaxtyping prints it; imported for type checkers alone
 myst_heading_anchors = 3
 highlight_language = "text"  # of blocks that name no language: commands and their output
 default_role = "code"  # docstrings write `name` for code
 autodoc_default_options = {"members": True, "exclude-members": "model_config"}
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False  # those of torch are not ours
 autodoc_preserve_defaults = True
 
 PACKAGES = ("zhuyi", "zhuyi.model", "zhuyi.data", "zhuyi.decoding", "zhuyi.training", "zhuyi.errors")
@@ -47,18 +49,21 @@ def public_names() -> dict[int, str]:
 
 
 def link_type(app: Sphinx, environment: Any, node: Any, content: Any) -> Any:
-    """Link a type in a signature to where it is documented; leave one that is documented nowhere as plain text.
+    """Link a type in a signature, or an error under Raises, to its documentation; if it has none, leave it as text.
 
-    A name that does not exist stays unresolved: a warning, which fails a strict build.
+    A name that does not exist stays unresolved, which is a warning and fails a strict build.
     """
-    try:
-        found = pkgutil.resolve_name(node["reftarget"])
-    except (ImportError, AttributeError, ValueError):
+    target = node["reftarget"]
+    for name in (target, f"zhuyi.errors.{target}"):
+        with suppress(ImportError, AttributeError, ValueError):
+            documented = public_names().get(id(pkgutil.resolve_name(name)))
+            break
+    else:
         return None
-    if (name := public_names().get(id(found))) is None:
+    if documented is None:
         return content
     python = environment.get_domain("py")
-    return python.resolve_xref(environment, node["refdoc"], app.builder, "obj", name, node, content)
+    return python.resolve_xref(environment, node["refdoc"], app.builder, "obj", documented, node, content)
 
 
 def read_docstring(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
