@@ -111,7 +111,7 @@ def test_samples_of_a_text_do_not_depend_on_how_it_comes(model: Path, tmp_path: 
     assert {line.split("\t")[3] for line in whole.lines[:7]} != {line.split("\t")[3] for line in whole.lines[21:28]}
     (tmp_path / "part").write_bytes(lines[: len(lines) // 4])
     assert run("translate", model, *[tmp_path / "part"] * 4, *sampled).out == whole.out
-    monkeypatch.setattr("zhuyi.cli.MOST_LINES", 5)
+    monkeypatch.setattr("zhuyi.text.lines.MAX_LINES", 5)
     assert run("translate", model, *sampled, stdin=lines).out == whole.out
     assert run("translate", model, *sampled, "--set", "decoding.seed=2", stdin=lines).out != whole.out
 
