@@ -10,7 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["zhuyi.model", "zhuyi.decoding", "zhuyi.data.batches", "zhuyi.training.objective"], "beartype.beartype"
+    ["zhuyi.model", "zhuyi.decoding", "zhuyi.data.batches", "zhuyi.microscope.trace", "zhuyi.training.objective"],
+    "beartype.beartype",
 )
 
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
