@@ -16,6 +16,7 @@ from .microscope.page import Look as Look
 from .microscope.page import look as look
 from .microscope.trace import Trace as Trace
 from .microscope.trace import WhatIf as WhatIf
+from .training.recipe import Result as Result
 from .training.recipe import train as train
 from .translator import Translation as Translation
 from .translator import Translator as Translator

@@ -1,1 +1,5 @@
-"""From files to batches: corpus, store, batches, and the check of them all."""
+"""From files of text to batches of tokens."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,15 +1,4 @@
-"""What batches, limits and training ask of a tokenised corpus: `data.store.Store`, or anything of one's own.
-
-class Copies:
-    def __init__(self, sentences: list[list[int]]) -> None:
-        self.sentences = sentences
-        self.source_lengths = self.target_lengths = np.array([len(tokens) for tokens in sentences])
-
-    def source(self, pair: int) -> list[int]:
-        return self.sentences[pair]
-
-    target = source
-"""
+"""A tokenised corpus, as batches and training see it: `data.store.Store`, `InMemory`, or a class of one's own."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -46,3 +35,26 @@ class Sequences(Lengths, Protocol):
 
     def target(self, pair: int) -> Sequence[int] | Integers:
         """Tokens of the target of a pair: as many ids as `target_lengths` says, without BOS and EOS."""
+
+
+class InMemory:
+    """A tokenised corpus in lists.
+
+    Args:
+        sources: token ids of each source, without EOS.
+        targets: token ids of each target, without BOS and EOS.
+    """
+
+    def __init__(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> None:
+        assert len(sources) == len(targets)
+        self._sources, self._targets = sources, targets
+        self.source_lengths = np.array([len(tokens) for tokens in sources], dtype=np.int64)
+        self.target_lengths = np.array([len(tokens) for tokens in targets], dtype=np.int64)
+
+    def source(self, pair: int) -> Sequence[int]:
+        """As `Sequences.source`."""
+        return self._sources[pair]
+
+    def target(self, pair: int) -> Sequence[int]:
+        """As `Sequences.target`."""
+        return self._targets[pair]

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
 from zhuyi.config import DecodingConfig
 from zhuyi.data.batches import collate, pad_sources, plan_in_order
+from zhuyi.data.sequences import InMemory
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.decoding.search import search
 from zhuyi.engine.protocol import Tokens
@@ -41,7 +41,7 @@ class TorchEngine:
         self, sources: Sequence[Tokens], decoding: DecodingConfig, lines: Sequence[int] | None = None
     ) -> list[list[Hypothesis]]:
         """As `Engine.decode`; sources of like length go together."""
-        corpus, lines = _InMemory(sources, sources), range(len(sources)) if lines is None else lines
+        corpus, lines = InMemory(sources, sources), range(len(sources)) if lines is None else lines
         found: list[list[Hypothesis]] = [[] for _ in sources]
         with torch.inference_mode():
             for numbers in plan_in_order(corpus, max(1, TOKENS_PER_BATCH // decoding.rows)):
@@ -55,7 +55,7 @@ class TorchEngine:
 
     def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
         """As `Engine.loss`."""
-        corpus = _InMemory(sources, targets)
+        corpus = InMemory(sources, targets)
         total, count = 0.0, 0
         with torch.inference_mode():
             for pairs in plan_in_order(corpus, TOKENS_PER_BATCH):
@@ -79,18 +79,3 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and not available:
         raise ConfigError(f"device {name!r}: torch sees no GPU; use cpu")
     return device
-
-
-class _InMemory:
-    """A few tokenised pairs, as `data.batches` wants them."""
-
-    def __init__(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> None:
-        self._sources, self._targets = sources, targets
-        self.source_lengths = np.array([len(tokens) for tokens in sources], dtype=np.int64)
-        self.target_lengths = np.array([len(tokens) for tokens in targets], dtype=np.int64)
-
-    def source(self, pair: int) -> Tokens:
-        return self._sources[pair]
-
-    def target(self, pair: int) -> Tokens:
-        return self._targets[pair]

@@ -1,1 +1,8 @@
-"""The Transformer: encode, decode, step."""
+"""The Transformer: encode, decode, step; its values by name; and the reference that the tests compare it with."""
+
+from zhuyi.config import ModelConfig
+from zhuyi.model.reference import reference_logits, reference_values
+from zhuyi.model.tap import Recording, Tap
+from zhuyi.model.transformer import Transformer
+
+__all__ = ["ModelConfig", "Recording", "Tap", "Transformer", "reference_logits", "reference_values"]

@@ -1,1 +1,5 @@
-"""Training: the loop, its objective, its optimiser, its checkpoints."""
+"""The training loop, the parts it is made of, and what it reports."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

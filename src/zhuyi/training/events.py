@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zhuyi.data.check import Report
-from zhuyi.data.prepare import Preparing
+from zhuyi.data.prepare import Preparing as Preparing
 from zhuyi.evaluation import Evaluation
 
 

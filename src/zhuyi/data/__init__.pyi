@@ -1,0 +1,9 @@
+from .batches import Batch as Batch
+from .batches import Plan as Plan
+from .batches import collate as collate
+from .batches import plan as plan
+from .corpus import Corpus as Corpus
+from .corpus import Pair as Pair
+from .sequences import InMemory as InMemory
+from .sequences import Sequences as Sequences
+from .store import Store as Store
