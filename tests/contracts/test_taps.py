@@ -11,16 +11,23 @@ from zhuyi.model.transformer import Transformer
 
 ATTENTION = {"queries", "keys", "values", "scores", "mask", "weights", "context", "output"}
 ROTATED = {"rotated_queries", "rotated_keys"}
+BIASED = {"alibi": {"bias"}}
 MIXER_NAMES = {"attention": ATTENTION | ROTATED, "convolution": {"gated", "output"}, "recurrence": {"states", "output"}}
 RESIDUAL = {"norm", "residual"}
 
 
+def self_names(config: ModelConfig, causal: bool) -> set[str]:
+    mixer = config.mixer_of(causal)
+    bias = BIASED.get(config.positions, set()) if mixer == "attention" else set()
+    return MIXER_NAMES[mixer] | bias | RESIDUAL
+
+
 def expected_names(config: ModelConfig) -> set[str]:
     encoder = {
-        "self": MIXER_NAMES[config.encoder_mixer] | RESIDUAL,
+        "self": self_names(config, causal=False),
         "feed_forward": {"inner", "output"} | RESIDUAL,
     }
-    decoder = {**encoder, "self": MIXER_NAMES[config.decoder_mixer] | RESIDUAL, "cross": ATTENTION | RESIDUAL}
+    decoder = {**encoder, "self": self_names(config, causal=True), "cross": ATTENTION | RESIDUAL}
     names = {f"{stack}.{name}" for stack in ("encoder", "decoder") for name in ("embedding", "input", "output")}
     names.add("logits")
     for stack, layers, parts in (

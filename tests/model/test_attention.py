@@ -84,7 +84,7 @@ def test_causal_mask_hides_what_comes_later():
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
 def test_as_many_vectors_out_as_in(mixer, causal, count):
     config = ModelConfig(width=8, heads=2, positions="none")
-    positions = POSITIONS["none"](8, 4, 64)
+    positions = POSITIONS["none"](config)
     x = torch.randn(2, count, 8)
     out = MIXERS[mixer](config, causal=causal)(x, torch.ones(2, count, dtype=torch.bool), positions)
     assert out.shape == x.shape
@@ -116,6 +116,6 @@ def test_attention_dropout_is_unbiased(kernel):
     queries, keys, values = torch.randn(3, 1, 1, 4, 6).unbind()
     plain = KERNELS[kernel](queries, keys, values, None)
     many = [part.expand(20_000, -1, -1, -1) for part in (queries, keys, values)]
-    dropped = KERNELS[kernel](*many, None, 0.25)
+    dropped = KERNELS[kernel](*many, None, dropout_probability=0.25)
     assert_close(dropped.mean(dim=0, keepdim=True), plain, rtol=0, atol=0.03)
     assert dropped.std(dim=0).min() > 0.01

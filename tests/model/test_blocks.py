@@ -10,7 +10,7 @@ from zhuyi.model.attention import MultiHeadAttention
 from zhuyi.model.blocks import Block
 from zhuyi.model.positions import POSITIONS
 
-POSITIONLESS = POSITIONS["none"](32, 8, 16)
+POSITIONLESS = POSITIONS["none"](ModelConfig())
 
 
 @pytest.fixture(params=[("pre", "relu"), ("pre", "gelu"), ("post", "relu"), ("post", "gelu")], ids="-".join)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from zhuyi.config import ModelConfig
 from zhuyi.model import kernels
 from zhuyi.model.attention import choose_kernel
 from zhuyi.model.blocks import RMSNorm
@@ -14,6 +15,7 @@ from zhuyi.model.kernels import REGISTER_BYTES, dropout, rms_norm, softmax
 from zhuyi.model.positions import Rotary
 from zhuyi.model.tap import SILENT, Recording
 
+SIZES = ModelConfig(width=24, heads=3, max_length=10)
 LONG = torch.empty(1, 1, 1000, 1)
 SHORT = LONG[:, :, :15]
 
@@ -69,7 +71,7 @@ def test_rms_norm_keeps_the_type_and_sums_in_float32() -> None:
 
 def test_rotation_turns_pairs_and_its_gradient_turns_them_back():
     heads = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)
-    rotary = Rotary(24, 8, 10).double()
+    rotary = Rotary(SIZES).double()
     left, right = heads.chunk(2, dim=-1)
     cosine, sine = rotary.cosine[2:7, 4:], rotary.sine[2:7, 4:]
     assert_close(
@@ -79,7 +81,7 @@ def test_rotation_turns_pairs_and_its_gradient_turns_them_back():
 
 
 def rotation(x: torch.Tensor) -> torch.Tensor:
-    return Rotary(24, 8, 10).double().rotate(x)
+    return Rotary(SIZES).double().rotate(x)
 
 
 WEIGHT = torch.linspace(-1, 2, 8, dtype=torch.float64, requires_grad=True)

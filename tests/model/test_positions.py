@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from zhuyi.model.positions import POSITIONS, Learned, Rotary, Sinusoidal, sinusoids
+from zhuyi.config import ModelConfig
+from zhuyi.model.positions import POSITIONS, ALiBi, Learned, Rotary, Sinusoidal, sinusoids
+
+SIZES = ModelConfig(width=16, heads=2, max_length=64)
 
 
 @pytest.mark.parametrize("width", [2, 5, 16])
@@ -27,7 +30,7 @@ def test_distance_is_a_rotation_of_sinusoids():
 
 def test_rotary_scores_depend_on_the_distance_only():
     torch.manual_seed(1)
-    rotary = Rotary(16, 8, 64)
+    rotary = Rotary(SIZES)
     query, key = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
 
     def score(i: int, j: int) -> torch.Tensor:
@@ -39,21 +42,40 @@ def test_rotary_scores_depend_on_the_distance_only():
 
 
 def test_rotary_keeps_lengths():
-    heads = torch.randn(2, 3, 10, 8)
-    assert_close(Rotary(24, 8, 10).rotate(heads).norm(dim=-1), heads.norm(dim=-1))
+    heads = torch.randn(2, 2, 10, 8)
+    assert_close(Rotary(SIZES).rotate(heads).norm(dim=-1), heads.norm(dim=-1))
 
 
 @pytest.mark.parametrize("kind", POSITIONS)
 def test_a_later_start_is_a_slice_of_the_whole(kind):
-    positions = POSITIONS[kind](16, 8, 12)
+    positions = POSITIONS[kind](SIZES)
     x, heads = torch.randn(2, 12, 16), torch.randn(2, 2, 12, 8)
     assert torch.equal(positions.add(x)[:, 5:9], positions.add(x[:, 5:9], start=5))
     assert torch.equal(positions.rotate(heads)[:, :, 5:9], positions.rotate(heads[:, :, 5:9], start=5))
+    whole, slice_ = positions.bias(12, 12), positions.bias(4, 12, start=5)
+    assert (whole is None) == (slice_ is None)
+    if whole is not None:
+        assert torch.equal(whole[:, :, 5:9], slice_)
+
+
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_each_row_may_start_where_it_likes(kind):
+    positions = POSITIONS[kind](SIZES)
+    x, heads, starts = torch.randn(3, 4, 16), torch.randn(3, 2, 4, 8), [0, 7, 2]
+    added, rotated = positions.add(x, torch.tensor(starts)), positions.rotate(heads, torch.tensor(starts))
+    bias = positions.bias(4, 9, torch.tensor(starts))
+    for row, start in enumerate(starts):
+        assert torch.equal(added[row], positions.add(x[row : row + 1], start)[0])
+        assert torch.equal(rotated[row], positions.rotate(heads[row : row + 1], start)[0])
+        alone = positions.bias(4, 9, start)
+        assert (bias is None) == (alone is None)
+        if bias is not None:
+            assert torch.equal(bias[row], alone[0])
 
 
 @pytest.mark.parametrize("kind", POSITIONS)
 def test_only_learned_positions_are_learned_and_saved(kind):
-    positions = POSITIONS[kind](16, 8, 12)
+    positions = POSITIONS[kind](SIZES)
     learned = {"table"} if POSITIONS[kind] is Learned else set()
     assert {name for name, _ in positions.named_parameters()} == learned
     assert set(positions.state_dict()) == learned
@@ -62,4 +84,15 @@ def test_only_learned_positions_are_learned_and_saved(kind):
 @pytest.mark.parametrize("kind", [Sinusoidal, Rotary])
 def test_half_precision_stays_half_precision(kind):
     heads = torch.randn(1, 1, 4, 8, dtype=torch.bfloat16)
-    assert kind(8, 8, 4).rotate(heads).dtype == torch.bfloat16
+    assert kind(SIZES).rotate(heads).dtype == torch.bfloat16
+
+
+def test_alibi_is_the_papers():
+    """Press et al. 2022, section 3: of 8 heads, the slopes are 1/2, 1/4, ..., 1/256."""
+    bias = ALiBi(ModelConfig(width=16, heads=8)).bias(3, 3)
+    assert bias.shape == (1, 8, 3, 3)
+    for head in range(8):
+        slope = 2.0 ** -(head + 1)
+        below = [[0, 0, 0], [-slope, 0, 0], [-2 * slope, -slope, 0]]
+        assert bias[0, head].tril().tolist() == below
+    assert torch.equal(bias, bias.mT), "to the right as to the left"

@@ -147,8 +147,10 @@ class ModelConfig(Section):
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout on embeddings and on every residual branch.")
     attention_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout on the attention weights.")
     feed_forward_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout inside the feed-forward.")
-    positions: Literal["sinusoidal", "learned", "rotary", "none"] = Field(
-        "rotary", description="How order enters: added sinusoids, an added table, rotated queries and keys, or not."
+    positions: Literal["sinusoidal", "learned", "rotary", "alibi", "none"] = Field(
+        "rotary",
+        description="How order enters: sinusoids or a learned table added to the embeddings, rotated queries and keys, "
+        "attention scores that fall with the distance (alibi: the encoder knows no direction), or not at all.",
     )
     norm: Literal["pre", "post"] = Field(
         "pre", description="Normalise before each sublayer, or after its residual sum (2017)."

@@ -250,7 +250,7 @@ def _changed(transformer: Transformer, what_if: WhatIf) -> Transformer:
         weight[:, head * width : (head + 1) * width] = 0.0
         attention.output.weight = nn.Parameter(weight)
     if what_if.positions_off:
-        changed.encoder.positions = changed.decoder.positions = Positions(0, 0, 0)
+        changed.encoder.positions = changed.decoder.positions = Positions(transformer.config)
     return changed
 
 

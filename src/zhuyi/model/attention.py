@@ -39,10 +39,17 @@ def attention_weights(
     queries: Float[Tensor, "batch heads query head_width"],
     keys: Float[Tensor, "batch heads key head_width"],
     mask: Bool[Tensor, "#batch 1 #query key"] | None,
+    bias: Float[Tensor, "#batch heads query key"] | None = None,
     tap: Tap = SILENT,
 ) -> Float[Tensor, "batch heads query key"]:
-    """softmax(q kᵀ / √d): what share of its attention each query gives to each key (Vaswani et al. 2017, eq. 1)."""
-    scores = tap("scores", queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1]))
+    """softmax(q kᵀ / √d + bias): the share of its attention that each query gives to each key.
+
+    Vaswani et al. 2017, eq. 1. The bias is that of the positional encoding; keys where `mask` is False have no share.
+    """
+    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+    if bias is not None:
+        scores = scores + tap("bias", bias).to(scores.dtype)
+    scores = tap("scores", scores)
     if mask is not None:
         # Added: to fill in what is masked takes ten times longer on the CPU, and again in the backward pass.
         scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~tap("mask", mask), float("-inf"))
@@ -54,6 +61,7 @@ def explicit_attention(
     keys: Float[Tensor, "batch groups key head_width"],
     values: Float[Tensor, "batch groups key head_width"],
     mask: Bool[Tensor, "#batch 1 #query key"] | None,
+    bias: Float[Tensor, "#batch heads query key"] | None = None,
     dropout_probability: float = 0.0,
     tap: Tap = SILENT,
 ) -> Float[Tensor, "batch heads query head_width"]:
@@ -61,7 +69,7 @@ def explicit_attention(
     per_group = queries.shape[1] // keys.shape[1]
     if per_group > 1:
         keys, values = keys.repeat_interleave(per_group, dim=1), values.repeat_interleave(per_group, dim=1)
-    weights = attention_weights(queries, keys, mask, tap)
+    weights = attention_weights(queries, keys, mask, bias, tap)
     return tap("context", dropout(weights, dropout_probability, training=True) @ values)
 
 
@@ -70,13 +78,22 @@ def fused_attention(
     keys: Float[Tensor, "batch groups key head_width"],
     values: Float[Tensor, "batch groups key head_width"],
     mask: Bool[Tensor, "#batch 1 #query key"] | None,
+    bias: Float[Tensor, "#batch heads query key"] | None = None,
     dropout_probability: float = 0.0,
     tap: Tap = SILENT,
 ) -> Float[Tensor, "batch heads query head_width"]:
     """The same in one kernel that never writes the weights down (Dao et al. 2022). Nothing to tap."""
+    if bias is not None:  # the kernel takes one or the other, so a mask becomes a bias of -∞
+        bias = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
+        bias = bias.to(queries.dtype)
     grouped = queries.shape[1] != keys.shape[1]
     return F.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=mask, dropout_p=dropout_probability, enable_gqa=grouped
+        queries,
+        keys,
+        values,
+        attn_mask=mask if bias is None else bias,
+        dropout_p=dropout_probability,
+        enable_gqa=grouped,
     )
 
 
@@ -127,11 +144,12 @@ class MultiHeadAttention(nn.Module):
         keys: Float[Tensor, "batch groups key head_width"],
         values: Float[Tensor, "batch groups key head_width"],
         mask: Bool[Tensor, "#batch 1 #query key"] | None,
+        bias: Float[Tensor, "#batch heads query key"] | None = None,
         tap: Tap = SILENT,
     ) -> Float[Tensor, "batch query width"]:
         """Attend with every head, concatenate, W_o."""
         kernel = KERNELS[choose_kernel(queries, keys, tap)]
-        context = kernel(queries, keys, values, mask, self.dropout if self.training else 0.0, tap)
+        context = kernel(queries, keys, values, mask, bias, self.dropout if self.training else 0.0, tap)
         return tap("output", self.output(context.transpose(1, 2).flatten(2)))
 
 
@@ -157,7 +175,7 @@ class SelfAttention(MultiHeadAttention):
         if self.causal:
             causal = causal_mask(x.shape[1], x.shape[1], x.device)[None, None]
             mask = causal if mask is None else mask & causal
-        return self.attend(queries, keys, values, mask, tap)
+        return self.attend(queries, keys, values, mask, positions.bias(x.shape[1], x.shape[1]), tap)
 
     def start(self, rows: int, limit: int, like: Tensor) -> State:
         """Room for the keys and values of `limit` positions: two of shape `rows groups limit head_width`."""
@@ -174,7 +192,8 @@ class SelfAttention(MultiHeadAttention):
         values[:, :, position] = value[:, :, 0]
         past = slice(0, position + 1)
         queries = positions.rotate(self.queries(x), position)
-        return self.attend(queries, keys[:, :, past], values[:, :, past], None), state
+        bias = positions.bias(1, position + 1, position)
+        return self.attend(queries, keys[:, :, past], values[:, :, past], None, bias), state
 
 
 class CrossAttention(MultiHeadAttention):
@@ -189,7 +208,7 @@ class CrossAttention(MultiHeadAttention):
         tap: Tap = SILENT,
     ) -> Float[Tensor, "batch query width"]:
         """Attend from `x` to the `keys_values` of the encoder's output."""
-        return self.attend(self.queries(x, tap), keys, values, source_mask[:, None, None, :], tap)
+        return self.attend(self.queries(x, tap), keys, values, source_mask[:, None, None, :], tap=tap)
 
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:

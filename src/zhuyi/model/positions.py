@@ -1,37 +1,63 @@
 """Positional encoding: attention by itself does not know the order of its input.
 
-Four ways, one a class, in the table `POSITIONS`. A way may *add* to the embeddings (sinusoidal,
-learned) or *rotate* queries and keys (rotary); what it does not do is the identity.
+A positional encoding is one class with a row in the table `POSITIONS`. It may *add* to the embeddings (sinusoidal,
+learned), *rotate* queries and keys (rotary), or give a *bias* on the attention scores (ALiBi); the methods that it does
+not override leave everything as it is.
+
+A sequence begins at position `start`, which may differ from row to row of the batch.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from zhuyi.config import ModelConfig
 from zhuyi.model import kernels
+
+Start = int | Int[Tensor, " batch"]
+"""The first position of every row, or of each."""
 
 
 class Positions(nn.Module):
-    """No positions at all, and the base of those that are.
+    """No positional encoding, and the base class of all encodings.
 
     Args:
-        width: d_model, of the embeddings.
-        head_width: width of one attention head.
-        max_length: positions that exist.
+        config: sizes; positions 0 to `max_length` - 1 exist.
     """
 
-    def __init__(self, width: int, head_width: int, max_length: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
 
-    def add(self, x: Float[Tensor, "batch time width"], start: int = 0) -> Float[Tensor, "batch time width"]:
+    def add(self, x: Float[Tensor, "batch time width"], start: Start = 0) -> Float[Tensor, "batch time width"]:
         """Embeddings with their positions `start`, `start + 1`, ... added."""
         return x
 
     def rotate(
-        self, heads: Float[Tensor, "batch heads time head_width"], start: int = 0
+        self, heads: Float[Tensor, "batch heads time head_width"], start: Start = 0
     ) -> Float[Tensor, "batch heads time head_width"]:
-        """Queries or keys turned by their positions `start`, `start + 1`, ..."""
+        """Queries or keys rotated by their positions `start`, `start + 1`, ..."""
         return heads
+
+    def bias(self, query: int, key: int, start: Start = 0) -> Float[Tensor, "#batch heads query key"] | None:
+        """What is added to the scores of self-attention, if anything.
+
+        Args:
+            query: the number of queries, at the positions `start`, `start + 1`, ...
+            key: the number of keys, at the positions 0, 1, ...
+        """
+        return None
+
+
+def wavelengths(width: int) -> Float[Tensor, " half"]:
+    """Positions per radian, 10000^(m / width) for m = 0, 2, 4, ... (Vaswani et al. 2017, section 3.5)."""
+    return 10000 ** (torch.arange(0, width, 2, dtype=torch.float64) / width)
+
+
+def rows_of(table: Float[Tensor, "max_length width"], start: Start, time: int) -> Float[Tensor, "*batch time width"]:
+    """Rows `start`, `start + 1`, ... of a table of all positions; one slice for each row where `start` is a tensor."""
+    if isinstance(start, int):
+        return table[start : start + time]
+    return table[start[:, None] + torch.arange(time, device=table.device)]
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:
@@ -39,8 +65,7 @@ def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:
 
     Column 2i is sin(position / 10000^(2i / width)), column 2i + 1 the cosine.
     """
-    position = torch.arange(length, dtype=torch.float64)[:, None]
-    angle = position / 10000 ** (torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angle = torch.arange(length, dtype=torch.float64)[:, None] / wavelengths(width)
     table = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
     return table[:, :width].to(torch.get_default_dtype())
 
@@ -50,30 +75,30 @@ class Sinusoidal(Positions):
 
     table: Tensor
 
-    def __init__(self, width: int, head_width: int, max_length: int) -> None:
-        super().__init__(width, head_width, max_length)
-        self.register_buffer("table", sinusoids(max_length, width), persistent=False)
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("table", sinusoids(config.max_length, config.width), persistent=False)
 
-    def add(self, x: Float[Tensor, "batch time width"], start: int = 0) -> Float[Tensor, "batch time width"]:
+    def add(self, x: Float[Tensor, "batch time width"], start: Start = 0) -> Float[Tensor, "batch time width"]:
         """Add rows `start`, ... of the table."""
-        return x + self.table[start : start + x.shape[1]].to(x.dtype)
+        return x + rows_of(self.table, start, x.shape[1]).to(x.dtype)
 
 
 class Learned(Positions):
     """Adds a vector learned for each position (Gehring et al. 2017, section 3.1)."""
 
-    def __init__(self, width: int, head_width: int, max_length: int) -> None:
-        super().__init__(width, head_width, max_length)
-        self.table = nn.Parameter(torch.empty(max_length, width))
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.table = nn.Parameter(torch.empty(config.max_length, config.width))
         nn.init.normal_(self.table, std=0.02)
 
-    def add(self, x: Float[Tensor, "batch time width"], start: int = 0) -> Float[Tensor, "batch time width"]:
+    def add(self, x: Float[Tensor, "batch time width"], start: Start = 0) -> Float[Tensor, "batch time width"]:
         """Add rows `start`, ... of the table."""
-        return x + self.table[start : start + x.shape[1]].to(x.dtype)
+        return x + rows_of(self.table, start, x.shape[1]).to(x.dtype)
 
 
 class Rotary(Positions):
-    """Turns pairs of coordinates of queries and keys by angles that grow with the position (Su et al. 2021).
+    """Rotates pairs of coordinates of queries and keys by angles that grow with the position (Su et al. 2021).
 
     A score between two positions then depends on their distance only. Coordinate i is paired with i + half.
     """
@@ -81,29 +106,50 @@ class Rotary(Positions):
     cosine: Tensor
     sine: Tensor
 
-    def __init__(self, width: int, head_width: int, max_length: int) -> None:
-        super().__init__(width, head_width, max_length)
-        position = torch.arange(max_length, dtype=torch.float64)[:, None]
-        angle = position / 10000 ** (torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        angle = torch.arange(config.max_length, dtype=torch.float64)[:, None] / wavelengths(config.head_width)
         cosine, sine = angle.cos().to(torch.get_default_dtype()), angle.sin().to(torch.get_default_dtype())
         self.register_buffer("cosine", torch.cat([cosine, cosine], dim=-1), persistent=False)
         self.register_buffer("sine", torch.cat([-sine, sine], dim=-1), persistent=False)
 
     def rotate(
-        self, heads: Float[Tensor, "batch heads time head_width"], start: int = 0
+        self, heads: Float[Tensor, "batch heads time head_width"], start: Start = 0
     ) -> Float[Tensor, "batch heads time head_width"]:
-        """Turn each head's vector at each position."""
-        time, number = heads.shape[2], heads.shape[1]
-        cosine, sine = (
-            table[start : start + time, None].to(heads.dtype).expand(-1, number, -1).contiguous()
-            for table in (self.cosine, self.sine)
-        )
+        """Rotate each head's vector at each position."""
+        number, time = heads.shape[1:3]
+        tables = (rows_of(table, start, time).to(heads.dtype).unsqueeze(-2) for table in (self.cosine, self.sine))
+        cosine, sine = (table.expand(*table.shape[:-2], number, -1).contiguous() for table in tables)
         return kernels.rotate(heads, cosine, sine)
+
+
+class ALiBi(Positions):
+    """Lowers each score by the distance between query and key, times a slope of each head (Press et al. 2022).
+
+    The slopes are 2^(-8/n), 2^(-16/n), ..., 2^-8 for n heads (section 3). Of the decoder's causal attention this is the
+    paper's. The encoder also sees positions to the right, which the paper does not treat: there -slope · |i - j| lowers
+    both sides alike, so the encoder knows distances but not directions.
+    """
+
+    slopes: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        slopes = 2.0 ** (-8 * torch.arange(1, config.heads + 1, dtype=torch.float64) / config.heads)
+        self.register_buffer("slopes", slopes.to(torch.get_default_dtype()), persistent=False)
+
+    def bias(self, query: int, key: int, start: Start = 0) -> Float[Tensor, "#batch heads query key"]:
+        """-slope · |i - j| for query i and key j."""
+        first = torch.as_tensor(start, device=self.slopes.device).view(-1, 1, 1, 1)
+        i = first + torch.arange(query, device=self.slopes.device)[:, None]
+        j = torch.arange(key, device=self.slopes.device)
+        return -self.slopes[:, None, None] * (i - j).abs()
 
 
 POSITIONS: dict[str, type[Positions]] = {
     "sinusoidal": Sinusoidal,
     "learned": Learned,
     "rotary": Rotary,
+    "alibi": ALiBi,
     "none": Positions,
 }

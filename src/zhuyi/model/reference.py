@@ -127,6 +127,10 @@ def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor
     rotated = {"rotated_queries": rotated_q, "rotated_keys": rotated_k} if x is y else {}
     # α_{i,j} = q^i · k^j / √d. The p heads of a group share its keys and values (Ainslie et al. 2023).
     alpha = einsum("gpid,gjd->gpij", rotated_q.view(groups, -1, *q.shape[1:]), rotated_k) / math.sqrt(config.head_width)
+    bias = {}
+    if config.positions == "alibi" and x is y:
+        bias["bias"] = distances(len(x), config.heads)
+        alpha = alpha + bias["bias"].view_as(alpha)
     # α′ = softmax(α): each in (0, 1), a row's sum is 1, and what is masked is e^-∞ = 0.
     masked = torch.where(mask, alpha, -math.inf)
     exp_alpha = torch.exp(masked - masked.amax(dim=-1, keepdim=True))
@@ -139,6 +143,7 @@ def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor
         "keys": k,
         "values": v,
         **rotated,
+        **bias,
         "scores": alpha.flatten(0, 1),
         "mask": mask[None],
         "weights": alpha_prime.flatten(0, 1),
@@ -219,6 +224,12 @@ def rotate(x: Tensor) -> Tensor:
     real, imaginary = x.chunk(2, dim=-1)
     rotated = torch.complex(real, imaginary) * torch.exp(1j * angles(x.shape[-2], x.shape[-1]))
     return torch.cat([rotated.real, rotated.imag], dim=-1)
+
+
+def distances(time: int, heads: int) -> Tensor:
+    """-2^(-8 p / heads) · |i - j| for the heads p = 1, 2, ... (Press et al. 2022, section 3, for both sides)."""
+    t = torch.arange(time).double()
+    return -einsum("p,ij->pij", 2.0 ** (-8 * torch.arange(1, heads + 1).double() / heads), (t[:, None] - t).abs())
 
 
 def heads(x: Tensor, number: int) -> Tensor:

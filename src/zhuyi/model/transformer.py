@@ -38,8 +38,7 @@ class Transformer(nn.Module):
         target_embedding = nn.Embedding(targets, config.width)
         # Nothing is drawn on the device "meta": this weight is replaced below.
         source_embedding = nn.Embedding(source_vocabulary, config.width, device="meta" if one_embedding else None)
-        sizes = (config.width, config.head_width, config.max_length)
-        source_positions, target_positions = POSITIONS[config.positions](*sizes), POSITIONS[config.positions](*sizes)
+        source_positions, target_positions = (POSITIONS[config.positions](config) for _ in range(2))
         self.encoder = Stack(config, source_embedding, source_positions, causal=False, cross=False)
         self.decoder = Stack(config, target_embedding, target_positions, causal=True, cross=True)
         self.projection = nn.Linear(config.width, targets, bias=False)
