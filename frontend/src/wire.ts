@@ -11,7 +11,7 @@ export interface Architecture {
   dropout: number;
   attention_dropout: number;
   feed_forward_dropout: number;
-  positions: "sinusoidal" | "learned" | "rotary" | "none";
+  positions: "sinusoidal" | "learned" | "rotary" | "alibi" | "none";
   norm: "pre" | "post";
   norm_kind: "layer" | "rms";
   bias: "all" | "feed_forward" | "none";
@@ -47,9 +47,16 @@ export interface Decoding {
 }
 
 export interface DecodingConfig {
+  strategy: "beam" | "sampling";
   beam: number;
   length_penalty: number;
   n_best: number;
+  temperature: number;
+  top_k: number;
+  top_p: number;
+  seed: number;
+  no_repeat_ngram: number;
+  max_repetition: number;
   max_ratio: number | null;
   max_extra: number | null;
 }
