@@ -3,6 +3,7 @@
 from zhuyi.config.load import FILES, build_config, changed, load_config, parse_override
 from zhuyi.config.presets import PRESETS
 from zhuyi.config.schema import (
+    LANGUAGES,
     Config,
     DataConfig,
     DecodingConfig,
@@ -21,6 +22,7 @@ from zhuyi.config.show import describe, to_toml
 
 __all__ = [
     "FILES",
+    "LANGUAGES",
     "PRESETS",
     "Config",
     "DataConfig",

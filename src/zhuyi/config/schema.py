@@ -5,10 +5,11 @@ Each section goes to the package that bears its name, and to no other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WrapValidator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WrapValidator, field_validator, model_validator
 
 from zhuyi.config.presets import PRESETS
 
@@ -53,6 +54,16 @@ FileSpec = Annotated[
 """A file's name may be any bytes, which pydantic's strings may not; in JSON it is as readable as it can be."""
 
 
+LANGUAGES = ("source_language", "target_language")
+"""The keys of [data] that name languages."""
+_LANGUAGE_TAG = re.compile(
+    "[a-z]{2,3}(-[a-z]{3}){0,3}(-[a-z]{4})?(-([a-z]{2}|[0-9]{3}))?(-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*"
+    "(-[a-wyz0-9](-[a-z0-9]{2,8})+)*(-x(-[a-z0-9]{1,8})+)?|x(-[a-z0-9]{1,8})+",
+    re.IGNORECASE | re.ASCII,
+)
+"""Language, script, region, variants, extensions, private use: RFC 5646, section 2.1, but for what is not in use."""
+
+
 class DataConfig(Section):
     """Where the pairs come from, and what happens to pairs that cannot be trained on."""
 
@@ -72,6 +83,19 @@ class DataConfig(Section):
     long_lines: Literal["error", "skip", "truncate"] = Field(
         "skip", description="Training pairs longer than model.max_length: stop, leave out (counted), or cut (counted)."
     )
+
+    source_language: str | None = Field(
+        None, description="Language of the source (BCP 47: en, pt-BR, zh-Hant); kept in the model, and nothing more."
+    )
+    target_language: str | None = Field(None, description="Language of the target.")
+
+    @model_validator(mode="after")
+    def _tags_are_well_formed(self) -> DataConfig:
+        for name in LANGUAGES:
+            tag = getattr(self, name)
+            if tag is not None and not _LANGUAGE_TAG.fullmatch(tag):
+                raise ValueError(f"data.{name} = {tag!r} is not a language tag (BCP 47) such as en, pt-BR or zh-Hant")
+        return self
 
     @model_validator(mode="after")
     def _sides_come_in_pairs(self) -> DataConfig:
@@ -420,8 +444,9 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     decoding: DecodingConfig = DecodingConfig()
 
-    @model_validator(mode="after")
-    def _known_preset(self) -> Config:
-        if self.preset not in PRESETS:
-            raise ValueError(f"preset = {self.preset!r} is not one of {', '.join(PRESETS)}")
-        return self
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, preset: str) -> str:
+        if preset not in PRESETS:
+            raise ValueError(f"preset = {preset!r} is not one of {', '.join(PRESETS)}")
+        return preset
