@@ -28,7 +28,8 @@ from typing import Any
 
 from machine import describe
 
-from zhuyi.checkpoint import MANIFEST, WEIGHTS
+from zhuyi.checkpoint import WEIGHTS
+from zhuyi.files import MANIFEST
 from zhuyi.training.metrics import METRICS, read_metrics
 
 RESULTS = Path(__file__).parent / "results"

@@ -15,7 +15,7 @@ from command_line import Outcome, tiny_model, write_pairs
 from command_line import zhuyi as run
 
 import zhuyi
-from zhuyi import checkpoint
+from zhuyi import checkpoint, files
 
 SMALL = [
     *("--set", "text.vocabulary=300", "--set", "model.width=16", "--set", "model.heads=2"),
@@ -429,7 +429,7 @@ def test_a_disk_that_fills_up_while_saving(tmp_path: Path, monkeypatch: pytest.M
 
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint.os, "fsync", fsync)
+        patched.setattr(files.os, "fsync", fsync)
         outcome = train_into(out, tmp_path, "--set", "training.save_every=2")
     assert_one_clear_line(outcome, out, "No space left on device")
     assert calls >= failing
@@ -444,7 +444,7 @@ def test_a_failed_save_leaves_the_older_model(model: Path, monkeypatch: pytest.M
     def fsync(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoint.os, "fsync", fsync)
+    monkeypatch.setattr(files.os, "fsync", fsync)
     with pytest.raises(zhuyi.CheckpointError, match="No space left"):
         checkpoint.save_model(checkpoint.load_model(model), model, card="another")
     assert everything_below(model) == before

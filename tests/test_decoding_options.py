@@ -1,6 +1,5 @@
 """How a search is asked for: the same options of every verb that decodes, and a model's own settings."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,8 +9,8 @@ from command_line import tiny_model
 from command_line import zhuyi as run
 
 import zhuyi
-from zhuyi import checkpoint
-from zhuyi.checkpoint import MANIFEST, load_config_of, load_model, save_decoding
+from zhuyi import files
+from zhuyi.checkpoint import load_config_of, load_model, save_decoding
 from zhuyi.config import DecodingConfig
 from zhuyi.errors import CheckpointError
 
@@ -200,35 +199,18 @@ def test_only_a_model_can_be_saved_into(tmp_path: Path) -> None:
 def test_a_kill_while_saving_leaves_a_whole_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After each of its writes the directory can be read, with the old settings or the new ones."""
     seen = []
-    write = checkpoint.write_atomically
+    write = files.write_atomically
 
     def watched(path: Path, content: bytes) -> None:
         write(path, content)
         seen.append(load_config_of(path.parent).decoding.beam)
 
     model = tiny_model(tmp_path / "model")
-    monkeypatch.setattr(checkpoint, "write_atomically", watched)
+    monkeypatch.setattr(files, "write_atomically", watched)
     save_decoding(model, DecodingConfig(beam=7))
     assert seen[0] == 5
     assert seen[-1] == 7
     assert len(seen) == 3
-
-
-def test_a_model_made_before_takes_its_settings_from_its_configuration(tmp_path: Path) -> None:
-    """Format 1: `decoding` stands in config.json, and the limit is 3 source + 20 tokens."""
-    model = tiny_model(tmp_path / "model")
-    config = json.loads((model / "config.json").read_bytes())
-    config["decoding"] = {"beam": 3, "length_penalty": 0.5, "n_best": 1, "max_ratio": 3.0}
-    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (model / "decoding.json").unlink()
-    manifest = json.loads((model / MANIFEST).read_bytes())
-    del manifest["files"]["decoding.json"]
-    manifest["files"]["config.json"] = hashlib.sha256((model / "config.json").read_bytes()).hexdigest()
-    (model / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-    decoding = load_config_of(model).decoding
-    assert decoding == DecodingConfig(beam=3, length_penalty=0.5, max_ratio=3.0)
-    save_decoding(model, DecodingConfig(beam=4))
-    assert load_model(model).config.decoding == DecodingConfig(beam=4)
 
 
 def test_settings_that_were_changed_by_hand_are_damage(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def make(config_path: Path, overrides: list[str], folder: Path) -> dict[str, int
     if not config.text.shared:
         raise SystemExit("the peers are given one vocabulary for both sides: set text.shared = true")
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizers = Tokenizers.load(folder) if _is_made_of(folder, config.model_dump_json()) else None
+    tokenizers = _tokenizers(folder) if _is_made_of(folder, config.model_dump_json()) else None
     data = prepare(config, tokenizers=tokenizers)
     for name, text in data.tokenizers.files().items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -52,9 +52,13 @@ def make(config_path: Path, overrides: list[str], folder: Path) -> dict[str, int
 
 def joined(folder: Path, sentences: list[list[str]]) -> list[str]:
     """Pieces as text again, by the tokeniser that cut them."""
-    tokenizer = Tokenizers.load(folder).target
+    tokenizer = _tokenizers(folder).target
     ids = {piece: i for i, piece in enumerate(tokenizer.pieces(range(len(tokenizer))))}
     return tokenizer.decode([[ids[piece] for piece in pieces] for pieces in sentences])
+
+
+def _tokenizers(folder: Path) -> Tokenizers:
+    return Tokenizers.load({path.name: path.read_bytes() for path in folder.glob("tokenizer*.json")}, folder)
 
 
 def _is_made_of(folder: Path, config: str) -> bool:

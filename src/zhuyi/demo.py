@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from zhuyi.checkpoint import ensure_writable, write_atomically
 from zhuyi.config import build_config, load_config
 from zhuyi.data.dates import LOCALES, date_pairs, write_dates
 from zhuyi.errors import CheckpointError
+from zhuyi.files import ensure_writable, write_atomically
 from zhuyi.loading import load
 from zhuyi.microscope.page import look
 from zhuyi.training.events import Listener, Notice

@@ -9,7 +9,7 @@
     └── MissingExtra          an optional library that is not installed
 
 The command line prints the message as one line and exits with code 2. Violations of zhuyi's own invariants are
-assertions, not these errors.
+assertions, not these errors. What a user should know of, and can go on with, is a ZhuyiWarning.
 """
 
 
@@ -45,3 +45,7 @@ class MissingExtra(ZhuyiError):  # noqa: N818  # the name describes the error
             f"{what} needs an optional library: pip install 'zhuyi[{extra}]', "
             f"or in a copy of the repository pip install -e '.[{extra}]'"
         )
+
+
+class ZhuyiWarning(UserWarning):
+    """What a user should know of, and can go on with."""

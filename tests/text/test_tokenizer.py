@@ -297,46 +297,43 @@ def test_dropout_varies_the_pieces_and_not_the_text() -> None:
     assert TRAINED["bpe"].with_dropout(0.0) is TRAINED["bpe"]
 
 
-def test_shared_tokenizers_are_one_object_and_one_file(tmp_path: Path) -> None:
+def test_shared_tokenizers_are_one_object_and_one_file() -> None:
     tokenizers = Tokenizers.train(TextConfig(vocabulary=400), LINES[:10], LINES[10:])
     assert tokenizers.shared
     assert list(tokenizers.files()) == ["tokenizer.json"]
-    again = _through_disk(tokenizers, tmp_path)
+    again = Tokenizers.load(_content(tokenizers), Path())
     assert again.shared
     assert again.files() == tokenizers.files()
 
 
-def test_sides_of_their_own_are_two_files(tmp_path: Path) -> None:
+def test_sides_of_their_own_are_two_files() -> None:
     config = TextConfig(source_kind="character", target_kind="whitespace")
     tokenizers = Tokenizers.train(config, iter(["abba"]), iter(["ɒ bː ɒ"]))
     assert not tokenizers.shared
     assert sorted(tokenizers.files()) == ["tokenizer.source.json", "tokenizer.target.json"]
-    again = _through_disk(tokenizers, tmp_path)
+    again = Tokenizers.load(_content(tokenizers), Path())
     assert not again.shared
     assert again.target.pieces(again.target.encode(["bː ɒ"])[0]) == ["bː", "ɒ"]
-    (tmp_path / "tokenizer.target.json").unlink()
+    files = _content(tokenizers)
+    del files["tokenizer.target.json"]
     with pytest.raises(CheckpointError, match=r"tokenizer\.target\.json"):
-        Tokenizers.load(tmp_path)
+        Tokenizers.load(files, Path())
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b"[1, 2]", b'{"version": "1.0"}'])
-def test_a_damaged_tokenizer_is_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "tokenizer.json").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json") as caught:
-        Tokenizers.load(tmp_path)
+def test_a_damaged_tokenizer_is_named(content: bytes) -> None:
+    with pytest.raises(CheckpointError, match=r"model.tokenizer\.json") as caught:
+        Tokenizers.load({"tokenizer.json": content}, Path("model"))
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_or_foreign_tokenizer_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_foreign_tokenizer_is_named() -> None:
     with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
-        Tokenizers.load(tmp_path)
+        Tokenizers.load({}, Path())
     foreign = TRAINED["bpe"].to_json().replace("<pad>", "[PAD]")
-    (tmp_path / "tokenizer.json").write_text(foreign, encoding="utf-8")
     with pytest.raises(CheckpointError, match="<pad>"):
-        Tokenizers.load(tmp_path)
+        Tokenizers.load({"tokenizer.json": foreign.encode()}, Path())
 
 
-def _through_disk(tokenizers: Tokenizers, directory: Path) -> Tokenizers:
-    for name, text in tokenizers.files().items():
-        (directory / name).write_text(text, encoding="utf-8")
-    return Tokenizers.load(directory)
+def _content(tokenizers: Tokenizers) -> dict[str, bytes]:
+    return {name: text.encode() for name, text in tokenizers.files().items()}

@@ -87,7 +87,7 @@ def after(step: int, action: Callable[[], object]) -> Callable[[Event], None]:
 def state_of(out: Path, step: int) -> dict[str, bytes]:
     """Weights, moments and random states after a step, to the byte."""
     folder = out / "checkpoints" / f"step-{step:06d}"
-    return {name: (folder / name).read_bytes() for name in ("model.safetensors", "training.safetensors")}
+    return {name: (folder / name).read_bytes() for name in ("model.safetensors", "run_state.safetensors")}
 
 
 def weights(out: Path) -> bytes:

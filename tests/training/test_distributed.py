@@ -172,7 +172,7 @@ def test_a_run_goes_on_in_another_number_of_processes(
     second = with_training(config, shard=sharded)
     train_in(then, second, out, resume=True) if then > 1 else train(second, out, resume=True)
     same_figures(out, tmp_path / "whole")
-    state = json.loads((out / "checkpoints/step-000020/training.json").read_text())
+    state = json.loads((out / "checkpoints/step-000020/run_state.json").read_text())
     assert (state["step"], state["passes"]) == (20, 4.0)
 
 
@@ -301,7 +301,7 @@ def test_what_does_not_fit_is_cut_and_the_update_stays_the_same(
     small_memory(rows=4, after=5)
     _, told = said(config, tmp_path / "out")
     same_figures(tmp_path / "out", tmp_path / "whole")
-    micro_batches = json.loads((tmp_path / "out/checkpoints/step-000020/training.json").read_text())["micro_batches"]
+    micro_batches = json.loads((tmp_path / "out/checkpoints/step-000020/run_state.json").read_text())["micro_batches"]
     assert micro_batches >= 4
     assert f"cut into {micro_batches} micro-batches" in told
     assert told.count("Out of memory") < 4

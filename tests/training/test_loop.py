@@ -17,7 +17,7 @@ import torch
 from runs import copying, said, state_of, weights, with_training
 from safetensors.torch import load as load_tensors
 
-from zhuyi import checkpoint
+from zhuyi import files
 from zhuyi.checkpoint import build_model
 from zhuyi.config import Config, TrainingConfig, build_config
 from zhuyi.data.batches import Batch, collate, plan
@@ -181,7 +181,7 @@ def test_a_budget_in_epochs(tmp_path: Path, undrawn: None, epochs: float, accumu
     config = copying(tmp_path, dev=False, training=training)
     batches = len(plan(prepare(config).store, config.training.tokens_per_batch, config.training.seed, 0))
     result = train(config, tmp_path / "out")
-    state = RunState.from_json((tmp_path / f"out/checkpoints/step-{result.steps:06d}/training.json").read_bytes())
+    state = RunState.from_json((tmp_path / f"out/checkpoints/step-{result.steps:06d}/run_state.json").read_bytes())
     assert state.passes == state.epoch + state.batches / batches
     assert epochs <= state.passes < epochs + accumulate / batches
     if epochs >= 1:
@@ -401,16 +401,16 @@ def test_a_disk_that_fills_up_leaves_the_older_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
 ) -> None:
     config = copying(tmp_path, training={"keep": 1})
-    real = checkpoint._write_synced
+    real = files._write_synced
 
     def full(path: Path, content: bytes) -> None:
-        if "step-000015" in str(path) and path.name == "training.safetensors":
+        if "step-000015" in str(path) and path.name == "run_state.safetensors":
             path.write_bytes(content[: len(content) // 2])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "_write_synced", full)
+        patched.setattr(files, "_write_synced", full)
         with pytest.raises(CheckpointError, match=r"step-000015: cannot write: No space .*--resume") as caught:
             train(config, tmp_path / "out")
     assert "\n" not in str(caught.value)

@@ -114,7 +114,7 @@ def test_ten_steps_and_ten_more_are_twenty(tmp_path: Path) -> None:
 def test_every_place_to_stop_is_as_good(tmp_path: Path, whole: Whole) -> None:
     """The last group of an epoch is shorter than the others here."""
     config, run = whole(dev=False, training={"steps": 9, "accumulate": 3, "save_every": 1})
-    epochs = {RunState.from_json(file.read_bytes()).epoch for file in run.glob("checkpoints/*/training.json")}
+    epochs = {RunState.from_json(file.read_bytes()).epoch for file in run.glob("checkpoints/*/run_state.json")}
     assert len(epochs) >= 3
     for step in range(1, 9):
         out = stopped(run, step, tmp_path / f"{step}")
@@ -254,10 +254,10 @@ def flip(path: Path) -> None:
     ("name", "harm"),
     [
         ("model.safetensors", flip),
-        ("training.safetensors", flip),
-        ("training.json", flip),
+        ("run_state.safetensors", flip),
+        ("run_state.json", flip),
         ("tokenizer.json", Path.unlink),
-        ("training.safetensors", Path.unlink),
+        ("run_state.safetensors", Path.unlink),
         ("manifest.json", Path.unlink),
     ],
 )
@@ -303,8 +303,8 @@ def test_a_checkpoint_that_cannot_be_read_is_not_a_broken_one(tmp_path: Path) ->
     config = copying(tmp_path, dev=False, training={"steps": 4, "save_every": 2})
     train(config, tmp_path / "out")
     manifest = tmp_path / "out/checkpoints/step-000004/manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(CheckpointError, match="format 2, this zhuyi reads 1"):
+    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(CheckpointError, match="reads formats up to 2"):
         train(config, tmp_path / "out", resume=True)
     assert Checkpoints(tmp_path / "out", config).steps() == [2, 4]
 
@@ -391,7 +391,7 @@ def test_threads_are_chosen_anew_where_something_else_computes(tmp_path: Path, m
     found = iter([7, 1])
 
     def threads_of(step: int) -> int:
-        return RunState.from_json((tmp_path / f"out/checkpoints/step-{step:06d}/training.json").read_bytes()).threads
+        return RunState.from_json((tmp_path / f"out/checkpoints/step-{step:06d}/run_state.json").read_bytes()).threads
 
     monkeypatch.setattr(threads, "fastest_threads", lambda _: next(found))
     train(config, tmp_path / "out")
@@ -412,7 +412,7 @@ def test_what_was_chosen_from_the_data_stays_whatever_the_budget(tmp_path: Path)
     steps = Checkpoints(tmp_path / "out", config).steps()
     first, last = (tmp_path / f"out/checkpoints/step-{step:06d}" for step in (steps[0], steps[-1]))
     assert steps[-1] > 2
-    found = [RunState.from_json((each / "training.json").read_bytes()).dev_lines for each in (first, last)]
+    found = [RunState.from_json((each / "run_state.json").read_bytes()).dev_lines for each in (first, last)]
     assert found == [50, 50]
     assert (first / "decoding.json").read_bytes() == (last / "decoding.json").read_bytes()
     assert load_config_of(first).decoding.max_ratio is not None

@@ -12,6 +12,7 @@ import typer
 
 import zhuyi.cli.verbs  # noqa: F401  # adds the verbs to the app
 from zhuyi.cli.app import app
+from zhuyi.cli.messages import warnings_in_one_line
 from zhuyi.cli.streams import flush, secure_streams
 from zhuyi.errors import ZhuyiError
 
@@ -25,7 +26,8 @@ def main() -> NoReturn:
     """The command `zhuyi`."""
     secure_streams()
     try:
-        code = app(prog_name="zhuyi", standalone_mode=False) or 0
+        with warnings_in_one_line():
+            code = app(prog_name="zhuyi", standalone_mode=False) or 0
         flush(sys.stdout)
         sys.exit(code)
     except _UsageError as error:

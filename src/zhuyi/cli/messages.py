@@ -1,11 +1,15 @@
 """What is said to people: warnings on standard error, and the table of an evaluation."""
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
+
+from zhuyi.errors import ZhuyiWarning
 
 if TYPE_CHECKING:
     from zhuyi.evaluation import Evaluation
@@ -33,6 +37,30 @@ class Cut:
         """Say how many there were, if not all have been named."""
         if self._count > MAX_NAMED:
             warn(f"{self._count:,} lines were cut off in all: a model with a higher model.max_length reads more")
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Within, a warning of the library is one of the command line, and the same one is given once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", ZhuyiWarning)
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, ZhuyiWarning):
+                warn(str(message))
+            else:
+                others(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 class Unfinished:

@@ -120,7 +120,7 @@ def output(path: Path | None) -> Iterator[Callable[[str], None]]:
     if path is None:
         yield write_stdout
         return
-    from zhuyi.checkpoint import opened_atomically
+    from zhuyi.files import opened_atomically
 
     with opened_atomically(path) as file:
 

@@ -11,7 +11,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from zhuyi.checkpoint import write_atomically
+from zhuyi.files import write_atomically
 from zhuyi.microscope import schema
 from zhuyi.microscope.trace import Trace, WhatIf, record
 from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors

@@ -170,25 +170,25 @@ class Tokenizers:
         return cls(*(Tokenizer.from_json(files[f"tokenizer.{side}.json"]) for side in ("source", "target")))
 
     @classmethod
-    def load(cls, directory: Path) -> "Tokenizers":
-        """Read the tokenizers of a model directory.
+    def load(cls, files: Mapping[str, bytes], directory: Path) -> "Tokenizers":
+        """The tokenizers among the `files` of a model directory.
 
         Raises:
             CheckpointError: naming the file that is missing or damaged.
         """
-        if (directory / "tokenizer.source.json").exists() or (directory / "tokenizer.target.json").exists():
-            return cls(_read(directory / "tokenizer.source.json"), _read(directory / "tokenizer.target.json"))
-        both = _read(directory / "tokenizer.json")
-        return cls(both, both)
+        of_sides = ("tokenizer.source.json", "tokenizer.target.json")
+        names = of_sides if files.keys() & set(of_sides) else ("tokenizer.json",)
+        read = [_read(files, directory, name) for name in names]
+        return cls(read[0], read[-1])
 
 
-def _read(path: Path) -> Tokenizer:
+def _read(files: Mapping[str, bytes], directory: Path, name: str) -> Tokenizer:
+    if name not in files:
+        raise CheckpointError(f"{directory}: {name} is missing")
     try:
-        return Tokenizer.from_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot read the tokenizer: {error.strerror}") from error
+        return Tokenizer.from_json(files[name].decode())
     except ValueError as error:  # UnicodeDecodeError is one too
-        raise CheckpointError(f"{path}: the tokenizer is damaged ({error})".replace("\n", " ")) from error
+        raise CheckpointError(f"{directory / name}: the tokenizer is damaged ({error})".replace("\n", " ")) from error
 
 
 def _sample(lines: Iterable[str]) -> list[str]:

@@ -36,6 +36,7 @@ def model_card(
         f"{'one shared vocabulary' if config.text.shared else 'a vocabulary a side'} of at most "
         f"{config.text.vocabulary:,} tokens, Unicode normalization {config.text.normalization}"
         f"{', lower-cased' if config.text.lowercase else ''}.",
+        *_languages(config.data.source_language, config.data.target_language),
         f"- Weights: {chosen}.",
         "",
         "## Scores",
@@ -52,7 +53,8 @@ def model_card(
     lines += [
         "",
         f"Decoded with beam {config.decoding.beam}, length penalty {config.decoding.length_penalty:g}. "
-        "How it searches is in `decoding.json`, every other setting of the run in `config.json`.",
+        "How it searches is in `decoding.json`, its other "
+        "settings in `config.json`, those of its training in `training.json`.",
         "",
     ]
     return "\n".join(lines)
@@ -61,6 +63,10 @@ def model_card(
 def _cell(signature: str) -> str:
     """A `|` ends a cell of a Markdown table, in code too."""
     return f"`{signature}`".replace("|", "\\|")
+
+
+def _languages(source: str | None, target: str | None) -> list[str]:
+    return [f"- Languages: {source or 'not said'} → {target or 'not said'}."] if source or target else []
 
 
 def _file(spec: str | None) -> str:

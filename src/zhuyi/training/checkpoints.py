@@ -2,9 +2,9 @@
 
 A checkpoint is a model directory (`checkpoints/step-000500/`, which every verb takes) with a few files more:
 
-    training.safetensors   the optimiser's moments, and the state of the random generators of each rank. The weights
+    run_state.safetensors  the optimiser's moments, and the state of the random generators of each rank. The weights
                            of the model are the averaged ones, as validated: `optimizer.NAME.average` are the raw ones
-    training.json          step, epoch, batches done in it, seconds, scores so far
+    run_state.json         step, epoch, batches done in it, seconds, scores so far
     shard-....safetensors  where the run is sharded: the moments, in parts, each written by the rank that has it
 
 Any number of processes reads any checkpoint: torch.distributed.checkpoint puts together for each rank what it needs of
@@ -26,31 +26,31 @@ from torch import Tensor
 
 from zhuyi.checkpoint import (
     DECODING,
-    MANIFEST,
     WEIGHTS,
     Model,
     load_config_of,
     model_files,
     read_config,
-    read_directory,
-    write_directory,
 )
-from zhuyi.config import FILES, Config, DecodingConfig, changed, describe, readable
+from zhuyi.config import FILES, LANGUAGES, Config, DecodingConfig, changed, describe, readable
 from zhuyi.errors import CheckpointError, ConfigError, DamagedError
+from zhuyi.files import MANIFEST, in_current_format, read_directory, write_directory
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.distributed import ALONE, World, gather_weights, is_sharded
 from zhuyi.training.events import Listener, Notice, ignore
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.run_state import RunState
-from zhuyi.upgrade import renamed_weights
 
+RUN_STATE = "run_state.json"
+RUN_TENSORS = "run_state.safetensors"
 MAY_CHANGE = {
     *("training.steps", "training.epochs", "training.minutes", "training.save_every", "training.keep"),
     *("training.average", "training.average_of", "training.patience", "training.log_every"),
     *("training.tensorboard", "training.learning_rate", "training.warmup", "training.clip", "training.precision"),
     *("training.shard", "training.deterministic", "training.device"),
-    *(f"data.{side}" for side in FILES),  # what is in the files must not: see `RunState.data`
+    *(f"data.{side}" for side in FILES),  # what is in the files must not: see `RunState.data_digest`
+    *(f"data.{side}" for side in LANGUAGES),
     *(f"decoding.{key}" for key in DecodingConfig.model_fields),
 }
 """Settings that a resumed run may have other than the run that it goes on with."""
@@ -117,8 +117,8 @@ class Checkpoints:
 
     def _write(self, model: Model, state: RunState, shards: list[Path], tensors: dict[str, Tensor]) -> None:
         files = model_files(model, card="A checkpoint of a training run.\n")
-        files["training.safetensors"] = save_tensors({name: each.cpu().contiguous() for name, each in tensors.items()})
-        files["training.json"] = state.to_json()
+        files[RUN_TENSORS] = save_tensors({name: each.cpu().contiguous() for name, each in tensors.items()})
+        files[RUN_STATE] = state.to_json()
         shutil.rmtree(self.path(state.step), ignore_errors=True)  # if it is there, then it is broken
         write_directory(self.path(state.step), files, shards)
         for step in set(self.steps()) - self._wanted(state):
@@ -140,8 +140,8 @@ class Checkpoints:
             decoding = changed(self._kept(step, then.decoding), given)
             config = config.model_copy(update={"decoding": decoding})
             _same_settings(then, config, notify)
-            self.epoch = RunState.from_json(files["training.json"]).epoch
-            return config, Tokenizers.load(self.path(step))
+            self.epoch = RunState.from_json(files[RUN_STATE]).epoch
+            return config, Tokenizers.load(files, self.path(step))
         return config, None
 
     def _kept(self, step: int, decoding: DecodingConfig) -> DecodingConfig:
@@ -161,11 +161,12 @@ class Checkpoints:
         if newest < 0:
             return None
         self.newest = newest
-        with self._world.all_or_none(), _named_in_utf8(self.path(newest)) as path:
+        directory = self.path(newest)
+        with self._world.all_or_none(), in_current_format(directory) as whole, _named_in_utf8(whole) as path:
             _restore_tensors(trained, optimizer, path)
             optimizer.exchange()
-            _restore_rng_states(path / "training.safetensors", self._world, self._training.seed, newest)
-            state = RunState.from_json((self.path(newest) / "training.json").read_bytes())
+            _restore_rng_states(path / RUN_TENSORS, self._world, self._training.seed, newest)
+            state = RunState.from_json((path / RUN_STATE).read_bytes())
         self.epoch = state.epoch
         return state
 
@@ -174,7 +175,7 @@ class Checkpoints:
         total: dict[str, Tensor] = {}
         for step in steps:
             files = read_directory(self.path(step), lambda name: name == WEIGHTS)
-            for name, tensor in renamed_weights(load_tensors(files[WEIGHTS])).items():
+            for name, tensor in load_tensors(files[WEIGHTS]).items():
                 total[name] = total[name] + tensor.double() if name in total else tensor.double()
         return {name: (tensor / len(steps)).float() for name, tensor in total.items()}
 
@@ -253,19 +254,18 @@ def _restore_tensors(trained: Transformer, optimizer: Optimizer, directory: Path
 
     reader = HuggingFaceStorageReader(str(directory))
     stored = reader.read_metadata().state_dict_metadata
-    written = renamed_weights({key: key for key in stored})  # the keys of this format → those in the file
     tensors: dict[str, Tensor] = {}
     for name, parameter in trained.named_parameters():
-        tensors[written[name]] = parameter.detach()
+        tensors[name] = parameter.detach()
         optimizer.state[parameter] = {}
-        for key, entry in ((key, stored[written[key]]) for key in written):
+        for key, entry in stored.items():
             moment = key.removeprefix(f"optimizer.{name}.")
             if moment == key or "." in moment:
                 continue
             assert isinstance(entry, TensorStorageMetadata)
             scalar = torch.zeros((), device=parameter.device)  # such as the number of steps
             like = parameter.detach() if entry.size == parameter.shape else scalar
-            tensors[written[key]] = optimizer.state[parameter][moment] = torch.zeros_like(like)
+            tensors[key] = optimizer.state[parameter][moment] = torch.zeros_like(like)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of reading alone, which is meant: each rank knows what it needs
         load(tensors, storage_reader=reader, no_dist=True)

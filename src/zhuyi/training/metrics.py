@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zhuyi.checkpoint import readable_failure, write_atomically
 from zhuyi.errors import MissingExtra
+from zhuyi.files import readable_failure, write_atomically
 from zhuyi.training.events import Event, Saved, Started, Updated, Validated
 
 METRICS = "metrics.jsonl"

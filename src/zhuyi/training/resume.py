@@ -10,11 +10,12 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from zhuyi.checkpoint import MANIFEST, WEIGHTS, ensure_writable, readable_failure
+from zhuyi.checkpoint import CARD, CONFIG, WEIGHTS
 from zhuyi.data.cache import exclusive
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import Store
 from zhuyi.errors import CheckpointError, DataError
+from zhuyi.files import MANIFEST, ensure_writable, readable_failure
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World
 from zhuyi.training.events import Listener, Notice
@@ -96,7 +97,7 @@ def claim(out: Path, checkpoints: Checkpoints, resume: bool, notify: Listener) -
     elif (out / MANIFEST).exists():
         raise CheckpointError(f"{out} holds a model, and no checkpoint to go on from: {elsewhere}")
     else:
-        for name in (WEIGHTS, "config.json", "README.md", "tokenizer.json", "training.svg"):
+        for name in (WEIGHTS, CONFIG, CARD, "tokenizer.json", "training.svg"):
             if (out / name).exists():
                 raise CheckpointError(f"{out / name} exists and is not a run's: {elsewhere}")
         if resume:

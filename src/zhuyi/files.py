@@ -1,0 +1,257 @@
+"""Durable writes, and directories whose manifest lists the SHA-256 of every file.
+
+A file is written whole or not at all. A directory has a manifest when all that it lists is on the disk, and is read
+only where every byte is the one that was written. One of an older format is read as if it had this one's files.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from zhuyi.errors import CheckpointError, DamagedError
+from zhuyi.upgrade import FORMAT, upgraded
+from zhuyi.version import __version__
+
+MANIFEST = "manifest.json"
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""What a disk says that is full, or a quota; not every system has quotas."""
+
+
+def write_directory(directory: Path, files: Mapping[str, bytes], moved: Sequence[Path] = ()) -> None:
+    """Write `files` and a manifest of them into `directory`; each file whole or not at all, the manifest last.
+
+    All new bytes are on the disk before the first old file is touched, so a full disk leaves the old ones.
+
+    Args:
+        directory: made if it is not there.
+        files: contents by name.
+        moved: further files, already on that disk, which are moved into the directory.
+
+    Raises:
+        CheckpointError: when it cannot be written.
+    """
+    with readable_failure(directory):
+        digests = {name: _digest(content) for name, content in files.items()}
+        digests |= {path.name: _digest_of_file(path) for path in moved}
+        manifest = {"format": FORMAT, "zhuyi": __version__, "files": digests}
+        staged = {**files, MANIFEST: _to_bytes(manifest)}
+        directory.mkdir(parents=True, exist_ok=True)
+        staging = directory / ".writing"
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            staging.mkdir()
+            for name, content in staged.items():
+                _write_synced(staging / name, content)
+            (directory / MANIFEST).unlink(missing_ok=True)
+            for path in moved:
+                os.replace(path, directory / path.name)
+            for name in staged:
+                os.replace(staging / name, directory / name)
+            _sync_folder(directory)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def read_directory(directory: Path, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, bytes]:
+    """The `wanted` files of a directory that `write_directory` wrote; each of all is checked against the manifest.
+
+    Those of an older format are given as this version would have written them.
+
+    Raises:
+        DamagedError: if a file is missing or damaged.
+        CheckpointError: if it cannot be read, is of a later format, or the directory is none of ours.
+    """
+    manifest = _read_manifest(directory)
+    number, older = manifest["format"], manifest["format"] < FORMAT
+    files = {}
+    for name, digest in manifest["files"].items():
+        path = directory / name
+        try:
+            if older or wanted(name):  # an upgrade may need any of them
+                files[name] = path.read_bytes()
+            found = _digest(files[name]) if name in files else _digest_of_file(path)
+        except OSError as error:
+            kind = DamagedError if isinstance(error, FileNotFoundError) else CheckpointError
+            raise kind(f"{path}: {error.strerror}, although {MANIFEST} lists it") from error
+        if found not in _either(digest):
+            raise DamagedError(f"{path}: damaged: its SHA-256 is not the one in {MANIFEST}; copy the model again")
+    if not older:
+        return files
+    try:
+        return {name: content for name, content in upgraded(files, number).items() if wanted(name)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{directory}: not a directory of format {number}, as its {MANIFEST} says") from error
+
+
+@contextmanager
+def in_current_format(directory: Path) -> Iterator[Path]:
+    """The directory for those who read its files themselves: a temporary one, where it is of an older format.
+
+    Raises:
+        CheckpointError: as `read_directory`.
+    """
+    if _read_manifest(directory)["format"] == FORMAT:
+        yield directory
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in read_directory(directory).items():
+            Path(folder, name).write_bytes(content)
+        yield Path(folder)
+
+
+def replace_listed(directory: Path, name: str, content: bytes) -> None:
+    """Change one file of a directory, or add it; its manifest, with the format, stays what it is otherwise.
+
+    A process that is killed at any point leaves a directory that can be read: for a moment, the manifest lists both
+    contents.
+
+    Raises:
+        CheckpointError: if it has no manifest, or cannot be written.
+    """
+    manifest = _read_manifest(directory)
+    listed = manifest["files"]
+    if before := listed.get(name):
+        listed[name] = [*_either(before), _digest(content)]
+        write_atomically(directory / MANIFEST, _to_bytes(manifest))
+    write_atomically(directory / name, content)
+    listed[name] = _digest(content)
+    write_atomically(directory / MANIFEST, _to_bytes(manifest))
+
+
+def ensure_writable(directory: Path) -> None:
+    """Find out now, and not after an hour of work, that a directory cannot be written; nothing is left behind.
+
+    Raises:
+        CheckpointError: when it cannot.
+    """
+    existing = directory
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    with readable_failure(directory), tempfile.TemporaryFile(dir=existing):
+        pass
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace one file, as `opened_atomically`.
+
+    Raises:
+        CheckpointError: when it cannot be written.
+    """
+    with opened_atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that is replaced when all is written, or left as it was where an error comes before.
+
+    A link to it stays a link; a device or a FIFO is written to.
+
+    Raises:
+        CheckpointError: when it cannot be written.
+    """
+    with readable_failure(path, "choose another place", "free some space"):
+        if path.exists() and not path.is_file():
+            with path.open("wb") as device:
+                yield device
+            return
+        target = Path(os.path.realpath(path))
+        if target.is_symlink():  # no end of links was found
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.writing")
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                _sync(file)
+            os.replace(temporary, target)
+            _sync_folder(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def readable_failure(
+    path: Path,
+    otherwise: str = "choose another directory with --out",
+    when_full: str = "free some space and go on with --resume",
+) -> Iterator[None]:
+    """An OSError within becomes a CheckpointError that names `path`, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = when_full if error.errno in FULL else otherwise
+        raise CheckpointError(f"{path}: cannot write: {error.strerror}; {advice}") from error
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a directory, of a format that can be read."""
+    if directory.is_file():
+        raise CheckpointError(f"{directory}: a file, not a model directory")
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory}: no such model directory")
+    try:
+        manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_bytes())
+        number, _ = int(manifest["format"]), dict(manifest["files"])
+    except FileNotFoundError as error:
+        raise DamagedError(f"{directory}: not a complete model directory ({MANIFEST} is missing)") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{directory / MANIFEST}: damaged: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{directory / MANIFEST}: cannot read: {error.strerror}") from error
+    if number > FORMAT:
+        raise CheckpointError(
+            f"{directory / MANIFEST}: format {number}, written by zhuyi {manifest.get('zhuyi', 'of a later version')}; "
+            f"zhuyi {__version__} reads formats up to {FORMAT}: install that version, or a newer one"
+        )
+    return manifest
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        _sync(file)
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(directory: Path) -> None:
+    """Bring to the disk which files a folder has, where the system can do that: Windows opens no folders."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # what a file system says that syncs files alone
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _to_bytes(manifest: object) -> bytes:
+    return (json.dumps(manifest, indent=2) + "\n").encode()
+
+
+def _either(digest: str | list[str]) -> list[str]:
+    """The digests that a file may have: more than one while `replace_listed` changes it."""
+    return [digest] if isinstance(digest, str) else digest
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
