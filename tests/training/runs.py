@@ -2,6 +2,7 @@
 
 import io
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,13 @@ def state_of(out: Path, step: int) -> dict[str, bytes]:
 
 def weights(out: Path) -> bytes:
     return (out / "model.safetensors").read_bytes()
+
+
+def stopped(run: Path, step: int, place: Path) -> Path:
+    """What a run would have left if it had been killed after saving this step."""
+    shutil.copytree(run, place)
+    for path in place.glob("checkpoints/*"):
+        if int(path.name.removeprefix("step-")) > step:
+            shutil.rmtree(path)
+    (place / "model.safetensors").unlink()
+    return place

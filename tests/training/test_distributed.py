@@ -26,7 +26,7 @@ import torch.distributed.fsdp  # these two here, since each fork would take a se
 from runs import after, copying, said, state_of, weights, with_training
 
 from zhuyi.checkpoint import build_model
-from zhuyi.config import Config, to_toml
+from zhuyi.config import Config, ModelConfig, TextConfig, to_toml
 from zhuyi.data.batches import Batch, collate
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import DataError, TrainingError
@@ -188,6 +188,19 @@ def test_a_resumed_run_of_many_is_exact(tmp_path: Path, shard: bool) -> None:
     train_in(3, config, tmp_path / "out", resume=True)
     assert state_of(tmp_path / "out", 20) == state_of(tmp_path / "whole", 20)
     assert weights(tmp_path / "out") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("shard", [False, True])
+def test_many_processes_begin_with_another_model(tmp_path: Path, alone: tuple[Config, Path], shard: bool) -> None:
+    """Each rank has its weights, and its settings where none are given; when the run goes on too."""
+    config, first = alone
+    unsaid = config.model_copy(update={"text": TextConfig(), "model": ModelConfig()})
+    config = with_training(unsaid, start_from=str(first), learning_rate=0.002, ema=0.9)
+    train(config, tmp_path / "whole")
+    train_in(2, with_training(config, steps=10, shard=shard), tmp_path / "out")
+    train_in(2, with_training(config, shard=shard, start_from=None), tmp_path / "out", resume=True)
+    same_figures(tmp_path / "out", tmp_path / "whole")
+    assert figures(tmp_path / "out")[0][0] < 0.9 * figures(first)[0][0]
 
 
 def test_ranks_do_not_drop_the_same(tmp_path: Path) -> None:

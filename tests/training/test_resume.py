@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import after, copying, said, state_of, weights, with_training
+from runs import after, copying, said, state_of, stopped, weights, with_training
 
 from zhuyi.checkpoint import load_config_of, save_decoding
 from zhuyi.config import FILES, Config, describe
@@ -62,16 +62,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         return made[name]
 
     return whole
-
-
-def stopped(run: Path, step: int, place: Path) -> Path:
-    """What a run would have left if it had been killed after saving this step."""
-    shutil.copytree(run, place)
-    for path in place.glob("checkpoints/*"):
-        if int(path.name.removeprefix("step-")) > step:
-            shutil.rmtree(path)
-    (place / "model.safetensors").unlink()
-    return place
 
 
 def same_end(one: Path, other: Path, step: int) -> None:

@@ -127,6 +127,7 @@ def check(
     "[dim]# From a file of settings, into runs/en-de; and on, after it was stopped.[/]\n"
     "zhuyi train en-de.toml\n"
     "zhuyi train en-de.toml --resume",
+    "[dim]# On with a model that you have, on other data.[/]\nzhuyi train other.toml --from en-de",
 )
 def train(
     config: ConfigFile = None,
@@ -144,6 +145,12 @@ def train(
             help="The model directory. Default: runs/CONFIG, or zhuyi-model without a CONFIG.",
         ),
     ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="MODEL", show_default=False, help="Begin with the weights and vocabulary of this model."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in DIR was.")] = False,
 ) -> None:
     """Train a model on pairs of lines.
@@ -157,6 +164,8 @@ def train(
     from zhuyi.training.precision import keep_memory
 
     keep_memory()
+    start = [f"training.start_from={to_json(str(start_from))}"] if start_from is not None else []
+    settings = [*start, *(settings or [])]
     resolved = configuration(config, source, target, dev_source, dev_target, settings, preset)
     directory = out or (Path("zhuyi-model") if config is None else Path("runs") / config.stem)
     with ProgressDisplay(Console(quiet=not is_main_process())) as display:

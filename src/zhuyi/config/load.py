@@ -28,7 +28,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), preset: str | N
     """Read a TOML file.
 
     Args:
-        path: the file. Data paths in it are relative to its folder.
+        path: the file. Paths in it are relative to its folder.
         overrides: `section.key=value` strings, as `--set` takes them; they win over the file.
         preset: a name in `PRESETS`; it wins over the file's own `preset`.
 
@@ -45,9 +45,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), preset: str | N
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    data = tree.get("data")
-    if isinstance(data, dict):
-        tree["data"] = {key: _relative_to(path.parent, value) if key in FILES else value for key, value in data.items()}
+    for section, keys in (("data", FILES), ("training", ("start_from",))):
+        for key in keys:
+            if isinstance(values := tree.get(section), dict) and key in values:
+                values[key] = _relative_to(path.parent, values[key])
     return build_config(tree, overrides, preset, where=str(path))
 
 

@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WrapValidator, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from zhuyi.config.presets import PRESETS
 
@@ -39,6 +48,15 @@ class Section(BaseModel):
     """A part of the configuration: frozen, strict about types, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_what_was_set(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """In `model_fields_set` are the keys that were given, and not those that follow from others."""
+        section = validate(values)
+        if isinstance(values, Mapping):
+            section.model_fields_set.intersection_update(values)
+        return section
 
 
 def readable(name: str) -> str:
@@ -245,6 +263,11 @@ class ModelConfig(Section):
 class TrainingConfig(Section):
     """One run: how long, how fast, and what is kept."""
 
+    start_from: FileSpec | None = Field(
+        None,
+        description="A zhuyi model directory, whose weights and tokenizers the run begins with, and whose model and "
+        "text settings it has where they are not set. Relative to the file that says it.",
+    )
     steps: int | None = Field(
         None, ge=1, le=MANY, description="Budget in updates. The first budget reached ends the run."
     )

@@ -37,7 +37,7 @@ def model_card(
         f"{config.text.vocabulary:,} tokens, Unicode normalization {config.text.normalization}"
         f"{', lower-cased' if config.text.lowercase else ''}.",
         *_languages(config.data.source_language, config.data.target_language),
-        f"- Weights: {chosen}.",
+        f"- Weights: {chosen}{_start(config.training.start_from)}.",
         "",
         "## Scores",
         "",
@@ -67,6 +67,10 @@ def _cell(signature: str) -> str:
 
 def _languages(source: str | None, target: str | None) -> list[str]:
     return [f"- Languages: {source or 'not said'} → {target or 'not said'}."] if source or target else []
+
+
+def _start(directory: str | None) -> str:
+    return f", of a run that began with those of `{_file(directory)}`" if directory else ""
 
 
 def _file(spec: str | None) -> str:

@@ -41,6 +41,7 @@ from zhuyi.training.distributed import ALONE, World, gather_weights, is_sharded
 from zhuyi.training.events import Listener, Notice, ignore
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.run_state import RunState
+from zhuyi.training.warm_start import with_settings_of
 
 RUN_STATE = "run_state.json"
 RUN_TENSORS = "run_state.safetensors"
@@ -135,6 +136,11 @@ class Checkpoints:
         """
         for step, files in self.whole():
             then = read_config(self.path(step), files)
+            if (start := then.training.start_from) is not None:  # which need not be there any more
+                config = with_settings_of(then, config, "the run to be resumed")
+                if readable(config.training.start_from or start) == start:
+                    training = config.training.model_copy(update={"start_from": start})
+                    config = config.model_copy(update={"training": training})
             before = then.decoding.model_dump()
             given = {key: value for key, value in config.decoding if value not in (None, before[key])}
             decoding = changed(self._kept(step, then.decoding), given)

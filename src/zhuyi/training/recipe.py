@@ -39,6 +39,7 @@ from zhuyi.training.stopping import interruption, out_of_patience
 from zhuyi.training.threads import PaceWatch, set_threads, try_threads
 from zhuyi.training.update import EMPTY_BATCH, find_micro_batches, gradient
 from zhuyi.training.validation import Lines, choose, score_dev, validated_lines
+from zhuyi.training.warm_start import WarmStart, load_what_fits, warm_start
 from zhuyi.translator import Translator
 
 
@@ -87,11 +88,18 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     checkpoints = Checkpoints(out, config, world)
     begun = world.on_main(lambda: _begin(config, out, resume, checkpoints, notify))
     config, tokenizers, dev, test = begun or (config, None, None, None)
+    warm, goes_on = None, world.broadcast(tokenizers is not None)
+    if config.training.start_from is not None and not goes_on:
+        with world.all_or_none():
+            warm = warm_start(config, config.training.start_from)
+        config, tokenizers = warm.config, warm.tokenizers
     data = _prepare(config, tokenizers, checkpoints.epoch, notify, world)
     config, training = data.config, data.config.training
 
     torch.manual_seed(training.seed)
     model = build_model(config, data.tokenizers)
+    if warm is not None:
+        _load_warm(model.transformer, warm, notify)
     trained = _trained(model.transformer, training, world)
     bf16 = bool(world.broadcast(uses_bf16(training, world.device)))
     objective = world.parallel(Objective(trained, TeacherForcing(training.label_smoothing, bf16)), training.shard)
@@ -168,16 +176,25 @@ def _begin(
 
 
 def _prepare(config: Config, tokenizers: Tokenizers | None, epoch: int, notify: Listener, world: World) -> Prepared:
-    """The training data, with the vocabularies and limits of rank 0; it builds the store, and the others open it."""
+    """The training data, with the vocabularies and settings of rank 0; it builds the store, and the others open it."""
     data = world.on_main(lambda: prepare(config, tokenizers, epoch, notify))
     if data is not None:
         notify(Checked(data.report))
-    chosen = json.dumps([data.tokenizers.files(), data.config.decoding.model_dump()] if data is not None else None)
-    files, decoding = json.loads(world.broadcast_text(chosen))
+    sections = {"text", "model", "decoding"}  # what the data or another model decide
+    chosen = json.dumps(
+        [data.tokenizers.files(), data.config.model_dump(include=sections)] if data is not None else None
+    )
+    files, settings = json.loads(world.broadcast_text(chosen))
     epoch = int(world.broadcast(epoch))
-    config = config.model_copy(update={"decoding": changed(config.decoding, decoding)})
+    config = config.model_copy(update={name: changed(getattr(config, name), settings[name]) for name in settings})
     with world.all_or_none():
         return data or prepare(config, Tokenizers.from_files(files), epoch)
+
+
+def _load_warm(transformer: Transformer, warm: WarmStart, notify: Listener) -> None:
+    anew = load_what_fits(transformer, warm.weights)
+    but = f", but for {', '.join(anew)}, which do not fit" if anew else ""
+    notify(Notice(f"Beginning with the weights of {warm.config.training.start_from}{but}."))
 
 
 def _trained(transformer: Transformer, training: TrainingConfig, world: World) -> Transformer:
