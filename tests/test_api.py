@@ -1,7 +1,9 @@
 """What `import zhuyi` offers: these names, and no wait."""
 
+import inspect
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -13,9 +15,10 @@ PUBLIC = {
     "ConfigError",
     "DataError",
     "Evaluation",
+    "Look",
     "MissingExtra",
     "Report",
-    "Look",
+    "Result",
     "Trace",
     "TrainingError",
     "Translation",
@@ -29,13 +32,52 @@ PUBLIC = {
     "load",
     "load_config",
     "look",
+    "save",
     "train",
 }
+LATER = {"compare", "export_model", "generate", "import_model", "serve"}
+"""Names of the tool that are reserved for features that are planned: nothing else is to be called so."""
+PACKAGES = {
+    "zhuyi.model": {"ModelConfig", "Recording", "Tap", "Transformer", "reference_logits", "reference_values"},
+    "zhuyi.data": {"Batch", "Corpus", "InMemory", "Pair", "Plan", "Sequences", "Store", "collate", "plan"},
+    "zhuyi.decoding": {"Candidate", "Hypothesis", "STRATEGIES", "Stepper", "Strategy", "filters", "search"},
+    "zhuyi.training": {
+        *(
+            "Checked",
+            "Event",
+            "Finished",
+            "Listener",
+            "Notice",
+            "Preparing",
+            "Saved",
+            "Started",
+            "Updated",
+            "Validated",
+        ),
+        *("Data", "DivergenceError", "Loss", "Optimizer", "RunState", "TeacherForcing"),
+        *("cross_entropy", "fit", "learning_rate"),
+    },
+}
+"""The second tier: documented packages, for loops and models of one's own."""
 
 
 def test_the_public_names_are_these() -> None:
     assert set(zhuyi.__all__) == PUBLIC
     assert set(dir(zhuyi)) >= PUBLIC
+
+
+def test_the_names_of_planned_features_are_free() -> None:
+    assert not LATER & set(dir(zhuyi))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_packages_below_have_these_names(package: str) -> None:
+    module = import_module(package)
+    assert set(module.__all__) == PACKAGES[package]
+    assert module.__doc__
+    for name in PACKAGES[package]:
+        value = getattr(module, name)
+        assert value.__doc__ or not (inspect.isclass(value) or inspect.isfunction(value))
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC - {"__version__"}))

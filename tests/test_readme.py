@@ -112,10 +112,16 @@ def test_the_commands_run_one_after_another_and_then_the_python_of_the_guides(wo
 
 
 def test_the_python_of_the_readme_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks(ENGLISH, "python")
+    code, _ = blocks(ENGLISH, "python")
     assert '"training.minutes=30"' in code
     exec(code.replace('"training.minutes=30"', ", ".join(map(repr, SHORT))), {})
     assert "Score(name='chrf'" in capsys.readouterr().out
+
+
+def test_the_loop_of_ones_own_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    _, code = blocks(ENGLISH, "python")
+    exec(code, {})
+    assert "update 20: " in capsys.readouterr().out
 
 
 # The course

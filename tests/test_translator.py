@@ -19,7 +19,7 @@ from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.decoding.search import search
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.evaluation import evaluate
-from zhuyi.loading import build_translator, load
+from zhuyi.loading import build_translator, load, save
 from zhuyi.microscope.page import look
 from zhuyi.microscope.trace import WhatIf
 from zhuyi.text.tokenizer import Tokenizers
@@ -266,3 +266,22 @@ def test_a_translator_is_tokenizers_around_an_engine(translator: Translator) -> 
     assert echo.with_decoding(echo.decoding(beam=2)).engine is echo.engine
     with pytest.raises(ConfigError, match="only the torch engine can be looked into"):
         look(echo, "a dog")
+
+
+def test_a_saved_translator_is_the_same_when_loaded(translator: Translator, tmp_path: Path) -> None:
+    searching = translator.with_decoding(translator.decoding(beam=3))
+    save(searching, tmp_path / "copy")
+    copy = load(tmp_path / "copy", device="cpu")
+    assert copy.config == searching.config
+    assert copy.hypotheses(LINES) == searching.hypotheses(LINES)
+    save(searching.with_decoding(searching.decoding(beam=2)), tmp_path / "copy")
+    assert load(tmp_path / "copy").config.decoding.beam == 2
+
+
+def test_saving_overwrites_no_files_of_ones_own(translator: Translator, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("my own words")
+    with pytest.raises(CheckpointError, match="holds files and no model"):
+        save(translator, tmp_path)
+    with pytest.raises(ConfigError, match="Echo has no weights"):
+        save(Translator(translator.config, translator.tokenizers, Echo()), tmp_path / "echo")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

@@ -12,6 +12,7 @@ from .errors import ZhuyiError as ZhuyiError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .loading import load as load
+from .loading import save as save
 from .microscope.page import Look as Look
 from .microscope.page import look as look
 from .microscope.trace import Trace as Trace

@@ -1,10 +1,11 @@
-"""A translator, put together from a model directory: its configuration, its tokenizers and an engine."""
+"""From a model directory to a translator and back: a translator is a configuration, tokenizers and an engine."""
 
 from pathlib import Path
 
-from zhuyi.checkpoint import Model, load_model
+from zhuyi.checkpoint import Model, load_model, save_model
 from zhuyi.engine.torch import TorchEngine
-from zhuyi.errors import ConfigError
+from zhuyi.errors import CheckpointError, ConfigError
+from zhuyi.files import MANIFEST
 from zhuyi.translator import Translator
 
 ENGINES = ("auto", "torch")
@@ -38,3 +39,23 @@ def build_translator(model: Model, device: str = "auto") -> Translator:
     """
     engine = TorchEngine(model.transformer, model.config.model.max_length, device)
     return Translator(model.config, model.tokenizers, engine, model.name)
+
+
+def save(translator: Translator, directory: str | Path) -> None:
+    """Write the model of a translator to a directory that `load` reads, with its decoding settings.
+
+    Args:
+        translator: whose engine is torch's.
+        directory: is made if it does not exist; a model in it is replaced.
+
+    Raises:
+        CheckpointError: if the directory holds other files than a model, or cannot be written.
+        ConfigError: if the engine has no weights that could be written.
+    """
+    directory, engine = Path(directory), translator.engine
+    if not isinstance(engine, TorchEngine):
+        raise ConfigError(f"{type(engine).__name__} has no weights to be saved: load the model with engine='torch'")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).exists():
+        raise CheckpointError(f"{directory} holds files and no model: choose another directory")
+    model = Model(translator.config, translator.tokenizers, engine.transformer, translator.name)
+    save_model(model, directory, card=f"# A zhuyi model\n\nSaved by `zhuyi.save` from {translator.name or 'memory'}.\n")
