@@ -532,7 +532,7 @@ def test_runs_that_make_and_remove_their_directory_at_once(tmp_path: Path) -> No
     def run(_: int) -> None:
         for _ in range(100):
             try:
-                with alone_in(out, ALONE, QUIET):
+                with alone_in(out, ALONE, ignore):
                     assert inside.acquire(blocking=False)
                     assert out.is_dir()
                     inside.release()
