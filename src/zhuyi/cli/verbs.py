@@ -187,7 +187,7 @@ def train(
     "[dim]# The three best translations of each line: line, rank, score, text.[/]\n"
     "zhuyi translate en-de --n-best 3 < test.en > test.tsv",
     "[dim]# Everything that is known about them.[/]\nzhuyi translate en-de --json < test.en > test.jsonl",
-    "[dim]# Eight samples of each line, drawn at random from the model; the same ones for the same seed.[/]\n"
+    "[dim]# Eight random samples of each line; the same seed gives the same ones.[/]\n"
     "zhuyi translate en-de --n-best 8 --set decoding.strategy=sampling \\\n"
     "    --set decoding.temperature=0.8 --set decoding.seed=7 < test.en > test.tsv",
 )
