@@ -12,6 +12,7 @@ import pytest
 import torch
 from command_line import tiny_model
 
+from zhuyi.config import changed
 from zhuyi.errors import CheckpointError
 from zhuyi.loading import load
 from zhuyi.microscope import page
@@ -277,6 +278,27 @@ def test_a_query_of_the_decoder_sees_no_future(browser: Any, translator: Transla
     shown = [float(each.replace("−", "-").replace("∞", "inf")) for each in told]
     assert shown[:2] == pytest.approx(trace["decoder.0.self.scores"][0, 1, :2].tolist(), abs=5.1e-4)
     assert set(shown[2:]) == {-math.inf}
+    tab.close()
+
+
+def test_alibi_is_drawn_as_a_bias_on_the_scores(browser: Any, tmp_path: Path) -> None:
+    directory = tiny_model(
+        tmp_path / "model",
+        lambda config: changed(config, {"model": changed(config.model, {"positions": "alibi"}).model_dump()}),
+    )
+    trace = load(directory, "cpu").look(LINE, what_if=LONGER)
+    complaints: list[str] = []
+    tab = opened_file(browser, trace, tmp_path, complaints, lang="en", view="positions", head="1", i="0")
+    tab.locator("figure:has-text('the bias on the scores')").locator("text=as table").click()
+    drawn = tab.locator("figure tbody tr:first-of-type td").all_text_contents()
+    slope = trace["encoder.0.self.bias"][1, 0, 1].item()
+    assert [float(each.replace("−", "-")) for each in drawn[:3]] == pytest.approx([0, slope, 2 * slope], abs=5e-3)
+    tab.goto(tab.url.replace("view=positions", "view=query").replace("head=1", "head=0"))
+    tab.wait_for_selector(".answers")
+    scores = trace["encoder.0.self.scores"][0, 0] + trace["encoder.0.self.bias"][0, 0]
+    shown = [float(each.replace("−", "-")) for each in tab.locator(".answers td:nth-of-type(3)").all_text_contents()]
+    assert shown == pytest.approx(scores.tolist(), abs=5.1e-4)
+    assert complaints == []
     tab.close()
 
 

@@ -23,16 +23,22 @@ export const headWidth = () => model.value!.config.width / heads();
 /** Several queries' heads may share one head of keys and values. */
 const groupOf = (head: number) => Math.floor((head * model.value!.config.key_value_heads) / heads());
 const isThere = (name: string) => `${name}.weights` in trace.value!.shapes;
-const isTurned = (cross: boolean) => model.value!.config.positions === "rotary" && !cross && !trace.value!.what_if.positions_off;
+const hasPositions = (kind: "rotary" | "alibi", cross: boolean) => model.value!.config.positions === kind && !cross && !trace.value!.what_if.positions_off;
 const count = (length: number) => Array.from({ length }, (_, k) => String(k));
 
-/** Scores with −∞ where a key is hidden. One sentence alone has no padding: only the decoder's own future is. */
+/** The bias of positions on the scores of a head; undefined where there is none. */
+export function useBias(name: string, head: number, rows: number, columns: number): Float32Array | null | undefined {
+  return useMatrix(useFloats(`${name}.bias` in trace.value!.shapes ? `${name}.bias` : null), head, rows * columns);
+}
+
+/** Scores with their bias, and −∞ where a key is hidden. One sentence alone has no padding: only the decoder's own future is. */
 function useScores(name: string, head: number, rows: number, columns: number): Float32Array | null | undefined {
   const scores = useMatrix(useFloats(`${name}.scores`), head, rows * columns);
+  const bias = useBias(name, head, rows, columns);
   return useMemo(() => {
     const causal = /^decoder.*self$/.test(name) && !trace.value!.what_if.mask_lifted;
-    return scores && scores.map((value, k) => (causal && k % columns > Math.floor(k / columns) ? -Infinity : value));
-  }, [scores, name, columns]);
+    return scores && scores.map((value, k) => (causal && k % columns > Math.floor(k / columns) ? -Infinity : value + (bias ? bias[k] : 0)));
+  }, [scores, bias, name, columns]);
 }
 
 function LayerAndHead(props: { stack: "encoder" | "decoder" }) {
@@ -60,15 +66,16 @@ const NoAttention = () => <><Chooser /><Missing>{say("no_attention")}</Missing><
 
 /** How queries, keys and values come about, one query at a time or all together, and what becomes of them. */
 function Formulas(props: { single?: boolean; cross: boolean }) {
-  const turned = isTurned(props.cross);
+  const turned = hasPositions("rotary", props.cross), biased = hasPositions("alibi", props.cross);
   const { single } = props, lecture = inColumns();
   const [own, given] = !lecture ? ["X", "Y"] : single ? ["a", "ā"] : ["I", "Ī"];
   const name = !lecture ? "rows" : single ? "query" : "columns";
   return (
     <>
       <Formula name={name} variant={turned ? "rotary" : props.cross ? "cross" : ""} />
-      <Formula name={name === "query" ? "answer" : `${name}.together`} />
+      <Formula name={name === "query" ? "answer" : `${name}.together`} variant={biased ? "alibi" : ""} />
       {props.cross && <p class="explain">{say("cross_sides", { own, given })}</p>}
+      {biased && <p class="explain">{say("alibi")}</p>}
       {turned && <p class="explain">{say("turned", { half: headWidth() / 2 })}</p>}
     </>
   );
@@ -91,6 +98,7 @@ export function OneQuery() {
   const keys = useFloats(`${name}.${rotated}keys`);
   const values = useFloats(`${name}.values`);
   const scores = useScores(name, head, asks.ids.length, n);
+  const bias = useBias(name, head, asks.ids.length, n);
   const weights = useFloats(`${name}.weights`);
   const roots = useRoots(weights === null ? `${name}.weights` : null);
   const context = useFloats(`${name}.context`);
@@ -128,7 +136,7 @@ export function OneQuery() {
       <Formulas single cross={cross} />
       <div class="play" role="group" aria-label={say("steps")}>
         <button type="button" disabled={playing.value} onClick={() => { step.value = 0; playing.value = true; }}>▶ {say("play")}</button>
-        {["q · k", "÷ √d", "softmax", "Σ"].map((title, at) => (
+        {["q · k", hasPositions("alibi", cross) ? "÷ √d − m |i − j|" : "÷ √d", "softmax", "Σ"].map((title, at) => (
           <button type="button" key={title} aria-pressed={step.value >= at} onClick={() => { playing.value = false; step.value = at; }}>{title}</button>
         ))}
       </div>
@@ -145,7 +153,7 @@ export function OneQuery() {
             <th scope="row">{piece}</th>
             <td>{strip(k[at], `${letters[1]} ${piece}`)}</td>
             <td>{strip(v[at], `${letters[2]} ${piece}`)}</td>
-            <td class="number">{unless(alpha, () => show(alpha![at] * (step.value === 0 ? Math.sqrt(width) : 1)))}</td>
+            <td class="number">{unless(alpha, () => show(step.value === 0 ? (alpha![at] - (bias ? bias[i * n + at] : 0)) * Math.sqrt(width) : alpha![at]))}</td>
             {step.value >= 2 && <td class="number">{unless(share, () => show(share![at], 4))}</td>}
             {step.value >= 2 && <td class="wide">{pictured(at) > 0 && <span class="bar" style={{ width: `${100 * pictured(at)}%` }} />}</td>}
           </tr>

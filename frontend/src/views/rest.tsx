@@ -3,12 +3,12 @@ import { signal, useSignal } from "@preact/signals";
 import { hierarchy, type HierarchyPointNode } from "d3-hierarchy";
 import { useEffect, useMemo } from "preact/hooks";
 import { again, busy, error, mean, model, saw, served, trace } from "../data";
-import { Absent, Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, headName, labels, piece, widest } from "../parts";
+import { Absent, Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, headName, labels, piece, upTo, widest } from "../parts";
 import { inColumns, number, select } from "../state";
 import { useFloats } from "../use";
 import type { Candidate, Replay, Tokens } from "../wire";
 import { join, percent, say, show } from "../words";
-import { Alignment, headWidth } from "./attention";
+import { Alignment, headWidth, useBias } from "./attention";
 
 const chooseCheckpoint = (checkpoint: string) => again({ checkpoint });
 
@@ -88,17 +88,38 @@ function Added(props: { names: string[]; i: number }) {
   );
 }
 
+/** Positions that are a bias on the scores of self-attention: those of one head of the first block. */
+function Biased(props: { names: string[]; i: number }) {
+  const { names, i } = props;
+  const { heads } = model.value!.config;
+  const head = number("head", heads);
+  const bias = useBias("encoder.0.self", head, names.length, names.length);
+  if (trace.value!.what_if.positions_off) return null;
+  return (
+    <>
+      <Formula name="bias" />
+      <p>{say("alibi")}</p>
+      <Choice title={say("head")} value={head} of={upTo(heads)} onChoose={(chosen) => select({ head: chosen })} />
+      {bias ? <Heatmap title={say("bias")} rows={names} columns={names} numbers={bias} signed turned={inColumns()} chosen={[i, number("j", names.length)]} onChoose={(row, j) => select({ i: row, j })} />
+        : "encoder.0.self.bias" in trace.value!.shapes ? <Absent of={bias} title={say("bias")} /> : <Missing>{say("no_attention")}</Missing>}
+    </>
+  );
+}
+
+/** How each positional encoding is drawn; a new one needs its row here. */
+const DRAWINGS = { sinusoidal: Added, learned: Added, rotary: Rotary, alibi: Biased };
+
 export function PositionsView() {
   const { positions } = model.value!.config;
   const now = trace.value!;
   const names = labels(now.source);
   const i = number("i", names.length);
   const off = now.what_if.positions_off;
-  const Shown = positions === "rotary" ? Rotary : Added;
+  const Shown = positions !== "none" && DRAWINGS[positions];
   return (
     <>
       <p>{positions === "none" ? say("positions_are_off") : say("positions_are", { how: say(`positions_${positions}`) })}</p>
-      {positions !== "none" && <>
+      {Shown && <>
         <Ask change={{ positions_off: !off }}>{say(off ? "positions_on" : "positions_off")}</Ask>
         <Slider title={say("position")} value={i} most={names.length - 1} onMove={(at) => select({ i: at })} shown={`${i} · ${names[i]}`} />
         <Shown names={names} i={i} />

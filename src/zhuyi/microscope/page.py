@@ -27,7 +27,7 @@ SERVED_POLICY = (
 )
 """The content-security policy of the served page."""
 WANTED = (
-    ("weights", "scores"),
+    ("weights", "scores", "bias"),
     ("rotated_queries", "rotated_keys", "queries", "keys", "values", "context"),
     ("embedding", "input", "output"),
     ("norm", "residual"),

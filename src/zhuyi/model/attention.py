@@ -46,10 +46,9 @@ def attention_weights(
 
     Vaswani et al. 2017, eq. 1. The bias is that of the positional encoding; keys where `mask` is False have no share.
     """
-    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+    scores = tap("scores", queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1]))
     if bias is not None:
         scores = scores + tap("bias", bias).to(scores.dtype)
-    scores = tap("scores", scores)
     if mask is not None:
         # Added: to fill in what is masked takes ten times longer on the CPU, and again in the backward pass.
         scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~tap("mask", mask), float("-inf"))

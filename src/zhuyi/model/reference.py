@@ -127,12 +127,10 @@ def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor
     rotated = {"rotated_queries": rotated_q, "rotated_keys": rotated_k} if x is y else {}
     # α_{i,j} = q^i · k^j / √d. The p heads of a group share its keys and values (Ainslie et al. 2023).
     alpha = einsum("gpid,gjd->gpij", rotated_q.view(groups, -1, *q.shape[1:]), rotated_k) / math.sqrt(config.head_width)
-    bias = {}
-    if config.positions == "alibi" and x is y:
-        bias["bias"] = distances(len(x), config.heads)
-        alpha = alpha + bias["bias"].view_as(alpha)
+    bias = {"bias": distances(len(x), config.heads)} if config.positions == "alibi" and x is y else {}
+    biased = alpha + bias["bias"].view_as(alpha) if bias else alpha
     # α′ = softmax(α): each in (0, 1), a row's sum is 1, and what is masked is e^-∞ = 0.
-    masked = torch.where(mask, alpha, -math.inf)
+    masked = torch.where(mask, biased, -math.inf)
     exp_alpha = torch.exp(masked - masked.amax(dim=-1, keepdim=True))
     alpha_prime = exp_alpha / exp_alpha.sum(dim=-1, keepdim=True)
     # b^i = Σ_j α′_{i,j} v^j; multi-head: all heads' b^i end to end, times W^o.
