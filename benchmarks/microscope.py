@@ -101,7 +101,7 @@ class _WithoutTaps(ast.NodeTransformer):
         return node
 
 
-TAPPED = ("attention", "mixers", "cache", "blocks", "stack", "transformer")
+TAPPED = ("attention", "mixers", "blocks", "stack", "transformer")
 """In the order in which they import each other."""
 
 

@@ -81,8 +81,7 @@ def parts_of(model: ModelConfig, vocabulary: int, target_vocabulary: int | None 
     attention     2 d² + 2 d · d_kv                      feed-forward  2 d f, or 3 d f with a gate (Shazeer 2020)
     """
     assert (model.encoder_mixer, model.decoder_mixer) == ("attention", "attention"), "the calculator counts attention"
-    assert model.key_value_heads is not None
-    d, f, kv = model.width, model.feed_forward, model.key_value_heads * model.head_width
+    d, f, kv = model.width, model.feed_forward, model.groups * model.head_width
     biased = model.bias == "all"
     keys_values = 2 * d * kv + 2 * kv * biased
     attention = 2 * d * d + 2 * d * biased + keys_values
@@ -127,8 +126,7 @@ def flop(model: ModelConfig, vocabulary: int, tokens: float, length: float = LEN
 
 def muon_flop(model: ModelConfig) -> float:
     """What Muon's five iterations cost in an update, on each GPU: 4 m² n + 2 m³ each for an m × n matrix, m ≤ n."""
-    assert model.key_value_heads is not None
-    d, f, kv = model.width, model.feed_forward, model.key_value_heads * model.head_width
+    d, f, kv = model.width, model.feed_forward, model.groups * model.head_width
     attention = [(d, d), (kv, d), (kv, d), (d, d)]
     feed_forward = [(d, f)] * (3 if model.activation == "swiglu" else 2)
     e, c = model.encoder_layers, model.decoder_layers
@@ -181,7 +179,7 @@ def activation_bytes(
     """
     d, f, b = model.width, model.feed_forward, 2 if bf16 else 4
     # Grouped keys and values are spelled out for each head, where no fused kernel does without.
-    kv = (model.key_value_heads or model.heads) * model.head_width if fused else d
+    kv = model.groups * model.head_width if fused else d
     norm = 2 * b * d + (b if model.norm_kind == "rms" else 8)  # and its result, which is given to products
     mask = d * (model.dropout > 0)
     weights = 4 * model.heads if fused else model.heads * length * (2 * b + 1 if model.attention_dropout else b)

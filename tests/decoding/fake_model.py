@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from zhuyi.model.cache import Cache, LayerCache
+from zhuyi.model.cache import Cache, LayerCache, State
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 STATES = 997
@@ -32,16 +32,16 @@ class FakeModel:
         state = (memory[..., 0] * source_mask).sum(dim=1).long() % STATES
         sentence = torch.arange(len(memory))
         keys = sentence[:, None, None, None].float()
-        return Cache((LayerCache((state, sentence), keys, keys),), source_mask, position=0, limit=limit)
+        return Cache((LayerCache(State((state, sentence)), keys, keys),), source_mask, position=0, limit=limit)
 
     def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         self.rows.append(len(tokens))
         assert cache.position < cache.limit
         [layer] = cache.layers
-        state, sentence = layer.past
+        state, sentence = layer.past.tensors
         assert torch.equal(sentence, layer.keys.flatten().long()), "a row was given to another sentence"
         state = self.next(state, tokens)
-        layers = (replace(layer, past=(state, sentence)),)
+        layers = (replace(layer, past=State((state, sentence))),)
         return self.table[state], replace(cache, layers=layers, position=cache.position + 1)
 
     @staticmethod

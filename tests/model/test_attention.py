@@ -100,7 +100,7 @@ def test_self_attention_learns_its_matrices_alone():
 def test_grouped_queries_have_fewer_keys_and_values():
     attention = SelfAttention(ModelConfig(width=32, heads=8, key_value_heads=2), causal=True)
     assert attention.key.weight.shape == attention.value.weight.shape == (8, 32)
-    assert [part.shape for part in attention.start(3, 5, torch.zeros(1))] == [(3, 2, 5, 4)] * 2
+    assert [part.shape for part in attention.start(3, 5, torch.zeros(1)).tensors] == [(3, 2, 5, 4)] * 2
 
 
 def test_someone_who_looks_gets_the_explicit_kernel():

@@ -14,20 +14,34 @@ Shapes: `query` and `key` are times (numbers of positions), `heads` and `head_wi
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zhuyi.config import ModelConfig
 from zhuyi.model import kernels
+from zhuyi.model.cache import State
 from zhuyi.model.kernels import AttentionKernel, dropout, softmax
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import SILENT, Tap
 
-State = tuple[Tensor, ...]
-"""What a mixer remembers of the past of a decoder; dimension 0 of each tensor is the row."""
+
+@dataclass(frozen=True)
+class KeysValues(State):
+    """The keys and values of the past, `rows groups limit head_width` each."""
+
+    def select(self, rows: Int[Tensor, " new_rows"], position: int) -> "KeysValues":
+        """Copies only the positions that are filled."""
+        return KeysValues(tuple(self._select(tensor, rows, position) for tensor in self.tensors))
+
+    @staticmethod
+    def _select(tensor: Tensor, rows: Tensor, position: int) -> Tensor:
+        selected = tensor.new_empty(len(rows), *tensor.shape[1:])
+        selected[:, :, :position] = tensor[:, :, :position].index_select(0, rows)
+        return selected
 
 
 def causal_mask(query: int, key: int, device: torch.device) -> Bool[Tensor, "query key"]:
@@ -177,15 +191,15 @@ class SelfAttention(MultiHeadAttention):
         return self.attend(queries, keys, values, mask, positions.bias(x.shape[1], x.shape[1]), tap)
 
     def start(self, rows: int, limit: int, like: Tensor) -> State:
-        """Room for the keys and values of `limit` positions: two of shape `rows groups limit head_width`."""
+        """Capacity for the keys and values of `limit` positions."""
         shape = (rows, self.groups, limit, self.key.out_features // self.groups)
-        return like.new_zeros(shape), like.new_zeros(shape)
+        return KeysValues((like.new_zeros(shape), like.new_zeros(shape)))
 
     def step(
         self, x: Float[Tensor, "rows 1 width"], state: State, position: int, positions: Positions
     ) -> tuple[Float[Tensor, "rows 1 width"], State]:
         """Position `position` attends to itself and to the past in `state`, which is written in place."""
-        keys, values = state
+        keys, values = state.tensors
         key, value = self.keys_values(x)
         keys[:, :, position] = positions.rotate(key, position)[:, :, 0]
         values[:, :, position] = value[:, :, 0]

@@ -7,6 +7,7 @@ Post-norm (2017): x ← norm(x + sublayer(x)). Pre-norm (Xiong et al. 2020): x �
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,8 +16,8 @@ from torch.nn import functional as F
 
 from zhuyi.config import ModelConfig
 from zhuyi.model import kernels
-from zhuyi.model.attention import CrossAttention, State
-from zhuyi.model.cache import LayerCache
+from zhuyi.model.attention import CrossAttention
+from zhuyi.model.cache import LayerCache, State
 from zhuyi.model.mixers import MIXERS, Mixer
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import SILENT, Tap
@@ -40,10 +41,21 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "rms": RMSNorm,
 }
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "swiglu": F.silu,  # of a gate that the inner values are multiplied with (Shazeer 2020)
+
+@dataclass(frozen=True)
+class Activation:
+    """The non-linearity of a feed-forward layer."""
+
+    function: Callable[[Tensor], Tensor]
+    """Of each element."""
+    gated: bool = False
+    """Whether it is applied to a gate, a second linear map, by which the inner values are multiplied (Shazeer 2020)."""
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": Activation(F.relu),
+    "gelu": Activation(F.gelu),
+    "swiglu": Activation(F.silu, gated=True),
 }
 
 
@@ -70,16 +82,17 @@ class FeedForward(nn.Module):
         super().__init__()
         bias = config.bias != "none"
         self.inner = nn.Linear(config.width, config.feed_forward, bias=bias)
-        gated = config.activation == "swiglu"
-        self.gate = nn.Linear(config.width, config.feed_forward, bias=bias) if gated else None
-        self.outer = nn.Linear(config.feed_forward, config.width, bias=bias)
         self.activation = ACTIVATIONS[config.activation]
+        if self.activation.gated:
+            self.gate = nn.Linear(config.width, config.feed_forward, bias=bias)
+        self.outer = nn.Linear(config.feed_forward, config.width, bias=bias)
         self.dropout = Dropout(config.feed_forward_dropout)
 
     def forward(self, x: Float[Tensor, "batch time width"], tap: Tap = SILENT) -> Float[Tensor, "batch time width"]:
         """outer(activation(inner(x))), or outer(activation(gate(x)) · inner(x))."""
         inner = self.inner(x)
-        inner = self.activation(inner) if self.gate is None else self.activation(self.gate(x)) * inner
+        activation = self.activation.function
+        inner = activation(self.gate(x)) * inner if self.activation.gated else activation(inner)
         return tap("output", self.outer(self.dropout(tap("inner", inner))))
 
 

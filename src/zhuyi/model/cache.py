@@ -1,7 +1,7 @@
 """What decoding remembers between steps: an argument and a result, never a module's state.
 
-Of the past of the decoder, each layer keeps its mixer's state (keys and values, for attention). Of
-the source, it keeps the keys and values of cross-attention, computed once a sentence.
+Of the target, each decoder layer keeps its mixer's state (keys and values, for attention). Of the source, it keeps the
+keys and values of cross-attention, computed once for each sentence.
 """
 
 from dataclasses import dataclass, replace
@@ -9,36 +9,52 @@ from dataclasses import dataclass, replace
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zhuyi.model.attention import State
+
+@dataclass(frozen=True)
+class State:
+    """What a mixer remembers of the past. A mixer whose state is selected in another way has a subclass."""
+
+    tensors: tuple[Tensor, ...]
+    """Dimension 0 of each is the row."""
+
+    def select(self, rows: Int[Tensor, " new_rows"], position: int) -> "State":
+        """Row i of the result is row `rows[i]` of this state, after `position` steps."""
+        return replace(self, tensors=tuple(tensor.index_select(0, rows) for tensor in self.tensors))
 
 
 @dataclass(frozen=True)
 class LayerCache:
-    """One decoder layer's part: the past of the target, and the source as this layer sees it."""
+    """One decoder layer's part."""
 
     past: State
+    """The target so far, as its mixer remembers it."""
     keys: Float[Tensor, "rows groups source head_width"]
+    """Of cross-attention."""
     values: Float[Tensor, "rows groups source head_width"]
+    """Of cross-attention."""
 
 
 @dataclass(frozen=True)
 class Cache:
     """The past of every row (a hypothesis of a sentence).
 
-    `position` counts the tokens that have been stepped over; `limit` is how many there is room for.
-    A cache is spent by the `step` that it is given to: go on with the one that comes back.
+    A `step` may write into the cache that it is given: go on with the one that it returns.
     """
 
     layers: tuple[LayerCache, ...]
+    """One for each layer of the decoder."""
     source_mask: Bool[Tensor, "rows source"]
+    """True where the source may be attended to."""
     position: int
+    """The number of steps so far."""
     limit: int
+    """The largest number of steps."""
 
     def select(self, rows: Int[Tensor, " new_rows"]) -> "Cache":
         """Row i of the result is row `rows[i]` of this cache: repeats, drops and reorders."""
         layers = tuple(
             LayerCache(
-                self._take_past(layer, rows),
+                layer.past.select(rows, self.position),
                 layer.keys.index_select(0, rows),
                 layer.values.index_select(0, rows),
             )
@@ -48,16 +64,5 @@ class Cache:
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> "Cache":
         """`select` for rows that stay with their own sentence: the source's part need not move."""
-        return replace(self, layers=tuple(replace(layer, past=self._take_past(layer, rows)) for layer in self.layers))
-
-    def _take_past(self, layer: LayerCache, rows: Tensor) -> State:
-        return tuple(_take(part, rows, self.position) for part in layer.past)
-
-
-def _take(part: Tensor, rows: Tensor, position: int) -> Tensor:
-    """Rows of one tensor of a state. Of keys and values, only the positions that are filled are worth copying."""
-    if part.dim() < 4:
-        return part.index_select(0, rows)
-    taken = part.new_empty(len(rows), *part.shape[1:])
-    taken[:, :, :position] = part[:, :, :position].index_select(0, rows)
-    return taken
+        layers = tuple(replace(layer, past=layer.past.select(rows, self.position)) for layer in self.layers)
+        return replace(self, layers=layers)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zhuyi.config import ModelConfig
-from zhuyi.model.attention import SelfAttention, State
+from zhuyi.model.attention import SelfAttention
+from zhuyi.model.cache import State
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import SILENT, Tap
 
@@ -69,14 +70,15 @@ class Convolution(nn.Module):
 
     def start(self, rows: int, limit: int, like: Tensor) -> State:
         """Zeros for the inputs before the first: `rows kernel-1 width`."""
-        return (like.new_zeros(rows, self.kernel - 1, self.output.in_features),)
+        return State((like.new_zeros(rows, self.kernel - 1, self.output.in_features),))
 
     def step(
         self, x: Float[Tensor, "rows 1 width"], state: State, position: int, positions: Positions
     ) -> tuple[Float[Tensor, "rows 1 width"], State]:
         """One window: the kernel - 1 inputs before, and this one."""
-        window = torch.cat([state[0], x.to(state[0].dtype)], dim=1)
-        return self._gate(window, SILENT), (window[:, 1:],)
+        (past,) = state.tensors
+        window = torch.cat([past, x.to(past.dtype)], dim=1)
+        return self._gate(window, SILENT), State((window[:, 1:],))
 
     def _gate(self, padded: Tensor, tap: Tap) -> Tensor:
         gated = F.glu(self.window(padded.transpose(1, 2)).transpose(1, 2), dim=-1)
@@ -111,15 +113,16 @@ class Recurrence(nn.Module):
 
     def start(self, rows: int, limit: int, like: Tensor) -> State:
         """h and c, zero: two of shape `rows width`."""
-        return like.new_zeros(rows, self.forwards.hidden_size), like.new_zeros(rows, self.forwards.hidden_size)
+        shape = (rows, self.forwards.hidden_size)
+        return State((like.new_zeros(shape), like.new_zeros(shape)))
 
     def step(
         self, x: Float[Tensor, "rows 1 width"], state: State, position: int, positions: Positions
     ) -> tuple[Float[Tensor, "rows 1 width"], State]:
         """One step of the LSTM."""
-        h, c = (part[None].contiguous() for part in state)
+        h, c = (tensor[None].contiguous() for tensor in state.tensors)
         states, (h, c) = self.forwards(x, (h, c))
-        return self.output(states), (h[0], c[0])
+        return self.output(states), State((h[0], c[0]))
 
 
 def _reversal(x: Tensor, padding: Tensor | None) -> Tensor:
