@@ -65,6 +65,7 @@ def refuse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return refuse
 
 
+@pytest.mark.slow
 def test_files_of_different_length(refuse: Callable[..., None], tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
     target.write_bytes(target.read_bytes() + b"one more\n")
@@ -305,6 +306,7 @@ def test_evaluate_warns_of_lines_that_it_cuts(model: Path, tmp_path: Path) -> No
     assert outcome.err.count("the rest is cut off\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["translate", "evaluate"])
 def test_many_lines_that_are_too_long_do_not_flood_the_terminal(tmp_path: Path, verb: str) -> None:
     """Genomes, reactions, documents: the first are named, and all are counted."""
@@ -319,6 +321,7 @@ def test_many_lines_that_are_too_long_do_not_flood_the_terminal(tmp_path: Path, 
         assert (f"warning: {count:,} lines were cut off in all" in outcome.err) == (count > named)
 
 
+@pytest.mark.slow
 @pytest.mark.unix
 def test_standard_input_that_is_closed(model: Path) -> None:
     command = f"exec '{sys.executable}' -m zhuyi translate '{model}' <&-"
@@ -326,6 +329,7 @@ def test_standard_input_that_is_closed(model: Path) -> None:
     assert_one_clear_line(Outcome(done.returncode, done.stdout, done.stderr), "standard input is closed")
 
 
+@pytest.mark.slow
 @pytest.mark.unix
 @pytest.mark.parametrize("arguments", ["translate '{model}'", "config"])
 def test_standard_output_that_is_closed(model: Path, arguments: str) -> None:
@@ -359,6 +363,7 @@ def test_an_evaluation_that_cannot_be(model: Path, tmp_path: Path) -> None:
     assert_one_clear_line(run(*common, "--target", target, "--bleu-tokenizer", "moses"), "moses", "13a")
 
 
+@pytest.mark.slow
 @pytest.mark.unix
 def test_a_full_disk_behind_standard_output(model: Path) -> None:
     if not Path("/dev/full").exists():

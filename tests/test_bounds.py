@@ -78,6 +78,7 @@ def work(config: Config) -> None:
         assert len(build_translator(model, "cpu").translate(LINES)) == len(LINES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("section", "key"), KEYS)
 def test_it_is_refused_by_its_name_or_it_works(section: str, key: str) -> None:
     for value in [*EXTREMES, *bounds(section, key)]:
@@ -93,6 +94,7 @@ def test_it_is_refused_by_its_name_or_it_works(section: str, key: str) -> None:
             work(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [0, -1])
 def test_a_run_with_all_its_counts_at_their_ends(end: int, tmp_path: Path) -> None:
     """The lowest, which is a run of one update; and the highest, which only its three passes end."""

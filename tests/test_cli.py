@@ -167,6 +167,7 @@ def test_as_many_lines_out_as_in_whatever_they_hold(model: Path) -> None:
     assert "line 8 has" in outcome.err
 
 
+@pytest.mark.slow
 def test_lines_are_in_order_and_do_not_depend_on_their_neighbours(model: Path) -> None:
     sources = ["a dog runs", "", "two cats", "a", "dog runs two cats a dog", "zzz"]
     together = run("translate", model, stdin="\n".join(sources).encode() + b"\n").lines
@@ -272,20 +273,21 @@ def test_json_has_no_infinity(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(line, parse_constant=refuse)["translations"][0]["score"] is None
 
 
+@pytest.mark.slow
 def test_answers_come_while_the_pipe_is_open_and_a_closed_pipe_ends_quietly(model: Path) -> None:
-    process = started("translate", model, "--beam", 1)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    for _ in range(2):
-        process.stdin.write(b"a dog\n")
-        process.stdin.flush()
-        assert process.stdout.readline().endswith(b"\n")  # would wait for ever if it waited for more input
-    process.stdout.close()
-    process.stdin.write(b"two cats\n")
-    process.stdin.close()
-    assert process.stderr.read() == b""
-    assert process.wait() != 0
+    with started("translate", model, "--beam", 1) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(2):
+            process.stdin.write(b"a dog\n")
+            process.stdin.flush()
+            assert process.stdout.readline().endswith(b"\n")  # would wait for ever if it waited for more input
+        process.stdout.close()
+        process.stdin.write(b"two cats\n")
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait() != 0
 
 
 # evaluate
@@ -457,6 +459,7 @@ def test_the_demo_ends_with_commands_that_can_be_pasted(tmp_path: Path) -> None:
             assert verb == "train" or context.params["model"] == out
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_printed_line_goes_on(tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
     out, log = tmp_path / "my model", tmp_path / "my model" / "metrics.jsonl"

@@ -13,7 +13,7 @@ from command_line import zhuyi as run
 
 from zhuyi.data.cache import cache_directory
 
-pytestmark = pytest.mark.unix
+pytestmark = [pytest.mark.unix, pytest.mark.slow]
 
 SETTINGS = [f"model.{key}={value}" for key, value in TINY["model"].items()]
 SETTINGS += ["text.vocabulary=300", "training.steps=2", "training.device=cpu", "training.threads=1"]

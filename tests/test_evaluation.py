@@ -260,6 +260,7 @@ def test_one_more_right_answer_never_makes_a_word_wrong(pairs, another):
     assert value("wer", hypotheses, more) <= value("wer", hypotheses, references)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.text(max_size=12), st.text(max_size=12)), min_size=1, max_size=4))
 def test_any_text_can_be_scored(pairs):

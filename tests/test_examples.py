@@ -74,6 +74,7 @@ def trained(example: Path, folder: Path) -> Path:
     return folder / "model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_trains_and_translates(example: Path, tmp_path: Path) -> None:
     model = trained(example, tmp_path)
@@ -98,6 +99,7 @@ def test_every_example_says_how_to_run_it(example: Path) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_a_model_directory_is_complete_and_holds_no_code(tmp_path: Path) -> None:
     """Only what the manifest lists is taken along: it translates alike, and is JSON, tensors and a page to read."""
     (example,) = [path for path in EXAMPLES if path.stem == "dates"]

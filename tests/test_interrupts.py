@@ -13,7 +13,7 @@ from command_line import TINY, tiny_model, write_pairs
 
 import zhuyi
 
-pytestmark = pytest.mark.unix
+pytestmark = [pytest.mark.unix, pytest.mark.slow]
 
 SETTINGS = [f"model.{key}={value}" for key, value in TINY["model"].items()]
 SETTINGS += ["text.vocabulary=300", "training.steps=200", "training.save_every=5", "training.device=cpu"]

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.unix
 SMALL = ["model.width=32", "model.heads=2", "training.steps=24", "training.save_every=4", "training.warmup=4"]
 
 
+@pytest.mark.slow
 def test_killed_three_times_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     result = kills.trial(tmp_path, 3, seed=1, settings=[*kills.SETTINGS, *SMALL])
     assert result["same"] == dict.fromkeys(result["same"], True)

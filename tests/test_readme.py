@@ -18,8 +18,6 @@ from zhuyi.config import load_config
 from zhuyi.data.dates import date_pairs
 from zhuyi.text.tokenizer import Tokenizers
 
-pytestmark = pytest.mark.unix
-
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
 COURSE, ARCHITECTURE = ROOT / "docs/course.md", ROOT / "docs/architecture.md"
@@ -93,6 +91,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 SHORT = ("training.steps=2", "model.width=32", "model.feed_forward=32", "model.encoder_layers=1", "text.vocabulary=300")
 
 
+@pytest.mark.slow
+@pytest.mark.unix
 def test_the_commands_run_one_after_another_and_then_the_python_of_the_guides(workplace: Path) -> None:
     """Those of the README and then of the guides. The test redirects `<` and `>` itself, and makes training short."""
     for line in [line for document in (ENGLISH, *GUIDES) for line in verbs(document)]:
@@ -111,6 +111,8 @@ def test_the_commands_run_one_after_another_and_then_the_python_of_the_guides(wo
         exec(code, {})
 
 
+@pytest.mark.slow
+@pytest.mark.unix
 def test_the_python_of_the_readme_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _ = blocks(ENGLISH, "python")
     assert '"training.minutes=30"' in code
@@ -139,6 +141,8 @@ def zhuyi_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "zhuyi-demo"
 
 
+@pytest.mark.slow
+@pytest.mark.unix
 def test_the_course_runs_from_top_to_bottom(zhuyi_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     with torch.random.fork_rng(), torch.set_grad_enabled(torch.is_grad_enabled()):
@@ -153,6 +157,8 @@ def test_the_course_runs_from_top_to_bottom(zhuyi_demo: Path, capsys: pytest.Cap
     assert taps <= set(names["seen"].values)
 
 
+@pytest.mark.slow
+@pytest.mark.unix
 def test_the_picture_can_be_drawn_again(zhuyi_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = ROOT / "docs/pictures/draw.py"
     names: dict[str, Any] = {"__name__": "draw", "__file__": str(script)}

@@ -59,6 +59,7 @@ def test_as_many_lines_as_came_in_and_in_their_order(translator: Translator, bea
     assert translator.translate([LINES[i] for i in order], beam=beam) == [answers[i] for i in order]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", [1, 4])
 def test_neighbours_change_nothing(translator: Translator, beam: int) -> None:
     decoding = translator.decoding(beam=beam, n_best=beam)

@@ -79,6 +79,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return load(folder / "model", device="cpu"), pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", [2, 3, 5, 8])
 def test_a_beam_scores_no_lower_than_greedy_search(trained: tuple[Translator, Pairs], beam: int) -> None:
     translator, pairs = trained

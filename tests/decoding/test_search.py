@@ -144,6 +144,7 @@ def test_no_beam_beats_the_exhaustive_one_and_wider_ones_equal_it(seed: int, alp
         assert beam < 108 or best.score == pytest.approx(exact, rel=1e-4)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(seeds, st.integers(1, 6), st.integers(1, 9), st.sampled_from([4, 5, 9, 40]), alphas, st.data())
 def test_search_is_the_plain_algorithm(
@@ -170,6 +171,7 @@ def test_no_beam_scores_lower_than_greedy_search(
         assert other.score >= one.score - 1e-5
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(seeds, st.lists(sentences, min_size=2, max_size=6), st.integers(1, 4), st.sampled_from([-6.0, 0.0]))
 def test_batch_neighbours_change_nothing(seed: int, lines: list[list[int]], beam: int, eos: float) -> None:

@@ -21,7 +21,7 @@ from zhuyi.microscope.server import MAX_TRACES, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.translator import Translator
 
-pytestmark = pytest.mark.unix
+pytestmark = [pytest.mark.unix, pytest.mark.slow]
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:

@@ -241,6 +241,7 @@ def test_a_server_for_others_answers_to_addresses_and_its_own_name(translator: T
             assert not served.answers_to(f"{host}:{port}"), host
 
 
+@pytest.mark.slow
 def test_the_servers_memory_is_short(server: Microscope) -> None:
     first = look(server, text="a")[1]["id"]
     for _ in range(8):

@@ -111,6 +111,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
     return config, folder / "out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "shard"), [(2, False), (3, False), (2, True)])
 def test_many_processes_make_the_run_of_one(tmp_path: Path, alone: tuple[Config, Path], size: int, shard: bool) -> None:
     """Loss and norm at each step; the last batch of an epoch has fewer rows than there are ranks, now and then."""
@@ -121,6 +122,7 @@ def test_many_processes_make_the_run_of_one(tmp_path: Path, alone: tuple[Config,
     assert len(shards) == (size if shard else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [2, 3])
 def test_batches_are_dealt_out_where_they_can_be(tmp_path: Path, accumulate: int) -> None:
     """By twos there is one for each rank; by threes each is split; and what is left of an epoch is one or the other."""
@@ -131,6 +133,7 @@ def test_batches_are_dealt_out_where_they_can_be(tmp_path: Path, accumulate: int
     same_figures(tmp_path / "two", tmp_path / "one")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shard", [False, True])
 def test_adamw_in_two_processes(tmp_path: Path, shard: bool) -> None:
     training = {"optimizer": "adamw", "log_every": 1, "shard": shard}
@@ -156,6 +159,7 @@ def test_the_share_of_each_rank() -> None:
 # Checkpoints
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "shard", "then", "sharded"),
     [(2, True, 1, False), (1, False, 2, True), (2, True, 3, False)],
@@ -176,6 +180,7 @@ def test_a_run_goes_on_in_another_number_of_processes(
     assert (state["step"], state["passes"]) == (20, 4.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shard", [False, True])
 def test_a_resumed_run_of_many_is_exact(tmp_path: Path, shard: bool) -> None:
     """With dropout, and each rank's own random numbers for it."""
@@ -234,6 +239,7 @@ def test_clocks_that_disagree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert steps == same
 
 
+@pytest.mark.slow
 def test_patience_is_that_of_rank_0(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 40, "learning_rate": 1e-9, "save_every": 2, "patience": 3})
     assert ranks(2, lambda _: train(config, tmp_path / "out").steps) == [("done", "8")] * 2
@@ -305,6 +311,7 @@ def small_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_what_does_not_fit_is_cut_and_the_update_stays_the_same(
     tmp_path: Path, alone: tuple[Config, Path], small_memory: Callable[..., None], accumulate: int
@@ -409,6 +416,7 @@ def children(pid: int) -> list[int]:
     return sorted(found)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     folder = tmp_path / "run"
     command = torchrun(folder, long_run(folder), "--standalone", "--nproc-per-node", "2")
@@ -422,6 +430,7 @@ def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(tmp_path: Path, 
     assert state_of(folder / "out", 60) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_mistake_of_the_users_is_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     config = long_run(folder)
@@ -464,6 +473,7 @@ def hosts() -> Iterator[list[str]]:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
+@pytest.mark.slow
 def test_two_hosts_one_of_which_is_lost_and_comes_back(
     tmp_path: Path, hosts: list[str], undisturbed: dict[str, bytes]
 ) -> None:

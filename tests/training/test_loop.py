@@ -61,6 +61,7 @@ def test_a_dev_set_too_short_for_bleu_is_named(tmp_path: Path, undrawn: None, me
     assert ("no dev target has the four tokens" in said(config, tmp_path / "out")[1]) == named
 
 
+@pytest.mark.slow
 def test_it_learns_to_copy(tmp_path: Path) -> None:
     config = copying(
         tmp_path,
@@ -99,6 +100,7 @@ def test_it_learns_to_copy(tmp_path: Path) -> None:
     assert "step    150" in told
 
 
+@pytest.mark.slow
 def test_the_seed_decides_all_random_numbers(tmp_path: Path, undrawn: None) -> None:
     config = copying(tmp_path, training={"steps": 6, "save_every": 6})
     for name, values in (("a", {}), ("b", {}), ("c", {"seed": 2})):
@@ -109,6 +111,7 @@ def test_the_seed_decides_all_random_numbers(tmp_path: Path, undrawn: None) -> N
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_looking_changes_nothing(tmp_path: Path, undrawn: None) -> None:
     """Validations, checkpoints and records between the steps leave the steps as they are."""
     config = copying(tmp_path, training={"steps": 8, "save_every": 8})
@@ -168,6 +171,7 @@ def test_the_gradient_is_clipped_and_its_norm_told_as_it_was(tmp_path: Path) -> 
 # Budgets
 
 
+@pytest.mark.slow
 def test_a_budget_in_steps(tmp_path: Path, undrawn: None) -> None:
     config = copying(tmp_path, training={"steps": 7, "save_every": 3})
     assert train(config, tmp_path / "out").steps == 7
@@ -202,12 +206,14 @@ def test_the_first_budget_reached_ends_the_run(tmp_path: Path, undrawn: None) ->
     assert train(config, tmp_path / "out").steps == 3
 
 
+@pytest.mark.slow
 def test_twenty_validations_unless_told_otherwise(tmp_path: Path, undrawn: None) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 40, "save_every": None, "keep": 40})
     train(config, tmp_path / "out")
     assert checkpoints_are_whole(tmp_path / "out", config) == list(range(2, 41, 2))
 
 
+@pytest.mark.slow
 def test_a_slow_validation_does_not_bring_the_next_one_nearer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
 ) -> None:
@@ -281,6 +287,7 @@ def test_the_best_is_chosen_the_right_way_up(
     assert weights(tmp_path / "out") == state_of(tmp_path / "out", best)["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_the_newest_and_the_best_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
     scripted(monkeypatch, "exact", [10.0, 90.0, 20.0, 30.0, 40.0, 50.0])
     config = copying(tmp_path, training={"steps": 6, "save_every": 1, "keep": 2})
@@ -288,6 +295,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path, monkeypatch: pytest.Mo
     assert checkpoints_are_whole(tmp_path / "out", config) == [2, 5, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("which", "members"), [("last", [5, 6, 7]), ("best", [1, 3, 5])])
 def test_an_average_is_a_mean(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None, which: str, members: list[int]
@@ -314,6 +322,7 @@ def test_an_average_that_is_no_better_is_not_taken(
     assert train(config, tmp_path / "out").chosen == "step 2, the best of 3 validated"
 
 
+@pytest.mark.slow
 def test_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
     scripted(monkeypatch, "wer", [50.0, 40.0, 40.0, 45.0, 30.0, 31.0, 32.0, 33.0, 0.0])
     training = {"steps": 40, "save_every": 2, "metric": "wer", "patience": 3}
@@ -357,6 +366,7 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
         assert str(part) in message
 
 
+@pytest.mark.slow
 def test_poisoned_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = copying(tmp_path, training={"save_every": 2, "threads": 1})
     real, calls = TeacherForcing.__call__, iter(range(1, 99))
@@ -397,6 +407,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_leaves_the_older_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
 ) -> None:
@@ -424,6 +435,7 @@ def test_a_disk_that_fills_up_leaves_the_older_checkpoints(
 # Records
 
 
+@pytest.mark.slow
 def test_metrics_are_json_a_line(tmp_path: Path, undrawn: None) -> None:
     config = copying(tmp_path, training={"steps": 10, "log_every": 2})
     train(with_training(config, steps=5), tmp_path / "out")

@@ -81,6 +81,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_resumed_run_ends_like_one_that_was_left_alone(tmp_path: Path, whole: Whole, variant: str) -> None:
     """An epoch has some eight batches: one of its borders was crossed before, another is after."""
@@ -93,6 +94,7 @@ def test_a_resumed_run_ends_like_one_that_was_left_alone(tmp_path: Path, whole: 
     same_end(run, out, 20)
 
 
+@pytest.mark.slow
 def test_ten_steps_and_ten_more_are_twenty(tmp_path: Path) -> None:
     config = copying(tmp_path)
     train(config, tmp_path / "whole")
@@ -101,6 +103,7 @@ def test_ten_steps_and_ten_more_are_twenty(tmp_path: Path) -> None:
     same_end(tmp_path / "whole", tmp_path / "parts", 20)
 
 
+@pytest.mark.slow
 def test_every_place_to_stop_is_as_good(tmp_path: Path, whole: Whole) -> None:
     """The last group of an epoch is shorter than the others here."""
     config, run = whole(dev=False, training={"steps": 9, "accumulate": 3, "save_every": 1})
@@ -112,6 +115,7 @@ def test_every_place_to_stop_is_as_good(tmp_path: Path, whole: Whole) -> None:
         same_end(run, out, 9)
 
 
+@pytest.mark.slow
 def test_bpe_dropout_goes_on_in_the_same_segmentation(tmp_path: Path) -> None:
     """As long as it is in the cache; where it is not, the run goes on in another one."""
     text = {"kind": "bpe", "vocabulary": 290, "bpe_dropout": 0.3}
@@ -132,6 +136,7 @@ def test_bpe_dropout_goes_on_in_the_same_segmentation(tmp_path: Path) -> None:
     assert {path.suffixes[0] for path in cache.glob("*.arrow")} == {".epoch-1"}  # and none that nobody wants
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumed_is_the_same_run(tmp_path: Path, whole: Whole) -> None:
     config, run = whole(**AVERAGED)
     out = Path(shutil.copytree(run, tmp_path / "out"))
@@ -139,6 +144,7 @@ def test_a_finished_run_resumed_is_the_same_run(tmp_path: Path, whole: Whole) ->
     same_end(run, out, 20)
 
 
+@pytest.mark.slow
 def test_a_run_that_ran_out_of_patience_stays_so(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 40, "learning_rate": 1e-9, "save_every": 2, "patience": 3})
     first, told = said(config, tmp_path / "out")
@@ -154,6 +160,7 @@ def test_a_run_that_ran_out_of_patience_stays_so(tmp_path: Path) -> None:
 # Signals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("update", "number"), [(1, signal.SIGINT), (9, signal.SIGTERM), (17, signal.SIGINT), (20, signal.SIGINT)]
 )
@@ -201,6 +208,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.unix
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_process_that_is_stopped_or_killed(tmp_path: Path, name: str) -> None:
@@ -240,6 +248,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "harm"),
     [
@@ -275,6 +284,7 @@ def test_a_broken_checkpoint_crowds_out_no_whole_one(tmp_path: Path, whole: Whol
     assert 20 not in Checkpoints(out, config).steps()
 
 
+@pytest.mark.slow
 def test_an_older_checkpoint_that_broke_costs_the_average_one_member(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"average": 4, "learning_rate": 1e-9})
     train(config, tmp_path / "out")
@@ -317,6 +327,7 @@ def test_nothing_but_broken_checkpoints_is_a_new_run(tmp_path: Path) -> None:
     same_end(tmp_path / "whole", tmp_path / "out", 4)
 
 
+@pytest.mark.slow
 def test_a_strangers_folder_among_the_checkpoints_is_left_alone(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False)
     train(with_training(config, steps=5), tmp_path / "out")
@@ -328,6 +339,7 @@ def test_a_strangers_folder_among_the_checkpoints_is_left_alone(tmp_path: Path) 
 # Settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
@@ -357,6 +369,7 @@ def test_what_must_not_change(tmp_path: Path, section: str, key: str, value: obj
     assert state_of(tmp_path / "out", 2) == before
 
 
+@pytest.mark.slow
 def test_what_may_change(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 2})
     train(config, tmp_path / "out")
@@ -366,6 +379,7 @@ def test_what_may_change(tmp_path: Path) -> None:
     assert [r["step"] for r in read_metrics(tmp_path / "out/metrics.jsonl") if "loss" in r][:3] == [2, 3, 4]
 
 
+@pytest.mark.slow
 def test_what_computes_may_change_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = copying(tmp_path, training={"steps": 2})
     with monkeypatch.context() as patch:
@@ -376,6 +390,7 @@ def test_what_computes_may_change_and_is_named(tmp_path: Path, monkeypatch: pyte
         assert ("the run began with an abacus, and goes on with torch" in told) == expected
 
 
+@pytest.mark.slow
 def test_threads_are_chosen_anew_where_something_else_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = copying(tmp_path, training={"steps": 2})
     found = iter([7, 1])
@@ -392,6 +407,7 @@ def test_threads_are_chosen_anew_where_something_else_computes(tmp_path: Path, m
     assert threads_of(4) == 1
 
 
+@pytest.mark.slow
 def test_what_was_chosen_from_the_data_stays_whatever_the_budget(tmp_path: Path) -> None:
     """How many lines a validation looks at, and how long an output may be: they come from the checkpoint."""
     config = copying(tmp_path, training={"steps": 2, "ema": 0.0})
@@ -419,6 +435,7 @@ def test_what_the_owner_of_a_model_kept_in_it_survives_a_resumption(tmp_path: Pa
     assert (after.beam, after.length_penalty, after.max_ratio) == (3, 0.7, decoding.max_ratio)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_older_than_the_checkpoint_changes_no_setting(tmp_path: Path) -> None:
     """The run was resumed with another beam, and stopped before it wrote its model anew."""
     config = copying(tmp_path, training={"steps": 2})
@@ -443,6 +460,7 @@ def _keys(section: str) -> list[str]:
     return list(annotation.model_fields)
 
 
+@pytest.mark.slow
 def test_a_longer_budget_is_validated_all_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "VALIDATIONS", 4)
     config = copying(tmp_path, training={"steps": 8, "save_every": None})
@@ -452,6 +470,7 @@ def test_a_longer_budget_is_validated_all_along(tmp_path: Path, monkeypatch: pyt
     assert validated == [2, 4, 6, 8, 12, 16]
 
 
+@pytest.mark.slow
 def test_other_data_is_refused_and_moved_data_is_not(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 4, "save_every": 2})
     train(config, tmp_path / "out")
@@ -472,6 +491,7 @@ def test_other_data_is_refused_and_moved_data_is_not(tmp_path: Path) -> None:
         train(there, tmp_path / "out", resume=True)
 
 
+@pytest.mark.slow
 @pytest.mark.unix
 @pytest.mark.parametrize("name", ["out", "link"])
 def test_a_directory_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -509,6 +529,7 @@ def test_directories_that_cannot_be_made(tmp_path: Path) -> None:
     assert (tmp_path / "loop").is_symlink()
 
 
+@pytest.mark.slow
 def test_a_killed_run_lets_go_of_its_directory(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
