@@ -55,7 +55,7 @@ def generate(folder: Path, pairs: int, ending: str) -> None:
     for _ in range(2):
         counts = random.integers(1, 5, 60_000)
         vocabularies.append(np.array(["".join(random.choice(syllables, n)) for n in counts], object))
-    chance = np.cumsum(1 / (np.arange(60_000) + 2.7) ** 1.05)
+    probability = np.cumsum(1 / (np.arange(60_000) + 2.7) ** 1.05)
     for shard, first in enumerate(range(0, pairs, SHARD)):
         if (folder / f"part-{shard:03}.done").exists():
             continue
@@ -67,7 +67,7 @@ def generate(folder: Path, pairs: int, ending: str) -> None:
             ("en", "de"), vocabularies, (longs, np.clip(longs * random.normal(1.05, 0.15, rows), 1, 70)), strict=True
         ):
             ends = np.cumsum(lengths.astype(np.int64))
-            drawn = words[np.searchsorted(chance, random.random(int(ends[-1])) * chance[-1])].tolist()
+            drawn = words[np.searchsorted(probability, random.random(int(ends[-1])) * probability[-1])].tolist()
             sides[name] = [" ".join(drawn[a:b]) + "." for a, b in pairwise([0, *ends.tolist()])]
         if ending == "parquet":
             pq.write_table(pa.table(sides), folder / f"part-{shard:03}.parquet", compression="zstd")

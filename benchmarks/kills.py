@@ -149,11 +149,11 @@ class Run:
 
 def write_corpus(folder: Path) -> dict[str, str]:
     """Write lines of invented words, and the same lines reversed: a task at which a small model keeps improving."""
-    chance = random.Random(7)
-    words = ["".join(chance.choices("aeiouklmnprst", k=chance.randint(2, 6))) for _ in range(200)]
+    rng = random.Random(7)
+    words = ["".join(rng.choices("aeiouklmnprst", k=rng.randint(2, 6))) for _ in range(200)]
     files = {}
     for name, count in {"": 1500, "dev_": 16}.items():
-        lines = [chance.choices(words, k=chance.randint(1, 8)) for _ in range(count)]
+        lines = [rng.choices(words, k=rng.randint(1, 8)) for _ in range(count)]
         for side, order in {"source": 1, "target": -1}.items():
             path = folder / f"{name}{side}.txt"
             path.write_text("".join(" ".join(line[::order]) + "\n" for line in lines), encoding="utf-8")
@@ -174,13 +174,13 @@ def where(run: Run, save_every: int, last: int) -> str:
     return VALIDATION if run.validates(save_every) else ANYWHERE
 
 
-def aims(kills: int, chance: random.Random) -> list[str]:
+def aims(kills: int, rng: random.Random) -> list[str]:
     """One aim per kill, in the proportions of `AIMS`, in random order; the end of the run comes last."""
     total = sum(AIMS.values())
     ending = max(1, round(kills * AIMS[ENDING] / total))
     rest = [aim for aim, share in AIMS.items() if aim != ENDING for _ in range(share)]
     chosen = [rest[i * len(rest) // (kills - ending)] for i in range(kills - ending)]
-    chance.shuffle(chosen)
+    rng.shuffle(chosen)
     return [*chosen, *[ENDING] * ending]
 
 
@@ -204,7 +204,7 @@ def spans(run: Run, save_every: int) -> dict[str, float]:
     }
 
 
-def killed(run: Run, aim: str, due: int, save_every: int, last: int, span: float, chance: random.Random) -> str | None:
+def killed(run: Run, aim: str, due: int, save_every: int, last: int, span: float, rng: random.Random) -> str | None:
     """Start the run, wait until step `due` is saved and the aim is reached, wait for a random time, and kill it.
 
     The process is first stopped and inspected. If it is no longer at the aim, it continues until the next such moment.
@@ -233,7 +233,7 @@ def killed(run: Run, aim: str, due: int, save_every: int, last: int, span: float
         if not come():
             time.sleep(POLL)
             continue
-        time.sleep(chance.uniform(0, span))
+        time.sleep(rng.uniform(0, span))
         run.send(signal.SIGSTOP)
         fell = where(run, save_every, last)
         if fell == aim or aim == ANYWHERE:
@@ -246,13 +246,13 @@ def killed(run: Run, aim: str, due: int, save_every: int, last: int, span: float
 def compare(peaceful: Run, other: Run) -> dict[str, bool]:
     """What must be equal, and whether it is."""
 
-    def told(run: Run) -> list[dict[str, Any]]:
+    def printed(run: Run) -> list[dict[str, Any]]:
         clock = {"seconds", "tokens_per_second"}
         return [{key: value for key, value in record.items() if key not in clock} for record in run.records()]
 
     names = (WEIGHTS, "config.json", "tokenizer.json", "README.md")
     same = {name: (peaceful.out / name).read_bytes() == (other.out / name).read_bytes() for name in names}
-    return {**same, "losses and scores": told(peaceful) == told(other)}
+    return {**same, "losses and scores": printed(peaceful) == printed(other)}
 
 
 def trial(folder: Path, kills: int, seed: int, settings: list[str]) -> dict[str, Any]:
@@ -266,12 +266,12 @@ def trial(folder: Path, kills: int, seed: int, settings: list[str]) -> dict[str,
     peaceful.start()
     while peaceful.lives():
         time.sleep(0.05)
-    last, span, chance = peaceful.step(), spans(peaceful, save_every), random.Random(seed)
+    last, span, rng = peaceful.step(), spans(peaceful, save_every), random.Random(seed)
 
     deaths: list[Kill] = []
-    for number, aim in enumerate(aims(kills, chance)):
+    for number, aim in enumerate(aims(kills, rng)):
         due = last * number // kills // save_every * save_every
-        if fell := killed(run, aim, due, save_every, last, span[aim], chance):
+        if fell := killed(run, aim, due, save_every, last, span[aim], rng):
             deaths.append(Kill(aim, fell, run.step()))
             print(f"{len(deaths):>3}  aimed at {aim:<22} fell in {fell:<22} step {run.step()}", flush=True)
     run.start()

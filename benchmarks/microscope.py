@@ -96,8 +96,8 @@ class _WithoutTaps(ast.NodeTransformer):
         return ast.Constant(False) if node.attr == "recording" else node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:  # ast's own name
-        if node.module and (room := node.module.removeprefix("zhuyi.model.")) in TAPPED:
-            node.module = f"untapped_{room}"
+        if node.module and (module := node.module.removeprefix("zhuyi.model.")) in TAPPED:
+            node.module = f"untapped_{module}"
         return node
 
 
@@ -107,13 +107,13 @@ TAPPED = ("attention", "mixers", "blocks", "stack", "transformer")
 
 def without_taps(model: Model) -> Transformer:
     """The same model with the same weights, from a copy of its code in which no tap is called."""
-    for room in TAPPED:
-        spec = importlib.util.find_spec(f"zhuyi.model.{room}")
+    for module in TAPPED:
+        spec = importlib.util.find_spec(f"zhuyi.model.{module}")
         assert spec is not None
         assert spec.origin is not None
         tree = ast.fix_missing_locations(_WithoutTaps().visit(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))))
         assert "tap(" not in ast.unparse(tree)
-        module = types.ModuleType(f"untapped_{room}")
+        module = types.ModuleType(f"untapped_{module}")
         sys.modules[module.__name__] = module
         exec(compile(tree, spec.origin, "exec"), module.__dict__)
     copy = sys.modules["untapped_transformer"].Transformer(model.config.model, len(model.tokenizers.source), None)

@@ -160,10 +160,10 @@ def step_time(threads: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
 
 def store() -> list[dict[str, Any]]:
     """The size of the store of a generated corpus."""
-    chance = random.Random(1)
+    rng = random.Random(1)
     pairs = 20_000
     with tempfile.TemporaryDirectory() as folder:
-        lines = [" ".join(str(chance.randrange(1000)) for _ in range(LENGTH - 1)) for _ in range(pairs)]
+        lines = [" ".join(str(rng.randrange(1000)) for _ in range(LENGTH - 1)) for _ in range(pairs)]
         path = Path(folder) / "lines.txt"
         path.write_text("\n".join(lines) + "\n")
         os.environ["ZHUYI_CACHE"] = folder

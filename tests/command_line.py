@@ -83,8 +83,8 @@ def tiny_model(directory: Path, change: Callable[[Config], Config] = lambda conf
 
 def write_pairs(folder: Path, count: int = 60) -> tuple[Path, Path]:
     """Two aligned files: letters, and the same ones as capitals."""
-    chance = random.Random(0)
-    lines = [" ".join(chance.choices("abcdefgh", k=chance.randint(1, 6))) for _ in range(count)]
+    rng = random.Random(0)
+    lines = [" ".join(rng.choices("abcdefgh", k=rng.randint(1, 6))) for _ in range(count)]
     source, target = folder / "train.source", folder / "train.target"
     source.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     target.write_text("".join(f"{line.upper()}\n" for line in lines), encoding="utf-8")

@@ -152,7 +152,7 @@ def test_no_data_at_all(refuse: Callable[..., None]) -> None:
 # Configuration
 
 
-def test_an_unknown_key_is_told_its_nearest_neighbour(refuse: Callable[..., None], tmp_path: Path) -> None:
+def test_an_unknown_key_is_reported_its_nearest_neighbour(refuse: Callable[..., None], tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
     files = ("--source", source, "--target", target)
     refuse(*files, "--set", "training.learning_rat=1", says=("training.learning_rat", "training.learning_rate"))

@@ -87,7 +87,7 @@ def test_every_key_says_what_it_means() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "printed"),
     [
         ("training.step=5", "unknown key training.step; did you mean training.steps?"),
         ("width=5", "unknown key width; did you mean model.width?"),
@@ -111,15 +111,15 @@ def test_every_key_says_what_it_means() -> None:
         ("training.steps", "write it as section.key=value"),
     ],
 )
-def test_a_mistake_is_told_by_its_key(override: str, told: str) -> None:
+def test_a_mistake_is_reported_by_its_key(override: str, printed: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build_config({}, [override])
-    assert told in str(caught.value)
+    assert printed in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "printed"),
     [
         (["text.shared=true", "text.source_kind=character"], "text.shared = true needs"),
         (["text.kind=character", "text.bpe_dropout=0.1"], 'needs text.kind = "bpe"'),
@@ -127,8 +127,8 @@ def test_a_mistake_is_told_by_its_key(override: str, told: str) -> None:
         (["model.mixer=convolution", "model.kernel=4"], "must be odd"),
     ],
 )
-def test_a_combination_that_cannot_be(overrides: list[str], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_a_combination_that_cannot_be(overrides: list[str], printed: str) -> None:
+    with pytest.raises(ConfigError, match=printed):
         build_config({}, overrides)
 
 

@@ -79,9 +79,9 @@ def test_the_table_of_verbs_is_complete() -> None:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the README's commands speak of."""
-    chance = random.Random(0)
+    rng = random.Random(0)
     for part, count in (("train", 60), ("dev", 5), ("test", 4)):
-        lines = [" ".join(chance.choices(["a", "dog", "cat", "runs", "sleeps"], k=4)) for _ in range(count)]
+        lines = [" ".join(rng.choices(["a", "dog", "cat", "runs", "sleeps"], k=4)) for _ in range(count)]
         (tmp_path / f"{part}.en").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         (tmp_path / f"{part}.de").write_text("".join(f"{line.upper()}\n" for line in lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -77,12 +77,12 @@ def test_no_lines_are_no_answers(translator: Translator) -> None:
 
 
 def test_an_overlong_line_is_cut_and_named(translator: Translator) -> None:
-    told: list[tuple[int, int]] = []
+    printed: list[tuple[int, int]] = []
     long = "dog " * 500
-    answers = translator.translate(["a", long, "", "two", long], beam=1, on_cut=lambda *what: told.append(what))
+    answers = translator.translate(["a", long, "", "two", long], beam=1, on_cut=lambda *what: printed.append(what))
     tokens = len(translator.tokenizers.source.encode([long])[0])
     assert tokens > translator.longest == translator.config.model.max_length - 1
-    assert told == [(1, tokens), (4, tokens)]
+    assert printed == [(1, tokens), (4, tokens)]
     assert answers[1] == answers[4]
     assert [answers[0], answers[3]] == translator.translate(["a", "two"], beam=1)
     kept = translator.tokenizers.source.encode([long])[0][: translator.longest]

@@ -50,7 +50,7 @@ function fetched(name: string, kind: "roots" | "floats"): Promise<ArrayBuffer | 
   return kept.get(key)!;
 }
 
-/** The numbers of a tensor; null where there are none: the file had no room for them. */
+/** The numbers of a tensor; null where there are none: the file had no space for them. */
 export async function floats(name: string): Promise<Float32Array | null> {
   const found = await fetched(name, "floats");
   return found && new Float32Array(found);

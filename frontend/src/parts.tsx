@@ -101,8 +101,8 @@ const CELLS = [2, 3, 4, 6, 9, 14, 20, 28, 38, 52];
 const LEGIBLE = 9;
 const LONGEST_NAME = 170;
 
-/** The place in CELLS of the largest that leaves `count` of them within `room` pixels. */
-const fitting = (count: number, room: number) => CELLS.reduce((best, cell, k) => (cell * count <= room && cell <= 28 ? k : best), 0);
+/** The place in CELLS of the largest that leaves `count` of them within `pixels`. */
+const fitting = (count: number, pixels: number) => CELLS.reduce((best, cell, k) => (cell * count <= pixels && cell <= 28 ? k : best), 0);
 
 interface Matrix {
   title: string;
@@ -181,7 +181,7 @@ export function Heatmap(props: Matrix) {
   const text = (cell: number) => `${Math.max(LEGIBLE, Math.min(13, cell))}px`;
   const above = useMemo(() => columns.map((name, j) => <span key={j} style={{ width: `${wide}px`, fontSize: text(wide) }}>{wide >= LEGIBLE && <i>{name}</i>}</span>), [columns, wide]);
   const beside = useMemo(() => rows.map((name, i) => <span key={i} style={{ height: `${high}px`, lineHeight: `${high}px`, fontSize: text(high) }}>{high >= LEGIBLE && name}</span>), [rows, high]);
-  const room = useMemo(() => 16 + 0.82 * Math.min(LONGEST_NAME, widest(columns)), [columns]); // they stand at 55°
+  const headHeight = useMemo(() => 16 + 0.82 * Math.min(LONGEST_NAME, widest(columns)), [columns]); // they stand at 55°
   return (
     <figure class="matrix">
       <figcaption>{props.title}{" "}
@@ -203,7 +203,7 @@ export function Heatmap(props: Matrix) {
       ) : (
         <div class="scroll">
           <div class="plot">
-            <div class="above" aria-hidden="true" style={{ height: `${room}px` }}>
+            <div class="above" aria-hidden="true" style={{ height: `${headHeight}px` }}>
               {above}<span class="lit" style={{ left: `${c * wide}px`, width: `${wide}px`, fontSize: text(wide) }}><i>{columns[c]}</i></span>
             </div>
             <div class="beside">
@@ -268,7 +268,7 @@ export function Ask(props: { change: Partial<WhatIf>; disabled?: boolean; childr
 export function Hypothetical() {
   const { what_if: { heads_off, positions_off, mask_lifted, prefix }, decoding } = trace.value!;
   const { beam, length_penalty } = plain();
-  const told = [
+  const changes = [
     ...heads_off.map(([name, head]) => say("head_is_off", { head: headName(name, head) })),
     ...(positions_off ? [say("positions_are_off")] : []),
     ...(mask_lifted ? [say("mask_is_lifted")] : []),
@@ -276,9 +276,9 @@ export function Hypothetical() {
     ...(decoding.beam !== beam ? [say("beam_is", { now: decoding.beam, own: beam })] : []),
     ...(decoding.length_penalty !== length_penalty ? [say("penalty_is", { now: decoding.length_penalty, own: length_penalty })] : []),
   ];
-  if (!told.length) return null;
+  if (!changes.length) return null;
   return (
-    <p class="changed" role="status"><b>{say("hypothetical")}</b>{join(["", ...told])}{" "}
+    <p class="changed" role="status"><b>{say("hypothetical")}</b>{join(["", ...changes])}{" "}
       {served && <button type="button" onClick={() => again(plain())}>{say("as_it_is")}</button>}</p>
   );
 }

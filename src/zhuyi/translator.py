@@ -66,7 +66,7 @@ class Translator:
             beam: overrides `decoding.beam` of the model's configuration.
             length_penalty: overrides `decoding.length_penalty`.
             max_ratio: overrides `decoding.max_ratio`.
-            on_cut: told the number (from 0) and the tokens of each line too long for the model, which is cut.
+            on_cut: called with the number (from 0) and the tokens of each line too long for the model, which is cut.
 
         Raises:
             ConfigError: as for the section in a file.

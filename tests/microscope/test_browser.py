@@ -177,7 +177,7 @@ def test_switching_a_head_off_and_back(browser: Any, url: str, translator: Trans
     tab.close()
 
 
-def test_a_mistake_is_told_on_the_page(browser: Any, url: str) -> None:
+def test_a_mistake_is_reported_on_the_page(browser: Any, url: str) -> None:
     tab = opened(browser, url, [], view="input")
     tab.fill("form input", "dogs " * 300)
     tab.click("form button")
@@ -274,8 +274,8 @@ def test_a_query_of_the_decoder_sees_no_future(browser: Any, translator: Transla
     tab.focus(".scroll:has(.answers)")
     tab.keyboard.press("ArrowDown")
     assert until(tab, "location.hash.includes('j=1')")
-    told = tab.locator(".answers td:nth-of-type(3)").all_text_contents()
-    shown = [float(each.replace("−", "-").replace("∞", "inf")) for each in told]
+    printed = tab.locator(".answers td:nth-of-type(3)").all_text_contents()
+    shown = [float(each.replace("−", "-").replace("∞", "inf")) for each in printed]
     assert shown[:2] == pytest.approx(trace["decoder.0.self.scores"][0, 1, :2].tolist(), abs=5.1e-4)
     assert set(shown[2:]) == {-math.inf}
     tab.close()
@@ -339,9 +339,9 @@ def test_a_link_carries_what_ifs(browser: Any, url: str, translator: Translator)
     other = browser.new_page()
     other.goto(tab.url)
     other.wait_for_selector(".changed")
-    told = other.text_content(".changed")
-    assert "Encoder block 0, self attention, head 0" in told
-    assert "Beam width 1" in told
+    printed = other.text_content(".changed")
+    assert "Encoder block 0, self attention, head 0" in printed
+    assert "Beam width 1" in printed
     other.click("text=Back to the model as it is")
     assert until(other, "!location.hash.includes('if=')")
     assert other.text_content("[data-output]") == translator.translate([LINE])[0]

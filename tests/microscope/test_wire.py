@@ -1,4 +1,4 @@
-"""What the page is told is what the trace holds."""
+"""What the page is printed is what the trace holds."""
 
 import json
 import runpy

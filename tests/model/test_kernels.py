@@ -118,7 +118,7 @@ def test_kernels_under_vmap_are_those_outside(kernel):
     assert_close(jacobians[0], torch.autograd.functional.jacobian(kernel, x[0, :1, :1, :2]))
 
 
-def test_dropout_under_vmap_draws_as_it_is_told():
+def test_dropout_under_vmap_draws_as_it_is_reported():
     x = torch.ones(3, 1000)
     drop = KERNELS["dropout"]
     same = torch.func.vmap(drop, randomness="same")(x)

@@ -254,9 +254,9 @@ def test_training_does_not_depend_on_threads_or_hash_seeds() -> None:
     program = (
         "import hashlib, random\n"
         "from zhuyi.text.tokenizer import Tokenizer\n"
-        "chance = random.Random(5)\n"
-        "words = [''.join(chance.choices('abcdefghijklmnop狗猫雪', k=chance.randint(1, 7))) for _ in range(300)]\n"
-        "lines = [' '.join(chance.choices(words, k=8)) for _ in range(400)] + [chr(0x4e00 + i) for i in range(150)]\n"
+        "rng = random.Random(5)\n"
+        "words = [''.join(rng.choices('abcdefghijklmnop狗猫雪', k=rng.randint(1, 7))) for _ in range(300)]\n"
+        "lines = [' '.join(rng.choices(words, k=8)) for _ in range(400)] + [chr(0x4e00 + i) for i in range(150)]\n"
         "for kind in ('bpe', 'unigram', 'character', 'whitespace'):\n"
         "    text = Tokenizer.train(lines, kind, 420, False).to_json()\n"
         "    print(kind, hashlib.sha256(text.encode()).hexdigest())\n"

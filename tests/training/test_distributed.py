@@ -258,7 +258,7 @@ def test_a_signal_to_one_stops_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("culprit", [0, 1])
-def test_an_error_of_one_ends_all_and_is_told_once(culprit: int) -> None:
+def test_an_error_of_one_ends_all_and_is_reported_once(culprit: int) -> None:
     def work(rank: int) -> None:
         with joined(CPU) as world, world.all_or_none():
             if rank == culprit:
@@ -319,12 +319,12 @@ def test_what_does_not_fit_is_cut_and_the_update_stays_the_same(
     config = with_training(alone[0], threads=1, accumulate=accumulate)
     train(config, tmp_path / "whole")
     small_memory(rows=4, after=5)
-    _, told = said(config, tmp_path / "out")
+    _, printed = said(config, tmp_path / "out")
     same_figures(tmp_path / "out", tmp_path / "whole")
     micro_batches = json.loads((tmp_path / "out/checkpoints/step-000020/run_state.json").read_text())["micro_batches"]
     assert micro_batches >= 4
-    assert f"cut into {micro_batches} micro-batches" in told
-    assert told.count("Out of memory") < 4
+    assert f"cut into {micro_batches} micro-batches" in printed
+    assert printed.count("Out of memory") < 4
 
 
 def test_a_single_pair_that_does_not_fit(tmp_path: Path, small_memory: Callable[..., None]) -> None:
@@ -423,8 +423,8 @@ def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(tmp_path: Path, 
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(folder / "out/checkpoints/step-000015/manifest.json", [run])
     os.kill(children(run.pid)[-1], signal.SIGKILL)
-    said, told = run.communicate(timeout=120)
-    assert run.returncode == 0, told
+    said, printed = run.communicate(timeout=120)
+    assert run.returncode == 0, printed
     assert "Going on from step" in said
     assert said.count("holds step") + said.count("holds the average") == 1  # only rank 0 speaks
     assert state_of(folder / "out", 60) == undisturbed

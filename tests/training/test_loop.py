@@ -81,7 +81,7 @@ def test_it_learns_to_copy(tmp_path: Path) -> None:
             "average": 3,
         },
     )
-    result, told = said(config, tmp_path / "out")
+    result, printed = said(config, tmp_path / "out")
     assert result.evaluations["dev"].scores["exact"].value == 100
     records = read_metrics(tmp_path / "out/metrics.jsonl")
     losses = [record["loss"] for record in records if "loss" in record]
@@ -97,7 +97,7 @@ def test_it_learns_to_copy(tmp_path: Path) -> None:
     assert [record["step"] for record in records if "loss" in record] == list(range(10, 151, 10))
     assert validated(tmp_path / "out") == [50, 100, 150]
     assert all(record["tokens_per_second"] > 0 for record in records if "loss" in record)
-    assert "step    150" in told
+    assert "step    150" in printed
 
 
 @pytest.mark.slow
@@ -155,7 +155,7 @@ def test_four_small_batches_are_one_large_one(tmp_path: Path) -> None:
         torch.testing.assert_close(gradient, whole[2][name], rtol=1e-6, atol=1e-12)
 
 
-def test_the_gradient_is_clipped_and_its_norm_told_as_it_was(tmp_path: Path) -> None:
+def test_the_gradient_is_clipped_and_its_norm_reported_as_it_was(tmp_path: Path) -> None:
     config = copying(tmp_path)
     data = prepare(config)
     model = build_model(config, data.tokenizers).transformer
@@ -207,7 +207,7 @@ def test_the_first_budget_reached_ends_the_run(tmp_path: Path, undrawn: None) ->
 
 
 @pytest.mark.slow
-def test_twenty_validations_unless_told_otherwise(tmp_path: Path, undrawn: None) -> None:
+def test_twenty_validations_unless_reported_otherwise(tmp_path: Path, undrawn: None) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 40, "save_every": None, "keep": 40})
     train(config, tmp_path / "out")
     assert checkpoints_are_whole(tmp_path / "out", config) == list(range(2, 41, 2))
@@ -326,9 +326,9 @@ def test_an_average_that_is_no_better_is_not_taken(
 def test_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
     scripted(monkeypatch, "wer", [50.0, 40.0, 40.0, 45.0, 30.0, 31.0, 32.0, 33.0, 0.0])
     training = {"steps": 40, "save_every": 2, "metric": "wer", "patience": 3}
-    result, told = said(copying(tmp_path, training=training), tmp_path / "out")
+    result, printed = said(copying(tmp_path, training=training), tmp_path / "out")
     assert result.steps == 16
-    assert "No better dev score in 3 validations" in told
+    assert "No better dev score in 3 validations" in printed
 
 
 def test_without_a_dev_set_the_last_step_is_kept(tmp_path: Path, undrawn: None) -> None:
@@ -510,8 +510,8 @@ def test_of_equal_scores_the_lowest_loss_is_best() -> None:
 
 
 def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
-    _, told = said(copying(tmp_path, training={"steps": 1}), tmp_path / "out", resume=True)
-    assert "Nothing to resume" in told
+    _, printed = said(copying(tmp_path, training={"steps": 1}), tmp_path / "out", resume=True)
+    assert "Nothing to resume" in printed
 
 
 def test_a_run_of_some_minutes_rests_from_validations() -> None:

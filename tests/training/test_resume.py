@@ -88,9 +88,9 @@ def test_a_resumed_run_ends_like_one_that_was_left_alone(tmp_path: Path, whole: 
     config, run = whole(**VARIANTS[variant])
     middle = Checkpoints(run, config).steps()[1]
     out = stopped(run, middle, tmp_path / "out")
-    result, told = said(config, out, resume=True)
+    result, printed = said(config, out, resume=True)
     assert result.steps == 20
-    assert f"Going on from step {middle}" in told
+    assert f"Going on from step {middle}" in printed
     same_end(run, out, 20)
 
 
@@ -130,9 +130,9 @@ def test_bpe_dropout_goes_on_in_the_same_segmentation(tmp_path: Path) -> None:
         same_end(tmp_path / "whole", out, 12)
     out = stopped(tmp_path / "whole", 9, tmp_path / "elsewhere")
     shutil.rmtree(cache)
-    result, told = said(config, out, resume=True)
+    result, printed = said(config, out, resume=True)
     assert result.steps == 12
-    assert "Not to the last bit: epoch 2 was no longer in the cache" in told
+    assert "Not to the last bit: epoch 2 was no longer in the cache" in printed
     assert {path.suffixes[0] for path in cache.glob("*.arrow")} == {".epoch-1"}  # and none that nobody wants
 
 
@@ -147,9 +147,9 @@ def test_a_finished_run_resumed_is_the_same_run(tmp_path: Path, whole: Whole) ->
 @pytest.mark.slow
 def test_a_run_that_ran_out_of_patience_stays_so(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 40, "learning_rate": 1e-9, "save_every": 2, "patience": 3})
-    first, told = said(config, tmp_path / "out")
+    first, printed = said(config, tmp_path / "out")
     assert first.steps == 8
-    assert "3 validations" in told
+    assert "3 validations" in printed
     before = weights(tmp_path / "out")
     again = train(config, tmp_path / "out", resume=True)
     assert (again.steps, weights(tmp_path / "out")) == (8, before)
@@ -224,10 +224,10 @@ def test_a_process_that_is_stopped_or_killed(tmp_path: Path, name: str) -> None:
         time.sleep(0.01)
     time.sleep(random.Random(name).random() * 0.3)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), told
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), printed
     if number == signal.SIGINT:
-        assert "--resume" in told
+        assert "--resume" in printed
     assert not (out / "model.safetensors").exists()
 
     last = Checkpoints(out, config).steps()[-1]
@@ -267,9 +267,9 @@ def test_a_broken_checkpoint_is_passed_over(
     config, run = whole(training={"keep": 1, "save_every": 3})
     out = stopped(run, 20, tmp_path / "out")
     harm(out / "checkpoints/step-000020" / name)
-    result, told = said(config, out, resume=True)
-    assert "step-000020" in told
-    assert "Going on from step 18" in told
+    result, printed = said(config, out, resume=True)
+    assert "step-000020" in printed
+    assert "Going on from step 18" in printed
     same_end(run, out, 20)
     best = result.chosen.split(",")[0].removeprefix("step ")
     assert Checkpoints(out, config).steps() == sorted({int(best), 20})
@@ -293,8 +293,8 @@ def test_an_older_checkpoint_that_broke_costs_the_average_one_member(tmp_path: P
     if best == 20:  # the newest is not an older one: its place is taken by writing it anew
         best = 15
     flip(tmp_path / f"out/checkpoints/step-{best:06d}/model.safetensors")
-    result, told = said(config, tmp_path / "out", resume=True)
-    assert f"step-{best:06d}" in told
+    result, printed = said(config, tmp_path / "out", resume=True)
+    assert f"step-{best:06d}" in printed
     assert not result.chosen.startswith(f"step {best},")
 
 
@@ -322,8 +322,8 @@ def test_nothing_but_broken_checkpoints_is_a_new_run(tmp_path: Path) -> None:
     train(config, tmp_path / "out")
     for path in (tmp_path / "out").glob("checkpoints/*/model.safetensors"):
         flip(path)
-    _, told = said(config, tmp_path / "out", resume=True)
-    assert told.count("broken checkpoint") == 2
+    _, printed = said(config, tmp_path / "out", resume=True)
+    assert printed.count("broken checkpoint") == 2
     same_end(tmp_path / "whole", tmp_path / "out", 4)
 
 
@@ -386,8 +386,8 @@ def test_what_computes_may_change_and_is_named(tmp_path: Path, monkeypatch: pyte
         patch.setattr(recipe, "fingerprint", lambda *_: "an abacus")
         train(config, tmp_path / "out")
     for steps, expected in ((3, True), (4, False)):
-        _, told = said(with_training(config, steps=steps), tmp_path / "out", resume=True)
-        assert ("the run began with an abacus, and goes on with torch" in told) == expected
+        _, printed = said(with_training(config, steps=steps), tmp_path / "out", resume=True)
+        assert ("the run began with an abacus, and goes on with torch" in printed) == expected
 
 
 @pytest.mark.slow
@@ -547,7 +547,7 @@ def test_a_killed_run_lets_go_of_its_directory(tmp_path: Path) -> None:
 
 
 def test_runs_that_make_and_remove_their_directory_at_once(tmp_path: Path) -> None:
-    """Each has it for itself, or is told that another one has it."""
+    """Each has it for itself, or is printed that another one has it."""
     out, inside, ended = tmp_path / "a" / "out", threading.Lock(), []
 
     def run(_: int) -> None:
@@ -579,19 +579,19 @@ def test_where_there_are_no_locks_one_line_says_so(tmp_path: Path, monkeypatch: 
     config = copying(tmp_path, dev=False, training={"steps": 1})
     prepare(config)  # so that the cache needs no lock
     monkeypatch.setattr(fcntl, "flock", flock)
-    _, told = said(config, tmp_path / "out")
-    assert [line for line in told.splitlines() if "No locks" in line and str(tmp_path / "out") in line]
+    _, printed = said(config, tmp_path / "out")
+    assert [line for line in printed.splitlines() if "No locks" in line and str(tmp_path / "out") in line]
     assert not (tmp_path / "out" / LOCK).exists()
 
 
-def test_what_may_change_is_told(tmp_path: Path) -> None:
+def test_what_may_change_is_reported(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 6, "save_every": 3})
     train(config, tmp_path / "out")
-    _, told = said(with_training(config, steps=9, learning_rate=0.002), tmp_path / "out", resume=True)
-    assert "Other than before: training.steps = 9 (it was 6), training.learning_rate = 0.002 (it was " in told
+    _, printed = said(with_training(config, steps=9, learning_rate=0.002), tmp_path / "out", resume=True)
+    assert "Other than before: training.steps = 9 (it was 6), training.learning_rate = 0.002 (it was " in printed
 
 
-def test_losses_are_told_alike_after_a_resumption(tmp_path: Path) -> None:
+def test_losses_are_reported_alike_after_a_resumption(tmp_path: Path) -> None:
     """They are means since the line before; a checkpoint ends a line."""
     config = copying(tmp_path, dev=False, training={"steps": 12, "save_every": 5, "log_every": 4, "keep": 9})
     train(config, tmp_path / "whole")

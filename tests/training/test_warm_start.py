@@ -124,8 +124,8 @@ def test_a_run_learns_from_there_and_goes_on_without_the_model(model: Path, tmp_
     """What it says of the vocabulary is the model's, though its own lines have other letters."""
     there = Path(shutil.copytree(model, tmp_path / "there"))
     config = more(tmp_path, there)
-    result, told = said(config, tmp_path / "whole")
-    assert f"Beginning with the weights of {there}." in told
+    result, printed = said(config, tmp_path / "whole")
+    assert f"Beginning with the weights of {there}." in printed
     after, before = load_model(tmp_path / "whole"), load_model(model)
     assert after.tokenizers.files() == before.tokenizers.files()
     assert (after.config.model, after.config.training.start_from) == (before.config.model, str(there))
@@ -137,9 +137,9 @@ def test_a_run_learns_from_there_and_goes_on_without_the_model(model: Path, tmp_
         train(more(tmp_path, there, model={"width": 32}), out, resume=True)
     with pytest.raises(ConfigError, match=r"training\.start_from = '.*elsewhere', but the run to be resumed has"):
         train(more(tmp_path, tmp_path / "elsewhere"), out, resume=True)
-    again, told = said(with_training(config, start_from=None), out, resume=True)
-    assert "Going on from step 2" in told
-    assert "Beginning" not in told
+    again, printed = said(with_training(config, start_from=None), out, resume=True)
+    assert "Going on from step 2" in printed
+    assert "Beginning" not in printed
     assert again.steps == result.steps
     assert weights(out) == weights(tmp_path / "whole")
     assert load_config_of(out).training.start_from == str(there)

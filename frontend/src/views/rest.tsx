@@ -174,9 +174,9 @@ export function StepView() {
   const warmth = useSignal(temperatures.indexOf(1));
   const T = temperatures[warmth.value];
   const [logSum, entropy] = step.tempered[warmth.value];
-  const chance = (logProb: number | null) => (logProb === null ? 0 : Math.exp(logProb / T - logSum));
-  const chances = step.top.map((each) => chance(each.log_prob));
-  const rest = Math.max(0, 1 - chances.reduce((a, b) => a + b, 0));
+  const probability = (logProb: number | null) => (logProb === null ? 0 : Math.exp(logProb / T - logSum));
+  const probabilities = step.top.map((each) => probability(each.log_prob));
+  const rest = Math.max(0, 1 - probabilities.reduce((a, b) => a + b, 0));
   const goOn = (id: number) => again({ prefix: [...now.replay.target_out.ids.slice(0, t), id] });
   return (
     <>
@@ -189,9 +189,9 @@ export function StepView() {
       <div class="scroll" tabIndex={0} role="region" aria-label={say("top")}><table class="bars"><caption>{say("top")}</caption><tbody>{step.top.map((each, k) => (
         <tr key={each.id} class={each.id === now.replay.target_out.ids[t] ? "lit" : ""}>
           <th scope="row"><button type="button" class="link" disabled={!served || busy.value} onClick={() => goOn(each.id)}>{piece(each.piece)}</button></th>
-          <td class="wide"><span class="bar" style={{ width: `${100 * chances[k]}%` }} /></td><td class="number">{chances[k].toFixed(4)}</td></tr>
+          <td class="wide"><span class="bar" style={{ width: `${100 * probabilities[k]}%` }} /></td><td class="number">{probabilities[k].toFixed(4)}</td></tr>
       ))}<tr><th scope="row"><i>{say("rest")}</i></th><td class="wide"><span class="bar rest" style={{ width: `${100 * rest}%` }} /></td><td class="number">{rest.toFixed(4)}</td></tr></tbody></table></div>
-      <p>{say("entropy", { nats: entropy.toFixed(3) })} · EOS {percent(chance(step.eos))}</p>
+      <p>{say("entropy", { nats: entropy.toFixed(3) })} · EOS {percent(probability(step.eos))}</p>
     </>
   );
 }

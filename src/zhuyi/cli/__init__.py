@@ -1,6 +1,6 @@
 """The command line: each verb calls one public function and prints what it gives.
 
-Exit codes: 0 done · 1 the reader of our pipe went away · 2 a mistake that the user can mend, told in one line ·
+Exit codes: 0 done · 1 the reader of our pipe went away · 2 a mistake that the user can correct, reported in one line ·
 130 stopped by Ctrl-C.
 """
 
@@ -31,9 +31,9 @@ def main() -> NoReturn:
         flush(sys.stdout)
         sys.exit(code)
     except _UsageError as error:
-        if not (told := error.format_message()):  # no arguments at all: the help has been shown
+        if not (text := error.format_message()):  # no arguments at all: the help has been shown
             sys.exit(2)
-        message = f"{told.rstrip('.')}: see {error.ctx.command_path if error.ctx else 'zhuyi'} --help"
+        message = f"{text.rstrip('.')}: see {error.ctx.command_path if error.ctx else 'zhuyi'} --help"
     except typer.Abort:
         print("zhuyi: stopped", file=sys.stderr)
         sys.exit(130)

@@ -57,7 +57,7 @@ def cached(made_of: Any, make: Callable[[], Any]) -> Any:
 def file_digest(path: str) -> str:
     """The SHA-256 of a file's content. A file that has not changed since it was last asked for is not read again.
 
-    That it has not changed is told by its place on the disk, its size, and both its dates to the nanosecond: that
+    Whether it has changed is seen by its place on the disk, its size, and both its dates to the nanosecond: that
     of the content, which a program may set back, and that of any change, which none can (but on Windows, which has
     the date of creation in its place). A file that was changed a moment ago is not remembered: clocks are coarser than
     their nanoseconds.

@@ -34,7 +34,7 @@ class Stepper(Protocol):
     def start(
         self, memory: Float[Tensor, "batch source width"], source_mask: Bool[Tensor, "batch source"], limit: int
     ) -> Cache:
-        """Make an empty past, one row a sentence, with room for `limit` steps."""
+        """Make an empty past, one row a sentence, with space for `limit` steps."""
         ...
 
     def step(self, tokens: Int[Tensor, " rows"], cache: Cache) -> tuple[Float[Tensor, "rows vocabulary"], Cache]:

@@ -21,7 +21,7 @@ from zhuyi.version import __version__
 MAX_LISTED = 20
 """Tokens of a distribution that are listed; the others are summed up."""
 TEMPERATURES = [tenths / 10 for tenths in range(2, 31, 2)]
-"""Those of the slider: what a file needs for them takes less room than all logits."""
+"""Those of the slider: what a file needs for them takes less space than all logits."""
 PARAMETERS = "parameters."
 """Before the name of a learned tensor; a value of the trace goes by its canonical name."""
 

@@ -26,7 +26,7 @@ def choose_device(config: TrainingConfig) -> torch.device:
 
 
 def uses_bf16(config: TrainingConfig, device: torch.device) -> bool:
-    """Whether matrix products run in bf16: where the hardware multiplies it faster, unless told otherwise."""
+    """Whether matrix products run in bf16: where the hardware multiplies it faster, unless configured otherwise."""
     if config.precision != "auto":
         return config.precision == "bf16"
     if device.type == "cuda":
