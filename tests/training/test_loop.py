@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,17 @@ from zhuyi.loading import build_translator, load
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training import recipe, validation
 from zhuyi.training.checkpoints import Checkpoints
-from zhuyi.training.events import Event, Updated, Validated
+from zhuyi.training.events import (
+    Checked,
+    Event,
+    Finished,
+    Notice,
+    Preparing,
+    Saved,
+    Started,
+    Updated,
+    Validated,
+)
 from zhuyi.training.metrics import read_metrics
 from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.recipe import train
@@ -521,3 +532,53 @@ def test_a_run_of_some_minutes_rests_from_validations() -> None:
     assert not is_due(minutes, state, before=0.1, after=0.2, not_before=51.0)
     assert is_due(steps, state, before=0.1, after=0.2, not_before=51.0)
     assert is_due(TrainingConfig(minutes=1, save_every=7), state, before=0.1, after=0.11, not_before=51.0)
+
+
+def test_a_run_leaves_the_process_as_it_found_it(tmp_path: Path, undrawn: None) -> None:
+    """Threads, random states and determinism, also where the run fails."""
+    config = copying(tmp_path, dev=False, training={"steps": 2, "threads": 3, "deterministic": True})
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    state, numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
+    during: list[tuple[int, bool]] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Updated):
+            during.append((torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()))
+
+    train(config, tmp_path / "out", listeners=[listen])
+    with pytest.raises(CheckpointError):
+        train(config, tmp_path / "out")
+    assert during == [(3, True)] * 2
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == (threads, deterministic)
+    assert torch.get_rng_state().equal(state)
+    assert (np.random.get_state()[1] == numpy).all()  # type: ignore[index,union-attr]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_listener_gets_every_event_in_order(tmp_path: Path, undrawn: None) -> None:
+    events: list[Event] = []
+    result = train(
+        copying(tmp_path, training={"steps": 6, "save_every": 3}), tmp_path / "out", listeners=[events.append]
+    )
+    kinds = [type(event) for event in events if not isinstance(event, Preparing | Notice)]
+    saved = [Updated, Updated, Updated, Validated, Saved]
+    assert kinds == [Checked, Started, *saved, *saved, Finished]
+    assert [event.step for event in events if isinstance(event, Updated)] == list(range(1, 7))
+    seconds = [event.seconds for event in events if isinstance(event, Updated | Validated | Saved | Finished)]
+    assert seconds == sorted(seconds)
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert (finished.chosen, finished.evaluations) == (result.chosen, result.evaluations)
+
+
+def test_an_error_of_a_listener_ends_the_run_after_its_last_checkpoint(tmp_path: Path, undrawn: None) -> None:
+    config = copying(tmp_path, training={"steps": 6, "save_every": 2})
+
+    def fail(event: Event) -> None:
+        if isinstance(event, Updated) and event.step == 5:
+            raise RuntimeError("no such luck")
+
+    with pytest.raises(RuntimeError, match="no such luck"):
+        train(config, tmp_path / "out", listeners=[fail])
+    assert checkpoints_are_whole(tmp_path / "out", config) == [2, 4]
+    assert train(config, tmp_path / "out", resume=True).steps == 6
