@@ -301,8 +301,8 @@ class TrainingConfig(Section):
     )
     label_smoothing: float = Field(0.1, ge=0.0, lt=1.0, description="Mass spread evenly over the vocabulary.")
     clip: float = Field(1.0, ge=0.0, le=1e6, description="Largest norm of the gradient; 0: no clipping.")
-    beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW: memory of the mean gradient.")
-    beta2: float = Field(0.98, ge=0.0, lt=1.0, description="AdamW: memory of the squared gradient.")
+    beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW: decay of the first moment (β₁).")
+    beta2: float = Field(0.98, ge=0.0, lt=1.0, description="AdamW: decay of the second moment (β₂).")
     epsilon: float = Field(1e-9, ge=1e-30, le=1, description="AdamW: added to the root of the squared gradient.")
     weight_decay: float = Field(
         0.5,
@@ -335,7 +335,7 @@ class TrainingConfig(Section):
         0.998,
         ge=0.0,
         lt=1.0,
-        description="Memory of a moving average of the weights: the average is validated and kept. 0: none.",
+        description="Decay of an exponential moving average of the weights (EMA), which is validated and kept. 0: none.",
     )
     patience: int | None = Field(
         None, ge=1, le=MANY, description="Validations without a better score before the run ends. Unset: never."

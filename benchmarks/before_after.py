@@ -1,15 +1,18 @@
-"""Compare 40 updates of this version with those of another checkout: losses, weights and moments, bit for bit.
+"""Compare the training of this version with that of another checkout: the same bytes, and the same speed.
 
-    python benchmarks/same_training.py --before ../zhuyi-before --source train.en --target train.de
+    python benchmarks/before_after.py bytes --before ../zhuyi-before --source train.en --target train.de
+    python benchmarks/before_after.py speed --before ../zhuyi-before --source train.en --target train.de
 
-Each case trains with the command line of either checkout, in a process (or two, by torchrun), with a cache of
-its own. Tensors that an older format names otherwise are compared after the renaming of `zhuyi.upgrade`. Writes
-results/same-training.json; the exit code is 1 if anything differs.
+`bytes` compares losses, weights and moments of 40 updates, bit for bit; tensors of an older format are first
+renamed as `zhuyi.upgrade` does. It exits with 1 if anything differs. `speed` compares tokens a second, in alternating
+runs. Each run is `zhuyi train` of either checkout, in a process of its own (or two, by torchrun), with a cache of its
+own. Results are in results/same-training.json and results/same-speed.json.
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -54,7 +57,8 @@ def train(checkout: Path, settings: tuple[str, ...], processes: int, data: list[
     command = [sys.executable, *(launcher if processes > 1 else []), "-m", "zhuyi", "train", *data]
     command += ["--out", str(out / "run")]
     for setting in (*COMMON, *settings):
-        command += ["--set", setting]
+        name, _, value = setting.partition("=")
+        command += ["--preset", value] if name == "preset" else ["--set", setting]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     if run.returncode:
         raise RuntimeError(run.stdout + run.stderr)
@@ -87,39 +91,76 @@ def compare(before: Path, after: Path) -> dict[str, Any]:
     }
 
 
+def compare_bytes(before: Path, data: list[str], only: str | None) -> dict[str, Any]:
+    """All cases, or those whose name has `only`."""
+    found: dict[str, Any] = {}
+    for name, (settings, processes) in CASES.items():
+        if only and only not in name:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            for side, checkout in (("before", before), ("after", ROOT)):
+                train(checkout, settings, processes, data, Path(folder, side))
+            found[name] = {"processes": processes, **compare(Path(folder, "before/run"), Path(folder, "after/run"))}
+        print(name, found[name], flush=True)
+    return found
+
+
+SPEED_CASES = {
+    "tiny": ("preset=tiny", "training.tokens_per_batch=4096", "training.steps=100", "training.log_every=20"),
+    "base": (
+        *("preset=paper", "text.vocabulary=10000", "training.tokens_per_batch=2048"),
+        *("training.steps=10", "training.log_every=2", "training.warmup=4000"),
+    ),
+}
+ROUNDS = 5
+
+
+def compare_speed(before: Path, data: list[str]) -> dict[str, Any]:
+    """Tokens a second, of alternating runs; of each run the median of its records but for the first."""
+    found: dict[str, Any] = {}
+    for name, settings in SPEED_CASES.items():
+        speeds: dict[str, list[float]] = {"before": [], "after": []}
+        for number in range(ROUNDS):
+            sides = [("before", before), ("after", ROOT)]
+            for side, checkout in sides if number % 2 else reversed(sides):
+                with tempfile.TemporaryDirectory() as folder:
+                    train(checkout, settings, 1, data, Path(folder))
+                    lines = Path(folder, "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+                records = [json.loads(line)["tokens_per_second"] for line in lines]
+                speeds[side].append(statistics.median(records[1:]))
+        ratios = [after / before for before, after in zip(speeds["before"], speeds["after"], strict=True)]
+        found[name] = {**speeds, "ratio": {"min": min(ratios), "median": statistics.median(ratios), "max": max(ratios)}}
+        print(name, found[name], flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["bytes", "speed"])
     parser.add_argument("--before", type=Path, required=True, help="a checkout of the version to compare with")
     parser.add_argument("--source", required=True)
     parser.add_argument("--target", required=True)
-    parser.add_argument("--only", help="cases whose name has this")
+    parser.add_argument("--only", help="cases of bytes whose name has this; no result is written")
     arguments = parser.parse_args()
     data = ["--source", str(Path(arguments.source).resolve()), "--target", str(Path(arguments.target).resolve())]
-    found: dict[str, Any] = {}
-    for name, (settings, processes) in CASES.items():
-        if arguments.only and arguments.only not in name:
-            continue
-        preset = [value.removeprefix("preset=") for value in settings if value.startswith("preset=")]
-        chosen = [*data, *(["--preset", preset[0]] if preset else [])]
-        rest = tuple(value for value in settings if not value.startswith("preset="))
-        with tempfile.TemporaryDirectory() as folder:
-            for side, checkout in (("before", arguments.before.resolve()), ("after", ROOT)):
-                train(checkout, rest, processes, chosen, Path(folder, side))
-            found[name] = {"processes": processes, **compare(Path(folder, "before/run"), Path(folder, "after/run"))}
-        print(name, found[name], flush=True)
+    before = arguments.before.resolve()
     commits = {
         side: subprocess.check_output(["git", "-C", str(path), "rev-parse", "HEAD"], text=True).strip()
-        for side, path in (("before", arguments.before), ("after", ROOT))
+        for side, path in (("before", before), ("after", ROOT))
     }
-    same = all(
-        each["updates"] == each["equal losses and norms"] and each["tensors"] == each["equal tensors"]
-        for each in found.values()
-    )
+    result: dict[str, Any] = {"machine": describe(threads=1), "commits": commits}
+    if arguments.what == "bytes":
+        result["cases"] = compare_bytes(before, data, arguments.only)
+        result["same"] = all(
+            case["updates"] == case["equal losses and norms"] and case["tensors"] == case["equal tensors"]
+            for case in result["cases"].values()
+        )
+    else:
+        result["cases"] = compare_speed(before, data)
     if not arguments.only:
-        result = {"machine": describe(threads=1), "commits": commits, "same": same, "cases": found}
-        path = ROOT / "benchmarks" / "results" / "same-training.json"
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    sys.exit(not same)
+        name = "same-training.json" if arguments.what == "bytes" else "same-speed.json"
+        (ROOT / "benchmarks" / "results" / name).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    sys.exit(not result.get("same", True))
 
 
 if __name__ == "__main__":
