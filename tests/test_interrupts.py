@@ -43,38 +43,38 @@ def command(verb: str, model: Path, folder: Path) -> list[str]:
 def interrupted(arguments: list[str], after: str, seconds: float = 0.0, times: int = 1) -> tuple[int, str]:
     """The exit code and standard error of a process that got SIGINT once it had imported a module, and some later."""
     environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # a line for each module that has been imported
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "zhuyi", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=environment,
         start_new_session=True,
-    )
-    printed: list[str] = []
-    imported = Event()
+    ) as process:
+        printed: list[str] = []
+        imported = Event()
 
-    def listen() -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            text = line.decode()
-            if not text.startswith("import time:"):
-                printed.append(text)
-            elif text.split()[-1] == after:
-                imported.set()
-        imported.set()
+        def listen() -> None:
+            assert process.stderr is not None
+            for line in process.stderr:
+                text = line.decode()
+                if not text.startswith("import time:"):
+                    printed.append(text)
+                elif text.split()[-1] == after:
+                    imported.set()
+            imported.set()
 
-    listener = Thread(target=listen, daemon=True)
-    listener.start()
-    assert imported.wait(60), f"{after} was not imported"
-    time.sleep(seconds)
-    for _ in range(times):
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does
-        time.sleep(0.02)
-    code = process.wait(60)
-    listener.join()
-    return code, "".join(printed)
+        listener = Thread(target=listen, daemon=True)
+        listener.start()
+        assert imported.wait(60), f"{after} was not imported"
+        time.sleep(seconds)
+        for _ in range(times):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does
+            time.sleep(0.02)
+        code = process.wait(60)
+        listener.join()
+        return code, "".join(printed)
 
 
 def assert_a_quiet_end(code: int, printed: str, folder: Path) -> None:
