@@ -1,12 +1,12 @@
-"""Attention: every position asks (query), every position answers (key, value).
+"""Attention: each position has a query, which is compared with the keys of all positions to weight their values.
 
     q = x W_q      k = y W_k      v = y W_v
     scores  = q kᵀ / √d_head                       α in the lecture
-    weights = softmax(scores)                      α′; one row of weights a query, its sum is 1
+    weights = softmax(scores + bias)               α′; one row of weights for each query, whose sum is 1
     output  = concat over heads of (weights v) W_o
 
-Self-attention: x = y. Cross-attention: x is the decoder's, y the encoder's output.
-Masks are True = attend, here and everywhere.
+Self-attention: x = y. Cross-attention: x is the decoder's, y the encoder's output. The bias is that of the positional
+encoding, if it has one. Masks are True = attend, here and everywhere.
 
 Shapes: `query` and `key` are times (numbers of positions), `heads` and `head_width` split the width;
 `groups` are the heads of keys and values, fewer than `heads` in grouped-query attention (Ainslie et al. 2023).
@@ -78,7 +78,7 @@ def explicit_attention(
     dropout_probability: float = 0.0,
     tap: Tap = SILENT,
 ) -> Float[Tensor, "batch heads query head_width"]:
-    """The weighted sum of the values, step by step: what one reads, taps, and runs where sentences are short."""
+    """The weighted sum of the values, operation by operation; its intermediate values can be tapped."""
     per_group = queries.shape[1] // keys.shape[1]
     if per_group > 1:
         keys, values = keys.repeat_interleave(per_group, dim=1), values.repeat_interleave(per_group, dim=1)
@@ -95,7 +95,7 @@ def fused_attention(
     dropout_probability: float = 0.0,
     tap: Tap = SILENT,
 ) -> Float[Tensor, "batch heads query head_width"]:
-    """The same in one kernel that never writes the weights down (Dao et al. 2022). Nothing to tap."""
+    """The same in one kernel that never stores the weights (Dao et al. 2022), so they cannot be tapped."""
     if bias is not None:  # the kernel takes one or the other, so a mask becomes a bias of -∞
         bias = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
         bias = bias.to(queries.dtype)
@@ -141,13 +141,13 @@ class MultiHeadAttention(nn.Module):
     def queries(
         self, x: Float[Tensor, "batch query width"], tap: Tap = SILENT
     ) -> Float[Tensor, "batch heads query head_width"]:
-        """One query a head for each position of `x`."""
+        """One query per head for each position of `x`."""
         return tap("queries", _split_heads(self.query(x), self.heads))
 
     def keys_values(
         self, x: Float[Tensor, "batch key width"], tap: Tap = SILENT
     ) -> tuple[Float[Tensor, "batch groups key head_width"], Float[Tensor, "batch groups key head_width"]]:
-        """One key and one value a group for each position of `x`."""
+        """One key and one value per group for each position of `x`."""
         keys, values = _split_heads(self.key(x), self.groups), _split_heads(self.value(x), self.groups)
         return tap("keys", keys), tap("values", values)
 
@@ -160,14 +160,14 @@ class MultiHeadAttention(nn.Module):
         bias: Float[Tensor, "#batch heads query key"] | None = None,
         tap: Tap = SILENT,
     ) -> Float[Tensor, "batch query width"]:
-        """Attend with every head, concatenate, W_o."""
+        """The context of every head, concatenated and multiplied by W_o."""
         kernel = KERNELS[choose_kernel(queries, keys, tap)]
         context = kernel(queries, keys, values, mask, bias, self.dropout if self.training else 0.0, tap)
         return tap("output", self.output(context.transpose(1, 2).flatten(2)))
 
 
 class SelfAttention(MultiHeadAttention):
-    """Attention of a sequence to itself; causal in the decoder, where nobody may look ahead."""
+    """Attention of a sequence to itself; causal in the decoder, where no position sees those after it."""
 
     def __init__(self, config: ModelConfig, causal: bool) -> None:
         super().__init__(config)
@@ -210,7 +210,7 @@ class SelfAttention(MultiHeadAttention):
 
 
 class CrossAttention(MultiHeadAttention):
-    """The decoder asks, the encoder's output answers."""
+    """Attention whose queries are the decoder's, and whose keys and values are those of the encoder's output."""
 
     def forward(
         self,

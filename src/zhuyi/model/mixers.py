@@ -1,7 +1,7 @@
-"""What may stand where self-attention stands: the lecture's comparison, with everything else the same.
+"""Mixers: self-attention and the layers that can replace it, for the lecture's comparison.
 
-A mixer maps `batch time width` to the same shape, letting positions see each other. In the decoder
-it is causal, and it can also go one position at a time, with a state of its own:
+A mixer maps `batch time width` to the same shape and exchanges information between positions. In the decoder it is
+causal and can also proceed one position at a time, with a state of its own:
 
     attention     sees every position at once                          state: keys and values of the past
     convolution   sees a window (ConvS2S, Gehring et al. 2017)         state: the last kernel - 1 inputs
@@ -23,7 +23,7 @@ from zhuyi.model.tap import SILENT, Tap
 
 
 class Mixer(Protocol):
-    """The role that self-attention, convolution and recurrence play."""
+    """The interface of self-attention, convolution and recurrence."""
 
     def __call__(
         self,
@@ -32,15 +32,15 @@ class Mixer(Protocol):
         positions: Positions,
         tap: Tap = SILENT,
     ) -> Float[Tensor, "batch time width"]:
-        """Mix all positions; those where `padding` is False take no part."""
+        """All positions at once; those where `padding` is False have no influence on the others."""
 
     def start(self, rows: int, limit: int, like: Tensor) -> State:
-        """The state before the first position, in the type and place of `like`."""
+        """The state before the first position, with the type and device of `like`."""
 
     def step(
         self, x: Float[Tensor, "rows 1 width"], state: State, position: int, positions: Positions
     ) -> tuple[Float[Tensor, "rows 1 width"], State]:
-        """Mix one more position into the past."""
+        """One more position, and the state that includes it."""
 
 
 class Convolution(nn.Module):
@@ -62,7 +62,7 @@ class Convolution(nn.Module):
         positions: Positions,
         tap: Tap = SILENT,
     ) -> Float[Tensor, "batch time width"]:
-        """Every position sees its window; beyond the ends, and where `padding` is False, there are zeros."""
+        """Each position sees its window; beyond the ends, and where `padding` is False, the input is zero."""
         if padding is not None:
             x = x * padding[:, :, None]
         before = self.kernel - 1 if self.causal else self.kernel // 2
@@ -86,7 +86,7 @@ class Convolution(nn.Module):
 
 
 class Recurrence(nn.Module):
-    """An LSTM: forwards in the decoder; in the encoder one half of the width each way."""
+    """An LSTM: forwards in the decoder; in the encoder, two of half the width, one in each direction."""
 
     def __init__(self, config: ModelConfig, causal: bool) -> None:
         super().__init__()

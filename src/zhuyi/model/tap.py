@@ -1,8 +1,8 @@
-"""A tap names every intermediate value of the forward pass; it does nothing unless someone is looking.
+"""Taps give every intermediate value of the forward pass a name; a `Recording` keeps the values.
 
-Inside the model, `tap("weights", weights)` returns `weights`. The silent tap costs one call; a
-`Recording` keeps each value under its canonical name (`encoder.3.self.weights`) and may replace it:
-switch a head off, lift a mask, and watch the output change.
+Inside the model, `tap("weights", weights)` returns `weights`. The silent tap does nothing else and costs one call. A
+`Recording` keeps each value under its canonical name (`encoder.3.self.weights`), and may replace it: a head can be
+switched off, or a mask lifted, to see how the output changes.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 class Tap:
-    """The silent tap: hands back what it is given."""
+    """The silent tap: returns the value that it is given."""
 
     recording = False
 
     def __call__(self, name: str, value: Tensor) -> Tensor:
-        """Return `value`, or what stands in for it."""
+        """Return `value`, or its replacement."""
         return value
 
     def within(self, scope: str) -> "Tap":
@@ -31,7 +31,7 @@ class Recording(Tap):
     """Keeps every tapped value, and replaces those that `replace` has a function for.
 
     Args:
-        replace: canonical name → a function from the value to what stands in for it.
+        replace: canonical name → a function from the value to its replacement.
     """
 
     recording = True

@@ -1,6 +1,6 @@
 """The encoder–decoder Transformer (Vaswani et al. 2017): the model's table of contents.
 
-    memory = encode(source)                      every source position, seen in its context
+    memory = encode(source)                      the hidden state of every source position
     hidden = decode(target_in, memory)           all target positions at once (training)
     logits = project(hidden)                     the distribution over the vocabulary, before softmax
 
@@ -75,7 +75,7 @@ class Transformer(nn.Module):
         source_mask: Bool[Tensor, "batch source"],
         tap: Tap = SILENT,
     ) -> Float[Tensor, "batch source width"]:
-        """Every source position in the light of all the others."""
+        """The encoder's output, the memory: the hidden state of every source position."""
         memory: Tensor = self.encoder(source, source_mask, tap=tap.within("encoder"))
         return memory
 
