@@ -335,7 +335,7 @@ class TrainingConfig(Section):
         0.998,
         ge=0.0,
         lt=1.0,
-        description="Decay of an exponential moving average of the weights (EMA), which is validated and kept. 0: none.",
+        description="Decay of an exponential moving average of the weights (EMA): it is validated and kept. 0: none.",
     )
     patience: int | None = Field(
         None, ge=1, le=MANY, description="Validations without a better score before the run ends. Unset: never."
