@@ -44,3 +44,15 @@ def test_weights_of_format_1_are_those_of_the_model(tie: str, targets: int | Non
 
 def test_what_is_no_weight_keeps_its_name() -> None:
     assert renamed_weights({"random.cpu": 1, "random.cpu.rank-1": 2}) == {"random.cpu": 1, "random.cpu.rank-1": 2}
+
+
+def test_a_seed_stands_for_the_weights_of_format_1() -> None:
+    """Weights are drawn, and the gradient's norm is summed, in that format's order."""
+    model = Transformer(ModelConfig(**SIZES, tie="none", positions="learned"), 8)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    parts = [".".join(names[id(parameter)].split(".")[:2]) for parameter in model.in_order().parameters()]
+    assert list(dict.fromkeys(parts)) == [
+        *("decoder.embedding", "encoder.embedding", "encoder.positions", "decoder.positions"),
+        *("encoder.blocks", "decoder.blocks", "encoder.norm", "decoder.norm", "projection.weight"),
+    ]
+    assert sorted(map(id, model.in_order().parameters())) == sorted(map(id, model.parameters()))
