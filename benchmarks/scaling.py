@@ -173,6 +173,7 @@ def activation_bytes(
           weights       b · heads · length, which a fused kernel does not keep (4 · heads instead; Dao et al. 2022)
         feed-forward    4 b f            inner, gate, activation, their product (GELU: 2 b f, ReLU: b f)
         dropout         d                the mask, a byte an element
+        objective       b d + 8          of a target token: its hidden state and its number, for second derivatives
 
     Half of the tokens are the encoder's. Source tokens are met again by the decoder's cross-attention: its keys
     and values are theirs.
@@ -189,7 +190,7 @@ def activation_bytes(
     cross = norm + b * 2 * d + weights + mask
     ends = 8 + mask + norm  # the token's number, the mask on its embedding, the last norm
     source = ends + model.encoder_layers * (own + feed_forward) + model.decoder_layers * b * 2 * kv
-    target = ends + model.decoder_layers * (own + cross + feed_forward)
+    target = ends + model.decoder_layers * (own + cross + feed_forward) + b * d + 8
     return tokens / 2 * (source + target)
 
 

@@ -91,7 +91,7 @@ def state() -> list[dict[str, Any]]:
     optimizer, objective = _trained(model, bf16=False, ema=0.99)
     _backward(objective, _batch(200))
     gradients = sum(parameter.grad.nbytes for parameter in objective.parameters() if parameter.grad is not None)
-    optimizer.step(1e-4)
+    optimizer.step()
     tensors = [tensor for each in optimizer.state.values() for tensor in each.values() if tensor.dim() > 0]
     real = sum(map(_nbytes, objective.parameters())) + gradients + sum(map(_nbytes, tensors))
     return [check("state of AdamW with a moving average, 10M", state_bytes(model, SMALL_VOCABULARY, ema=True), real)]
@@ -141,7 +141,7 @@ def step_time(threads: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
             start = time.perf_counter()
             _backward(objective, batch)
             nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
-            optimizer.step(1e-4)
+            optimizer.step()
             optimizer.zero_grad()
             seconds.append(time.perf_counter() - start)
         times[size] = min(seconds[1:])
@@ -223,7 +223,7 @@ def _loopback_bytes() -> int:
 def _trained(model: ModelConfig, bf16: bool, ema: float = 0.0) -> tuple[Optimizer, nn.Module]:
     torch.manual_seed(1)
     objective = Objective(Transformer(model, SMALL_VOCABULARY), TeacherForcing(0.1, bf16))
-    return Optimizer(objective.transformer, TrainingConfig(optimizer="adamw", ema=ema)), objective
+    return Optimizer(objective.model, TrainingConfig(optimizer="adamw", ema=ema)), objective
 
 
 def _batch(tokens: int) -> Batch:

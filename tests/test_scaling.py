@@ -106,7 +106,7 @@ def test_muons_products_are_those_that_it_makes(groups: int) -> None:
         parameter.grad = torch.randn_like(parameter)
     optimizer = Optimizer(transformer, TrainingConfig(optimizer="muon"))
     with FlopCounterMode(display=False) as counter:
-        optimizer.step(1e-3)
+        optimizer.step()
     assert counter.get_total_flops() == scaling.muon_flop(model)
 
 
