@@ -38,7 +38,10 @@ PUBLIC = {
 LATER = {"compare", "export_model", "generate", "import_model", "serve"}
 """Names of the tool that are reserved for features that are planned: nothing else is to be called so."""
 PACKAGES = {
-    "zhuyi.model": {"ModelConfig", "Recording", "Tap", "Transformer", "reference_logits", "reference_values"},
+    "zhuyi.model": {
+        *("ModelConfig", "Positions", "Recording", "Stack", "Tap", "Transformer"),
+        *("kernels", "reference_logits", "reference_values"),
+    },
     "zhuyi.data": {"Batch", "Corpus", "InMemory", "Pair", "Plan", "Sequences", "Store", "collate", "plan"},
     "zhuyi.decoding": {"Candidate", "Hypothesis", "STRATEGIES", "Stepper", "Strategy", "filters", "search"},
     "zhuyi.training": {

@@ -60,8 +60,9 @@ def fit(
             of each epoch; or batches, iterated over once an epoch.
         training: budgets, batches, learning rate and schedule, clipping, and how often to validate.
         objective: `loss(model, batch)`, which gives two sums over the target tokens of a batch: what is minimised, and
-            what is reported. The default is cross entropy with `training.label_smoothing`. In several processes it is
-            the module that `World.parallel` makes.
+            what is reported. The default is cross entropy with `training.label_smoothing`. One that differentiates
+            twice, such as a gradient penalty, needs `kernels.use("explicit")` around it, since fused attention has no
+            second derivative. In several processes it is the module that `World.parallel` makes.
         optimizer: of the parameters of `model`, whose learning rate is set here; the default is `Optimizer`.
         state: where the run stands; it is changed. The default is a new one.
         validate: called when a validation is due, and at the end.

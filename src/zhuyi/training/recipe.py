@@ -88,60 +88,41 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     checkpoints = Checkpoints(out, config, world)
     begun = world.on_main(lambda: _begin(config, out, resume, checkpoints, notify))
     config, tokenizers, dev, test = begun or (config, None, None, None)
-    warm, goes_on = None, world.broadcast(tokenizers is not None)
-    if config.training.start_from is not None and not goes_on:
-        with world.all_or_none():
-            warm = warm_start(config, config.training.start_from)
-        config, tokenizers = warm.config, warm.tokenizers
-    data = _prepare(config, tokenizers, checkpoints.epoch, notify, world)
+    data, warm = _prepare(config, tokenizers, checkpoints.epoch, notify, world)
     config, training = data.config, data.config.training
+    parts = _build(data, warm, notify, world)
+    state = _restore(parts, checkpoints, data, dev, notify, world)
+    validated: Lines | None = None
 
-    torch.manual_seed(training.seed)
-    model = build_model(config, data.tokenizers)
-    if warm is not None:
-        _load_warm(model.transformer, warm, notify)
-    trained = _trained(model.transformer, training, world)
-    bf16 = bool(world.broadcast(uses_bf16(training, world.device)))
-    objective = world.parallel(Objective(trained, TeacherForcing(training.label_smoothing, bf16)), training.shard)
-    world.seed(training.seed)
-    optimizer = Optimizer(trained, training, bf16)
+    def validate(state: RunState) -> None:
+        with parts.optimizer.averaged():
+            gather_weights(parts.trained, parts.model.transformer, world)
+            parts.model.transformer.eval()
+            world.on_main(lambda: score_dev(parts.translator, validated, training.metric, state, notify))
 
-    state = checkpoints.restore(trained, optimizer, notify) or RunState()
-    world.on_main(lambda: same_data(state, data.corpus, dev))
-    same_machine(state, fingerprint(world.device, bf16, world.size), notify)
-    state.threads = set_threads(objective, data.store, training, state, world)
-    _warm_up(objective, data.store, training, state, world, notify)
-    translator = build_translator(model, str(next(model.transformer.parameters()).device))
+    def save(state: RunState) -> None:
+        if state.step != checkpoints.newest:
+            checkpoints.save(parts.model, parts.trained, parts.optimizer, state)
+            emit(Saved(state.step, state.seconds, checkpoints.path(state.step)))
 
     def emit(event: Event) -> None:
         with world.all_or_none():
             notify(event)
 
-    def validate(state: RunState) -> None:
-        with optimizer.averaged():
-            gather_weights(trained, model.transformer, world)
-            model.transformer.eval()
-            world.on_main(lambda: score_dev(translator, validated, training.metric, state, notify))
-
-    def save(state: RunState) -> None:
-        if state.step != checkpoints.newest:
-            checkpoints.save(model, trained, optimizer, state)
-            emit(Saved(state.step, state.seconds, checkpoints.path(state.step)))
-
-    stores = _Stores(data, state, checkpoints, world, notify)
     with ExitStack() as at_the_end, interruption(notify) as interrupted:
         recorders = world.on_main(lambda: _recorders(out, training, state.step, at_the_end)) or []
-        watchers = _watchers(objective, data.store, training, state, world, notify)
+        watchers = _watchers(parts.objective, data.store, training, state, world, notify)
         notify = _to_all([*recorders, notify])
-        emit(_started(out, model, data.store, state, bf16, world))
-        validated = validated_lines(dev, translator, data.store, state, notify)
+        emit(_started(out, parts, data.store, state, world))
+        validated = validated_lines(dev, parts.translator, data.store, state, notify)
+        stores = _Stores(data, state, checkpoints, world, notify)
         try:
             fit(
-                trained,
+                parts.trained,
                 stores,
                 training,
-                objective=objective,
-                optimizer=optimizer,
+                objective=parts.objective,
+                optimizer=parts.optimizer,
                 state=state,
                 validate=validate,
                 save=save,
@@ -155,12 +136,28 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
         stopped = world.any(bool(interrupted))
     chosen, evaluations = "", dict[str, Evaluation]()
     if not stopped:
-        optimizer.exchange()
-        gather_weights(trained, model.transformer, world)
-        finish = partial(_finish, model, translator, dev, test, data.store, out, checkpoints, state, notify)
+        parts.optimizer.exchange()
+        gather_weights(parts.trained, parts.model.transformer, world)
+        finish = partial(_finish, parts, dev, test, data.store, out, checkpoints, state, notify)
         chosen, evaluations = world.on_main(finish) or (chosen, evaluations)
     emit(Finished(state.step, state.seconds, stopped, chosen, evaluations))
     return Result(out, state.step, state.seconds, stopped, chosen, evaluations)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a run trains, and with what."""
+
+    model: Model
+    """What is validated and saved."""
+    trained: Transformer
+    """What the optimizer changes: the transformer of `model`, or a sharded one beside it."""
+    objective: nn.Module
+    optimizer: Optimizer
+    translator: Translator
+    """Of `model`."""
+    bf16: bool
+    """Whether matrix products are computed in bf16."""
 
 
 def _begin(
@@ -175,8 +172,18 @@ def _begin(
     return *checkpoints.begun(config, notify), dev, test
 
 
-def _prepare(config: Config, tokenizers: Tokenizers | None, epoch: int, notify: Listener, world: World) -> Prepared:
-    """The training data, with the vocabularies and settings of rank 0; it builds the store, and the others open it."""
+def _prepare(
+    config: Config, tokenizers: Tokenizers | None, epoch: int, notify: Listener, world: World
+) -> tuple[Prepared, WarmStart | None]:
+    """The training data, and the model that a new run begins with, where `training.start_from` names one.
+
+    Vocabularies and settings are those of rank 0, which builds the store; the others open it.
+    """
+    warm, goes_on = None, world.broadcast(tokenizers is not None)
+    if config.training.start_from is not None and not goes_on:
+        with world.all_or_none():
+            warm = warm_start(config, config.training.start_from)
+        config, tokenizers = warm.config, warm.tokenizers
     data = world.on_main(lambda: prepare(config, tokenizers, epoch, notify))
     if data is not None:
         notify(Checked(data.report))
@@ -188,7 +195,35 @@ def _prepare(config: Config, tokenizers: Tokenizers | None, epoch: int, notify: 
     epoch = int(world.broadcast(epoch))
     config = config.model_copy(update={name: changed(getattr(config, name), settings[name]) for name in settings})
     with world.all_or_none():
-        return data or prepare(config, Tokenizers.from_files(files), epoch)
+        return data or prepare(config, Tokenizers.from_files(files), epoch), warm
+
+
+def _build(data: Prepared, warm: WarmStart | None, notify: Listener, world: World) -> _Parts:
+    """A model with fresh weights, or with those of `warm`, and what trains it."""
+    training = data.config.training
+    torch.manual_seed(training.seed)
+    model = build_model(data.config, data.tokenizers)
+    if warm is not None:
+        _load_warm(model.transformer, warm, notify)
+    trained = _trained(model.transformer, training, world)
+    bf16 = bool(world.broadcast(uses_bf16(training, world.device)))
+    objective = world.parallel(Objective(trained, TeacherForcing(training.label_smoothing, bf16)), training.shard)
+    world.seed(training.seed)
+    translator = build_translator(model, str(next(model.transformer.parameters()).device))
+    return _Parts(model, trained, objective, Optimizer(trained, training, bf16), translator, bf16)
+
+
+def _restore(
+    parts: _Parts, checkpoints: Checkpoints, data: Prepared, dev: Lines | None, notify: Listener, world: World
+) -> RunState:
+    """Where the run stands, with the weights, moments and random states of its newest checkpoint, if there is one."""
+    training = data.config.training
+    state = checkpoints.restore(parts.trained, parts.optimizer, notify) or RunState()
+    world.on_main(lambda: same_data(state, data.corpus, dev))
+    same_machine(state, fingerprint(world.device, parts.bf16, world.size), notify)
+    state.threads = set_threads(parts.objective, data.store, training, state, world)
+    _warm_up(parts.objective, data.store, training, state, world, notify)
+    return state
 
 
 def _load_warm(transformer: Transformer, warm: WarmStart, notify: Listener) -> None:
@@ -291,17 +326,17 @@ def _to_all(listeners: Sequence[Listener]) -> Listener:
     return notify
 
 
-def _started(out: Path, model: Model, store: Store, state: RunState, bf16: bool, world: World) -> Started:
-    training = model.config.training
+def _started(out: Path, parts: _Parts, store: Store, state: RunState, world: World) -> Started:
+    training = parts.model.config.training
     first = plan(store, training.tokens_per_batch, training.seed, epoch=0)
     return Started(
         directory=out,
         step=state.step,
         epoch=state.epoch,
         seconds=state.seconds,
-        parameters=model.transformer.parameter_count(),
+        parameters=parts.model.transformer.parameter_count(),
         device=str(world.device),
-        bf16=bf16,
+        bf16=parts.bf16,
         processes=world.size,
         threads=torch.get_num_threads(),
         batches=len(first),
@@ -310,8 +345,7 @@ def _started(out: Path, model: Model, store: Store, state: RunState, bf16: bool,
 
 
 def _finish(
-    model: Model,
-    translator: Translator,
+    parts: _Parts,
     dev: Lines | None,
     test: Lines | None,
     store: Store,
@@ -321,6 +355,7 @@ def _finish(
     notify: Listener,
 ) -> tuple[str, dict[str, Evaluation]]:
     """Choose the weights to be kept, score them, and write the model directory."""
+    model, translator = parts.model, parts.translator
     config, training = model.config, model.config.training
     if state.step < 2 * training.warmup:
         rising = f"The learning rate was rising for {min(state.step, training.warmup):,} of {state.step:,} steps"
