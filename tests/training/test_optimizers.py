@@ -171,3 +171,13 @@ def test_weights_decay_alike_under_both() -> None:
         shrunk[name] = (weight / before).mean().item()
     assert shrunk["muon"] == pytest.approx(shrunk["adamw"], abs=1e-6)
     assert shrunk["adamw"] == pytest.approx(1 - 0.01 * 0.1, abs=1e-6)
+
+
+def test_a_group_that_is_added_later_is_adamws() -> None:
+    model, added = small(), nn.Parameter(torch.ones(3))
+    optimizer = Optimizer(model, TrainingConfig(learning_rate=0.1))
+    optimizer.add_param_group({"params": [added]})
+    for parameter in [*model.parameters(), added]:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert (added < 1).all()

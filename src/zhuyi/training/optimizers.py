@@ -46,7 +46,8 @@ class Optimizer(torch.optim.Optimizer):
         ]
         rate, betas = config.learning_rate, (config.beta1, config.beta2)
         self._adamw = torch.optim.AdamW(model.parameters(), lr=rate, betas=betas, eps=config.epsilon, fused=True)
-        super().__init__([group for group in groups if group["params"]], self._adamw.defaults)
+        defaults = {**self._adamw.defaults, "rule": "adamw"}
+        super().__init__([group for group in groups if group["params"]], defaults)
 
     @overload
     def step(self, closure: None = None) -> None: ...
