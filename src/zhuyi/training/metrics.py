@@ -89,7 +89,7 @@ class MetricsFile:
         Raises:
             CheckpointError: when it cannot be written.
         """
-        with readable_failure(self._path), self._path.open("a", encoding="utf-8") as file:
+        with readable_failure(self._path), self._path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
