@@ -57,7 +57,7 @@ PACKAGES = {
             "Updated",
             "Validated",
         ),
-        *("Data", "DivergenceError", "Loss", "Optimizer", "RunState", "TeacherForcing"),
+        *("Data", "events", "DivergenceError", "Loss", "Optimizer", "RunState", "TeacherForcing"),
         *("cross_entropy", "fit", "learning_rate"),
     },
 }

@@ -55,7 +55,7 @@ def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", listeners: Sequen
     write_atomically(configuration, resources.files("zhuyi").joinpath("dates.toml").read_bytes())
     introduction = Notice(
         f"Dates of {len(LOCALES)} locales → ISO 8601. {len(pairs.train):,} pairs to learn from, "
-        f"{len(pairs.test):,} of other dates to be tested on; an encoder–decoder Transformer from scratch.\n"
+        f"{len(pairs.test):,} of other dates to be tested on; an encoder–decoder Transformer from scratch."
     )
     for listener in listeners:
         listener(introduction)

@@ -89,16 +89,17 @@ def test_a_run_goes_on_from_its_state() -> None:
         assert torch.equal(one, other)
 
 
-def test_validate_and_save_are_called_when_they_are_due() -> None:
+@pytest.mark.parametrize(("save_every", "due"), [(4, [4, 8, 10]), (5, [5, 10])])
+def test_validate_and_save_are_called_when_they_are_due(save_every: int, due: list[int]) -> None:
     calls: list[tuple[str, int]] = []
     fit(
         small(),
         corpus(),
-        training(steps=10, save_every=4),
+        training(steps=10, save_every=save_every),
         validate=lambda state: calls.append(("validate", state.step)),
         save=lambda state: calls.append(("save", state.step)),
     )
-    assert calls == [(call, step) for step in (4, 8, 10) for call in ("validate", "save")]
+    assert calls == [(call, step) for step in due for call in ("validate", "save")]
 
 
 class Penalised:
@@ -119,8 +120,8 @@ class Penalised:
 
 def test_a_gradient_penalty_makes_the_gradient_smaller() -> None:
     free, penalised = Penalised(0.0), Penalised(1.0)
-    losses_of(small(), corpus(), training(ema=0.0), objective=free)
-    losses_of(small(), corpus(), training(ema=0.0), objective=penalised)
+    losses_of(small(), corpus(), training(ema=0.0), loss=free)
+    losses_of(small(), corpus(), training(ema=0.0), loss=penalised)
     assert sum(penalised.penalties[10:]) < 0.8 * sum(free.penalties[10:])
 
 
@@ -195,8 +196,11 @@ def test_the_state_of_an_optimizer_can_be_saved_and_loaded(name: str) -> None:
 
 
 def test_an_optimizer_of_torchs_and_a_closure() -> None:
-    losses = losses_of(small(), corpus(), training(), optimizer=torch.optim.SGD(small().parameters(), lr=0.1))
-    assert len(losses) == 30
+    model = small()
+    losses = losses_of(
+        model, corpus(), training(learning_rate=0.5), optimizer=torch.optim.SGD(model.parameters(), lr=0.1)
+    )
+    assert losses[-1] < losses[0] - 0.1
     model, batch = small(), collate(corpus(), plan(corpus(), 120, seed=1, epoch=0)[0])
     optimizer = Optimizer(model, training())
 
@@ -221,7 +225,77 @@ def test_a_loss_that_is_not_a_number_names_its_pairs_and_changes_nothing() -> No
         return smoothed * torch.nan, plain
 
     with pytest.raises(DivergenceError, match="step 1: the loss is not a number") as caught:
-        fit(model, corpus(), training(), objective=broken)
+        fit(model, corpus(), training(), loss=broken)
     assert len(caught.value.pairs) > 0
     for one, other in zip(before, model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_the_average_is_validated_saved_and_left_in_the_model() -> None:
+    model, seen = small(dropout=0.1), []
+
+    def look(_: RunState) -> None:
+        assert not model.training
+        seen.append(model.projection.weight.detach().clone())
+
+    raw: list[torch.Tensor] = []
+    fit(
+        model,
+        corpus(),
+        training(steps=6, save_every=3, ema=0.5),
+        validate=look,
+        save=look,
+        listeners=[lambda event: raw.append(model.projection.weight.detach().clone())],
+    )
+    assert len(seen) == 4
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], raw[2])
+    assert torch.equal(seen[-1], model.projection.weight)
+    assert not torch.equal(raw[-1], model.projection.weight)
+
+
+@pytest.mark.parametrize("one_pass", [False, True])
+def test_an_epoch_of_batches_is_an_epoch(one_pass: bool) -> None:
+    data = corpus()
+    batches = [collate(data, pairs) for pairs in plan(data, 60, seed=1, epoch=0)]
+    rates: list[float] = []
+    coming = iter(batches) if one_pass else batches
+    config = training(steps=None, epochs=1.0, schedule="linear")
+    state = fit(small(), coming, config, listeners=[lambda event: rates.append(event.learning_rate)])  # type: ignore[union-attr]
+    assert (state.step, state.passes) == (len(batches), 1.0)
+    assert one_pass or rates == sorted(rates, reverse=True)
+    assert one_pass or rates[-1] < rates[0]
+
+
+def test_a_loss_that_is_a_module() -> None:
+    class Module(nn.Module):
+        def forward(self, model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+            return TeacherForcing()(model, batch)
+
+    assert losses_of(small(), corpus(), training(steps=5), loss=Module()) == losses_of(
+        small(), corpus(), training(steps=5, label_smoothing=0.0)
+    )
+
+
+def test_only_the_matrices_of_the_blocks_are_trained() -> None:
+    """The rest is frozen, so AdamW has nothing to do and nothing to count."""
+    model = small()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(".blocks." in name and parameter.dim() > 1)
+    losses = losses_of(model, corpus(), training(steps=40))
+    assert losses[-1] < losses[0]
+    Optimizer(model, training()).step()  # without a gradient: nothing
+
+
+def test_an_optimizer_can_be_copied() -> None:
+    model, data = small(), corpus()
+    batch = collate(data, plan(data, 120, seed=1, epoch=0)[0])
+    optimizer = Optimizer(model, training(ema=0.9))
+    pair = copy.deepcopy({"model": model, "optimizer": optimizer})
+    for each, its in ((model, optimizer), (pair["model"], pair["optimizer"])):
+        for _ in range(3):
+            TeacherForcing()(each, batch)[0].backward()
+            its.step()
+            its.zero_grad()
+    for one, same in zip(model.parameters(), pair["model"].parameters(), strict=True):
+        assert torch.equal(one, same)

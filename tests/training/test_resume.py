@@ -26,9 +26,9 @@ from zhuyi.training import recipe, stopping, threads
 from zhuyi.training.checkpoints import MAY_CHANGE, Checkpoints
 from zhuyi.training.distributed import ALONE
 from zhuyi.training.events import Listener, ignore
+from zhuyi.training.lock import LOCK, alone_in
 from zhuyi.training.metrics import read_metrics
 from zhuyi.training.recipe import train
-from zhuyi.training.resume import LOCK, alone_in
 from zhuyi.training.run_state import RunState
 
 
@@ -280,7 +280,7 @@ def test_a_broken_checkpoint_crowds_out_no_whole_one(tmp_path: Path, whole: Whol
     out = stopped(run, 20, tmp_path / "out")
     flip(out / "checkpoints/step-000020/model.safetensors")
     assert train(config, out, resume=True, listeners=[raise_after(19, signal.SIGINT)]).steps == 19
-    assert next(Checkpoints(out, config).whole())[0] == 19
+    assert next(Checkpoints(out, config).readable())[0] == 19
     assert 20 not in Checkpoints(out, config).steps()
 
 

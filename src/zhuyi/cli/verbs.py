@@ -113,7 +113,7 @@ def check(
     console = Console()
     resolved = configuration(config, source, target, dev_source, dev_target, settings, preset)
     with ProgressDisplay(console) as display:
-        report = zhuyi.check(resolved, display)
+        report = zhuyi.check(resolved, [display])
     show_report(report, console)
 
 

@@ -3,7 +3,7 @@
 Each of these is done once for the same data, and read from the cache ever after.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -92,8 +92,18 @@ def prepare(
     return Prepared(config, corpus, tokenizers, store, Report.from_dict(report))
 
 
-def check(config: Config, notify: Callable[[Preparing], None] = lambda event: None) -> Report:
-    """Look at a corpus without training on it. Arguments and errors are those of `prepare`."""
+def check(config: Config, listeners: Sequence[Callable[[Preparing], None]] = ()) -> Report:
+    """Look at a corpus without training on it. Errors are those of `prepare`.
+
+    Args:
+        config: whose `data`, `text` and `model.max_length` are used.
+        listeners: called with what is being done.
+    """
+
+    def notify(event: Preparing) -> None:
+        for listener in listeners:
+            listener(event)
+
     return prepare(config, notify=notify).report
 
 

@@ -1,14 +1,16 @@
 """What `zhuyi demo` shows at its end."""
 
 import shlex
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from zhuyi.demo import Demo
+if TYPE_CHECKING:
+    from zhuyi.demo import Demo
 
 
-def show_demo(demo: Demo, console: Console) -> None:
+def show_demo(demo: "Demo", console: Console) -> None:
     """Print the model's answers, its score, and what to do next."""
     table = Table("a date it has never seen", "the model's answer", "", title_justify="left", box=None)
     for written, iso, answer in demo.answers:

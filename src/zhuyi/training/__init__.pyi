@@ -1,3 +1,4 @@
+from . import events as events
 from .epochs import Data as Data
 from .events import Checked as Checked
 from .events import Event as Event

@@ -86,7 +86,7 @@ class Checkpoints:
         names = [path.name.removeprefix("step-") for path in self._directory.glob("step-*")]
         return sorted(int(name) for name in names if name.isdecimal())
 
-    def whole(self, notify: Listener = ignore) -> Iterator[tuple[int, dict[str, bytes]]]:
+    def readable(self, notify: Listener = ignore) -> Iterator[tuple[int, dict[str, bytes]]]:
         """Steps and small files of the checkpoints that can be read, newest first; the others are reported."""
         for step in reversed(self.steps()):
             try:
@@ -96,6 +96,8 @@ class Checkpoints:
 
     def save(self, model: Model, trained: Transformer, optimizer: Optimizer, state: RunState) -> None:
         """Write the checkpoint of this moment, then remove those that are no longer wanted.
+
+        A checkpoint is a model to be used, so this is called while the model has the averaged weights.
 
         Args:
             model: its configuration and tokenisers.
@@ -107,13 +109,10 @@ class Checkpoints:
             CheckpointError: when it cannot be written; the older ones are whole.
         """
         rng_states = _rng_states(self._world)
-        with optimizer.averaged():  # a checkpoint is a model to be used: its weights are those that were validated
-            gather_weights(trained, model.transformer, self._world)
-            moments = _moments(trained, optimizer)
-            shards = self._write_shards(moments) if is_sharded(trained) else []
-            self._world.on_main(
-                lambda: self._write(model, state, shards, {**({} if shards else moments), **rng_states})
-            )
+        gather_weights(trained, model.transformer, self._world)
+        moments = _moments(trained, optimizer)
+        shards = self._write_shards(moments) if is_sharded(trained) else []
+        self._world.on_main(lambda: self._write(model, state, shards, {**({} if shards else moments), **rng_states}))
         self.newest, self.epoch = state.step, state.epoch
 
     def _write(self, model: Model, state: RunState, shards: list[Path], tensors: dict[str, Tensor]) -> None:
@@ -125,7 +124,7 @@ class Checkpoints:
         for step in set(self.steps()) - self._wanted(state):
             shutil.rmtree(self.path(step))
 
-    def begun(self, config: Config, notify: Listener) -> tuple[Config, Tokenizers | None]:
+    def settings_of_run(self, config: Config, notify: Listener) -> tuple[Config, Tokenizers | None]:
         """Configuration and tokenizers of the run: those of the newest checkpoint that is whole, if there is one.
 
         Its epoch is kept; what it chose and `config` leaves open stays as it is. Settings that may differ from the
@@ -134,7 +133,7 @@ class Checkpoints:
         Raises:
             ConfigError: if `config` has a setting that must not change, other than the run that is gone on with.
         """
-        for step, files in self.whole():
+        for step, files in self.readable():
             then = read_config(self.path(step), files)
             if (start := then.training.start_from) is not None:  # which need not be there any more
                 config = with_settings_of(then, config, "the run to be resumed")
@@ -162,7 +161,7 @@ class Checkpoints:
 
     def restore(self, trained: Transformer, optimizer: Optimizer, notify: Listener) -> RunState | None:
         """Bring back the newest checkpoint that is whole; None if there is none. `trained` is that of `save`."""
-        found = self._world.on_main(lambda: next((step for step, _ in self.whole(notify)), -1))
+        found = self._world.on_main(lambda: next((step for step, _ in self.readable(notify)), -1))
         newest = int(self._world.broadcast(-1 if found is None else found))
         if newest < 0:
             return None

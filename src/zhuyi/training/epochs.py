@@ -1,7 +1,8 @@
 """The updates of a run: which batches each is made of, from where the run stands."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import cast
 
@@ -9,17 +10,24 @@ import numpy as np
 
 from zhuyi.config import TrainingConfig
 from zhuyi.data.batches import Batch, Plan, ahead, collate, plan
+from zhuyi.data.prepare import Prepared, store_of_epoch
 from zhuyi.data.sequences import Sequences
+from zhuyi.data.store import Store
 from zhuyi.training.distributed import ALONE, World
+from zhuyi.training.events import Listener
+from zhuyi.training.resume import check_store, record_segmentation
 from zhuyi.training.run_state import RunState
 from zhuyi.training.update import EMPTY_BATCH
 
 Data = Sequences | Callable[[int], Sequences] | Iterable[Batch]
-"""What `fit` trains on: tokenised pairs, those of each epoch (from 0), or batches, iterated over once an epoch."""
+"""What `fit` trains on: tokenised pairs, those of each epoch (from 0), or batches, iterated over once an epoch.
+
+Of several processes each has batches of its own, and as many as the others.
+"""
 
 
 @dataclass(frozen=True)
-class Update:
+class UpdateData:
     """The data of one update, and where the run stands after it."""
 
     batches: list[Batch]
@@ -40,7 +48,7 @@ class Update:
 
 def updates(
     data: Data, training: TrainingConfig, state: RunState, world: World = ALONE
-) -> Generator[Update, None, None]:
+) -> Generator[UpdateData, None, None]:
     """The updates from where `state` stands: for ever, or until an epoch of batches is empty."""
     epoch, done = state.epoch, state.batches
     while True:
@@ -58,16 +66,21 @@ def updates(
         epoch, done = epoch + 1, 0
 
 
-def _grouped(batches: Iterable[Batch], epoch: int, done: int, accumulate: int) -> Iterator[Update]:
-    rest = islice(batches, done, None)
-    while group := list(islice(rest, accumulate)):
+def _grouped(batches: Iterable[Batch], epoch: int, done: int, accumulate: int) -> Iterator[UpdateData]:
+    rest, size = islice(batches, done, None), len(batches) if isinstance(batches, Sized) else None
+    coming = list(islice(rest, accumulate))
+    while group := coming:
+        coming = list(islice(rest, accumulate))  # read ahead, so that the end of the epoch is known
         done += len(group)
+        passes = epoch + (1.0 if not coming else done / size if size else 0.0)
         pairs = np.concatenate([batch.pairs for batch in group])
         source, target = sum(batch.source_tokens for batch in group), sum(batch.target_tokens for batch in group)
-        yield Update(group, source, target, epoch, done, float(epoch), pairs)
+        yield UpdateData(group, source, target, epoch, done, passes, pairs)
 
 
-def _planned(data: Sequences, planned: Plan, epoch: int, done: int, accumulate: int, world: World) -> Iterator[Update]:
+def _planned(
+    data: Sequences, planned: Plan, epoch: int, done: int, accumulate: int, world: World
+) -> Iterator[UpdateData]:
     for first in range(done, len(planned), accumulate):
         update = planned[first : first + accumulate]
         batches = [collate(data, pairs) if len(pairs) else EMPTY_BATCH for pairs in world.share(update)]
@@ -76,4 +89,33 @@ def _planned(data: Sequences, planned: Plan, epoch: int, done: int, accumulate: 
         after, pairs = first + len(update), np.concatenate(update)
         source = int(data.source_lengths[pairs].sum()) + len(pairs)
         target = int(data.target_lengths[pairs].sum()) + len(pairs)
-        yield Update(batches, source, target, epoch, after, epoch + after / len(planned), pairs)
+        yield UpdateData(batches, source, target, epoch, after, epoch + after / len(planned), pairs)
+
+
+class EpochStores:
+    """The tokenised corpus of each epoch: the same one, but for BPE-dropout, which segments words again each time.
+
+    Args:
+        data: of the run.
+        state: of the run, which records the segmentation.
+        oldest: gives the epoch of the newest checkpoint; segmentations of epochs before it are removed.
+        world: the processes of the run.
+        notify: called where a resumed epoch cannot be segmented as before.
+    """
+
+    def __init__(
+        self, data: Prepared, state: RunState, oldest: Callable[[], int], world: World, notify: Listener
+    ) -> None:
+        self.store, self._opened = data.store, state.epoch
+        self._data, self._state, self._oldest, self._world, self._notify = data, state, oldest, world, notify
+
+    def __call__(self, epoch: int) -> Store:
+        """The corpus of an epoch, from 0, which all processes open."""
+        config, corpus, tokenizers = self._data.config, self._data.corpus, self._data.tokenizers
+        if config.text.bpe_dropout:
+            if epoch != self._opened:
+                build = partial(store_of_epoch, config, corpus, tokenizers, epoch, self._oldest())
+                self.store, self._opened = self._world.main_first(build), epoch
+            record_segmentation(self._state, epoch, self.store, self._notify)
+        check_store(self.store, self._world)
+        return self.store

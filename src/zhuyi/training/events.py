@@ -117,7 +117,7 @@ class Notice:
     """Something that the user should know."""
 
     text: str
-    """A sentence."""
+    """A sentence. That of an interruption comes from a signal handler: a listener must take no lock for it."""
     warning: str = ""
     """What it warns of, in a few words before `text`; empty where it is no warning."""
 

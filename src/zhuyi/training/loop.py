@@ -9,7 +9,8 @@ and in many, which go through it in step with each other (`distributed`). The re
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
+from typing import cast
 
 import numpy as np
 import torch
@@ -43,7 +44,8 @@ def fit(
     data: Data,
     training: TrainingConfig,
     *,
-    objective: Loss | nn.Module | None = None,
+    loss: Loss | None = None,
+    objective: nn.Module | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     state: RunState | None = None,
     validate: Callable[[RunState], None] = lambda state: None,
@@ -55,18 +57,22 @@ def fit(
     """Train `model` until a budget of `training` is spent.
 
     Args:
-        model: a `Transformer`, or any module that `objective` trains.
+        model: a `Transformer`, or any module that `loss` can train.
         data: tokenised pairs, which are shuffled and batched here as `training` says; or a function that gives those
-            of each epoch; or batches, iterated over once an epoch.
-        training: budgets, batches, learning rate and schedule, clipping, and how often to validate.
-        objective: `loss(model, batch)`, which gives two sums over the target tokens of a batch: what is minimised, and
-            what is reported. The default is cross entropy with `training.label_smoothing`. One that differentiates
-            twice, such as a gradient penalty, needs `kernels.use("explicit")` around it, since fused attention has no
-            second derivative. In several processes it is the module that `World.parallel` makes.
-        optimizer: of the parameters of `model`, whose learning rate is set here; the default is `Optimizer`.
+            of each epoch; or batches, iterated over once an epoch (an iterator, then, for one epoch only).
+        training: budgets, patience, batches, accumulation, order of the data, learning rate and schedule, clipping, how
+            often to validate, and the settings of the default loss and optimizer. The others are those of `train`.
+        loss: `loss(model, batch)` gives two sums over the target tokens of a batch: what is minimised, and what is
+            reported. The default is cross entropy with `training.label_smoothing`. One that differentiates twice, such
+            as a gradient penalty, needs `kernels.use("explicit")` around it, since fused attention has no second
+            derivative.
+        objective: what `World.parallel` makes of an `Objective`, in several processes; it has its own loss.
+        optimizer: of the parameters of `model`, whose learning rate is set here. The default is `Optimizer`, and the
+            model then has the averaged weights at the end, where `training.ema` is not 0.
         state: where the run stands; it is changed. The default is a new one.
-        validate: called when a validation is due, and at the end.
-        save: called after each validation, and at the end, even if `stop` ended the run.
+        validate: called when a validation is due, and at the end, with the model in evaluation mode and, of an
+            `Optimizer`, the averaged weights. It sets `state.waited`, which `training.patience` looks at.
+        save: called after each `validate`, under the same conditions, and at the end, even if `stop` ended the run.
         stop: asked before each update whether to end the run.
         listeners: called with an `Updated` after each update.
         world: the processes that make each update together.
@@ -78,15 +84,19 @@ def fit(
         DivergenceError: when the loss is not a number.
         TrainingError: when the GPU has too little memory.
     """
-    if not isinstance(objective, nn.Module):
-        bf16 = uses_bf16(training, next(model.parameters()).device)
-        objective = Objective(model, objective or TeacherForcing(training.label_smoothing, bf16))
-    optimizer = optimizer or Optimizer(model, training)
+    bf16, given = uses_bf16(training, next(model.parameters()).device), optimizer
+    objective = objective or Objective(model, loss or TeacherForcing(training.label_smoothing, bf16))
+    optimizer = given or Optimizer(model, training, bf16)
     state = state or RunState()
-    began, not_before = time.perf_counter() - state.seconds, 0.0
+    began, not_before, saved = time.perf_counter() - state.seconds, 0.0, -1
 
     def clock() -> float:
         return world.broadcast(time.perf_counter() - began)
+
+    def call(function: Callable[[RunState], None]) -> None:
+        model.eval()  # until the next update
+        with optimizer.averaged() if isinstance(optimizer, Optimizer) else nullcontext():
+            function(state)
 
     with closing(updates(data, training, state, world)) as coming:
         while not world.any(stop() or out_of_patience(training, state)):
@@ -97,9 +107,9 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             start = time.perf_counter()
-            loss, norm = update(objective, optimizer, next_update.batches, training.clip, state, world)
+            plain, norm = update(objective, optimizer, next_update.batches, training.clip, state, world)
             seconds = time.perf_counter() - start
-            if not math.isfinite(loss + norm):
+            if not math.isfinite(plain + norm):
                 raise DivergenceError(state.step + 1, rate, next_update.pairs)
             state.step += 1
             state.epoch, state.batches, state.passes = next_update.epoch, next_update.done, next_update.passes
@@ -107,7 +117,7 @@ def fit(
             share = share_used(training, state)
             event = Updated(
                 step=state.step,
-                loss=loss,
+                loss=plain,
                 norm=norm,
                 learning_rate=rate,
                 source_tokens=next_update.source_tokens,
@@ -123,12 +133,15 @@ def fit(
                 for listener in listeners:
                     listener(event)
             if is_due(training, state, used, share, not_before):
-                before = state.seconds
-                validate(state)
+                before, saved = state.seconds, state.step
+                call(validate)
                 state.seconds = clock()
                 not_before = state.seconds + TRAIN_TO_VALIDATION_RATIO * (state.seconds - before)
-                save(state)
-    if not world.any(stop()):
-        validate(state)
-    save(state)
+                call(save)
+    if state.step != saved:
+        if not world.any(stop()):
+            call(validate)
+        call(save)
+    if given is None:
+        cast(Optimizer, optimizer).exchange()
     return state

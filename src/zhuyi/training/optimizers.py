@@ -35,7 +35,6 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, bf16: bool = False) -> None:
-        self._ema, self._bf16 = config.ema, bf16
         hidden = _of_the_blocks(model) if config.optimizer == "muon" else []
         others = [parameter for parameter in model.parameters() if not any(parameter is each for each in hidden)]
         matrices, vectors = [each for each in others if each.dim() > 1], [each for each in others if each.dim() <= 1]
@@ -45,8 +44,8 @@ class Optimizer(torch.optim.Optimizer):
             {"params": vectors, "weight_decay": 0.0, "rule": "adamw"},
         ]
         rate, betas = config.learning_rate, (config.beta1, config.beta2)
-        self._adamw = torch.optim.AdamW(model.parameters(), lr=rate, betas=betas, eps=config.epsilon, fused=True)
-        defaults = {**self._adamw.defaults, "rule": "adamw"}
+        adamw = torch.optim.AdamW(model.parameters(), lr=rate, betas=betas, eps=config.epsilon, fused=True)
+        defaults = {**adamw.defaults, "rule": "adamw", "ema": config.ema, "bf16": bf16, "updates": 0}
         super().__init__([group for group in groups if group["params"]], defaults)
 
     @overload
@@ -65,16 +64,23 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        # Of the same groups and state, whatever `load_state_dict` or `add_param_group` have made of them.
-        self._adamw.param_groups = [group for group in self.param_groups if group["rule"] == "adamw"]
-        self._adamw.state = self.state
-        self._adamw.step()
+        adamw = self._adamw()
+        adamw.param_groups = [group for group in self.param_groups if group["rule"] == "adamw"]
+        adamw.state = self.state
+        adamw.step()
         for group in self.param_groups:
+            group["updates"] += 1
             if group["rule"] == "muon":
                 self._muon(group)
-        if self._ema:
+        if self.defaults["ema"]:
             self._average()
         return loss
+
+    def _adamw(self) -> torch.optim.AdamW:
+        """torch's, to be given our groups and state; it is not part of a copy, a pickle or a state dict."""
+        if "_inner" not in self.__dict__:
+            self._inner = torch.optim.AdamW([torch.zeros(())], fused=True)
+        return self._inner
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -111,13 +117,15 @@ class Optimizer(torch.optim.Optimizer):
             ahead = full_tensor(weight.grad.lerp(momentum, MOMENTUM))  # Nesterov's
             matrix = ahead.flatten(1)  # a convolution's has a third dimension
             size = MUON_SCALE * 0.2 * math.sqrt(max(matrix.shape))
-            step = shard_like(orthogonal(matrix, self._bf16).view_as(ahead), weight)
+            step = shard_like(orthogonal(matrix, group["bf16"]).view_as(ahead), weight)
             weight.mul_(1 - rate * decay).add_(step, alpha=-size * rate)
 
     @torch.no_grad()
     def _average(self) -> None:
-        steps = next(state["step"] for state in self.state.values() if "step" in state).item()
-        factor = min(self._ema, steps / (steps + 10))
+        # AdamW's own count, which a checkpoint has; ours, where it has no parameter to count for.
+        steps = next((state["step"].item() for state in self.state.values() if "step" in state), None)
+        steps = self.param_groups[0]["updates"] if steps is None else steps
+        factor = min(self.defaults["ema"], steps / (steps + 10))
         for parameter, state in self.state.items():
             if "average" not in state:
                 state["average"] = parameter.detach().clone()

@@ -11,6 +11,8 @@ import torch
 from zhuyi.config import TrainingConfig
 from zhuyi.errors import ConfigError
 
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
 
 def choose_device(config: TrainingConfig) -> torch.device:
     """The device of `training.device`.
@@ -56,15 +58,18 @@ def process_state(device: torch.device, deterministic: bool) -> Iterator[None]:
         deterministic: whether a GPU is to give the same bytes for the same work, more slowly. A CPU always does.
     """
     threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warn_only, workspace = torch.is_deterministic_algorithms_warn_only_enabled(), os.environ.get(CUBLAS_WORKSPACE)
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is made
+        os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")  # read when the first product is made
         torch.use_deterministic_algorithms(True)
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
         torch.set_num_threads(threads)
+        if workspace is None:
+            os.environ.pop(CUBLAS_WORKSPACE, None)
 
 
 def keep_memory() -> None:

@@ -17,7 +17,7 @@ from torch import nn
 from zhuyi.checkpoint import Model, build_model, save_model
 from zhuyi.config import Config, TrainingConfig, changed
 from zhuyi.data.batches import padding_share, plan
-from zhuyi.data.prepare import Prepared, prepare, store_of_epoch
+from zhuyi.data.prepare import Prepared, prepare
 from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
 from zhuyi.evaluation import Evaluation, evaluate, shown_with
@@ -27,13 +27,15 @@ from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.card import model_card
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World, gather_weights, joined
+from zhuyi.training.epochs import EpochStores
 from zhuyi.training.events import Checked, Event, Finished, Listener, Notice, Saved, Started, Updated
+from zhuyi.training.lock import alone_in
 from zhuyi.training.loop import DivergenceError, fit
 from zhuyi.training.metrics import MetricsFile, Recorder, TensorBoard, draw, event_writer
 from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.precision import choose_device, fingerprint, process_state, uses_bf16
-from zhuyi.training.resume import alone_in, claim, same_data, same_machine, same_segmentation, same_store
+from zhuyi.training.resume import check_data, claim, record_machine
 from zhuyi.training.run_state import RunState
 from zhuyi.training.stopping import interruption, out_of_patience
 from zhuyi.training.threads import PaceWatch, set_threads, try_threads
@@ -92,13 +94,11 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     config, training = data.config, data.config.training
     parts = _build(data, warm, notify, world)
     state = _restore(parts, checkpoints, data, dev, notify, world)
-    validated: Lines | None = None
+    validated, notify_all = None, notify
 
     def validate(state: RunState) -> None:
-        with parts.optimizer.averaged():
-            gather_weights(parts.trained, parts.model.transformer, world)
-            parts.model.transformer.eval()
-            world.on_main(lambda: score_dev(parts.translator, validated, training.metric, state, notify))
+        gather_weights(parts.trained, parts.model.transformer, world)
+        world.on_main(lambda: score_dev(parts.translator, validated, training.metric, state, notify_all))
 
     def save(state: RunState) -> None:
         if state.step != checkpoints.newest:
@@ -107,15 +107,15 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
 
     def emit(event: Event) -> None:
         with world.all_or_none():
-            notify(event)
+            notify_all(event)
 
     with ExitStack() as at_the_end, interruption(notify) as interrupted:
         recorders = world.on_main(lambda: _recorders(out, training, state.step, at_the_end)) or []
         watchers = _watchers(parts.objective, data.store, training, state, world, notify)
-        notify = _to_all([*recorders, notify])
+        notify_all = _to_all([*recorders, notify])
         emit(_started(out, parts, data.store, state, world))
         validated = validated_lines(dev, parts.translator, data.store, state, notify)
-        stores = _Stores(data, state, checkpoints, world, notify)
+        stores = EpochStores(data, state, lambda: checkpoints.epoch, world, notify)
         try:
             fit(
                 parts.trained,
@@ -127,7 +127,7 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
                 validate=validate,
                 save=save,
                 stop=lambda: bool(interrupted),
-                listeners=[*watchers, notify],
+                listeners=[*watchers, notify_all],
                 world=world,
             )
         except DivergenceError as error:
@@ -169,7 +169,7 @@ def _begin(
         event_writer()  # now, and not after the corpus was tokenised
     dev = Lines.read(config.data.dev_source, config.data.dev_target)
     test = Lines.read(config.data.test_source, config.data.test_target)
-    return *checkpoints.begun(config, notify), dev, test
+    return *checkpoints.settings_of_run(config, notify), dev, test
 
 
 def _prepare(
@@ -185,8 +185,9 @@ def _prepare(
             warm = warm_start(config, config.training.start_from)
         config, tokenizers = warm.config, warm.tokenizers
     data = world.on_main(lambda: prepare(config, tokenizers, epoch, notify))
-    if data is not None:
-        notify(Checked(data.report))
+    with world.all_or_none():
+        if data is not None:
+            notify(Checked(data.report))
     sections = {"text", "model", "decoding"}  # what the data or another model decide
     chosen = json.dumps(
         [data.tokenizers.files(), data.config.model_dump(include=sections)] if data is not None else None
@@ -219,8 +220,8 @@ def _restore(
     """Where the run stands, with the weights, moments and random states of its newest checkpoint, if there is one."""
     training = data.config.training
     state = checkpoints.restore(parts.trained, parts.optimizer, notify) or RunState()
-    world.on_main(lambda: same_data(state, data.corpus, dev))
-    same_machine(state, fingerprint(world.device, parts.bf16, world.size), notify)
+    world.on_main(lambda: check_data(state, data.corpus, dev))
+    record_machine(state, fingerprint(world.device, parts.bf16, world.size), notify)
     state.threads = set_threads(parts.objective, data.store, training, state, world)
     _warm_up(parts.objective, data.store, training, state, world, notify)
     return state
@@ -261,26 +262,6 @@ def _warm_up(
     objective.zero_grad()
     if state.micro_batches > 1:
         notify(_micro_batches_notice(state.step + 1, state.micro_batches))
-
-
-class _Stores:
-    """The tokenised corpus of each epoch: the same one, but for BPE-dropout, which segments words anew each time."""
-
-    def __init__(
-        self, data: Prepared, state: RunState, checkpoints: Checkpoints, world: World, notify: Listener
-    ) -> None:
-        self.store, self._opened = data.store, state.epoch
-        self._data, self._state, self._checkpoints, self._world, self._notify = data, state, checkpoints, world, notify
-
-    def __call__(self, epoch: int) -> Store:
-        config, corpus, tokenizers = self._data.config, self._data.corpus, self._data.tokenizers
-        if config.text.bpe_dropout:
-            if epoch != self._opened:
-                build = partial(store_of_epoch, config, corpus, tokenizers, epoch, self._checkpoints.epoch)
-                self.store, self._opened = self._world.main_first(build), epoch
-            same_segmentation(self._state, epoch, self.store, self._notify)
-        same_store(self.store, self._world)
-        return self.store
 
 
 def _recorders(out: Path, training: TrainingConfig, step: int, at_the_end: ExitStack) -> list[Listener]:

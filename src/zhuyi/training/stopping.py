@@ -53,7 +53,8 @@ def is_due(training: TrainingConfig, state: RunState, before: float, after: floa
 def interruption(notify: Listener) -> Iterator[list[int]]:
     """A list that is empty until Ctrl-C or SIGTERM: the run then ends after its update. A second one ends it at once.
 
-    Outside of the main thread, where Python delivers no signals, the list stays empty.
+    The notice comes from the signal handler, so that nobody waits for it until the end of an update. Outside of the
+    main thread, where Python delivers no signals, the list stays empty.
     """
     received: list[int] = []
 
@@ -63,7 +64,7 @@ def interruption(notify: Listener) -> Iterator[list[int]]:
         received.append(number)
         notify(
             Notice(
-                "\nStopping after this step (and its validation, if it has one), and saving. "
+                "Stopping after this step (and its validation, if it has one), and saving. "
                 "Press Ctrl-C again to stop at once, without what came after the last checkpoint."
             )
         )

@@ -131,7 +131,7 @@ def choose(
     training = model.config.training
     if dev is None:
         return f"the last step, {state.step:,}", {}
-    whole = {step for step, _ in checkpoints.whole(notify)}
+    whole = {step for step, _ in checkpoints.readable(notify)}
     ranked = [step for step in state.best_steps(training.metric) if step in whole]
     candidates = {f"step {ranked[0]:,}, the best of {len(state.scores)} validated": ranked[:1]}
     averaged = [step for step in state.averaged_steps(training) if step in whole]
