@@ -286,7 +286,7 @@ def test_alibi_is_drawn_as_a_bias_on_the_scores(browser: Any, tmp_path: Path) ->
         tmp_path / "model",
         lambda config: changed(config, {"model": changed(config.model, {"positions": "alibi"}).model_dump()}),
     )
-    trace = load(directory, "cpu").look(LINE, what_if=LONGER)
+    trace = look(load(directory, device="cpu"), LINE, what_if=LONGER)
     complaints: list[str] = []
     tab = opened_file(browser, trace, tmp_path, complaints, lang="en", view="positions", head="1", i="0")
     tab.locator("figure:has-text('the bias on the scores')").locator("text=as table").click()
