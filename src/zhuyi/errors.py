@@ -5,7 +5,8 @@
     ├── DataError             a data file, or a line of one, that cannot be used
     ├── CheckpointError       a model directory or checkpoint that is missing or incomplete
     │   └── DamagedError      one that was truncated or altered after it was written
-    ├── TrainingError         a run that cannot continue (a loss that is not a number, for example)
+    ├── TrainingError         a run that cannot continue
+    │   └── DivergenceError   a loss that is not a number (zhuyi.training)
     └── MissingExtra          an optional library that is not installed
 
 The command line prints the message as one line and exits with code 2. Violations of zhuyi's own invariants are

@@ -32,11 +32,11 @@ from zhuyi.data.prepare import prepare
 from zhuyi.errors import DataError, TrainingError
 from zhuyi.training import recipe
 from zhuyi.training.distributed import World, joined
+from zhuyi.training.memory import find_micro_batches, longest_batch
 from zhuyi.training.metrics import read_metrics
 from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.recipe import train
 from zhuyi.training.run_state import RunState
-from zhuyi.training.update import find_micro_batches, longest_batch
 
 pytestmark = pytest.mark.unix
 

@@ -54,7 +54,7 @@ MAY_CHANGE = {
     *(f"data.{side}" for side in LANGUAGES),
     *(f"decoding.{key}" for key in DecodingConfig.model_fields),
 }
-"""Settings that a resumed run may have other than the run that it goes on with."""
+"""Settings that may change when a run is resumed."""
 
 
 class Checkpoints:
@@ -131,7 +131,7 @@ class Checkpoints:
         run's, and do, are reported.
 
         Raises:
-            ConfigError: if `config` has a setting that must not change, other than the run that is gone on with.
+            ConfigError: if a setting of `config` must not change and differs from that of the run.
         """
         for step, files in self.readable():
             then = read_config(self.path(step), files)

@@ -93,7 +93,7 @@ def _planned(
 
 
 class EpochStores:
-    """The tokenised corpus of each epoch: the same one, but for BPE-dropout, which segments words again each time.
+    """The tokenised corpus of each epoch: the same one, unless BPE-dropout segments words differently each time.
 
     Args:
         data: of the run.

@@ -24,7 +24,7 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 @contextmanager
 def alone_in(out: Path, world: World, notify: Listener) -> Iterator[None]:
-    """Within, the directory is there, and no other run is at work in it; a process that dies lets go of it.
+    """Within this context the directory exists, and no other run uses it. A process that dies releases it.
 
     A directory that is made for this, and that nothing was written into, is removed at the end.
 

@@ -58,7 +58,7 @@ class Optimizer(torch.optim.Optimizer):
         """Change the weights by their gradients, and the average with them.
 
         Args:
-            closure: computes the gradients anew, and gives the loss.
+            closure: computes the gradients again, and gives the loss.
         """
         loss = None
         if closure is not None:

@@ -73,7 +73,7 @@ def process_state(device: torch.device, deterministic: bool) -> Iterator[None]:
 
 
 def keep_memory() -> None:
-    """Tell glibc not to hand large blocks back to the system after each operation, to fault them in anew at the next.
+    """Tell glibc not to return large blocks to the system after each operation, only to fault them in at the next.
 
     Training allocates the same large tensors at every step. Elsewhere than on Linux with glibc this does nothing.
     oneDNN, though, is to keep less: half a megabyte for each shape of product, of which every batch has some forty new

@@ -28,9 +28,10 @@ from zhuyi.training.card import model_card
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World, gather_weights, joined
 from zhuyi.training.epochs import EpochStores
-from zhuyi.training.events import Checked, Event, Finished, Listener, Notice, Saved, Started, Updated
+from zhuyi.training.events import Checked, Event, Finished, Listener, Notice, Saved, Started
 from zhuyi.training.lock import alone_in
 from zhuyi.training.loop import DivergenceError, fit
+from zhuyi.training.memory import MemoryWatch, warm_up
 from zhuyi.training.metrics import MetricsFile, Recorder, TensorBoard, draw, event_writer
 from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.optimizers import Optimizer
@@ -39,7 +40,6 @@ from zhuyi.training.resume import check_data, claim, record_machine
 from zhuyi.training.run_state import RunState
 from zhuyi.training.stopping import interruption, out_of_patience
 from zhuyi.training.threads import PaceWatch, set_threads, try_threads
-from zhuyi.training.update import EMPTY_BATCH, find_micro_batches, gradient
 from zhuyi.training.validation import Lines, choose, score_dev, validated_lines
 from zhuyi.training.warm_start import WarmStart, load_what_fits, warm_start
 from zhuyi.translator import Translator
@@ -111,7 +111,9 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
 
     with ExitStack() as at_the_end, interruption(notify) as interrupted:
         recorders = world.on_main(lambda: _recorders(out, training, state.step, at_the_end)) or []
-        watchers = _watchers(parts.objective, data.store, training, state, world, notify)
+        watchers: list[Listener] = [MemoryWatch(state.micro_batches, notify)]
+        if training.threads is None and world.device.type == "cpu" and world.size == 1:
+            watchers.append(PaceWatch(partial(try_threads, parts.objective, data.store, training), state, notify))
         notify_all = _to_all([*recorders, notify])
         emit(_started(out, parts, data.store, state, world))
         validated = validated_lines(dev, parts.translator, data.store, state, notify)
@@ -163,7 +165,7 @@ class _Parts:
 def _begin(
     config: Config, out: Path, resume: bool, checkpoints: Checkpoints, notify: Listener
 ) -> tuple[Config, Tokenizers | None, Lines | None, Lines | None]:
-    """Make sure that the run can begin; gives what it goes on with, and its dev and test sets."""
+    """Make sure that the run can begin. Gives settings and tokenizers of a resumed run, and the dev and test sets."""
     claim(out, checkpoints, resume, notify)
     if config.training.tensorboard:
         event_writer()  # now, and not after the corpus was tokenised
@@ -223,13 +225,13 @@ def _restore(
     world.on_main(lambda: check_data(state, data.corpus, dev))
     record_machine(state, fingerprint(world.device, parts.bf16, world.size), notify)
     state.threads = set_threads(parts.objective, data.store, training, state, world)
-    _warm_up(parts.objective, data.store, training, state, world, notify)
+    warm_up(parts.objective, data.store, training, state, world, notify)
     return state
 
 
 def _load_warm(transformer: Transformer, warm: WarmStart, notify: Listener) -> None:
-    anew = load_what_fits(transformer, warm.weights)
-    but = f", but for {', '.join(anew)}, which do not fit" if anew else ""
+    fresh = load_what_fits(transformer, warm.weights)
+    but = f", except {', '.join(fresh)}, which do not fit" if fresh else ""
     notify(Notice(f"Beginning with the weights of {warm.config.training.start_from}{but}."))
 
 
@@ -243,27 +245,6 @@ def _trained(transformer: Transformer, training: TrainingConfig, world: World) -
     return sharded
 
 
-def _warm_up(
-    objective: nn.Module, store: Store, training: TrainingConfig, state: RunState, world: World, notify: Listener
-) -> None:
-    """What is done before the first update, and must not affect training state.
-
-    DDP puts gradients into buckets in the order in which they come in its first backward pass. On three ranks or more
-    sums depend on that order, to the last bit: it must not matter whether that pass is a new run's or a resumed one's.
-
-    On a GPU the batch that needs the most memory is tried: what will not fit is found out now, and not after hours.
-    """
-    gpu = world.device.type == "cuda"
-    with torch.random.fork_rng([world.device] if gpu else []):
-        if world.size > 1:
-            gradient(objective, [EMPTY_BATCH], 1.0)
-        if gpu:
-            find_micro_batches(objective, store, training, state, world)
-    objective.zero_grad()
-    if state.micro_batches > 1:
-        notify(_micro_batches_notice(state.step + 1, state.micro_batches))
-
-
 def _recorders(out: Path, training: TrainingConfig, step: int, at_the_end: ExitStack) -> list[Listener]:
     """The listeners that every run has: `metrics.jsonl`, and TensorBoard where it is asked for."""
     recorders: list[Listener] = [Recorder(training.log_every, MetricsFile(out, step).append)]
@@ -271,32 +252,6 @@ def _recorders(out: Path, training: TrainingConfig, step: int, at_the_end: ExitS
         board = at_the_end.enter_context(closing(TensorBoard(out, step)))
         recorders.append(Recorder(training.log_every, board.add))
     return recorders
-
-
-def _watchers(
-    objective: nn.Module, store: Store, training: TrainingConfig, state: RunState, world: World, notify: Listener
-) -> list[Listener]:
-    """Listeners that watch the speed of a run of one process on a CPU, and the memory of a GPU."""
-    micro_batches = state.micro_batches
-
-    def watch_memory(event: Event) -> None:
-        nonlocal micro_batches
-        if isinstance(event, Updated) and event.micro_batches > micro_batches:
-            micro_batches = event.micro_batches
-            notify(_micro_batches_notice(event.step, micro_batches))
-
-    watchers: list[Listener] = [watch_memory]
-    if training.threads is None and world.device.type == "cpu" and world.size == 1:
-        watchers.append(PaceWatch(partial(try_threads, objective, store, training), state, notify))
-    return watchers
-
-
-def _micro_batches_notice(step: int, micro_batches: int) -> Notice:
-    text = (
-        f"from step {step:,} a batch is cut into {micro_batches} micro-batches, whose gradients are added up: the same "
-        "update, in more passes."
-    )
-    return Notice(text, warning="Out of memory")
 
 
 def _to_all(listeners: Sequence[Listener]) -> Listener:
@@ -362,5 +317,5 @@ def _advice(error: DivergenceError, config: Config, store: Store, saved: bool) -
     return (
         f"step {error.step}: the loss is not a number (learning rate {error.rate:.2g}; batch of lines {some} of "
         f"{config.data.source}); try {', or '.join(advice)}"
-        + ("; with --resume it goes on from the last checkpoint" if saved else "")
+        + ("; --resume continues from the last checkpoint" if saved else "")
     )

@@ -34,7 +34,7 @@ def claim(out: Path, checkpoints: Checkpoints, resume: bool, notify: Listener) -
 
 
 def check_data(state: RunState, corpus: Corpus, dev: Lines | None) -> None:
-    """A run goes on with the data that it began with, wherever the files are now."""
+    """Make sure that a run continues with the data that it began with, wherever the files are now."""
     digest = hashlib.sha256(f"{corpus.fingerprint()}{dev}".encode()).hexdigest()
     if state.step and state.data_digest != digest:
         raise DataError(
@@ -47,7 +47,7 @@ def check_data(state: RunState, corpus: Corpus, dev: Lines | None) -> None:
 def record_machine(state: RunState, here: str, notify: Listener) -> None:
     """Report where the bytes of the run cannot be had: `here` is the `precision.fingerprint` of this process."""
     if state.fingerprint not in ("", here):
-        text = f"the run began with {state.fingerprint}, and goes on with {here}."
+        text = f"the run began with {state.fingerprint}, and continues with {here}."
         notify(Notice(text, warning="Not to the last bit"))
         state.threads = 0  # as many as suit this one
     state.fingerprint = here
@@ -57,7 +57,7 @@ def record_segmentation(state: RunState, epoch: int, store: Store, notify: Liste
     """A resumed epoch should be segmented as it was; the cache may have lost it, and no seed brings it back."""
     segmentation = _lengths_checksum(store)
     if epoch == state.epoch and state.batches and state.segmentation != segmentation:
-        text = f"epoch {epoch + 1} was no longer in the cache, and BPE-dropout has segmented it anew."
+        text = f"epoch {epoch + 1} was no longer in the cache, and BPE-dropout has segmented it again."
         notify(Notice(text, warning="Not to the last bit"))
     state.segmentation = segmentation
 

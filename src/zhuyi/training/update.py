@@ -6,21 +6,18 @@ its loss is their mean.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 
 import numpy as np
 import torch
 from torch import nn
 
-from zhuyi.config import TrainingConfig
-from zhuyi.data.batches import Batch, collate, plan_in_order
-from zhuyi.data.sequences import Lengths
-from zhuyi.data.store import Store
+from zhuyi.data.batches import Batch
 from zhuyi.errors import TrainingError
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD
-from zhuyi.training.distributed import ALONE, World, accumulating, full_tensor, is_sharded
+from zhuyi.training.distributed import ALONE, World, accumulating, full_tensor
 from zhuyi.training.run_state import RunState
 
 EMPTY_BATCH = Batch(
@@ -65,7 +62,7 @@ def update(
             break
         except torch.OutOfMemoryError as error:
             # The others are waiting within their own backward pass: there, only a smaller batch from the start helps.
-            if world.size > 1 or not _can_be_cut(batches, state):
+            if world.size > 1 or not can_be_cut(batches, state):
                 raise TrainingError(
                     f"step {state.step + 1}: out of memory on {world.device} of rank {world.rank}: begin again with "
                     "a lower training.tokens_per_batch, and a higher training.accumulate in its place"
@@ -121,59 +118,6 @@ def _cut(batch: Batch, micro_batches: int) -> list[Batch]:
     ]
 
 
-def _can_be_cut(batches: list[Batch], state: RunState) -> bool:
+def can_be_cut(batches: list[Batch], state: RunState) -> bool:
+    """Whether a batch has more rows than it is cut into micro-batches."""
     return state.micro_batches < max(len(batch.pairs) for batch in batches)
-
-
-def find_micro_batches(
-    objective: nn.Module, store: Store, training: TrainingConfig, state: RunState, world: World = ALONE
-) -> None:
-    """Cut batches into so many micro-batches that the worst one fits into the memory of every rank."""
-    pairs = longest_batch(store, training.tokens_per_batch)
-    share = world.share([pairs] * (world.size if training.accumulate >= world.size else 1))
-    batch = collate(store, share[0]) if len(share[0]) else EMPTY_BATCH
-    # What the optimiser will take at its first step: two moments and perhaps an average.
-    copies = 0 if state.step else 2 + bool(training.ema)
-    reserved = [torch.empty_like(parameter) for parameter in objective.parameters() for _ in range(copies)]
-    while True:
-        full = False
-        try:
-            gradient(objective, [batch], 1.0, state.micro_batches, send=False)
-        except torch.OutOfMemoryError as error:
-            if is_sharded(objective):  # the others are waiting for its part of the weights
-                raise TrainingError(
-                    f"out of memory on rank {world.rank} with the largest batch: lower training.tokens_per_batch, and "
-                    "raise training.accumulate in its place"
-                ) from error
-            full = True
-        objective.zero_grad()
-        if not world.any(full):
-            break
-        if not world.any(_can_be_cut([batch], state)):
-            with world.all_or_none():
-                raise TrainingError(
-                    f"out of memory on {world.device} with a single pair of lines: "
-                    "try a smaller model, a smaller model.max_length, or training.shard = true on several GPUs"
-                )
-        state.micro_batches *= 2
-    del reserved
-
-
-def longest_batch(corpus: Lengths, tokens_per_batch: int) -> np.ndarray:
-    """The batch that needs the most memory: as full as any, and of the longest pairs of the corpus."""
-    both = corpus.source_lengths.astype(np.int32) + corpus.target_lengths
-    most = min(tokens_per_batch, len(both))
-    pairs = np.argpartition(both, len(both) - most)[-most:]
-    longest = _LengthView(corpus.source_lengths[pairs], corpus.target_lengths[pairs])
-    batches = plan_in_order(longest, tokens_per_batch)
-    costs = [len(batch) * int(both[pairs[batch]].max()) for batch in batches]
-    worst: np.ndarray = pairs[batches[int(np.argmax(costs))]]
-    return worst
-
-
-@dataclass
-class _LengthView:
-    """The lengths of a selection of pairs."""
-
-    source_lengths: np.ndarray
-    target_lengths: np.ndarray

@@ -1,7 +1,7 @@
 """A run that begins with the weights and tokenizers of another model (`training.start_from`): a warm start.
 
 Vocabulary and architecture are that model's. The moments of the optimiser, the moving average, the schedule and the
-random state begin anew.
+random state are new.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class WarmStart:
 
 
 def warm_start(config: Config, directory: str | Path) -> WarmStart:
-    """What a run as `config` says begins with, where it begins with the model in `directory`.
+    """Settings, tokenizers and weights of a run that begins with the model in `directory`.
 
     Raises:
         ConfigError: if a setting that was given contradicts the model's, naming it and both values.
