@@ -387,7 +387,7 @@ def test_what_computes_may_change_and_is_named(tmp_path: Path, monkeypatch: pyte
         train(config, tmp_path / "out")
     for steps, expected in ((3, True), (4, False)):
         _, printed = said(with_training(config, steps=steps), tmp_path / "out", resume=True)
-        assert ("the run began with an abacus, and goes on with torch" in printed) == expected
+        assert ("the run began with an abacus, and continues with torch" in printed) == expected
 
 
 @pytest.mark.slow
