@@ -123,7 +123,7 @@ def test_the_python_of_the_readme_runs(workplace: Path, capsys: pytest.CaptureFi
 def test_the_loop_of_ones_own_runs(capsys: pytest.CaptureFixture[str]) -> None:
     _, code = blocks(ENGLISH, "python")
     exec(code, {})
-    assert "update 20: " in capsys.readouterr().out
+    assert "update 60: " in capsys.readouterr().out
 
 
 # The course

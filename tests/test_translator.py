@@ -17,7 +17,7 @@ from zhuyi.data.build import build_store
 from zhuyi.data.corpus import Corpus
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.decoding.search import search
-from zhuyi.errors import CheckpointError, ConfigError
+from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.evaluation import evaluate
 from zhuyi.loading import build_translator, load, save
 from zhuyi.microscope.page import look
@@ -286,3 +286,16 @@ def test_saving_overwrites_no_files_of_ones_own(translator: Translator, tmp_path
     with pytest.raises(ConfigError, match="Echo has no weights"):
         save(Translator(translator.config, translator.tokenizers, Echo()), tmp_path / "echo")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_string_in_the_place_of_lines_is_refused(translator: Translator) -> None:
+    for use in (translator.translate, translator.hypotheses, lambda text: translator.loss(text, text)):
+        with pytest.raises(DataError, match=r"a list of lines is wanted, not a string: write \['a dog'\]"):
+            use("a dog")
+
+
+def test_a_run_is_not_overwritten_by_a_saved_model(translator: Translator, tmp_path: Path) -> None:
+    save(translator, tmp_path / "run")
+    save(translator, tmp_path / "run/checkpoints/step-000001")
+    with pytest.raises(CheckpointError, match="holds a training run"):
+        save(translator, tmp_path / "run")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zhuyi.checkpoint import Model, load_model, save_model
+from zhuyi.checkpoint import Model, checkpoints, load_model, save_model
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST
@@ -49,7 +49,7 @@ def save(translator: Translator, directory: str | Path) -> None:
         directory: is made if it does not exist; a model in it is replaced.
 
     Raises:
-        CheckpointError: if the directory holds other files than a model, or cannot be written.
+        CheckpointError: if the directory holds a training run, or other files and no model, or cannot be written.
         ConfigError: if the engine has no weights that could be written.
     """
     directory, engine = Path(directory), translator.engine
@@ -57,5 +57,7 @@ def save(translator: Translator, directory: str | Path) -> None:
         raise ConfigError(f"{type(engine).__name__} has no weights to be saved: load the model with engine='torch'")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).exists():
         raise CheckpointError(f"{directory} holds files and no model: choose another directory")
+    if checkpoints(directory):
+        raise CheckpointError(f"{directory} holds a training run, which could not be resumed: choose another directory")
     model = Model(translator.config, translator.tokenizers, engine.transformer, translator.name)
     save_model(model, directory, card=f"# A zhuyi model\n\nSaved by `zhuyi.save` from {translator.name or 'memory'}.\n")

@@ -98,7 +98,9 @@ def of_model(model: Path, settings: list[str] | None, preset: str | None, save: 
     from zhuyi.config import changed
 
     if preset is not None:
-        raise ConfigError(f"--preset {preset}: {model} is a trained model, whose settings are made")
+        raise ConfigError(
+            f"--preset {preset}: {model} is a trained model, whose settings are fixed: leave out --preset"
+        )
     config = load_config_of(model)
     decoding = changed(config.decoding, of_decoding(settings))
     if save:

@@ -6,6 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from zhuyi.errors import DataError
+
 Integers = npt.NDArray[np.integer[Any]]
 
 
@@ -43,10 +45,14 @@ class InMemory:
     Args:
         sources: token ids of each source, without EOS.
         targets: token ids of each target, without BOS and EOS.
+
+    Raises:
+        DataError: if there are not as many targets as sources.
     """
 
     def __init__(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> None:
-        assert len(sources) == len(targets)
+        if len(sources) != len(targets):
+            raise DataError(f"{len(sources)} sources and {len(targets)} targets: source and target come in pairs")
         self._sources, self._targets = sources, targets
         self.source_lengths = np.array([len(tokens) for tokens in sources], dtype=np.int64)
         self.target_lengths = np.array([len(tokens) for tokens in targets], dtype=np.int64)

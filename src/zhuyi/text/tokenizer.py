@@ -25,7 +25,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, tra
 from tokenizers import Tokenizer as Engine
 
 from zhuyi.config import Normalization, TextConfig, TokenKind
-from zhuyi.errors import CheckpointError
+from zhuyi.errors import CheckpointError, DataError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
@@ -105,7 +105,13 @@ class Tokenizer:
         return str(self._engine.normalizer.normalize_str(line))
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line, without BOS and EOS (`data.batches` adds them). An empty line has no tokens."""
+        """Ids of each line, without BOS and EOS (`data.batches` adds them). An empty line has no tokens.
+
+        Raises:
+            DataError: if `lines` is one string, whose characters would be taken for lines.
+        """
+        if isinstance(lines, str):
+            raise DataError(f"a list of lines is wanted, not a string: write [{lines[:40]!r}]")
         return [encoding.ids for encoding in self._engine.encode_batch_fast(list(lines), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
