@@ -140,6 +140,25 @@ def test_a_missing_manifest_and_where_to_look(directory: Path) -> None:
     refused(directory, "--resume", directory / "checkpoints/step-000010")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        '"format"',
+        '{"files": {}}',
+        '{"format": "1", "files": {}}',
+        '{"format": 2}',
+        '{"format": 2, "files": ["config.json"]}',
+        '{"format": 2, "files": {"config.json": 3}}',
+        '{"format": 2, "files": {"config.json": [null]}}',
+        '{"format": 0, "files": {}}',
+    ],
+)
+def test_a_manifest_that_is_none(directory: Path, content: str) -> None:
+    (directory / MANIFEST).write_text(content, encoding="utf-8")
+    refused(directory, MANIFEST)
+
+
 def test_no_directory_at_all(tmp_path: Path) -> None:
     refused(tmp_path / "none", tmp_path / "none", "no such")
     (tmp_path / "file").touch()

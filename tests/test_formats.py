@@ -247,6 +247,22 @@ def test_what_is_no_configuration_at_all(model: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b'{"data": 3}', "data is not a JSON object"),
+        (b'{"training": [1]}', "training is not a JSON object"),
+        (b"[]", "not a JSON object"),
+        (b"\xff", "not JSON"),
+    ],
+)
+def test_what_does_not_say_how_a_model_was_trained(model: Path, content: bytes, what: str) -> None:
+    write_directory(model, {**read_directory(model), "training.json": content})
+    with pytest.raises(CheckpointError) as caught:
+        load_model(model)
+    assert str(caught.value) == f"{model / 'training.json'}: {what}"
+
+
 # What stands where
 
 

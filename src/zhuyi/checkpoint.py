@@ -164,6 +164,9 @@ def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
     languages = model.pop("languages", {})
     if not ("model" in model and "text" in model and isinstance(languages, dict)):
         raise CheckpointError(f"{directory / CONFIG}: not the configuration of a model")
+    for section in ("data", "training"):
+        if not isinstance(run.get(section, {}), dict):
+            raise CheckpointError(f"{directory / RUN}: {section} is not a JSON object")
     data = {**run.get("data", {}), **{f"{side}_language": tag for side, tag in languages.items()}}
     tree = {**run, **model, "data": data, "decoding": decoding}
     left_out: list[str] = []

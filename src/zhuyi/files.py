@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from zhuyi.errors import CheckpointError, DamagedError
 from zhuyi.upgrade import FORMAT, upgraded
@@ -198,20 +198,31 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     if not directory.is_dir():
         raise CheckpointError(f"{directory}: no such model directory")
     try:
-        manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_bytes())
-        number, _ = int(manifest["format"]), dict(manifest["files"])
+        manifest = json.loads((directory / MANIFEST).read_bytes())
     except FileNotFoundError as error:
         raise DamagedError(f"{directory}: not a complete model directory ({MANIFEST} is missing)") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise DamagedError(f"{directory / MANIFEST}: damaged: {error}") from error
     except OSError as error:
         raise CheckpointError(f"{directory / MANIFEST}: cannot read: {error.strerror}") from error
+    number = manifest.get("format") if isinstance(manifest, dict) else None
+    if not isinstance(number, int):
+        raise DamagedError(f"{directory / MANIFEST}: damaged: it has no number of a format")
     if number > FORMAT:
         raise CheckpointError(
             f"{directory / MANIFEST}: format {number}, written by zhuyi {manifest.get('zhuyi', 'of a later version')}; "
             f"zhuyi {__version__} reads formats up to {FORMAT}: install that version, or a newer one"
         )
-    return manifest
+    if not _lists_digests(manifest.get("files")):
+        raise DamagedError(f"{directory / MANIFEST}: damaged: it does not list the SHA-256 of each file")
+    return cast(dict[str, Any], manifest)
+
+
+def _lists_digests(files: Any) -> bool:
+    if not isinstance(files, dict):
+        return False
+    lists = (each if isinstance(each, list) else [each] for each in files.values())  # see `_either`
+    return all(isinstance(digest, str) for each in lists for digest in each)
 
 
 def _write_synced(path: Path, content: bytes) -> None:
