@@ -196,7 +196,10 @@ def test_of_a_later_format_the_version_is_named(model: Path) -> None:
         ({"model__magic": True}, "model.magic"),
         ({"text__magic": True}, "text.magic"),
         ({"model__mixer": "magic"}, "model.mixer = 'magic'"),
-        ({"model__width": 18, "model__heads": 4}, "model.width = 18 is not a multiple of model.heads = 4"),
+        (
+            {"model__width": 18, "model__heads": 4},
+            "all of [model]: model.width = 18 is not a multiple of model.heads = 4",
+        ),
         ({"model": 3}, "model = 3"),
     ],
 )
@@ -204,7 +207,7 @@ def test_another_architecture_is_refused(model: Path, changes: dict[str, Any], n
     rewrite(model, "config.json", zhuyi="9.8", **changes)
     outcome = run("translate", model)
     assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (2, "", 1)
-    assert f"{model / 'config.json'}: zhuyi {zhuyi.__version__} does not know {named}" in outcome.err
+    assert f"{model / 'config.json'}: zhuyi {zhuyi.__version__} cannot use {named}" in outcome.err
     assert "zhuyi 9.8 wrote this model: install that version, or a newer one" in outcome.err
 
 
@@ -217,6 +220,12 @@ UNKNOWN: list[tuple[str, dict[str, Any], str]] = [
     ("training.json", {"magic": {}}, "magic"),
     ("config.json", {"magic": {}}, "magic"),
     ("config.json", {"languages__pivot": "en"}, "data.pivot_language"),
+    ("config.json", {"languages__source": "english"}, "data.source_language = 'english'"),
+    (
+        "decoding.json",
+        {"n_best": 9, "beam": 2},
+        "all of [decoding]: decoding.n_best = 9 is more than decoding.beam = 2",
+    ),
 ]
 
 
@@ -229,14 +238,25 @@ def test_what_inference_can_do_without_is_left_out_and_said(
     with pytest.warns(ZhuyiWarning) as caught:
         after = load_config_of(model)
     assert len(caught) == 1
-    assert f"{model}: zhuyi {zhuyi.__version__} does not know {named}, and leaves it out" in str(caught[0].message)
+    assert f"{model}: zhuyi {zhuyi.__version__} ignores {named}; zhuyi " in str(caught[0].message)
     assert after == before
     outcome = run("translate", model, stdin=b"a dog\n")
     assert outcome.code == 0
-    warned = [line for line in outcome.err.splitlines() if "does not know" in line]
+    warned = [line for line in outcome.err.splitlines() if "ignores" in line]
     assert len(warned) == 1
     assert warned[0].startswith("zhuyi: warning: ")
     assert named in warned[0]
+
+
+def test_a_language_that_is_none_takes_nothing_else_with_it(model: Path) -> None:
+    rewrite(model, "config.json", languages={"source": "english", "target": "de"})
+    with pytest.warns(ZhuyiWarning, match=r"ignores data\.source_language = 'english'"):
+        after = load_config_of(model)
+    assert after.data == Config().data.model_copy(update={"target_language": "de"})
+    rewrite(model, "training.json", data={"long_lines": "cut", "source": "a", "target": "b"})
+    with pytest.warns(ZhuyiWarning, match=r"ignores data\.long_lines = 'cut'; data\.source_language"):
+        after = load_config_of(model)
+    assert (after.data.source, after.data.target_language) == ("a", "de")
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b'{"model": {}}', b'"text"', b"{", b'{"languages": 3}'])

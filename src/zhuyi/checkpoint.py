@@ -178,13 +178,13 @@ def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
             for problem in error.errors():
                 if problem["loc"][0] in ("model", "text"):
                     raise CheckpointError(
-                        f"{directory / CONFIG}: zhuyi {__version__} does not know {_named(problem)}; zhuyi {writer} "
+                        f"{directory / CONFIG}: zhuyi {__version__} cannot use {_named(problem)}; zhuyi {writer} "
                         "wrote this model: install that version, or a newer one"
                     ) from error
                 left_out.append(_named(problem))
                 _remove(tree, problem["loc"])
     if left_out:
-        what = f"{directory}: zhuyi {__version__} does not know {', '.join(left_out)}, and leaves it out"
+        what = f"{directory}: zhuyi {__version__} ignores {'; '.join(left_out)}"
         warnings.warn(f"{what}; zhuyi {writer} wrote this model", ZhuyiWarning, stacklevel=1)
     return config
 
@@ -219,10 +219,10 @@ def _object(directory: Path, files: Mapping[str, bytes], name: str) -> dict[str,
 
 
 def _named(problem: ErrorDetails) -> str:
-    """What pydantic does not accept: an unknown key, a value of one, or values that do not go together."""
+    """What pydantic does not accept: an unknown key, a value of one, or a section that contradicts itself."""
     key = ".".join(map(str, problem["loc"]))
-    if isinstance(problem["input"], dict) and problem["type"] == "value_error":  # of a section
-        return str(problem["ctx"]["error"])
+    if isinstance(problem["input"], dict) and problem["type"] == "value_error":
+        return f"all of [{key}]: {problem['ctx']['error']}"
     return key if problem["type"] == "extra_forbidden" else f"{key} = {problem['input']!r}"
 
 

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PlainSerializer,
+    ValidationInfo,
     WrapValidator,
     field_validator,
     model_validator,
@@ -107,13 +108,13 @@ class DataConfig(Section):
     )
     target_language: str | None = Field(None, description="Language of the target.")
 
-    @model_validator(mode="after")
-    def _tags_are_well_formed(self) -> DataConfig:
-        for name in LANGUAGES:
-            tag = getattr(self, name)
-            if tag is not None and not _LANGUAGE_TAG.fullmatch(tag):
-                raise ValueError(f"data.{name} = {tag!r} is not a language tag (BCP 47) such as en, pt-BR or zh-Hant")
-        return self
+    @field_validator(*LANGUAGES)
+    @classmethod
+    def _well_formed(cls, tag: str | None, info: ValidationInfo) -> str | None:
+        if tag is not None and not _LANGUAGE_TAG.fullmatch(tag):
+            key = f"data.{info.field_name}"
+            raise ValueError(f"{key} = {tag!r} is not a language tag (BCP 47) such as en, pt-BR or zh-Hant")
+        return tag
 
     @model_validator(mode="after")
     def _sides_come_in_pairs(self) -> DataConfig:
