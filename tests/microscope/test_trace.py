@@ -12,6 +12,7 @@ from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.loading import load
 from zhuyi.microscope.page import look
 from zhuyi.microscope.trace import Trace, WhatIf
+from zhuyi.model import kernels
 from zhuyi.text.tokenizer import BOS, EOS
 from zhuyi.training.objective import cross_entropy
 from zhuyi.translator import Translator
@@ -141,6 +142,12 @@ def test_an_output_that_repeats_itself_is_ended_while_looking(translator: Transl
     assert ended, "one of them repeats itself"
     for trace in ended:
         assert trace.difference <= 1e-5
+
+
+def test_the_weights_are_there_whatever_kernel_is_in_use(translator: Translator, trace: Trace) -> None:
+    with kernels.use("fused"):
+        looked = look(translator, trace.text)
+    assert list(looked) == list(trace)
 
 
 def test_a_head_that_is_off_adds_nothing_and_comes_back(translator: Translator) -> None:
