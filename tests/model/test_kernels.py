@@ -22,7 +22,7 @@ SHORT = LONG[:, :, :15]
 
 def test_the_kernel_of_attention_may_be_chosen():
     with kernels.use("fused"):
-        assert choose_kernel(SHORT, SHORT, Recording()) == "fused"
+        assert choose_kernel(LONG, LONG, Recording()) == "explicit"  # the fused one has no weights to be recorded
         with kernels.use("explicit"):
             assert choose_kernel(LONG, LONG, SILENT) == "explicit"
         assert choose_kernel(SHORT, SHORT, SILENT) == "fused"
@@ -78,6 +78,27 @@ def test_rotation_turns_pairs_and_its_gradient_turns_them_back():
         rotary.rotate(heads, start=2), torch.cat([left * cosine - right * sine, right * cosine + left * sine], dim=-1)
     )
     assert torch.autograd.gradcheck(lambda x: rotary.rotate(x, start=2), (heads,))
+
+
+@pytest.mark.parametrize("table", [1, 2])
+def test_rotation_refuses_a_gradient_for_its_tables(table: int) -> None:
+    arguments = [torch.randn(1, 1, 3, 4), torch.randn(3, 1, 4), torch.randn(3, 1, 4)]
+    arguments[table].requires_grad_()
+    with pytest.raises(NotImplementedError, match="no gradient for cosine and sine"):
+        kernels.rotate(*arguments).sum().backward()
+
+
+def test_transforms_of_torch_are_noticed() -> None:
+    """What tells of them is not public: a torch that has it no more must not go unnoticed."""
+    seen = []
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        seen.append(kernels.transformed())
+        return x
+
+    torch.func.vmap(function)(torch.ones(2))
+    function(torch.ones(2))
+    assert seen == [True, False]
 
 
 def rotation(x: torch.Tensor) -> torch.Tensor:

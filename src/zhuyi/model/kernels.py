@@ -10,7 +10,7 @@ the forward pass was given or has returned.
 `use` chooses the kernel of attention: see `zhuyi.model.attention.KERNELS`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, cast, get_args
@@ -27,7 +27,9 @@ _attention: ContextVar[AttentionKernel | None] = ContextVar("attention", default
 
 @contextmanager
 def use(attention: AttentionKernel) -> Iterator[None]:
-    """Within this context every attention of this thread (or asyncio task) runs in the named kernel.
+    """Choose attention's kernel: within this context, every attention of this thread (or asyncio task) runs in it.
+
+    It chooses no other kernel of this module, and not that of values that are recorded, which is always "explicit".
 
     "explicit" computes the weights operation by operation, "fused" calls torch's `scaled_dot_product_attention`.
     Outside of it, the choice depends on the device and the lengths. A loss that has a gradient within it, such as a
@@ -50,12 +52,16 @@ def in_use() -> AttentionKernel | None:
     return _attention.get()
 
 
+# Not public. Where a later torch has it no more, the functions below run as they are, and `torch.func` refuses them.
+_transforms_are_active: Callable[[], bool] = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+
+
 def transformed() -> bool:
     """Whether a transform of `torch.func` is active: the functions below do not support them.
 
     A `torch.autograd.Function` that does (by `setup_context`) takes 20 µs more for each call.
     """
-    return torch._C._are_functorch_transforms_active()
+    return _transforms_are_active()
 
 
 # softmax(s)_j = exp(s_j) / Σ_k exp(s_k)
@@ -158,6 +164,9 @@ def rotate(
         heads: queries or keys.
         cosine: of the angle of each coordinate.
         sine: the same, negative in the left half.
+
+    Raises:
+        NotImplementedError: in the backward pass, if `cosine` or `sine` needs a gradient.
     """
     if transformed():
         along = heads.transpose(1, 2)
@@ -176,6 +185,8 @@ class _Rotation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        if any(ctx.needs_input_grad[1:]):
+            raise NotImplementedError("rotate has no gradient for cosine and sine: give them without requires_grad")
         cosine, sine = ctx.saved_tensors
         return _rotate(gradients[0], cosine, -sine), None, None
 
