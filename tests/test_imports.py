@@ -35,6 +35,8 @@ def test_the_benchmarks_do_not_import_one_another_in_a_circle() -> None:
     "module",
     [
         "config",
+        "files",
+        "upgrade",
         "text.tokenizer",
         "text.lines",
         "text.segmentation",
