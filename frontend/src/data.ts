@@ -1,11 +1,13 @@
 // Where numbers come from: the server, or what the file holds. Numbers that are printed are float32, always.
 import { computed, signal } from "@preact/signals";
 
-import type { Decoding, Failure, Held, Model, Request, Trace, WhatIf } from "./wire";
+import type { Failure, Held, Model, Request, Trace, WhatIf } from "./wire";
 
 interface About { text: string; target: string; checkpoint: string }
+/** What a question may change of the search; sampling has no beam. */
+interface Search { beam: number | null; length_penalty: number }
 /** A question says everything, so that two can be compared. */
-export interface Question extends About, Decoding, WhatIf {}
+export interface Question extends About, Search, WhatIf {}
 
 const element = document.getElementById("held");
 const held: Held | null = element ? JSON.parse(element.textContent!) : null;
@@ -73,9 +75,9 @@ export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / va
 export const latest = () => waiting ?? underWay.value ?? asked.value;
 
 /** The model as it is. */
-export const plain = (): Decoding & WhatIf => {
-  const { beam, length_penalty } = model.value!.decoding;
-  return { beam, length_penalty, heads_off: [], positions_off: false, mask_lifted: false, prefix: [] };
+export const plain = (): Search & WhatIf => {
+  const { strategy, beam, length_penalty } = model.value!.decoding;
+  return { beam: strategy === "beam" ? beam : null, length_penalty, heads_off: [], positions_off: false, mask_lifted: false, prefix: [] };
 };
 
 /** What a question changes about the model, for the address: nothing, or JSON. */

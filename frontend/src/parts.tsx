@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { css, shareColour, signedColour } from "./colours";
-import { again, busy, plain, served, trace } from "./data";
+import { again, busy, model, plain, served, trace } from "./data";
 import formulas from "./formulas.json";
 import type { Tokens, WhatIf } from "./wire";
 import { join, say, show } from "./words";
@@ -267,7 +267,7 @@ export function Ask(props: { change: Partial<WhatIf>; disabled?: boolean; childr
 /** What is not as the model has it; shown above every view. */
 export function Hypothetical() {
   const { what_if: { heads_off, positions_off, mask_lifted, prefix }, decoding } = trace.value!;
-  const { beam, length_penalty } = plain();
+  const { beam, length_penalty } = model.value!.decoding;
   const changes = [
     ...heads_off.map(([name, head]) => say("head_is_off", { head: headName(name, head) })),
     ...(positions_off ? [say("positions_are_off")] : []),

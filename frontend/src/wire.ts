@@ -41,11 +41,6 @@ export interface Choice {
   log_prob: number | null;
 }
 
-export interface Decoding {
-  beam: number;
-  length_penalty: number;
-}
-
 export interface DecodingConfig {
   strategy: "beam" | "sampling";
   beam: number;
@@ -123,7 +118,7 @@ export interface Trace {
   output: string;
   hypotheses: Array<Hypothesis>;
   candidates: Array<Candidate>;
-  decoding: Decoding;
+  decoding: DecodingConfig;
   difference: number | null;
   what_if: WhatIf;
   replay: Replay;

@@ -206,13 +206,28 @@ def test_the_file_opens_without_a_network(browser: Any, translator: Translator, 
     context.close()
 
 
-@pytest.mark.parametrize("room", ["none", "weights and scores"])
+def test_a_model_that_samples_says_so_and_has_no_beam_to_choose(browser: Any, translator: Translator) -> None:
+    sampling = translator.with_decoding(translator.decoding(strategy="sampling", temperature=0.7, seed=5))
+    complaints: list[str] = []
+    with Microscope(sampling) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tab = opened(browser, server.url, complaints, lang="en", view="beam")
+        assert tab.text_content("[data-output]") == sampling.translate([LINE])[0]
+        assert "Temperature 0.7, top-k 0, top-p 1, seed 5." in tab.text_content(".sampling")
+        assert tab.is_disabled(".slider:has-text('Beam') input")
+        assert tab.is_enabled(".slider:has-text('Length penalty') input")
+        tab.close()
+        server.shutdown()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("left", ["nothing", "weights and scores"])
 def test_a_file_says_what_was_left_out(
-    browser: Any, translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: str
+    browser: Any, translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
     trace = look(translator, LINE, target=REFERENCE, what_if=LONGER)
     monkeypatch.setattr(page, "MAX_FILE_BYTES", 0)
-    if room != "none":
+    if left != "nothing":
         size = sum(4 * 4 * trace[name].numel() // 3 + 100 for name in trace if name.endswith(("weights", "scores")))
         monkeypatch.setattr(page, "MAX_FILE_BYTES", len(file_html(trace).encode()) + size)
     complaints: list[str] = []
@@ -222,9 +237,11 @@ def test_a_file_says_what_was_left_out(
         tab.wait_for_timeout(60)
         shown = tab.text_content("article")
         assert "…" not in shown, view
-        lacks = {"input", "query", "matrices", "heads", "positions", "block"} | ({"mask"} if room == "none" else set())
+        lacks = {"input", "query", "matrices", "heads", "positions", "block"} | (
+            {"mask"} if left == "nothing" else set()
+        )
         assert ("Not in this file" in shown) == (view in lacks), view
-        if view in ("matrices", "mask") and room != "none":
+        if view in ("matrices", "mask") and left != "nothing":
             figure = tab.locator("figure:has-text('· scores')")
             figure.locator("text=as table").click()
             last = trace["decoder.0.self.scores"].shape[-1] - 1

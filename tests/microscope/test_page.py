@@ -111,10 +111,10 @@ def test_the_file_holds_the_tensors_exactly(trace: Trace) -> None:
 
 def test_a_file_keeps_to_its_size_unless_it_is_to_be_full(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = len(page.file_html(trace, full=True).encode())
-    room = len(page.file_html(trace).encode()) - 2_000
-    monkeypatch.setattr(page, "MAX_FILE_BYTES", room)
+    limit = len(page.file_html(trace).encode()) - 2_000
+    monkeypatch.setattr(page, "MAX_FILE_BYTES", limit)
     small = page.file_html(trace)
-    assert len(small.encode()) <= room
+    assert len(small.encode()) <= limit
     assert len(page.file_html(trace, full=True).encode()) == whole
     assert "roots" in held(small)["tensors"]["encoder.0.self.weights"]
     assert len(held(small)["tensors"]) < len(held(page.file_html(trace, full=True))["tensors"])

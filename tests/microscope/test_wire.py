@@ -56,9 +56,16 @@ def test_the_types_of_the_page_are_those_of_the_schema() -> None:
     assert script["PATH"].read_text(encoding="utf-8") == script["typescript"](), "run python frontend/wire.py"
 
 
+def test_a_look_at_samples_says_how_they_were_drawn(trace: Trace) -> None:
+    drawn = {"strategy": "sampling", "temperature": 0.7, "top_k": 9, "top_p": 0.9, "seed": 5}
+    sampling = trace.translator.with_decoding(trace.translator.decoding(**drawn))
+    described = strict(describe_trace(look(sampling, trace.text)).model_dump_json())
+    assert drawn.items() <= described["decoding"].items()
+
+
 def test_a_number_that_is_none_cannot_be_sent() -> None:
     with pytest.raises(ValidationError):
-        schema.Decoding(beam=1, length_penalty=float("nan"))
+        schema.Choice(id=1, piece="a", log_prob=float("nan"))
 
 
 def test_metadata_is_strict_json_and_says_what_the_trace_says(trace: Trace) -> None:
@@ -66,7 +73,7 @@ def test_metadata_is_strict_json_and_says_what_the_trace_says(trace: Trace) -> N
     assert described["output"] == trace.output
     assert described["replay"]["losses"] == pytest.approx(trace.replay.losses.tolist())
     assert [each["fate"] for each in described["candidates"]] == [each.fate for each in trace.candidates]
-    assert described["decoding"] == {"beam": 3, "length_penalty": trace.decoding.length_penalty}
+    assert described["decoding"] == trace.decoding.model_dump()
     assert described["shapes"].keys() == tensors(trace).keys()
     model = strict(describe_model(trace.translator).model_dump_json())
     assert model["name"] == trace.translator.name != ""

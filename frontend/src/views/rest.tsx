@@ -240,7 +240,8 @@ export function Beam() {
   const now = trace.value!;
   const pruned = useSignal(now.candidates.length < 160);
   const chosen = useMemo(() => signal<number | null>(null), [now]); // another search has other nodes
-  const { beam, length_penalty } = now.decoding;
+  const { strategy, beam, length_penalty, temperature, top_k, top_p, seed } = now.decoding;
+  const sampling = strategy === "sampling";
   const column = useMemo(() => Math.max(60, widest(now.candidates.map((each) => piece(each.piece))) + 36), [now]);
   const [all, links, byNumber] = useMemo(() => {
     const root: Node = { candidate: null, children: [] };
@@ -285,7 +286,8 @@ export function Beam() {
     <>
       <Formula name="beam" />
       <p class="explain">{join([say("beam_letters"), say("may_write")])}</p>
-      <Slider title={say("beam")} value={beam} least={1} most={10} disabled={!served} onMove={(value) => again({ beam: value })} />
+      {sampling && <p class="sampling">{say("sampled", { temperature, top_k, top_p, seed })}</p>}
+      <Slider title={say("beam")} value={beam} least={1} most={10} disabled={!served || sampling} onMove={(value) => again({ beam: value })} />
       <Slider title={say("length_penalty")} value={length_penalty} most={2} step={0.1} disabled={!served} onMove={(value) => again({ length_penalty: value })} />
       {!served && <em>{say("needs_server")}</em>}
       <label><input type="checkbox" checked={pruned.value} onChange={() => { pruned.value = !pruned.value; }} /> {say("show_pruned")}</label>

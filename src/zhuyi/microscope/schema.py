@@ -83,13 +83,6 @@ class Hypothesis(Message):
     finished: bool
 
 
-class Decoding(Message):
-    """How a sentence was searched."""
-
-    beam: int
-    length_penalty: float
-
-
 class WhatIf(Message):
     """What was changed while looking, as `trace.WhatIf`."""
 
@@ -112,7 +105,8 @@ class Trace(Message):
     output: str
     hypotheses: list[Hypothesis]
     candidates: list[Candidate]
-    decoding: Decoding
+    decoding: DecodingConfig
+    """How the sentence was searched."""
     difference: float | None
     what_if: WhatIf
     replay: Replay

@@ -54,7 +54,7 @@ def describe_trace(trace: Trace) -> schema.Trace:
             for each in trace.hypotheses
         ],
         candidates=[_candidate(trace, each) for each in trace.candidates],
-        decoding=schema.Decoding(beam=trace.decoding.beam, length_penalty=trace.decoding.length_penalty),
+        decoding=trace.decoding,
         difference=_finite(trace.difference),
         what_if=schema.WhatIf(
             heads_off=sorted(trace.what_if.heads_off),
