@@ -74,8 +74,11 @@ def test_no_warning_where_every_answer_ends(model: Path) -> None:
         (["--set", "decoding.beam=abc", "--n-best", "3"], "beam"),
         (["--length-penalty", "-1"], "length_penalty"),
         (["--max-ratio", "-1"], "max_ratio"),
-        (["--beam", "2", "--n-best", "3"], "--n-best 3 is more than --beam, which is 2"),
-        (["--set", "decoding.strategy=sampling", "--beam", "2"], "--beam 2 is of no use with decoding.strategy"),
+        (["--beam", "2", "--n-best", "3"], "decoding.n_best = 3 is more than decoding.beam = 2"),
+        (
+            ["--set", "decoding.strategy=sampling", "--beam", "2"],
+            "decoding.beam = 2 is of no use with decoding.strategy",
+        ),
         (["--set", "decoding.temperature=0.7"], 'needs decoding.strategy = "sampling"'),
         (["--set", "decoding.beem=3"], "decoding.beam"),
         (["--set", "model.width=3"], "decoding.KEY=VALUE"),

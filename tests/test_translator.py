@@ -156,7 +156,11 @@ def test_settings_come_from_the_model_and_bad_ones_are_refused(translator: Trans
         translator.decoding(beam=2, n_best=3)
     several = translator.with_decoding(translator.decoding(beam=5, n_best=4))
     assert several.decoding(beam=2).n_best == 2
-    assert several.decoding(beam=2, strategy="sampling").n_best == 4
+    sampling = several.with_decoding(several.decoding(strategy="sampling"))
+    assert sampling.decoding().n_best == 4
+    for use in (sampling.decoding, lambda beam: sampling.translate(LINES, beam=beam)):
+        with pytest.raises(ConfigError, match=r"decoding\.beam = 3 is of no use with decoding\.strategy"):
+            use(beam=3)
 
 
 def test_the_loss_is_the_objective(translator: Translator, tmp_path: Path) -> None:
@@ -184,6 +188,11 @@ def test_the_loss_of_odd_lines_is_a_number(translator: Translator) -> None:
     loss = translator.loss(["", "dog " * 500, "a", "👍"], ["a", "dog " * 500, "", "👍"])
     assert np.isfinite(loss)
     assert loss > 0
+
+
+def test_no_lines_have_no_loss(translator: Translator) -> None:
+    with pytest.raises(DataError, match="there are no lines"):
+        translator.loss([], [])
 
 
 def test_evaluation_is_what_one_would_do_by_hand(translator: Translator) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from zhuyi.config import Config, DecodingConfig, TextConfig, changed
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.engine.protocol import Engine
+from zhuyi.errors import ConfigError, DataError
 from zhuyi.text.tokenizer import Tokenizers
 
 
@@ -69,7 +70,7 @@ class Translator:
             on_cut: called with the number (from 0) and the tokens of each line too long for the model, which is cut.
 
         Raises:
-            ConfigError: as for the section in a file.
+            ConfigError: as `decoding`.
         """
         decoding = self.decoding(beam=beam, length_penalty=length_penalty, max_ratio=max_ratio, n_best=1)
         return [best[0].text for best in self.hypotheses(lines, decoding, on_cut)]
@@ -129,7 +130,12 @@ class Translator:
         """Mean cross entropy per target token in nats: EOS included, no label smoothing, teacher forcing.
 
         Lines too long for the model are cut, as in `translate`.
+
+        Raises:
+            DataError: if there are no lines.
         """
+        if not sources:
+            raise DataError("there are no lines: the mean loss of none is no number")
         longest = self.longest
         return self.engine.loss(
             [tokens[:longest] for tokens in self.tokenizers.source.encode(sources)],
@@ -142,10 +148,14 @@ class Translator:
         Where the beam alone is given, it may be less than the model's own `n_best`, which it then bounds.
 
         Raises:
-            ConfigError: as for the section in a file.
+            ConfigError: as for the section in a file, and if a beam is given for sampling, which has none.
         """
         given = {key: value for key, value in settings.items() if value is not None}
         strategy = given.get("strategy", self.config.decoding.strategy)
+        if strategy == "sampling" and "beam" in given:
+            raise ConfigError(
+                f'decoding.beam = {given["beam"]} is of no use with decoding.strategy = "sampling": choose one of them'
+            )
         if strategy == "beam" and isinstance(given.get("beam"), int) and "n_best" not in given:
             given["n_best"] = max(1, min(self.config.decoding.n_best, given["beam"]))
         return changed(self.config.decoding, given)

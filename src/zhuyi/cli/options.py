@@ -137,9 +137,4 @@ def translator_of(
     translator = zhuyi.load(model, device=device)
     named = {"beam": beam, "length_penalty": length_penalty, "max_ratio": max_ratio, "n_best": n_best}
     given = {**of_decoding(settings), **{key: value for key, value in named.items() if value is not None}}
-    searched = translator.decoding(**{key: value for key, value in given.items() if key != "n_best"})
-    if searched.strategy == "sampling" and beam is not None:
-        raise ConfigError(f"--beam {beam} is of no use with decoding.strategy = sampling: choose one of them")
-    if searched.strategy == "beam" and n_best is not None and n_best > searched.beam:
-        raise ConfigError(f"--n-best {n_best} is more than --beam, which is {searched.beam}: use --beam {n_best}")
     return translator.with_decoding(translator.decoding(**given))
