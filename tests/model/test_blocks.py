@@ -9,6 +9,7 @@ from zhuyi.config import ModelConfig
 from zhuyi.model.attention import MultiHeadAttention
 from zhuyi.model.blocks import Block
 from zhuyi.model.positions import POSITIONS
+from zhuyi.model.stack import Stack
 
 POSITIONLESS = POSITIONS["none"](ModelConfig())
 
@@ -86,3 +87,11 @@ def test_decoder_block_is_torchs(config):
     future = torch.ones(6, 6, dtype=torch.bool).triu(diagonal=1)
     expected = theirs(x, memory, tgt_mask=future, memory_key_padding_mask=~mask)
     assert_close(ours(x, None, POSITIONLESS, memory, mask), expected, rtol=0, atol=1e-5)
+
+
+def test_a_stack_without_a_memory_says_that_it_has_no_steps() -> None:
+    config = ModelConfig(width=16, heads=2, feed_forward=32, decoder_layers=1)
+    stack = Stack(config, nn.Embedding(9, 16), POSITIONLESS, causal=True, cross=False)
+    assert stack(torch.tensor([[4, 5, 6]]), None).shape == (1, 3, 16)
+    with pytest.raises(NotImplementedError, match="blocks without cross-attention have no steps"):
+        stack.start(torch.zeros(1, 3, 16), torch.ones(1, 3, dtype=torch.bool), limit=3)

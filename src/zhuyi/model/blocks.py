@@ -162,7 +162,15 @@ class Block(nn.Module):
         return self._feed_forward(x, tap)
 
     def start(self, memory: Float[Tensor, "rows source width"], limit: int) -> LayerCache:
-        """An empty past, and the memory's keys and values."""
+        """An empty past, and the memory's keys and values.
+
+        Raises:
+            NotImplementedError: if there is no cross-attention.
+        """
+        if not self.has_cross:
+            raise NotImplementedError(
+                "blocks without cross-attention have no steps: call them on all positions at once"
+            )
         keys, values = self.cross.keys_values(memory)
         return LayerCache(self.mixer.start(len(memory), limit, like=keys), keys, values)
 

@@ -69,7 +69,11 @@ class Stack(nn.Module):
     def start(
         self, memory: Float[Tensor, "rows source width"], memory_mask: Bool[Tensor, "rows source"], limit: int
     ) -> Cache:
-        """The cache before the first step, with capacity for `limit` steps."""
+        """The cache before the first step, with capacity for `limit` steps.
+
+        Raises:
+            NotImplementedError: if the blocks have no cross-attention.
+        """
         layers = tuple(block.start(memory, limit) for block in cast(Iterable[Block], self.blocks))
         return Cache(layers, memory_mask, position=0, limit=limit)
 
