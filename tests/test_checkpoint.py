@@ -21,6 +21,7 @@ from zhuyi.config import build_config
 from zhuyi.errors import CheckpointError
 from zhuyi.files import MANIFEST, ensure_writable, read_directory, write_atomically, write_directory
 from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.training.run_state import RUN_ADVICE
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +267,7 @@ def test_a_full_disk_leaves_the_old_files(directory: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patched:
         patched.setattr(files.os, "fsync", fsync)
-        with pytest.raises(CheckpointError, match=r"No space left on device; free some space") as caught:
+        with pytest.raises(CheckpointError, match=r"No space left on device; free some space$") as caught:
             write_directory(directory, dict.fromkeys(old, b"new"))
     assert "\n" not in str(caught.value)
     assert read_directory(directory) == old
@@ -286,6 +287,16 @@ def test_a_single_file_is_whole_or_untouched(tmp_path: Path, monkeypatch: pytest
             write_atomically(path, b"two")
     assert path.read_bytes() == b"one"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_to_do_where_nothing_can_be_written_is_said_by_who_knows(directory: Path, tmp_path: Path) -> None:
+    """A library has no --out."""
+    model = load_model(directory)
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"cannot write: .*; choose another place$"):
+        save_model(model, tmp_path / "file")
+    with pytest.raises(CheckpointError, match=r"cannot write: .*; choose another directory with --out$"):
+        save_model(model, tmp_path / "file", advice=RUN_ADVICE)
 
 
 @pytest.mark.unix
@@ -343,5 +354,5 @@ def test_asking_whether_it_can_be_written_leaves_nothing_behind(tmp_path: Path) 
     ensure_writable(tmp_path / "a/b/c")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="--out"):
+    with pytest.raises(CheckpointError, match="choose another place"):
         ensure_writable(tmp_path / "file/b")

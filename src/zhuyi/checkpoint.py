@@ -26,7 +26,7 @@ from torch import Tensor
 
 from zhuyi.config import LANGUAGES, Config, DecodingConfig
 from zhuyi.errors import CheckpointError, DamagedError, ZhuyiWarning
-from zhuyi.files import MANIFEST, read_directory, replace_listed, write_directory
+from zhuyi.files import ADVICE, MANIFEST, read_directory, replace_listed, write_directory
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.version import __version__
@@ -97,13 +97,13 @@ def model_files(model: Model, card: str) -> dict[str, bytes]:
     }
 
 
-def save_model(model: Model, directory: Path, card: str = "") -> None:
+def save_model(model: Model, directory: Path, card: str = "", advice: tuple[str, str] = ADVICE) -> None:
     """Write a model directory; an older model in it is replaced.
 
     Raises:
         CheckpointError: when it cannot be written; see `write_directory`.
     """
-    write_directory(directory, model_files(model, card))
+    write_directory(directory, model_files(model, card), advice=advice)
 
 
 def load_model(directory: str | Path) -> Model:

@@ -22,9 +22,13 @@ from zhuyi.version import __version__
 MANIFEST = "manifest.json"
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 """What a disk says that is full, or a quota; not every system has quotas."""
+ADVICE = ("choose another place", "free some space")
+"""What to do where something cannot be written, and where the disk is full."""
 
 
-def write_directory(directory: Path, files: Mapping[str, bytes], moved: Sequence[Path] = ()) -> None:
+def write_directory(
+    directory: Path, files: Mapping[str, bytes], moved: Sequence[Path] = (), advice: tuple[str, str] = ADVICE
+) -> None:
     """Write `files` and a manifest of them into `directory`; each file whole or not at all, the manifest last.
 
     All new bytes are on the disk before the first old file is touched, so a full disk leaves the old ones.
@@ -33,11 +37,12 @@ def write_directory(directory: Path, files: Mapping[str, bytes], moved: Sequence
         directory: made if it is not there.
         files: contents by name.
         moved: further files, already on that disk, which are moved into the directory.
+        advice: what to do where it cannot be written, as for `readable_failure`.
 
     Raises:
         CheckpointError: when it cannot be written.
     """
-    with readable_failure(directory):
+    with readable_failure(directory, advice):
         digests = {name: _digest(content) for name, content in files.items()}
         digests |= {path.name: _digest_of_file(path) for path in moved}
         manifest = {"format": FORMAT, "zhuyi": __version__, "files": digests}
@@ -125,7 +130,7 @@ def replace_listed(directory: Path, name: str, content: bytes) -> None:
     write_atomically(directory / MANIFEST, _to_bytes(manifest))
 
 
-def ensure_writable(directory: Path) -> None:
+def ensure_writable(directory: Path, advice: tuple[str, str] = ADVICE) -> None:
     """Find out now, and not after an hour of work, that a directory cannot be written; nothing is left behind.
 
     Raises:
@@ -134,7 +139,7 @@ def ensure_writable(directory: Path) -> None:
     existing = directory
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
-    with readable_failure(directory), tempfile.TemporaryFile(dir=existing):
+    with readable_failure(directory, advice), tempfile.TemporaryFile(dir=existing):
         pass
 
 
@@ -157,7 +162,7 @@ def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         CheckpointError: when it cannot be written.
     """
-    with readable_failure(path, "choose another place", "free some space"):
+    with readable_failure(path):
         if path.exists() and not path.is_file():
             with path.open("wb") as device:
                 yield device
@@ -178,17 +183,12 @@ def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def readable_failure(
-    path: Path,
-    otherwise: str = "choose another directory with --out",
-    when_full: str = "free some space and go on with --resume",
-) -> Iterator[None]:
-    """An OSError within becomes a CheckpointError that names `path`, and what to do."""
+def readable_failure(path: Path, advice: tuple[str, str] = ADVICE) -> Iterator[None]:
+    """An OSError within becomes a CheckpointError that names `path`, and what to do: in general, and on a full disk."""
     try:
         yield
     except OSError as error:
-        advice = when_full if error.errno in FULL else otherwise
-        raise CheckpointError(f"{path}: cannot write: {error.strerror}; {advice}") from error
+        raise CheckpointError(f"{path}: cannot write: {error.strerror}; {advice[error.errno in FULL]}") from error
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.distributed import ALONE, World, gather_weights, is_sharded
 from zhuyi.training.events import Listener, Notice, ignore
 from zhuyi.training.optimizers import Optimizer
-from zhuyi.training.run_state import RunState
+from zhuyi.training.run_state import RUN_ADVICE, RunState
 from zhuyi.training.warm_start import with_settings_of
 
 RUN_STATE = "run_state.json"
@@ -120,7 +120,7 @@ class Checkpoints:
         files[RUN_TENSORS] = save_tensors({name: each.cpu().contiguous() for name, each in tensors.items()})
         files[RUN_STATE] = state.to_json()
         shutil.rmtree(self.path(state.step), ignore_errors=True)  # if it is there, then it is broken
-        write_directory(self.path(state.step), files, shards)
+        write_directory(self.path(state.step), files, shards, RUN_ADVICE)
         for step in set(self.steps()) - self._wanted(state):
             shutil.rmtree(self.path(step))
 

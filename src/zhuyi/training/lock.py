@@ -13,6 +13,7 @@ from zhuyi.errors import CheckpointError
 from zhuyi.files import readable_failure
 from zhuyi.training.distributed import World
 from zhuyi.training.events import Listener, Notice
+from zhuyi.training.run_state import RUN_ADVICE
 
 LOCK = ".zhuyi.lock"
 """Locked while a run is at work in a directory, and removed at its end."""
@@ -39,7 +40,7 @@ def alone_in(out: Path, world: World, notify: Listener) -> Iterator[None]:
 @contextmanager
 def _locked(out: Path, notify: Listener) -> Iterator[None]:
     with ExitStack() as at_the_end:
-        with readable_failure(out):
+        with readable_failure(out, RUN_ADVICE):
             directory = Path(os.path.realpath(out))  # a link may lead to where nothing is yet
             for folder in (*reversed(directory.parents), directory):
                 if not folder.exists():

@@ -9,6 +9,7 @@ from typing import Any
 from zhuyi.errors import MissingExtra
 from zhuyi.files import readable_failure, write_atomically
 from zhuyi.training.events import Event, Saved, Started, Updated, Validated
+from zhuyi.training.run_state import RUN_ADVICE
 
 METRICS = "metrics.jsonl"
 
@@ -89,7 +90,7 @@ class MetricsFile:
         Raises:
             CheckpointError: when it cannot be written.
         """
-        with readable_failure(self._path), self._path.open("a", encoding="utf-8", newline="\n") as file:
+        with readable_failure(self._path, RUN_ADVICE), self._path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 

@@ -37,7 +37,7 @@ from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.precision import choose_device, fingerprint, process_state, uses_bf16
 from zhuyi.training.resume import check_data, claim, record_machine
-from zhuyi.training.run_state import RunState
+from zhuyi.training.run_state import RUN_ADVICE, RunState
 from zhuyi.training.stopping import interruption, out_of_patience
 from zhuyi.training.threads import PaceWatch, set_threads, try_threads
 from zhuyi.training.validation import Lines, choose, score_dev, validated_lines
@@ -302,7 +302,7 @@ def _finish(
     chosen, evaluations = choose(model, checkpoints, translator, dev, state, notify)
     if test is not None:
         evaluations["test"] = evaluate(translator, test.sources, test.targets, shown_with(training.metric))
-    save_model(model, out, model_card(config, model.transformer, store, chosen, evaluations))
+    save_model(model, out, model_card(config, model.transformer, store, chosen, evaluations), RUN_ADVICE)
     draw(out)
     return chosen, evaluations
 

@@ -12,7 +12,7 @@ from zhuyi.files import MANIFEST, ensure_writable
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World
 from zhuyi.training.events import Listener, Notice
-from zhuyi.training.run_state import RunState
+from zhuyi.training.run_state import RUN_ADVICE, RunState
 from zhuyi.training.validation import Lines
 
 
@@ -30,7 +30,7 @@ def claim(out: Path, checkpoints: Checkpoints, resume: bool, notify: Listener) -
                 raise CheckpointError(f"{out / name} exists and is not a run's: {elsewhere}")
         if resume:
             notify(Notice(f"Nothing to resume in {out}: a new run begins."))
-    ensure_writable(out)
+    ensure_writable(out, RUN_ADVICE)
 
 
 def check_data(state: RunState, corpus: Corpus, dev: Lines | None) -> None:

@@ -10,6 +10,9 @@ from zhuyi.evaluation import better
 NOISE_PER_CENT = 1.0
 """By how much a score must be better than the worst one before it counts more than the dev loss."""
 
+RUN_ADVICE = ("choose another directory with --out", "free some space and go on with --resume")
+"""What to do where the files of a run cannot be written, and where the disk is full; see `files.ADVICE`."""
+
 
 @dataclass
 class RunState:
