@@ -10,7 +10,7 @@
     └── MissingExtra          an optional library that is not installed
 
 The command line prints the message as one line and exits with code 2. Violations of zhuyi's own invariants are
-assertions, not these errors. What a user should know of, and can go on with, is a ZhuyiWarning.
+assertions, not these errors. What a user should know of, and can continue with, is a ZhuyiWarning.
 """
 
 
@@ -49,4 +49,4 @@ class MissingExtra(ZhuyiError):  # noqa: N818  # the name describes the error
 
 
 class ZhuyiWarning(UserWarning):
-    """What a user should know of, and can go on with."""
+    """What a user should know of, and can continue with."""

@@ -247,7 +247,7 @@ def test_a_worker_that_dies_is_one_clear_error(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(tokenise, "MAX_CHUNKS_ALONE", 2)
     monkeypatch.setattr(tokenise.sys, "executable", "/bin/false")
     corpus = numbered(tmp_path)
-    with pytest.raises(ZhuyiError, match="goes on from what is finished"):
+    with pytest.raises(ZhuyiError, match="continues from what is finished"):
         build_store(corpus, tokenizers_of(corpus), 100, "skip", processes=2)
 
 

@@ -13,11 +13,11 @@ from torch.testing import assert_close
 from zhuyi.config import DecodingConfig
 from zhuyi.decoding import search
 from zhuyi.decoding.filters import (
+    apply_temperature,
     end_of_repetition,
     forbid,
     force,
     no_repeated_ngram,
-    soften,
     top_k,
     top_p,
 )
@@ -175,10 +175,10 @@ def test_top_p_keeps_the_fewest_that_reach_the_mass() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 1000), st.floats(1e-6, 1.0), st.floats(0.1, 10.0))
 def test_the_nucleus_has_its_mass_and_no_token_too_many(seed: int, p: float, temperature: float) -> None:
-    softened = soften(some_log_probs(4, seed), temperature)
-    assert_close(softened * temperature, some_log_probs(4, seed))
-    probabilities = softened.double().softmax(dim=1)
-    for row, gone in zip(probabilities, forbidden(top_p(softened, p)), strict=True):
+    tempered = apply_temperature(some_log_probs(4, seed), temperature)
+    assert_close(tempered * temperature, some_log_probs(4, seed))
+    probabilities = tempered.double().softmax(dim=1)
+    for row, gone in zip(probabilities, forbidden(top_p(tempered, p)), strict=True):
         kept = sorted((row[token].item() for token in range(VOCABULARY) if token not in gone), reverse=True)
         assert sum(kept) >= p - 1e-6
         assert sum(kept[:-1]) <= p + 1e-6

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zhuyi.config import DecodingConfig, changed
 from zhuyi.decoding import search
-from zhuyi.decoding.filters import integer_weights, soften, top_k, top_p
+from zhuyi.decoding.filters import apply_temperature, integer_weights, top_k, top_p
 from zhuyi.decoding.sampling import draw, random_words
 from zhuyi.errors import ConfigError
 from zhuyi.model import reference
@@ -60,7 +60,7 @@ def test_many_rows_of_words_are_the_reference(seed: int, rows: list[tuple[int, i
 def test_the_distribution_that_is_drawn_from_is_the_reference(seed: int, temperature: float, k: int, p: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     log_probs = (3 * torch.randn(2, 50, generator=generator)).log_softmax(dim=1)
-    shaped = soften(log_probs, temperature)
+    shaped = apply_temperature(log_probs, temperature)
     shaped = top_k(shaped, k) if k else shaped
     weights = integer_weights(top_p(shaped, p) if p < 1 else shaped)
     for row, of_row in zip(weights.tolist(), log_probs, strict=True):
@@ -128,7 +128,7 @@ def chi_square(counts: Counter[int], probabilities: list[float]) -> float:
 def test_frequencies_are_the_probabilities(settings: dict, expected: list[float], vary: str) -> None:
     """χ² with at most 3 degrees of freedom exceeds 16.3 once in a thousand times; these draws are always the same."""
     decoding, count = sampling(**settings), 20_000
-    shaped = soften(torch.tensor([0.5, 0.25, 0.15, 0.1]).log()[None], decoding.temperature)
+    shaped = apply_temperature(torch.tensor([0.5, 0.25, 0.15, 0.1]).log()[None], decoding.temperature)
     shaped = top_p(top_k(shaped, decoding.top_k or 4), decoding.top_p)
     zeros, each = torch.zeros(count, dtype=torch.long), torch.arange(count)
     if vary in ("line", "sample"):

@@ -22,7 +22,7 @@ def _examples(*examples: str) -> str:
 
 
 def _prose(docstring: str | None) -> str:
-    """A docstring's paragraphs, free to be wrapped anew."""
+    """A docstring's paragraphs, free to be wrapped again."""
     paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
 

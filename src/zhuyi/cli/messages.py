@@ -84,7 +84,7 @@ class Unfinished:
 
 
 def warn_blank(sources: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-    """Blank references are rarely meant, but where the source is blank too."""
+    """Blank references are rarely meant, except where the source is blank too."""
     pairs = enumerate(zip(sources, references, strict=True), start=1)
     blank = [number for number, (source, right) in pairs if not any(right) and source.strip()]
     if blank:
@@ -110,7 +110,7 @@ def _lines(count: int, first: Sequence[int]) -> str:
 def met_the_limit(count: int, of: int) -> str:
     """What it means that so many answers met the length limit."""
     if count > of / 2:  # and a right answer does so only now and then
-        return f"{count:,} of {of:,} answers met the length limit: the model repeats itself, and wants longer training"
+        return f"{count:,} of {of:,} answers met the length limit: the model repeats itself, and needs longer training"
     return f"{count:,} of {of:,} answers met the length limit and may be cut; a higher --max-ratio allows more"
 
 

@@ -157,7 +157,7 @@ def train(
 
     All it needs is two files whose lines belong together; a third and a fourth, for validation, let it keep its best
     state instead of its last. The options win over CONFIG.toml; [bold]zhuyi config[/] lists all settings. Ctrl-C saves
-    and says how to go on.
+    and says how to continue.
     """
     from zhuyi.display import ProgressDisplay
     from zhuyi.training.distributed import is_main_process
@@ -455,7 +455,7 @@ def config(
 
 
 def _stopped(again: list[str]) -> NoReturn:
-    """Ctrl-C in a training: `again` goes on with it."""
+    """Ctrl-C in a training: `again` continues it."""
     command = ["zhuyi"] if "TORCHELASTIC_RUN_ID" not in os.environ else ["torchrun", "...", "-m", "zhuyi"]
     print(f"zhuyi: stopped and saved; go on with: {shlex.join([*command, *again])}", file=sys.stderr)
     raise typer.Exit(130)

@@ -80,7 +80,7 @@ _LANGUAGE_TAG = re.compile(
     "(-[a-wyz0-9](-[a-z0-9]{2,8})+)*(-x(-[a-z0-9]{1,8})+)?|x(-[a-z0-9]{1,8})+",
     re.IGNORECASE | re.ASCII,
 )
-"""Language, script, region, variants, extensions, private use: RFC 5646, section 2.1, but for what is not in use."""
+"""Language, script, region, variants, extensions, private use: RFC 5646, section 2.1, except for what is not in use."""
 
 
 class DataConfig(Section):
@@ -153,7 +153,7 @@ class TextConfig(Section):
         "was typed. none: they are read and written as the data have them.",
     )
     bpe_dropout: float = Field(
-        0.0, ge=0.0, lt=1.0, description="Share of BPE merges left out at random, anew each epoch (Provilkov 2020)."
+        0.0, ge=0.0, lt=1.0, description="Share of BPE merges left out at random, redrawn each epoch (Provilkov 2020)."
     )
 
     @model_validator(mode="before")
@@ -419,7 +419,7 @@ class DecodingConfig(Section):
         ge=0,
         le=2**16,
         description="An output ends where its last max_repetition tokens only repeat those before them: each is the "
-        "token n places before it, for an n of at most max_repetition / 4. 0: it goes on to the length limit.",
+        "token n places before it, for an n of at most max_repetition / 4. 0: it continues to the length limit.",
     )
     max_ratio: float | None = Field(
         None,

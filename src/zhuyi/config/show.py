@@ -21,7 +21,7 @@ def describe(config: Config) -> Iterator[tuple[str, str, Any, str]]:
 def to_toml(config: Config) -> str:
     """The resolved configuration as TOML, each key under a comment that says what it means.
 
-    A key that only follows from others is a comment: where the file is changed, it follows anew.
+    A key that only follows from others is a comment: where the file is changed, it follows again.
     """
     lines: list[str] = []
     current = ""

@@ -6,8 +6,8 @@ The one place where BOS and EOS are added:
     target_in    BOS x y z          what the decoder is given (teacher forcing)
     target_out   x y z EOS          what it must answer at each position
 
-A large corpus is dealt into pools of 250,000 pairs, anew each epoch; each is sorted and cut as if it were all.
-So neither time nor memory grows with the corpus, but for a histogram of its lengths.
+Each epoch deals a large corpus into new pools of 250,000 pairs; each is sorted and cut as if it were all.
+So neither time nor memory grows with the corpus, except for a histogram of its lengths.
 """
 
 import queue

@@ -5,7 +5,7 @@
             <name>.tmp, <name>.log    while it is being made: the chunks that are finished, and a line on each
             <name>.lock               held by the process that makes it
 
-A build that is killed goes on from its log.
+A build that is killed continues from its log.
 """
 
 import json
@@ -52,7 +52,7 @@ def build_store(
 ) -> Store:
     """The store of these inputs: read from the cache, or made and put there.
 
-    If another process is at the same one, this one waits for it. If one was killed at it, this one goes on.
+    If another process is at the same one, this one waits for it. If one was killed at it, this one continues.
 
     Args:
         corpus: where the pairs come from.
@@ -97,7 +97,7 @@ def build_store(
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the tokenised corpus: {error.strerror or error}; "
-            "free some space and give the same command again, which goes on from there, or set ZHUYI_CACHE to a "
+            "free some space and give the same command again, which continues from there, or set ZHUYI_CACHE to a "
             "directory that can be written"
         ) from error
     if dropout and epoch is not None:
@@ -222,7 +222,7 @@ class _Draft:
         """Chunks of the corpus that are finished."""
 
     def begin(self, schema: pa.Schema, lengths: str) -> _Tally:
-        """Take what is whole of an earlier one, and forget the rest. Gives the tally of it, which goes on with it."""
+        """Take what is whole of an earlier one, and forget the rest. Gives the tally of it, which continues with it."""
         self._schema, self._type = schema, lengths
         self._head = schema.serialize().to_pybytes()
         self._content.seek(0)
@@ -290,7 +290,7 @@ def _draft(path: Path) -> Iterator[_Draft]:
     """The draft of the store at `path`, for this process alone: another one waits here.
 
     A draft that can come to nothing is removed. One whose process was killed or stopped by Ctrl-C, or whose disk was
-    full, is left, and the next one goes on with it.
+    full, is left, and the next one continues with it.
     """
     with exclusive(_beside(path, "lock"), wait=True), closing(_Draft(path)) as draft:
         try:

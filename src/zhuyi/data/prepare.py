@@ -126,7 +126,7 @@ def store_of_epoch(
     oldest: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Store:
-    """The tokenised corpus: the same for every epoch, but for BPE-dropout, which cuts words anew each time.
+    """The tokenised corpus: the same for every epoch, except with BPE-dropout, which cuts words differently each time.
 
     Segmentations of epochs before `oldest` are removed.
     """

@@ -147,7 +147,7 @@ class ChunkTokenizer:
 
 
 def _spaced(line: str) -> bool:
-    """Whether it has white space that tokenizers do not keep, but for that at its end."""
+    """Whether it has white space that tokenizers do not keep, except at its end."""
     line = line.rstrip()
     return line[:1].isspace() or "  " in line or "\t" in line
 
@@ -239,7 +239,7 @@ class _Workers:
             worker.kill()
             raise ZhuyiError(
                 f"a process that tokenises has ended (exit status {worker.wait()}; out of memory?): "
-                "the same command again goes on from what is finished"
+                "the same command again continues from what is finished"
             ) from error
         finally:
             self._idle.put(worker)

@@ -43,7 +43,7 @@ class BeamSearch:
         self.log_probs = torch.zeros(batch, nodes, device=limits.device)
 
         # One live prefix, the empty one. Were all `beam` of them alive, they would stay copies of each other.
-        # While greedy search goes on, the first one is its prefix; the others are in order, best first.
+        # While greedy search continues, the first one is its prefix; the others are in order, best first.
         self.live_sums = torch.full((batch, beam), -torch.inf, device=limits.device)
         self.live_sums[:, 0] = 0.0
         self.live_nodes = limits.new_full((batch, beam), ROOT)
@@ -118,7 +118,7 @@ class BeamSearch:
         return [self._hypothesis(sentence, score, node) for score, node in scored_nodes if score > -torch.inf][:n_best]
 
     def candidates(self, sentence: int) -> list[Candidate]:
-        """List the 2·beam best continuations of the last step, but for those of log-probability −inf."""
+        """List the 2·beam best continuations of the last step, except those of log-probability −inf."""
         sums = self.sums[sentence]
         first = (self.step - 1) * len(sums)
         scores = normalised(sums, self.step, self.alpha).tolist()

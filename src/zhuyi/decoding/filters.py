@@ -6,7 +6,7 @@ so a sentence's result never depends on which others are in its batch.
 
     forbid, force                           these tokens never; this token only
     no_repeated_ngram, end_of_repetition    what the row has written so far decides
-    soften, top_k, top_p                    which tokens sampling draws, and how often
+    apply_temperature, top_k, top_p         which tokens sampling draws, and how often
 """
 
 from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ def no_repeated_ngram(
 def end_of_repetition(
     log_probs: Float[Tensor, "rows vocabulary"], written: Int[Tensor, "rows steps"], length: int
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Let a row end only, by EOS, if its last `length` tokens repeat those before them.
+    """Force EOS once the last `length` tokens of a row repeat those before them.
 
     They do if, for one n ≤ max(1, length / 4), each of them is the token n places before it: at least five times the
     same n tokens stand in succession.
@@ -80,8 +80,10 @@ def end_of_repetition(
     return torch.where(repeats[:, None], force(log_probs, EOS), log_probs)
 
 
-def soften(log_probs: Float[Tensor, "rows vocabulary"], temperature: float) -> Float[Tensor, "rows vocabulary"]:
-    """log p / T: the distribution p^(1/T), but for its normalisation. T → 0 is greedy search."""
+def apply_temperature(
+    log_probs: Float[Tensor, "rows vocabulary"], temperature: float
+) -> Float[Tensor, "rows vocabulary"]:
+    """log p / T: the distribution p^(1/T), except for its normalisation. T → 0 is greedy search."""
     return log_probs / temperature
 
 
@@ -105,7 +107,7 @@ def top_p(log_probs: Float[Tensor, "rows vocabulary"], p: float) -> Float[Tensor
 
 
 def integer_weights(log_probs: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, "rows vocabulary"]:
-    """⌊2^30 exp(log p - max log p)⌋: probabilities but for a factor, whose sums are exact in any order.
+    """⌊2^30 exp(log p - max log p)⌋: probabilities up to a factor, whose sums are exact in any order.
 
     A row that is not a number has weights of 0.
     """

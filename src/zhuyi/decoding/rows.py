@@ -52,7 +52,7 @@ class IndependentRows:
         return torch.arange(len(chosen), device=chosen.device), ended | (self.limits == self.step)
 
     def hypotheses(self, sentence: int) -> list[Hypothesis]:
-        """List what the rows of a sentence wrote, best first, but for those whose model failed (NaN)."""
+        """List what the rows of a sentence wrote, best first, except those whose model failed (NaN)."""
         rows = self._rows(sentence)
         scores = normalised(self.sums[rows], self.lengths[rows], self.alpha).tolist()
         written = zip(scores, self.lengths[rows].tolist(), self.tokens[rows], self.log_probs[rows], strict=True)

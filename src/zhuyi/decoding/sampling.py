@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zhuyi.config import DecodingConfig
-from zhuyi.decoding.filters import integer_weights, soften, top_k, top_p
+from zhuyi.decoding.filters import apply_temperature, integer_weights, top_k, top_p
 from zhuyi.decoding.rows import IndependentRows
 
 WORD = 2**32 - 1
@@ -41,7 +41,7 @@ class Sampling(IndependentRows):
 
     def choose(self, log_probs: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, " rows"]:
         """Draw the next token of each row."""
-        shaped = soften(log_probs, self.decoding.temperature)
+        shaped = apply_temperature(log_probs, self.decoding.temperature)
         if self.decoding.top_k:
             shaped = top_k(shaped, self.decoding.top_k)
         if self.decoding.top_p < 1:
@@ -82,10 +82,10 @@ def random_words(
     The counter is (step, sample, line mod 2^32, ⌊line / 2^32⌋).
     """
     a, b, c, d = torch.full_like(lines, step), samples, lines & WORD, lines >> 32
-    one, other = seed, 0
+    key0, key1 = seed, 0
     for _ in range(10):
         # int64 holds all 64 bits of a product of two words, though it takes the first one for a sign.
         left, right = 0xD2511F53 * a, 0xCD9E8D57 * c
-        a, b, c, d = (right >> 32 & WORD) ^ b ^ one, right & WORD, (left >> 32 & WORD) ^ d ^ other, left & WORD
-        one, other = (one + 0x9E3779B9) & WORD, (other + 0xBB67AE85) & WORD
+        a, b, c, d = (right >> 32 & WORD) ^ b ^ key0, right & WORD, (left >> 32 & WORD) ^ d ^ key1, left & WORD
+        key0, key1 = (key0 + 0x9E3779B9) & WORD, (key1 + 0xBB67AE85) & WORD
     return a

@@ -225,7 +225,7 @@ def _replay(
     values = {name: value[0].cpu() for name, value in tap.values.items()}
     floats = {name: value if value.dtype == torch.bool else value.float() for name, value in values.items()}
     if not floats["logits"].isfinite().all():
-        raise CheckpointError("the model answers NaN: its training went astray, or its weights are damaged")
+        raise CheckpointError("the model answers NaN: its training diverged, or its weights are damaged")
     return Replay(target_in, target_out, floats)
 
 

@@ -38,7 +38,7 @@ class LayerCache:
 class Cache:
     """The past of every row (a hypothesis of a sentence).
 
-    A `step` may write into the cache that it is given: go on with the one that it returns.
+    A `step` may write into the cache that it is given: continue with the one that it returns.
     """
 
     layers: tuple[LayerCache, ...]

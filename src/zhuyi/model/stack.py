@@ -1,7 +1,7 @@
 """A stack of blocks, from tokens to hidden states: embed → positions → dropout → blocks → norm.
 
 The encoder and the decoder are both a `Stack`. The decoder's is causal and its blocks have cross-attention; it
-also goes one position at a time, with a cache.
+also runs one position at a time, with a cache.
 """
 
 import math

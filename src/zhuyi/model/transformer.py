@@ -53,7 +53,7 @@ class Transformer(nn.Module):
         """All parts, in the order of versions before there were stacks.
 
         The order in which weights are drawn, and that in which the float32 sum of the gradient's norm is taken, are
-        part of what a seed stands for: runs that an older version began go on to the same bytes.
+        part of what a seed stands for: runs that an older version began continue to the same bytes.
         """
         encoder, decoder = self.encoder, self.decoder
         parts = (decoder.embedding, encoder.embedding, encoder.positions, decoder.positions)
