@@ -280,8 +280,10 @@ def test_standard_input_that_is_no_text(model: Path) -> None:
 
 
 def test_a_number_of_beams_that_cannot_be(model: Path) -> None:
-    assert_one_clear_line(run("translate", model, "--beam", 2, "--n-best", 3, stdin=b"a\n"), "use --beam 3")
-    assert_one_clear_line(run("translate", model, "--n-best", 7, stdin=b"a\n"), "--beam, which is 5", "use --beam 7")
+    assert_one_clear_line(
+        run("translate", model, "--beam", 2, "--n-best", 3, stdin=b"a\n"), "decoding.beam = 2: set that to 3"
+    )
+    assert_one_clear_line(run("translate", model, "--n-best", 7, stdin=b"a\n"), "decoding.beam = 5: set that to 7")
     assert_one_clear_line(run("translate", model, "--beam", 0, stdin=b"a\n"), "beam")
     assert_one_clear_line(run("translate", model, "--n-best", 0, stdin=b"a\n"), "n_best")
     assert_one_clear_line(run("translate", model, "--length-penalty", -1, stdin=b"a\n"), "length_penalty")

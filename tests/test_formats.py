@@ -233,7 +233,7 @@ UNKNOWN: list[tuple[str, dict[str, Any], str]] = [
     (
         "decoding.json",
         {"n_best": 9, "beam": 2},
-        "all of [decoding]: decoding.n_best = 9 is more than decoding.beam = 2",
+        "all of [decoding]: decoding.n_best = 9 is more than decoding.beam = 2: set that to 9",
     ),
 ]
 

@@ -435,7 +435,8 @@ class DecodingConfig(Section):
     def _possible(self) -> DecodingConfig:
         if self.strategy == "beam":
             if self.n_best > self.beam:
-                raise ValueError(f"decoding.n_best = {self.n_best} is more than decoding.beam = {self.beam}")
+                few = f"decoding.beam = {self.beam}"
+                raise ValueError(f"decoding.n_best = {self.n_best} is more than {few}: set that to {self.n_best}")
             for key in ("temperature", "top_k", "top_p"):
                 if (value := getattr(self, key)) != type(self).model_fields[key].default:
                     raise ValueError(f'decoding.{key} = {value} needs decoding.strategy = "sampling"')
