@@ -120,6 +120,7 @@ def test_the_python_of_the_readme_runs(workplace: Path, capsys: pytest.CaptureFi
     assert "Score(name='chrf'" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_loop_of_ones_own_runs(capsys: pytest.CaptureFixture[str]) -> None:
     _, code = blocks(ENGLISH, "python")
     exec(code, {})

@@ -195,6 +195,7 @@ def test_a_resumed_run_of_many_is_exact(tmp_path: Path, shard: bool) -> None:
     assert weights(tmp_path / "out") == weights(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shard", [False, True])
 def test_many_processes_begin_with_another_model(tmp_path: Path, alone: tuple[Config, Path], shard: bool) -> None:
     """Each rank has its weights, and its settings where none are given; when the run goes on too."""
