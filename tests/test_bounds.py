@@ -137,7 +137,7 @@ def test_a_file_of_no_possible_name_is_one_line(name: str, value: str, tmp_path:
         (["translate", "MODEL", "--length-penalty", "inf"], "length_penalty"),
         (["translate", "MODEL", "--length-penalty", "nan"], "length_penalty"),
         (["translate", "MODEL", "--beam", str(10**30)], "beam"),
-        (["translate", "MODEL", "--n-best", str(10**30)], "n-best"),
+        (["translate", "MODEL", "--n-best", str(10**30)], "n_best"),
         (["translate", "MODEL", "--n-best", str(-(10**30))], "n_best"),
         (["look", "MODEL", "--port", "65536"], "--port"),
         (["look", "MODEL", "--port", "-1"], "--port"),
