@@ -268,6 +268,7 @@ def test_standard_input_in_another_encoding(model: Path, encoding: str) -> None:
     assert outcome.out == ""
 
 
+@pytest.mark.slow
 def test_standard_input_that_is_no_text(model: Path) -> None:
     outcome = run("translate", model, stdin=b"a dog\ntwo\0cats\n")
     assert_one_clear_line(outcome, "standard input, line 2", "NUL")
@@ -289,6 +290,7 @@ def test_a_number_of_beams_that_cannot_be(model: Path) -> None:
     assert_one_clear_line(run("translate", model, "--length-penalty", -1, stdin=b"a\n"), "length_penalty")
 
 
+@pytest.mark.slow
 def test_a_line_of_ten_thousand_tokens_is_cut_with_a_warning(model: Path) -> None:
     long = " ".join(["dog"] * 10_000).encode()
     outcome = run("translate", model, "--beam", 1, stdin=b"a dog\n" + long + b"\ntwo cats\n")
@@ -384,6 +386,7 @@ def train_into(out: Path, folder: Path, *more: object) -> Outcome:
     return run("train", "--source", source, "--target", target, "--out", out, *SMALL, *more)
 
 
+@pytest.mark.slow
 def test_the_small_run_of_these_tests_works(tmp_path: Path) -> None:
     outcome = train_into(tmp_path / "out", tmp_path)
     assert (outcome.code, outcome.err) == (0, "")
@@ -397,6 +400,7 @@ def test_an_output_directory_that_cannot_be_written(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "in the way"
 
 
+@pytest.mark.slow
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
     assert train_into(tmp_path / "out", tmp_path).code == 0
     before = everything_below(tmp_path / "out")
@@ -404,6 +408,7 @@ def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
     assert everything_below(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_a_resumed_run_cannot_become_another_model(tmp_path: Path) -> None:
     assert train_into(tmp_path / "out", tmp_path).code == 0
     outcome = train_into(tmp_path / "out", tmp_path, "--resume", "--set", "model.width=32")
@@ -418,6 +423,7 @@ def whole_model_directories(folder: Path) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [1, 3, 6, 8])
 def test_a_disk_that_fills_up_while_saving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
     source, target = write_pairs(tmp_path)
@@ -497,6 +503,7 @@ def test_a_page_for_a_full_device(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "full.html").is_char_device()
 
 
+@pytest.mark.slow
 @pytest.mark.unix
 def test_a_run_whose_records_go_elsewhere(tmp_path: Path) -> None:
     """`metrics.jsonl` is a device, which cannot be read like a file; the picture is a link."""

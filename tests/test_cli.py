@@ -203,6 +203,7 @@ def test_lines_are_the_same_however_the_stream_is_cut(size: int) -> None:
     assert lines == ["one", "", "thr\ree ü 中文", "x" * 100, "", "", *["y"] * 1500, "end"]
 
 
+@pytest.mark.slow
 def test_n_best_gives_n_entries_for_each_line(model: Path) -> None:
     plain = run("translate", model, "--beam", 4, stdin=b"a dog\n\ntwo cats\n").lines
     rows = [
@@ -293,6 +294,7 @@ def test_answers_come_while_the_pipe_is_open_and_a_closed_pipe_ends_quietly(mode
 # evaluate
 
 
+@pytest.mark.slow
 def test_evaluate_gives_a_table_or_json(model: Path, tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path, 5)
     common = ("evaluate", model, "--source", source, "--target", target)
@@ -305,6 +307,7 @@ def test_evaluate_gives_a_table_or_json(model: Path, tmp_path: Path) -> None:
         assert shown in table
 
 
+@pytest.mark.slow
 def test_evaluate_takes_metrics_columns_and_further_references(model: Path, tmp_path: Path) -> None:
     table = tmp_path / "test.tsv"
     table.write_text("two dogs run\tA\nrun two cats a dog\tB\n", encoding="utf-8")
@@ -328,6 +331,7 @@ def test_evaluate_takes_metrics_columns_and_further_references(model: Path, tmp_
     assert (one["exact"]["value"], two["exact"]["value"]) == (0.0, 100.0)
 
 
+@pytest.mark.slow
 def test_evaluate_folds_the_references_of_a_lower_cased_model(tmp_path: Path) -> None:
     lower = tiny_model(
         tmp_path / "lower",
@@ -342,6 +346,7 @@ def test_evaluate_folds_the_references_of_a_lower_cased_model(tmp_path: Path) ->
     assert all("case:lc" in score["signature"] for score in scores.values())
 
 
+@pytest.mark.slow
 def test_evaluate_warns_of_segmented_references(model: Path, tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path, 5)
     common = ("evaluate", model, "--source", source, "--json", "--target", target)
@@ -436,6 +441,7 @@ def test_an_interrupted_demo_can_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path
         assert context.params["out"] == tmp_path / "my dates"
 
 
+@pytest.mark.slow
 def test_the_demo_asks_its_model_and_writes_its_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import zhuyi.demo
 

@@ -46,6 +46,7 @@ def test_an_output_is_as_long_as_asked_for(model: Path, option: list[str]) -> No
             assert len(each["pieces"]) + each["finished"] <= (int(0.5 * (tokens + 1) + 2) if tokens else 1)
 
 
+@pytest.mark.slow
 def test_answers_that_met_the_limit_are_counted(model: Path) -> None:
     outcome = run(
         "translate", model, "--beam", "1", "--max-ratio", "1", stdin="".join(f"{x}\n" for x in LINES).encode()
@@ -96,6 +97,7 @@ def test_every_verb_that_decodes_refuses_in_one_line(
     assert len(outcome.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_files_are_what_a_pipe_is(model: Path, text: Path, tmp_path: Path) -> None:
     piped = run("translate", model, "--beam", "2", stdin=text.read_bytes() * 2)
     from_files = run("translate", model, text, text, "--beam", "2")
@@ -106,6 +108,7 @@ def test_files_are_what_a_pipe_is(model: Path, text: Path, tmp_path: Path) -> No
     assert os.listdir(out.parent) == ["out.txt"]
 
 
+@pytest.mark.slow
 def test_samples_of_a_text_do_not_depend_on_how_it_comes(model: Path, tmp_path: Path, monkeypatch) -> None:
     lines, sampled = b"a dog\ntwo cats\n\n" * 4, ("--n-best", "7", "--set", "decoding.strategy=sampling")
     whole = run("translate", model, *sampled, stdin=lines)
@@ -118,6 +121,7 @@ def test_samples_of_a_text_do_not_depend_on_how_it_comes(model: Path, tmp_path: 
     assert run("translate", model, *sampled, "--set", "decoding.seed=2", stdin=lines).out != whole.out
 
 
+@pytest.mark.slow
 def test_files_may_be_columns(model: Path, tmp_path: Path) -> None:
     table = tmp_path / "pairs.tsv"
     table.write_text("id\ttext\n1\ta dog\n2\ttwo cats\n", encoding="utf-8")
@@ -159,6 +163,7 @@ def test_answers_made_elsewhere_are_not_searched_for(model: Path, text: Path) ->
 # A model's own settings
 
 
+@pytest.mark.slow
 def test_settings_are_kept_in_the_model(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model")
     changes = ["--set", "decoding.beam=2", "--set", "decoding.max_ratio=0.5", "--set", "decoding.n_best=2"]

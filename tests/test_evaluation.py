@@ -227,6 +227,7 @@ def test_what_cannot_be_scored_is_one_clear_line(arguments, error, message):
         score(*arguments)
 
 
+@pytest.mark.slow
 @given(pair_lists)
 def test_metrics_agree_with_each_other(pairs):
     left, right = (list(side) for side in zip(*pairs, strict=True))
@@ -241,6 +242,7 @@ def test_metrics_agree_with_each_other(pairs):
     assert edits(left, right) == pytest.approx(edits(right, left))  # nor has the edit distance
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("STU"), phones), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_the_order_of_lines_does_not_matter(lines, shuffler: random.Random):
     def scores(lines):
@@ -253,6 +255,7 @@ def test_the_order_of_lines_does_not_matter(lines, shuffler: random.Random):
     assert scores(shuffled) == scores(lines)
 
 
+@pytest.mark.slow
 @given(pair_lists, phones)
 def test_one_more_right_answer_never_makes_a_word_wrong(pairs, another):
     hypotheses, references = (list(side) for side in zip(*pairs, strict=True))

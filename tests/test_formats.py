@@ -78,6 +78,7 @@ def test_a_model_of_format_1_has_the_configuration_that_it_had(name: str) -> Non
     assert config.decoding.max_ratio is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_of_format_1_goes_on_to_the_bytes_that_it_went_to(tmp_path: Path, name: str) -> None:
     """Where it is computed by the same torch and processor; elsewhere nearly so."""
@@ -339,6 +340,7 @@ def test_what_is_no_language_tag(tag: str) -> None:
         build_config({"data": {"target_language": tag}})
 
 
+@pytest.mark.slow
 def test_languages_may_be_given_to_a_run_that_goes_on(tmp_path: Path) -> None:
     """They change no weight; the card and the model have them."""
     out = Path(shutil.copytree(OLD / "shared/run", tmp_path / "out"))

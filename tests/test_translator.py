@@ -50,6 +50,7 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
     return load(tiny_model(tmp_path_factory.mktemp("model")), device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", [1, 3])
 def test_as_many_lines_as_came_in_and_in_their_order(translator: Translator, beam: int) -> None:
     answers = translator.translate(LINES, beam=beam)
@@ -76,6 +77,7 @@ def test_no_lines_are_no_answers(translator: Translator) -> None:
     assert translator.translate(["", " "]) == ["", ""]
 
 
+@pytest.mark.slow
 def test_an_overlong_line_is_cut_and_named(translator: Translator) -> None:
     printed: list[tuple[int, int]] = []
     long = "dog " * 500
@@ -112,6 +114,7 @@ def test_n_best_are_the_best_first(translator: Translator, n_best: int) -> None:
             assert all(value <= 0 for value in each.token_logprobs)
 
 
+@pytest.mark.slow
 def test_the_score_is_the_sum_over_the_penalty(translator: Translator) -> None:
     for alpha in (0.0, 0.6, 1.0):
         for each in translator.hypotheses(["a dog", "two cats"], translator.decoding(beam=3, length_penalty=alpha)):
@@ -119,6 +122,7 @@ def test_the_score_is_the_sum_over_the_penalty(translator: Translator) -> None:
             assert each[0].score == pytest.approx(sum(each[0].token_logprobs) / penalty, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_depend_on_the_number_of_the_line_in_the_text(translator: Translator) -> None:
     """Not on the batch, nor on how the text is handed over."""
     decoding = translator.decoding(strategy="sampling", n_best=2, temperature=2.0)
@@ -207,6 +211,7 @@ def test_evaluation_is_what_one_would_do_by_hand(translator: Translator) -> None
     assert found.scores["wer"].value == pytest.approx(100 - 100 * right / 3)
 
 
+@pytest.mark.slow
 def test_a_translator_is_in_evaluation_mode_and_leaves_random_state_alone() -> None:
     config = build_config({**TINY, "model": {**TINY["model"], "dropout": 0.5}})
     torch.manual_seed(1)
@@ -220,6 +225,7 @@ def test_a_translator_is_in_evaluation_mode_and_leaves_random_state_alone() -> N
     assert not any(module.training for module in model.transformer.modules())
 
 
+@pytest.mark.slow
 def test_threads_may_share_a_translator(translator: Translator) -> None:
     """Each thread gets what one alone gets, also while another looks at what the model would be without a head."""
     off = WhatIf(heads_off=frozenset({("encoder.0.self", 0), ("decoder.0.cross", 1)}), positions_off=True)
@@ -278,6 +284,7 @@ def test_a_translator_is_tokenizers_around_an_engine(translator: Translator) -> 
         look(echo, "a dog")
 
 
+@pytest.mark.slow
 def test_a_saved_translator_is_the_same_when_loaded(translator: Translator, tmp_path: Path) -> None:
     searching = translator.with_decoding(translator.decoding(beam=3))
     save(searching, tmp_path / "copy")

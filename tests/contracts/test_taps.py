@@ -50,6 +50,7 @@ def test_every_name_is_there_and_looking_changes_nothing(config, model, sentence
             assert torch.equal(value > 0, mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixer", MIXERS)
 @torch.no_grad()
 def test_replacing_any_value_changes_the_output(mixer, sentences):

@@ -225,6 +225,7 @@ def test_a_plan_of_short_integers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert padding_share(corpus, make(corpus)) == padding_share(short, make(short))
 
 
+@pytest.mark.slow
 def test_a_plan_of_a_large_corpus_is_small() -> None:
     """Not a copy of the corpus, for two million pairs."""
     lengths = np.random.default_rng(0).integers(1, 60, (2, 2_000_000), dtype=np.uint16)

@@ -173,6 +173,7 @@ def test_segmented_targets_are_warned_of(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_many_chunks_count_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = REMARKED * 20
     config = config_of(tmp_path, train=pairs)
@@ -181,6 +182,7 @@ def test_many_chunks_count_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (report.outcome.copies, report.outcome.not_nfc, report.outcome.marks) == (40, 40, {"@@": 20})
 
 
+@pytest.mark.slow
 def test_the_table_fits_80_columns(tmp_path: Path) -> None:
     train = [("w " * (i % 300 + 1), "x " * (i % 40)) for i in range(1200)]
     dev = [(f"{source}new", target) for source, target in train] + train

@@ -18,6 +18,7 @@ from zhuyi.errors import DataError
 SMALL = {"train_lines": 3000, "dev_lines": 200, "test_lines": 300}
 
 
+@pytest.mark.slow
 def test_no_written_form_has_two_meanings():
     """Every day of two years (one of them a leap year) in every form, as the most forgetful tokenizer sees it."""
     meaning: dict[str, str] = {}
@@ -82,6 +83,7 @@ def test_splits_share_no_date_and_no_line_comes_twice():
     assert dates.FIRST_YEAR <= min(years) <= max(years) <= dates.LAST_YEAR
 
 
+@pytest.mark.slow
 def test_seed_decides_everything_also_in_another_process():
     assert date_pairs(3, **SMALL) == date_pairs(3, **SMALL)
     assert date_pairs(3, **SMALL) != date_pairs(4, **SMALL)

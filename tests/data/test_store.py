@@ -177,6 +177,7 @@ def killed_after(corpus: Corpus, pairs: int, processes: int = 1) -> None:
     assert run.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.unix
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
@@ -201,6 +202,7 @@ def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert path.read_bytes() == uninterrupted
 
 
+@pytest.mark.slow
 @pytest.mark.unix
 def test_a_damaged_rest_costs_only_what_is_damaged(tmp_path: Path) -> None:
     corpus = numbered(tmp_path)
@@ -229,6 +231,7 @@ def test_a_damaged_rest_costs_only_what_is_damaged(tmp_path: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.slow
 def test_as_many_processes_as_one_likes_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenise, "MAX_CHUNKS_ALONE", 2)
     corpus = numbered(tmp_path, 100)
@@ -251,6 +254,7 @@ def test_a_worker_that_dies_is_one_clear_error(tmp_path: Path, monkeypatch: pyte
         build_store(corpus, tokenizers_of(corpus), 100, "skip", processes=2)
 
 
+@pytest.mark.slow
 def test_two_at_the_same_store_do_not_make_it_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = numbered(tmp_path)
     tokenizers = tokenizers_of(corpus)
@@ -270,6 +274,7 @@ def test_two_at_the_same_store_do_not_make_it_twice(tmp_path: Path, monkeypatch:
     assert len(files()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.unix
 def test_what_nobody_goes_on_with_is_removed(tmp_path: Path) -> None:
     corpus = numbered(tmp_path)
@@ -305,6 +310,7 @@ def test_a_damaged_file_is_noticed_and_built_again(tmp_path: Path) -> None:
         assert path.read_bytes() == good
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_noticed(tmp_path: Path) -> None:
     corpus = numbered(tmp_path)
     build_store(corpus, tokenizers_of(corpus), 100, "skip")
@@ -334,6 +340,7 @@ def test_damage_is_noticed_where_it_is(tmp_path: Path) -> None:
             assert damaged.source(pair).tolist() == store.source(pair).tolist()
 
 
+@pytest.mark.slow
 def test_what_was_looked_at_does_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MAX_RESIDENT_BYTES", 5000)
     corpus = numbered(tmp_path, 400)
@@ -347,6 +354,7 @@ def test_what_was_looked_at_does_not_stay_in_memory(tmp_path: Path, monkeypatch:
     assert view.tolist() == before  # it is still the file's
 
 
+@pytest.mark.slow
 def test_large_vocabularies_and_long_lines(tmp_path: Path) -> None:
     many = [f"w{i}" for i in range(70_000)]
     corpus = corpus_of(tmp_path, [(" ".join(many), "x"), ("w5", "y")])
@@ -442,6 +450,7 @@ class Endless(Corpus):
         return (Pair(i, "a b", "x") for i in range(1, 20_001))
 
 
+@pytest.mark.slow
 def test_lookups_across_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "CHUNK_PAIRS", 1000)
     corpus = numbered(tmp_path)

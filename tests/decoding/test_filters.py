@@ -131,6 +131,7 @@ class Loop(FakeModel):
         return torch.where(token == BOS, 0, state + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cycle", [1, 3, 5])
 @pytest.mark.parametrize("search_with", [{"beam": 1}, {"beam": 4}, {"strategy": "sampling", "temperature": 0.05}])
 def test_an_endless_output_is_ended(cycle: int, search_with: dict) -> None:

@@ -114,6 +114,7 @@ def chi_square(counts: Counter[int], probabilities: list[float]) -> float:
     return sum((counts[token] - total * p) ** 2 / (total * p) for token, p in enumerate(probabilities) if p > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -147,6 +148,7 @@ def test_frequencies_are_the_probabilities(settings: dict, expected: list[float]
     assert chi_square(Counter(tokens.tolist()), expected) < 16.3
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.permutations(range(5)), st.integers(1, 3))
 def test_neither_company_nor_order_changes_a_draw(seed: int, order: list[int], n_best: int) -> None:

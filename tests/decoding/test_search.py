@@ -132,6 +132,7 @@ def test_a_wide_beam_is_exhaustive(seed: int, sharpness: float, limit: int, alph
     assert_same(found, enumerate_all(model, source[0], limit, alpha)[:n_best])
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seeds, alphas)
 def test_no_beam_beats_the_exhaustive_one_and_wider_ones_equal_it(seed: int, alpha: float) -> None:
@@ -166,6 +167,7 @@ def test_search_is_the_plain_algorithm(
     assert_same(found, plain)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(seeds, sharpnesses, st.lists(sentences, min_size=1, max_size=4), st.integers(2, 6), alphas)
 def test_no_beam_scores_lower_than_greedy_search(

@@ -130,6 +130,7 @@ def test_the_command_writes_one_file(directory: Path, tmp_path: Path) -> None:
         assert len(done.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_what_is_served_is_what_was_seen(server: Microscope, translator: Translator) -> None:
     status, found = look(server, text="two dogs", target="zwei", beam=2)
     assert status == 200
@@ -144,6 +145,7 @@ def test_what_is_served_is_what_was_seen(server: Microscope, translator: Transla
     assert count == trace["logits"].numel()
 
 
+@pytest.mark.slow
 def test_a_head_can_be_switched_off_over_the_wire(server: Microscope, translator: Translator) -> None:
     status, found = look(server, text="two dogs", heads_off=[["encoder.0.self", 0]], positions_off=True)
     assert status == 200
@@ -158,6 +160,7 @@ def test_a_head_can_be_switched_off_over_the_wire(server: Microscope, translator
     }
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_training_can_be_looked_at(server: Microscope, young: Translator) -> None:
     assert json.loads(ask(server, "GET", "/api/model")[1])["checkpoints"] == ["step-000001"]
     found = look(server, text="two dogs", checkpoint="step-000001")[1]
@@ -168,6 +171,7 @@ def test_a_checkpoint_of_the_training_can_be_looked_at(server: Microscope, young
     assert ask(server, "GET", f"/api/tensor/{last['id']}/encoder.0.self.scores")[1] != scores
 
 
+@pytest.mark.slow
 def test_an_output_can_be_made_to_begin_otherwise(server: Microscope) -> None:
     plain = look(server, text="two dogs")[1]["replay"]["target_out"]["ids"]
     other = 5 if plain[0] != 5 else 6

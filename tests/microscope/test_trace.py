@@ -30,6 +30,7 @@ def trace(translator: Translator) -> Trace:
     return look(translator, LINE, target=REFERENCE, beam=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", [1, 3])
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_the_trace_is_of_what_translate_says(translator: Translator, beam: int, length_penalty: float) -> None:
@@ -106,6 +107,7 @@ def with_samples(translator: Translator, **settings: object) -> Translator:
     return translator.with_decoding(translator.decoding(strategy="sampling", **settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_best", [1, 3])
 def test_samples_are_those_of_translate_and_the_tree_says_what_was_drawn(translator: Translator, n_best: int) -> None:
     sampler = with_samples(translator, n_best=n_best, temperature=1.5, top_k=20)
@@ -131,6 +133,7 @@ def test_samples_are_those_of_translate_and_the_tree_says_what_was_drawn(transla
         assert_close(each.log_prob, trace.replay.log_probs[0, each.token].item(), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"beam": 1}, {"beam": 3}, {"strategy": "sampling", "temperature": 0.05}])
 def test_an_output_that_repeats_itself_is_ended_while_looking(translator: Translator, how: dict) -> None:
     guarded = translator.with_decoding(translator.decoding(max_extra=30, max_repetition=4, **how))
@@ -150,6 +153,7 @@ def test_the_weights_are_there_whatever_kernel_is_in_use(translator: Translator,
     assert list(looked) == list(trace)
 
 
+@pytest.mark.slow
 def test_a_head_that_is_off_adds_nothing_and_comes_back(translator: Translator) -> None:
     before = {name: weight.clone() for name, weight in translator.engine.transformer.named_parameters()}
     plain = look(translator, LINE)
@@ -166,6 +170,7 @@ def test_a_head_that_is_off_adds_nothing_and_comes_back(translator: Translator) 
     assert_close(look(translator, LINE)["logits"], plain["logits"], atol=0, rtol=0)
 
 
+@pytest.mark.slow
 def test_without_positions_the_order_does_not_matter(translator: Translator) -> None:
     off = WhatIf(positions_off=True)
     one, other = (look(translator, line, what_if=off)["encoder.output"][:-1] for line in ("dogs cats", "cats dogs"))
@@ -182,6 +187,7 @@ def test_a_lifted_mask_lets_the_past_see_the_future(translator: Translator, trac
     assert lifted.difference != lifted.difference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", [1, 3])
 def test_an_output_begins_with_its_prefix(translator: Translator, trace: Trace, beam: int) -> None:
     chosen = trace.replay.target_out[:1]

@@ -114,6 +114,7 @@ KERNELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS.keys())
 def test_kernels_may_be_differentiated_again_and_again(kernel):
     x = torch.randn(2, 3, 4, 8, dtype=torch.float64, requires_grad=True)

@@ -55,6 +55,7 @@ def test_any_text_comes_back_as_normalised(kind: TokenKind, line: str) -> None:
     assert all(EOS < i < len(tokenizer) for i in ids)  # bytes stand for the unseen: UNK is never needed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @given(
     lines=st.lists(nasty_text, min_size=1, max_size=4), lowercase=st.booleans(), form=st.sampled_from(["nfc", "none"])
@@ -104,6 +105,7 @@ def test_known_text_comes_back(kind: TokenKind) -> None:
     assert not any(UNK in line for line in ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lowercase", "normalization"), [(False, "nfc"), (True, "none")])
 def test_the_normal_form_is_that_of_plain_python(lowercase: bool, normalization: Normalization) -> None:
     form = normalizer(lowercase, normalization)
@@ -250,6 +252,7 @@ def test_json_round_trip(kind: TokenKind) -> None:
     assert len(again) == len(TRAINED[kind])
 
 
+@pytest.mark.slow
 def test_training_does_not_depend_on_threads_or_hash_seeds() -> None:
     program = (
         "import hashlib, random\n"

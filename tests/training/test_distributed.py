@@ -226,6 +226,7 @@ def test_ranks_do_not_drop_the_same(tmp_path: Path) -> None:
 # What one decides
 
 
+@pytest.mark.slow
 def test_clocks_that_disagree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The budget is spent when it is for rank 0."""
     config = copying(tmp_path, training={"steps": None, "minutes": 0.01, "save_every": None})
@@ -246,6 +247,7 @@ def test_patience_is_that_of_rank_0(tmp_path: Path) -> None:
     assert ranks(2, lambda _: train(config, tmp_path / "out").steps) == [("done", "8")] * 2
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_stops_all(tmp_path: Path) -> None:
     config = copying(tmp_path)
 
@@ -270,6 +272,7 @@ def test_an_error_of_one_ends_all_and_is_reported_once(culprit: int) -> None:
     assert found[1 - culprit] == ("SystemExit", "2")
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     config = with_training(copying(tmp_path, training={"steps": 50}), learning_rate=1e30)
     (how, what), other = ranks(2, lambda _: train(config, tmp_path / "out"))
@@ -278,6 +281,7 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     assert other == ("SystemExit", "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_lost_process_is_noticed(tmp_path: Path, victim: int) -> None:
     config = copying(tmp_path)

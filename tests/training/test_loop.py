@@ -66,6 +66,7 @@ def checkpoints_are_whole(out: Path, config: Config) -> list[int]:
 # Learning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "named"), [("bleu", True), ("exact", False)])
 def test_a_dev_set_too_short_for_bleu_is_named(tmp_path: Path, undrawn: None, metric: str, named: bool) -> None:
     config = copying(tmp_path, training={"steps": 1, "metric": metric})  # a line is one word
@@ -204,6 +205,7 @@ def test_a_budget_in_epochs(tmp_path: Path, undrawn: None, epochs: float, accumu
         assert result.steps == epochs * math.ceil(batches / accumulate)
 
 
+@pytest.mark.slow
 def test_a_budget_in_minutes(tmp_path: Path, undrawn: None) -> None:
     config = copying(tmp_path, training={"steps": None, "minutes": 0.01, "save_every": None})
     result = train(config, tmp_path / "out")
@@ -254,6 +256,7 @@ def short_run(dev_lines: int, **training: Any) -> int:
     return validation.lines_a_validation(validation.Lines(text, text), translator, config.training, 50_000)
 
 
+@pytest.mark.slow
 def test_validations_of_a_short_run_look_at_some_lines_only() -> None:
     """A line costs 4 · (2 · 10 + 10) tokens at most; a minute is 200,000 tokens, of which they get a twentieth."""
     assert short_run(1000, minutes=1.0) == 10_000 // 120
@@ -287,6 +290,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, metric: str, values: list[float]) 
     monkeypatch.setattr(validation, "evaluate", evaluate)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "best"), [("exact", 3), ("chrf", 3), ("wer", 2), ("per", 2)])
 def test_the_best_is_chosen_the_right_way_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None, metric: str, best: int
@@ -325,6 +329,7 @@ def test_an_average_is_a_mean(
     assert checkpoints_are_whole(tmp_path / "out", config) == sorted({*members, 3, 7})
 
 
+@pytest.mark.slow
 def test_an_average_that_is_no_better_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
 ) -> None:
@@ -350,6 +355,7 @@ def test_without_a_dev_set_the_last_step_is_kept(tmp_path: Path, undrawn: None) 
     assert "neither a dev nor a test set" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_test_set_is_scored_once_at_the_end(tmp_path: Path, undrawn: None) -> None:
     lines = runs.write_lines(tmp_path / "test.txt", 5, seed=3)
     data = {"test_source": lines, "test_target": lines}
@@ -362,6 +368,7 @@ def test_a_test_set_is_scored_once_at_the_end(tmp_path: Path, undrawn: None) -> 
 # What goes wrong
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 50, "save_every": 1, "average": 1})
     config = with_training(config, learning_rate=1e30)  # which no configuration lets through
@@ -471,6 +478,7 @@ def test_a_sample_with_unusual_line_ends_is_one_record(tmp_path: Path) -> None:
     assert read_metrics(path) == records
 
 
+@pytest.mark.slow
 def test_tensorboard(tmp_path: Path, undrawn: None) -> None:
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     config = copying(tmp_path, training={"tensorboard": True, "log_every": 5})
@@ -488,12 +496,14 @@ def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.M
         train(copying(tmp_path, training={"tensorboard": True}), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_picture_of_a_run_without_records(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 1})
     train(config, tmp_path / "out")
     assert ElementTree.parse(tmp_path / "out/training.svg").getroot().tag.endswith("svg")
 
 
+@pytest.mark.slow
 def test_time_goes_on_where_it_was(tmp_path: Path, undrawn: None) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 5})
     first = train(config, tmp_path / "out")
@@ -520,6 +530,7 @@ def test_of_equal_scores_the_lowest_loss_is_best() -> None:
     assert rank("exact", 100.0, 0.1) < rank("exact", 100.0, 0.2)
 
 
+@pytest.mark.slow
 def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
     _, printed = said(copying(tmp_path, training={"steps": 1}), tmp_path / "out", resume=True)
     assert "Nothing to resume" in printed
@@ -555,6 +566,7 @@ def test_a_run_leaves_the_process_as_it_found_it(tmp_path: Path, undrawn: None) 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_a_listener_gets_every_event_in_order(tmp_path: Path, undrawn: None) -> None:
     events: list[Event] = []
     result = train(
@@ -571,6 +583,7 @@ def test_a_listener_gets_every_event_in_order(tmp_path: Path, undrawn: None) -> 
     assert (finished.chosen, finished.evaluations) == (result.chosen, result.evaluations)
 
 
+@pytest.mark.slow
 def test_an_error_of_a_listener_ends_the_run_after_its_last_checkpoint(tmp_path: Path, undrawn: None) -> None:
     config = copying(tmp_path, training={"steps": 6, "save_every": 2})
 

@@ -56,6 +56,7 @@ def test_it_is_the_cross_entropy(
         torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_its_gradients_are_its_slopes(monkeypatch: pytest.MonkeyPatch, smoothing: float) -> None:
     monkeypatch.setattr(objective, "LOGIT_CHUNK", 4)
@@ -63,6 +64,7 @@ def test_its_gradients_are_its_slopes(monkeypatch: pytest.MonkeyPatch, smoothing
     assert torch.autograd.gradcheck(lambda h, p: cross_entropy(h, p, targets, smoothing)[0], (hidden, projection))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_its_gradients_have_slopes_too(smoothing: float) -> None:
     hidden, projection, targets = example(torch.float64)

@@ -47,12 +47,14 @@ def losses_of(model: nn.Module, data: Any, config: TrainingConfig, **options: An
     return losses
 
 
+@pytest.mark.slow
 def test_fit_learns_and_reports_each_update() -> None:
     losses = losses_of(small(), corpus(), training(steps=60, learning_rate=0.02))
     assert len(losses) == 60
     assert losses[-1] < losses[0] / 2
 
 
+@pytest.mark.slow
 def test_batches_in_the_order_of_the_plan_make_the_same_run() -> None:
     """One's own iterator in the place of the corpus: what it gives is all that matters."""
     data, config = corpus(), training(steps=12)
@@ -76,6 +78,7 @@ def test_a_generator_of_batches_ends_the_run_with_its_last_batch() -> None:
     assert state.batches == planned
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_state() -> None:
     data, config = corpus(), training(steps=20, schedule="constant", ema=0.0)
     whole, parts = small(), small()
@@ -118,6 +121,7 @@ class Penalised:
         return smoothed + self.weight * batch.target_tokens * penalty, plain
 
 
+@pytest.mark.slow
 def test_a_gradient_penalty_makes_the_gradient_smaller() -> None:
     free, penalised = Penalised(0.0), Penalised(1.0)
     losses_of(small(), corpus(), training(ema=0.0), loss=free)
@@ -195,6 +199,7 @@ def test_the_state_of_an_optimizer_can_be_saved_and_loaded(name: str) -> None:
         assert torch.equal(one, same)
 
 
+@pytest.mark.slow
 def test_an_optimizer_of_torchs_and_a_closure() -> None:
     model = small()
     losses = losses_of(
@@ -267,6 +272,7 @@ def test_an_epoch_of_batches_is_an_epoch(one_pass: bool) -> None:
     assert one_pass or rates[-1] < rates[0]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_a_module() -> None:
     class Module(nn.Module):
         def forward(self, model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -277,6 +283,7 @@ def test_a_loss_that_is_a_module() -> None:
     )
 
 
+@pytest.mark.slow
 def test_only_the_matrices_of_the_blocks_are_trained() -> None:
     """The rest is frozen, so AdamW has nothing to do and nothing to count."""
     model = small()

@@ -180,6 +180,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
     assert Checkpoints(tmp_path / "out", config).steps() == [5, 10, 15, 20]
 
 
+@pytest.mark.slow
 def test_interrupted_and_satisfied(tmp_path: Path) -> None:
     """Who stops a run because it is good enough ends it with a smaller budget: what it has is scored and kept."""
     config = copying(tmp_path)
@@ -275,6 +276,7 @@ def test_a_broken_checkpoint_is_passed_over(
     assert Checkpoints(out, config).steps() == sorted({int(best), 20})
 
 
+@pytest.mark.slow
 def test_a_broken_checkpoint_crowds_out_no_whole_one(tmp_path: Path, whole: Whole) -> None:
     config, run = whole(training={"keep": 1, "save_every": 3})
     out = stopped(run, 20, tmp_path / "out")
@@ -316,6 +318,7 @@ def test_progress_of_another_version_is_a_readable_error() -> None:
         RunState.from_json(b'{"step": 3}')
 
 
+@pytest.mark.slow
 def test_nothing_but_broken_checkpoints_is_a_new_run(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 4, "save_every": 2})
     train(config, tmp_path / "whole")
@@ -424,6 +427,7 @@ def test_what_was_chosen_from_the_data_stays_whatever_the_budget(tmp_path: Path)
     assert load_config_of(first).decoding.max_ratio is not None
 
 
+@pytest.mark.slow
 def test_what_the_owner_of_a_model_kept_in_it_survives_a_resumption(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 2})
     train(config, tmp_path / "out")
@@ -584,6 +588,7 @@ def test_where_there_are_no_locks_one_line_says_so(tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "out" / LOCK).exists()
 
 
+@pytest.mark.slow
 def test_what_may_change_is_reported(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 6, "save_every": 3})
     train(config, tmp_path / "out")
@@ -591,6 +596,7 @@ def test_what_may_change_is_reported(tmp_path: Path) -> None:
     assert "Other than before: training.steps = 9 (it was 6), training.learning_rate = 0.002 (it was " in printed
 
 
+@pytest.mark.slow
 def test_losses_are_reported_alike_after_a_resumption(tmp_path: Path) -> None:
     """They are means since the line before; a checkpoint ends a line."""
     config = copying(tmp_path, dev=False, training={"steps": 12, "save_every": 5, "log_every": 4, "keep": 9})

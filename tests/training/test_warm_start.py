@@ -80,6 +80,7 @@ def test_what_was_tied_may_be_untied(model: Path) -> None:
     assert translator.loss(["abc"], ["cba"]) == before.loss(["abc"], ["cba"])
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_made_anew_and_named(model: Path, tmp_path: Path) -> None:
     _, translator, anew = begun(build_config({"model": {"max_length": 40}}), model)
     assert anew == ["encoder.positions.table", "decoder.positions.table"]
@@ -120,6 +121,7 @@ def test_what_may_differ_is_a_setting() -> None:
     assert keys >= MAY_DIFFER
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_there_and_goes_on_without_the_model(model: Path, tmp_path: Path) -> None:
     """What it says of the vocabulary is the model's, though its own lines have other letters."""
     there = Path(shutil.copytree(model, tmp_path / "there"))
