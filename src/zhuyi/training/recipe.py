@@ -5,6 +5,7 @@ prepare the data → build the model → restore the newest checkpoint → fit �
 
 import copy
 import json
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -102,8 +103,10 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
 
     def save(state: RunState) -> None:
         if state.step != checkpoints.newest:
+            began = time.perf_counter()
             checkpoints.save(parts.model, parts.trained, parts.optimizer, state)
-            emit(Saved(state.step, state.seconds, checkpoints.path(state.step)))
+            seconds = state.seconds + time.perf_counter() - began
+            emit(Saved(state.step, seconds, checkpoints.path(state.step)))
 
     def emit(event: Event) -> None:
         with world.all_or_none():
