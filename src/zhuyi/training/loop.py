@@ -142,6 +142,7 @@ def fit(
         if not world.any(stop()):
             call(validate)
         call(save)
+    state.seconds = clock()
     if given is None:
         cast(Optimizer, optimizer).exchange()
     return state
