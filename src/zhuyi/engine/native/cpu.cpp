@@ -1,6 +1,9 @@
-// Which of the libraries this processor can run. Every library contains this file, and `plain` is asked first.
+// Which of the libraries this processor can run. Every library contains this file; `plain` is asked before any other is
+// loaded.
 
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
@@ -10,26 +13,51 @@
 #define PUBLIC extern "C" __attribute__((visibility("default")))
 #endif
 
-/// The names of those libraries, best first, with commas between them. An instruction set counts only where the operating
-/// system saves its registers too.
+#if defined(__x86_64__)
+
+namespace {
+
+struct Registers {
+    unsigned a, b, c, d;
+};
+
+/// What the instruction cpuid says: zeros where the processor is too old for the question.
+Registers cpuid(unsigned leaf, unsigned part) {
+    Registers found{};
+    __get_cpuid_count(leaf, part, &found.a, &found.b, &found.c, &found.d);
+    return found;
+}
+
+/// The registers that the operating system saves (XCR0), a bit a kind.
+unsigned saved(Registers basic) {
+    unsigned low = 0, high = 0;
+    if (basic.c >> 27 & 1) __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+bool has(unsigned value, unsigned bits) { return (value & bits) == bits; }
+
+}  // namespace
+
+#endif
+
+/// The names of those libraries, best first, with commas between them. Bits as in Intel's manual, volume 2A, CPUID.
 PUBLIC const char* zhuyi_cpu() {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-    const bool avxvnni = avx2 && __builtin_cpu_supports("avxvnni");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512vnni");
-    const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-    if (bf16) return avxvnni ? "avx512bf16,avx512,avxvnni,avx2,plain" : "avx512bf16,avx512,avx2,plain";
+    const Registers basic = cpuid(1, 0), more = cpuid(7, 0), most = cpuid(7, 1);
+    const unsigned state = saved(basic);
+    const bool avx2 = has(state, 0x06) && has(basic.c, bit_FMA | bit_F16C | bit_AVX) && has(more.b, bit_AVX2);
+    const bool avxvnni = avx2 && has(most.a, bit_AVXVNNI);
+    const bool avx512 = avx2 && has(state, 0xe6) && has(more.c, bit_AVX512VNNI) &&
+                        has(more.b, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL);
+    if (avx512 && has(most.a, bit_AVX512BF16))
+        return avxvnni ? "avx512bf16,avx512,avxvnni,avx2,plain" : "avx512bf16,avx512,avx2,plain";
     if (avx512) return avxvnni ? "avx512,avxvnni,avx2,plain" : "avx512,avx2,plain";
     return avxvnni ? "avxvnni,avx2,plain" : avx2 ? "avx2,plain" : "plain";
-#elif defined(__aarch64__) && defined(__linux__)
-    constexpr unsigned long HWCAP_DOT_PRODUCT = 1ul << 20;  // HWCAP_ASIMDDP of Linux
-    return getauxval(AT_HWCAP) & HWCAP_DOT_PRODUCT ? "neon,plain" : "plain";
-#elif defined(__aarch64__) && defined(__APPLE__)
-    return "neon,plain";  // every Apple silicon has the dot product
+#elif defined(__linux__)
+    constexpr unsigned long dot_product = 1ul << 20;  // HWCAP_ASIMDDP
+    return getauxval(AT_HWCAP) & dot_product ? "neon,plain" : "plain";
 #else
-    return "plain";
+    return "neon,plain";  // every Mac with an ARM processor has the dot product
 #endif
 }
