@@ -7,8 +7,8 @@
     ZHUYI_NO_ENGINE=1                    compiles nothing: the installation decodes with torch
     ZHUYI_ENGINE_TARGET=windows-x86_64   compiles for another platform (a row of TARGETS); a failure is an error then
 
-What was compiled is kept in the user's cache, under a hash of the sources, flags and compiler. `ziglang` is large: it is
-asked for only if it is needed.
+What was compiled is kept in the user's cache, under a hash of the sources, flags and compiler. The package `ziglang` is
+large: it is asked for only if it is needed.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ X86_64 = {
     "avx512bf16": [*_AVX512, "-mavx512bf16"],
 }
 AARCH64 = {"plain": [], "neon": ["-mcpu=generic+v8.2a+dotprod"]}
-"""The instruction sets of a processor, and the flags that allow the compiler to use them; cpu.cpp has the same names."""
+"""The instruction sets of a processor, and the flags that let the compiler use them; cpu.cpp has the same names."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,9 @@ def libraries() -> Path | None:
     except (OSError, subprocess.CalledProcessError) as error:
         if os.environ.get("ZHUYI_ENGINE_TARGET"):
             raise
-        return say(f"built without the native engine; it will decode with torch: {getattr(error, 'stderr', '') or error}")
+        return say(
+            f"built without the native engine; it will decode with torch: {getattr(error, 'stderr', '') or error}"
+        )
 
 
 def chosen_target() -> Target | None:

@@ -8,9 +8,9 @@
 #endif
 
 #if defined(_WIN32)
-#define PUBLIC extern "C" __declspec(dllexport)
+#define EXPORT extern "C" __declspec(dllexport)
 #else
-#define PUBLIC extern "C" __attribute__((visibility("default")))
+#define EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
 #if defined(__x86_64__)
@@ -42,7 +42,7 @@ bool has(unsigned value, unsigned bits) { return (value & bits) == bits; }
 #endif
 
 /// The names of those libraries, best first, with commas between them. Bits as in Intel's manual, volume 2A, CPUID.
-PUBLIC const char* zhuyi_cpu() {
+EXPORT const char* zhuyi_cpu() {
 #if defined(__x86_64__)
     const Registers basic = cpuid(1, 0), more = cpuid(7, 0), most = cpuid(7, 1);
     const unsigned state = saved(basic);
