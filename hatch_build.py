@@ -1,14 +1,13 @@
 """Compiles the native engine: once for each instruction set, with the clang of the package `ziglang`.
 
     pip install -e .                     compiles for this machine into src/zhuyi/engine/lib, or takes it from the cache
-    python hatch_build.py [SET ...]      the same by hand, for development (these sets alone): needs the two packages
-                                         hatchling and ziglang
+    python hatch_build.py [SET ...]      by hand, these sets alone, for development; needs hatchling and ziglang
 
     ZHUYI_NO_ENGINE=1                    compiles nothing: the installation decodes with torch
     ZHUYI_ENGINE_TARGET=windows-x86_64   compiles for another platform (a row of TARGETS); a failure is an error then
 
 What was compiled is kept in the user's cache, under a hash of the sources, flags and compiler. The package `ziglang` is
-large: it is asked for only if it is needed.
+large: it is asked for only if something is to be compiled.
 """
 
 import hashlib
@@ -18,20 +17,25 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-ROOT = Path(__file__).resolve().parent
 SOURCES = Path("src/zhuyi/engine/native")
 LIBRARIES = Path("src/zhuyi/engine/lib")
+NO_ENGINE, TARGET = "ZHUYI_NO_ENGINE", "ZHUYI_ENGINE_TARGET"
+
 COMPILE = ["-O3", "-std=c++20", "-fno-rtti", "-ffp-contract=on", "-fvisibility=hidden", "-fPIC", "-Wall", "-Wextra"]
-"""For every object. What a set adds is for objects alone: the link has none of it, so the C++ runtime is built once."""
-LINK = ["-O3", "-shared", "-s"]
+LINK = ["-O3", "-shared", "-s", "-Wl,-Bsymbolic"]
+"""How objects are compiled, to which a set adds its flags, and libraries linked. The link has no flags of a set: the
+compiler makes its C++ runtime anew, in a minute, for any such flags. `-Bsymbolic`: a library calls its own
+runtime, and no other one of the process, which has other exceptions."""
 
 _AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 _AVX512 = [*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"]
@@ -55,6 +59,10 @@ class Target:
     suffix: str
     sets: dict[str, list[str]]
 
+    def library(self, name: str) -> str:
+        """The name of the library for an instruction set."""
+        return f"_decoder.{name}{self.suffix}"
+
 
 TARGETS = {
     "linux-x86_64": Target("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64", ".so", X86_64),
@@ -64,135 +72,164 @@ TARGETS = {
 }
 
 
-class EngineBuildHook(BuildHookInterface):
+class EngineBuildHook(BuildHookInterface[Any]):
     """What hatchling calls when it builds a wheel, or an editable installation."""
 
     def dependencies(self) -> list[str]:
         """The compiler, if something is to be compiled."""
-        target = chosen_target()
-        return [compiler()] if target and not cached(target).is_dir() else []
+        root, target = Path(self.root), chosen_target()
+        return [] if target is None or is_whole(cached(root, target), target) else [compiler(root)]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add the libraries to the wheel, or put them where an editable installation finds them."""
-        built = libraries()
-        if version == "editable":
-            shutil.rmtree(ROOT / LIBRARIES, ignore_errors=True)
-            if built:
-                with tempfile.TemporaryDirectory(dir=ROOT / LIBRARIES.parent) as folder:
-                    move(Path(shutil.copytree(built, Path(folder, "lib"))), ROOT / LIBRARIES)
-        elif built:
+        """Add the libraries to the wheel, or put them where an editable installation finds them.
+
+        Raises:
+            OSError, subprocess.CalledProcessError: if they cannot be compiled for the platform that was asked for. If
+                none was, the installation has none, and a line says so.
+        """
+        root, target, made = Path(self.root), chosen_target(), None
+        try:
+            made = compiled(root, target) if target else None
+            if version == "editable":
+                install(root, made)
+        except (OSError, subprocess.CalledProcessError) as error:
+            if os.environ.get(TARGET):
+                raise
+            say(f"the engine could not be compiled ({error})")
+        if made is None:
+            say("installed without the native engine: it will decode with torch")
+        elif target and version != "editable":
             inside = LIBRARIES.relative_to("src")
-            build_data["force_include"] |= {str(path): str(inside / path.name) for path in built.iterdir()}
-        if built and (target := chosen_target()):
+            build_data["force_include"] |= {str(path): str(inside / path.name) for path in made.iterdir()}
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{target.tag}"
 
 
-def libraries() -> Path | None:
-    """The directory with the libraries of the chosen target; None, with a line that says why, if there are none."""
-    try:
-        target = chosen_target()
-        if target is None:
-            return say("built without the native engine, as ZHUYI_NO_ENGINE asks or for want of a target")
-        return compiled(target)
-    except (OSError, subprocess.CalledProcessError) as error:
-        if os.environ.get("ZHUYI_ENGINE_TARGET"):
-            raise
-        return say(
-            f"built without the native engine; it will decode with torch: {getattr(error, 'stderr', '') or error}"
-        )
-
-
 def chosen_target() -> Target | None:
-    """The platform to compile for; None if nothing is to be compiled, or nothing can be for this machine."""
-    if os.environ.get("ZHUYI_NO_ENGINE") == "1":
+    """The platform to compile for: this one, or what the environment asks for; None if that is nothing.
+
+    Raises:
+        SystemExit: if the environment asks for one that is not in TARGETS.
+    """
+    if os.environ.get(NO_ENGINE) == "1":
         return None
-    if name := os.environ.get("ZHUYI_ENGINE_TARGET"):
+    if name := os.environ.get(TARGET):
+        if name not in TARGETS:
+            raise SystemExit(f"{TARGET}={name}: not one of {', '.join(TARGETS)}")
         return TARGETS[name]
     system = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
     return TARGETS.get(f"{system}-{platform.machine().replace('AMD64', 'x86_64')}")
 
 
-def compiler() -> str:
-    """The requirement of the compiler's package, with its version."""
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+def compiler(root: Path) -> str:
+    """The requirement for the compiler's package, with its version."""
+    lines = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
     return next(line for line in lines if line.startswith("ziglang=="))
 
 
-def cached(target: Target) -> Path:
-    """The directory of what these sources, flags and compiler give; it exists if they were compiled before."""
-    digest = hashlib.sha256(repr((compiler(), COMPILE, LINK, target)).encode())
-    for path in sorted((ROOT / SOURCES).iterdir()):
-        digest.update(path.name.encode() + path.read_bytes())
+def cache_directory() -> Path:
+    """As in src/zhuyi/data/cache.py, which cannot be imported before zhuyi is installed."""
+    if chosen := os.environ.get("ZHUYI_CACHE"):
+        return Path(chosen)
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(shared):
+        return Path(shared, "zhuyi")
+    try:
+        return Path.home() / ".cache" / "zhuyi"
+    except RuntimeError:  # a user without a home
+        return Path(tempfile.gettempdir(), f"zhuyi-{os.getuid()}")
+
+
+def cached(root: Path, target: Target) -> Path:
+    """The directory in the cache for what these sources, flags and this compiler make, whether it is there or not."""
+    digest = hashlib.sha256(repr((compiler(root), COMPILE, LINK, target)).encode())
+    for path in sorted((root / SOURCES).iterdir()):
+        digest.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
     return cache_directory() / "engine" / digest.hexdigest()[:32]
 
 
-def cache_directory() -> Path:
-    """As in src/zhuyi/data/cache.py, which cannot be imported before it is installed."""
-    shared = os.environ.get("XDG_CACHE_HOME", "")
-    default = Path(shared if os.path.isabs(shared) else os.path.expanduser("~/.cache"), "zhuyi")
-    return Path(os.environ.get("ZHUYI_CACHE") or default)
+def is_whole(directory: Path, target: Target) -> bool:
+    """Whether a directory has all libraries of a target."""
+    return all((directory / target.library(name)).is_file() for name in target.sets)
 
 
-def compiled(target: Target) -> Path:
-    """The directory in the cache that has all libraries of a target: as it was found, or made now."""
-    destination = cached(target)
-    if not destination.is_dir():
+def compiled(root: Path, target: Target) -> Path:
+    """The directory in the cache with all libraries of a target, which are compiled if it is not there.
+
+    It has all of them or is not there, whatever happens meanwhile; of two processes that make it, one is the first.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: if they cannot be compiled.
+    """
+    destination = cached(root, target)
+    if not is_whole(destination, target):
         destination.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
             made = Path(folder, "lib")
-            compile_sets(target, target.sets, made)
-            move(made, destination)
+            compile_sets(root, target, target.sets, made)
+            try:
+                if destination.is_dir() and not is_whole(destination, target):  # something cleaned the cache
+                    os.replace(destination, Path(folder, "former"))
+                os.replace(made, destination)
+            except OSError:
+                if not is_whole(destination, target):  # or else another process was the first
+                    raise
     return destination
 
 
-def compile_sets(target: Target, sets: Sequence[str], directory: Path) -> None:
-    """Compile these sets of a target into `directory`.
+def compile_sets(root: Path, target: Target, sets: Iterable[str], directory: Path) -> None:
+    """Compile the libraries for these instruction sets of a target into `directory`.
 
     Raises:
-        subprocess.CalledProcessError: if the compiler fails; with its output.
+        OSError, subprocess.CalledProcessError: if that fails; the compiler's messages are on standard error then.
     """
-    say(f"compiling the engine for {', '.join(sets)}: about a minute the first time")
-    directory.mkdir(exist_ok=True)
+    begun, sets = time.monotonic(), list(sets)
+    say(f"compiling the engine for {', '.join(sets)}: a minute or two the first time")
     environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache_directory() / "engine" / "zig"), **os.environ}
 
     def run(*arguments: str | Path) -> None:
         command = [sys.executable, "-m", "ziglang", "c++", "-target", target.triple, *map(str, arguments)]
-        subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        subprocess.run(command, env=environment, check=True)
 
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        sources = sorted((ROOT / SOURCES).glob("*.cpp"))
-        objects = {name: [Path(folder, f"{name}.{source.stem}.o") for source in sources] for name in sets}
-        jobs = [
-            pool.submit(run, *COMPILE, *target.sets[name], "-c", source, "-o", made)
-            for name in sets
-            for source, made in zip(sources, objects[name], strict=True)
-        ]
-        for job in jobs:
-            job.result()
+    directory.mkdir(parents=True, exist_ok=True)
+    sources = sorted((root / SOURCES).glob("*.cpp"))
+    with tempfile.TemporaryDirectory(dir=directory) as folder:
+        objects = {(name, source): Path(folder, f"{source.stem}.{name}.o") for name in sets for source in sources}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            jobs = [
+                pool.submit(run, *COMPILE, *target.sets[name], "-c", source, "-o", made)
+                for (name, source), made in objects.items()
+            ]
+            for job in jobs:
+                job.result()
         for name in sets:
-            library = Path(folder, f"_decoder.{name}{target.suffix}")
-            run(*LINK, *objects[name], "-o", library)
-            shutil.copyfile(library, directory / f".{library.name}")
-            os.replace(directory / f".{library.name}", directory / library.name)
+            library = Path(folder, target.library(name))
+            run(*LINK, *(objects[name, source] for source in sources), "-o", library)
+            os.replace(library, directory / library.name)
+    say(f"compiled the engine in {time.monotonic() - begun:.0f} s")
 
 
-def move(made: Path, destination: Path) -> None:
-    """Give a complete directory its place; what another process put there meanwhile is as good."""
-    try:
-        os.replace(made, destination)
-    except OSError:
-        if not destination.is_dir():
-            raise
+def install(root: Path, made: Path | None) -> None:
+    """Make copies of compiled libraries those of the editable installation; None takes away what it has.
+
+    Raises:
+        OSError: if that fails.
+    """
+    place = root / LIBRARIES
+    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+        with suppress(FileNotFoundError):
+            os.replace(place, Path(folder, "former"))
+        if made:
+            os.replace(shutil.copytree(made, Path(folder, "lib")), place)
 
 
 def say(line: str) -> None:
-    """One line on the output of the build."""
+    """Write one line to the output of the build."""
     print(f"zhuyi: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    here = chosen_target()
-    if here is None:
-        sys.exit("zhuyi: no engine for this machine")
-    compile_sets(here, sys.argv[1:] or list(here.sets), ROOT / LIBRARIES)
+    here, own = Path(__file__).resolve().parent, chosen_target()
+    if own is None:
+        sys.exit("zhuyi: nothing to compile for this machine")
+    compile_sets(here, own, sys.argv[1:] or own.sets, here / LIBRARIES)
