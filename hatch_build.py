@@ -46,7 +46,7 @@ X86_64 = {
     "avx512": _AVX512,
     "avx512bf16": [*_AVX512, "-mavx512bf16"],
 }
-AARCH64 = {"plain": [], "neon": ["-mcpu=generic+v8.2a+dotprod"]}
+AARCH64 = {"plain": [], "neon": ["-mcpu=generic+v8_2a+dotprod"]}
 """The instruction sets of a processor, and the flags that let the compiler use them; cpu.cpp has the same names."""
 
 
