@@ -29,13 +29,14 @@ PUBLIC = {
     "build_config",
     "check",
     "evaluate",
+    "export_model",
     "load",
     "load_config",
     "look",
     "save",
     "train",
 }
-LATER = {"compare", "export_model", "generate", "import_model", "serve"}
+LATER = {"compare", "generate", "import_model", "serve"}
 """Names of the tool that are reserved for features that are planned: nothing else is to be called so."""
 PACKAGES = {
     "zhuyi.model": {

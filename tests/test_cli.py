@@ -27,7 +27,7 @@ from zhuyi.text.lines import MAX_LINES, as_they_come
 from zhuyi.translator import Translation
 
 GROUP: Any = typer.main.get_command(cli.app)
-VERBS = ("demo", "check", "train", "translate", "evaluate", "look", "config")
+VERBS = ("demo", "check", "train", "translate", "evaluate", "export", "look", "config")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_the_help_page_groups_the_verbs() -> None:
     assert found == {
         "Start": ["demo"],
         "Train": ["check", "train", "config"],
-        "Use": ["translate", "evaluate"],
+        "Use": ["translate", "evaluate", "export"],
         "Look": ["look"],
     }
 
