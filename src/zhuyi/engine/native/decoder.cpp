@@ -1,37 +1,406 @@
+// The loop: workers decode the sentences of a queue.
+//
+// A worker is a thread with slots, one for each sentence that it is decoding. In each step it runs all rows of all its
+// slots at once, whatever their own step, limit and beam. A sentence that is done gives its slot to the next one of the
+// queue at once, so no sentence waits for another, and no worker for another worker.
 #include <atomic>
-#include <cmath>
+#include <chrono>
 #include <condition_variable>
+#include <deque>
+#include <memory>
 #include <mutex>
+#include <numeric>
 #include <thread>
-#include <vector>
+
+#include "search.h"
 
 #if defined(_WIN32)
-#define PUBLIC extern "C" __declspec(dllexport)
+#define EXPORT extern "C" __declspec(dllexport)
 #else
-#define PUBLIC extern "C" __attribute__((visibility("default")))
+#define EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-PUBLIC double zhuyi_check(int precision) {
-    std::vector<float> a(64), b(64);
-    for (int i = 0; i < 64; i++) a[i] = std::sin(i + precision), b[i] = std::cos(i);
-    std::atomic<int> done{0};
-    std::mutex mutex;
+constexpr int ROWS_A_STEP = 64;       // most rows of a step; a sentence that has more is alone
+constexpr int ENCODED_AT_ONCE = 512;  // about so many source tokens: what they need stays in the cache
+
+// Sentences that are decoded in the same way.
+struct Job {
+    ZhuyiDecoding decoding;
+    std::vector<int32_t> tokens, prefixes, limits;
+    std::vector<int64_t> first_token, first_prefix, lines;  // of each sentence, and the end
+    std::vector<int> order;                                 // longest first, so that the last ones are short
+    size_t taken = 0, done = 0;
+    bool announced = false;  // whether `zhuyi_next` gives it when it is done
+    std::atomic<bool> cancelled = false;
+    std::string error;
+    std::vector<std::vector<Hypothesis>> found;
     std::condition_variable changed;
-    double sum = 0;
-    std::thread worker([&] {
-        float s = 0;
-        for (int i = 0; i < 64; i++) s += a[i] * b[i];
-        std::lock_guard lock(mutex);
-        sum = s;
-        done = 1;
-        changed.notify_one();
-    });
-    {
-        std::unique_lock lock(mutex);
-        changed.wait(lock, [&] { return done == 1; });
+
+    size_t count() const { return limits.size(); }
+    bool is_done() const { return done == count() || !error.empty() || cancelled; }
+    Source source(int i) const { return {tokens.data() + first_token[i], (int)(first_token[i + 1] - first_token[i])}; }
+};
+
+struct Slot {
+    std::shared_ptr<Job> job;
+    int sentence = 0;
+    Search search;
+};
+
+class Engine {
+    const Transformer& model;
+    std::mutex mutex;
+    std::condition_variable waiting, announced;
+    std::deque<std::shared_ptr<Job>> queue;     // jobs of which some sentence has not been taken
+    std::deque<std::shared_ptr<Job>> announcements;
+    bool stopping = false;
+    std::vector<std::thread> workers;
+
+  public:
+    Engine(const Transformer& model, int count) : model(model) {
+        for (int i = 0; i < count; i++) workers.emplace_back([this] { work(); });
     }
-    worker.join();
-    double exact = 0;
-    for (int i = 0; i < 64; i++) exact += double(a[i]) * b[i];
-    return std::abs(sum - exact);
+
+    ~Engine() {
+        {
+            std::lock_guard lock(mutex);
+            stopping = true;
+        }
+        waiting.notify_all();
+        for (std::thread& worker : workers) worker.join();
+    }
+
+    void submit(std::shared_ptr<Job> job) {
+        {
+            std::lock_guard lock(mutex);
+            if (job->is_done()) announce(job);
+            else queue.push_back(job);
+        }
+        job->count() == 1 ? waiting.notify_one() : waiting.notify_all();
+    }
+
+    // Whether the job is done; waits for it so long.
+    bool wait(Job& job, int milliseconds) {
+        std::unique_lock lock(mutex);
+        return job.changed.wait_for(lock, std::chrono::milliseconds(milliseconds), [&] { return job.is_done(); });
+    }
+
+    // An announced job that is done, if there comes one.
+    std::shared_ptr<Job> next(int milliseconds) {
+        std::unique_lock lock(mutex);
+        announced.wait_for(lock, std::chrono::milliseconds(milliseconds), [&] { return !announcements.empty(); });
+        if (announcements.empty()) return nullptr;
+        std::shared_ptr<Job> job = announcements.front();
+        announcements.pop_front();
+        return job;
+    }
+
+  private:
+    void announce(const std::shared_ptr<Job>& job) {
+        job->changed.notify_all();
+        if (!job->announced) return;
+        announcements.push_back(job);
+        announced.notify_one();
+    }
+
+    // The next sentences for a worker that has `rows` rows free: its share of what is waiting, a job at a time in turn.
+    // An idle one waits until there are any, or until all is over.
+    void take(std::vector<Slot*>& fresh, std::vector<std::unique_ptr<Slot>>& idle, int rows, bool is_idle) {
+        std::unique_lock lock(mutex);
+        if (is_idle) waiting.wait(lock, [&] { return stopping || !queue.empty(); });
+        if (stopping) return;
+        size_t left = 0;
+        for (const auto& job : queue) left += job->count() - job->taken;
+        size_t share = (left + workers.size() - 1) / workers.size();
+        while (!queue.empty() && share-- > 0) {
+            std::shared_ptr<Job> job = queue.front();
+            if (!job->is_done()) {
+                if (job->decoding.rows > rows && !(is_idle && fresh.empty())) return;
+                rows -= job->decoding.rows;
+                if (idle.empty()) idle.push_back(std::make_unique<Slot>());
+                fresh.push_back(idle.back().release());
+                idle.pop_back();
+                fresh.back()->job = job;
+                fresh.back()->sentence = job->order[job->taken++];
+            }
+            queue.pop_front();
+            if (!job->is_done() && job->taken < job->count()) queue.push_back(job);
+        }
+    }
+
+    void work() {
+        Workspace workspace;
+        std::vector<std::unique_ptr<Slot>> active, idle;
+        std::vector<Slot*> fresh;
+        std::vector<Row> rows;
+        std::vector<Distribution> distributions;
+        Buffer<float> logits;
+        while (true) {
+            int used = 0;
+            for (const auto& slot : active) used += slot->job->decoding.rows;
+            fresh.clear();
+            // Sentences are encoded together: a few places are left free until there are enough of them.
+            if (active.empty() || ROWS_A_STEP - used >= ROWS_A_STEP / 4) take(fresh, idle, ROWS_A_STEP - used, active.empty());
+            const size_t begun = active.size();
+            for (Slot* slot : fresh) active.emplace_back(slot);
+            if (active.empty()) return;  // all is over
+            try {
+                begin(active, begun, workspace);
+                step(active, rows, distributions, logits, workspace);
+            } catch (const std::exception& problem) {
+                for (auto& slot : active) fail(*slot->job, slot->job, problem.what());
+                idle.insert(idle.end(), std::make_move_iterator(active.begin()), std::make_move_iterator(active.end()));
+                active.clear();
+                continue;
+            }
+            size_t kept = 0;
+            for (auto& slot : active) {
+                const bool ended = slot->search.is_done();
+                if (ended) deliver(*slot);
+                if (!ended && !slot->job->cancelled) {
+                    std::swap(active[kept++], slot);
+                } else {
+                    slot->job.reset();
+                    idle.push_back(std::move(slot));
+                }
+            }
+            active.resize(kept);
+        }
+    }
+
+    // Encodes the sources of the slots from `first` on.
+    void begin(std::vector<std::unique_ptr<Slot>>& slots, size_t first, Workspace& workspace) {
+        while (first < slots.size()) {
+            std::vector<Source> sources;
+            std::vector<Memory*> memories;
+            for (int tokens = 0; first < slots.size() && tokens < ENCODED_AT_ONCE; first++) {
+                Slot& slot = *slots[first];
+                const Job& job = *slot.job;
+                const int i = slot.sentence;
+                sources.push_back(job.source(i));
+                tokens += sources.back().length;
+                const int64_t prefix = job.first_prefix[i];
+                slot.search.begin(job.decoding, job.limits[i], job.lines[i], job.prefixes.data() + prefix,
+                                  (int)(job.first_prefix[i + 1] - prefix));
+                slot.search.memory.length = sources.back().length;
+                memories.push_back(&slot.search.memory);
+            }
+            model.start(model.encode(sources, workspace), memories, workspace);
+        }
+    }
+
+    // One step of all slots.
+    void step(std::vector<std::unique_ptr<Slot>>& slots, std::vector<Row>& rows, std::vector<Distribution>& distributions,
+              Buffer<float>& logits, Workspace& workspace) {
+        rows.clear();
+        for (auto& slot : slots) slot->search.add_rows(model, rows, distributions);
+        std::vector<char> every_token;
+        for (auto& slot : slots) every_token.insert(every_token.end(), slot->search.row_count(), slot->search.every_token());
+        const int count = (int)rows.size(), stride = model.decoder.stride;
+        const float* hidden = model.step(rows, workspace);
+        for (int r = 0; r < count; r++) {
+            // 0 · x is 0 for every number. Bytes would not show what is none.
+            Vector zeros = {};
+            for (int i = 0; i < stride; i += LANES) zeros = load(hidden + (size_t)r * stride + i) * 0.0f + zeros;
+            distributions[r].failed = sum(zeros) != 0;
+        }
+        const Linear& projection = model.projection;
+        const Operand operand = projection.prepare(hidden, count, stride, workspace.operand);
+        const int together = count <= 3 ? 4 : 1, panels = projection.panel_count();  // as Linear takes them
+        float* some = logits.at_least((size_t)count * together * PANEL);
+        for (int panel = 0; panel < panels; panel += together) {
+            const int last = std::min(panel + together, panels), width = (last - panel) * PANEL;
+            projection.apply(operand, count, panel, last, some, width);
+            for (int r = 0; r < count; r++) {
+                float* row = some + (size_t)r * width;
+                if (!panel && !every_token[r]) row[PAD] = row[BOS] = -INFINITY;
+                distributions[r].take(row, panel * PANEL, width);
+            }
+        }
+        int first = 0;
+        for (auto& slot : slots) {
+            const int own = slot->search.row_count();
+            slot->search.advance(&distributions[first]);
+            first += own;
+        }
+    }
+
+    void deliver(Slot& slot) {
+        std::vector<Hypothesis> hypotheses = slot.search.hypotheses();
+        std::lock_guard lock(mutex);
+        slot.job->found[slot.sentence] = std::move(hypotheses);
+        if (++slot.job->done == slot.job->count()) announce(slot.job);
+    }
+
+    void fail(Job& job, const std::shared_ptr<Job>& shared, const char* problem) {
+        std::lock_guard lock(mutex);
+        if (job.is_done()) return;
+        job.error = problem;
+        announce(shared);
+    }
+};
+
+// What Python calls: see zhuyi/engine/native.py. A function that may fail writes a line to `error`, of ERROR_SIZE bytes.
+
+constexpr int ERROR_SIZE = 256;
+
+static void explain(char* error, const char* problem) {
+    std::strncpy(error, problem, ERROR_SIZE - 1);
+    error[ERROR_SIZE - 1] = 0;
+}
+
+EXPORT Transformer* zhuyi_model(const ZhuyiConfig* config, const ZhuyiWeight* weights, int count, char* error) {
+    try {
+        return new Transformer(*config, Weights(weights, count));
+    } catch (const std::exception& problem) {
+        explain(error, problem.what());
+        return nullptr;
+    }
+}
+
+EXPORT void zhuyi_free_model(Transformer* model) { delete model; }
+
+EXPORT Engine* zhuyi_engine(const Transformer* model, int workers, char* error) {
+    try {
+        return new Engine(*model, workers);
+    } catch (const std::exception& problem) {
+        explain(error, problem.what());
+        return nullptr;
+    }
+}
+
+EXPORT void zhuyi_free_engine(Engine* engine) { delete engine; }
+
+extern "C" {
+struct ZhuyiRequest {
+    const ZhuyiDecoding* decoding;
+    int64_t count;                         // of sentences
+    const int32_t* tokens;                 // of all sources, EOS included
+    const int64_t* first_token;            // count + 1: where each source begins, and the end
+    const int32_t* prefixes;               // first tokens of the outputs
+    const int64_t* first_prefix;           // count + 1
+    const int32_t* limits;                 // most tokens of each output, EOS counted
+    const int64_t* lines;                  // numbers, which samples depend on
+    int32_t announced;
+};
+}
+
+// The job, or null and why its numbers are none that the model can take.
+static std::shared_ptr<Job> checked(const ZhuyiConfig& config, const ZhuyiRequest& request) {
+    const auto require = [](bool holds, const char* what) {
+        if (!holds) throw std::invalid_argument(what);
+    };
+    auto job = std::make_shared<Job>();
+    job->decoding = *request.decoding;
+    require(job->decoding.rows >= 1 && job->decoding.n_best >= 1 && job->decoding.n_best <= job->decoding.rows, "rows");
+    require(request.count >= 0 && request.first_token[0] == 0 && request.first_prefix[0] == 0, "count");
+    for (int64_t i = 0; i < request.count; i++) {
+        const int64_t length = request.first_token[i + 1] - request.first_token[i];
+        require(length >= 1 && length <= config.max_length, "length of a source");
+        require(request.first_prefix[i + 1] >= request.first_prefix[i], "length of a prefix");
+        require(request.limits[i] >= 1 && request.limits[i] <= config.max_length, "limit");
+    }
+    const int64_t tokens = request.first_token[request.count], prefixes = request.first_prefix[request.count];
+    for (int64_t i = 0; i < tokens; i++)
+        require(request.tokens[i] >= 0 && request.tokens[i] < config.source_vocabulary, "token of a source");
+    for (int64_t i = 0; i < prefixes; i++)
+        require(request.prefixes[i] >= 0 && request.prefixes[i] < config.target_vocabulary, "token of a prefix");
+    job->tokens.assign(request.tokens, request.tokens + tokens);
+    job->first_token.assign(request.first_token, request.first_token + request.count + 1);
+    job->prefixes.assign(request.prefixes, request.prefixes + prefixes);
+    job->first_prefix.assign(request.first_prefix, request.first_prefix + request.count + 1);
+    job->limits.assign(request.limits, request.limits + request.count);
+    job->lines.assign(request.lines, request.lines + request.count);
+    job->announced = request.announced;
+    job->found.resize(request.count);
+    job->order.resize(request.count);
+    std::iota(job->order.begin(), job->order.end(), 0);
+    std::stable_sort(job->order.begin(), job->order.end(), [&](int a, int b) { return job->source(a).length > job->source(b).length; });
+    return job;
+}
+
+typedef std::shared_ptr<Job> JobHandle;
+
+EXPORT JobHandle* zhuyi_submit(Engine* engine, const Transformer* model, const ZhuyiRequest* request, char* error) {
+    try {
+        auto* handle = new JobHandle(checked(model->config, *request));
+        engine->submit(*handle);
+        return handle;
+    } catch (const std::exception& problem) {
+        explain(error, problem.what());
+        return nullptr;
+    }
+}
+
+// 1: done; 0: not yet, after so long; -1: it failed.
+EXPORT int zhuyi_wait(Engine* engine, JobHandle* job, int milliseconds, char* error) {
+    if (!engine->wait(**job, milliseconds)) return 0;
+    explain(error, (*job)->error.c_str());
+    return (*job)->error.empty() ? 1 : -1;
+}
+
+// A job that was submitted as `announced` and is done; null, if there is none after so long.
+EXPORT JobHandle* zhuyi_next(Engine* engine, int milliseconds, uint64_t* which) {
+    std::shared_ptr<Job> job = engine->next(milliseconds);
+    if (!job) return nullptr;
+    *which = (uint64_t)(uintptr_t)job.get();
+    return new JobHandle(job);
+}
+
+// Numbers of all hypotheses of a job that is done, and of all their log-probabilities.
+EXPORT void zhuyi_sizes(const JobHandle* job, int64_t* hypotheses, int64_t* log_probs) {
+    *hypotheses = *log_probs = 0;
+    for (const auto& found : (*job)->found)
+        for (const Hypothesis& hypothesis : found) ++*hypotheses, *log_probs += (int64_t)hypothesis.log_probs.size();
+}
+
+// Of each sentence, how many hypotheses; of each hypothesis, its score, whether it is finished and how many
+// log-probabilities it has; and these, with the tokens, EOS included.
+EXPORT void zhuyi_read(const JobHandle* job, int32_t* counts, float* scores, uint8_t* finished, int32_t* lengths,
+                       int32_t* tokens, float* log_probs) {
+    for (const auto& found : (*job)->found) {
+        *counts++ = (int32_t)found.size();
+        for (const Hypothesis& hypothesis : found) {
+            *scores++ = hypothesis.score;
+            *finished++ = hypothesis.finished;
+            *lengths++ = (int32_t)hypothesis.log_probs.size();
+            tokens = std::copy(hypothesis.tokens.begin(), hypothesis.tokens.end(), tokens);
+            if (hypothesis.finished) *tokens++ = EOS;
+            log_probs = std::copy(hypothesis.log_probs.begin(), hypothesis.log_probs.end(), log_probs);
+        }
+    }
+}
+
+// Gives the job up, if it is not done.
+EXPORT void zhuyi_free_job(JobHandle* job) {
+    (*job)->cancelled = true;
+    delete job;
+}
+
+// The largest difference, as a share of the largest result, between a product in this precision and one in float64.
+EXPORT double zhuyi_check(int precision) {
+    const int outputs = 150, inputs = 203, rows = 9, stride = stride_of(inputs);
+    Linear linear(outputs, inputs, (Precision)precision);
+    std::vector<float> weights((size_t)outputs * inputs), x((size_t)rows * stride);
+    uint32_t state = 1;
+    const auto random = [&] { return (float)((state = state * 1664525 + 1013904223) >> 8) / (1 << 23) - 1; };
+    for (float& weight : weights) weight = random();
+    for (int row = 0; row < rows; row++)
+        for (int i = 0; i < inputs; i++) x[(size_t)row * stride + i] = random();
+    for (int output = 0; output < outputs; output++) {
+        linear.set_row(output, &weights[(size_t)output * inputs], inputs, unchanged);
+        linear.set_bias(output, (float)output);
+    }
+    std::vector<float> y((size_t)rows * linear.stride);
+    OperandBuffer operand;
+    linear.apply(linear.prepare(x.data(), rows, stride, operand), rows, y.data());
+    double most = 0, difference = 0;
+    for (int row = 0; row < rows; row++)
+        for (int output = 0; output < outputs; output++) {
+            double exact = 0;
+            for (int i = 0; i < inputs; i++) exact += (double)weights[(size_t)output * inputs + i] * x[(size_t)row * stride + i];
+            most = std::max(most, std::fabs(exact));
+            difference = std::max(difference, std::fabs(exact + output - y[(size_t)row * linear.stride + output]));
+        }
+    return difference / most;
 }

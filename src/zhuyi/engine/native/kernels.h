@@ -1,0 +1,385 @@
+// Kernels: the operations that take the time. Each works on rows, a vector of the model in each, one row after another
+// in memory, `stride` floats apart; between the width of the vector and the stride there are zeros.
+//
+// What a row becomes never depends on the rows beside it: its sums are taken in the same order in any company.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+#include "vectors.h"
+
+enum Precision { FLOAT32 = 0, BF16 = 1, INT8 = 2 };
+
+constexpr int PANEL = PANEL_VECTORS * LANES;
+
+inline int rounded_up(int count, int multiple) { return (count + multiple - 1) / multiple * multiple; }
+
+// Floats from one row to the next, for vectors of a width.
+inline int stride_of(int width) { return rounded_up(width, PANEL > 16 ? PANEL : 16); }
+
+// Memory that grows, is aligned to cache lines, and begins as zeros.
+template <class T>
+class Buffer {
+    T* memory = nullptr;
+    size_t count = 0;
+
+    static T* allocate(size_t count) {
+        void* memory = ::operator new(count * sizeof(T), std::align_val_t(64));
+        std::memset(memory, 0, count * sizeof(T));
+        return (T*)memory;
+    }
+    static void release(T* memory) { ::operator delete(memory, std::align_val_t(64)); }
+
+  public:
+    Buffer() = default;
+    explicit Buffer(size_t wanted) { at_least(wanted); }
+    Buffer(Buffer&& other) noexcept : memory(std::exchange(other.memory, nullptr)), count(std::exchange(other.count, 0)) {}
+    Buffer& operator=(Buffer&& other) noexcept {
+        std::swap(memory, other.memory);
+        std::swap(count, other.count);
+        return *this;
+    }
+    ~Buffer() { release(memory); }
+
+    // Space for `wanted` elements. The first `kept` of them stay, if it has to move.
+    T* at_least(size_t wanted, size_t kept = 0) {
+        if (wanted > count) {
+            T* larger = allocate(wanted + wanted / 4);
+            if (kept) std::memcpy(larger, memory, kept * sizeof(T));
+            release(memory);
+            memory = larger;
+            count = wanted + wanted / 4;
+        }
+        return memory;
+    }
+    T* data() { return memory; }
+    const T* data() const { return memory; }
+    T& operator[](size_t i) { return memory[i]; }
+    const T& operator[](size_t i) const { return memory[i]; }
+};
+
+inline uint16_t to_bf16(float x) {  // to the nearest, ties to even
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+// Rows as the products of a precision take them: floats, bf16, or bytes with a scale a row.
+struct Operand {
+    const uint8_t* rows;
+    int row_bytes;
+    const float* scales;
+};
+
+struct OperandBuffer {
+    Buffer<uint8_t> rows;
+    Buffer<float> scales;
+};
+
+inline Operand quantise_bytes(const float* x, int rows, int stride, OperandBuffer& buffer) {
+    typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+    uint8_t* to = buffer.rows.at_least((size_t)rows * stride);
+    float* scales = buffer.scales.at_least(rows);
+    for (int row = 0; row < rows; row++, x += stride, to += stride) {
+        Vector size = splat(1e-12f);
+        for (int i = 0; i < stride; i += LANES) size = max(absolute(load(x + i)), size);
+        const float most = largest(size);
+        scales[row] = most / 127;
+        const Vector inverse = splat(127 / most);
+        for (int i = 0; i < stride; i += LANES) {
+            // Adding 1.5 · 2^23 rounds, and leaves the integer in the last bits.
+            const Ints rounded = (Ints)(load(x + i) * inverse + 0x1.8p23f);
+            const Bytes bytes = __builtin_convertvector(rounded + BYTE_OFFSET, Bytes);
+            std::memcpy(to + i, &bytes, sizeof bytes);
+        }
+    }
+    return {buffer.rows.data(), stride, scales};
+}
+
+inline Operand round_to_bf16(const float* x, int rows, int stride, OperandBuffer& buffer) {
+    typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+    uint8_t* to = buffer.rows.at_least((size_t)rows * stride * 2);
+    for (size_t i = 0; i < (size_t)rows * stride; i += LANES) {
+        const Ints bits = load_bits(x + i);
+        const Ints rounded = bits + 0x7fff + ((bits >> 16) & 1);
+        const Halves halves = __builtin_convertvector(rounded >> 16, Halves);
+        std::memcpy(to + 2 * i, &halves, sizeof halves);
+    }
+    return {to, stride * 2, nullptr};
+}
+
+// y = W x + b, for rows x. W is kept in panels of PANEL outputs; within a panel, four bytes (one float, two bf16 or
+// four int8) of the inputs of each of its outputs stand side by side: what a vector register multiplies at once.
+class Linear {
+    Precision precision = FLOAT32;
+    int panels = 0, groups = 0;  // groups of four bytes of inputs
+    Buffer<int32_t> weights;     // [panel][group][output of the panel]
+    Buffer<float> scales;        // of int8: that of each output
+    Buffer<float> bias;
+    Buffer<int32_t> offsets;     // of int8: what BYTE_OFFSET adds to each sum, negated
+
+  public:
+    int outputs = 0;
+    int stride = 0;  // of its output rows
+
+    Linear() = default;
+    Linear(int outputs, int inputs, Precision precision)
+        : precision(precision), outputs(outputs), stride(stride_of(outputs)) {
+        const int per_group = 1 << precision;
+        panels = stride / PANEL;
+        groups = rounded_up(inputs, per_group) / per_group;
+        weights.at_least((size_t)panels * groups * PANEL);
+        scales.at_least(stride);
+        bias.at_least(stride);
+        offsets.at_least(stride);
+    }
+
+    int width() const { return panels * PANEL; }
+    int panel_count() const { return panels; }
+    void set_bias(int output, float value) { bias[output] = value; }
+
+    // Set the weights of one output. `input(i)` is where weight i of the row stands among the inputs.
+    template <class Place>
+    void set_row(int output, const float* row, int count, Place input) {
+        const size_t first = (size_t)(output / PANEL) * groups * PANEL + output % PANEL;
+        float most = 1e-12f;
+        for (int i = 0; i < count; i++) most = std::max(most, std::fabs(row[i]));
+        scales[output] = most / 127;
+        int32_t total = 0;
+        for (int i = 0; i < count; i++) {
+            const int at = input(i), per_group = 1 << precision;
+            uint8_t* four = (uint8_t*)&weights[first + (size_t)(at / per_group) * PANEL];
+            if (precision == FLOAT32) {
+                std::memcpy(four, &row[i], 4);
+            } else if (precision == BF16) {
+                const uint16_t half = to_bf16(row[i]);
+                std::memcpy(four + 2 * (at % 2), &half, 2);
+            } else {
+                const int8_t byte = (int8_t)std::lrint(row[i] * (127 / most));
+                std::memcpy(four + at % 4, &byte, 1);
+                total += byte;
+            }
+        }
+        offsets[output] = -BYTE_OFFSET * total;
+    }
+
+    // The operand of the rows `x`, for any number of maps of this precision.
+    Operand prepare(const float* x, int rows, int stride, OperandBuffer& buffer) const {
+        if (precision == INT8) return quantise_bytes(x, rows, stride, buffer);
+        if (precision == BF16) return round_to_bf16(x, rows, stride, buffer);
+        return {(const uint8_t*)x, stride * 4, nullptr};
+    }
+
+    // y = W x + b, or y += W x + b: all outputs.
+    void apply(const Operand& x, int rows, float* y) const { apply<false>(x, rows, 0, panels, y, stride); }
+    void add(const Operand& x, int rows, float* y) const { apply<true>(x, rows, 0, panels, y, stride); }
+
+    // The outputs of the panels from `first` to `last`, which come to stand at `y`.
+    void apply(const Operand& x, int rows, int first, int last, float* y, int y_stride) const {
+        apply<false>(x, rows, first, last, y, y_stride);
+    }
+
+  private:
+    template <bool ADD>
+    void apply(const Operand& x, int rows, int first, int last, float* y, int y_stride) const {
+        if (precision == INT8) return multiply<INT8, ADD>(x, rows, first, last, y, y_stride);
+        if (precision == BF16) return multiply<BF16, ADD>(x, rows, first, last, y, y_stride);
+        return multiply<FLOAT32, ADD>(x, rows, first, last, y, y_stride);
+    }
+
+    template <Precision P, bool ADD>
+    void multiply(const Operand& x, int rows, int first, int last, float* y, int y_stride) const {
+        // Few rows take several panels at once: a sum waits for the one before, so enough of them must be under way.
+        const int together = rows == 1 ? 4 : rows <= 3 ? 2 : 1;
+        int panel = first;
+        for (; panel + together <= last; panel += together, y += together * PANEL) {
+            if (rows == 1) tile<P, ADD, 1, 4>(x, 0, panel, y, y_stride);
+            else if (rows == 2) tile<P, ADD, 2, 2>(x, 0, panel, y, y_stride);
+            else if (rows == 3) tile<P, ADD, 3, 2>(x, 0, panel, y, y_stride);
+            else one_panel<P, ADD>(x, rows, panel, y, y_stride);
+        }
+        for (; panel < last; panel++, y += PANEL) one_panel<P, ADD>(x, rows, panel, y, y_stride);
+    }
+
+    template <Precision P, bool ADD>
+    void one_panel(const Operand& x, int rows, int panel, float* y, int y_stride) const {
+        int row = 0;
+        for (; row + 6 <= rows; row += 6) tile<P, ADD, 6, 1>(x, row, panel, y, y_stride);
+        switch (rows - row) {
+            case 5: return tile<P, ADD, 5, 1>(x, row, panel, y, y_stride);
+            case 4: return tile<P, ADD, 4, 1>(x, row, panel, y, y_stride);
+            case 3: return tile<P, ADD, 3, 1>(x, row, panel, y, y_stride);
+            case 2: return tile<P, ADD, 2, 1>(x, row, panel, y, y_stride);
+            case 1: return tile<P, ADD, 1, 1>(x, row, panel, y, y_stride);
+        }
+    }
+
+    // ROWS rows times PANELS panels: all sums stay in registers.
+    template <Precision P, bool ADD, int ROWS, int PANELS>
+    void tile(const Operand& x, int row, int panel, float* y, int y_stride) const {
+        constexpr int VECTORS = PANELS * PANEL_VECTORS;
+        const int32_t* w = weights.data() + (size_t)panel * groups * PANEL;
+        const uint8_t* inputs = x.rows + (size_t)row * x.row_bytes;
+        Vector sums[ROWS][VECTORS];
+        Ints counts[ROWS][VECTORS];
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < VECTORS; v++) {
+                if constexpr (P == INT8) counts[r][v] = load_bits(&offsets[panel * PANEL + v * LANES]);
+                else sums[r][v] = Vector{};
+            }
+        for (int group = 0; group < groups; group++, w += PANEL) {
+            Ints columns[VECTORS];
+            for (int v = 0; v < VECTORS; v++)
+                columns[v] = load_bits(w + (v / PANEL_VECTORS) * (size_t)groups * PANEL + (v % PANEL_VECTORS) * LANES);
+            for (int r = 0; r < ROWS; r++) {
+                int32_t four;
+                std::memcpy(&four, inputs + (size_t)r * x.row_bytes + 4 * group, 4);
+                const Ints input = splat_bits(four);
+                for (int v = 0; v < VECTORS; v++) {
+                    if constexpr (P == INT8) counts[r][v] = dot_bytes(counts[r][v], input, columns[v]);
+                    else if constexpr (P == BF16) sums[r][v] = dot_bf16(sums[r][v], input, columns[v]);
+                    else sums[r][v] = (Vector)input * (Vector)columns[v] + sums[r][v];
+                }
+            }
+        }
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < VECTORS; v++) {
+                const int output = panel * PANEL + v * LANES;
+                Vector result;
+                if constexpr (P == INT8) {
+                    const Vector scale = load(&scales[output]) * x.scales[row + r];
+                    result = __builtin_convertvector(counts[r][v], Vector) * scale + load(&bias[output]);
+                } else {
+                    result = sums[r][v] + load(&bias[output]);
+                }
+                float* to = y + (size_t)(row + r) * y_stride + v * LANES;
+                store(to, ADD ? load(to) + result : result);
+            }
+    }
+};
+
+// LayerNorm (Ba et al. 2016), or RMSNorm (Zhang & Sennrich 2019), which subtracts no mean.
+struct Norm {
+    bool rms = false;
+    int width = 0;
+    Buffer<float> weight, bias;  // `bias` of LayerNorm only
+
+    void apply(const float* x, float* y, int rows, int stride) const {
+        for (int row = 0; row < rows; row++, x += stride, y += stride) rms ? rms_norm(x, y) : layer_norm(x, y);
+    }
+
+  private:
+    void rms_norm(const float* x, float* y) const {
+        Vector squares = {};
+        for (int i = 0; i < width; i += LANES) squares = load(x + i) * load(x + i) + squares;
+        const Vector scale = splat(1 / std::sqrt(sum(squares) / width + 1e-6f));
+        for (int i = 0; i < width; i += LANES) store(y + i, load(x + i) * scale * load(&weight[i]));
+    }
+
+    void layer_norm(const float* x, float* y) const {
+        Vector total = {}, squares = {};
+        for (int i = 0; i < width; i += LANES) total = load(x + i) + total;
+        const Vector mean = splat(sum(total) / width);
+        int i = 0;
+        for (; i + LANES <= width; i += LANES) squares = (load(x + i) - mean) * (load(x + i) - mean) + squares;
+        if (i < width) {
+            const Vector difference = (load(x + i) - mean) * lanes_below(width - i);
+            squares = difference * difference + squares;
+        }
+        const Vector scale = splat(1 / std::sqrt(sum(squares) / width + 1e-5f));
+        for (i = 0; i < width; i += LANES)
+            store(y + i, (load(x + i) - mean) * scale * load(&weight[i]) + load(&bias[i]));
+    }
+};
+
+inline Vector relu(Vector x) { return max(Vector{}, x); }
+
+inline Vector silu(Vector x) { return x / (1.0f + exponential(max(splat(-80.0f), x) * -1.0f)); }
+
+// x times the probability that a standard normal number is below x, whose error function is that of Abramowitz & Stegun
+// 1964, formula 7.1.26: to 1.5e-7.
+inline Vector gelu(Vector x) {
+    const Vector z = absolute(x) * 0x1.6a09e6p-1f, t = 1.0f / (1.0f + 0.3275911f * z);
+    Vector p = t * 1.061405429f - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    const Vector tail = 0.5f * p * t * exponential(-z * z);
+    return x * (x < 0.0f ? tail : 1.0f - tail);
+}
+
+struct HeadShape {
+    int heads = 0, per_group = 1;  // heads, and how many of them share keys and values
+    int width = 0, stride = 0;     // of a head, and floats from one head to the next
+};
+
+// softmax(q kᵀ / √d + bias) v for the heads of one query, over `times` keys and values. Key t stands at keys + place(t),
+// value t at values + place(t). With slopes, the scores fall with the distance (Press et al. 2022).
+template <class Place>
+void attend(const float* query, const float* keys, const float* values, int times, const HeadShape& shape,
+            const float* slopes, int position, float* scores, float* context, Place place) {
+    const float scale = 1 / std::sqrt((float)shape.width);
+    const int padded = rounded_up(times, LANES), stride = shape.stride;
+    for (int first = 0; first < times; first += LANES) {
+        const int here = std::min(LANES, times - first);
+        for (int head = 0; head < shape.heads; head++) {
+            const float* q = query + head * stride;
+            const float* k = keys + head / shape.per_group * stride;
+            Vector products[LANES];
+            for (int t = 0; t < here; t++) {
+                const float* key = k + place(first + t);
+                products[t] = load(q) * load(key);
+                for (int i = LANES; i < stride; i += LANES) products[t] = load(q + i) * load(key + i) + products[t];
+            }
+            for (int t = here; t < LANES; t++) products[t] = Vector{};
+            Vector row = sum_each(products) * scale;
+            if (slopes)
+                for (int t = 0; t < here; t++) row[t] -= slopes[head] * (float)std::abs(position - first - t);
+            store(scores + head * padded + first, row);
+        }
+    }
+    for (int head = 0; head < shape.heads; head++) {
+        float* row = scores + head * padded;
+        const Vector none = splat(-INFINITY), live = lanes_below(times - (padded - LANES));
+        const Vector last = live > 0.0f ? load(row + padded - LANES) : none;
+        Vector most = last;
+        for (int t = 0; t + LANES < padded; t += LANES) most = max(load(row + t), most);
+        const Vector shift = splat(largest(most) * -LOG2_E);
+        const Vector last_weights = power_of_two(last * LOG2_E + shift) * live;
+        Vector total = last_weights;
+        for (int t = 0; t + LANES < padded; t += LANES) {
+            const Vector weights = power_of_two(load(row + t) * LOG2_E + shift);
+            store(row + t, weights);
+            total = weights + total;
+        }
+        store(row + padded - LANES, last_weights);
+        const float inverse = 1 / sum(total);
+        for (int t = 0; t < padded; t += LANES) store(row + t, load(row + t) * inverse);
+    }
+    for (int head = 0; head < shape.heads; head++) {
+        const float* weights = scores + head * padded;
+        const float* v = values + head / shape.per_group * stride;
+        float* to = context + head * stride;
+        int i = 0;
+        for (; i + 2 * LANES <= stride; i += 2 * LANES) {  // two sums at once: each waits for the one before
+            Vector left = {}, right = {};
+            for (int t = 0; t < times; t++) {
+                const float* value = v + place(t) + i;
+                left = load(value) * weights[t] + left;
+                right = load(value + LANES) * weights[t] + right;
+            }
+            store(to + i, left);
+            store(to + i + LANES, right);
+        }
+        for (; i < stride; i += LANES) {
+            Vector total = {};
+            for (int t = 0; t < times; t++) total = load(v + place(t) + i) * weights[t] + total;
+            store(to + i, total);
+        }
+    }
+}

@@ -1,0 +1,403 @@
+// The search of one sentence, as `zhuyi/decoding` has it: greedy search is beam search with one candidate, and sampling
+// draws where they take the best.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "transformer.h"
+
+constexpr int PAD = 0, BOS = 2, EOS = 3, ROOT = -1;
+
+extern "C" {
+struct ZhuyiDecoding {  // zhuyi.config.DecodingConfig
+    int32_t sampling, rows, n_best, top_k, no_repeat_ngram, max_repetition;
+    int32_t every_token;  // PAD and BOS have a share of the probability too, as in training's loss
+    float length_penalty, temperature, top_p;
+    uint32_t seed;
+};
+}
+
+struct Hypothesis {
+    std::vector<int32_t> tokens;
+    std::vector<float> log_probs;
+    float score;
+    bool finished;
+};
+
+// The sum of log-probabilities over ((5 + length) / 6)^α (Wu et al. 2016, eq. 14).
+inline float normalised(float sum, int length, float alpha) {
+    return sum / (float)std::pow((5.0 + length) / 6.0, (double)alpha);
+}
+
+// What is wanted of a row's next-token distribution, taken from the logits as the projection gives them, some tokens at
+// a time: its best tokens, and the logarithm of the sum of e^logit. Sampling wants all of them.
+class Distribution {
+    float least = INFINITY;  // a logit above it is among the best; ∞: none is asked for
+    float shift = 0;         // of the exponents, so that no e^logit is too large
+    Vector sums = {};
+
+  public:
+    struct Best {
+        float logit;
+        int token;
+    };
+    bool failed = false;  // the row is not a number
+    int forced = -1;      // the only token that may be chosen, if there is one
+    std::vector<int> forbidden;
+    std::vector<Best> best;  // best first; −∞ where there is none
+    std::vector<float> logits;
+
+    void begin(int best_wanted, int all_wanted) {
+        least = best_wanted ? -INFINITY : INFINITY;
+        sums = {};
+        failed = false;
+        forced = -1;
+        forbidden.clear();
+        best.assign(best_wanted, {-INFINITY, -1});
+        logits.resize(all_wanted);
+    }
+
+    void force(int token) {
+        forced = token;
+        least = INFINITY;
+    }
+
+    // The logits of the tokens `first` … `first + count` - 1, in whole panels.
+    void take(const float* some, int first, int count) {
+        for (int i = 0; i < count; i += PANEL) {
+            Vector logit[PANEL_VECTORS];
+            for (int v = 0; v < PANEL_VECTORS; v++) logit[v] = load(some + i + v * LANES);
+            Vector most = logit[0];
+            for (int v = 1; v < PANEL_VECTORS; v++) most = max(most, logit[v]);
+            if (first + i == 0) shift = largest(most);
+            // What is far above all logits before it is also one of the best, unless none is asked for.
+            if (greater(most, splat(std::min(least, shift + 40)))) look_closely(logit, most, first + i);
+            const Vector exponent = splat(shift * -LOG2_E);
+            for (int v = 0; v < PANEL_VECTORS; v++) sums = power_of_two(logit[v] * LOG2_E + exponent) + sums;
+        }
+        if (forced >= first && forced < first + count) best.assign(1, {some[forced - first], forced});
+        if (!logits.empty() && first < (int)logits.size())
+            std::copy_n(some, std::min(count, (int)logits.size() - first), logits.begin() + first);
+    }
+
+    // log Σ e^logit; NaN if there is no number.
+    float log_sum() const { return failed ? NAN : shift + std::log(sum(sums)); }
+
+  private:
+    void look_closely(const Vector* logit, Vector most, int first) {
+        if (largest(most) > shift + 40) {
+            sums = sums * std::exp(shift - largest(most));
+            shift = largest(most);
+        }
+        for (int v = 0; v < PANEL_VECTORS; v++)
+            for (uint32_t bits = greater(logit[v], splat(least)); bits; bits &= bits - 1) {
+                const int lane = __builtin_ctz(bits);
+                if (logit[v][lane] > least) insert(logit[v][lane], first + v * LANES + lane);
+            }
+    }
+
+    void insert(float logit, int token) {
+        if (!forbidden.empty() && std::find(forbidden.begin(), forbidden.end(), token) != forbidden.end()) return;
+        size_t place = best.size() - 1;
+        for (; place && best[place - 1].logit < logit; place--) best[place] = best[place - 1];
+        best[place] = {logit, token};
+        least = best.back().logit;
+    }
+};
+
+// Philox4x32-10 (Salmon et al. 2011, section 3.2): its first word. See zhuyi/model/reference.py.
+inline uint32_t random_word(uint32_t seed, int64_t line, uint32_t step, uint32_t sample) {
+    uint32_t a = step, b = sample, c = (uint32_t)line, d = (uint32_t)(line >> 32), one = seed, other = 0;
+    for (int round = 0; round < 10; round++) {
+        const uint64_t left = (uint64_t)0xD2511F53 * a, right = (uint64_t)0xCD9E8D57 * c;
+        a = (uint32_t)(right >> 32) ^ b ^ one;
+        b = (uint32_t)right;
+        c = (uint32_t)(left >> 32) ^ d ^ other;
+        d = (uint32_t)left;
+        one += 0x9E3779B9;
+        other += 0xBB67AE85;
+    }
+    return a;
+}
+
+// A token from the distribution that temperature, top-k and top-p make of log-probabilities; -1 if there is none. See
+// zhuyi/decoding/sampling.py: the weights are integers, so that their sums are exact.
+inline int draw(std::vector<float>& log_probs, const ZhuyiDecoding& decoding, uint32_t word) {
+    const int count = (int)log_probs.size();
+    for (float& x : log_probs) x /= decoding.temperature;
+    if (decoding.top_k) {
+        std::vector<float> sorted(log_probs);
+        const auto last = sorted.begin() + std::min(decoding.top_k, count) - 1;
+        std::nth_element(sorted.begin(), last, sorted.end(), std::greater<float>());
+        for (float& x : log_probs)
+            if (x < *last) x = -INFINITY;
+    }
+    const float most = *std::max_element(log_probs.begin(), log_probs.end());
+    std::vector<uint64_t> weights(count);
+    for (int i = 0; i < count; i++) {
+        const float share = std::exp(log_probs[i] - most);
+        weights[i] = share == share ? (uint64_t)(share * 1073741824.0f) : 0;
+    }
+    uint64_t total = 0;
+    for (uint64_t weight : weights) total += weight;
+    if (decoding.top_p < 1) {
+        std::vector<uint64_t> falling(weights);
+        std::sort(falling.begin(), falling.end(), std::greater<uint64_t>());
+        uint64_t before = 0, kept = falling[0];
+        for (size_t i = 0; i < falling.size() && (double)before < (double)decoding.top_p * (double)total; i++) {
+            kept = falling[i];
+            before += falling[i];
+        }
+        total = 0;
+        for (uint64_t& weight : weights) total += weight = weight < kept ? 0 : weight;
+    }
+    const uint64_t threshold = (uint64_t)((unsigned __int128)word * total >> 32);
+    uint64_t sum = 0;
+    for (int i = 0; i < count; i++)
+        if ((sum += weights[i]) > threshold) return i;
+    return -1;
+}
+
+// Whether the last `length` tokens repeat those before them (decoding.max_repetition).
+inline bool repeats(const std::vector<int>& written, int length) {
+    const int count = (int)written.size();
+    for (int n = 1; n <= std::max(1, length / 4) && length + n <= count; n++) {
+        int i = count - 1;
+        while (i >= count - length && written[i] == written[i - n]) i--;
+        if (i < count - length) return true;
+    }
+    return false;
+}
+
+// What would complete an n-gram that was written before (decoding.no_repeat_ngram).
+inline void no_repeated_ngram(const std::vector<int>& written, int size, std::vector<int>& forbidden) {
+    const int count = (int)written.size();
+    for (int first = 0; first + size <= count; first++)
+        if (std::equal(written.end() - (size - 1), written.end(), written.begin() + first))
+            forbidden.push_back(written[first + size - 1]);
+}
+
+// The search of a sentence: a tree of all that was chosen, the live prefixes, and the best finished hypotheses.
+class Search {
+    struct Node {
+        int token, parent;
+        float log_prob;
+    };
+    struct Prefix {
+        int node = ROOT, sample = 0;
+        float sum = 0;
+        std::vector<int> written, places;  // its tokens; where in `past` the keys and values of each position are
+    };
+    struct Finished {
+        float score;
+        int node, sample;
+    };
+    struct Candidate {
+        float sum, log_prob;
+        int row, token, number;  // number 0 is greedy search's
+    };
+
+    ZhuyiDecoding decoding;
+    const int32_t* forced_first = nullptr;
+    int forced_count = 0, limit = 0, step = 0;
+    int64_t line = 0;
+    bool greedy_lives = true, done = false;
+    std::vector<Node> nodes;
+    std::vector<Prefix> live, next;
+    std::vector<Finished> finished;
+    std::vector<Candidate> candidates;
+    Past past;
+
+  public:
+    Memory memory;
+
+    void begin(const ZhuyiDecoding& how, int most_tokens, int64_t line_number, const int32_t* first_tokens, int first_count) {
+        decoding = how;
+        limit = most_tokens;
+        line = line_number;
+        forced_first = first_tokens;
+        forced_count = first_count;
+        step = 0;
+        greedy_lives = true;
+        done = false;
+        nodes.clear();
+        finished.clear();
+        live.resize(decoding.sampling ? decoding.rows : 1);
+        for (size_t i = 0; i < live.size(); i++) live[i] = Prefix{ROOT, (int)i, 0, {}, {}};
+    }
+
+    bool is_done() const { return done; }
+    int row_count() const { return (int)live.size(); }
+
+    // Adds a row for each live prefix to those of a step, and says what is wanted of its distribution.
+    void add_rows(const Transformer& model, std::vector<Row>& rows, std::vector<Distribution>& distributions) {
+        const int width = decoding.rows;
+        past.keys.resize(model.decoder.blocks.size());
+        past.values.resize(model.decoder.blocks.size());
+        for (size_t layer = 0; layer < past.keys.size(); layer++) {
+            const size_t place = model.decoder.blocks[layer].mixer.key_width(), filled = place * step * width;
+            past.keys[layer].at_least(filled + place * width, filled);
+            past.values[layer].at_least(filled + place * width, filled);
+        }
+        for (int j = 0; j < row_count(); j++) {
+            Prefix& prefix = live[j];
+            prefix.places.push_back(step * width + j);
+            rows.push_back({prefix.written.empty() ? BOS : prefix.written.back(), step, &past, prefix.places.data(), &memory});
+            if (distributions.size() < rows.size()) distributions.emplace_back();
+            Distribution& distribution = distributions[rows.size() - 1];
+            const int best = decoding.sampling ? 0 : decoding.rows == 1 ? 1 : 2 * decoding.rows;
+            distribution.begin(best, decoding.sampling ? model.config.target_vocabulary : 0);
+            if (step < forced_count) {
+                distribution.force(forced_first[step]);
+            } else {
+                if (decoding.no_repeat_ngram) no_repeated_ngram(prefix.written, decoding.no_repeat_ngram, distribution.forbidden);
+                if (decoding.max_repetition && repeats(prefix.written, decoding.max_repetition)) distribution.force(EOS);
+            }
+        }
+    }
+
+    bool every_token() const { return decoding.every_token; }
+
+    // Goes on with the distributions of its rows.
+    void advance(Distribution* distributions) {
+        next.resize(std::max<size_t>(next.size(), decoding.rows));
+        const int count = decoding.sampling ? draw_each(distributions) : choose_best(distributions);
+        live.swap(next);
+        live.resize(count);
+        if (!decoding.sampling && count && (int)finished.size() == decoding.n_best) {
+            // A sum only falls, and is divided by at most the limit's penalty.
+            float most = -INFINITY;
+            for (const Prefix& prefix : live) most = std::max(most, prefix.sum);
+            done = normalised(most, limit, decoding.length_penalty) <= finished.back().score;
+        }
+        done = done || !count || step == limit;
+    }
+
+    // Best first; one that is empty, unfinished and has the score -∞, if the model gave no number.
+    std::vector<Hypothesis> hypotheses() const {
+        std::vector<Finished> found(finished);
+        for (const Prefix& prefix : live)
+            found.push_back({normalised(prefix.sum, step, decoding.length_penalty), prefix.node, prefix.sample});
+        if (decoding.sampling)
+            std::stable_sort(found.begin(), found.end(), [](const Finished& a, const Finished& b) { return a.sample < b.sample; });
+        std::stable_sort(found.begin(), found.end(), [](const Finished& a, const Finished& b) { return a.score > b.score; });
+        if ((int)found.size() > decoding.n_best) found.resize(decoding.n_best);
+        std::vector<Hypothesis> result;
+        for (const Finished& each : found) {
+            Hypothesis hypothesis{{}, {}, each.score, false};
+            for (int node = each.node; node != ROOT; node = nodes[node].parent) {
+                hypothesis.tokens.push_back(nodes[node].token);
+                hypothesis.log_probs.push_back(nodes[node].log_prob);
+            }
+            std::reverse(hypothesis.tokens.begin(), hypothesis.tokens.end());
+            std::reverse(hypothesis.log_probs.begin(), hypothesis.log_probs.end());
+            hypothesis.finished = hypothesis.tokens.back() == EOS;
+            if (hypothesis.finished) hypothesis.tokens.pop_back();
+            result.push_back(std::move(hypothesis));
+        }
+        if (result.empty()) result.push_back({{}, {}, -INFINITY, false});
+        return result;
+    }
+
+  private:
+    // The best candidates of all rows: those that end are finished, and the best of the others live on. As in
+    // zhuyi/decoding/beam.py; with one row there is one candidate.
+    int choose_best(Distribution* distributions) {
+        candidates.clear();
+        for (int row = 0, number = 0; row < row_count(); row++, number++) {
+            const float log_sum = distributions[row].log_sum();
+            for (const auto& [logit, token] : distributions[row].best) {
+                const float log_prob = logit - log_sum;
+                if (log_prob > -INFINITY)  // not true of NaN
+                    candidates.push_back({live[row].sum + log_prob, log_prob, row, token, number});
+                number++;
+            }
+        }
+        const size_t most = decoding.rows == 1 ? 1 : 2 * decoding.rows;
+        const auto better = [](const Candidate& a, const Candidate& b) {
+            return a.sum != b.sum ? a.sum > b.sum : a.number < b.number;
+        };
+        const bool has_greedy = greedy_lives && !candidates.empty() && candidates[0].number == 0;
+        const Candidate greedy = has_greedy ? candidates[0] : Candidate{};
+        if (candidates.size() > most) {
+            std::partial_sort(candidates.begin(), candidates.begin() + most, candidates.end(), better);
+            candidates.resize(most);
+        } else {
+            std::sort(candidates.begin(), candidates.end(), better);
+        }
+        // Greedy search's prefix lives until it ends: no beam gives a lower score than greedy search.
+        const auto is_greedy = [&](const Candidate& each) { return has_greedy && each.number == 0; };
+        if (has_greedy && std::none_of(candidates.begin(), candidates.end(), is_greedy)) candidates.back() = greedy;
+
+        step++;
+        const int first = (int)nodes.size();
+        for (const Candidate& each : candidates) nodes.push_back({each.token, live[each.row].node, each.log_prob});
+        greedy_lives = false;
+        int count = 0;
+        const auto live_on = [&](int i) {
+            const Candidate& each = candidates[i];
+            go_on(next[count++], live[each.row], first + i, each.token, each.sum);
+        };
+        for (int i = 0; i < (int)candidates.size(); i++)
+            if (is_greedy(candidates[i]) && candidates[i].token != EOS) {
+                greedy_lives = true;
+                live_on(i);
+            }
+        for (int i = 0; i < (int)candidates.size(); i++) {
+            const Candidate& each = candidates[i];
+            if (each.token == EOS) {
+                if (i < decoding.rows || is_greedy(each)) finish({normalised(each.sum, step, decoding.length_penalty), first + i, 0});
+            } else if (count < decoding.rows && !is_greedy(each)) {
+                live_on(i);
+            }
+        }
+        return count;
+    }
+
+    void finish(const Finished& hypothesis) {
+        finished.push_back(hypothesis);
+        for (size_t place = finished.size() - 1; place && finished[place - 1].score < finished[place].score; place--)
+            std::swap(finished[place - 1], finished[place]);
+        if ((int)finished.size() > decoding.n_best) finished.pop_back();
+    }
+
+    // Each row draws its next token; one whose distribution is not a number ends without a hypothesis.
+    int draw_each(Distribution* distributions) {
+        step++;
+        int count = 0;
+        for (int row = 0; row < row_count(); row++) {
+            Distribution& distribution = distributions[row];
+            Prefix& prefix = live[row];
+            const float log_sum = distribution.log_sum();
+            int token = distribution.forced;
+            std::vector<float>& logits = distribution.logits;
+            const auto log_prob_of = [&](int of) { return logits[of] - log_sum; };
+            std::vector<float> log_probs;
+            if (token < 0) {
+                log_probs.resize(logits.size());
+                for (size_t i = 0; i < logits.size(); i++) log_probs[i] = log_prob_of((int)i);
+                for (int forbidden : distribution.forbidden) log_probs[forbidden] = -INFINITY;
+                token = draw(log_probs, decoding, random_word(decoding.seed, line, step - 1, prefix.sample));
+            }
+            if (token < 0 || !(log_prob_of(token) > -INFINITY)) continue;
+            const float log_prob = log_prob_of(token), total = prefix.sum + log_prob;
+            nodes.push_back({token, prefix.node, log_prob});
+            const int node = (int)nodes.size() - 1;
+            if (token == EOS) finished.push_back({normalised(total, step, decoding.length_penalty), node, prefix.sample});
+            else go_on(next[count++], prefix, node, token, total);
+        }
+        return count;
+    }
+
+    static void go_on(Prefix& to, const Prefix& from, int node, int token, float sum) {
+        to.node = node;
+        to.sample = from.sample;
+        to.sum = sum;
+        to.written = from.written;
+        to.written.push_back(token);
+        to.places = from.places;
+    }
+};

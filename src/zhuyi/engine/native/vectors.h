@@ -1,0 +1,193 @@
+// Vectors of float32 and int32, as wide as the registers of the instruction set that this is compiled for.
+//
+// They are the vector extensions of Clang and GCC, on which +, *, < and ?: work element by element: almost everything
+// else in this folder is written once, for all machines. What differs stands here: the width, the two products that
+// have instructions of their own (of bytes, and of pairs of bf16), and how to ask whether any element is true.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;          // float32 in a register
+constexpr int PANEL_VECTORS = 4;   // registers of a panel (see `Linear`): with 6 rows, 24 of 32 hold sums
+#elif defined(__AVX2__)
+constexpr int LANES = 8;
+constexpr int PANEL_VECTORS = 2;   // 12 of 16
+#elif defined(__ARM_NEON)
+constexpr int LANES = 4;
+constexpr int PANEL_VECTORS = 4;   // 24 of 32
+#else
+constexpr int LANES = 4;
+constexpr int PANEL_VECTORS = 2;   // 12 of 16
+#endif
+
+typedef float Vector __attribute__((vector_size(4 * LANES)));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+typedef int16_t Shorts __attribute__((vector_size(4 * LANES)));
+
+inline Vector load(const float* from) {
+    Vector vector;
+    std::memcpy(&vector, from, sizeof vector);
+    return vector;
+}
+
+inline void store(float* to, Vector vector) { std::memcpy(to, &vector, sizeof vector); }
+
+inline Ints load_bits(const void* from) {
+    Ints vector;
+    std::memcpy(&vector, from, sizeof vector);
+    return vector;
+}
+
+inline Vector splat(float x) { return x - Vector{}; }
+inline Ints splat_bits(int32_t x) { return x - Ints{}; }
+
+// NaN of the second argument passes; that of the first does not.
+inline Vector max(Vector a, Vector b) { return a > b ? a : b; }
+
+inline Vector absolute(Vector x) { return (Vector)((Ints)x & 0x7fffffff); }
+
+inline float sum(Vector x) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps(x);
+#elif defined(__AVX2__)
+    const __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    const __m128 pairs = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(pairs, _mm_movehdup_ps(pairs)));
+#elif defined(__aarch64__)
+    return vaddvq_f32((float32x4_t)x);
+#else
+    return (x[0] + x[2]) + (x[1] + x[3]);
+#endif
+}
+
+inline float largest(Vector x) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_ps(x);
+#elif defined(__AVX2__)
+    const __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    const __m128 pairs = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(pairs, _mm_movehdup_ps(pairs)));
+#elif defined(__aarch64__)
+    return vmaxvq_f32((float32x4_t)x);
+#else
+    const float even = x[0] > x[2] ? x[0] : x[2], odd = x[1] > x[3] ? x[1] : x[3];
+    return even > odd ? even : odd;
+#endif
+}
+
+// 1 in each lane below `count`, 0 in the others.
+inline Vector lanes_below(int count) {
+    Vector lanes;
+    for (int i = 0; i < LANES; i++) lanes[i] = i < count;
+    return lanes;
+}
+
+// The lanes where a > b, as bits.
+inline uint32_t greater(Vector a, Vector b) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+#elif defined(__AVX2__)
+    return (uint32_t)_mm256_movemask_ps(a > b);
+#else
+    const Ints wider = a > b;
+    uint32_t bits = 0;
+    for (int i = 0; i < LANES; i++) bits |= (uint32_t)(wider[i] & 1) << i;
+    return bits;
+#endif
+}
+
+// The sums of LANES vectors, one in each lane.
+inline Vector sum_each(const Vector* x) {
+#if defined(__AVX512F__)
+    const Ints even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}, odd = even + 1;
+#elif defined(__AVX2__)
+    const Ints even = {0, 2, 4, 6, 8, 10, 12, 14}, odd = even + 1;
+#else
+    const Ints even = {0, 2, 4, 6}, odd = even + 1;
+#endif
+    Vector sums[LANES];
+    for (int i = 0; i < LANES; i++) sums[i] = x[i];
+    for (int left = LANES / 2; left; left /= 2)
+        for (int i = 0; i < left; i++) {
+#if defined(__AVX512F__)
+            sums[i] = (Vector)_mm512_permutex2var_ps(sums[2 * i], (__m512i)even, sums[2 * i + 1]) +
+                      (Vector)_mm512_permutex2var_ps(sums[2 * i], (__m512i)odd, sums[2 * i + 1]);
+#elif defined(__clang__)
+#if defined(__AVX2__)
+            sums[i] = __builtin_shufflevector(sums[2 * i], sums[2 * i + 1], 0, 2, 4, 6, 8, 10, 12, 14) +
+                      __builtin_shufflevector(sums[2 * i], sums[2 * i + 1], 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+            sums[i] = __builtin_shufflevector(sums[2 * i], sums[2 * i + 1], 0, 2, 4, 6) +
+                      __builtin_shufflevector(sums[2 * i], sums[2 * i + 1], 1, 3, 5, 7);
+#endif
+#else
+            sums[i] = __builtin_shuffle(sums[2 * i], sums[2 * i + 1], even) +
+                      __builtin_shuffle(sums[2 * i], sums[2 * i + 1], odd);
+#endif
+        }
+    return sums[0];
+}
+
+// Bytes of weights are signed. Bytes of activations are too, or have 128 added, as the instruction wants them.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+constexpr int BYTE_OFFSET = 128;
+#else
+constexpr int BYTE_OFFSET = 0;
+#endif
+
+// sums + the four products of bytes in each lane. Both are at most 127, so two products fit into 16 bits.
+inline Ints dot_bytes(Ints sums, Ints activations, Ints weights) {
+#if defined(__AVX512VNNI__)
+    return (Ints)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)activations, (__m512i)weights);
+#elif defined(__AVXVNNI__)
+    return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)activations, (__m256i)weights);
+#elif defined(__AVX2__)
+    const __m256i signed_weights = _mm256_sign_epi8((__m256i)weights, (__m256i)activations);
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)activations), signed_weights);
+    return sums + (Ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#elif defined(__ARM_FEATURE_DOTPROD)
+    return (Ints)vdotq_s32((int32x4_t)sums, (int8x16_t)activations, (int8x16_t)weights);
+#else
+    const Shorts x = (Shorts)activations, w = (Shorts)weights;
+    const Ints pairs = (Ints)(((x << 8) >> 8) * ((w << 8) >> 8) + (x >> 8) * (w >> 8));
+    return sums + ((pairs << 16) >> 16) + (pairs >> 16);
+#endif
+}
+
+// sums + the two products of bf16 in each lane.
+inline Vector dot_bf16(Vector sums, Ints activations, Ints weights) {
+#if defined(__AVX512BF16__)
+    return (Vector)_mm512_dpbf16_ps(sums, (__m512bh)activations, (__m512bh)weights);
+#else
+    const Ints high = splat_bits((int32_t)0xffff0000);
+    sums = (Vector)(activations << 16) * (Vector)(weights << 16) + sums;
+    return (Vector)(activations & high) * (Vector)(weights & high) + sums;
+#endif
+}
+
+// 2^x to about 1e-7 of it; below -126 as if it were -126. x is less than 127. NaN gives NaN.
+inline Vector power_of_two(Vector x) {
+    // 2^x = 2^n 2^f with n = round(x). Adding 1.5 · 2^23 rounds, and leaves n in the last bits.
+    x = -126.0f > x ? splat(-126.0f) : x;
+    const Vector rounded = x + 0x1.8p23f;
+    const Vector f = x - (rounded - 0x1.8p23f);
+    // The polynomial whose largest error between -1/2 and 1/2 is least, except that 2^0 is 1.
+    Vector p = f * 0x1.5c08e6p-10f + 0x1.3d0c54p-7f;
+    p = p * f + 0x1.c6b6e4p-5f;
+    p = p * f + 0x1.ebf918p-3f;
+    p = p * f + 0x1.62e428p-1f;
+    p = p * f + 1.0f;
+    return (Vector)((Ints)p + ((Ints)rounded << 23));
+}
+
+constexpr float LOG2_E = 0x1.715476p+0f;
+
+inline Vector exponential(Vector x) { return power_of_two(x * LOG2_E); }
