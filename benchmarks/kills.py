@@ -28,7 +28,7 @@ from typing import Any
 
 from machine import describe
 
-from zhuyi.checkpoint import WEIGHTS
+from zhuyi.directory import WEIGHTS
 from zhuyi.files import MANIFEST
 from zhuyi.training.metrics import METRICS, read_metrics
 

@@ -16,6 +16,7 @@ from machine import describe
 
 import zhuyi
 from zhuyi.data.corpus import Corpus
+from zhuyi.directory import read_model
 from zhuyi.training.metrics import read_metrics
 
 RESULTS = Path(__file__).parent / "results"
@@ -45,7 +46,7 @@ def main() -> None:
         "name": arguments.name,
         "note": arguments.note,
         "machine": describe(arguments.training_threads),
-        "parameters": translator.engine.transformer.parameter_count(),
+        "parameters": sum(weight.size for weight in read_model(arguments.model).weights.values()),
         "training": {
             "steps": max(record["step"] for record in records),
             "minutes": round(max(record["seconds"] for record in records) / 60, 1),

@@ -16,8 +16,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from zhuyi import files
-from zhuyi.checkpoint import WEIGHTS, Model, build_model, load_model, load_weights, save_model, weights_of
+from zhuyi.checkpoint import Model, build_model, load_model, load_weights, save_model, weights_of
 from zhuyi.config import build_config
+from zhuyi.directory import WEIGHTS
 from zhuyi.errors import CheckpointError
 from zhuyi.files import MANIFEST, ensure_writable, read_directory, write_atomically, write_directory
 from zhuyi.text.tokenizer import Tokenizers

@@ -10,8 +10,9 @@ from command_line import zhuyi as run
 
 import zhuyi
 from zhuyi import files
-from zhuyi.checkpoint import load_config_of, load_model, save_decoding
+from zhuyi.checkpoint import load_model
 from zhuyi.config import DecodingConfig
+from zhuyi.directory import load_config_of, save_decoding
 from zhuyi.errors import CheckpointError
 
 LINES = ["a dog runs", "two cats", "a cat", "", "dog"]

@@ -16,8 +16,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 import zhuyi
-from zhuyi.checkpoint import load_config_of, load_model, save_decoding, save_model
+from zhuyi.checkpoint import load_model, save_model
 from zhuyi.config import Config, DecodingConfig, build_config, load_config
+from zhuyi.directory import load_config_of, save_decoding
 from zhuyi.errors import CheckpointError, ConfigError, ZhuyiWarning
 from zhuyi.files import MANIFEST, read_directory, write_directory
 from zhuyi.training.checkpoints import Checkpoints

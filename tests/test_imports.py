@@ -40,6 +40,7 @@ def test_the_benchmarks_do_not_import_one_another_in_a_circle() -> None:
         "text.tokenizer",
         "text.lines",
         "text.segmentation",
+        "directory",
         "decoding.hypothesis",
         "engine.protocol",
         "translator",

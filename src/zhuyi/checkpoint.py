@@ -1,55 +1,36 @@
-"""One directory in, one directory out: everything that inference needs, and nothing that runs code.
+"""A model in memory, as torch computes with it: a network between tokenizers. `directory` is how it lies on a disk."""
 
-config.json           what inference needs: `model`, `text`, the languages, and the zhuyi that wrote it
-decoding.json         how to search, unless a command says otherwise: its owner may change it (`save_decoding`)
-training.json         what the run was: `preset`, `data`, `training`; a model is whole without it
-tokenizer.json        (or tokenizer.source.json and tokenizer.target.json)
-model.safetensors     the weights; a tied matrix stands once
-README.md             the model card: what data, what score, which metric signature
-manifest.json         the format, and the SHA-256 of each file above: see `files`
-"""
-
-import json
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from zhuyi.config import LANGUAGES, Config, DecodingConfig
-from zhuyi.errors import CheckpointError, DamagedError, ZhuyiWarning
-from zhuyi.files import ADVICE, MANIFEST, read_directory, replace_listed, write_directory
+from zhuyi.config import Config
+from zhuyi.directory import StoredModel, check_shapes, read_model, write_model
+from zhuyi.files import ADVICE
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
-from zhuyi.version import __version__
-
-CONFIG = "config.json"
-DECODING = "decoding.json"
-RUN = "training.json"
-WEIGHTS = "model.safetensors"
-CARD = "README.md"
 
 
 @dataclass(frozen=True)
 class Model:
-    """What a model directory holds, in memory."""
+    """A configuration, tokenizers and a network."""
 
     config: Config
-    """Of the model and of the run that made it; the defaults, where a directory does not say how it was trained."""
+    """Of the model and of the run that made it."""
     tokenizers: Tokenizers
     """Of both sides."""
     transformer: Transformer
     """The network, with its weights."""
     name: str = ""
     """Of the directory that it was read from; empty otherwise."""
+
+    def stored(self) -> StoredModel:
+        """The same without torch; the arrays share the memory of weights that are on the CPU."""
+        weights = {name: weight.numpy() for name, weight in weights_of(self.transformer).items()}
+        return StoredModel(self.config, self.tokenizers, weights)
 
 
 def build_model(config: Config, tokenizers: Tokenizers) -> Model:
@@ -70,31 +51,32 @@ def load_weights(transformer: Transformer, weights: Mapping[str, Tensor]) -> Non
         CheckpointError: naming the first tensor that is missing, unknown or of another shape.
     """
     parameters = dict(transformer.named_parameters())
-    for name in sorted(parameters.keys() ^ weights.keys()):
-        raise CheckpointError(f"tensor {name} is {'missing' if name in parameters else 'not one of this model'}")
-    for name, parameter in parameters.items():
-        if parameter.shape != weights[name].shape:
-            raise CheckpointError(
-                f"tensor {name} has shape {tuple(weights[name].shape)}, the model wants {tuple(parameter.shape)}"
-            )
+    check_shapes(weights, {name: tuple(parameter.shape) for name, parameter in parameters.items()})
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(weights[name])
 
 
-def model_files(model: Model, card: str) -> dict[str, bytes]:
-    """The files of a model directory, by name; `card` is its README.md."""
-    tree = model.config.model_dump(mode="json")
-    languages = {key.removesuffix("_language"): tree["data"].pop(key) for key in LANGUAGES}
-    inference = {"zhuyi": __version__, "model": tree["model"], "text": tree["text"], "languages": languages}
-    return {
-        CONFIG: _to_json(inference),
-        RUN: _to_json({key: tree[key] for key in ("preset", "data", "training")}),
-        DECODING: _to_json(tree["decoding"]),
-        **{name: text.encode() for name, text in model.tokenizers.files().items()},
-        WEIGHTS: save_tensors(weights_of(model.transformer)),
-        CARD: card.encode(),
-    }
+def model_of(stored: StoredModel) -> Model:
+    """The model of a directory that has been read, in evaluation mode.
+
+    Raises:
+        CheckpointError: if the weights are not those of its configuration.
+    """
+    model = build_model(stored.config, stored.tokenizers)
+    with stored.naming_the_file():
+        load_weights(model.transformer, {name: torch.from_numpy(weight) for name, weight in stored.weights.items()})
+    model.transformer.eval()
+    return replace(model, name=stored.name)
+
+
+def load_model(directory: str | Path) -> Model:
+    """Read a model directory, every byte checked; the model is in evaluation mode.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    return model_of(read_model(directory))
 
 
 def save_model(model: Model, directory: Path, card: str = "", advice: tuple[str, str] = ADVICE) -> None:
@@ -103,134 +85,4 @@ def save_model(model: Model, directory: Path, card: str = "", advice: tuple[str,
     Raises:
         CheckpointError: when it cannot be written; see `write_directory`.
     """
-    write_directory(directory, model_files(model, card), advice=advice)
-
-
-def load_model(directory: str | Path) -> Model:
-    """Read a model directory, every byte checked.
-
-    Raises:
-        CheckpointError: naming the file and what is wrong with it.
-    """
-    directory = Path(directory)
-    files = _read_model(directory, lambda name: name == WEIGHTS or name.endswith(".json"))
-    if WEIGHTS not in files:
-        raise CheckpointError(f"{directory}: {MANIFEST} does not list {WEIGHTS}: this is not a model directory")
-    model = build_model(read_config(directory, files), Tokenizers.load(files, directory))
-    try:
-        load_weights(model.transformer, load_tensors(files[WEIGHTS]))
-    except (CheckpointError, SafetensorError) as error:
-        raise CheckpointError(f"{directory / WEIGHTS}: {error}") from error
-    model.transformer.eval()
-    return replace(model, name=directory.resolve().name)
-
-
-def load_config_of(directory: str | Path) -> Config:
-    """The configuration of a model directory, every byte of the directory checked; as `read_config` gives it.
-
-    Raises:
-        CheckpointError: naming the file and what is wrong with it.
-    """
-    directory = Path(directory)
-    return read_config(directory, _read_model(directory, lambda name: name in (CONFIG, RUN, DECODING)))
-
-
-def save_decoding(directory: str | Path, decoding: DecodingConfig) -> None:
-    """Change how the model in a directory searches, unless a command says otherwise.
-
-    A process that is killed at any point leaves a directory that loads; one of an older format stays of that format.
-
-    Raises:
-        CheckpointError: if it is not a model directory, or cannot be written.
-    """
-    directory = Path(directory)
-    load_config_of(directory)
-    replace_listed(directory, DECODING, _to_json(decoding.model_dump(mode="json")))
-
-
-def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
-    """The configuration that is in some of the files of a model directory.
-
-    A model need not say how it was trained: without training.json, `preset`, `data` and `training` are the defaults.
-
-    What `model` and `text` say must be known to this version: another architecture would be built silently. Anything
-    else that is not known has the default, and a ZhuyiWarning says so.
-
-    Raises:
-        CheckpointError: if it is none, or of a model that this version does not know.
-    """
-    model, run, decoding = (_object(directory, files, name) for name in (CONFIG, RUN, DECODING))
-    writer = model.pop("zhuyi", "another version")
-    languages = model.pop("languages", {})
-    if not ("model" in model and "text" in model and isinstance(languages, dict)):
-        raise CheckpointError(f"{directory / CONFIG}: not the configuration of a model")
-    for section in ("data", "training"):
-        if not isinstance(run.get(section, {}), dict):
-            raise CheckpointError(f"{directory / RUN}: {section} is not a JSON object")
-    data = {**run.get("data", {}), **{f"{side}_language": tag for side, tag in languages.items()}}
-    tree = {**run, **model, "data": data, "decoding": decoding}
-    left_out: list[str] = []
-    while True:
-        try:
-            config = Config.model_validate(tree)
-            break
-        except ValidationError as error:
-            for problem in error.errors():
-                if problem["loc"][0] in ("model", "text"):
-                    raise CheckpointError(
-                        f"{directory / CONFIG}: zhuyi {__version__} cannot use {_named(problem)}; zhuyi {writer} "
-                        "wrote this model: install that version, or a newer one"
-                    ) from error
-                left_out.append(_named(problem))
-                _remove(tree, problem["loc"])
-    if left_out:
-        what = f"{directory}: zhuyi {__version__} ignores {'; '.join(left_out)}"
-        warnings.warn(f"{what}; zhuyi {writer} wrote this model", ZhuyiWarning, stacklevel=1)
-    return config
-
-
-def checkpoints(directory: Path) -> list[Path]:
-    """The model directories that a training run has kept on its way, oldest first."""
-    return sorted(path.parent for path in directory.glob("checkpoints/*/" + MANIFEST))
-
-
-def _read_model(directory: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """The `wanted` files of a model directory, as `read_directory`; with a hint where its training has not ended."""
-    try:
-        files = read_directory(directory, wanted)
-    except DamagedError as error:
-        if (directory / MANIFEST).exists() or not (kept := checkpoints(directory)):
-            raise
-        raise DamagedError(f"{error}: its training has not ended; go on with --resume, or use {kept[-1]}") from error
-    if CONFIG not in files:
-        raise CheckpointError(f"{directory}: {MANIFEST} does not list {CONFIG}: this is not a model directory")
-    return files
-
-
-def _object(directory: Path, files: Mapping[str, bytes], name: str) -> dict[str, Any]:
-    """The content of a JSON file; nothing, if it is not there."""
-    try:
-        content = json.loads(files.get(name, b"{}"))
-    except ValueError as error:  # UnicodeDecodeError is one too
-        raise CheckpointError(f"{directory / name}: not JSON") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{directory / name}: not a JSON object")
-    return content
-
-
-def _named(problem: ErrorDetails) -> str:
-    """What pydantic does not accept: an unknown key, a value of one, or a section that contradicts itself."""
-    key = ".".join(map(str, problem["loc"]))
-    if isinstance(problem["input"], dict) and problem["type"] == "value_error":
-        return f"all of [{key}]: {problem['ctx']['error']}"
-    return key if problem["type"] == "extra_forbidden" else f"{key} = {problem['input']!r}"
-
-
-def _remove(tree: dict[str, Any], place: tuple[int | str, ...]) -> None:
-    for key in place[:-1]:
-        tree = tree[str(key)]
-    del tree[str(place[-1])]
-
-
-def _to_json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    write_model(model.stored(), directory, card, advice)

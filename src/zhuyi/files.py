@@ -95,6 +95,15 @@ def read_directory(directory: Path, wanted: Callable[[str], bool] = lambda _: Tr
         raise CheckpointError(f"{directory}: not a directory of format {number}, as its {MANIFEST} says") from error
 
 
+def listed_digests(directory: Path, name: str) -> tuple[str, ...]:
+    """The SHA-256 of a file of a directory, as its manifest lists it: one, but for the moment of a `replace_listed`.
+
+    Raises:
+        CheckpointError: as `read_directory`.
+    """
+    return tuple(_either(_read_manifest(directory)["files"][name]))
+
+
 @contextmanager
 def in_current_format(directory: Path) -> Iterator[Path]:
     """The directory for those who read its files themselves: a temporary one, where it is of an older format.

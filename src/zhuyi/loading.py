@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from zhuyi.checkpoint import Model, checkpoints, load_model, save_model
+from zhuyi.checkpoint import Model, load_model, save_model
+from zhuyi.directory import checkpoints
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from runs import after, copying, said, state_of, stopped, weights, with_training
 
-from zhuyi.checkpoint import load_config_of, save_decoding
 from zhuyi.config import FILES, Config, describe
 from zhuyi.data.prepare import prepare
+from zhuyi.directory import load_config_of, save_decoding
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.training import recipe, stopping, threads
 from zhuyi.training.checkpoints import MAY_CHANGE, Checkpoints

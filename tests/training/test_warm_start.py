@@ -11,8 +11,9 @@ from command_line import zhuyi as run
 from runs import copying, said, stopped, weights, with_training, write_lines
 
 import zhuyi
-from zhuyi.checkpoint import build_model, load_config_of, load_model
+from zhuyi.checkpoint import build_model, load_model
 from zhuyi.config import Config, build_config, load_config
+from zhuyi.directory import load_config_of
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.loading import build_translator
 from zhuyi.training.recipe import train
@@ -53,7 +54,7 @@ def more(folder: Path, first: Path, **sections: Any) -> Config:
 
 @pytest.mark.parametrize("settings", [{}, {"model": {"dropout": 0.4, "attention_dropout": 0.2}}])
 def test_a_run_begins_where_the_model_ended(model: Path, settings: dict[str, Any]) -> None:
-    before = zhuyi.load(model, device="cpu")
+    before = zhuyi.load(model, engine="torch", device="cpu")
     warm, translator, anew = begun(build_config(settings), model)
     assert anew == []
     assert translator.loss(LINES[:4], LINES[:4][::-1]) == before.loss(LINES[:4], LINES[:4][::-1])
@@ -64,7 +65,7 @@ def test_a_run_begins_where_the_model_ended(model: Path, settings: dict[str, Any
 
 
 def test_a_model_of_an_older_format_will_do() -> None:
-    before = zhuyi.load(FORMAT_1, device="cpu")
+    before = zhuyi.load(FORMAT_1, engine="torch", device="cpu")
     _, translator, anew = begun(Config(), FORMAT_1)
     assert anew == []
     assert translator.loss(["a dog"], ["ein Hund"]) == before.loss(["a dog"], ["ein Hund"])
@@ -72,7 +73,7 @@ def test_a_model_of_an_older_format_will_do() -> None:
 
 def test_what_was_tied_may_be_untied(model: Path) -> None:
     """Each matrix is a copy of what it was a part of: the same function, and free to change."""
-    before = zhuyi.load(model, device="cpu")
+    before = zhuyi.load(model, engine="torch", device="cpu")
     _, translator, anew = begun(build_config({"model": {"tie": "none"}}), model)
     assert anew == []
     transformer = translator.engine.transformer

@@ -12,6 +12,7 @@ from peers.common import Meter, Run, TimeUp, arguments, leave
 
 import zhuyi
 from zhuyi.config import Config
+from zhuyi.directory import read_model
 from zhuyi.training.events import Event, Saved, Started, Updated, Validated
 from zhuyi.training.precision import choose_device, uses_bf16
 
@@ -121,7 +122,8 @@ def curve(run: Run, config: Config) -> None:
     with open(run.scratch / "points.jsonl", "w", encoding="utf-8") as file:
         file.writelines(json.dumps(point) + "\n" for point in clock.points)
     meter.steps, meter.seconds = result.steps, result.seconds
-    meter.report(zhuyi.load(out).engine.transformer.parameter_count(), precision(config), "zhuyi train", "zhuyi")
+    parameters = sum(weight.size for weight in read_model(out).weights.values())
+    meter.report(parameters, precision(config), "zhuyi train", "zhuyi")
 
 
 def without_dev(config: Config) -> Config:

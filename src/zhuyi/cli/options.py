@@ -94,8 +94,8 @@ def resolve(config: Path | None, overrides: list[str], preset: str | None) -> "C
 
 def of_model(model: Path, settings: list[str] | None, preset: str | None, save: bool) -> "Config":
     """The configuration of a trained model, with other settings of its search, which are kept in it on demand."""
-    from zhuyi.checkpoint import DECODING, load_config_of, save_decoding
     from zhuyi.config import changed
+    from zhuyi.directory import DECODING, load_config_of, save_decoding
 
     if preset is not None:
         raise ConfigError(

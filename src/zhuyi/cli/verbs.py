@@ -435,7 +435,7 @@ def look(
         raise ConfigError("--target and --html want a SENTENCE to look at")
     if full and html is None:
         raise ConfigError("--full is of the file that --html writes")
-    from zhuyi.checkpoint import checkpoints
+    from zhuyi.directory import checkpoints
     from zhuyi.microscope.server import Microscope
 
     translator = translator_of(model, device, beam, length_penalty, max_ratio, n_best, settings)

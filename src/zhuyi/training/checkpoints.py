@@ -24,15 +24,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from zhuyi.checkpoint import (
-    DECODING,
-    WEIGHTS,
-    Model,
-    load_config_of,
-    model_files,
-    read_config,
-)
+from zhuyi.checkpoint import Model
 from zhuyi.config import FILES, LANGUAGES, Config, DecodingConfig, changed, describe, readable
+from zhuyi.directory import DECODING, WEIGHTS, load_config_of, model_files, read_config
 from zhuyi.errors import CheckpointError, ConfigError, DamagedError
 from zhuyi.files import MANIFEST, in_current_format, read_directory, write_directory
 from zhuyi.model.transformer import Transformer
@@ -116,7 +110,7 @@ class Checkpoints:
         self.newest, self.epoch = state.step, state.epoch
 
     def _write(self, model: Model, state: RunState, shards: list[Path], tensors: dict[str, Tensor]) -> None:
-        files = model_files(model, card="A checkpoint of a training run.\n")
+        files = model_files(model.stored(), card="A checkpoint of a training run.\n")
         files[RUN_TENSORS] = save_tensors({name: each.cpu().contiguous() for name, each in tensors.items()})
         files[RUN_STATE] = state.to_json()
         shutil.rmtree(self.path(state.step), ignore_errors=True)  # if it is there, then it is broken

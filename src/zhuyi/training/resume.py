@@ -4,9 +4,9 @@ import hashlib
 import zlib
 from pathlib import Path
 
-from zhuyi.checkpoint import CARD, CONFIG, WEIGHTS
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.store import Store
+from zhuyi.directory import CARD, CONFIG, WEIGHTS
 from zhuyi.errors import CheckpointError, DataError
 from zhuyi.files import MANIFEST, ensure_writable
 from zhuyi.training.checkpoints import Checkpoints

@@ -1,0 +1,280 @@
+"""One directory in, one directory out: everything that inference needs, and nothing that runs code.
+
+config.json           what inference needs: `model`, `text`, the languages, and the zhuyi that wrote it
+decoding.json         how to search, unless a command says otherwise: its owner may change it (`save_decoding`)
+training.json         what the run was: `preset`, `data`, `training`; a model is whole without it
+tokenizer.json        (or tokenizer.source.json and tokenizer.target.json)
+model.safetensors     the weights; a tied matrix stands once
+README.md             the model card: what data, what score, which metric signature
+manifest.json         the format, and the SHA-256 of each file above: see `files`
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from zhuyi.config import LANGUAGES, Config, DecodingConfig
+from zhuyi.errors import CheckpointError, DamagedError, ZhuyiWarning
+from zhuyi.files import ADVICE, MANIFEST, listed_digests, read_directory, replace_listed, write_directory
+from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.version import __version__
+
+CONFIG = "config.json"
+DECODING = "decoding.json"
+RUN = "training.json"
+WEIGHTS = "model.safetensors"
+CARD = "README.md"
+
+Weights: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
+"""Every learned tensor by name; a tied matrix has one name."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The directory that a model was read from, and which weights it held then."""
+
+    directory: Path
+    digests: tuple[str, ...]
+    """SHA-256 of the weights' file, as the manifest lists it."""
+
+    def read(self) -> "StoredModel":
+        """Read the same model again.
+
+        Raises:
+            CheckpointError: as `read_model`, or if the directory holds another model by now.
+        """
+        model = read_model(self.directory)
+        if model.origin != self:
+            raise CheckpointError(f"{self.directory} holds another model than the one that was loaded: load it again")
+        return model
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What a model directory holds, in memory. No torch is needed to read it, or to write it."""
+
+    config: Config
+    """Of the model and of the run that made it; the defaults, where a directory does not say how it was trained."""
+    tokenizers: Tokenizers
+    """Of both sides."""
+    weights: Weights
+    """Of the network."""
+    origin: Origin | None = None
+    """Where it was read from, if it was."""
+
+    @property
+    def name(self) -> str:
+        """Of the directory that it was read from; empty otherwise."""
+        return self.origin.directory.name if self.origin else ""
+
+    @contextmanager
+    def naming_the_file(self) -> Iterator[None]:
+        """Within, an error of the weights begins with the file that they come from."""
+        try:
+            yield
+        except CheckpointError as error:
+            where = f"{self.origin.directory / WEIGHTS}: " if self.origin else ""
+            raise CheckpointError(f"{where}{error}") from error
+
+
+def model_files(model: StoredModel, card: str) -> dict[str, bytes]:
+    """The files of a model directory, by name; `card` is its README.md."""
+    tree = model.config.model_dump(mode="json")
+    languages = {key.removesuffix("_language"): tree["data"].pop(key) for key in LANGUAGES}
+    inference = {"zhuyi": __version__, "model": tree["model"], "text": tree["text"], "languages": languages}
+    return {
+        CONFIG: _to_json(inference),
+        RUN: _to_json({key: tree[key] for key in ("preset", "data", "training")}),
+        DECODING: _to_json(tree["decoding"]),
+        **{name: text.encode() for name, text in model.tokenizers.files().items()},
+        WEIGHTS: save_tensors(dict(model.weights)),
+        CARD: card.encode(),
+    }
+
+
+def write_model(model: StoredModel, directory: Path, card: str = "", advice: tuple[str, str] = ADVICE) -> None:
+    """Write a model directory; an older model in it is replaced.
+
+    Raises:
+        CheckpointError: when it cannot be written; see `write_directory`.
+    """
+    write_directory(directory, model_files(model, card), advice=advice)
+
+
+def read_model(directory: str | Path) -> StoredModel:
+    """Read a model directory, every byte checked.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    directory = Path(directory)
+    files = _read_model(directory, lambda name: name == WEIGHTS or name.endswith(".json"))
+    if WEIGHTS not in files:
+        raise CheckpointError(f"{directory}: {MANIFEST} does not list {WEIGHTS}: this is not a model directory")
+    config, tokenizers = read_config(directory, files), Tokenizers.load(files, directory)
+    try:
+        weights = {name: weight.astype(np.float32, copy=False) for name, weight in load_tensors(files[WEIGHTS]).items()}
+    except SafetensorError as error:
+        raise CheckpointError(f"{directory / WEIGHTS}: {error}") from error
+    except KeyError as error:  # a type that numpy has not
+        raise CheckpointError(f"{directory / WEIGHTS}: holds {error.args[0]}, and not float32") from error
+    return StoredModel(config, tokenizers, weights, Origin(directory.resolve(), listed_digests(directory, WEIGHTS)))
+
+
+def check_shapes(weights: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """See that `weights`, arrays or tensors, are those that a model has.
+
+    Args:
+        weights: by name.
+        wanted: the shape of each weight of the model, by name.
+
+    Raises:
+        CheckpointError: naming the first one that is missing, unknown or of another shape.
+    """
+    for name in sorted(wanted.keys() ^ weights.keys()):
+        raise CheckpointError(f"tensor {name} is {'missing' if name in wanted else 'not one of this model'}")
+    for name, shape in wanted.items():
+        if tuple(weights[name].shape) != tuple(shape):
+            raise CheckpointError(
+                f"tensor {name} has shape {tuple(weights[name].shape)}, the model wants {tuple(shape)}"
+            )
+
+
+def check_vocabularies(model: StoredModel) -> None:
+    """See that the matrices over a vocabulary are there, and have a row for each token of the tokenizers.
+
+    Raises:
+        CheckpointError: as `check_shapes`.
+    """
+    tie, width = model.config.model.tie, model.config.model.width
+    source, target = ((len(each), width) for each in (model.tokenizers.source, model.tokenizers.target))
+    wanted = {"encoder.embedding.weight": source}
+    if tie != "all" or not model.tokenizers.shared:
+        wanted["decoder.embedding.weight"] = target
+    if tie == "none":
+        wanted["projection.weight"] = target
+    names = {"encoder.embedding.weight", "decoder.embedding.weight", "projection.weight"}
+    check_shapes({name: model.weights[name] for name in names & model.weights.keys()}, wanted)
+
+
+def load_config_of(directory: str | Path) -> Config:
+    """The configuration of a model directory, every byte of the directory checked; as `read_config` gives it.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    directory = Path(directory)
+    return read_config(directory, _read_model(directory, lambda name: name in (CONFIG, RUN, DECODING)))
+
+
+def save_decoding(directory: str | Path, decoding: DecodingConfig) -> None:
+    """Change how the model in a directory searches, unless a command says otherwise.
+
+    A process that is killed at any point leaves a directory that loads; one of an older format stays of that format.
+
+    Raises:
+        CheckpointError: if it is not a model directory, or cannot be written.
+    """
+    directory = Path(directory)
+    load_config_of(directory)
+    replace_listed(directory, DECODING, _to_json(decoding.model_dump(mode="json")))
+
+
+def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
+    """The configuration that is in some of the files of a model directory.
+
+    A model need not say how it was trained: without training.json, `preset`, `data` and `training` are the defaults.
+
+    What `model` and `text` say must be known to this version: another architecture would be built silently. Anything
+    else that is not known has the default, and a ZhuyiWarning says so.
+
+    Raises:
+        CheckpointError: if it is none, or of a model that this version does not know.
+    """
+    model, run, decoding = (_object(directory, files, name) for name in (CONFIG, RUN, DECODING))
+    writer = model.pop("zhuyi", "another version")
+    languages = model.pop("languages", {})
+    if not ("model" in model and "text" in model and isinstance(languages, dict)):
+        raise CheckpointError(f"{directory / CONFIG}: not the configuration of a model")
+    for section in ("data", "training"):
+        if not isinstance(run.get(section, {}), dict):
+            raise CheckpointError(f"{directory / RUN}: {section} is not a JSON object")
+    data = {**run.get("data", {}), **{f"{side}_language": tag for side, tag in languages.items()}}
+    tree = {**run, **model, "data": data, "decoding": decoding}
+    left_out: list[str] = []
+    while True:
+        try:
+            config = Config.model_validate(tree)
+            break
+        except ValidationError as error:
+            for problem in error.errors():
+                if problem["loc"][0] in ("model", "text"):
+                    raise CheckpointError(
+                        f"{directory / CONFIG}: zhuyi {__version__} cannot use {_named(problem)}; zhuyi {writer} "
+                        "wrote this model: install that version, or a newer one"
+                    ) from error
+                left_out.append(_named(problem))
+                _remove(tree, problem["loc"])
+    if left_out:
+        what = f"{directory}: zhuyi {__version__} ignores {'; '.join(left_out)}"
+        warnings.warn(f"{what}; zhuyi {writer} wrote this model", ZhuyiWarning, stacklevel=1)
+    return config
+
+
+def checkpoints(directory: Path) -> list[Path]:
+    """The model directories that a training run has kept on its way, oldest first."""
+    return sorted(path.parent for path in directory.glob("checkpoints/*/" + MANIFEST))
+
+
+def _read_model(directory: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """The `wanted` files of a model directory, as `read_directory`; with a hint where its training has not ended."""
+    try:
+        files = read_directory(directory, wanted)
+    except DamagedError as error:
+        if (directory / MANIFEST).exists() or not (kept := checkpoints(directory)):
+            raise
+        raise DamagedError(f"{error}: its training has not ended; go on with --resume, or use {kept[-1]}") from error
+    if CONFIG not in files:
+        raise CheckpointError(f"{directory}: {MANIFEST} does not list {CONFIG}: this is not a model directory")
+    return files
+
+
+def _object(directory: Path, files: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    """The content of a JSON file; nothing, if it is not there."""
+    try:
+        content = json.loads(files.get(name, b"{}"))
+    except ValueError as error:  # UnicodeDecodeError is one too
+        raise CheckpointError(f"{directory / name}: not JSON") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{directory / name}: not a JSON object")
+    return content
+
+
+def _named(problem: ErrorDetails) -> str:
+    """What pydantic does not accept: an unknown key, a value of one, or a section that contradicts itself."""
+    key = ".".join(map(str, problem["loc"]))
+    if isinstance(problem["input"], dict) and problem["type"] == "value_error":
+        return f"all of [{key}]: {problem['ctx']['error']}"
+    return key if problem["type"] == "extra_forbidden" else f"{key} = {problem['input']!r}"
+
+
+def _remove(tree: dict[str, Any], place: tuple[int | str, ...]) -> None:
+    for key in place[:-1]:
+        tree = tree[str(key)]
+    del tree[str(place[-1])]
+
+
+def _to_json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
