@@ -31,6 +31,13 @@ def test_the_benchmarks_do_not_import_one_another_in_a_circle() -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError
 
 
+@pytest.mark.parametrize("module", ["cli", "data.corpus"])
+def test_what_every_command_begins_with_loads_nothing_heavy(module: str) -> None:
+    heavy = {"torch", "pyarrow", "pandas", "matplotlib", "sacrebleu", "babel", "rich.console"}
+    code = f"import sys, zhuyi.{module}; sys.exit(', '.join({heavy} & sys.modules.keys()) or 0)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 @pytest.mark.parametrize(
     "module",
     [

@@ -6,9 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
-from rich.table import Table
-
 from zhuyi.errors import ZhuyiWarning
 
 if TYPE_CHECKING:
@@ -121,6 +118,9 @@ def warn(what: str) -> None:
 
 def show(evaluation: "Evaluation", name: str = "") -> None:
     """Print the scores as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
     title = f"{evaluation.lines:,} lines"
     if evaluation.seconds:
         title += f", translated in {evaluation.seconds:.1f} s"

@@ -12,8 +12,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
-from rich.console import Console
-
 from zhuyi.errors import DataError
 from zhuyi.text.lines import MAX_LINES, as_they_come, one_line
 
@@ -63,16 +61,18 @@ def read_aligned(source: str, target: str) -> tuple[list[str], list[str]]:
 
 def read_chunks(files: list[str]) -> Iterator[list[str]]:
     """The lines of some files, one after the other; on a terminal, with a bar and the time left."""
-    from rich.progress import track
-
     from zhuyi.data.corpus import read_lines
 
-    console = Console(stderr=True)
-    total = sum(1 for file in files for _ in read_lines(file)) if console.is_terminal else 0
     lines = chain.from_iterable(map(read_lines, files))
     chunks = iter(lambda: list(islice(lines, MAX_LINES)), [])
-    parts = math.ceil(total / MAX_LINES)
-    yield from track(chunks, "Translating", parts, console=console, transient=True, disable=not console.is_terminal)
+    if not sys.stderr.isatty():
+        yield from chunks
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    parts = math.ceil(sum(1 for file in files for _ in read_lines(file)) / MAX_LINES)
+    yield from track(chunks, "Translating", parts, console=Console(stderr=True), transient=True)
 
 
 def standard_input() -> Iterator[list[str]]:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 from urllib.parse import urlencode
 
 import typer
-from rich.console import Console
-from rich.syntax import Syntax
 
 import zhuyi
 from zhuyi.cli.app import LOOK, START, TRAIN, USE, verb
@@ -72,6 +70,8 @@ def demo(
     It reads dates as people write them in many languages and writes them as ISO 8601: "3. Juli 1998" → 1998-07-03.
     Nothing is downloaded. What it leaves behind is a model directory like any other.
     """
+    from rich.console import Console
+
     from zhuyi.demo import demo as run
     from zhuyi.display import ProgressDisplay, show_demo
     from zhuyi.training.precision import keep_memory
@@ -108,6 +108,8 @@ def check(
     Counts pairs, empty lines, duplicates, unknown tokens, pairs that also stand in dev or test, and lines over the
     length limit, and draws how long the lines are. [bold]train[/] shows the same table before it starts.
     """
+    from rich.console import Console
+
     from zhuyi.display import ProgressDisplay, show_report
 
     console = Console()
@@ -159,6 +161,8 @@ def train(
     state instead of its last. The options win over CONFIG.toml; [bold]zhuyi config[/] lists all settings. Ctrl-C saves
     and says how to continue.
     """
+    from rich.console import Console
+
     from zhuyi.display import ProgressDisplay
     from zhuyi.training.distributed import is_main_process
     from zhuyi.training.precision import keep_memory
@@ -492,6 +496,9 @@ def config(
         resolved = resolve(config, settings or [], preset)
     text = to_toml(resolved)
     if sys.stdout is not None and sys.stdout.isatty():
+        from rich.console import Console
+        from rich.syntax import Syntax
+
         Console().print(Syntax(text, "toml", background_color="default", word_wrap=True))
     else:
         write_stdout(text)

@@ -31,6 +31,7 @@ import io
 import json
 import lzma
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,9 +40,6 @@ from functools import partial
 from itertools import chain, starmap, zip_longest
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zhuyi.data.cache import file_digest
 from zhuyi.encoding import decoded
@@ -305,6 +303,8 @@ def _jsonl(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def _parquet(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    import pyarrow.parquet as pq  # not with this module: text is read without it, and it takes as long as all else
+
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
@@ -320,7 +320,7 @@ def _parquet(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
                     number += 1
                     where = f"{path}, row {number}"
                     yield tuple(_string(_look_up(row, field, where), field, where) for field in fields)
-    except (pa.ArrowException, OSError) as error:
+    except _failures() as error:
         raise DataError(f"{path}: cannot be read as Parquet: {_first_line(error)}") from error
 
 
@@ -371,13 +371,18 @@ _NOT_READ = {
 
 _PACKINGS = (".gz", ".xz", ".zst")
 
+
+def _zstd(path: str) -> io.BufferedIOBase:
+    import pyarrow as pa
+
+    return io.BufferedReader(pa.input_stream(path, compression="zstd"))
+
+
 _OPEN: dict[re.Pattern[bytes], Callable[[str], io.BufferedIOBase]] = {
     re.compile(rb"\x1f\x8b"): lambda path: gzip.GzipFile(path),
     re.compile(rb"\xfd7zXZ\0"): lambda path: io.BufferedReader(_Xz(path)),
     # A frame, or one to be skipped, with which pzstd begins.
-    re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"): lambda path: io.BufferedReader(
-        pa.input_stream(path, compression="zstd")
-    ),
+    re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"): _zstd,
 }
 """By the first bytes of a file: no text in UTF-8 begins with them. Names are often wrong."""
 
@@ -424,9 +429,15 @@ def _lines(path: str) -> Iterator[str]:
             for line in decoded(stream, f"{path}:"):
                 number += 1
                 yield line
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
+    except _failures() as error:
         after = f" after line {number}" if number else ""
         raise DataError(f"{path}: cannot be read{after}: {_first_line(error)}") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What libraries raise at a file that they cannot read: pyarrow too, if it has been needed."""
+    arrow = sys.modules.get("pyarrow")
+    return (OSError, EOFError, zlib.error, lzma.LZMAError, *([arrow.ArrowException] if arrow else []))
 
 
 def _packing(path: str) -> str:
