@@ -21,6 +21,7 @@ from zhuyi.config import build_config
 from zhuyi.directory import WEIGHTS
 from zhuyi.errors import CheckpointError
 from zhuyi.files import MANIFEST, ensure_writable, read_directory, write_atomically, write_directory
+from zhuyi.loading import load
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.run_state import RUN_ADVICE
 
@@ -190,6 +191,16 @@ def test_weights_that_are_no_safetensors(
     replace_file(directory, WEIGHTS, contents[how])
     refused(directory, directory / WEIGHTS)
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_a_vocabulary_that_is_not_the_tokenizers(directory: Path, engine: str) -> None:
+    files = read_directory(directory)
+    weights = load_tensors(files[WEIGHTS])
+    weights["encoder.embedding.weight"] = weights["encoder.embedding.weight"][:-1].contiguous()
+    write_directory(directory, {**files, WEIGHTS: save_tensors(weights)})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: tensor encoder\.embedding\.weight has shape"):
+        load(directory, device="cpu", engine=engine)
 
 
 def test_weights_of_another_shape_or_name(directory: Path) -> None:

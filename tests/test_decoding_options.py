@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from command_line import zhuyi as run
 import zhuyi
 from zhuyi import files
 from zhuyi.checkpoint import load_model
-from zhuyi.config import DecodingConfig
+from zhuyi.config import Config, DecodingConfig, changed
 from zhuyi.directory import load_config_of, save_decoding
 from zhuyi.errors import CheckpointError
 
@@ -29,6 +30,10 @@ def text(tmp_path: Path) -> Path:
     path = tmp_path / "in.txt"
     path.write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
     return path
+
+
+def changed_model(config: Config, **settings: object) -> Config:
+    return config.model_copy(update={"model": changed(config.model, settings)})
 
 
 def answers(model: Path, *options: str) -> list[dict]:
@@ -85,6 +90,8 @@ def test_no_warning_where_every_answer_ends(model: Path) -> None:
         (["--set", "decoding.beem=3"], "decoding.beam"),
         (["--set", "model.width=3"], "decoding.KEY=VALUE"),
         (["--device", "abacus"], "abacus"),
+        (["--set", "decoding.engine=abacus"], "decoding.engine"),
+        (["--set", "decoding.engine=torch", "--set", "decoding.precision=int8"], "decoding.precision"),
     ],
 )
 def test_every_verb_that_decodes_refuses_in_one_line(
@@ -96,6 +103,63 @@ def test_every_verb_that_decodes_refuses_in_one_line(
     assert outcome.out == ""
     assert named in outcome.err
     assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", ["translate", "evaluate"])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--engine", "abacus"], "decoding.engine should be 'auto', 'native' or 'torch'"),
+        (["--precision", "int4"], "decoding.precision should be 'float32', 'bf16' or 'int8'"),
+        (["--workers", "0"], "decoding.workers"),
+        (["--engine", "torch", "--precision", "bf16"], 'decoding.precision = "bf16" needs the native engine'),
+        (["--engine", "native", "--device", "cuda"], "the native engine computes on the CPU"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused_in_one_line(
+    model: Path, text: Path, verb: str, options: list[str], named: str
+) -> None:
+    more = {"translate": [text], "evaluate": ["--source", text, "--target", text]}
+    outcome = run(verb, model, *more[verb], *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert named in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_what_native_cannot_run_goes_to_torch_and_it_is_said(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path, lambda config: changed_model(config, encoder_mixer="convolution"))
+    by_torch = run("translate", model, "--device", "cpu", "--engine", "torch", stdin=b"a dog\n")
+    assert (by_torch.code, by_torch.err.count("native")) == (0, 0)
+    for precision, lost in (("float32", "slower than the native engine"), ("int8", "in float32 and not in int8")):
+        options = ("--device", "cpu", "--precision", precision)
+        auto = run("translate", model, *options, stdin=b"a dog\n")
+        assert (auto.code, auto.out) == (0, by_torch.out)
+        (line,) = [line for line in auto.err.splitlines() if "torch computes" in line]
+        assert lost in line
+        assert 'model.encoder_mixer = "convolution"' in line
+        native = run("translate", model, *options, "--engine", "native", stdin=b"a dog\n")
+        assert (native.code, native.out) == (2, "")
+        assert 'model.encoder_mixer = "convolution"' in native.err
+
+
+def test_what_is_scored_is_what_is_used(tmp_path: Path, text: Path) -> None:
+    model = tiny_model(tmp_path / "model", lambda config: changed_model(config, encoder_mixer="convolution"))
+    arguments = ("--source", text, "--target", text, "--device", "cpu", "--metric", "bleu", "--json")
+    assert run("config", model, "--set", "decoding.precision=int8", "--save").code == 0
+    outcome = run("evaluate", model, *arguments)
+    assert "in float32 and not in int8" in outcome.err
+    assert "precision" not in json.loads(outcome.out)["scores"]["bleu"]["signature"]
+
+
+def test_what_is_looked_at_is_torchs(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    save_decoding(tmp_path / "model", DecodingConfig(engine="native", precision="int8"))
+    html = tmp_path / "look.html"
+    assert run("look", tmp_path / "model", "a dog", "--html", html, "--max-ratio", "1").code == 0
+    assert html.exists()
+    outcome = run("look", model, "a dog", "--html", html, "--set", "decoding.precision=int8")
+    assert outcome.code == 2
+    assert "leave out --set decoding.precision" in outcome.err
 
 
 @pytest.mark.slow
@@ -157,7 +221,8 @@ def test_a_source_that_the_model_has_never_seen_is_named(model: Path, tmp_path: 
 
 def test_answers_made_elsewhere_are_not_searched_for(model: Path, text: Path) -> None:
     assert run("evaluate", "--answers", text, "--target", text, "--metric", "exact", "--json").code == 0
-    assert "MODEL" in run("evaluate", "--answers", text, "--target", text, "--beam", "3").err
+    for option in (("--beam", "3"), ("--precision", "int8")):
+        assert "MODEL" in run("evaluate", "--answers", text, "--target", text, *option).err
     assert "not both" in run("evaluate", model, "--answers", text, "--target", text).err
 
 

@@ -60,9 +60,9 @@ def test_the_version_that_wrote_an_older_format_is_not_this_one() -> None:
     assert project["version"] != writer
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_model_of_format_1_translates_as_it_did(name: str) -> None:
-    translator = zhuyi.load(OLD / name / "model", device="cpu")
+@pytest.mark.parametrize(("name", "engine"), [*((name, "torch") for name in NAMES), ("separate", "auto")])
+def test_a_model_of_format_1_translates_as_it_did(name: str, engine: str) -> None:
+    translator = zhuyi.load(OLD / name / "model", device="cpu", engine=engine)
     lines, texts, scores = zip(*recorded(name)["translations"], strict=True)
     found = [best[0] for best in translator.hypotheses(lines)]
     assert [each.text for each in found] == list(texts)
@@ -77,6 +77,7 @@ def test_a_model_of_format_1_has_the_configuration_that_it_had(name: str) -> Non
     assert config.data.source == "data/train.en"
     assert config.decoding.beam == 3
     assert config.decoding.max_ratio is not None
+    assert (config.decoding.engine, config.decoding.precision, config.decoding.workers) == ("auto", "float32", None)
 
 
 @pytest.mark.slow

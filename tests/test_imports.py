@@ -50,7 +50,9 @@ def test_what_every_command_begins_with_loads_nothing_heavy(module: str) -> None
         "directory",
         "decoding.hypothesis",
         "engine.protocol",
+        "engine.choice",
         "translator",
+        "loading",
     ],
 )
 def test_what_an_engine_without_torch_needs_loads_no_torch(module: str) -> None:

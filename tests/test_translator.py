@@ -4,14 +4,15 @@ import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from command_line import TINY, tiny_model
 
-from zhuyi.checkpoint import build_model, load_model
-from zhuyi.config import DecodingConfig, build_config, changed
+from zhuyi.checkpoint import build_model, load_model, save_model
+from zhuyi.config import DecodingConfig, Precision, build_config, changed
 from zhuyi.data.batches import collate, pad_sources, plan
 from zhuyi.data.build import build_store
 from zhuyi.data.corpus import Corpus
@@ -47,7 +48,7 @@ EMPTY = {"", "   ", "\t"}
 
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
-    return load(tiny_model(tmp_path_factory.mktemp("model")), device="cpu")
+    return load(tiny_model(tmp_path_factory.mktemp("model")), engine="torch", device="cpu")
 
 
 @pytest.mark.slow
@@ -160,6 +161,9 @@ def test_settings_come_from_the_model_and_bad_ones_are_refused(translator: Trans
         translator.decoding(beam=2, n_best=3)
     several = translator.with_decoding(translator.decoding(beam=5, n_best=4))
     assert several.decoding(beam=2).n_best == 2
+    for key, value in (("engine", "native"), ("precision", "int8"), ("workers", 2)):
+        with pytest.raises(ConfigError, match=rf"zhuyi\.load\(DIRECTORY, {key}={value!r}\)"):
+            translator.decoding(**{key: value})
     sampling = several.with_decoding(several.decoding(strategy="sampling"))
     assert sampling.decoding().n_best == 4
     for use in (sampling.decoding, lambda beam: sampling.translate(LINES, beam=beam)):
@@ -255,18 +259,32 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
         load(tmp_path / "none")
 
 
-@pytest.mark.parametrize("wrong", [{"engine": "native"}, {"precision": "int8"}, {"device": "tpu"}])
-def test_what_load_does_not_know_is_named_with_what_there_is(tmp_path: Path, wrong: dict[str, str]) -> None:
-    ((key, value),) = wrong.items()
-    with pytest.raises(ConfigError, match=f"{key} '{value}' is not one of auto, "):
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"engine": "abacus"}, "decoding.engine should be 'auto', 'native' or 'torch', not 'abacus'"),
+        ({"precision": "int4"}, "decoding.precision should be 'float32', 'bf16' or 'int8', not 'int4'"),
+        ({"workers": 0}, "decoding.workers should be greater than or equal to 1, not 0"),
+        ({"device": "tpu"}, "device 'tpu' is not one of auto, cpu, cuda"),
+        ({"engine": "torch", "precision": "int8"}, 'decoding.precision = "int8" needs the native engine'),
+    ],
+)
+def test_what_load_does_not_know_is_named_with_what_there_is(tmp_path: Path, wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
         load(tiny_model(tmp_path), **wrong)
 
 
 class Echo:
     """An engine without a model: it answers with the source."""
 
+    precision: Precision = "int8"
+
     def decode(
-        self, sources: Sequence[Sequence[int]], decoding: DecodingConfig, lines: Sequence[int] | None = None
+        self,
+        sources: Sequence[Sequence[int]],
+        decoding: DecodingConfig,
+        lines: Sequence[int] | None = None,
+        prefix: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
         return [[Hypothesis(list(tokens), -1.0, [0.0] * len(tokens), finished=True)] for tokens in sources]
 
@@ -280,8 +298,17 @@ def test_a_translator_is_tokenizers_around_an_engine(translator: Translator) -> 
     lines = ["a dog  runs", "", "日本語"]
     assert echo.translate(lines) == [source.normalise(line) for line in lines]
     assert echo.with_decoding(echo.decoding(beam=2)).engine is echo.engine
-    with pytest.raises(ConfigError, match="only the torch engine can be looked into"):
+    assert echo.search_signature == "beam:5|alpha:1|precision:int8"
+    with pytest.raises(ConfigError, match="Echo has no weights"):
         look(echo, "a dog")
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_a_prefix_begins_every_output(tmp_path: Path, engine: str) -> None:
+    translator = load(tiny_model(tmp_path), device="cpu", engine=engine)
+    sources, prefix = translator.tokenizers.source.encode(["a dog", "two cats run"]), [7, 300 - 1]
+    for found in translator.engine.decode(sources, DecodingConfig(beam=3, n_best=2), prefix=prefix):
+        assert all(each.tokens[:2] == prefix for each in found)
 
 
 @pytest.mark.slow
@@ -293,6 +320,25 @@ def test_a_saved_translator_is_the_same_when_loaded(translator: Translator, tmp_
     assert copy.hypotheses(LINES) == searching.hypotheses(LINES)
     save(searching.with_decoding(searching.decoding(beam=2)), tmp_path / "copy")
     assert load(tmp_path / "copy").config.decoding.beam == 2
+
+
+@pytest.mark.slow
+def test_a_translator_whose_engine_keeps_no_weights_reads_them_again(translator: Translator, tmp_path: Path) -> None:
+    loaded = load(tiny_model(tmp_path / "model"), device="cpu", precision="int8")
+    other = Translator(loaded.config, loaded.tokenizers, Echo(), loaded.name, loaded.origin)
+    other = other.with_decoding(other.decoding(beam=2))
+    save(other, tmp_path / "copy")
+    copy = load_model(tmp_path / "copy")
+    assert (copy.config.decoding.beam, copy.config.decoding.precision) == (2, "int8")
+    for name, weight in translator.engine.transformer.named_parameters():
+        assert weight.equal(dict(copy.transformer.named_parameters())[name])
+    assert look(other, "a dog").hypotheses == look(translator, "a dog", beam=2).hypotheses
+    model = load_model(tmp_path / "model")
+    with torch.no_grad():
+        next(model.transformer.parameters()).zero_()
+    save_model(model, tmp_path / "model")
+    with pytest.raises(CheckpointError, match="holds another model than the one that was loaded"):
+        look(other, "a dog")
 
 
 def test_saving_overwrites_no_files_of_ones_own(translator: Translator, tmp_path: Path) -> None:

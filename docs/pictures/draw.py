@@ -89,4 +89,4 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("alignment.svg"))
     arguments = parser.parse_args()
     matplotlib.rcParams["svg.hashsalt"] = "zhuyi"  # the same model gives the same file
-    draw(*cross_attention(zhuyi.load(arguments.model, device="cpu"), arguments.line), arguments.out)
+    draw(*cross_attention(zhuyi.load(arguments.model, engine="torch", device="cpu"), arguments.line), arguments.out)

@@ -54,6 +54,9 @@ export interface DecodingConfig {
   max_repetition: number;
   max_ratio: number | null;
   max_extra: number | null;
+  engine: "auto" | "native" | "torch";
+  precision: "float32" | "bf16" | "int8";
+  workers: number | null;
 }
 
 export interface Failure {

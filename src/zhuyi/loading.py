@@ -1,61 +1,100 @@
-"""From a model directory to a translator and back: a translator is a configuration, tokenizers and an engine."""
+"""From a model directory to a translator and back: a translator is a configuration, tokenizers and an engine.
 
+Torch is loaded only for what it is needed for: `engine.choice` says when.
+"""
+
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zhuyi.checkpoint import Model, load_model, save_model
-from zhuyi.directory import checkpoints
-from zhuyi.engine.torch import TorchEngine
+from zhuyi.config import changed
+from zhuyi.directory import checkpoints, read_model
+from zhuyi.engine.choice import engine_of
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST
 from zhuyi.translator import Translator
 
-ENGINES = ("auto", "torch")
-PRECISIONS = ("auto", "float32")
+if TYPE_CHECKING:
+    from zhuyi.checkpoint import Model
 
 
-def load(directory: str | Path, *, device: str = "auto", engine: str = "auto", precision: str = "auto") -> Translator:
+def load(
+    directory: str | Path,
+    *,
+    device: str = "auto",
+    engine: str | None = None,
+    precision: str | None = None,
+    workers: int | None = None,
+) -> Translator:
     """The translator of a model directory.
 
     Args:
         directory: as `train` writes it.
         device: where to compute: "auto" (the GPU if there is one), "cpu" or "cuda".
-        engine: what computes: "torch", which is what "auto" takes.
-        precision: of the computation: "float32", which is what "auto" takes.
+        engine: overrides `decoding.engine` of the model's configuration: "auto", "native" or "torch".
+        precision: overrides `decoding.precision`: "float32", "bf16" or "int8".
+        workers: overrides `decoding.workers`: threads of the native engine.
 
     Raises:
         CheckpointError: if the directory is missing, incomplete or damaged.
-        ConfigError: if there is no such device, engine or precision.
+        ConfigError: if there is no such device, engine or precision, or if the engine "native" cannot run the model.
     """
-    for key, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
-        if value not in known:
-            raise ConfigError(f"{key} {value!r} is not one of {', '.join(known)}")
-    return build_translator(load_model(directory), device)
+    model = read_model(directory)
+    given = {"engine": engine, "precision": precision, "workers": workers}
+    decoding = changed(model.config.decoding, {key: value for key, value in given.items() if value is not None})
+    model = replace(model, config=model.config.model_copy(update={"decoding": decoding}))
+    return Translator(model.config, model.tokenizers, engine_of(model, device), model.name, model.origin)
 
 
-def build_translator(model: Model, device: str = "auto") -> Translator:
-    """The translator of a model in memory, whose weights it uses: it does not copy them.
+def build_translator(model: "Model", device: str = "auto") -> Translator:
+    """The translator of a model in memory, by torch, whose weights it uses: it does not copy them.
 
     Raises:
         ConfigError: if there is no such device.
     """
+    from zhuyi.engine.torch import TorchEngine
+
     engine = TorchEngine(model.transformer, model.config.model.max_length, device)
     return Translator(model.config, model.tokenizers, engine, model.name)
+
+
+def with_torch(translator: Translator) -> Translator:
+    """The same translator with torch's engine, whose weights can be saved and looked into.
+
+    It is the translator itself, if it has that engine; otherwise its model is read again, for the CPU.
+
+    Raises:
+        CheckpointError: if the directory that it was loaded from does not hold its model any more.
+        ConfigError: if it was not loaded from a directory.
+    """
+    from zhuyi.engine.torch import TorchEngine
+
+    if isinstance(translator.engine, TorchEngine):
+        return translator
+    if translator.origin is None:
+        name = type(translator.engine).__name__
+        raise ConfigError(f"{name} has no weights to be saved or looked into: load the model with engine='torch'")
+    return Translator(
+        *(translator.config, translator.tokenizers, TorchEngine.of(translator.origin.read(), "cpu"), translator.name)
+    )
 
 
 def save(translator: Translator, directory: str | Path) -> None:
     """Write the model of a translator to a directory that `load` reads, with its decoding settings.
 
     Args:
-        translator: whose engine is torch's.
+        translator: that was loaded, or whose engine is torch's.
         directory: is made if it does not exist; a model in it is replaced.
 
     Raises:
         CheckpointError: if the directory holds a training run, or other files and no model, or cannot be written.
         ConfigError: if the engine has no weights that could be written.
     """
-    directory, engine = Path(directory), translator.engine
-    if not isinstance(engine, TorchEngine):
-        raise ConfigError(f"{type(engine).__name__} has no weights to be saved: load the model with engine='torch'")
+    from zhuyi.checkpoint import Model, save_model
+    from zhuyi.engine.torch import TorchEngine
+
+    directory, engine = Path(directory), with_torch(translator).engine
+    assert isinstance(engine, TorchEngine)
     if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).exists():
         raise CheckpointError(f"{directory} holds files and no model: choose another directory")
     if checkpoints(directory):

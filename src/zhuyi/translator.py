@@ -6,9 +6,13 @@ from typing import Any
 
 from zhuyi.config import Config, DecodingConfig, TextConfig, changed
 from zhuyi.decoding.hypothesis import Hypothesis
+from zhuyi.directory import Origin
 from zhuyi.engine.protocol import Engine
 from zhuyi.errors import ConfigError, DataError
 from zhuyi.text.tokenizer import Tokenizers
+
+OF_ENGINE = {"engine", "precision", "workers"}
+"""The keys of [decoding] that say what computes, and not what to search for."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,13 @@ class Translator:
         tokenizers: of both sides.
         engine: searches, on tokens.
         name: of the model, for people: that of its directory.
+        origin: where its weights can be read again, if they can: an engine need not keep them.
     """
 
-    def __init__(self, config: Config, tokenizers: Tokenizers, engine: Engine, name: str = "") -> None:
-        self.config, self.tokenizers, self.engine, self.name = config, tokenizers, engine, name
+    def __init__(
+        self, config: Config, tokenizers: Tokenizers, engine: Engine, name: str = "", origin: Origin | None = None
+    ) -> None:
+        self.config, self.tokenizers, self.engine, self.name, self.origin = config, tokenizers, engine, name, origin
 
     @property
     def text(self) -> TextConfig:
@@ -124,6 +131,8 @@ class Translator:
         for key in ("temperature", "top_k", "top_p", "no_repeat_ngram", "max_repetition"):
             if getattr(decoding, key) != getattr(default, key):
                 parts[key] = getattr(decoding, key)
+        if self.engine.precision != "float32":
+            parts["precision"] = self.engine.precision
         return "|".join(f"{name}:{_short(value)}" for name, value in parts.items() if value is not None)
 
     def loss(self, sources: Sequence[str], targets: Sequence[str]) -> float:
@@ -148,9 +157,13 @@ class Translator:
         Where the beam alone is given, it may be less than the model's own `n_best`, which it then bounds.
 
         Raises:
-            ConfigError: as for the section in a file, and if a beam is given for sampling, which has none.
+            ConfigError: as for the section in a file; if a beam is given for sampling, which has none; and for other
+                settings of the engine, which is there already.
         """
         given = {key: value for key, value in settings.items() if value is not None}
+        for key in OF_ENGINE & given.keys():
+            if given[key] != getattr(self.config.decoding, key):
+                raise ConfigError(f"decoding.{key} belongs to loading: zhuyi.load(DIRECTORY, {key}={given[key]!r})")
         strategy = given.get("strategy", self.config.decoding.strategy)
         if strategy == "sampling" and "beam" in given:
             raise ConfigError(
@@ -163,7 +176,7 @@ class Translator:
     def with_decoding(self, decoding: DecodingConfig) -> "Translator":
         """The same model, whose own `decoding` section is another one."""
         config = self.config.model_copy(update={"decoding": decoding})
-        return Translator(config, self.tokenizers, self.engine, self.name)
+        return Translator(config, self.tokenizers, self.engine, self.name, self.origin)
 
     def _texts(self, hypotheses: list[Hypothesis]) -> list[Translation]:
         target = self.tokenizers.target

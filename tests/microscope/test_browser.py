@@ -51,7 +51,7 @@ LONGER = WhatIf(prefix=(5, 6, 7))
 
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
-    translator = load(tiny_model(tmp_path_factory.mktemp("model")), device="cpu")
+    translator = load(tiny_model(tmp_path_factory.mktemp("model")), engine="torch", device="cpu")
     return translator.with_decoding(translator.decoding(max_ratio=0.0, max_extra=8))
 
 
@@ -251,7 +251,7 @@ def test_a_file_says_what_was_left_out(
 
 
 def test_heads_together_are_a_mean_of_weights(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    translator = load(tiny_model(tmp_path / "model"), device="cpu")
+    translator = load(tiny_model(tmp_path / "model"), engine="torch", device="cpu")
     with torch.no_grad():
         translator.engine.transformer.decoder.blocks[0].cross.query.weight.mul_(30)  # so that the heads differ
     trace = look(translator, LINE, what_if=LONGER)

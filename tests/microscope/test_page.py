@@ -34,13 +34,13 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def translator(directory: Path) -> Translator:
-    return load(directory, device="cpu")
+    return load(directory, engine="torch", device="cpu")
 
 
 @pytest.fixture(scope="module")
 def young(tmp_path_factory: pytest.TempPathFactory) -> Translator:
     """A checkpoint of its training: other weights."""
-    found = load(tiny_model(tmp_path_factory.mktemp("young")), device="cpu")
+    found = load(tiny_model(tmp_path_factory.mktemp("young")), engine="torch", device="cpu")
     with torch.no_grad():
         found.engine.transformer.encoder.blocks[0].mixer.query.weight.mul_(3)
     return found

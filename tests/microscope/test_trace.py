@@ -22,7 +22,7 @@ LINE, REFERENCE = "two dogs run 👩‍👧", "zwei Hunde"
 
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
-    return load(tiny_model(tmp_path_factory.mktemp("model")), device="cpu")
+    return load(tiny_model(tmp_path_factory.mktemp("model")), engine="torch", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +239,7 @@ def _path(nodes: dict, number: int | None) -> list[int]:
 
 
 def test_a_model_whose_answer_is_no_number_says_so(tmp_path: Path) -> None:
-    broken = load(tiny_model(tmp_path), device="cpu")
+    broken = load(tiny_model(tmp_path), engine="torch", device="cpu")
     with torch.no_grad():
         broken.engine.transformer.encoder.blocks[0].mixer.query.weight.fill_(float("nan"))
     with pytest.raises(CheckpointError, match="NaN"):

@@ -60,6 +60,25 @@ DecodingSettings = Annotated[
     typer.Option("--set", metavar="decoding.KEY=VALUE", help="Any other setting of the search; see zhuyi config."),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu or cuda.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What computes: native (zhuyi's own loop, the fastest on CPUs), torch (any model, GPUs too), or auto.",
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="float32, or, in the native engine, bf16 or int8: faster and smaller, but some translations change. "
+        "evaluate says what that costs.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Threads of the native engine, one a core if unset; they change no translation."),
+]
 
 
 def as_text(argument: str) -> str:
@@ -132,9 +151,17 @@ def translator_of(
     max_ratio: float | None,
     n_best: int | None,
     settings: list[str] | None,
+    engine: str | None = None,
+    precision: str | None = None,
+    workers: int | None = None,
 ) -> "Translator":
-    """The model in a directory, with what the command line says of its search."""
-    translator = zhuyi.load(model, device=device)
-    named = {"beam": beam, "length_penalty": length_penalty, "max_ratio": max_ratio, "n_best": n_best}
+    """The model in a directory, with what the command line says of its engine and its search."""
+    from zhuyi.translator import OF_ENGINE
+
+    named = {
+        **{"beam": beam, "length_penalty": length_penalty, "max_ratio": max_ratio, "n_best": n_best},
+        **{"engine": engine, "precision": precision, "workers": workers},
+    }
     given = {**of_decoding(settings), **{key: value for key, value in named.items() if value is not None}}
+    translator = zhuyi.load(model, device=device, **{key: given.pop(key) for key in OF_ENGINE & given.keys()})
     return translator.with_decoding(translator.decoding(**given))

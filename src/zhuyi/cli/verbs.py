@@ -23,14 +23,17 @@ from zhuyi.cli.options import (
     Device,
     DevSource,
     DevTarget,
+    Engine,
     LengthPenalty,
     MaxRatio,
     ModelDirectory,
     NBest,
+    Precision,
     Preset,
     Settings,
     Source,
     Target,
+    Workers,
     as_text,
     configuration,
     of_decoding,
@@ -52,6 +55,7 @@ from zhuyi.errors import ConfigError
 
 if TYPE_CHECKING:
     from zhuyi.config import Metric
+    from zhuyi.translator import Translator
 
 
 @verb(
@@ -188,6 +192,7 @@ def train(
     USE,
     'echo "A dog runs." | zhuyi translate en-de',
     "zhuyi translate en-de test.en --out test.out --beam 1",
+    "[dim]# As fast as this machine can.[/]\nzhuyi translate en-de test.en --out test.out --beam 1 --precision int8",
     "[dim]# The three best translations of each line: line, rank, score, text.[/]\n"
     "zhuyi translate en-de --n-best 3 < test.en > test.tsv",
     "[dim]# Everything that is known about them.[/]\nzhuyi translate en-de --json < test.en > test.jsonl",
@@ -219,6 +224,9 @@ def translate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     device: Device = "auto",
+    engine: Engine = None,
+    precision: Precision = None,
+    workers: Workers = None,
 ) -> None:
     """Translate files, or standard input, line by line, to standard output.
 
@@ -233,7 +241,9 @@ def translate(
     source, and translations with text, score, finished, pieces and token_logprobs. A translation that did not end by
     itself, but met the length limit, is not finished; a warning counts them.
     """
-    translator = translator_of(model, device, beam, length_penalty, max_ratio, n_best, settings)
+    translator = translator_of(
+        *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers)
+    )
     for file in files or []:
         if out is not None and out.exists() and Path(file).exists() and out.samefile(file):
             raise ConfigError(f"--out {out} is also what is to be translated: choose another place")
@@ -301,6 +311,9 @@ def evaluate(
     n_best: NBest = None,
     settings: DecodingSettings = None,
     device: Device = "auto",
+    engine: Engine = None,
+    precision: Precision = None,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Translate a test set and score the answers.
@@ -315,9 +328,8 @@ def evaluate(
 
     if (model is None) == (answers is None):
         raise ConfigError("give either a MODEL, whose answers are scored, or --answers FILE, and not both")
-    if answers is not None and (
-        settings or device != "auto" or any(each is not None for each in (beam, length_penalty, max_ratio, n_best))
-    ):
+    belonging = (beam, length_penalty, max_ratio, n_best, engine, precision, workers)
+    if answers is not None and (settings or device != "auto" or any(each is not None for each in belonging)):
         raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
     if model is not None and source is None:
         raise ConfigError("--source is missing: what the MODEL is to translate")
@@ -336,7 +348,9 @@ def evaluate(
         scores = score(_metrics(metric, "bleu"), found, references, sources if source else None, bleu_tokenizer)
         evaluation = Evaluation(scores, None, len(found), 0.0, found, 0)
     else:
-        translator = translator_of(model, device, beam, length_penalty, max_ratio, n_best, settings)
+        translator = translator_of(
+            *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers)
+        )
         cut = Cut(translator.longest)
         encoded = translator.tokenizers.source.encode(sources)
         for index, tokens in enumerate(encoded):
@@ -441,17 +455,22 @@ def look(
         raise ConfigError("--full is of the file that --html writes")
     from zhuyi.directory import checkpoints
     from zhuyi.microscope.server import Microscope
+    from zhuyi.translator import OF_ENGINE
 
-    translator = translator_of(model, device, beam, length_penalty, max_ratio, n_best, settings)
+    if named := OF_ENGINE & of_decoding(settings).keys():
+        keys = ", ".join(f"decoding.{key}" for key in sorted(named))
+        raise ConfigError(f"torch computes what is looked at, in float32: leave out --set {keys}")
+
+    def load(path: Path) -> "Translator":
+        return translator_of(path, device, beam, length_penalty, max_ratio, n_best, settings, "torch", "float32")
+
+    translator = load(model)
     if html is not None:
         assert sentence is not None
         size = zhuyi.look(translator, sentence, target=target).save(html, full)
         print(f"{html}: {size / 1e6:.1f} MB; open it in any browser")
         return
-    kept = {
-        path.name: partial(translator_of, path, device, beam, length_penalty, max_ratio, n_best, settings)
-        for path in checkpoints(model)
-    }
+    kept = {path.name: partial(load, path) for path in checkpoints(model)}
     with Microscope(translator, host, port, kept) as server:
         words = {"text": sentence, "target": target} if sentence is not None else {}
         url = server.url + ("#" + urlencode({key: value for key, value in words.items() if value}) if words else "")

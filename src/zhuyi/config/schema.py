@@ -32,6 +32,8 @@ Normalization = Literal["nfc", "none"]
 MixerKind = Literal["attention", "convolution", "recurrence"]
 Metric = Literal["bleu", "chrf", "wer", "per", "exact"]
 SearchStrategy = Literal["beam", "sampling"]
+EngineName = Literal["native", "torch"]
+Precision = Literal["float32", "bf16", "int8"]
 
 # Numbers have bounds far outside of what any run wants, and well inside of what float32, float64, int64, the clock and
 # the memory of a large machine can take: what a configuration lets through can be computed with.
@@ -430,6 +432,23 @@ class DecodingConfig(Section):
         "pairs fit.",
     )
     max_extra: int | None = Field(None, ge=0, le=1_000_000, description="See max_ratio. Unset: training chooses it.")
+    engine: Literal["auto", "native", "torch"] = Field(
+        "auto",
+        description="What computes. native: zhuyi's own loop, on CPUs. torch: any model, on CPUs and GPUs. auto: "
+        "native, but torch where there is a GPU, and for what native cannot do.",
+    )
+    precision: Precision = Field(
+        "float32",
+        description="Of weights and activations in the native engine. bf16 and int8 are faster and need less memory, "
+        "but change some outputs: score them with zhuyi evaluate. Torch computes in float32.",
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Threads of the native engine, each with sentences of its own: no output depends on their number. "
+        "Unset: one a core.",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> DecodingConfig:
@@ -440,6 +459,10 @@ class DecodingConfig(Section):
             for key in ("temperature", "top_k", "top_p"):
                 if (value := getattr(self, key)) != type(self).model_fields[key].default:
                     raise ValueError(f'decoding.{key} = {value} needs decoding.strategy = "sampling"')
+        if self.engine == "torch" and self.precision != "float32":
+            raise ValueError(
+                f'decoding.precision = "{self.precision}" needs the native engine: decoding.engine = "auto" or "native"'
+            )
         return self
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from zhuyi.config import DecodingConfig
+from zhuyi.config import DecodingConfig, Precision
 from zhuyi.decoding.hypothesis import Hypothesis
 
 Tokens: TypeAlias = Sequence[int]
@@ -13,8 +13,15 @@ Tokens: TypeAlias = Sequence[int]
 class Engine(Protocol):
     """A model's weights on a device, and how they are computed with."""
 
+    precision: Precision
+    """What it computes in."""
+
     def decode(
-        self, sources: Sequence[Tokens], decoding: DecodingConfig, lines: Sequence[int] | None = None
+        self,
+        sources: Sequence[Tokens],
+        decoding: DecodingConfig,
+        lines: Sequence[int] | None = None,
+        prefix: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
         """Search for the best outputs of each source: 1 to `n_best` hypotheses each, best first.
 
@@ -23,9 +30,10 @@ class Engine(Protocol):
 
         Args:
             sources: each of 1 to `max_length` − 1 tokens.
-            decoding: how to search.
+            decoding: how to search; what it says of the engine itself is of no account here.
             lines: the number of each source in the text that it comes from, which sampling depends on; 0, 1, … by
                 default.
+            prefix: the first tokens of every output, whatever the model and the filters think of them.
         """
         ...
 

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from zhuyi.config import DecodingConfig
+from zhuyi.checkpoint import model_of
+from zhuyi.config import DecodingConfig, Precision
 from zhuyi.data.batches import collate, pad_sources, plan_in_order
 from zhuyi.data.sequences import InMemory
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.decoding.search import search
+from zhuyi.directory import StoredModel
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import ConfigError
 from zhuyi.model.transformer import Transformer
@@ -32,13 +34,29 @@ class TorchEngine:
         ConfigError: if there is no such device.
     """
 
+    precision: Precision = "float32"
+
     def __init__(self, transformer: Transformer, max_length: int, device: str = "auto") -> None:
         self.device = _device(device)
         self.transformer = transformer.to(self.device).eval()
         self.max_length = max_length
 
+    @classmethod
+    def of(cls, model: StoredModel, device: str = "auto") -> "TorchEngine":
+        """An engine around the network of a model directory.
+
+        Raises:
+            CheckpointError: if the weights are not those of its configuration.
+            ConfigError: if there is no such device.
+        """
+        return cls(model_of(model).transformer, model.config.model.max_length, device)
+
     def decode(
-        self, sources: Sequence[Tokens], decoding: DecodingConfig, lines: Sequence[int] | None = None
+        self,
+        sources: Sequence[Tokens],
+        decoding: DecodingConfig,
+        lines: Sequence[int] | None = None,
+        prefix: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
         """As `Engine.decode`; sources of like length go together."""
         corpus, lines = InMemory(sources, sources), range(len(sources)) if lines is None else lines
@@ -48,7 +66,9 @@ class TorchEngine:
                 source, source_mask = pad_sources([sources[number] for number in numbers])
                 source, source_mask = source.to(self.device), source_mask.to(self.device)
                 numbered = [lines[number] for number in numbers]
-                hypotheses = search(self.transformer, source, source_mask, decoding, self.max_length, lines=numbered)
+                hypotheses = search(
+                    *(self.transformer, source, source_mask, decoding, self.max_length), prefix=prefix, lines=numbered
+                )
                 for number, alternatives in zip(numbers.tolist(), hypotheses, strict=True):
                     found[number] = alternatives
         return found
@@ -68,8 +88,13 @@ class TorchEngine:
         return total / count
 
 
+def sees_gpu() -> bool:
+    """Whether there is a GPU that torch can compute on."""
+    return torch.cuda.is_available()
+
+
 def _device(name: str) -> torch.device:
-    available = torch.cuda.is_available()
+    available = sees_gpu()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
     try:

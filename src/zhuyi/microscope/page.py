@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from zhuyi.files import write_atomically
+from zhuyi.loading import with_torch
 from zhuyi.microscope import schema
 from zhuyi.microscope.trace import Trace, WhatIf, record
 from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors
@@ -70,7 +71,7 @@ def look(
     """Translate one line with everything recorded: every query, key, score, weight, step and beam.
 
     Args:
-        translator: of the model, with the torch engine.
+        translator: of the model. Torch computes: unless that is its engine, the model is read again from its directory.
         line: a sentence.
         target: a reference, to see what the model makes of the right answer.
         beam: overrides `decoding.beam` of the model's configuration.
@@ -80,10 +81,10 @@ def look(
     Raises:
         DataError: if a text is empty, or too long to be looked at.
         ConfigError: as for the section in a file, or if a head is not there, or the engine cannot be looked into.
-        CheckpointError: if the model's answer is not a number.
+        CheckpointError: if the model's answer is not a number, or its directory holds another model by now.
     """
     decoding = translator.decoding(beam=beam, length_penalty=length_penalty)
-    return Look(**vars(record(translator, line, decoding, target, what_if)))
+    return Look(**vars(record(with_torch(translator), line, decoding, target, what_if)))
 
 
 def asset(name: str) -> str:

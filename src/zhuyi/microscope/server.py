@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import ValidationError
 
 from zhuyi.errors import ConfigError, ZhuyiError
+from zhuyi.loading import with_torch
 from zhuyi.microscope import schema
 from zhuyi.microscope.page import SERVED_POLICY, asset, look, served_html
 from zhuyi.microscope.trace import Trace, WhatIf
@@ -56,11 +57,11 @@ class Microscope(ThreadingHTTPServer):
         port: int = 0,
         checkpoints: Mapping[str, Callable[[], Translator]] | None = None,
     ) -> None:
-        self._translator, self._checkpoints = translator, checkpoints or {}
+        self._translator, self._checkpoints = with_torch(translator), checkpoints or {}
         self._load = lru_cache(MAX_CHECKPOINTS)(lambda checkpoint: self._checkpoints[checkpoint]())
         self._traces: OrderedDict[str, Trace] = OrderedDict()
         self._numbers, self._one_at_a_time = count(1), threading.Lock()
-        self.described = describe_model(translator, list(self._checkpoints))
+        self.described = describe_model(self._translator, list(self._checkpoints))
         super().__init__((host, port), _Handler)
 
     @property
