@@ -8,6 +8,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from command_line import tiny_model
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = runpy.run_path(str(ROOT / "docs/pictures/imports.py"))
@@ -58,3 +59,21 @@ def test_what_every_command_begins_with_loads_nothing_heavy(module: str) -> None
 def test_what_an_engine_without_torch_needs_loads_no_torch(module: str) -> None:
     code = f"import sys, zhuyi.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+HEAVY = {"torch", "pyarrow", "pandas", "matplotlib", "sacrebleu", "babel", "rich", "jaxtyping"}
+
+
+@pytest.mark.parametrize("file", [False, True])
+def test_translating_natively_loads_nothing_heavy(tmp_path: Path, file: bool) -> None:
+    """Imports are most of the time that an answer to one line takes."""
+    (tmp_path / "text").write_text("a dog\n")
+    model = tiny_model(tmp_path / "model")
+    command = [sys.executable, "-X", "importtime", "-m", "zhuyi", "translate", model, "--device", "cpu"]
+    command += [tmp_path / "text"] if file else []
+    outcome = subprocess.run(command, input="a dog\n", capture_output=True, text=True)
+    assert outcome.returncode == 0
+    assert len(outcome.stdout.splitlines()) == 1
+    imported = {line.rpartition("|")[2].strip() for line in outcome.stderr.splitlines() if line.startswith("import ")}
+    assert {"numpy", "zhuyi.engine.native"} <= imported
+    assert not HEAVY & imported
