@@ -166,7 +166,8 @@ def compiled(root: Path, target: Target) -> Path:
         destination.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
             made = Path(folder, "lib")
-            compile_sets(root, target, target.sets, made)
+            # The compiler's own cache, of 65 MB, is not kept: an installation compiles once.
+            compile_sets(root, target, target.sets, made, Path(folder, "compiler"))
             try:
                 if destination.is_dir() and not is_whole(destination, target):  # something cleaned the cache
                     os.replace(destination, Path(folder, "former"))
@@ -177,15 +178,22 @@ def compiled(root: Path, target: Target) -> Path:
     return destination
 
 
-def compile_sets(root: Path, target: Target, sets: Iterable[str], directory: Path) -> None:
+def compile_sets(root: Path, target: Target, sets: Iterable[str], directory: Path, cache: Path) -> None:
     """Compile the libraries for these instruction sets of a target into `directory`.
+
+    Args:
+        root: of the source tree.
+        target: the platform.
+        sets: names of its instruction sets.
+        directory: made if it is not there; each library is replaced whole.
+        cache: for the compiler: its C++ runtime, above all. ZIG_GLOBAL_CACHE_DIR in the environment is preferred.
 
     Raises:
         OSError, subprocess.CalledProcessError: if that fails; the compiler's messages are on standard error then.
     """
     begun, sets = time.monotonic(), list(sets)
     say(f"compiling the engine for {', '.join(sets)}: a minute or two the first time")
-    environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache_directory() / "engine" / "zig"), **os.environ}
+    environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache), **os.environ}
 
     def run(*arguments: str | Path) -> None:
         command = [sys.executable, "-m", "ziglang", "c++", "-target", target.triple, *map(str, arguments)]
@@ -232,4 +240,4 @@ if __name__ == "__main__":
     here, own = Path(__file__).resolve().parent, chosen_target()
     if own is None:
         sys.exit("zhuyi: nothing to compile for this machine")
-    compile_sets(here, own, sys.argv[1:] or own.sets, here / LIBRARIES)
+    compile_sets(here, own, sys.argv[1:] or own.sets, here / LIBRARIES, cache_directory() / "engine" / "compiler")
