@@ -164,7 +164,9 @@ def test_the_picture_can_be_drawn_again(zhuyi_demo: Path, tmp_path: Path, monkey
     script = ROOT / "docs/pictures/draw.py"
     names: dict[str, Any] = {"__name__": "draw", "__file__": str(script)}
     exec(compile(script.read_text(encoding="utf-8"), script, "exec"), names)
-    read, written, weights = names["cross_attention"](names["zhuyi"].load(zhuyi_demo, device="cpu"), names["LINE"])
+    read, written, weights = names["cross_attention"](
+        names["zhuyi"].load(zhuyi_demo, engine="torch", device="cpu"), names["LINE"]
+    )
     assert weights.shape[2:] == (len(written), len(read))
     names["draw"](read, written, weights, tmp_path / "picture.svg")
     assert (tmp_path / "picture.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
