@@ -22,7 +22,7 @@ from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError, ConfigError, DataError, ZhuyiError
 from zhuyi.files import ensure_writable, readable_failure
 from zhuyi.interop import ctranslate2
-from zhuyi.loading import load
+from zhuyi.loading import load, with_torch
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import SPECIALS, UNK, Tokenizer, Tokenizers
 from zhuyi.translator import Translator
@@ -96,7 +96,7 @@ def export_model(
     rounding is an error. The directory is written whole or not at all; an earlier export in it is replaced.
 
     Args:
-        model: a model directory, or a translator whose engine is torch's.
+        model: a model directory, or a translator. Unless its engine is torch's, the model is read again.
         out: the directory to write; it must not hold other files.
         to: the format: "ctranslate2".
         precision: of the weights: "float32", or "int8", a quarter of the size, whose answers may differ.
@@ -113,10 +113,11 @@ def export_model(
     """
     form, out = _named(to, precision), Path(out)
     _ensure_replaceable(out, form)
-    translator = model if isinstance(model, Translator) else load(model, device="cpu", engine="torch")
+    if not isinstance(model, Translator):
+        model = load(model, device="cpu", engine="torch", precision="float32")
+    translator = with_torch(model)
     engine, tokenizers = translator.engine, translator.tokenizers
-    if not isinstance(engine, TorchEngine):
-        raise ConfigError(f"{type(engine).__name__} has no weights to be exported: load the model with engine='torch'")
+    assert isinstance(engine, TorchEngine)
     given = made_lines(tokenizers.source) if lines is None else lines
     compared = list(islice((line for line in given if line.strip()), COMPARED))
     if not compared:
