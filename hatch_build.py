@@ -45,6 +45,7 @@ X86_64 = {
     "avxvnni": [*_AVX2, "-mavxvnni"],
     "avx512": _AVX512,
     "avx512bf16": [*_AVX512, "-mavx512bf16"],
+    "amx": [*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16"],
 }
 AARCH64 = {"plain": [], "neon": ["-mcpu=generic+v8_2a+dotprod"]}
 """The instruction sets of a processor, and the flags that let the compiler use them; cpu.cpp has the same names."""

@@ -54,7 +54,11 @@ def engine_of(model: StoredModel, device: str = "auto") -> Engine:
     if decoding.engine == "torch":
         return ENGINES["torch"](model, device)
     on_gpu = _on_gpu(device) if decoding.engine == "auto" else device not in ("auto", "cpu")
-    reason = f"the native engine computes on the CPU, not on {device}" if on_gpu else unsupported(model.config.model)
+    reason = (
+        f"the native engine computes on the CPU, not on {device}"
+        if on_gpu
+        else unsupported(model.config.model, decoding.precision)
+    )
     if reason is None:
         return ENGINES["native"](model, device)
     if decoding.engine == "native":

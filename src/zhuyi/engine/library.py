@@ -32,7 +32,7 @@ _FUNCTIONS: dict[str, tuple[type | None, list[type]]] = {
     "zhuyi_free_engine": (None, [_P]),
     "zhuyi_submit": (_P, [_P, _P, _P, _P]),
     "zhuyi_wait": (_I, [_P, _P, _I, _P]),
-    "zhuyi_next": (_P, [_P, _I, _P]),
+    "zhuyi_next": (ctypes.c_int64, [_P, _I]),
     "zhuyi_sizes": (None, [_P, _P, _P]),
     "zhuyi_read": (None, [_P, _P, _P, _P, _P, _P, _P]),
     "zhuyi_free_job": (None, [_P]),

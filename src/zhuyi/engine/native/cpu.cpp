@@ -1,8 +1,14 @@
 // Which of the libraries this processor can run. Every library contains this file; `plain` is asked before any other is
 // loaded.
 
+#include <cstring>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -37,6 +43,16 @@ unsigned saved(Registers basic) {
 
 bool has(unsigned value, unsigned bits) { return (value & bits) == bits; }
 
+/// Whether this process may use the tiles of AMX, which Linux allows to those that ask.
+bool tiles_allowed() {
+#if defined(__linux__)
+    constexpr long request_permission = 0x1023, tile_data = 18;
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+    return false;
+#endif
+}
+
 }  // namespace
 
 #endif
@@ -50,10 +66,16 @@ EXPORT const char* zhuyi_cpu() {
     const bool avxvnni = avx2 && has(most.a, bit_AVXVNNI);
     const bool avx512 = avx2 && has(state, 0xe6) && has(more.c, bit_AVX512VNNI) &&
                         has(more.b, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL);
-    if (avx512 && has(most.a, bit_AVX512BF16))
-        return avxvnni ? "avx512bf16,avx512,avxvnni,avx2,plain" : "avx512bf16,avx512,avx2,plain";
-    if (avx512) return avxvnni ? "avx512,avxvnni,avx2,plain" : "avx512,avx2,plain";
-    return avxvnni ? "avxvnni,avx2,plain" : avx2 ? "avx2,plain" : "plain";
+    const bool avx512bf16 = avx512 && has(most.a, bit_AVX512BF16);
+    const bool amx = avx512bf16 && has(state, 0x60000) && has(more.d, bit_AMXTILE | bit_AMXINT8 | bit_AMXBF16);
+    static char names[64];
+    names[0] = 0;
+    if (amx && tiles_allowed()) std::strcat(names, "amx,");
+    if (avx512bf16) std::strcat(names, "avx512bf16,");
+    if (avx512) std::strcat(names, "avx512,");
+    if (avxvnni) std::strcat(names, "avxvnni,");
+    if (avx2) std::strcat(names, "avx2,");
+    return std::strcat(names, "plain");
 #elif defined(__linux__)
     constexpr unsigned long dot_product = 1ul << 20;  // HWCAP_ASIMDDP
     return getauxval(AT_HWCAP) & dot_product ? "neon,plain" : "plain";

@@ -30,7 +30,7 @@ struct Job {
     std::vector<int64_t> first_token, first_prefix, lines;  // of each sentence, and the end
     std::vector<int> order;                                 // longest first, so that the last ones are short
     size_t taken = 0, done = 0;
-    bool announced = false;  // whether `zhuyi_next` gives it when it is done
+    int64_t ticket = 0;      // `zhuyi_next` gives it when the job is done; 0: never
     std::atomic<bool> cancelled = false;
     std::string error;
     std::vector<std::vector<Hypothesis>> found;
@@ -49,6 +49,7 @@ struct Slot {
 
 class Engine {
     const Transformer& model;
+    const size_t worker_count;
     std::mutex mutex;
     std::condition_variable waiting, announced;
     std::deque<std::shared_ptr<Job>> queue;     // jobs of which some sentence has not been taken
@@ -57,11 +58,19 @@ class Engine {
     std::vector<std::thread> workers;
 
   public:
-    Engine(const Transformer& model, int count) : model(model) {
-        for (int i = 0; i < count; i++) workers.emplace_back([this] { work(); });
+    Engine(const Transformer& model, int count) : model(model), worker_count(count) {
+        try {
+            for (int i = 0; i < count; i++) workers.emplace_back([this] { work(); });
+        } catch (...) {  // the system gives no more threads
+            stop();
+            throw;
+        }
     }
 
-    ~Engine() {
+    ~Engine() { stop(); }
+
+    // Ends the workers, when they have decoded what they have begun.
+    void stop() {
         {
             std::lock_guard lock(mutex);
             stopping = true;
@@ -85,7 +94,7 @@ class Engine {
         return job.changed.wait_for(lock, std::chrono::milliseconds(milliseconds), [&] { return job.is_done(); });
     }
 
-    // An announced job that is done, if there comes one.
+    // A job with a ticket that is done, if there comes one.
     std::shared_ptr<Job> next(int milliseconds) {
         std::unique_lock lock(mutex);
         announced.wait_for(lock, std::chrono::milliseconds(milliseconds), [&] { return !announcements.empty(); });
@@ -98,7 +107,7 @@ class Engine {
   private:
     void announce(const std::shared_ptr<Job>& job) {
         job->changed.notify_all();
-        if (!job->announced) return;
+        if (!job->ticket) return;
         announcements.push_back(job);
         announced.notify_one();
     }
@@ -107,28 +116,31 @@ class Engine {
     // An idle one waits until there are any, or until all is over.
     void take(std::vector<Slot*>& fresh, std::vector<std::unique_ptr<Slot>>& idle, int rows, bool is_idle) {
         std::unique_lock lock(mutex);
-        if (is_idle) waiting.wait(lock, [&] { return stopping || !queue.empty(); });
+        const auto some_wait = [&] {
+            std::erase_if(queue, [](const auto& job) { return job->is_done(); });  // that were given up
+            return stopping || !queue.empty();
+        };
+        if (is_idle) waiting.wait(lock, some_wait);
+        else some_wait();
         if (stopping) return;
         size_t left = 0;
         for (const auto& job : queue) left += job->count() - job->taken;
-        size_t share = (left + workers.size() - 1) / workers.size();
-        while (!queue.empty() && share-- > 0) {
-            std::shared_ptr<Job> job = queue.front();
-            if (!job->is_done()) {
-                if (job->decoding.rows > rows && !(is_idle && fresh.empty())) return;
-                rows -= job->decoding.rows;
-                if (idle.empty()) idle.push_back(std::make_unique<Slot>());
-                fresh.push_back(idle.back().release());
-                idle.pop_back();
-                fresh.back()->job = job;
-                fresh.back()->sentence = job->order[job->taken++];
-            }
+        for (size_t share = (left + worker_count - 1) / worker_count; share > 0 && !queue.empty(); share--) {
+            const std::shared_ptr<Job> job = queue.front();
+            if (job->decoding.rows > rows && !(is_idle && fresh.empty())) return;
+            rows -= job->decoding.rows;
+            if (idle.empty()) idle.push_back(std::make_unique<Slot>());
+            fresh.push_back(idle.back().release());
+            idle.pop_back();
+            fresh.back()->job = job;
+            fresh.back()->sentence = job->order[job->taken++];
             queue.pop_front();
-            if (!job->is_done() && job->taken < job->count()) queue.push_back(job);
+            if (job->taken < job->count()) queue.push_back(job);
         }
     }
 
     void work() {
+        const Tiles tiles;
         Workspace workspace;
         std::vector<std::unique_ptr<Slot>> active, idle;
         std::vector<Slot*> fresh;
@@ -281,7 +293,7 @@ struct ZhuyiRequest {
     const int64_t* first_prefix;           // count + 1
     const int32_t* limits;                 // most tokens of each output, EOS counted
     const int64_t* lines;                  // numbers, which samples depend on
-    int32_t announced;
+    int64_t ticket;                        // what `zhuyi_next` says when all are done; 0: nothing
 };
 }
 
@@ -311,7 +323,7 @@ static std::shared_ptr<Job> checked(const ZhuyiConfig& config, const ZhuyiReques
     job->first_prefix.assign(request.first_prefix, request.first_prefix + request.count + 1);
     job->limits.assign(request.limits, request.limits + request.count);
     job->lines.assign(request.lines, request.lines + request.count);
-    job->announced = request.announced;
+    job->ticket = request.ticket;
     job->found.resize(request.count);
     job->order.resize(request.count);
     std::iota(job->order.begin(), job->order.end(), 0);
@@ -339,12 +351,10 @@ EXPORT int zhuyi_wait(Engine* engine, JobHandle* job, int milliseconds, char* er
     return (*job)->error.empty() ? 1 : -1;
 }
 
-// A job that was submitted as `announced` and is done; null, if there is none after so long.
-EXPORT JobHandle* zhuyi_next(Engine* engine, int milliseconds, uint64_t* which) {
-    std::shared_ptr<Job> job = engine->next(milliseconds);
-    if (!job) return nullptr;
-    *which = (uint64_t)(uintptr_t)job.get();
-    return new JobHandle(job);
+// The ticket of a job that is done, each once; 0, if there is none after so long.
+EXPORT int64_t zhuyi_next(Engine* engine, int milliseconds) {
+    const std::shared_ptr<Job> job = engine->next(milliseconds);
+    return job ? job->ticket : 0;
 }
 
 // Numbers of all hypotheses of a job that is done, and of all their log-probabilities.
@@ -379,6 +389,7 @@ EXPORT void zhuyi_free_job(JobHandle* job) {
 
 // The largest difference, as a share of the largest result, between a product in this precision and one in float64.
 EXPORT double zhuyi_check(int precision) {
+    const Tiles tiles;
     const int outputs = 150, inputs = 203, rows = 9, stride = stride_of(inputs);
     Linear linear(outputs, inputs, (Precision)precision);
     std::vector<float> weights((size_t)outputs * inputs), x((size_t)rows * stride);

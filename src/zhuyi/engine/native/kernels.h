@@ -69,6 +69,32 @@ inline uint16_t to_bf16(float x) {  // to the nearest, ties to even
     return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+#if defined(__AMX_TILE__)
+constexpr int TILE_ROWS = 16, TILE_GROUPS = 16;  // of a tile: rows, and groups of four bytes in each
+
+// While one of these lives, its thread has tiles: registers of 16 rows of 64 bytes.
+class Tiles {
+    struct alignas(64) Shape {
+        uint8_t palette = 1, first_row = 0, reserved[14] = {};
+        uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+        uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+    };
+
+  public:
+    Tiles() {
+        const Shape shape;
+        _tile_loadconfig(&shape);
+    }
+    ~Tiles() { _tile_release(); }
+};
+#else
+constexpr int TILE_ROWS = 1, TILE_GROUPS = 1;
+
+struct Tiles {
+    Tiles() {}
+};
+#endif
+
 // Rows as the products of a precision take them: floats, bf16, or bytes with a scale a row.
 struct Operand {
     const uint8_t* rows;
@@ -83,7 +109,7 @@ struct OperandBuffer {
 
 inline Operand quantise_bytes(const float* x, int rows, int stride, OperandBuffer& buffer) {
     typedef uint8_t Bytes __attribute__((vector_size(LANES)));
-    uint8_t* to = buffer.rows.at_least((size_t)rows * stride);
+    uint8_t* to = buffer.rows.at_least((size_t)rounded_up(rows, TILE_ROWS) * stride);
     float* scales = buffer.scales.at_least(rows);
     for (int row = 0; row < rows; row++, x += stride, to += stride) {
         Vector size = splat(1e-12f);
@@ -103,7 +129,7 @@ inline Operand quantise_bytes(const float* x, int rows, int stride, OperandBuffe
 
 inline Operand round_to_bf16(const float* x, int rows, int stride, OperandBuffer& buffer) {
     typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
-    uint8_t* to = buffer.rows.at_least((size_t)rows * stride * 2);
+    uint8_t* to = buffer.rows.at_least((size_t)rounded_up(rows, TILE_ROWS) * stride * 2);
     for (size_t i = 0; i < (size_t)rows * stride; i += LANES) {
         const Ints bits = load_bits(x + i);
         const Ints rounded = bits + 0x7fff + ((bits >> 16) & 1);
@@ -132,7 +158,7 @@ class Linear {
         : precision(precision), outputs(outputs), stride(stride_of(outputs)) {
         const int per_group = 1 << precision;
         panels = stride / PANEL;
-        groups = rounded_up(inputs, per_group) / per_group;
+        groups = rounded_up(rounded_up(inputs, per_group) / per_group, TILE_GROUPS);
         weights.at_least((size_t)panels * groups * PANEL);
         scales.at_least(stride);
         bias.at_least(stride);
@@ -195,19 +221,61 @@ class Linear {
     template <Precision P, bool ADD>
     void multiply(const Operand& x, int rows, int first, int last, float* y, int y_stride) const {
         // Few rows take several panels at once: a sum waits for the one before, so enough of them must be under way.
-        const int together = rows == 1 ? 4 : rows <= 3 ? 2 : 1;
+        const bool tiles = TILE_ROWS > 1 && (P == BF16 || (P == INT8 && rows > 2));
+        const int together = tiles ? 1 : rows == 1 ? 4 : rows <= 3 ? 2 : 1;
         int panel = first;
         for (; panel + together <= last; panel += together, y += together * PANEL) {
-            if (rows == 1) tile<P, ADD, 1, 4>(x, 0, panel, y, y_stride);
+            if (together == 1) one_panel<P, ADD>(x, rows, panel, y, y_stride);
+            else if (rows == 1) tile<P, ADD, 1, 4>(x, 0, panel, y, y_stride);
             else if (rows == 2) tile<P, ADD, 2, 2>(x, 0, panel, y, y_stride);
-            else if (rows == 3) tile<P, ADD, 3, 2>(x, 0, panel, y, y_stride);
-            else one_panel<P, ADD>(x, rows, panel, y, y_stride);
+            else tile<P, ADD, 3, 2>(x, 0, panel, y, y_stride);
         }
         for (; panel < last; panel++, y += PANEL) one_panel<P, ADD>(x, rows, panel, y, y_stride);
     }
 
+#if defined(__AMX_TILE__)
+    // 16 rows times a panel in tiles. The sums of bytes are exact, so they are those of `tile`, which is faster for few
+    // rows; those of bf16 are not, so all of them are taken here.
+    template <Precision P, bool ADD>
+    void multiply_tiles(const Operand& x, int rows, int panel, float* y, int y_stride) const {
+        alignas(64) int32_t results[TILE_ROWS][PANEL];
+        const int32_t* w = weights.data() + (size_t)panel * groups * PANEL;
+        for (int row = 0; row < rows; row += TILE_ROWS) {
+            const uint8_t* inputs = x.rows + (size_t)row * x.row_bytes;
+            _tile_zero(0), _tile_zero(1), _tile_zero(2), _tile_zero(3);
+            for (int group = 0; group < groups; group += TILE_GROUPS) {
+                const int32_t* columns = w + (size_t)group * PANEL;
+                _tile_loadd(4, inputs + 4 * group, x.row_bytes);
+                _tile_loadd(5, columns, 4 * PANEL);
+                _tile_loadd(6, columns + LANES, 4 * PANEL);
+                if constexpr (P == INT8) _tile_dpbusd(0, 4, 5), _tile_dpbusd(1, 4, 6);
+                else _tile_dpbf16ps(0, 4, 5), _tile_dpbf16ps(1, 4, 6);
+                _tile_loadd(5, columns + 2 * LANES, 4 * PANEL);
+                _tile_loadd(6, columns + 3 * LANES, 4 * PANEL);
+                if constexpr (P == INT8) _tile_dpbusd(2, 4, 5), _tile_dpbusd(3, 4, 6);
+                else _tile_dpbf16ps(2, 4, 5), _tile_dpbf16ps(3, 4, 6);
+            }
+            _tile_stored(0, results[0], 4 * PANEL);
+            _tile_stored(1, results[0] + LANES, 4 * PANEL);
+            _tile_stored(2, results[0] + 2 * LANES, 4 * PANEL);
+            _tile_stored(3, results[0] + 3 * LANES, 4 * PANEL);
+            for (int r = 0; r < std::min(TILE_ROWS, rows - row); r++)
+                for (int v = 0; v < PANEL_VECTORS; v++) {
+                    const Ints result = load_bits(results[r] + v * LANES);
+                    const int output = panel * PANEL + v * LANES;
+                    float* to = y + (size_t)(row + r) * y_stride + v * LANES;
+                    if constexpr (P == INT8) finish<P, ADD>(result + load_bits(&offsets[output]), x, row + r, output, to);
+                    else finish<P, ADD>((Vector)result, x, row + r, output, to);
+                }
+        }
+    }
+#endif
+
     template <Precision P, bool ADD>
     void one_panel(const Operand& x, int rows, int panel, float* y, int y_stride) const {
+#if defined(__AMX_TILE__)
+        if (P == BF16 || (P == INT8 && rows > 2)) return multiply_tiles<P == BF16 ? BF16 : INT8, ADD>(x, rows, panel, y, y_stride);
+#endif
         int row = 0;
         for (; row + 6 <= rows; row += 6) tile<P, ADD, 6, 1>(x, row, panel, y, y_stride);
         switch (rows - row) {
@@ -250,16 +318,20 @@ class Linear {
         for (int r = 0; r < ROWS; r++)
             for (int v = 0; v < VECTORS; v++) {
                 const int output = panel * PANEL + v * LANES;
-                Vector result;
-                if constexpr (P == INT8) {
-                    const Vector scale = load(&scales[output]) * x.scales[row + r];
-                    result = __builtin_convertvector(counts[r][v], Vector) * scale + load(&bias[output]);
-                } else {
-                    result = sums[r][v] + load(&bias[output]);
-                }
                 float* to = y + (size_t)(row + r) * y_stride + v * LANES;
-                store(to, ADD ? load(to) + result : result);
+                if constexpr (P == INT8) finish<P, ADD>(counts[r][v], x, row + r, output, to);
+                else finish<P, ADD>(sums[r][v], x, row + r, output, to);
             }
+    }
+
+    template <Precision P, bool ADD, class Sum>
+    void finish(Sum sum, const Operand& x, int row, int output, float* to) const {
+        Vector result;
+        if constexpr (P == INT8)
+            result = __builtin_convertvector(sum, Vector) * (load(&scales[output]) * x.scales[row]) + load(&bias[output]);
+        else
+            result = sum + load(&bias[output]);
+        store(to, ADD ? load(to) + result : result);
     }
 };
 

@@ -52,7 +52,7 @@ class Distribution {
 
     void begin(int best_wanted, int all_wanted) {
         least = best_wanted ? -INFINITY : INFINITY;
-        sums = {};
+        sums = Vector{};
         failed = false;
         forced = -1;
         forbidden.clear();

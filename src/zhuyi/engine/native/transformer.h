@@ -36,9 +36,10 @@ struct ZhuyiWeight {
 class Weights {
     const ZhuyiWeight* all;
     int count;
+    mutable std::vector<char> known;
 
   public:
-    Weights(const ZhuyiWeight* all, int count) : all(all), count(count) {}
+    Weights(const ZhuyiWeight* all, int count) : all(all), count(count), known(count) {}
 
     const float* find(const std::string& name, int64_t rows, int64_t columns) const {
         const float* data = find_if_any(name, rows, columns);
@@ -51,11 +52,21 @@ class Weights {
             if (name == all[i].name) {
                 if (all[i].rows != rows || all[i].columns != columns)
                     throw std::invalid_argument(
-                        "tensor " + name + " has " + std::to_string(all[i].rows) + " × " + std::to_string(all[i].columns) +
-                        " elements, the model wants " + std::to_string(rows) + " × " + std::to_string(columns));
+                        "tensor " + name + " has shape " + shape(all[i].rows, all[i].columns) + ", the model wants " +
+                        shape(rows, columns));
+                known[i] = true;
                 return all[i].data;
             }
         return nullptr;
+    }
+
+    static std::string shape(int64_t rows, int64_t columns) {
+        return rows == 1 ? "(" + std::to_string(columns) + ",)" : "(" + std::to_string(rows) + ", " + std::to_string(columns) + ")";
+    }
+
+    void refuse_unknown() const {
+        for (int i = 0; i < count; i++)
+            if (!known[i]) throw std::invalid_argument(std::string("tensor ") + all[i].name + " is not one of this model");
     }
 };
 
@@ -313,6 +324,7 @@ struct Transformer {
           decoder(config, weights, "decoder", config.target_vocabulary, config.decoder_layers, true),
           projection(config.target_vocabulary, config.width, (Precision)config.precision) {
         add_map(projection, 0, weights, "projection", config.target_vocabulary, config.width, unchanged, unchanged);
+        weights.refuse_unknown();
         // What fills the last panel is no token.
         for (int i = config.target_vocabulary; i < projection.width(); i++) projection.set_bias(i, -INFINITY);
     }

@@ -104,35 +104,25 @@ inline uint32_t greater(Vector a, Vector b) {
 #endif
 }
 
+// a0 + a1, a2 + a3, ..., b0 + b1, b2 + b3, ...
+inline Vector sum_pairs(Vector a, Vector b) {
+#if defined(__AVX512F__)
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    return (Vector)_mm512_permutex2var_ps(a, even, b) +
+           (Vector)_mm512_permutex2var_ps(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b);
+#elif defined(__AVX2__)
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) + __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+#endif
+}
+
 // The sums of LANES vectors, one in each lane.
 inline Vector sum_each(const Vector* x) {
-#if defined(__AVX512F__)
-    const Ints even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}, odd = even + 1;
-#elif defined(__AVX2__)
-    const Ints even = {0, 2, 4, 6, 8, 10, 12, 14}, odd = even + 1;
-#else
-    const Ints even = {0, 2, 4, 6}, odd = even + 1;
-#endif
-    Vector sums[LANES];
-    for (int i = 0; i < LANES; i++) sums[i] = x[i];
-    for (int left = LANES / 2; left; left /= 2)
-        for (int i = 0; i < left; i++) {
-#if defined(__AVX512F__)
-            sums[i] = (Vector)_mm512_permutex2var_ps(sums[2 * i], (__m512i)even, sums[2 * i + 1]) +
-                      (Vector)_mm512_permutex2var_ps(sums[2 * i], (__m512i)odd, sums[2 * i + 1]);
-#elif defined(__clang__)
-#if defined(__AVX2__)
-            sums[i] = __builtin_shufflevector(sums[2 * i], sums[2 * i + 1], 0, 2, 4, 6, 8, 10, 12, 14) +
-                      __builtin_shufflevector(sums[2 * i], sums[2 * i + 1], 1, 3, 5, 7, 9, 11, 13, 15);
-#else
-            sums[i] = __builtin_shufflevector(sums[2 * i], sums[2 * i + 1], 0, 2, 4, 6) +
-                      __builtin_shufflevector(sums[2 * i], sums[2 * i + 1], 1, 3, 5, 7);
-#endif
-#else
-            sums[i] = __builtin_shuffle(sums[2 * i], sums[2 * i + 1], even) +
-                      __builtin_shuffle(sums[2 * i], sums[2 * i + 1], odd);
-#endif
-        }
+    Vector sums[LANES / 2];
+    for (int i = 0; i < LANES / 2; i++) sums[i] = sum_pairs(x[2 * i], x[2 * i + 1]);
+    for (int left = LANES / 4; left; left /= 2)
+        for (int i = 0; i < left; i++) sums[i] = sum_pairs(sums[2 * i], sums[2 * i + 1]);
     return sums[0];
 }
 

@@ -1,0 +1,373 @@
+"""The engine that computes on the CPU without torch: it gives tokens to the C++ of `native/` and gets hypotheses.
+
+Its workers are threads of their own, outside of Python's lock. Each takes the next sentence as soon as one of its own
+is done, so nothing is padded and nothing waits for anything else. What a sentence becomes depends neither on its
+company nor on the number of workers, to the last bit.
+"""
+
+import ctypes
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zhuyi.config import DecodingConfig, ModelConfig, Precision
+from zhuyi.decoding.hypothesis import Hypothesis
+from zhuyi.directory import Weights
+from zhuyi.engine.library import LARGEST_ERROR, LibraryError, library
+from zhuyi.engine.protocol import Tokens
+from zhuyi.errors import CheckpointError
+from zhuyi.text.tokenizer import EOS
+
+# Numbers as the C++ has them.
+PRECISIONS = tuple(LARGEST_ERROR)
+ACTIVATIONS = ("relu", "gelu", "swiglu")
+POSITIONS = ("none", "sinusoidal", "learned", "rotary", "alibi")
+ERROR_BYTES = 256
+
+PATIENCE = 100
+"""Milliseconds between two looks at whether Ctrl-C was pressed, or whether an engine is still in use."""
+
+
+def _integers(*names: str) -> list[tuple[str, type]]:
+    return [(name, ctypes.c_int32) for name in names]
+
+
+def _addresses(*names: str) -> list[tuple[str, type]]:
+    return [(name, ctypes.c_void_p) for name in names]
+
+
+class _Config(ctypes.Structure):
+    """`ZhuyiConfig` of native/transformer.h."""
+
+    _fields_ = [
+        *_integers("width", "heads", "key_value_heads", "encoder_layers", "decoder_layers", "feed_forward"),
+        *_integers("activation", "positions", "pre_norm", "rms_norm", "max_length"),
+        *_integers("source_vocabulary", "target_vocabulary", "precision"),
+    ]
+
+
+class _Weight(ctypes.Structure):
+    """`ZhuyiWeight` of native/transformer.h."""
+
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("data", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+    ]
+
+
+class _Decoding(ctypes.Structure):
+    """`ZhuyiDecoding` of native/search.h."""
+
+    _fields_ = [
+        *_integers("sampling", "rows", "n_best", "top_k", "no_repeat_ngram", "max_repetition", "every_token"),
+        ("length_penalty", ctypes.c_float),
+        ("temperature", ctypes.c_float),
+        ("top_p", ctypes.c_float),
+        ("seed", ctypes.c_uint32),
+    ]
+
+
+class _Request(ctypes.Structure):
+    """`ZhuyiRequest` of native/decoder.cpp."""
+
+    _fields_ = [
+        ("decoding", ctypes.POINTER(_Decoding)),
+        ("count", ctypes.c_int64),
+        *_addresses("tokens", "first_token", "prefixes", "first_prefix", "limits", "lines"),
+        ("ticket", ctypes.c_int64),
+    ]
+
+
+class _Model:
+    """Weights as the C++ keeps them: packed for a precision."""
+
+    def __init__(self, weights: Weights, config: ModelConfig, precision: Precision) -> None:
+        self.functions = library(precision).handle
+        named = dict(weights)
+        if (source := named.get("encoder.embedding.weight")) is None:
+            raise CheckpointError("tensor encoder.embedding.weight is missing")
+        target = named.setdefault("decoder.embedding.weight", source)  # tied, as is the next one
+        named.setdefault("projection.weight", target)
+        arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in named.items()}
+        table = (_Weight * len(arrays))(
+            *(
+                _Weight(name.encode(), array.ctypes.data, *(array.shape if array.ndim == 2 else (1, array.size)))
+                for name, array in arrays.items()
+            )
+        )
+        sizes = _Config(
+            config.width,
+            config.heads,
+            config.groups,
+            config.encoder_layers,
+            config.decoder_layers,
+            config.feed_forward,
+            ACTIVATIONS.index(config.activation),
+            POSITIONS.index(config.positions),
+            config.norm == "pre",
+            config.norm_kind == "rms",
+            config.max_length,
+            len(source),
+            len(target),
+            PRECISIONS.index(precision),
+        )
+        error = ctypes.create_string_buffer(ERROR_BYTES)
+        self.handle = self.functions.zhuyi_model(ctypes.byref(sizes), table, len(table), error)
+        if not self.handle:
+            raise CheckpointError(error.value.decode())
+
+    def __del__(self) -> None:
+        if getattr(self, "handle", None):
+            self.functions.zhuyi_free_model(self.handle)
+
+
+class _Workers:
+    """The threads that decode, and the queue before them. A fork of the process has none: it needs its own."""
+
+    def __init__(self, model: _Model, count: int) -> None:
+        self.model, self.functions, self.process = model, model.functions, os.getpid()
+        self._tickets = itertools.count(1)
+        self._awaited: dict[int, tuple[int, Future[list[Hypothesis]]]] = {}
+        self._lock = threading.Lock()  # of the two above
+        self._waiter: threading.Thread | None = None
+        error = ctypes.create_string_buffer(ERROR_BYTES)
+        self.handle = self.functions.zhuyi_engine(model.handle, count, error)
+        if not self.handle:
+            raise MemoryError(f"the engine cannot start {count} workers: {error.value.decode()}")
+
+    def __del__(self) -> None:
+        if getattr(self, "handle", None) and self.process == os.getpid():
+            self.functions.zhuyi_free_engine(self.handle)
+
+    def submit(
+        self,
+        sources: Sequence[Tokens],
+        settings: _Decoding,
+        limits: npt.NDArray[np.int32],
+        lines: Iterable[int],
+        prefixes: Sequence[Tokens],
+        ticket: int = 0,
+    ) -> int:
+        """Put sentences into the queue, as one job."""
+        tokens, first_token = _end_to_end([[*source, EOS] for source in sources])
+        forced, first_prefix = _end_to_end(prefixes)
+        numbers = np.fromiter(lines, dtype=np.int64, count=len(sources))
+        arrays = (tokens, first_token, forced, first_prefix, limits, numbers)
+        request = _Request(ctypes.pointer(settings), len(sources), *(array.ctypes.data for array in arrays), ticket)
+        error = ctypes.create_string_buffer(ERROR_BYTES)
+        job = self.functions.zhuyi_submit(self.handle, self.model.handle, ctypes.byref(request), error)
+        if not job:
+            raise ValueError(f"the engine does not take these sentences: {error.value.decode()}")
+        return int(job)
+
+    def result(self, job: int, sentences: int) -> list[list[Hypothesis]]:
+        """Wait until a job is done."""
+        error = ctypes.create_string_buffer(ERROR_BYTES)
+        while not (state := self.functions.zhuyi_wait(self.handle, job, PATIENCE, error)):
+            pass
+        if state < 0:
+            raise MemoryError(f"the engine failed: {error.value.decode()}")
+        return _read(self.functions, job, sentences)
+
+    def free(self, job: int) -> None:
+        """Forget a job, and give it up if it is not done."""
+        self.functions.zhuyi_free_job(job)
+
+    def future(
+        self, source: Tokens, settings: _Decoding, limits: npt.NDArray[np.int32], line: int, prefix: Tokens
+    ) -> "Future[list[Hypothesis]]":
+        """One sentence, without waiting for it."""
+        future: Future[list[Hypothesis]] = Future()
+        with self._lock:  # a job may be done before this is
+            ticket = next(self._tickets)
+            job = self.submit([source], settings, limits, [line], [prefix], ticket)
+            self._awaited[ticket] = job, future
+            if self._waiter is None:
+                self._waiter = threading.Thread(target=_wait, args=(weakref.ref(self),), daemon=True)
+                self._waiter.start()
+        future.add_done_callback(lambda done: self._give_up(ticket) if done.cancelled() else None)
+        return future
+
+    def _taken(self, ticket: int) -> tuple[int, Future[list[Hypothesis]] | None]:
+        with self._lock:
+            return self._awaited.pop(ticket, (0, None))
+
+    def _give_up(self, ticket: int) -> None:
+        job, _ = self._taken(ticket)
+        if job:
+            self.free(job)
+
+    def wait_once(self) -> None:
+        """Give a job that is done to the future that waits for it, if there comes one within `PATIENCE`."""
+        ticket = self.functions.zhuyi_next(self.handle, PATIENCE)
+        job, future = self._taken(ticket)
+        if future is None:
+            return
+        try:
+            if future.set_running_or_notify_cancel():
+                future.set_result(self.result(job, 1)[0])
+        except MemoryError as error:
+            future.set_exception(error)
+        finally:
+            self.free(job)
+
+
+def _wait(workers: "weakref.ref[_Workers]") -> None:
+    """The thread that waits for jobs, as long as anybody else has the workers."""
+    while (alive := workers()) is not None:
+        alive.wait_once()
+        del alive
+
+
+class NativeEngine:
+    """An `Engine` on the CPU, without torch.
+
+    Args:
+        weights: by the names of model.safetensors; a tied matrix stands once.
+        config: of the model.
+        precision: of weights and activations in all products: float32, bf16, or int8 with a scale for each row.
+        workers: threads. Unset: one for each core that this process may use.
+
+    Raises:
+        CheckpointError: naming the first tensor that is missing or of another shape.
+        LibraryError: if the engine cannot be used on this machine: see `unsupported`.
+    """
+
+    def __init__(
+        self, weights: Weights, config: ModelConfig, precision: Precision = "float32", workers: int | None = None
+    ) -> None:
+        self.precision, self.max_length = precision, config.max_length
+        self.worker_count = workers or cores()
+        self._model = _Model(weights, config, precision)
+        self._lock = threading.Lock()
+        self._running: _Workers | None = None
+
+    def decode(
+        self,
+        sources: Sequence[Tokens],
+        decoding: DecodingConfig,
+        lines: Sequence[int] | None = None,
+        prefix: Sequence[int] = (),
+    ) -> list[list[Hypothesis]]:
+        """As `Engine.decode`."""
+        numbers = range(len(sources)) if lines is None else lines
+        limits = self._limits(sources, decoding)
+        return self._run(sources, _settings(decoding), limits, numbers, [prefix] * len(sources))
+
+    def submit(
+        self, source: Tokens, decoding: DecodingConfig, line: int = 0, prefix: Sequence[int] = ()
+    ) -> "Future[list[Hypothesis]]":
+        """What `decode` finds for one source, later: it joins those that are being decoded, between two of their steps.
+
+        Any number of sources, each with settings of its own, may be under way. One whose future is cancelled makes
+        place for others.
+        """
+        return self._workers().future(source, _settings(decoding), self._limits([source], decoding), line, prefix)
+
+    def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
+        """As `Engine.loss`: the log-probabilities of an output whose every token is forced."""
+        settings = _Decoding(rows=1, n_best=1, every_token=1, temperature=1, top_p=1)
+        forced = [[*target, EOS] for target in targets]
+        limits = np.array([len(target) for target in forced], dtype=np.int32)
+        found = self._run(sources, settings, limits, range(len(sources)), forced)
+        total = sum(log_prob for (best,) in found for log_prob in best.token_logprobs)
+        return -total / sum(map(len, forced))
+
+    def _run(
+        self,
+        sources: Sequence[Tokens],
+        settings: _Decoding,
+        limits: npt.NDArray[np.int32],
+        lines: Iterable[int],
+        prefixes: Sequence[Tokens],
+    ) -> list[list[Hypothesis]]:
+        workers = self._workers()
+        job = workers.submit(sources, settings, limits, lines, prefixes)
+        try:
+            return workers.result(job, len(sources))
+        finally:
+            workers.free(job)
+
+    def _workers(self) -> _Workers:
+        with self._lock:
+            if self._running is None or self._running.process != os.getpid():
+                self._running = _Workers(self._model, self.worker_count)
+            return self._running
+
+    def _limits(self, sources: Sequence[Tokens], decoding: DecodingConfig) -> npt.NDArray[np.int32]:
+        lengths = np.array([len(source) + 1 for source in sources], dtype=np.int64)
+        return decoding.limits(lengths, self.max_length).astype(np.int32)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def unsupported(config: ModelConfig, precision: Precision = "float32") -> str | None:
+    """Why this engine cannot run a model on this machine; None if it can."""
+    for side, mixer in (("encoder", config.mixer_of(causal=False)), ("decoder", config.mixer_of(causal=True))):
+        if mixer != "attention":
+            return f'it has no model.{side}_mixer = "{mixer}"'
+    try:
+        library(precision)
+    except LibraryError as error:
+        return str(error)
+    return None
+
+
+def _settings(decoding: DecodingConfig) -> _Decoding:
+    return _Decoding(
+        decoding.strategy == "sampling",
+        decoding.rows,
+        decoding.n_best,
+        decoding.top_k,
+        decoding.no_repeat_ngram,
+        decoding.max_repetition,
+        False,
+        decoding.length_penalty,
+        decoding.temperature,
+        decoding.top_p,
+        decoding.seed,
+    )
+
+
+def _end_to_end(sentences: Sequence[Tokens]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """All tokens, and where each sentence begins, and the end."""
+    first = np.zeros(len(sentences) + 1, dtype=np.int64)
+    np.cumsum([len(sentence) for sentence in sentences], out=first[1:])
+    tokens = np.fromiter(itertools.chain.from_iterable(sentences), dtype=np.int32, count=int(first[-1]))
+    return tokens, first
+
+
+def _read(functions: Any, job: int, sentences: int) -> list[list[Hypothesis]]:
+    """What was found for the sentences of a job that is done."""
+    count, total = ctypes.c_int64(), ctypes.c_int64()
+    functions.zhuyi_sizes(job, ctypes.byref(count), ctypes.byref(total))
+    counts, lengths = np.empty(sentences, np.int32), np.empty(count.value, np.int32)
+    scores, finished = np.empty(count.value, np.float32), np.empty(count.value, np.uint8)
+    tokens, log_probs = np.empty(total.value, np.int32), np.empty(total.value, np.float32)
+    arrays = (counts, scores, finished, lengths, tokens, log_probs)
+    functions.zhuyi_read(job, *(array.ctypes.data for array in arrays))
+    each = zip(scores.tolist(), finished.tolist(), lengths.tolist(), strict=True)
+    all_tokens, all_log_probs = tokens.tolist(), log_probs.tolist()
+    found, first = [], 0
+    for alternatives in counts.tolist():
+        hypotheses = []
+        for score, ended, length in itertools.islice(each, alternatives):
+            last = first + length
+            hypotheses.append(
+                Hypothesis(all_tokens[first : last - ended], score, all_log_probs[first:last], bool(ended))
+            )
+            first = last
+        found.append(hypotheses)
+    return found
