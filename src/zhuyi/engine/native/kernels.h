@@ -371,12 +371,12 @@ struct Norm {
 
 inline Vector relu(Vector x) { return max(Vector{}, x); }
 
-inline Vector silu(Vector x) { return x / (1.0f + exponential(max(splat(-80.0f), x) * -1.0f)); }
+inline Vector silu(Vector x) { return x * reciprocal(1.0f + exponential(max(splat(-80.0f), x) * -1.0f)); }
 
 // x times the probability that a standard normal number is below x, whose error function is that of Abramowitz & Stegun
 // 1964, formula 7.1.26: to 1.5e-7.
 inline Vector gelu(Vector x) {
-    const Vector z = absolute(x) * 0x1.6a09e6p-1f, t = 1.0f / (1.0f + 0.3275911f * z);
+    const Vector z = absolute(x) * 0x1.6a09e6p-1f, t = reciprocal(1.0f + 0.3275911f * z);
     Vector p = t * 1.061405429f - 1.453152027f;
     p = p * t + 1.421413741f;
     p = p * t - 0.284496736f;

@@ -239,8 +239,9 @@ class Search {
         past.values.resize(model.decoder.blocks.size());
         for (size_t layer = 0; layer < past.keys.size(); layer++) {
             const size_t place = model.decoder.blocks[layer].mixer.key_width(), filled = place * step * width;
-            past.keys[layer].at_least(filled + place * width, filled);
-            past.values[layer].at_least(filled + place * width, filled);
+            const size_t wanted = place * rounded_up(step + 1, 32) * width;
+            past.keys[layer].at_least(wanted, filled);
+            past.values[layer].at_least(wanted, filled);
         }
         for (int j = 0; j < row_count(); j++) {
             Prefix& prefix = live[j];

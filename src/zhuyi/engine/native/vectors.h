@@ -163,6 +163,19 @@ inline Vector dot_bf16(Vector sums, Ints activations, Ints weights) {
 #endif
 }
 
+// 1 / x to about 1e-7 of it, without a division, which takes the time of sixteen products.
+inline Vector reciprocal(Vector x) {
+#if defined(__AVX512F__)
+    const Vector guess = _mm512_rcp14_ps(x);
+    return guess * (2.0f - x * guess);
+#elif defined(__AVX2__)
+    const Vector guess = _mm256_rcp_ps(x);
+    return guess * (2.0f - x * guess);
+#else
+    return 1.0f / x;
+#endif
+}
+
 // 2^x to about 1e-7 of it; below -126 as if it were -126. x is less than 127. NaN gives NaN.
 inline Vector power_of_two(Vector x) {
     // 2^x = 2^n 2^f with n = round(x). Adding 1.5 · 2^23 rounds, and leaves n in the last bits.
