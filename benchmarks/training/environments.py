@@ -13,10 +13,10 @@ class InstallError(Exception):
     """Why a peer cannot be measured, in one line."""
 
 
-def python_of(name: str, work: Path) -> Path:
+def python_of(name: str, work: Path, requirements: Path = REQUIREMENTS) -> Path:
     """The interpreter of a peer's environment, `work/venv-NAME`.
 
-    requirements/NAME.txt is installed first; then NAME.no-deps.txt, whose packages ask for versions that no longer
+    `requirements`/NAME.txt is installed first; then NAME.no-deps.txt, whose packages ask for versions that no longer
     exist, without their dependencies. zhuyi has the environment in which this runs.
 
     Raises:
@@ -24,7 +24,7 @@ def python_of(name: str, work: Path) -> Path:
     """
     if name == "zhuyi":
         return Path(sys.executable)
-    files = [path for path in (REQUIREMENTS / f"{name}.txt", REQUIREMENTS / f"{name}.no-deps.txt") if path.exists()]
+    files = [path for path in (requirements / f"{name}.txt", requirements / f"{name}.no-deps.txt") if path.exists()]
     wanted = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     folder = work / f"venv-{name}"
     python, stamp = folder / "bin" / "python", folder / "installed"
