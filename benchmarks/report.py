@@ -1,4 +1,4 @@
-"""Write the tables in both READMEs and four pages of docs/ from the files in results/.
+"""Write the tables in both READMEs and five pages of docs/ from the files in results/.
 
 python benchmarks/report.py            write them
 python benchmarks/report.py --check    check that they are up to date; the exit code is 1 if they are not
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import corpus
+from decoding import table as decoding_table
 from training import table
 
 ROOT = Path(__file__).parent.parent
@@ -186,6 +187,7 @@ def main() -> None:
     pages = {
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "training-speed.md": table.page(),
+        ROOT / "docs" / "decoding-speed.md": decoding_table.page(),
         ROOT / "docs" / "large-corpora.md": corpus.page(),
         ROOT / "docs" / "microscope.md": microscope_page(),
         ROOT / "README.md": filled(ROOT / "README.md", 0),
