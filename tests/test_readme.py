@@ -2,6 +2,7 @@
 
 import random
 import re
+import runpy
 import shlex
 import tomllib
 from pathlib import Path
@@ -21,7 +22,7 @@ from zhuyi.text.tokenizer import Tokenizers
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
 COURSE, ARCHITECTURE = ROOT / "docs/course.md", ROOT / "docs/architecture.md"
-GUIDES = [ROOT / f"docs/{name}.md" for name in ("start", "train", "use", "look")]
+GUIDES = [ROOT / f"docs/{name}.md" for name in ("start", "train", "use", "look", "engine")]
 BOTH_LANGUAGES = [(ENGLISH, CHINESE), *((guide, ROOT / "docs/zh" / guide.name) for guide in GUIDES)]
 DOCUMENTS = [*(page for pages in BOTH_LANGUAGES for page in pages), ROOT / "CONTRIBUTING.md", COURSE, ARCHITECTURE]
 GROUP: Any = typer.main.get_command(cli.app)
@@ -174,6 +175,12 @@ def test_the_picture_can_be_drawn_again(zhuyi_demo: Path, tmp_path: Path, monkey
     assert "1986-03-25" in unseen, "the date in the picture must be one that the demo keeps for its test"
 
 
+def test_the_pictures_of_the_engine_are_those_that_their_script_draws() -> None:
+    pictures = runpy.run_path(str(ROOT / "docs/pictures/engine.py"))["pictures"]()
+    for path, picture in pictures.items():
+        assert path.read_text(encoding="utf-8") == picture, "run python docs/pictures/engine.py"
+
+
 # Both languages, links, the order of imports
 
 
@@ -205,7 +212,8 @@ def test_both_languages_have_the_same_headings_tables_and_included_sections(
 def test_both_readmes_have_the_same_parts(pattern: str) -> None:
     """Tests, links, and the blocks that scripts fill in or guides include."""
     ours, theirs = (
-        re.findall(pattern, readme.read_text(encoding="utf-8"), re.MULTILINE) for readme in (ENGLISH, CHINESE)
+        re.findall(pattern, readme.read_text(encoding="utf-8"), re.MULTILINE)
+        for readme in (ENGLISH, CHINESE)
     )
     assert ours
     assert ours == theirs
