@@ -253,11 +253,12 @@ def test_every_module_that_the_plan_lists_exists_and_none_is_missing() -> None:
     for entry in re.findall(r"^ +((?:[\w./]+, )*[\w./]+)", plan, re.MULTILINE):
         for path in entry.split(", "):
             if "/" in path:
-                folder, path = path.split("/")
+                folder, path = path.rsplit("/", 1)
             elif (ROOT / "src/zhuyi" / path).exists():
                 folder = ""
             drawn.add(f"{folder}/{path}".lstrip("/"))
-    there = {str(path.relative_to(ROOT / "src/zhuyi")) for path in (ROOT / "src/zhuyi").rglob("*.py")}
+    files = (path for ending in ("*.py", "*.cpp", "*.h") for path in (ROOT / "src/zhuyi").rglob(ending))
+    there = {path.relative_to(ROOT / "src/zhuyi").as_posix() for path in files}
     plain = {name for name in there if not name.endswith("/__init__.py") and name != "__main__.py"}
     assert drawn - {"dates.toml"} == plain
 
