@@ -99,9 +99,10 @@ def beams_section() -> list[str]:
     lines = [
         "## Beams",
         "",
-        "Scores and seconds on one thread, measured by `benchmarks/beams.py`, of the same models before and after a",
-        "change of beam search: since then, only the bound or the limit ends a search, and the prefix of greedy search",
-        "stays in the beam. *Worse*: the number of lines whose answer scores lower than that of greedy search.",
+        "Scores, and seconds of torch's search on one thread, measured by `benchmarks/beams.py`, of the same models",
+        "before and after a change of beam search: since then, only the bound or the limit ends a search, and the",
+        "prefix of greedy search stays in the beam. *Worse*: the number of lines whose answer scores lower than that",
+        "of greedy search.",
         "",
         "| task | lines | beam | before: scores | worse | seconds | after: scores | worse | seconds | time |",
         "|---|---|---|---|---|---|---|---|---|---|",
