@@ -22,7 +22,6 @@ from zhuyi.data.prepare import Prepared, prepare
 from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
 from zhuyi.evaluation import Evaluation, evaluate, shown_with
-from zhuyi.loading import build_translator
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.card import model_card
@@ -39,6 +38,7 @@ from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.precision import choose_device, fingerprint, process_state, uses_bf16
 from zhuyi.training.resume import check_data, claim, record_machine
 from zhuyi.training.run_state import RUN_ADVICE, RunState
+from zhuyi.training.scoring import ScoringEngine
 from zhuyi.training.stopping import interruption, out_of_patience
 from zhuyi.training.threads import PaceWatch, set_threads, try_threads
 from zhuyi.training.validation import Lines, choose, score_dev, validated_lines
@@ -95,11 +95,12 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     config, training = data.config, data.config.training
     parts = _build(data, warm, notify, world)
     state = _restore(parts, checkpoints, data, dev, notify, world)
+    translator = Translator(config, parts.model.tokenizers, ScoringEngine(parts.model, state, notify))
     validated, notify_all = None, notify
 
     def validate(state: RunState) -> None:
         gather_weights(parts.trained, parts.model.transformer, world)
-        world.on_main(lambda: score_dev(parts.translator, validated, training.metric, state, notify_all))
+        world.on_main(lambda: score_dev(translator, validated, training.metric, state, notify_all))
 
     def save(state: RunState) -> None:
         if state.step != checkpoints.newest:
@@ -119,7 +120,7 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
             watchers.append(PaceWatch(partial(try_threads, parts.objective, data.store, training), state, notify))
         notify_all = _to_all([*recorders, notify])
         emit(_started(out, parts, data.store, state, world))
-        validated = validated_lines(dev, parts.translator, data.store, state, notify)
+        validated = validated_lines(dev, translator, data.store, state, notify)
         stores = EpochStores(data, state, lambda: checkpoints.epoch, world, notify)
         try:
             fit(
@@ -143,7 +144,7 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     if not stopped:
         parts.optimizer.exchange()
         gather_weights(parts.trained, parts.model.transformer, world)
-        finish = partial(_finish, parts, dev, test, data.store, out, checkpoints, state, notify)
+        finish = partial(_finish, parts.model, translator, dev, test, data.store, out, checkpoints, state, notify)
         chosen, evaluations = world.on_main(finish) or (chosen, evaluations)
     emit(Finished(state.step, state.seconds, stopped, chosen, evaluations))
     return Result(out, state.step, state.seconds, stopped, chosen, evaluations)
@@ -159,8 +160,6 @@ class _Parts:
     """What the optimizer changes: the transformer of `model`, or a sharded one beside it."""
     objective: nn.Module
     optimizer: Optimizer
-    translator: Translator
-    """Of `model`."""
     bf16: bool
     """Whether matrix products are computed in bf16."""
 
@@ -215,8 +214,7 @@ def _build(data: Prepared, warm: WarmStart | None, notify: Listener, world: Worl
     bf16 = bool(world.broadcast(uses_bf16(training, world.device)))
     objective = world.parallel(Objective(trained, TeacherForcing(training.label_smoothing, bf16)), training.shard)
     world.seed(training.seed)
-    translator = build_translator(model, str(next(model.transformer.parameters()).device))
-    return _Parts(model, trained, objective, Optimizer(trained, training, bf16), translator, bf16)
+    return _Parts(model, trained, objective, Optimizer(trained, training, bf16), bf16)
 
 
 def _restore(
@@ -284,7 +282,8 @@ def _started(out: Path, parts: _Parts, store: Store, state: RunState, world: Wor
 
 
 def _finish(
-    parts: _Parts,
+    model: Model,
+    translator: Translator,
     dev: Lines | None,
     test: Lines | None,
     store: Store,
@@ -294,7 +293,6 @@ def _finish(
     notify: Listener,
 ) -> tuple[str, dict[str, Evaluation]]:
     """Choose the weights to be kept, score them, and write the model directory."""
-    model, translator = parts.model, parts.translator
     config, training = model.config, model.config.training
     if state.step < 2 * training.warmup:
         rising = f"The learning rate was rising for {min(state.step, training.warmup):,} of {state.step:,} steps"

@@ -42,6 +42,8 @@ class RunState:
     """A checksum of how BPE-dropout has segmented this epoch."""
     dev_lines: int = 0
     """How many lines a validation scores, before and after a resumption."""
+    engine: str = ""
+    """Which engine decodes in validations, before and after a resumption; empty before the native one was tried."""
     scores: dict[int, float] = field(default_factory=dict)
     """The decoded score of each validation, by its step."""
     losses: dict[int, float] = field(default_factory=dict)

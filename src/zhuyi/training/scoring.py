@@ -1,0 +1,100 @@
+"""The engines that score a model in memory: at validations with the weights of the moment, and at the end in int8."""
+
+from collections.abc import Sequence
+
+from zhuyi.checkpoint import Model
+from zhuyi.config import DecodingConfig, EngineName, Precision
+from zhuyi.decoding.hypothesis import Hypothesis
+from zhuyi.engine.native import NativeEngine, unsupported
+from zhuyi.engine.protocol import Tokens
+from zhuyi.engine.torch import TorchEngine
+from zhuyi.training.events import Listener, Notice
+from zhuyi.training.run_state import RunState
+
+COMPARED_LINES = 8
+"""Lines that both engines decode, at the first validation of a run."""
+
+
+class ScoringEngine:
+    """An `Engine` around a model whose weights change: what it computes is that of the weights at the time of a call.
+
+    On a CPU the native engine decodes, if it can run the model and `decoding.engine` is not "torch". It does so in
+    float32: `decoding.precision` is for use. The first call of a run decodes some lines with torch as well. If these
+    differ, a notice says so, and torch decodes in all validations of the run. Losses are always torch's.
+
+    Args:
+        model: on the device where it is scored.
+        state: of the run; the first call sets its `engine`.
+        notify: gets the notice.
+
+    Raises:
+        ConfigError: if the environment variable ZHUYI_ENGINE_ISA asks for a library that this machine has not.
+    """
+
+    precision: Precision = "float32"
+
+    def __init__(self, model: Model, state: RunState, notify: Listener) -> None:
+        device = next(model.transformer.parameters()).device
+        self._model, self._state, self._notify = model, state, notify
+        self._torch = TorchEngine(model.transformer, model.config.model.max_length, str(device))
+        self._tries_native = device.type == "cpu" and native_runs(model, self.precision)
+
+    def decode(
+        self,
+        sources: Sequence[Tokens],
+        decoding: DecodingConfig,
+        lines: Sequence[int] | None = None,
+        prefix: Sequence[int] = (),
+    ) -> list[list[Hypothesis]]:
+        """As `Engine.decode`."""
+        if self._tries_native and self._state.engine != "torch":
+            found = native_engine(self._model, self.precision).decode(sources, decoding, lines, prefix)
+            if not self._state.engine:
+                self._state.engine = self._compared(found, sources, decoding, lines, prefix)
+            if self._state.engine == "native":
+                return found
+        return self._torch.decode(sources, decoding, lines, prefix)
+
+    def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
+        """As `Engine.loss`."""
+        return self._torch.loss(sources, targets)
+
+    def _compared(
+        self,
+        found: Sequence[Sequence[Hypothesis]],
+        sources: Sequence[Tokens],
+        decoding: DecodingConfig,
+        lines: Sequence[int] | None,
+        prefix: Sequence[int],
+    ) -> EngineName:
+        """The engine to go on with: the native one, if torch finds the same for some of the sources."""
+        count = min(COMPARED_LINES, len(sources))
+        some = [number * len(sources) // count for number in range(count)]
+        numbers = range(len(sources)) if lines is None else lines
+        others = self._torch.decode([sources[n] for n in some], decoding, [numbers[n] for n in some], prefix)
+        differ = sum(_tokens(found[n]) != _tokens(other) for n, other in zip(some, others, strict=True))
+        if not differ:
+            return "native"
+        which = f"{differ} of {count} dev lines differ between the native engine and torch"
+        self._notify(Notice("torch decodes in the validations of this run, which is slower.", warning=which))
+        return "torch"
+
+
+def native_runs(model: Model, precision: Precision) -> bool:
+    """Whether the native engine can decode with a model here, and its settings do not exclude it.
+
+    Raises:
+        ConfigError: as `ScoringEngine`.
+    """
+    return model.config.decoding.engine != "torch" and unsupported(model.config.model, precision) is None
+
+
+def native_engine(model: Model, precision: Precision) -> NativeEngine:
+    """The native engine with the weights that a model has now; it has as many workers as the run may use threads."""
+    config = model.config
+    workers = config.decoding.workers or config.training.threads
+    return NativeEngine(model.stored().weights, config.model, precision, workers)
+
+
+def _tokens(hypotheses: Sequence[Hypothesis]) -> list[list[int]]:
+    return [hypothesis.tokens for hypothesis in hypotheses]
