@@ -58,7 +58,7 @@ PACKAGES = {
             "Updated",
             "Validated",
         ),
-        *("Data", "events", "DivergenceError", "Loss", "Optimizer", "RunState", "TeacherForcing"),
+        *("Data", "events", "DivergenceError", "Int8Comparison", "Loss", "Optimizer", "RunState", "TeacherForcing"),
         *("cross_entropy", "fit", "learning_rate"),
     },
 }

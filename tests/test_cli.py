@@ -23,7 +23,9 @@ from rich.console import Console
 import zhuyi
 from zhuyi import cli
 from zhuyi.config import Config, DecodingConfig, build_config, load_config
+from zhuyi.directory import load_config_of
 from zhuyi.text.lines import MAX_LINES, as_they_come
+from zhuyi.training.int8 import Int8Comparison
 from zhuyi.translator import Translation
 
 GROUP: Any = typer.main.get_command(cli.app)
@@ -380,11 +382,12 @@ class Recorder:
 
     def __init__(self, interrupted: bool = False) -> None:
         self.interrupted = interrupted
+        self.int8: Int8Comparison | None = None
 
     def __call__(self, config: Any, out: Path, *, resume: bool, listeners: Any) -> SimpleNamespace:
         self.config, self.out, self.resume = config, out, resume
         return SimpleNamespace(
-            interrupted=self.interrupted, steps=1, seconds=1.0, chosen="the last step", evaluations={}
+            interrupted=self.interrupted, steps=1, seconds=1.0, chosen="a step", evaluations={}, int8=self.int8
         )
 
 
@@ -415,6 +418,23 @@ def test_train_lays_the_command_line_over_the_file(recorder: Recorder, tmp_path:
     assert (recorder.out, recorder.resume) == (Path("runs/en-de"), True)
     run("train", file, "--out", "elsewhere")
     assert recorder.out == Path("elsewhere")
+
+
+def test_train_ends_with_the_command_that_sets_int8_if_that_changes_little(recorder: Recorder, tmp_path: Path) -> None:
+    out = tiny_model(tmp_path / "my model")
+    recorder.int8 = Int8Comparison("bleu", 34.1, 34.2, 0.93)
+    *_, figures, _, faster = run("train", "--source", "a", "--target", "b", "--out", out).lines
+    assert figures == "int8: bleu 34.10 against 34.20 in float32, 93 % of outputs the same."
+    _, *command = shlex.split(faster.removeprefix("Faster on CPUs:"))
+    assert run(*command).code == 0
+    assert load_config_of(out).decoding.precision == "int8"
+
+
+def test_train_says_where_int8_changes_too_much(recorder: Recorder) -> None:
+    recorder.int8 = Int8Comparison("bleu", 30.1, 34.2, 0.93)
+    *_, figures, use = run("train", "--source", "a", "--target", "b").lines
+    assert figures.endswith("93 % of outputs the same: that changes too much, so stay with float32.")
+    assert use.startswith("Use it:")
 
 
 @pytest.mark.parametrize("more", [[], ["--resume"]])

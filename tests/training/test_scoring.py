@@ -1,4 +1,4 @@
-"""The native engine scores a run as torch would, wherever it can."""
+"""The native engine scores a run as torch would, wherever it can; and at the end, what int8 changes is said."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,8 @@ from zhuyi.engine.torch import TorchEngine
 from zhuyi.loading import load
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training import recipe, scoring
-from zhuyi.training.events import ignore
+from zhuyi.training.events import Event, Finished, ignore
+from zhuyi.training.int8 import MAX_DIFFERENCE, MIN_SAME, Int8Comparison
 from zhuyi.training.metrics import read_metrics
 from zhuyi.training.recipe import train
 from zhuyi.training.run_state import RunState
@@ -137,15 +138,58 @@ def test_where_the_engines_differ_the_run_says_so_and_goes_on_with_torch(
 
 @pytest.mark.slow
 def test_a_model_that_the_native_engine_cannot_run_is_left_to_torch(tmp_path: Path) -> None:
-    _, printed = said(copying(tmp_path, model={"mixer": "convolution"}, training={"steps": 5}), tmp_path / "out")
-    assert engine_of(tmp_path / "out") == ""
+    result, printed = said(copying(tmp_path, model={"mixer": "convolution"}, training={"steps": 5}), tmp_path / "out")
+    assert (result.int8, engine_of(tmp_path / "out")) == (None, "")
     assert "native engine" not in printed
 
 
 @pytest.mark.slow
 def test_an_installation_without_the_native_engine_has_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "DIRECTORY", tmp_path)
-    _, printed = said(copying(tmp_path, training={"steps": 5}), tmp_path / "out")
-    assert engine_of(tmp_path / "out") == ""
+    result, printed = said(copying(tmp_path, training={"steps": 5}), tmp_path / "out")
+    assert (result.int8, engine_of(tmp_path / "out")) == (None, "")
     assert len(validations(tmp_path / "out")) == 1
     assert "native engine" not in printed
+
+
+# int8
+
+
+@pytest.mark.parametrize(
+    ("int8", "same", "recommended"),
+    [
+        (34.2, 0.93, True),
+        (34.2 - MAX_DIFFERENCE + 0.01, MIN_SAME, True),
+        (34.2 - MAX_DIFFERENCE - 0.01, 1.0, False),
+        (34.2 + MAX_DIFFERENCE + 0.01, 1.0, False),  # luck, and no better
+        (34.2, MIN_SAME - 0.001, False),
+    ],
+)
+def test_int8_is_recommended_where_it_changes_little(int8: float, same: float, recommended: bool) -> None:
+    assert Int8Comparison("bleu", int8, 34.2, same).recommended == recommended
+
+
+def test_figures_are_not_rounded_to_what_would_be_enough() -> None:
+    found = Int8Comparison("bleu", 34.1, 34.2, 0.8999)
+    assert str(found) == "int8: bleu 34.10 against 34.20 in float32, 89 % of outputs the same"
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_what_int8_changes(tmp_path: Path) -> None:
+    """It is what one finds who then uses the model in int8."""
+    events: list[Event] = []
+    result = train(copying(tmp_path), tmp_path / "out", listeners=[events.append])
+    lines = (tmp_path / "dev.txt").read_text(encoding="utf-8").splitlines()
+    answers = load(tmp_path / "out", precision="int8").translate(lines)
+    same = sum(map(str.__eq__, answers, result.evaluations["dev"].hypotheses))
+    assert result.int8 is not None
+    assert result.int8.same == same / len(lines)
+    assert result.int8.float32 == result.evaluations["dev"].scores["exact"].value
+    (finished,) = (event for event in events if isinstance(event, Finished))
+    assert finished.int8 == result.int8
+    assert f"{result.int8}, on the dev set." in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_run_without_a_dev_set_compares_nothing(tmp_path: Path) -> None:
+    assert train(copying(tmp_path, dev=False, training={"steps": 2}), tmp_path / "out").int8 is None

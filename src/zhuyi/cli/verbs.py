@@ -185,7 +185,12 @@ def train(
     print(f"\n{result.steps:,} steps in {result.seconds / 60:.1f} minutes; {directory} holds {result.chosen}.")
     for name, evaluation in result.evaluations.items():
         show(evaluation, name)
-    print(f"Use it:  zhuyi translate {shlex.quote(str(directory))} < in > out")
+    place, int8 = shlex.quote(str(directory)), result.int8
+    if int8 is not None:
+        print(f"{int8}." if int8.recommended else f"{int8}: that changes too much, so stay with float32.")
+    print(f"Use it:  zhuyi translate {place} < in > out")
+    if int8 is not None and int8.recommended:
+        print(f"Faster on CPUs:  zhuyi config {place} --set decoding.precision=int8 --save")
 
 
 @verb(

@@ -10,6 +10,7 @@ from .events import Saved as Saved
 from .events import Started as Started
 from .events import Updated as Updated
 from .events import Validated as Validated
+from .int8 import Int8Comparison as Int8Comparison
 from .loop import DivergenceError as DivergenceError
 from .loop import fit as fit
 from .objective import Loss as Loss

@@ -6,16 +6,23 @@ from zhuyi.config import Config, readable
 from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation
 from zhuyi.model.transformer import Transformer
+from zhuyi.training.int8 import Int8Comparison
 
 
 def model_card(
-    config: Config, model: Transformer, store: Store, chosen: str, evaluations: dict[str, Evaluation]
+    config: Config,
+    model: Transformer,
+    store: Store,
+    chosen: str,
+    evaluations: dict[str, Evaluation],
+    int8: Int8Comparison | None = None,
 ) -> str:
     """Markdown, written at the end of a run.
 
     Args:
         chosen: which weights these are, in words.
         evaluations: by the name of the set ("dev", "test").
+        int8: what int8 changes on the dev set.
     """
     sizes = config.model
     lines = [
@@ -50,6 +57,8 @@ def model_card(
         lines.append(f"| {name} | loss (nats a token) | {evaluation.loss:.4f} | lines:{evaluation.lines} |")
         for score in evaluation.scores.values():
             lines.append(f"| {name} | {score.name} | {score.value:.2f} | {_cell(score.signature)} |")
+    if int8 is not None:
+        lines += ["", f"{int8}, on the dev set."]
     lines += [
         "",
         f"Decoded with beam {config.decoding.beam}, length penalty {config.decoding.length_penalty:g}. "

@@ -16,6 +16,7 @@ from pathlib import Path
 from zhuyi.data.check import Report
 from zhuyi.data.prepare import Preparing as Preparing
 from zhuyi.evaluation import Evaluation
+from zhuyi.training.int8 import Int8Comparison
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ class Finished:
     """Which weights were kept, in words."""
     evaluations: Mapping[str, Evaluation]
     """By the name of the set: "dev", "test"."""
+    int8: Int8Comparison | None
+    """What int8 changes on the dev set; None without one, and where int8 cannot be computed."""
 
 
 Event = Preparing | Checked | Started | Updated | Validated | Saved | Notice | Finished

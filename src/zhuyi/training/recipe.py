@@ -29,6 +29,7 @@ from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World, gather_weights, joined
 from zhuyi.training.epochs import EpochStores
 from zhuyi.training.events import Checked, Event, Finished, Listener, Notice, Saved, Started
+from zhuyi.training.int8 import Int8Comparison
 from zhuyi.training.lock import alone_in
 from zhuyi.training.loop import DivergenceError, fit
 from zhuyi.training.memory import MemoryWatch, warm_up
@@ -41,7 +42,7 @@ from zhuyi.training.run_state import RUN_ADVICE, RunState
 from zhuyi.training.scoring import ScoringEngine
 from zhuyi.training.stopping import interruption, out_of_patience
 from zhuyi.training.threads import PaceWatch, set_threads, try_threads
-from zhuyi.training.validation import Lines, choose, score_dev, validated_lines
+from zhuyi.training.validation import Lines, choose, compare_int8, score_dev, validated_lines
 from zhuyi.training.warm_start import WarmStart, load_what_fits, warm_start
 from zhuyi.translator import Translator
 
@@ -60,6 +61,8 @@ class Result:
     """Which weights the model has, in words."""
     evaluations: dict[str, Evaluation]
     """By the name of the set: "dev", "test"."""
+    int8: Int8Comparison | None = None
+    """What int8 changes on the dev set; None without one, and where int8 cannot be computed."""
 
 
 def train(
@@ -140,14 +143,14 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
             with world.all_or_none():
                 raise TrainingError(_advice(error, config, stores.store, checkpoints.newest is not None)) from error
         stopped = world.any(bool(interrupted))
-    chosen, evaluations = "", dict[str, Evaluation]()
+    end = _End("", {}, None)
     if not stopped:
         parts.optimizer.exchange()
         gather_weights(parts.trained, parts.model.transformer, world)
         finish = partial(_finish, parts.model, translator, dev, test, data.store, out, checkpoints, state, notify)
-        chosen, evaluations = world.on_main(finish) or (chosen, evaluations)
-    emit(Finished(state.step, state.seconds, stopped, chosen, evaluations))
-    return Result(out, state.step, state.seconds, stopped, chosen, evaluations)
+        end = world.on_main(finish) or end
+    emit(Finished(state.step, state.seconds, stopped, end.chosen, end.evaluations, end.int8))
+    return Result(out, state.step, state.seconds, stopped, end.chosen, end.evaluations, end.int8)
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,15 @@ class _Parts:
     optimizer: Optimizer
     bf16: bool
     """Whether matrix products are computed in bf16."""
+
+
+@dataclass(frozen=True)
+class _End:
+    """What is known at the end of a run: see `Result`."""
+
+    chosen: str
+    evaluations: dict[str, Evaluation]
+    int8: Int8Comparison | None
 
 
 def _begin(
@@ -291,7 +303,7 @@ def _finish(
     checkpoints: Checkpoints,
     state: RunState,
     notify: Listener,
-) -> tuple[str, dict[str, Evaluation]]:
+) -> _End:
     """Choose the weights to be kept, score them, and write the model directory."""
     config, training = model.config, model.config.training
     if state.step < 2 * training.warmup:
@@ -303,9 +315,10 @@ def _finish(
     chosen, evaluations = choose(model, checkpoints, translator, dev, state, notify)
     if test is not None:
         evaluations["test"] = evaluate(translator, test.sources, test.targets, shown_with(training.metric))
-    save_model(model, out, model_card(config, model.transformer, store, chosen, evaluations), RUN_ADVICE)
+    int8 = compare_int8(model, dev, evaluations)
+    save_model(model, out, model_card(config, model.transformer, store, chosen, evaluations, int8), RUN_ADVICE)
     draw(out)
-    return chosen, evaluations
+    return _End(chosen, evaluations, int8)
 
 
 def _advice(error: DivergenceError, config: Config, store: Store, saved: bool) -> str:

@@ -1,5 +1,6 @@
 """Validation: a dev or test set is scored as a user would, now and then; and in the end the best weights are kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,9 @@ from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation, evaluate, shown_with, too_short_for_bleu
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.events import Listener, Notice, Validated
+from zhuyi.training.int8 import Int8Comparison
 from zhuyi.training.run_state import RunState, rank
+from zhuyi.training.scoring import native_engine, native_runs
 from zhuyi.translator import Translator
 
 MIN_LINES = 50
@@ -149,3 +152,20 @@ def choose(
     if len(validated) < len(dev):
         evaluation = evaluate(translator, dev.sources, dev.targets, metrics)
     return name, {"dev": evaluation}
+
+
+def compare_int8(model: Model, dev: Lines | None, evaluations: Mapping[str, Evaluation]) -> Int8Comparison | None:
+    """What int8 would change on the dev set; None without one, and where the native engine cannot run the model.
+
+    Args:
+        model: with the weights that are kept.
+        dev: all lines of the dev set.
+        evaluations: of these weights in float32, by the name of the set.
+    """
+    if dev is None or not native_runs(model, "int8"):
+        return None
+    metric, float32 = model.config.training.metric, evaluations["dev"]
+    translator = Translator(model.config, model.tokenizers, native_engine(model, "int8"))
+    int8 = evaluate(translator, dev.sources, dev.targets, [metric])
+    same = sum(one == other for one, other in zip(int8.hypotheses, float32.hypotheses, strict=True)) / len(dev)
+    return Int8Comparison(metric, int8.scores[metric].value, float32.scores[metric].value, same)
