@@ -67,7 +67,8 @@ EXPORT const char* zhuyi_cpu() {
     const bool avx512 = avx2 && has(state, 0xe6) && has(more.c, bit_AVX512VNNI) &&
                         has(more.b, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL);
     const bool avx512bf16 = avx512 && has(most.a, bit_AVX512BF16);
-    const bool amx = avx512bf16 && has(state, 0x60000) && has(more.d, bit_AMXTILE | bit_AMXINT8 | bit_AMXBF16);
+    constexpr unsigned tile_int8_bf16 = 1u << 24 | 1u << 25 | 1u << 22;  // for which Clang has names, and GCC has none
+    const bool amx = avx512bf16 && has(state, 0x60000) && has(more.d, tile_int8_bf16);
     static char names[64];
     names[0] = 0;
     if (amx && tiles_allowed()) std::strcat(names, "amx,");

@@ -160,8 +160,11 @@ class Engine {
                 begin(active, begun, workspace);
                 step(active, rows, distributions, logits, workspace);
             } catch (const std::exception& problem) {
-                for (auto& slot : active) fail(*slot->job, slot->job, problem.what());
-                idle.insert(idle.end(), std::make_move_iterator(active.begin()), std::make_move_iterator(active.end()));
+                for (auto& slot : active) {
+                    fail(slot->job, problem.what());
+                    slot->job.reset();
+                    idle.push_back(std::move(slot));
+                }
                 active.clear();
                 continue;
             }
@@ -244,11 +247,11 @@ class Engine {
         if (++slot.job->done == slot.job->count()) announce(slot.job);
     }
 
-    void fail(Job& job, const std::shared_ptr<Job>& shared, const char* problem) {
+    void fail(const std::shared_ptr<Job>& job, const char* problem) {
         std::lock_guard lock(mutex);
-        if (job.is_done()) return;
-        job.error = problem;
-        announce(shared);
+        if (job->is_done()) return;
+        job->error = problem;
+        announce(job);
     }
 };
 
@@ -263,7 +266,11 @@ static void explain(char* error, const char* problem) {
 
 EXPORT Transformer* zhuyi_model(const ZhuyiConfig* config, const ZhuyiWeight* weights, int count, char* error) {
     try {
-        return new Transformer(*config, Weights(weights, count));
+        const ZhuyiConfig& c = *config;
+        for (int size : {c.width, c.heads, c.key_value_heads, c.encoder_layers, c.decoder_layers, c.feed_forward, c.max_length})
+            if (size < 1) throw std::invalid_argument("a size of the model is less than 1");
+        if (c.width % c.heads || c.heads % c.key_value_heads) throw std::invalid_argument("the heads do not share the width");
+        return new Transformer(c, Weights(weights, count));
     } catch (const std::exception& problem) {
         explain(error, problem.what());
         return nullptr;
@@ -274,6 +281,7 @@ EXPORT void zhuyi_free_model(Transformer* model) { delete model; }
 
 EXPORT Engine* zhuyi_engine(const Transformer* model, int workers, char* error) {
     try {
+        if (workers < 1) throw std::invalid_argument("there must be a worker");
         return new Engine(*model, workers);
     } catch (const std::exception& problem) {
         explain(error, problem.what());
