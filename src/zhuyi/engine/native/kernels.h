@@ -112,10 +112,14 @@ inline Operand quantise_bytes(const float* x, int rows, int stride, OperandBuffe
     uint8_t* to = buffer.rows.at_least((size_t)rounded_up(rows, TILE_ROWS) * stride);
     float* scales = buffer.scales.at_least(rows);
     for (int row = 0; row < rows; row++, x += stride, to += stride) {
-        Vector size = splat(1e-12f);
-        for (int i = 0; i < stride; i += LANES) size = max(absolute(load(x + i)), size);
-        const float most = largest(size);
-        scales[row] = most / 127;
+        // Of numbers that are not negative, the order is that of their bits; NaN is above all.
+        Ints size = (Ints)splat(1e-12f);
+        for (int i = 0; i < stride; i += LANES) {
+            const Ints bits = (Ints)absolute(load(x + i));
+            size = bits > size ? bits : size;
+        }
+        const float most = largest((Vector)size);
+        scales[row] = most / 127 + sum((Vector)size) * 0.0f;  // bytes do not show what is no number: the scale does
         const Vector inverse = splat(127 / most);
         for (int i = 0; i < stride; i += LANES) {
             // Adding 1.5 · 2^23 rounds, and leaves the integer in the last bits.
@@ -186,6 +190,7 @@ class Linear {
                 const uint16_t half = to_bf16(row[i]);
                 std::memcpy(four + 2 * (at % 2), &half, 2);
             } else {
+                if (row[i] != row[i]) scales[output] = NAN;
                 const int8_t byte = (int8_t)std::lrint(row[i] * (127 / most));
                 std::memcpy(four + at % 4, &byte, 1);
                 total += byte;
