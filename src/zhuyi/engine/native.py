@@ -7,6 +7,7 @@ company nor on the number of workers, to the last bit.
 
 import ctypes
 import itertools
+import math
 import os
 import threading
 import weakref
@@ -279,7 +280,10 @@ class NativeEngine:
         forced = [[*target, EOS] for target in targets]
         limits = np.array([len(target) for target in forced], dtype=np.int32)
         found = self._run(sources, settings, limits, range(len(sources)), forced)
-        total = sum(log_prob for (best,) in found for log_prob in best.token_logprobs)
+        total = 0.0
+        for (best,), target in zip(found, forced, strict=True):
+            # An output ends before a token of which the model gives no number.
+            total += sum(best.token_logprobs) if len(best.token_logprobs) == len(target) else math.nan
         return -total / sum(map(len, forced))
 
     def _run(
