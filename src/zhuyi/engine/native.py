@@ -203,8 +203,9 @@ class _Workers:
             return self._awaited.pop(ticket, (0, None))
 
     def _give_up(self, ticket: int) -> None:
-        job, _ = self._taken(ticket)
-        if job:
+        job, future = self._taken(ticket)
+        if future is not None:
+            future.set_running_or_notify_cancel()  # or `concurrent.futures.wait` would wait for it
             self.free(job)
 
     def wait_once(self) -> None:
