@@ -9,6 +9,7 @@ import ctypes
 import itertools
 import math
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterable, Sequence
@@ -98,6 +99,7 @@ class _Model:
             raise CheckpointError("tensor encoder.embedding.weight is missing")
         target = named.setdefault("decoder.embedding.weight", source)  # tied, as is the next one
         named.setdefault("projection.weight", target)
+        _check_biases(named, config)
         arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in named.items()}
         table = (_Weight * len(arrays))(
             *(
@@ -129,6 +131,15 @@ class _Model:
     def __del__(self) -> None:
         if getattr(self, "handle", None):
             self.functions.zhuyi_free_model(self.handle)
+
+
+def _check_biases(weights: Weights, config: ModelConfig) -> None:
+    """See that those maps have a bias, and no others, that `model.bias` names."""
+    for name in weights:
+        if of_map := re.search(r"\.(mixer|cross|feed_forward)\.\w+\.weight$", name):
+            bias, wanted = name.removesuffix("weight") + "bias", config.bias in ("all", of_map[1])
+            if wanted != (bias in weights):
+                raise CheckpointError(f"tensor {bias} is {'missing' if wanted else 'not one of this model'}")
 
 
 class _Workers:
