@@ -66,7 +66,9 @@ def interrupted(arguments: list[str], after: str, seconds: float = 0.0, times: i
 
         listener = Thread(target=listen, daemon=True)
         listener.start()
-        assert imported.wait(60), f"{after} was not imported"
+        if not imported.wait(60) or process.poll() is not None:
+            process.kill()
+            pytest.fail(f"{after} was not imported")
         time.sleep(seconds)
         for _ in range(times):
             if process.poll() is None:
@@ -88,10 +90,14 @@ def assert_a_quiet_end(code: int, printed: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["inspect", "typer", "zhuyi.errors", "numpy", "torch._C", "torch", "zhuyi.checkpoint"]
+    ("verb", "module"),
+    [
+        *(("translate", module) for module in ("inspect", "typer", "zhuyi.errors", "numpy", "zhuyi.engine.choice")),
+        *(("train", module) for module in ("torch._C", "torch", "zhuyi.checkpoint")),
+    ],
 )
-def test_within_the_imports(module: str, model: Path, tmp_path: Path) -> None:
-    code, printed = interrupted(command("translate", model, tmp_path), after=module)
+def test_within_the_imports(verb: str, module: str, model: Path, tmp_path: Path) -> None:
+    code, printed = interrupted(command(verb, model, tmp_path), after=module)
     assert (code, printed) == (130, "")
 
 
@@ -101,8 +107,8 @@ def test_within_the_imports(module: str, model: Path, tmp_path: Path) -> None:
         ("--help", "zhuyi.errors", (0.0, 0.05)),
         ("check", "zhuyi.data.check", (0.0, 0.05, 0.2)),
         ("train", "zhuyi.training.distributed", (0.5, 0.9, 1.3)),
-        ("translate", "zhuyi.checkpoint", (0.0, 1.0)),
-        ("evaluate", "zhuyi.checkpoint", (0.0, 0.5)),
+        ("translate", "zhuyi.engine.choice", (0.0, 1.0)),
+        ("evaluate", "zhuyi.engine.choice", (0.0, 0.5)),
         ("look", "zhuyi.microscope.server", (0.0, 1.0)),
         ("look --html", "zhuyi.microscope.page", (0.0, 0.2)),
         ("demo", "zhuyi.demo", (0.1, 0.8)),
@@ -119,9 +125,12 @@ def test_at_work(verb: str, after: str, delays: tuple[float, ...], model: Path, 
     assert 130 in codes, "at least one of them came before the end"
 
 
-@pytest.mark.parametrize("verb", ["train", "translate", "demo"])
-def test_again_and_again(verb: str, model: Path, tmp_path: Path) -> None:
-    code, printed = interrupted(command(verb, model, tmp_path), after="zhuyi.checkpoint", seconds=0.8, times=4)
+@pytest.mark.parametrize(
+    ("verb", "after"),
+    [("train", "zhuyi.checkpoint"), ("translate", "zhuyi.engine.choice"), ("demo", "zhuyi.checkpoint")],
+)
+def test_again_and_again(verb: str, after: str, model: Path, tmp_path: Path) -> None:
+    code, printed = interrupted(command(verb, model, tmp_path), after, seconds=0.8, times=4)
     assert_a_quiet_end(code, printed, tmp_path)
     assert code == 130
 
