@@ -52,7 +52,7 @@ def hook(root: Path) -> EngineBuildHook:
 
 
 def wheel(root: Path, version: str = "standard") -> dict[str, Any]:
-    """What hatchling is told of a wheel."""
+    """What hatchling gets to know of a wheel."""
     data: dict[str, Any] = {"force_include": {}, "pure_python": True}
     hook(root).initialize(version, data)
     return data

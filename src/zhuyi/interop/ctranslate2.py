@@ -232,7 +232,7 @@ def _array(tensor: Tensor) -> npt.NDArray[np.float32]:
 
 
 def _vocabulary(tokenizer: Tokenizer) -> list[str]:
-    """Each token as the library `tokenizers` names it, which is how CTranslate2 is told of it."""
+    """Each token by its name in the library `tokenizers`, which is what CTranslate2 takes."""
     numbers: dict[str, int] = Engine.from_str(tokenizer.to_json()).get_vocab()
     return sorted(numbers, key=numbers.__getitem__)
 
