@@ -22,7 +22,7 @@ def main() -> NoReturn:
         sys.exit(STOPPED)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: the exit code is the one that is known by now
-        gc.freeze()  # the end of the process need not look for garbage in all that was imported: a tenth of `translate`
+        gc.freeze()  # the end of the process need not look for garbage in all that was imported
 
 
 def _stop(_: int, frame: FrameType | None) -> None:

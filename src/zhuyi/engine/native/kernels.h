@@ -223,11 +223,17 @@ class Linear {
         return multiply<FLOAT32, ADD>(x, rows, first, last, y, y_stride);
     }
 
+    // Whether a product is taken in tiles. The sums of bytes are exact, so few rows, for which `tile` is faster, may take
+    // that; those of bf16 are not, so all of them are taken alike.
+    template <Precision P>
+    static bool in_tiles(int rows) {
+        return TILE_ROWS > 1 && (P == BF16 || (P == INT8 && rows > 2));
+    }
+
     template <Precision P, bool ADD>
     void multiply(const Operand& x, int rows, int first, int last, float* y, int y_stride) const {
         // Few rows take several panels at once: a sum waits for the one before, so enough of them must be under way.
-        const bool tiles = TILE_ROWS > 1 && (P == BF16 || (P == INT8 && rows > 2));
-        const int together = tiles ? 1 : rows == 1 ? 4 : rows <= 3 ? 2 : 1;
+        const int together = in_tiles<P>(rows) ? 1 : rows == 1 ? 4 : rows <= 3 ? 2 : 1;
         int panel = first;
         for (; panel + together <= last; panel += together, y += together * PANEL) {
             if (together == 1) one_panel<P, ADD>(x, rows, panel, y, y_stride);
@@ -239,8 +245,7 @@ class Linear {
     }
 
 #if defined(__AMX_TILE__)
-    // 16 rows times a panel in tiles. The sums of bytes are exact, so they are those of `tile`, which is faster for few
-    // rows; those of bf16 are not, so all of them are taken here.
+    // 16 rows times a panel at a time.
     template <Precision P, bool ADD>
     void multiply_tiles(const Operand& x, int rows, int panel, float* y, int y_stride) const {
         alignas(64) int32_t results[TILE_ROWS][PANEL];
@@ -279,7 +284,7 @@ class Linear {
     template <Precision P, bool ADD>
     void one_panel(const Operand& x, int rows, int panel, float* y, int y_stride) const {
 #if defined(__AMX_TILE__)
-        if (P == BF16 || (P == INT8 && rows > 2)) return multiply_tiles<P == BF16 ? BF16 : INT8, ADD>(x, rows, panel, y, y_stride);
+        if (in_tiles<P>(rows)) return multiply_tiles<P == BF16 ? BF16 : INT8, ADD>(x, rows, panel, y, y_stride);
 #endif
         int row = 0;
         for (; row + 6 <= rows; row += 6) tile<P, ADD, 6, 1>(x, row, panel, y, y_stride);

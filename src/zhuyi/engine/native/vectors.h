@@ -163,7 +163,7 @@ inline Vector dot_bf16(Vector sums, Ints activations, Ints weights) {
 #endif
 }
 
-// 1 / x to about 1e-7 of it, without a division, which takes the time of sixteen products.
+// 1 / x to about 1e-7 of it. A division is slow: where there is an estimate, one step of Newton's method mends it.
 inline Vector reciprocal(Vector x) {
 #if defined(__AVX512F__)
     const Vector guess = _mm512_rcp14_ps(x);
