@@ -30,7 +30,7 @@ from zhuyi.config import Config, ModelConfig, TextConfig, to_toml
 from zhuyi.data.batches import Batch, collate
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import DataError, TrainingError
-from zhuyi.training import recipe
+from zhuyi.training import distributed, recipe
 from zhuyi.training.distributed import World, joined
 from zhuyi.training.memory import find_micro_batches, longest_batch
 from zhuyi.training.metrics import read_metrics
@@ -47,6 +47,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "draw", lambda *_: None)
+    monkeypatch.setattr(distributed, "EXPLAINING_SECONDS", 0.0)
 
 
 def ranks(size: int, work: Callable[[int], object]) -> list[tuple[str, str]]:

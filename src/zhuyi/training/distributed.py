@@ -33,6 +33,8 @@ GRADIENT_TIMEOUT = timedelta(minutes=10)
 """After which a peer that has not sent its gradients is considered lost."""
 WAITING_TIMEOUT = timedelta(days=2)
 """How long others wait for rank 0 to tokenise, to validate and to save, in `all_or_none` and nowhere else."""
+EXPLAINING_SECONDS = 5.0
+"""How long others go on living beside a process that has an error to print: torchrun ends all as soon as one ends."""
 
 Made = TypeVar("Made")
 
@@ -106,6 +108,7 @@ class World:
         if mine is not None and failed.index(True) == self.rank:
             raise mine
         if any(failed):
+            time.sleep(EXPLAINING_SECONDS)
             raise SystemExit(2)
 
     def on_main(self, work: Callable[[], Made]) -> Made | None:
