@@ -207,22 +207,17 @@ class Linear {
     }
 
     // y = W x + b, or y += W x + b: all outputs.
-    void apply(const Operand& x, int rows, float* y) const { apply<false>(x, rows, 0, panels, y, stride); }
-    void add(const Operand& x, int rows, float* y) const { apply<true>(x, rows, 0, panels, y, stride); }
+    void apply(const Operand& x, int rows, float* y) const { apply(x, rows, 0, panels, y, stride); }
+    void add(const Operand& x, int rows, float* y) const { apply(x, rows, 0, panels, y, stride, true); }
 
-    // The outputs of the panels from `first` to `last`, which come to stand at `y`.
-    void apply(const Operand& x, int rows, int first, int last, float* y, int y_stride) const {
-        apply<false>(x, rows, first, last, y, y_stride);
+    // The outputs of the panels from `first` to `last`, which come to stand at `y`, or are added to what stands there.
+    void apply(const Operand& x, int rows, int first, int last, float* y, int y_stride, bool add = false) const {
+        if (precision == INT8) return multiply<INT8>(x, rows, first, last, y, y_stride, add);
+        if (precision == BF16) return multiply<BF16>(x, rows, first, last, y, y_stride, add);
+        return multiply<FLOAT32>(x, rows, first, last, y, y_stride, add);
     }
 
   private:
-    template <bool ADD>
-    void apply(const Operand& x, int rows, int first, int last, float* y, int y_stride) const {
-        if (precision == INT8) return multiply<INT8, ADD>(x, rows, first, last, y, y_stride);
-        if (precision == BF16) return multiply<BF16, ADD>(x, rows, first, last, y, y_stride);
-        return multiply<FLOAT32, ADD>(x, rows, first, last, y, y_stride);
-    }
-
     // Whether a product is taken in tiles. The sums of bytes are exact, so few rows, for which `tile` is faster, may take
     // that; those of bf16 are not, so all of them are taken alike.
     template <Precision P>
@@ -230,24 +225,24 @@ class Linear {
         return TILE_ROWS > 1 && (P == BF16 || (P == INT8 && rows > 2));
     }
 
-    template <Precision P, bool ADD>
-    void multiply(const Operand& x, int rows, int first, int last, float* y, int y_stride) const {
+    template <Precision P>
+    void multiply(const Operand& x, int rows, int first, int last, float* y, int y_stride, bool add) const {
         // Few rows take several panels at once: a sum waits for the one before, so enough of them must be under way.
         const int together = in_tiles<P>(rows) ? 1 : rows == 1 ? 4 : rows <= 3 ? 2 : 1;
         int panel = first;
         for (; panel + together <= last; panel += together, y += together * PANEL) {
-            if (together == 1) one_panel<P, ADD>(x, rows, panel, y, y_stride);
-            else if (rows == 1) tile<P, ADD, 1, 4>(x, 0, panel, y, y_stride);
-            else if (rows == 2) tile<P, ADD, 2, 2>(x, 0, panel, y, y_stride);
-            else tile<P, ADD, 3, 2>(x, 0, panel, y, y_stride);
+            if (together == 1) one_panel<P>(x, rows, panel, y, y_stride, add);
+            else if (rows == 1) tile<P, 1, 4>(x, 0, panel, y, y_stride, add);
+            else if (rows == 2) tile<P, 2, 2>(x, 0, panel, y, y_stride, add);
+            else tile<P, 3, 2>(x, 0, panel, y, y_stride, add);
         }
-        for (; panel < last; panel++, y += PANEL) one_panel<P, ADD>(x, rows, panel, y, y_stride);
+        for (; panel < last; panel++, y += PANEL) one_panel<P>(x, rows, panel, y, y_stride, add);
     }
 
 #if defined(__AMX_TILE__)
     // 16 rows times a panel at a time.
-    template <Precision P, bool ADD>
-    void multiply_tiles(const Operand& x, int rows, int panel, float* y, int y_stride) const {
+    template <Precision P>
+    void multiply_tiles(const Operand& x, int rows, int panel, float* y, int y_stride, bool add) const {
         alignas(64) int32_t results[TILE_ROWS][PANEL];
         const int32_t* w = weights.data() + (size_t)panel * groups * PANEL;
         for (int row = 0; row < rows; row += TILE_ROWS) {
@@ -274,32 +269,32 @@ class Linear {
                     const Ints result = load_bits(results[r] + v * LANES);
                     const int output = panel * PANEL + v * LANES;
                     float* to = y + (size_t)(row + r) * y_stride + v * LANES;
-                    if constexpr (P == INT8) finish<P, ADD>(result + load_bits(&offsets[output]), x, row + r, output, to);
-                    else finish<P, ADD>((Vector)result, x, row + r, output, to);
+                    if constexpr (P == INT8) finish<P>(result + load_bits(&offsets[output]), x, row + r, output, to, add);
+                    else finish<P>((Vector)result, x, row + r, output, to, add);
                 }
         }
     }
 #endif
 
-    template <Precision P, bool ADD>
-    void one_panel(const Operand& x, int rows, int panel, float* y, int y_stride) const {
+    template <Precision P>
+    void one_panel(const Operand& x, int rows, int panel, float* y, int y_stride, bool add) const {
 #if defined(__AMX_TILE__)
-        if (in_tiles<P>(rows)) return multiply_tiles<P == BF16 ? BF16 : INT8, ADD>(x, rows, panel, y, y_stride);
+        if (in_tiles<P>(rows)) return multiply_tiles<P == BF16 ? BF16 : INT8>(x, rows, panel, y, y_stride, add);
 #endif
         int row = 0;
-        for (; row + 6 <= rows; row += 6) tile<P, ADD, 6, 1>(x, row, panel, y, y_stride);
+        for (; row + 6 <= rows; row += 6) tile<P, 6, 1>(x, row, panel, y, y_stride, add);
         switch (rows - row) {
-            case 5: return tile<P, ADD, 5, 1>(x, row, panel, y, y_stride);
-            case 4: return tile<P, ADD, 4, 1>(x, row, panel, y, y_stride);
-            case 3: return tile<P, ADD, 3, 1>(x, row, panel, y, y_stride);
-            case 2: return tile<P, ADD, 2, 1>(x, row, panel, y, y_stride);
-            case 1: return tile<P, ADD, 1, 1>(x, row, panel, y, y_stride);
+            case 5: return tile<P, 5, 1>(x, row, panel, y, y_stride, add);
+            case 4: return tile<P, 4, 1>(x, row, panel, y, y_stride, add);
+            case 3: return tile<P, 3, 1>(x, row, panel, y, y_stride, add);
+            case 2: return tile<P, 2, 1>(x, row, panel, y, y_stride, add);
+            case 1: return tile<P, 1, 1>(x, row, panel, y, y_stride, add);
         }
     }
 
     // ROWS rows times PANELS panels: all sums stay in registers.
-    template <Precision P, bool ADD, int ROWS, int PANELS>
-    void tile(const Operand& x, int row, int panel, float* y, int y_stride) const {
+    template <Precision P, int ROWS, int PANELS>
+    void tile(const Operand& x, int row, int panel, float* y, int y_stride, bool add) const {
         constexpr int VECTORS = PANELS * PANEL_VECTORS;
         const int32_t* w = weights.data() + (size_t)panel * groups * PANEL;
         const uint8_t* inputs = x.rows + (size_t)row * x.row_bytes;
@@ -329,19 +324,19 @@ class Linear {
             for (int v = 0; v < VECTORS; v++) {
                 const int output = panel * PANEL + v * LANES;
                 float* to = y + (size_t)(row + r) * y_stride + v * LANES;
-                if constexpr (P == INT8) finish<P, ADD>(counts[r][v], x, row + r, output, to);
-                else finish<P, ADD>(sums[r][v], x, row + r, output, to);
+                if constexpr (P == INT8) finish<P>(counts[r][v], x, row + r, output, to, add);
+                else finish<P>(sums[r][v], x, row + r, output, to, add);
             }
     }
 
-    template <Precision P, bool ADD, class Sum>
-    void finish(Sum sum, const Operand& x, int row, int output, float* to) const {
+    template <Precision P, class Sum>
+    void finish(Sum sum, const Operand& x, int row, int output, float* to, bool add) const {
         Vector result;
         if constexpr (P == INT8)
             result = __builtin_convertvector(sum, Vector) * (load(&scales[output]) * x.scales[row]) + load(&bias[output]);
         else
             result = sum + load(&bias[output]);
-        store(to, ADD ? load(to) + result : result);
+        store(to, add ? load(to) + result : result);
     }
 };
 
