@@ -21,6 +21,7 @@
 #endif
 
 constexpr int ROWS_A_STEP = 64;       // most rows of a step; a sentence that has more is alone
+constexpr int PANELS_AT_ONCE = 4;     // of logits, which stay in the cache until they are read
 constexpr int ENCODED_AT_ONCE = 512;  // about so many source tokens: what they need stays in the cache
 
 // Sentences that are decoded in the same way.
@@ -221,10 +222,10 @@ class Engine {
         }
         const Linear& projection = model.projection;
         const Operand operand = projection.prepare(hidden, count, stride, workspace.operand);
-        const int together = count <= 3 ? 4 : 1, panels = projection.panel_count();  // as Linear takes them
-        float* some = logits.at_least((size_t)count * together * PANEL);
-        for (int panel = 0; panel < panels; panel += together) {
-            const int last = std::min(panel + together, panels), width = (last - panel) * PANEL;
+        const int panels = projection.panel_count();
+        float* some = logits.at_least((size_t)count * PANELS_AT_ONCE * PANEL);
+        for (int panel = 0; panel < panels; panel += PANELS_AT_ONCE) {
+            const int last = std::min(panel + PANELS_AT_ONCE, panels), width = (last - panel) * PANEL;
             projection.apply(operand, count, panel, last, some, width);
             for (int r = 0; r < count; r++) {
                 float* row = some + (size_t)r * width;

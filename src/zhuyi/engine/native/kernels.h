@@ -132,15 +132,9 @@ inline Operand quantise_bytes(const float* x, int rows, int stride, OperandBuffe
 }
 
 inline Operand round_to_bf16(const float* x, int rows, int stride, OperandBuffer& buffer) {
-    typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
-    uint8_t* to = buffer.rows.at_least((size_t)rounded_up(rows, TILE_ROWS) * stride * 2);
-    for (size_t i = 0; i < (size_t)rows * stride; i += LANES) {
-        const Ints bits = load_bits(x + i);
-        const Ints rounded = bits + 0x7fff + ((bits >> 16) & 1);
-        const Halves halves = __builtin_convertvector(rounded >> 16, Halves);
-        std::memcpy(to + 2 * i, &halves, sizeof halves);
-    }
-    return {to, stride * 2, nullptr};
+    Bf16* to = (Bf16*)buffer.rows.at_least((size_t)rounded_up(rows, TILE_ROWS) * stride * sizeof(Bf16));
+    for (size_t i = 0; i < (size_t)rows * stride; i += LANES) store(to + i, load(x + i));
+    return {buffer.rows.data(), stride * (int)sizeof(Bf16), nullptr};
 }
 
 // y = W x + b, for rows x. W is kept in panels of PANEL outputs; within a panel, four bytes (one float, two bf16 or
@@ -392,28 +386,79 @@ inline Vector gelu(Vector x) {
 
 struct HeadShape {
     int heads = 0, per_group = 1;  // heads, and how many of them share keys and values
-    int width = 0, stride = 0;     // of a head, and floats from one head to the next
+    int width = 0, stride = 0;     // of a head, and numbers from one head to the next
 };
 
-// softmax(q kᵀ / √d + bias) v for the heads of one query, over `times` keys and values. Key t stands at keys + place(t),
-// value t at values + place(t). With slopes, the scores fall with the distance (Press et al. 2022).
+// The products of a query and some keys: the sums of their lanes are the scores.
+template <int KEYS>
+void multiply_keys(const float* query, const float* const* keys, int width, Vector* products) {
+    for (int k = 0; k < KEYS; k++) products[k] = Vector{};
+    for (int i = 0; i < width; i += LANES) {
+        const Vector q = load(query + i);
+        for (int k = 0; k < KEYS; k++) products[k] = q * load(keys[k] + i) + products[k];
+    }
+}
+template <int KEYS>
+void multiply_keys(const Bf16* query, const Bf16* const* keys, int width, Vector* products) {
+    for (int k = 0; k < KEYS; k++) products[k] = Vector{};
+    for (int i = 0; i < width; i += 2 * LANES) {
+        const Ints q = load_bits(query + i);
+        for (int k = 0; k < KEYS; k++) products[k] = dot_bf16(products[k], q, load_bits(keys[k] + i));
+    }
+}
+
+// The weighted sums of values, whose width is whole registers.
 template <class Place>
-void attend(const float* query, const float* keys, const float* values, int times, const HeadShape& shape,
+void add_values(const float* values, const float* weights, int times, int width, float* to, Place place) {
+    int i = 0;
+    for (; i + 2 * LANES <= width; i += 2 * LANES) {  // two sums at once: each waits for the one before
+        Vector left = {}, right = {};
+        for (int t = 0; t < times; t++) {
+            const float* value = values + place(t) + i;
+            left = load(value) * weights[t] + left;
+            right = load(value + LANES) * weights[t] + right;
+        }
+        store(to + i, left);
+        store(to + i + LANES, right);
+    }
+    for (; i < width; i += LANES) {
+        Vector total = {};
+        for (int t = 0; t < times; t++) total = load(values + place(t) + i) * weights[t] + total;
+        store(to + i, total);
+    }
+}
+template <class Place>
+void add_values(const Bf16* values, const float* weights, int times, int width, float* to, Place place) {
+    for (int i = 0; i < width; i += 2 * LANES) {
+        Vector even = {}, odd = {};
+        for (int t = 0; t < times; t++) {
+            const Ints pairs = load_bits(values + place(t) + i);
+            even = (Vector)(pairs << 16) * weights[t] + even;
+            odd = (Vector)(pairs & (int32_t)0xffff0000) * weights[t] + odd;
+        }
+        store_pairs(to + i, even, odd);
+    }
+}
+
+// softmax(q kᵀ / √d + bias) v for the heads of one query, over `times` keys and values, all in float32 or in bf16. Key t
+// stands at keys + place(t), value t at values + place(t). With slopes, the scores fall with the distance (Press et al.
+// 2022).
+template <class Number, class Place>
+void attend(const Number* query, const Number* keys, const Number* values, int times, const HeadShape& shape,
             const float* slopes, int position, float* scores, float* context, Place place) {
     const float scale = 1 / std::sqrt((float)shape.width);
     const int padded = rounded_up(times, LANES), stride = shape.stride;
+    constexpr int KEYS = 4;
     for (int first = 0; first < times; first += LANES) {
         const int here = std::min(LANES, times - first);
         for (int head = 0; head < shape.heads; head++) {
-            const float* q = query + head * stride;
-            const float* k = keys + head / shape.per_group * stride;
-            Vector products[LANES];
-            for (int t = 0; t < here; t++) {
-                const float* key = k + place(first + t);
-                products[t] = load(q) * load(key);
-                for (int i = LANES; i < stride; i += LANES) products[t] = load(q + i) * load(key + i) + products[t];
+            const Number* k = keys + head / shape.per_group * stride;
+            Vector products[LANES] = {};
+            for (int t = 0; t < here; t += KEYS) {
+                const Number* some[KEYS];  // beyond the last one, that one again: softmax does not read those scores
+                for (int i = 0; i < KEYS; i++) some[i] = k + place(first + std::min(t + i, here - 1));
+                multiply_keys<KEYS>(query + head * stride, some, stride, products + t);
             }
-            for (int t = here; t < LANES; t++) products[t] = Vector{};
             Vector row = sum_each(products) * scale;
             if (slopes)
                 for (int t = 0; t < here; t++) row[t] -= slopes[head] * (float)std::abs(position - first - t);
@@ -438,25 +483,6 @@ void attend(const float* query, const float* keys, const float* values, int time
         const float inverse = 1 / sum(total);
         for (int t = 0; t < padded; t += LANES) store(row + t, load(row + t) * inverse);
     }
-    for (int head = 0; head < shape.heads; head++) {
-        const float* weights = scores + head * padded;
-        const float* v = values + head / shape.per_group * stride;
-        float* to = context + head * stride;
-        int i = 0;
-        for (; i + 2 * LANES <= stride; i += 2 * LANES) {  // two sums at once: each waits for the one before
-            Vector left = {}, right = {};
-            for (int t = 0; t < times; t++) {
-                const float* value = v + place(t) + i;
-                left = load(value) * weights[t] + left;
-                right = load(value + LANES) * weights[t] + right;
-            }
-            store(to + i, left);
-            store(to + i + LANES, right);
-        }
-        for (; i < stride; i += LANES) {
-            Vector total = {};
-            for (int t = 0; t < times; t++) total = load(v + place(t) + i) * weights[t] + total;
-            store(to + i, total);
-        }
-    }
+    for (int head = 0; head < shape.heads; head++)
+        add_values(values + head / shape.per_group * stride, scores + head * padded, times, stride, context + head * stride, place);
 }

@@ -38,32 +38,39 @@ class Distribution {
     float least = INFINITY;  // a logit above it is among the best; ∞: none is asked for
     float shift = 0;         // of the exponents, so that no e^logit is too large
     Vector sums = {};
+    int wanted = 0;
+    std::vector<float> best_logits;  // ∞, and the best logits, in whole registers: best first, −∞ where there is none
+    std::vector<int32_t> best_tokens;
 
   public:
-    struct Best {
-        float logit;
-        int token;
-    };
     bool failed = false;  // the row is not a number
     int forced = -1;      // the only token that may be chosen, if there is one
     std::vector<int> forbidden;
-    std::vector<Best> best;  // best first; −∞ where there is none
     std::vector<float> logits;
 
     void begin(int best_wanted, int all_wanted) {
         least = best_wanted ? -INFINITY : INFINITY;
+        wanted = best_wanted;
+        best_logits.assign(1 + rounded_up(std::max(wanted, 1), LANES), -INFINITY);
+        best_logits[0] = INFINITY;
+        best_tokens.resize(best_logits.size());
         sums = Vector{};
         failed = false;
         forced = -1;
         forbidden.clear();
-        best.assign(best_wanted, {-INFINITY, -1});
         logits.resize(all_wanted);
     }
 
     void force(int token) {
         forced = token;
         least = INFINITY;
+        wanted = std::min(wanted, 1);
     }
+
+    // The best tokens and their logits, best first; −∞ where there is none.
+    int best_count() const { return wanted; }
+    int best_token(int i) const { return best_tokens[1 + i]; }
+    float best_logit(int i) const { return best_logits[1 + i]; }
 
     // The logits of the tokens `first` … `first + count` - 1, in whole panels.
     void take(const float* some, int first, int count) {
@@ -74,11 +81,11 @@ class Distribution {
             for (int v = 1; v < PANEL_VECTORS; v++) most = max(most, logit[v]);
             if (first + i == 0) shift = largest(most);
             // What is far above all logits before it is also one of the best, unless none is asked for.
-            if (greater(most, splat(std::min(least, shift + 40)))) look_closely(logit, most, first + i);
+            if (greater(most, splat(std::min(least, shift + 40)))) look_closely(some + i, most, first + i);
             const Vector exponent = splat(shift * -LOG2_E);
             for (int v = 0; v < PANEL_VECTORS; v++) sums = power_of_two(logit[v] * LOG2_E + exponent) + sums;
         }
-        if (forced >= first && forced < first + count) best.assign(1, {some[forced - first], forced});
+        if (forced >= first && forced < first + count) best_logits[1] = some[forced - first], best_tokens[1] = forced;
         if (!logits.empty() && first < (int)logits.size())
             std::copy_n(some, std::min(count, (int)logits.size() - first), logits.begin() + first);
     }
@@ -87,24 +94,32 @@ class Distribution {
     float log_sum() const { return failed ? NAN : shift + std::log(sum(sums)); }
 
   private:
-    void look_closely(const Vector* logit, Vector most, int first) {
+    // Apart from the loop, whose registers it would take.
+    __attribute__((noinline)) void look_closely(const float* some, Vector most, int first) {
         if (largest(most) > shift + 40) {
             sums = sums * std::exp(shift - largest(most));
             shift = largest(most);
         }
         for (int v = 0; v < PANEL_VECTORS; v++)
-            for (uint32_t bits = greater(logit[v], splat(least)); bits; bits &= bits - 1) {
-                const int lane = __builtin_ctz(bits);
-                if (logit[v][lane] > least) insert(logit[v][lane], first + v * LANES + lane);
+            for (uint32_t bits = greater(load(some + v * LANES), splat(least)); bits; bits &= bits - 1) {
+                const int i = v * LANES + __builtin_ctz(bits);
+                if (some[i] > least) insert(some[i], first + i);
             }
     }
 
-    void insert(float logit, int token) {
-        if (!forbidden.empty() && std::find(forbidden.begin(), forbidden.end(), token) != forbidden.end()) return;
-        size_t place = best.size() - 1;
-        for (; place && best[place - 1].logit < logit; place--) best[place] = best[place - 1];
-        best[place] = {logit, token};
-        least = best.back().logit;
+    void insert(float logit, int own_token) {
+        if (!forbidden.empty() && std::find(forbidden.begin(), forbidden.end(), own_token) != forbidden.end()) return;
+        // The better ones stay, and the others move one place on: from the last, since each takes from the one before.
+        const Vector own = splat(logit);
+        for (int i = rounded_up(wanted, LANES) - LANES; i >= 0; i -= LANES) {
+            const Vector here = load(&best_logits[1 + i]), before = load(&best_logits[i]);
+            const Ints stays = here >= own, is_place = before >= own;
+            const Ints token_here = load_bits(&best_tokens[1 + i]), token_before = load_bits(&best_tokens[i]);
+            const Ints token = stays ? token_here : is_place ? splat_bits(own_token) : token_before;
+            store(&best_logits[1 + i], stays ? here : is_place ? own : before);
+            std::memcpy(&best_tokens[1 + i], &token, sizeof token);
+        }
+        least = best_logits[wanted];
     }
 };
 
@@ -235,14 +250,8 @@ class Search {
     // Adds a row for each live prefix to those of a step, and says what is wanted of its distribution.
     void add_rows(const Transformer& model, std::vector<Row>& rows, std::vector<Distribution>& distributions) {
         const int width = decoding.rows;
-        past.keys.resize(model.decoder.blocks.size());
-        past.values.resize(model.decoder.blocks.size());
-        for (size_t layer = 0; layer < past.keys.size(); layer++) {
-            const size_t place = model.decoder.blocks[layer].mixer.key_width(), filled = place * step * width;
-            const size_t wanted = place * rounded_up(step + 1, 32) * width;
-            past.keys[layer].at_least(wanted, filled);
-            past.values[layer].at_least(wanted, filled);
-        }
+        past.layers.resize(model.decoder.blocks.size());
+        past.at_least((size_t)rounded_up(step + 1, 32) * width, (size_t)step * width, model.key_bytes());
         for (int j = 0; j < row_count(); j++) {
             Prefix& prefix = live[j];
             prefix.places.push_back(step * width + j);
@@ -268,13 +277,7 @@ class Search {
         const int count = decoding.sampling ? draw_each(distributions) : choose_best(distributions);
         live.swap(next);
         live.resize(count);
-        if (!decoding.sampling && count && (int)finished.size() == decoding.n_best) {
-            // A sum only falls, and is divided by at most the limit's penalty.
-            float most = -INFINITY;
-            for (const Prefix& prefix : live) most = std::max(most, prefix.sum);
-            done = normalised(most, limit, decoding.length_penalty) <= finished.back().score;
-        }
-        done = done || !count || step == limit;
+        done = step == limit || std::all_of(live.begin(), live.end(), [&](const Prefix& prefix) { return is_lost(prefix); });
     }
 
     // Best first; one that is empty, unfinished and has the score -∞, if the model gave no number.
@@ -304,17 +307,23 @@ class Search {
     }
 
   private:
+    // Whether no continuation of a prefix can be among the best hypotheses: a sum only falls, and is divided by at most
+    // the limit's penalty.
+    bool is_lost(const Prefix& prefix) const {
+        return !decoding.sampling && (int)finished.size() == decoding.n_best &&
+               normalised(prefix.sum, limit, decoding.length_penalty) <= finished.back().score;
+    }
+
     // The best candidates of all rows: those that end are finished, and the best of the others live on. As in
     // zhuyi/decoding/beam.py; with one row there is one candidate.
     int choose_best(Distribution* distributions) {
         candidates.clear();
         for (int row = 0, number = 0; row < row_count(); row++, number++) {
             const float log_sum = distributions[row].log_sum();
-            for (const auto& [logit, token] : distributions[row].best) {
-                const float log_prob = logit - log_sum;
+            for (int i = 0; i < distributions[row].best_count(); i++, number++) {
+                const float log_prob = distributions[row].best_logit(i) - log_sum;
                 if (log_prob > -INFINITY)  // not true of NaN
-                    candidates.push_back({live[row].sum + log_prob, log_prob, row, token, number});
-                number++;
+                    candidates.push_back({live[row].sum + log_prob, log_prob, row, distributions[row].best_token(i), number});
             }
         }
         const size_t most = decoding.rows == 1 ? 1 : 2 * decoding.rows;
@@ -355,7 +364,12 @@ class Search {
                 live_on(i);
             }
         }
-        return count;
+        // Rows that are lost are not computed. The places that they leave could be taken by lower sums only, which are
+        // lost too, so nothing else changes.
+        int kept = greedy_lives;
+        for (int j = kept; j < count; j++)
+            if (!is_lost(next[j])) std::swap(next[kept++], next[j]);
+        return kept;
     }
 
     void finish(const Finished& hypothesis) {

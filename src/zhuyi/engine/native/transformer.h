@@ -105,6 +105,7 @@ inline Norm make_norm(const ZhuyiConfig& config, const Weights& weights, const s
 struct Workspace {
     OperandBuffer operand;
     Buffer<float> x, normed, inner, context, scores;
+    Buffer<uint8_t> query;
 };
 
 // How order enters: zhuyi/model/positions.py.
@@ -176,7 +177,7 @@ struct Attention {
     Attention(const ZhuyiConfig& config, const Weights& weights, const std::string& name, bool cross)
         : groups(config.key_value_heads) {
         const int width = config.width, head = width / config.heads, precision = config.precision;
-        shape = {config.heads, config.heads / groups, head, rounded_up(head, LANES)};
+        shape = {config.heads, config.heads / groups, head, rounded_up(head, precision == FLOAT32 ? LANES : 2 * LANES)};
         const auto place = [=, stride = shape.stride](int i) { return i / head * stride + i % head; };
         const int keys = groups * shape.stride;
         maps = Linear(query_width() + (cross ? 0 : 2 * keys), width, (Precision)precision);
@@ -288,17 +289,35 @@ struct Stack {
     }
 };
 
-// The source of a sentence, as cross-attention sees it: keys and values of each layer, [position][width of keys] each.
-struct Memory {
-    int length = 0;
-    std::vector<Buffer<float>> keys, values;
+// Keys and values of a layer, [place][width of keys] each: in bf16, unless the model is in float32. Most of what a step
+// reads are these.
+struct Cache {
+    Buffer<uint8_t> keys, values;
 };
 
-// The target of a sentence so far: keys and values of each layer, [place][width of keys] each. Every row of every step
-// has a place of its own, which nobody moves: a row that continues another one reads that one's places.
-struct Past {
-    std::vector<Buffer<float>> keys, values;
+// The source of a sentence, as cross-attention sees it. A place is a position.
+struct Memory {
+    int length = 0;
+    std::vector<Cache> layers;
 };
+
+// The target of a sentence so far. Every row of every step has a place of its own, which nobody moves: a row that
+// continues another one reads that one's places.
+struct Past {
+    std::vector<Cache> layers;
+
+    // Space for `places` in each layer, of so many bytes; the first `filled` stay.
+    void at_least(size_t places, size_t filled, size_t bytes) {
+        for (Cache& layer : layers)
+            for (Buffer<uint8_t>* each : {&layer.keys, &layer.values}) each->at_least(places * bytes, filled * bytes);
+    }
+};
+
+// Copies a vector, whose width is whole registers.
+inline void keep(const float* x, int width, float* to) { std::memcpy(to, x, width * sizeof(float)); }
+inline void keep(const float* x, int width, Bf16* to) {
+    for (int i = 0; i < width; i += LANES) store(to + i, load(x + i));
+}
 
 // One row of a step.
 struct Row {
@@ -347,7 +366,23 @@ struct Transformer {
         return finish(stack, x, rows, work);
     }
 
+    // Bytes of a key or value in a cache.
+    int key_bytes() const {
+        return decoder.blocks[0].mixer.key_width() * (config.precision == FLOAT32 ? sizeof(float) : sizeof(Bf16));
+    }
+
     // The keys and values of sentences whose memory is the rows at `hidden`, end to end.
+    void start(const float* hidden, const std::vector<Memory*>& memories, Workspace& work) const {
+        config.precision == FLOAT32 ? start<float>(hidden, memories, work) : start<Bf16>(hidden, memories, work);
+    }
+
+    // The hidden states of one more position of each row.
+    const float* step(const std::vector<Row>& rows, Workspace& work) const {
+        return config.precision == FLOAT32 ? step<float>(rows, work) : step<Bf16>(rows, work);
+    }
+
+  private:
+    template <class Number>
     void start(const float* hidden, const std::vector<Memory*>& memories, Workspace& work) const {
         int rows = 0;
         for (const Memory* memory : memories) rows += memory->length;
@@ -358,19 +393,19 @@ struct Transformer {
             float* both = work.inner.at_least((size_t)rows * cross.memory_maps.stride);
             cross.memory_maps.apply(operand, rows, both);
             for (Memory* memory : memories) {
-                memory->keys.resize(decoder.blocks.size());
-                memory->values.resize(decoder.blocks.size());
-                float* keys = memory->keys[layer].at_least((size_t)memory->length * width);
-                float* values = memory->values[layer].at_least((size_t)memory->length * width);
+                memory->layers.resize(decoder.blocks.size());
+                Cache& cache = memory->layers[layer];
+                Number* keys = (Number*)cache.keys.at_least((size_t)memory->length * key_bytes());
+                Number* values = (Number*)cache.values.at_least((size_t)memory->length * key_bytes());
                 for (int t = 0; t < memory->length; t++, both += cross.memory_maps.stride) {
-                    std::memcpy(keys + (size_t)t * width, both, width * sizeof(float));
-                    std::memcpy(values + (size_t)t * width, both + width, width * sizeof(float));
+                    keep(both, width, keys + (size_t)t * width);
+                    keep(both + width, width, values + (size_t)t * width);
                 }
             }
         }
     }
 
-    // The hidden states of one more position of each row.
+    template <class Number>
     const float* step(const std::vector<Row>& rows, Workspace& work) const {
         const Stack& stack = decoder;
         const int stride = stack.stride, count = (int)rows.size();
@@ -378,14 +413,13 @@ struct Transformer {
         for (int r = 0; r < count; r++) stack.embed(rows[r].token, rows[r].position, x + (size_t)r * stride);
         for (size_t layer = 0; layer < stack.blocks.size(); layer++) {
             const Block& block = stack.blocks[layer];
-            attend_to_past(block, layer, rows, x, work);
-            attend_to_memory(block, layer, rows, x, work);
+            attend_to_past<Number>(block, layer, rows, x, work);
+            attend_to_memory<Number>(block, layer, rows, x, work);
             feed_forward(block, x, count, work);
         }
         return finish(stack, x, count, work);
     }
 
-  private:
     void attend_to_itself(const Block& block, const std::vector<Source>& sources, float* x, int rows, int longest,
                           Workspace& work) const {
         const Attention& mixer = block.mixer;
@@ -402,7 +436,7 @@ struct Transformer {
                 encoder.positions.rotate(keys + (size_t)t * y_stride, mixer.groups, mixer.shape.stride, t);
             }
             for (int t = 0; t < source.length; t++, context += context_stride)
-                attend(y + (size_t)t * y_stride, keys, keys + mixer.key_width(), source.length, mixer.shape,
+                attend<float>(y + (size_t)t * y_stride, keys, keys + mixer.key_width(), source.length, mixer.shape,
                        encoder.positions.slopes(), t, scores, context, [=](int key) { return (size_t)key * y_stride; });
             y += (size_t)source.length * y_stride;
         }
@@ -411,6 +445,7 @@ struct Transformer {
         block.mixer_residual.after(x, rows, stride);
     }
 
+    template <class Number>
     void attend_to_past(const Block& block, size_t layer, const std::vector<Row>& rows, float* x, Workspace& work) const {
         const Attention& mixer = block.mixer;
         const int stride = decoder.stride, count = (int)rows.size(), context_stride = stride_of(mixer.query_width());
@@ -424,11 +459,14 @@ struct Transformer {
             float *key = y + mixer.query_width(), *value = key + width;
             decoder.positions.rotate(y, mixer.shape.heads, mixer.shape.stride, row.position);
             decoder.positions.rotate(key, mixer.groups, mixer.shape.stride, row.position);
-            float *keys = row.past->keys[layer].data(), *values = row.past->values[layer].data();
-            std::memcpy(keys + row.places[row.position] * width, key, width * sizeof(float));
-            std::memcpy(values + row.places[row.position] * width, value, width * sizeof(float));
+            Cache& cache = row.past->layers[layer];
+            Number *keys = (Number*)cache.keys.data(), *values = (Number*)cache.values.data();
+            keep(key, width, keys + row.places[row.position] * width);
+            keep(value, width, values + row.places[row.position] * width);
+            Number* query = (Number*)work.query.at_least(mixer.query_width() * sizeof(Number));
+            keep(y, mixer.query_width(), query);
             float* scores = work.scores.at_least((size_t)mixer.shape.heads * rounded_up(times, LANES));
-            attend(y, keys, values, times, mixer.shape, decoder.positions.slopes(), row.position, scores, context,
+            attend<Number>(query, keys, values, times, mixer.shape, decoder.positions.slopes(), row.position, scores, context,
                    [=, places = row.places](int t) { return places[t] * width; });
             y += mixer.maps.stride;
             context += context_stride;
@@ -438,6 +476,7 @@ struct Transformer {
         block.mixer_residual.after(x, count, stride);
     }
 
+    template <class Number>
     void attend_to_memory(const Block& block, size_t layer, const std::vector<Row>& rows, float* x, Workspace& work) const {
         const Attention& cross = *block.cross;
         const int stride = decoder.stride, count = (int)rows.size(), context_stride = stride_of(cross.query_width());
@@ -449,8 +488,11 @@ struct Transformer {
         for (const Row& row : rows) {
             const Memory& memory = *row.memory;
             float* scores = work.scores.at_least((size_t)cross.shape.heads * rounded_up(memory.length, LANES));
-            attend(queries, memory.keys[layer].data(), memory.values[layer].data(), memory.length, cross.shape, nullptr, 0,
-                   scores, context, [=](int t) { return t * width; });
+            const Cache& cache = memory.layers[layer];
+            Number* query = (Number*)work.query.at_least(cross.query_width() * sizeof(Number));
+            keep(queries, cross.query_width(), query);
+            attend<Number>(query, (const Number*)cache.keys.data(), (const Number*)cache.values.data(), memory.length, cross.shape,
+                   nullptr, 0, scores, context, [=](int t) { return t * width; });
             queries += cross.maps.stride;
             context += context_stride;
         }

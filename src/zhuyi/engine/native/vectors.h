@@ -40,6 +40,22 @@ inline Vector load(const float* from) {
 
 inline void store(float* to, Vector vector) { std::memcpy(to, &vector, sizeof vector); }
 
+// A number in bf16: the upper half of a float32.
+typedef uint16_t Bf16;
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+
+inline Vector load(const Bf16* from) {
+    Halves halves;
+    std::memcpy(&halves, from, sizeof halves);
+    return (Vector)(__builtin_convertvector(halves, Ints) << 16);
+}
+
+inline void store(Bf16* to, Vector vector) {  // to the nearest, ties to even
+    const Ints bits = (Ints)vector, rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    const Halves halves = __builtin_convertvector(rounded >> 16, Halves);
+    std::memcpy(to, &halves, sizeof halves);
+}
+
 inline Ints load_bits(const void* from) {
     Ints vector;
     std::memcpy(&vector, from, sizeof vector);
@@ -124,6 +140,21 @@ inline Vector sum_each(const Vector* x) {
     for (int left = LANES / 4; left; left /= 2)
         for (int i = 0; i < left; i++) sums[i] = sum_pairs(sums[2 * i], sums[2 * i + 1]);
     return sums[0];
+}
+
+// even[0], odd[0], even[1], odd[1], ...
+inline void store_pairs(float* to, Vector even, Vector odd) {
+#if defined(__AVX512F__)
+    const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    store(to, (Vector)_mm512_permutex2var_ps(even, low, odd));
+    store(to + LANES, (Vector)_mm512_permutex2var_ps(even, _mm512_add_epi32(low, _mm512_set1_epi32(8)), odd));
+#elif defined(__AVX2__)
+    store(to, __builtin_shufflevector(even, odd, 0, 8, 1, 9, 2, 10, 3, 11));
+    store(to + LANES, __builtin_shufflevector(even, odd, 4, 12, 5, 13, 6, 14, 7, 15));
+#else
+    store(to, __builtin_shufflevector(even, odd, 0, 4, 1, 5));
+    store(to + LANES, __builtin_shufflevector(even, odd, 2, 6, 3, 7));
+#endif
 }
 
 // Bytes of weights are signed. Bytes of activations are too, or have 128 added, as the instruction wants them.
