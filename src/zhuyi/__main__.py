@@ -14,6 +14,8 @@ def main() -> NoReturn:
     """Run the command line of this process. Where SIGINT is ignored, as in the background of a script, it stays so."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
+    # Pydantic would look for plugins among everything that is installed, which takes longer than a translation.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from zhuyi import cli
 
