@@ -28,7 +28,7 @@ DOCUMENTS = [*(page for pages in BOTH_LANGUAGES for page in pages), ROOT / "CONT
 GROUP: Any = typer.main.get_command(cli.app)
 
 READY = "pip install -c constraints.txt -e . && zhuyi demo"
-TESTED = "pip install -c constraints.txt -e '.[test]' && pytest"
+TESTED = "pip install -c constraints.txt -e '.[test]' && pytest -n auto"
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 both_languages = pytest.mark.parametrize(("english", "chinese"), BOTH_LANGUAGES, ids=lambda path: path.name)
