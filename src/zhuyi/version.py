@@ -1,14 +1,3 @@
-"""The version of the installed package."""
+"""The version of zhuyi. The build takes it from here: to look it up in the installation would delay every command."""
 
-from importlib import metadata
-
-
-def _installed() -> str:
-    try:
-        return metadata.version("zhuyi")
-    except metadata.PackageNotFoundError:
-        return "source"
-
-
-__version__ = _installed()
-"""The installed version; "source" for a source tree that is not installed."""
+__version__ = "0.2.0.dev0"
