@@ -1,9 +1,9 @@
 """Decode random texts by both engines, and count the outputs that differ.
 
-    python benchmarks/engines_agree.py MODEL [MODEL ...] [--texts 10000]
+    python benchmarks/engines_agree.py MODEL [MODEL ...] [--texts 10000] [--beam 5]
 
 The texts are made from the source lines that a model was trained on: their words in random order, changed lines,
-characters from all of Unicode, and very short ones. Each is decoded with beam 5, and otherwise as the model says.
+characters from all of Unicode, and very short ones. Each is decoded with this beam, and otherwise as the model says.
 
 In float32 the outputs of the native engine should be those of torch. Each that is not is listed with its margin: the
 least difference between two scores that decides what the search takes. If it is no more than what rounding changes,
@@ -38,7 +38,6 @@ from zhuyi.text.tokenizer import EOS
 RESULT = Path(__file__).parent / "results" / "engines-agree.json"
 AT_ONCE = 250
 LONGEST = 40
-BEAM = 5
 PRECISIONS = ("float32", "bf16", "int8")
 
 
@@ -88,7 +87,7 @@ def margin(engine: TorchEngine, source: Sequence[int], decoding: DecodingConfig,
     return {"torch_alone_is_native": best.tokens == other.tokens, "margin": min(gaps)}
 
 
-def compare(directory: Path, count: int, seed: int) -> Iterator[dict[str, Any]]:
+def compare(directory: Path, count: int, beam: int, seed: int) -> Iterator[dict[str, Any]]:
     """What was found of one model so far, after every `AT_ONCE` texts."""
     data = load_config_of(directory).data
     lines = [pair.source for pair in Corpus(data.source, data.target)][:100_000]
@@ -96,7 +95,7 @@ def compare(directory: Path, count: int, seed: int) -> Iterator[dict[str, Any]]:
     natives = {precision: zhuyi.load(directory, engine="native", precision=precision) for precision in PRECISIONS}
     texts = list(islice(random_texts(lines, seed), count))
     encoded = [tokens[: reference.longest] for tokens in reference.tokenizers.source.encode(texts)]
-    decoding = reference.decoding(beam=BEAM)
+    decoding = reference.decoding(beam=beam)
     done, seconds = 0, dict.fromkeys(("torch", *PRECISIONS), 0.0)
     differ: list[dict[str, Any]] = []
     differences: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
@@ -145,6 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--texts", type=int, default=10_000)
+    parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -152,8 +152,8 @@ def main() -> None:
     result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"models": {}}
     result["machine"] = describe(threads=1)
     for directory in arguments.models:
-        for found in compare(directory, arguments.texts, arguments.seed):
-            result["models"][directory.name] = found
+        for found in compare(directory, arguments.texts, arguments.beam, arguments.seed):
+            result["models"][f"{directory.name}, beam {arguments.beam}"] = found
             partial = RESULT.with_suffix(".partial")
             partial.write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
             os.replace(partial, RESULT)
