@@ -216,7 +216,7 @@ def compile_sets(root: Path, target: Target, sets: Iterable[str], directory: Pat
     with tempfile.TemporaryDirectory(dir=directory) as folder:
         objects = {(name, source): Path(folder, f"{source.stem}.{name}.o") for name in sets for source in sources}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            # The first link makes the runtime, on one core of two: the others compile meanwhile.
+            # The first link compiles the C++ runtime, on one core: it begins beside the objects.
             runtime = pool.submit(run, *LINK, root / SOURCES / "cpu.cpp", "-o", Path(folder, "runtime"))
             jobs = [
                 pool.submit(run, *COMPILE, *target.sets[name], "-c", source, "-o", made)

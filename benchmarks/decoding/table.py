@@ -26,7 +26,7 @@ def page() -> str:
         "- Length: tokens (or characters of text) that a system writes, all lines together. Systems whose lengths",
         "  differ by more than 5 % do unequal work, and are marked.",
         "- GMAC/s: the products with weights that an output of this length needs, in billions of multiplications a",
-        "  second; with a beam, once for each of its prefixes.",
+        "  second; with a beam, once for each of its prefixes, whether they are computed or not.",
         "- A beam search of zhuyi goes on until no prefix can be better than what is finished; CTranslate2's ends when",
         "  as many hypotheses are finished as the beam is wide. The latter takes fewer steps, and may miss the best.",
         "- CTranslate2 has one worker a core, of one thread each; the fastest of some batch sizes; and for its own",

@@ -121,6 +121,26 @@ def test_a_precision_changes_the_loss_a_little(precision: Precision, most: float
     assert sum(same) >= 0.8 * len(same)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "most"), [("bf16", 0.05), ("int8", 0.1)])
+@pytest.mark.parametrize(("head", "heads", "groups"), [(7, 1, 1), (16, 2, 1), (20, 2, 2), (33, 4, 2), (100, 1, 1)])
+def test_on_every_instruction_set_a_precision_changes_log_probabilities_a_little(
+    head: int, heads: int, groups: int, precision: Precision, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CONFIG.model_copy(update={"width": head * heads, "heads": heads, "key_value_heads": groups})
+    torch.manual_seed(1)
+    named = {name: weight.numpy() for name, weight in weights_of(Transformer(config, VOCABULARY).eval()).items()}
+    targets, greedy = [source[::-1] for source in sources()], DecodingConfig(beam=1)
+    for name in usable(DIRECTORY):
+        monkeypatch.setenv("ZHUYI_ENGINE_ISA", name)
+        exact, rounded = (NativeEngine(named, config, each) for each in ("float32", precision))
+        # The first tokens of an output are given, so that both engines give the log-probabilities of the same text.
+        for source, target in zip(sources(), targets, strict=True):
+            [[one, *_], [other, *_]] = (each.decode([source], greedy, prefix=target)[0] for each in (exact, rounded))
+            count = len(target)
+            assert one.token_logprobs[:count] == pytest.approx(other.token_logprobs[:count], abs=most)
+
+
 def test_futures_of_mixed_settings_are_what_decode_finds() -> None:
     native, prefixes = engine(), [[], [7], [5, 9]]
     wanted = [(line, DECODINGS[line % 4], prefixes[line % 3]) for line in range(len(sources()))]
@@ -203,11 +223,11 @@ def test_no_sentences_and_the_shortest_and_the_longest() -> None:
 @pytest.mark.parametrize(
     ("source", "prefix", "named"),
     [
-        ([5, VOCABULARY], [], "token of a source"),
-        ([-1], [], "token of a source"),
-        ([5] * CONFIG.max_length, [], "length of a source"),
-        ([5], [VOCABULARY + 3], "token of a prefix"),
-        ([5], [-1], "token of a prefix"),
+        ([5, VOCABULARY], [], "a token of a source"),
+        ([-1], [], "a token of a source"),
+        ([5] * CONFIG.max_length, [], "a source has no token, or more"),
+        ([5], [VOCABULARY + 3], "a token of a prefix"),
+        ([5], [-1], "a token of a prefix"),
     ],
 )
 def test_what_the_model_cannot_take_is_refused_and_the_engine_goes_on(

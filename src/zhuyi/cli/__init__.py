@@ -46,7 +46,10 @@ def main() -> NoReturn:
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        message = "out of memory: try a smaller --beam, or train with a smaller training.tokens_per_batch or model"
+        message = (
+            "out of memory: try a smaller --beam or fewer --workers, "
+            "or train with a smaller training.tokens_per_batch or model"
+        )
     with suppress(OSError):
         flush(sys.stdout)
     with suppress(OSError):

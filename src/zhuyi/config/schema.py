@@ -461,7 +461,8 @@ class DecodingConfig(Section):
                     raise ValueError(f'decoding.{key} = {value} needs decoding.strategy = "sampling"')
         if self.engine == "torch" and self.precision != "float32":
             raise ValueError(
-                f'decoding.precision = "{self.precision}" needs the native engine: decoding.engine = "auto" or "native"'
+                f'decoding.precision = "{self.precision}" needs the native engine: set decoding.engine = "native", or '
+                'decoding.precision = "float32" for torch'
             )
         return self
 

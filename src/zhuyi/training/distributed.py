@@ -34,7 +34,8 @@ GRADIENT_TIMEOUT = timedelta(minutes=10)
 WAITING_TIMEOUT = timedelta(days=2)
 """How long others wait for rank 0 to tokenise, to validate and to save, in `all_or_none` and nowhere else."""
 EXPLAINING_SECONDS = 5.0
-"""How long others go on living beside a process that has an error to print: torchrun ends all as soon as one ends."""
+"""How long other ranks wait before they exit, so that the rank with an error can print it: torchrun ends all of them
+when the first one exits."""
 
 Made = TypeVar("Made")
 

@@ -313,19 +313,19 @@ static std::shared_ptr<Job> checked(const ZhuyiConfig& config, const ZhuyiReques
     };
     auto job = std::make_shared<Job>();
     job->decoding = *request.decoding;
-    require(job->decoding.rows >= 1 && job->decoding.n_best >= 1 && job->decoding.n_best <= job->decoding.rows, "rows");
-    require(request.count >= 0 && request.first_token[0] == 0 && request.first_prefix[0] == 0, "count");
+    require(job->decoding.rows >= 1 && job->decoding.n_best >= 1 && job->decoding.n_best <= job->decoding.rows, "n_best is less than 1, or more than the rows");
+    require(request.count >= 0 && request.first_token[0] == 0 && request.first_prefix[0] == 0, "a count is less than 0");
     for (int64_t i = 0; i < request.count; i++) {
         const int64_t length = request.first_token[i + 1] - request.first_token[i];
-        require(length >= 1 && length <= config.max_length, "length of a source");
-        require(request.first_prefix[i + 1] >= request.first_prefix[i], "length of a prefix");
-        require(request.limits[i] >= 1 && request.limits[i] <= config.max_length, "limit");
+        require(length >= 1 && length <= config.max_length, "a source has no token, or more than the model reads");
+        require(request.first_prefix[i + 1] >= request.first_prefix[i], "the length of a prefix is less than 0");
+        require(request.limits[i] >= 1 && request.limits[i] <= config.max_length, "a limit is less than 1, or more than the model writes");
     }
     const int64_t tokens = request.first_token[request.count], prefixes = request.first_prefix[request.count];
     for (int64_t i = 0; i < tokens; i++)
-        require(request.tokens[i] >= 0 && request.tokens[i] < config.source_vocabulary, "token of a source");
+        require(request.tokens[i] >= 0 && request.tokens[i] < config.source_vocabulary, "a token of a source is not in its vocabulary");
     for (int64_t i = 0; i < prefixes; i++)
-        require(request.prefixes[i] >= 0 && request.prefixes[i] < config.target_vocabulary, "token of a prefix");
+        require(request.prefixes[i] >= 0 && request.prefixes[i] < config.target_vocabulary, "a token of a prefix is not in the vocabulary");
     job->tokens.assign(request.tokens, request.tokens + tokens);
     job->first_token.assign(request.first_token, request.first_token + request.count + 1);
     job->prefixes.assign(request.prefixes, request.prefixes + prefixes);

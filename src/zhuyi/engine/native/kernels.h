@@ -63,10 +63,10 @@ class Buffer {
     const T& operator[](size_t i) const { return memory[i]; }
 };
 
-inline uint16_t to_bf16(float x) {  // to the nearest, ties to even
+inline Bf16 to_bf16(float x) {  // as `store`
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+    return (Bf16)((x == x ? bits + 0x7fff + ((bits >> 16) & 1) : bits | 0x400000) >> 16);
 }
 
 #if defined(__AMX_TILE__)
@@ -181,7 +181,7 @@ class Linear {
             if (precision == FLOAT32) {
                 std::memcpy(four, &row[i], 4);
             } else if (precision == BF16) {
-                const uint16_t half = to_bf16(row[i]);
+                const Bf16 half = to_bf16(row[i]);
                 std::memcpy(four + 2 * (at % 2), &half, 2);
             } else {
                 if (row[i] != row[i]) scales[output] = NAN;
@@ -440,9 +440,9 @@ void add_values(const Bf16* values, const float* weights, int times, int width, 
     }
 }
 
-// softmax(q kᵀ / √d + bias) v for the heads of one query, over `times` keys and values, all in float32 or in bf16. Key t
-// stands at keys + place(t), value t at values + place(t). With slopes, the scores fall with the distance (Press et al.
-// 2022).
+// softmax(q kᵀ / √d + bias) v for the heads of one query, over `times` keys and values. Query, keys and values are in
+// float32 or in bf16; all else is in float32. Key t stands at keys + place(t), value t at values + place(t). With slopes,
+// the scores fall with the distance (Press et al. 2022).
 template <class Number, class Place>
 void attend(const Number* query, const Number* keys, const Number* values, int times, const HeadShape& shape,
             const float* slopes, int position, float* scores, float* context, Place place) {
@@ -455,7 +455,7 @@ void attend(const Number* query, const Number* keys, const Number* values, int t
             const Number* k = keys + head / shape.per_group * stride;
             Vector products[LANES] = {};
             for (int t = 0; t < here; t += KEYS) {
-                const Number* some[KEYS];  // beyond the last one, that one again: softmax does not read those scores
+                const Number* some[KEYS];  // beyond the last one, that one again: softmax leaves it out
                 for (int i = 0; i < KEYS; i++) some[i] = k + place(first + std::min(t + i, here - 1));
                 multiply_keys<KEYS>(query + head * stride, some, stride, products + t);
             }

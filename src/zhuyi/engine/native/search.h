@@ -94,7 +94,7 @@ class Distribution {
     float log_sum() const { return failed ? NAN : shift + std::log(sum(sums)); }
 
   private:
-    // Apart from the loop, whose registers it would take.
+    // Not inlined: it would take registers from the loop.
     __attribute__((noinline)) void look_closely(const float* some, Vector most, int first) {
         if (largest(most) > shift + 40) {
             sums = sums * std::exp(shift - largest(most));
@@ -107,21 +107,24 @@ class Distribution {
             }
     }
 
-    void insert(float logit, int own_token) {
-        if (!forbidden.empty() && std::find(forbidden.begin(), forbidden.end(), own_token) != forbidden.end()) return;
+    void insert(float logit, int token) {
+        if (!forbidden.empty() && std::find(forbidden.begin(), forbidden.end(), token) != forbidden.end()) return;
         // The better ones stay, and the others move one place on: from the last, since each takes from the one before.
-        const Vector own = splat(logit);
+        const Vector added = splat(logit);
         for (int i = rounded_up(wanted, LANES) - LANES; i >= 0; i -= LANES) {
             const Vector here = load(&best_logits[1 + i]), before = load(&best_logits[i]);
-            const Ints stays = here >= own, is_place = before >= own;
+            const Ints stays = here >= added, is_place = before >= added;
             const Ints token_here = load_bits(&best_tokens[1 + i]), token_before = load_bits(&best_tokens[i]);
-            const Ints token = stays ? token_here : is_place ? splat_bits(own_token) : token_before;
-            store(&best_logits[1 + i], stays ? here : is_place ? own : before);
-            std::memcpy(&best_tokens[1 + i], &token, sizeof token);
+            const Ints tokens = stays ? token_here : is_place ? splat_bits(token) : token_before;
+            store(&best_logits[1 + i], stays ? here : is_place ? added : before);
+            std::memcpy(&best_tokens[1 + i], &tokens, sizeof tokens);
         }
         least = best_logits[wanted];
     }
 };
+
+// Rounding does not make it positive. NaN stays NaN.
+inline float log_probability(float logit, float log_sum) { return std::min(logit - log_sum, 0.0f); }
 
 // Philox4x32-10 (Salmon et al. 2011, section 3.2): its first word. See zhuyi/model/reference.py.
 inline uint32_t random_word(uint32_t seed, int64_t line, uint32_t step, uint32_t sample) {
@@ -321,7 +324,7 @@ class Search {
         for (int row = 0, number = 0; row < row_count(); row++, number++) {
             const float log_sum = distributions[row].log_sum();
             for (int i = 0; i < distributions[row].best_count(); i++, number++) {
-                const float log_prob = distributions[row].best_logit(i) - log_sum;
+                const float log_prob = log_probability(distributions[row].best_logit(i), log_sum);
                 if (log_prob > -INFINITY)  // not true of NaN
                     candidates.push_back({live[row].sum + log_prob, log_prob, row, distributions[row].best_token(i), number});
             }
@@ -364,12 +367,11 @@ class Search {
                 live_on(i);
             }
         }
-        // Rows that are lost are not computed. The places that they leave could be taken by lower sums only, which are
-        // lost too, so nothing else changes.
-        int kept = greedy_lives;
-        for (int j = kept; j < count; j++)
-            if (!is_lost(next[j])) std::swap(next[kept++], next[j]);
-        return kept;
+        // Those that are lost, the last ones, are not computed. Lower sums alone can take the places that they leave: these
+        // are lost too, and if one ends, it is no better than what is kept. Greedy search's prefix stays: its place could
+        // be taken by a better one.
+        while (count > greedy_lives && is_lost(next[count - 1])) count--;
+        return count;
     }
 
     void finish(const Finished& hypothesis) {
@@ -389,7 +391,7 @@ class Search {
             const float log_sum = distribution.log_sum();
             int token = distribution.forced;
             std::vector<float>& logits = distribution.logits;
-            const auto log_prob_of = [&](int of) { return logits[of] - log_sum; };
+            const auto log_prob_of = [&](int of) { return log_probability(logits[of], log_sum); };
             std::vector<float> log_probs;
             if (token < 0) {
                 log_probs.resize(logits.size());

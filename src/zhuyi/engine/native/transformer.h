@@ -291,31 +291,31 @@ struct Stack {
 
 // Keys and values of a layer, [place][width of keys] each: in bf16, unless the model is in float32. Most of what a step
 // reads are these.
-struct Cache {
+struct KeysAndValues {
     Buffer<uint8_t> keys, values;
 };
 
 // The source of a sentence, as cross-attention sees it. A place is a position.
 struct Memory {
     int length = 0;
-    std::vector<Cache> layers;
+    std::vector<KeysAndValues> layers;
 };
 
 // The target of a sentence so far. Every row of every step has a place of its own, which nobody moves: a row that
 // continues another one reads that one's places.
 struct Past {
-    std::vector<Cache> layers;
+    std::vector<KeysAndValues> layers;
 
     // Space for `places` in each layer, of so many bytes; the first `filled` stay.
     void at_least(size_t places, size_t filled, size_t bytes) {
-        for (Cache& layer : layers)
+        for (KeysAndValues& layer : layers)
             for (Buffer<uint8_t>* each : {&layer.keys, &layer.values}) each->at_least(places * bytes, filled * bytes);
     }
 };
 
-// Copies a vector, whose width is whole registers.
-inline void keep(const float* x, int width, float* to) { std::memcpy(to, x, width * sizeof(float)); }
-inline void keep(const float* x, int width, Bf16* to) {
+// Stores a vector, whose width is whole registers, as numbers of a cache.
+inline void store_row(const float* x, int width, float* to) { std::memcpy(to, x, width * sizeof(float)); }
+inline void store_row(const float* x, int width, Bf16* to) {
     for (int i = 0; i < width; i += LANES) store(to + i, load(x + i));
 }
 
@@ -394,12 +394,12 @@ struct Transformer {
             cross.memory_maps.apply(operand, rows, both);
             for (Memory* memory : memories) {
                 memory->layers.resize(decoder.blocks.size());
-                Cache& cache = memory->layers[layer];
+                KeysAndValues& cache = memory->layers[layer];
                 Number* keys = (Number*)cache.keys.at_least((size_t)memory->length * key_bytes());
                 Number* values = (Number*)cache.values.at_least((size_t)memory->length * key_bytes());
                 for (int t = 0; t < memory->length; t++, both += cross.memory_maps.stride) {
-                    keep(both, width, keys + (size_t)t * width);
-                    keep(both + width, width, values + (size_t)t * width);
+                    store_row(both, width, keys + (size_t)t * width);
+                    store_row(both + width, width, values + (size_t)t * width);
                 }
             }
         }
@@ -459,12 +459,12 @@ struct Transformer {
             float *key = y + mixer.query_width(), *value = key + width;
             decoder.positions.rotate(y, mixer.shape.heads, mixer.shape.stride, row.position);
             decoder.positions.rotate(key, mixer.groups, mixer.shape.stride, row.position);
-            Cache& cache = row.past->layers[layer];
+            KeysAndValues& cache = row.past->layers[layer];
             Number *keys = (Number*)cache.keys.data(), *values = (Number*)cache.values.data();
-            keep(key, width, keys + row.places[row.position] * width);
-            keep(value, width, values + row.places[row.position] * width);
+            store_row(key, width, keys + row.places[row.position] * width);
+            store_row(value, width, values + row.places[row.position] * width);
             Number* query = (Number*)work.query.at_least(mixer.query_width() * sizeof(Number));
-            keep(y, mixer.query_width(), query);
+            store_row(y, mixer.query_width(), query);
             float* scores = work.scores.at_least((size_t)mixer.shape.heads * rounded_up(times, LANES));
             attend<Number>(query, keys, values, times, mixer.shape, decoder.positions.slopes(), row.position, scores, context,
                    [=, places = row.places](int t) { return places[t] * width; });
@@ -488,9 +488,9 @@ struct Transformer {
         for (const Row& row : rows) {
             const Memory& memory = *row.memory;
             float* scores = work.scores.at_least((size_t)cross.shape.heads * rounded_up(memory.length, LANES));
-            const Cache& cache = memory.layers[layer];
+            const KeysAndValues& cache = memory.layers[layer];
             Number* query = (Number*)work.query.at_least(cross.query_width() * sizeof(Number));
-            keep(queries, cross.query_width(), query);
+            store_row(queries, cross.query_width(), query);
             attend<Number>(query, (const Number*)cache.keys.data(), (const Number*)cache.values.data(), memory.length, cross.shape,
                    nullptr, 0, scores, context, [=](int t) { return t * width; });
             queries += cross.maps.stride;

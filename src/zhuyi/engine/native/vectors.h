@@ -1,8 +1,8 @@
 // Vectors of float32 and int32, as wide as the registers of the instruction set that this is compiled for.
 //
 // They are the vector extensions of Clang and GCC, on which +, *, < and ?: work element by element: almost everything
-// else in this folder is written once, for all machines. What differs stands here: the width, the two products that
-// have instructions of their own (of bytes, and of pairs of bf16), and how to ask whether any element is true.
+// else in this folder is written once, for all machines. What differs stands here: the width, the products that have
+// instructions of their own (of bytes, and of pairs of bf16), sums and maxima over a register, and orders of elements.
 #pragma once
 
 #include <cstdint>
@@ -44,15 +44,9 @@ inline void store(float* to, Vector vector) { std::memcpy(to, &vector, sizeof ve
 typedef uint16_t Bf16;
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
 
-inline Vector load(const Bf16* from) {
-    Halves halves;
-    std::memcpy(&halves, from, sizeof halves);
-    return (Vector)(__builtin_convertvector(halves, Ints) << 16);
-}
-
-inline void store(Bf16* to, Vector vector) {  // to the nearest, ties to even
+inline void store(Bf16* to, Vector vector) {  // to the nearest, ties to even; NaN stays NaN
     const Ints bits = (Ints)vector, rounded = bits + 0x7fff + ((bits >> 16) & 1);
-    const Halves halves = __builtin_convertvector(rounded >> 16, Halves);
+    const Halves halves = __builtin_convertvector((vector == vector ? rounded : bits | 0x400000) >> 16, Halves);
     std::memcpy(to, &halves, sizeof halves);
 }
 
@@ -209,17 +203,18 @@ inline Vector reciprocal(Vector x) {
 
 // 2^x to about 1e-7 of it; below -126 as if it were -126. x is less than 127. NaN gives NaN.
 inline Vector power_of_two(Vector x) {
-    // 2^x = 2^n 2^f with n = round(x). Adding 1.5 · 2^23 rounds, and leaves n in the last bits.
+    // 2^x = 2^n 2^f with n = round(x). Adding 1.5 · 2^23 + 127 rounds, and leaves the exponent of 2^n in the last bits.
+    constexpr float rounding = 0x1.8p23f + 127;
     x = -126.0f > x ? splat(-126.0f) : x;
-    const Vector rounded = x + 0x1.8p23f;
-    const Vector f = x - (rounded - 0x1.8p23f);
+    const Vector rounded = x + rounding;
+    const Vector f = x - (rounded - rounding);
     // The polynomial whose largest error between -1/2 and 1/2 is least, except that 2^0 is 1.
     Vector p = f * 0x1.5c08e6p-10f + 0x1.3d0c54p-7f;
     p = p * f + 0x1.c6b6e4p-5f;
     p = p * f + 0x1.ebf918p-3f;
     p = p * f + 0x1.62e428p-1f;
     p = p * f + 1.0f;
-    return (Vector)((Ints)p + ((Ints)rounded << 23));
+    return p * (Vector)((Ints)rounded << 23);
 }
 
 constexpr float LOG2_E = 0x1.715476p+0f;
