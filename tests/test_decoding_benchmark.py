@@ -56,6 +56,19 @@ def test_lines_in_calls_of_their_own() -> None:
     assert runner.calls == [1, 1]
 
 
+def test_the_share_of_the_peak_is_that_of_the_fastest_runs() -> None:
+    row = {
+        "title": "a row",
+        "machine": {"processor": "one", "cores": 1, "instruction_sets": []},
+        "load": [0.0, 0.0],
+        "rounds": 2,
+        "precisions": ["float32"],
+        "sizes": ["1 × 2", "3 × 4"],
+        "products": {"plain": [[[10.0, 5.0, 7.0]], [[8.0, 6.0, 1.0]]]},
+    }
+    assert "| plain | float32 | 10 | 6 (60%) | 7 (70%) |" in table.row_section(row)
+
+
 def test_the_table_gives_the_ratio_and_marks_unequal_work() -> None:
     def content(rate: float, length: int) -> dict[str, Any]:
         return {"setting": {}, "variables": {}, "runs": [{"lines_per_second": rate, "length": length}]}

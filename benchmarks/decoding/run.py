@@ -2,9 +2,10 @@
 
     python benchmarks/decoding/run.py tiny base cold --models DIR --work DIR --name cpu2
 
-Rows are those of rows.py and commands.py, and `busy`; without any, all are measured. Each system has a process of its
-own, which waits while another one is measured: round 1 all systems, round 2 all systems, ... for each cell. Each row
-replaces its own part of ../results/decoding-NAME.json; `python benchmarks/report.py` makes docs/decoding-speed.md.
+Rows are those of rows.py and commands.py, `products` and `busy`; without any, all are measured. Each system has a
+process of its own, which waits while another one is measured: round 1 all systems, round 2 all systems, ... for each
+cell. Each row replaces its own part of ../results/decoding-NAME.json; `python benchmarks/report.py` makes
+docs/decoding-speed.md.
 """
 
 import argparse
@@ -19,9 +20,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py and training/ are there
+sys.path.insert(0, str(Path(__file__).parents[1]))  # machine.py and training/ are there
+sys.path.insert(0, str(Path(__file__).parents[2]))  # and hatch_build.py
 
 import commands
+import products
 import systems
 from machine import describe
 from peers.common import Cell
@@ -133,6 +136,8 @@ def converted(model: Path, work: Path) -> Path:
 
 def measured(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """One row of the record."""
+    if name == "products":
+        return products.measure(arguments.rounds)
     if name in commands.COMMANDS:
         model = arguments.models / "multi30k-tiny"
         return commands.measure(name, model, test_lines(model, 1000), arguments.rounds)
@@ -199,7 +204,7 @@ def instruction_sets() -> list[str]:
 
 
 def main() -> None:
-    every = [*ROWS, *commands.COMMANDS, "busy"]
+    every = [*ROWS, *commands.COMMANDS, "products", "busy"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(every)}; none: all")
     parser.add_argument("--models", type=Path, default=Path("runs"), help="holds the model directories")

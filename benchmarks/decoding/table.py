@@ -27,6 +27,8 @@ def page() -> str:
         "  differ by more than 5 % do unequal work, and are marked.",
         "- GMAC/s: the products with weights that an output of this length needs, in billions of multiplications a",
         "  second; with a beam, once for each of its prefixes, whether they are computed or not.",
+        "- *Products*: the fastest run of one core; in parentheses, the share of what its instructions can do if all",
+        "  weights and rows are in registers.",
         "- A beam search of zhuyi goes on until no prefix can be better than what is finished; CTranslate2's ends when",
         "  as many hypotheses are finished as the beam is wide. The latter takes fewer steps, and may miss the best.",
         "- CTranslate2 has one worker a core, of one thread each; the fastest of some batch sizes; and for its own",
@@ -53,6 +55,8 @@ def row_section(row: dict[str, Any]) -> list[str]:
     ]
     if "engines" in row:
         return [*lines, *_commands(row), ""]
+    if "products" in row:
+        return [*lines, *_products(row), ""]
     versions = (
         f"{system['title']}: " + ", ".join(f"{name} {number}" for name, number in system["versions"].items())
         for system in row["systems"].values()
@@ -73,6 +77,18 @@ def _commands(row: dict[str, Any]) -> list[str]:
             continue
         memory = max(run["peak_bytes"] for run in content["runs"]) / 1e6
         lines.append(f"| {name} | {_spread([run['seconds'] for run in content['runs']], 2)} | {memory:.0f} |")
+    return lines
+
+
+def _products(row: dict[str, Any]) -> list[str]:
+    sizes = (f"64 rows · {size}" for size in row["sizes"])
+    lines = [f"| library | precision | GMAC/s in registers | {' | '.join(sizes)} |"]
+    lines.append("|---|---|---|" + "---|" * len(row["sizes"]))
+    for name, runs in row["products"].items():
+        for i, precision in enumerate(row["precisions"]):
+            best, *linear = (max(run[i][j] for run in runs) for j in range(1 + len(row["sizes"])))
+            shares = " | ".join(f"{rate:,.0f} ({rate / best:.0%})" for rate in linear)
+            lines.append(f"| {name} | {precision} | {best:,.0f} | {shares} |")
     return lines
 
 
