@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import random
-import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -96,7 +95,7 @@ def compare(directory: Path, count: int, beam: int, seed: int) -> Iterator[dict[
     texts = list(islice(random_texts(lines, seed), count))
     encoded = [tokens[: reference.longest] for tokens in reference.tokenizers.source.encode(texts)]
     decoding = reference.decoding(beam=beam)
-    done, seconds = 0, dict.fromkeys(("torch", *PRECISIONS), 0.0)
+    done = 0
     differ: list[dict[str, Any]] = []
     differences: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     equal = dict.fromkeys(PRECISIONS, 0)
@@ -104,11 +103,10 @@ def compare(directory: Path, count: int, beam: int, seed: int) -> Iterator[dict[
     for first in range(0, count, AT_ONCE):
         numbers = [number for number in range(first, min(first + AT_ONCE, count)) if encoded[number]]
         sources = [encoded[number] for number in numbers]
-        found = {}
-        for name, translator in (("torch", reference), *natives.items()):
-            start = time.perf_counter()
-            found[name] = [best for best, *_ in translator.engine.decode(sources, decoding, numbers)]
-            seconds[name] += time.perf_counter() - start
+        found = {
+            name: [best for best, *_ in translator.engine.decode(sources, decoding, numbers)]
+            for name, translator in (("torch", reference), *natives.items())
+        }
         done += len(sources)
         for precision in PRECISIONS:
             for number, source, one, two in zip(numbers, sources, found["torch"], found[precision], strict=True):
@@ -125,7 +123,6 @@ def compare(directory: Path, count: int, beam: int, seed: int) -> Iterator[dict[
             "texts": done,
             "source_tokens": mean(len(tokens) for tokens in encoded if tokens),
             "search": reference.with_decoding(decoding).search_signature,
-            "seconds": {name: round(value, 1) for name, value in seconds.items()},
             **{
                 precision: {
                     "instructions": library(precision).name,
@@ -158,7 +155,7 @@ def main() -> None:
             partial.write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
             os.replace(partial, RESULT)
             shares = {precision: found[precision]["equal"] for precision in PRECISIONS}
-            print(directory.name, found["texts"], shares, found["seconds"], flush=True)
+            print(directory.name, found["texts"], shares, flush=True)
 
 
 if __name__ == "__main__":
