@@ -14,7 +14,7 @@ def main() -> NoReturn:
     """Run the command line of this process. Where SIGINT is ignored, as in the background of a script, it stays so."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
-    # Pydantic would look for plugins among everything that is installed, which takes longer than a translation.
+    # Pydantic would look for plugins among everything that is installed, at every start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from zhuyi import cli

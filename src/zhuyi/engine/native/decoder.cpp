@@ -21,7 +21,7 @@
 #endif
 
 constexpr int ROWS_A_STEP = 64;       // most rows of a step; a sentence that has more is alone
-constexpr int PANELS_AT_ONCE = 4;     // of logits, which stay in the cache until they are read
+constexpr int PANELS_AT_ONCE = 4;     // of logits: for one row `Linear` takes as many together, and they stay in the cache
 constexpr int ENCODED_AT_ONCE = 512;  // about so many source tokens: what they need stays in the cache
 
 // Sentences that are decoded in the same way.
@@ -313,19 +313,23 @@ static std::shared_ptr<Job> checked(const ZhuyiConfig& config, const ZhuyiReques
     };
     auto job = std::make_shared<Job>();
     job->decoding = *request.decoding;
-    require(job->decoding.rows >= 1 && job->decoding.n_best >= 1 && job->decoding.n_best <= job->decoding.rows, "n_best is less than 1, or more than the rows");
+    const ZhuyiDecoding& how = job->decoding;
+    require(how.rows >= 1 && how.n_best >= 1 && how.n_best <= how.rows, "n_best is less than 1, or more than the rows");
     require(request.count >= 0 && request.first_token[0] == 0 && request.first_prefix[0] == 0, "a count is less than 0");
     for (int64_t i = 0; i < request.count; i++) {
         const int64_t length = request.first_token[i + 1] - request.first_token[i];
         require(length >= 1 && length <= config.max_length, "a source has no token, or more than the model reads");
         require(request.first_prefix[i + 1] >= request.first_prefix[i], "the length of a prefix is less than 0");
-        require(request.limits[i] >= 1 && request.limits[i] <= config.max_length, "a limit is less than 1, or more than the model writes");
+        require(request.limits[i] >= 1 && request.limits[i] <= config.max_length,
+                "a limit is less than 1, or more than the model writes");
     }
     const int64_t tokens = request.first_token[request.count], prefixes = request.first_prefix[request.count];
     for (int64_t i = 0; i < tokens; i++)
-        require(request.tokens[i] >= 0 && request.tokens[i] < config.source_vocabulary, "a token of a source is not in its vocabulary");
+        require(request.tokens[i] >= 0 && request.tokens[i] < config.source_vocabulary,
+                "a token of a source is not in its vocabulary");
     for (int64_t i = 0; i < prefixes; i++)
-        require(request.prefixes[i] >= 0 && request.prefixes[i] < config.target_vocabulary, "a token of a prefix is not in the vocabulary");
+        require(request.prefixes[i] >= 0 && request.prefixes[i] < config.target_vocabulary,
+                "a token of a prefix is not in the vocabulary");
     job->tokens.assign(request.tokens, request.tokens + tokens);
     job->first_token.assign(request.first_token, request.first_token + request.count + 1);
     job->prefixes.assign(request.prefixes, request.prefixes + prefixes);

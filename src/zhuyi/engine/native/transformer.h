@@ -491,8 +491,8 @@ struct Transformer {
             const KeysAndValues& cache = memory.layers[layer];
             Number* query = (Number*)work.query.at_least(cross.query_width() * sizeof(Number));
             store_row(queries, cross.query_width(), query);
-            attend<Number>(query, (const Number*)cache.keys.data(), (const Number*)cache.values.data(), memory.length, cross.shape,
-                   nullptr, 0, scores, context, [=](int t) { return t * width; });
+            attend<Number>(query, (const Number*)cache.keys.data(), (const Number*)cache.values.data(), memory.length,
+                           cross.shape, nullptr, 0, scores, context, [=](int t) { return t * width; });
             queries += cross.maps.stride;
             context += context_stride;
         }
