@@ -10,7 +10,8 @@ from torch import Tensor
 from zhuyi.config import Config
 from zhuyi.directory import StoredModel, check_shapes, read_model, write_model
 from zhuyi.files import ADVICE
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.shapes import SHAPES
+from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import Tokenizers
 
 
@@ -22,7 +23,7 @@ class Model:
     """Of the model and of the run that made it."""
     tokenizers: Tokenizers
     """Of both sides."""
-    transformer: Transformer
+    transformer: Network
     """The network, with its weights."""
     name: str = ""
     """Of the directory that it was read from; empty otherwise."""
@@ -36,15 +37,15 @@ class Model:
 def build_model(config: Config, tokenizers: Tokenizers) -> Model:
     """A model with fresh weights, drawn from torch's global generator."""
     targets = None if tokenizers.shared else len(tokenizers.target)
-    return Model(config, tokenizers, Transformer(config.model, len(tokenizers.source), targets))
+    return Model(config, tokenizers, SHAPES[config.model.shape](config.model, len(tokenizers.source), targets))
 
 
-def weights_of(transformer: Transformer) -> dict[str, Tensor]:
+def weights_of(transformer: Network) -> dict[str, Tensor]:
     """Every learned tensor by name, on the CPU; a tied matrix has one name."""
     return {name: parameter.detach().cpu().contiguous() for name, parameter in transformer.named_parameters()}
 
 
-def load_weights(transformer: Transformer, weights: Mapping[str, Tensor]) -> None:
+def load_weights(transformer: Network, weights: Mapping[str, Tensor]) -> None:
     """Copy `weights` into the model.
 
     Raises:

@@ -7,6 +7,7 @@ proof in this folder: a test that asks for `config` or `model` runs for each of 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import get_args
 
 import pytest
@@ -17,7 +18,8 @@ from zhuyi.config import PRESETS, ModelConfig
 from zhuyi.model.blocks import ACTIVATIONS, NORMS
 from zhuyi.model.mixers import MIXERS
 from zhuyi.model.positions import POSITIONS
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.shapes import SHAPES
+from zhuyi.model.transformer import Network
 
 SMALL = {
     "width": 16,
@@ -48,22 +50,45 @@ def options() -> dict[str, list]:
     }
 
 
+VARIANTS = [{"shape": shape} for shape in SHAPES] + [{"shape": "encoder", "labels": "token"}]
+"""The shapes, and what they may give."""
+
+
 def every_config() -> dict[str, ModelConfig]:
-    """The presets `modern` and `paper` made small, and each of them with each option set to each value."""
+    """The presets `modern` and `paper` made small, in every shape, and with each option at each value.
+
+    Of the shapes that share all their parts with the first one, `paper` is tried as it is.
+    """
     configs: dict[str, ModelConfig] = {}
-    for preset in ("modern", "paper"):
-        base = {**PRESETS[preset].get("model", {}), **SMALL}
-        changes = [{}] + [{key: value} for key, values in options().items() for value in values]
-        for change in changes:
-            if "kernel" in change:
-                change = {"mixer": "convolution", **change}
-            config = ModelConfig(**{**base, **change})
-            if config not in configs.values():
-                configs["-".join([preset, *(f"{key}={value}" for key, value in change.items())])] = config
+    changes = [{}] + [{key: value} for key, values in options().items() for value in values]
+    for preset, variant, change in product(("modern", "paper"), VARIANTS, changes):
+        if "kernel" in change:
+            change = {"mixer": "convolution", **change}
+        without = OF_ANOTHER_SHAPE.get(variant["shape"], "nothing")
+        if any(key.startswith(without) for key in change) or (preset == "paper" and change and variant != VARIANTS[0]):
+            continue
+        config = ModelConfig(**{**PRESETS[preset].get("model", {}), **SMALL, **variant, **change})
+        if config not in configs.values():
+            named = {**(variant if variant != VARIANTS[0] else {}), **change}
+            configs["-".join([preset, *(f"{key}={value}" for key, value in named.items())])] = config
     return configs
 
 
+OF_ANOTHER_SHAPE = {"decoder": "encoder_", "encoder": "decoder_"}
+"""How the options begin that a shape has no use for."""
+
+
 CONFIGS = every_config()
+
+
+def of_shapes(*shapes: str) -> pytest.MarkDecorator:
+    """For a test of these shapes only."""
+    some = {name: config for name, config in CONFIGS.items() if config.shape in shapes}
+    return pytest.mark.parametrize("config", some.values(), ids=some.keys())
+
+
+writing = of_shapes("encoder-decoder", "decoder")
+"""For a test of what writes token by token."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +118,10 @@ def double() -> Iterator[None]:
 
 
 @cache
-def build(config: ModelConfig) -> Transformer:
-    """A Transformer that is not in training, none of whose weights is at a special value such as 0 or 1."""
+def build(config: ModelConfig) -> Network:
+    """A model that is not in training, none of whose weights is at a special value such as 0 or 1."""
     torch.manual_seed(1)
-    model = Transformer(config, 12, None if config.tie == "all" else 13).eval()
+    model = SHAPES[config.shape](config, 12, None if config.tie == "all" or config.shape == "decoder" else 13).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -104,8 +129,8 @@ def build(config: ModelConfig) -> Transformer:
 
 
 @pytest.fixture
-def model(config: ModelConfig, double: None) -> Transformer:
-    """The Transformer of `config`, in float64. All tests share it: copy what you change."""
+def model(config: ModelConfig, double: None) -> Network:
+    """The model of `config`, in float64. All tests share it: copy what you change."""
     return build(config)
 
 

@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from contracts.conftest import Sentences, writing
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -12,11 +13,11 @@ from zhuyi.model import kernels
 from zhuyi.model.attention import KERNELS
 from zhuyi.model.cache import Cache
 from zhuyi.model.mixers import MIXERS
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.shapes import SHAPES
 
 
 def start(model, sentences, limit: int) -> Cache:
-    return model.start(model.encode(sentences.source, sentences.source_mask), sentences.source_mask, limit)
+    return model.read(sentences.source, sentences.source_mask, limit)
 
 
 def steps(model, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
@@ -27,6 +28,15 @@ def steps(model, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
     return torch.stack(logits, dim=1), cache
 
 
+@pytest.fixture
+def sentences(config, sentences):
+    """The decoder shape reads sources of one length at a time."""
+    if config.shape == "encoder-decoder":
+        return sentences
+    return Sentences(sentences.source, torch.ones_like(sentences.source_mask), sentences.target_in)
+
+
+@writing
 @pytest.mark.parametrize("kernel", KERNELS)
 @torch.no_grad()
 def test_steps_are_the_full_pass(kernel, model, sentences):
@@ -34,13 +44,14 @@ def test_steps_are_the_full_pass(kernel, model, sentences):
         full = model(*sentences)
         stepped, cache = steps(model, sentences.target_in, start(model, sentences, limit=8))
         assert_close(stepped, full, rtol=0, atol=1e-10)
-        assert cache.position == sentences.target_in.shape[1]
+        assert cache.position == cache.limit - 8 + sentences.target_in.shape[1]
         model = deepcopy(model).float()
         stepped, _ = steps(model, sentences.target_in, start(model, sentences, limit=8))
         assert stepped.dtype == torch.float32
         assert_close(stepped, model(*sentences), rtol=0, atol=1e-5)
 
 
+@writing
 @torch.no_grad()
 def test_steps_go_on_after_select_and_reorder(model, sentences):
     source, mask, target_in = sentences
@@ -65,12 +76,18 @@ def test_steps_go_on_after_select_and_reorder(model, sentences):
         model.step(torch.tensor([1, 1, 1]), cache)
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
+OF_EACH_MIXER = {
+    f"{shape} {mixer}": ModelConfig(shape=shape, mixer=mixer, width=16, heads=4, feed_forward=24)
+    for shape in ("encoder-decoder", "decoder")
+    for mixer in MIXERS
+}
+
+
+@pytest.mark.parametrize("config", OF_EACH_MIXER.values(), ids=OF_EACH_MIXER)
 @torch.no_grad()
-def test_steps_in_bf16_are_the_full_pass_in_bf16(mixer, sentences):
+def test_steps_in_bf16_are_the_full_pass_in_bf16(config, sentences):
     torch.manual_seed(1)
-    config = ModelConfig(width=16, heads=4, encoder_layers=2, decoder_layers=2, feed_forward=24, mixer=mixer)
-    model = Transformer(config, 12).eval()
+    model = SHAPES[config.shape](config, 12, None).eval()
     with torch.autocast("cpu", torch.bfloat16):
         full = model(*sentences)
         stepped, _ = steps(model, sentences.target_in, start(model, sentences, limit=6))

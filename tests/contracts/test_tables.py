@@ -11,10 +11,12 @@ from zhuyi.model.blocks import ACTIVATIONS, NORMS
 from zhuyi.model.kernels import AttentionKernel
 from zhuyi.model.mixers import MIXERS
 from zhuyi.model.positions import POSITIONS
+from zhuyi.model.shapes import SHAPES
 
 
 @pytest.mark.parametrize(
-    ("key", "table"), [("activation", ACTIVATIONS), ("norm_kind", NORMS), ("positions", POSITIONS), ("mixer", MIXERS)]
+    ("key", "table"),
+    [("activation", ACTIVATIONS), ("norm_kind", NORMS), ("positions", POSITIONS), ("mixer", MIXERS), ("shape", SHAPES)],
 )
 def test_options_are_the_rows_of_the_table(key, table):
     assert set(get_args(ModelConfig.model_fields[key].annotation)) == set(table)
@@ -22,6 +24,10 @@ def test_options_are_the_rows_of_the_table(key, table):
 
 def test_every_mixer_may_stand_in_encoder_and_decoder():
     assert set(get_args(MixerKind)) == set(MIXERS) == set(reference.MIXERS)
+
+
+def test_every_shape_stands_in_the_reference():
+    assert set(SHAPES) == set(reference.SHAPES)
 
 
 def test_every_kernel_of_attention_may_be_asked_for():

@@ -28,12 +28,13 @@ def expected_names(config: ModelConfig) -> set[str]:
         "feed_forward": {"inner", "output"} | RESIDUAL,
     }
     decoder = {**encoder, "self": self_names(config, causal=True), "cross": ATTENTION | RESIDUAL}
-    names = {f"{stack}.{name}" for stack in ("encoder", "decoder") for name in ("embedding", "input", "output")}
-    names.add("logits")
-    for stack, layers, parts in (
-        ("encoder", config.encoder_layers, encoder),
-        ("decoder", config.decoder_layers, decoder),
-    ):
+    if config.shape == "decoder":
+        del decoder["cross"]
+    stacks = [("encoder", config.encoder_layers, encoder), ("decoder", config.decoder_layers, decoder)]
+    stacks = [each for each in stacks if each[0] in config.shape]
+    names = {f"{stack}.{name}" for stack, _, _ in stacks for name in ("embedding", "input", "output")}
+    names |= {"logits", *(["pooled"] if config.shape == "encoder" and config.labels == "line" else [])}
+    for stack, layers, parts in stacks:
         names |= {f"{stack}.{n}.{part}.{name}" for n in range(layers) for part in parts for name in parts[part]}
     return names
 

@@ -23,23 +23,20 @@ class FakeModel:
         self.table[:, EOS] += eos
         self.rows: list[int] = []  # how many rows each step had
 
-    def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
-        return (source * source_mask)[..., None].float()
-
-    def start(self, memory: Tensor, source_mask: Tensor, limit: int) -> Cache:
-        """A cache whose past is the state and the sentence of every row, and whose keys are its sentence again."""
+    def read(self, source: Tensor, source_mask: Tensor, limit: int) -> Cache:
+        """A cache whose past is the state and the sentence of every row, and whose memory is its sentence again."""
         self.rows = []
-        state = (memory[..., 0] * source_mask).sum(dim=1).long() % STATES
-        sentence = torch.arange(len(memory))
+        state = (source * source_mask).sum(dim=1) % STATES
+        sentence = torch.arange(len(source))
         keys = sentence[:, None, None, None].float()
-        return Cache((LayerCache(State((state, sentence)), keys, keys),), source_mask, position=0, limit=limit)
+        return Cache((LayerCache(State((state, sentence)), (keys, keys)),), source_mask, position=0, limit=limit)
 
     def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         self.rows.append(len(tokens))
         assert cache.position < cache.limit
         [layer] = cache.layers
         state, sentence = layer.past.tensors
-        assert torch.equal(sentence, layer.keys.flatten().long()), "a row was given to another sentence"
+        assert torch.equal(sentence, layer.memory[0].flatten().long()), "a row was given to another sentence"
         state = self.next(state, tokens)
         layers = (replace(layer, past=State((state, sentence))),)
         return self.table[state], replace(cache, layers=layers, position=cache.position + 1)

@@ -89,9 +89,11 @@ def test_decoder_block_is_torchs(config):
     assert_close(ours(x, None, POSITIONLESS, memory, mask), expected, rtol=0, atol=1e-5)
 
 
-def test_a_stack_without_a_memory_says_that_it_has_no_steps() -> None:
+@torch.no_grad()
+def test_a_stack_without_a_memory_takes_any_number_of_positions_a_step() -> None:
     config = ModelConfig(width=16, heads=2, feed_forward=32, decoder_layers=1)
-    stack = Stack(config, nn.Embedding(9, 16), POSITIONLESS, causal=True, cross=False)
-    assert stack(torch.tensor([[4, 5, 6]]), None).shape == (1, 3, 16)
-    with pytest.raises(NotImplementedError, match="blocks without cross-attention have no steps"):
-        stack.start(torch.zeros(1, 3, 16), torch.ones(1, 3, dtype=torch.bool), limit=3)
+    stack, tokens = Stack(config, nn.Embedding(9, 16), POSITIONLESS, causal=True, cross=False), torch.randint(9, (2, 6))
+    first, cache = stack.step(tokens[:, :4], stack.start(2, limit=6))
+    rest, cache = stack.step(tokens[:, 4:], cache)
+    assert cache.position == 6
+    assert_close(torch.cat([first, rest], dim=1), stack(tokens, None), rtol=0, atol=1e-5)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TokenKind = Literal["bpe", "unigram", "character", "whitespace"]
 Normalization = Literal["nfc", "none"]
 MixerKind = Literal["attention", "convolution", "recurrence"]
+Shape = Literal["encoder-decoder", "decoder", "encoder"]
 Metric = Literal["bleu", "chrf", "wer", "per", "exact"]
 SearchStrategy = Literal["beam", "sampling"]
 EngineName = Literal["native", "torch"]
@@ -65,6 +66,13 @@ class Section(BaseModel):
 def readable(name: str) -> str:
     """A name as UTF-8 can hold it: a byte of it that is no character (PEP 383) is shown as `\\udc..`."""
     return name.encode(errors="backslashreplace").decode()
+
+
+def _settings(section: Any) -> Mapping[str, Any] | None:
+    """The settings of a section that has not been validated yet; None, if it is no section."""
+    if isinstance(section, Section):
+        return section.model_dump(exclude_unset=True)
+    return section if isinstance(section, Mapping) else {} if section is None else None
 
 
 FileSpec = Annotated[
@@ -154,6 +162,7 @@ class TextConfig(Section):
         description="nfc: characters are composed (Unicode NFC), so that one text is one sequence of tokens however it "
         "was typed. none: they are read and written as the data have them.",
     )
+    mask: bool = Field(False, description="The vocabulary has the token <mask>, as masked pre-training needs it.")
     bpe_dropout: float = Field(
         0.0, ge=0.0, lt=1.0, description="Share of BPE merges left out at random, redrawn each epoch (Provilkov 2020)."
     )
@@ -178,15 +187,24 @@ class TextConfig(Section):
 
 
 class ModelConfig(Section):
-    """The encoder–decoder Transformer and its options (Vaswani et al. 2017 and after)."""
+    """The Transformer and its options (Vaswani et al. 2017 and after)."""
 
+    shape: Shape = Field(
+        "encoder-decoder",
+        description="Which stacks there are. encoder-decoder: source → target. decoder: one sequence, source BOS "
+        "target (GPT), or running text (data.text). encoder: a label for each line, or each token, of the source "
+        "(BERT).",
+    )
+    labels: Literal["line", "token"] = Field(
+        "line", description="Shape encoder: one label a line (classification), or one a token (tagging)."
+    )
     width: int = Field(256, ge=2, le=2**16, description="d_model: length of every vector between blocks.")
     heads: int = Field(4, ge=1, le=2**16, description="Attention heads; each is width / heads wide.")
     key_value_heads: int | None = Field(
         None, ge=1, le=2**16, description="Heads of keys and values (grouped-query attention). Unset: as many as heads."
     )
-    encoder_layers: int = Field(4, ge=1, le=1000, description="Encoder blocks.")
-    decoder_layers: int = Field(4, ge=1, le=1000, description="Decoder blocks.")
+    encoder_layers: int = Field(4, ge=1, le=1000, description="Encoder blocks, in the shapes that have an encoder.")
+    decoder_layers: int = Field(4, ge=1, le=1000, description="Decoder blocks, in the shapes that have a decoder.")
     feed_forward: int = Field(1024, ge=1, le=2**20, description="Inner width of the feed-forward layers.")
     activation: Literal["relu", "gelu", "swiglu"] = Field("swiglu", description="Non-linearity of the feed-forward.")
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout on embeddings and on every residual branch.")
@@ -258,6 +276,11 @@ class ModelConfig(Section):
         """Heads of keys and values: `key_value_heads`, or as many as `heads`."""
         return self.key_value_heads or self.heads
 
+    @property
+    def positions_limit(self) -> int:
+        """Number of positions of a sequence: the decoder shape has a source and a target in one."""
+        return self.max_length * (2 if self.shape == "decoder" else 1)
+
     def mixer_of(self, causal: bool) -> MixerKind:
         """The mixer of a causal stack (the decoder's), or of one that sees both directions (the encoder's)."""
         return (self.decoder_mixer if causal else self.encoder_mixer) or self.mixer
@@ -293,6 +316,11 @@ class TrainingConfig(Section):
         False,
         description="Of several processes each keeps a part of weights and optimiser (FSDP2), not all of them (DDP): "
         "for models that are too large for one GPU.",
+    )
+    objective: Literal["likelihood", "masked"] = Field(
+        "likelihood",
+        description="likelihood: the target's tokens, or the labels. masked: tokens of the source that are masked "
+        "(Devlin et al. 2019), to pre-train the encoder shape on data.text; a run with start_from goes on from there.",
     )
     optimizer: Literal["adamw", "muon"] = Field(
         "muon", description="Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all weights."
@@ -492,6 +520,44 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     decoding: DecodingConfig = DecodingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        """What a shape or an objective says of the text, where the text does not say it: an encoder writes labels."""
+        if not isinstance(values, Mapping):
+            return values
+        model, training, text = (_settings(values.get(name)) for name in ("model", "training", "text"))
+        if model is None or training is None or text is None:
+            return values
+        if training.get("objective") == "masked":
+            text, model = {"mask": True, **text}, {"labels": "token", **model}
+        elif model.get("shape") == "encoder":
+            text = {"shared": False, "target_kind": "whitespace", **text}
+        return {**values, "model": model, "text": text}
+
+    @model_validator(mode="after")
+    def _possible(self) -> Config:
+        shape, masked = self.model.shape, self.training.objective == "masked"
+        if masked and (shape != "encoder" or self.model.labels != "token"):
+            raise ValueError('training.objective = "masked" needs model.shape = "encoder" and model.labels = "token"')
+        if (shape == "decoder" or masked) and not self.text.shared:
+            needs = 'training.objective = "masked"' if masked else 'model.shape = "decoder"'
+            raise ValueError(
+                f"{needs} has one vocabulary: set text.shared = true, and text.source_kind and text.target_kind the "
+                "same"
+            )
+        if shape == "encoder" and not masked and (self.text.shared or self.text.target_kind != "whitespace"):
+            raise ValueError(
+                'model.shape = "encoder" writes labels: set text.target_kind = "whitespace" and text.shared = false'
+            )
+        of_tokens = shape == "encoder" and self.model.labels == "token" and not masked
+        if of_tokens and self.text.source_kind not in ("whitespace", "character"):
+            raise ValueError(
+                'model.labels = "token" gives each token a label: set text.source_kind = "whitespace" (words) or '
+                '"character"'
+            )
+        return self
 
     @field_validator("preset")
     @classmethod

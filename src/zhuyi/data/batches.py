@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from zhuyi.data.sequences import Lengths, Sequences
+from zhuyi.data.sequences import Collated, Lengths, Sequences
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 POOL_PAIRS = 250_000
@@ -93,7 +93,9 @@ def pad_sources(sequences: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor
 
 
 def collate(corpus: Sequences, pairs: np.ndarray) -> Batch:
-    """The batch of these pairs."""
+    """The batch of these pairs: as the corpus makes it, if it does, and of source → target pairs otherwise."""
+    if isinstance(corpus, Collated):
+        return cast(Batch, corpus.collate(pairs))
     source, source_mask = pad_sources([corpus.source(pair) for pair in pairs])
     target = _framed([corpus.target(pair) for pair in pairs])
     target_in, target_out = target[:, :-1].copy(), target[:, 1:].copy()

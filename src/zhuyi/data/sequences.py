@@ -39,6 +39,14 @@ class Sequences(Lengths, Protocol):
         """Tokens of the target of a pair: as many ids as `target_lengths` says, without BOS and EOS."""
 
 
+@runtime_checkable
+class Collated(Sequences, Protocol):
+    """A corpus that makes its own batches, which are not of source → target pairs."""
+
+    def collate(self, pairs: npt.NDArray[np.integer[Any]]) -> Any:
+        """The `data.batches.Batch` of these pairs."""
+
+
 class InMemory:
     """A tokenised corpus in lists.
 

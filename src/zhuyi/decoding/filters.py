@@ -36,10 +36,10 @@ def constraints(decoding: DecodingConfig) -> list[Constraint]:
     return wanted
 
 
-def forbid(logits: Float[Tensor, "rows vocabulary"], tokens: Sequence[int]) -> Float[Tensor, "rows vocabulary"]:
+def forbid(logits: Float[Tensor, "*rows vocabulary"], tokens: Sequence[int]) -> Float[Tensor, "*rows vocabulary"]:
     """Let no row choose these tokens. Overwrites logits."""
     for token in tokens:
-        logits[:, token] = -torch.inf
+        logits[..., token] = -torch.inf
     return logits
 
 

@@ -1,4 +1,4 @@
-"""The search loop: encode once, then step, advance, and drop the sentences that are done.
+"""The search loop: read the source once, then step, advance, and drop the sentences that are done.
 
 Filters (`filters.py`) say what a row may not write; which of the other tokens it writes is the business of a strategy,
 one a file (`beam.py`, `greedy.py`, `sampling.py`). A sentence has `decoding.rows` rows, which stand side by side.
@@ -25,16 +25,8 @@ from zhuyi.text.tokenizer import BOS, PAD
 class Stepper(Protocol):
     """All that decoding knows of a model. Masks are True = attend."""
 
-    def encode(
-        self, source: Int[Tensor, "batch source"], source_mask: Bool[Tensor, "batch source"]
-    ) -> Float[Tensor, "batch source width"]:
-        """Turn the source into the memory that every step looks at."""
-        ...
-
-    def start(
-        self, memory: Float[Tensor, "batch source width"], source_mask: Bool[Tensor, "batch source"], limit: int
-    ) -> Cache:
-        """Make an empty past, one row a sentence, with space for `limit` steps."""
+    def read(self, source: Int[Tensor, "batch source"], source_mask: Bool[Tensor, "batch source"], limit: int) -> Cache:
+        """Read the sources, one row a sentence: the past before the first of at most `limit` steps."""
         ...
 
     def step(self, tokens: Int[Tensor, " rows"], cache: Cache) -> tuple[Float[Tensor, "rows vocabulary"], Cache]:
@@ -115,7 +107,7 @@ def search(
     hypotheses: list[list[Hypothesis]] = [[] for _ in source]
     running = torch.arange(len(source), device=device)
 
-    cache = model.start(model.encode(source, source_mask), source_mask, limit)
+    cache = model.read(source, source_mask, limit)
     if width > 1:
         cache = cache.select(running.repeat_interleave(width))
     numbers = running if lines is None else torch.tensor(lines, device=device)

@@ -331,6 +331,8 @@ def cores() -> int:
 
 def unsupported(config: ModelConfig, precision: Precision = "float32") -> str | None:
     """Why this engine cannot run a model on this machine; None if it can."""
+    if config.shape != "encoder-decoder":
+        return f'it has no model.shape = "{config.shape}"'
     for side, mixer in (("encoder", config.mixer_of(causal=False)), ("decoder", config.mixer_of(causal=True))):
         if mixer != "attention":
             return f'it has no model.{side}_mixer = "{mixer}"'

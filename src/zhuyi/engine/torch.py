@@ -1,20 +1,27 @@
 """The engine that computes with torch: it batches sources of like length, and searches on the CPU or a GPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
+import numpy as np
 import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
 from torch.nn import functional as F
 
 from zhuyi.checkpoint import model_of
 from zhuyi.config import DecodingConfig, Precision
 from zhuyi.data.batches import collate, pad_sources, plan_in_order
-from zhuyi.data.sequences import InMemory
+from zhuyi.data.labelled import Labelled
+from zhuyi.data.sequences import InMemory, Sequences
 from zhuyi.decoding.hypothesis import Hypothesis
-from zhuyi.decoding.search import search
+from zhuyi.decoding.labels import label
+from zhuyi.decoding.search import Stepper, Strategy, search
 from zhuyi.directory import StoredModel
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import ConfigError
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.shapes import DecoderOnly, EncoderOnly
+from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import PAD
 
 TOKENS_PER_BATCH = 4096
@@ -22,7 +29,7 @@ TOKENS_PER_BATCH = 4096
 
 
 class TorchEngine:
-    """An `Engine` around a `Transformer`, in float32.
+    """An `Engine` around a `Network`, in float32.
 
     Args:
         transformer: is moved to the device, and put into evaluation mode. Who trains it meanwhile puts it into that
@@ -36,7 +43,7 @@ class TorchEngine:
 
     precision: Precision = "float32"
 
-    def __init__(self, transformer: Transformer, max_length: int, device: str = "auto") -> None:
+    def __init__(self, transformer: Network, max_length: int, device: str = "auto") -> None:
         self.device = _device(device)
         self.transformer = transformer.to(self.device).eval()
         self.max_length = max_length
@@ -59,23 +66,33 @@ class TorchEngine:
         prefix: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
         """As `Engine.decode`; sources of like length go together."""
-        corpus, lines = InMemory(sources, sources), range(len(sources)) if lines is None else lines
+        lines = range(len(sources)) if lines is None else lines
         found: list[list[Hypothesis]] = [[] for _ in sources]
         with torch.inference_mode():
-            for numbers in plan_in_order(corpus, max(1, TOKENS_PER_BATCH // decoding.rows)):
+            for numbers in self._batches(sources, decoding.rows):
                 source, source_mask = pad_sources([sources[number] for number in numbers])
                 source, source_mask = source.to(self.device), source_mask.to(self.device)
                 numbered = [lines[number] for number in numbers]
-                hypotheses = search(
+                hypotheses = answer(
                     *(self.transformer, source, source_mask, decoding, self.max_length), prefix=prefix, lines=numbered
                 )
                 for number, alternatives in zip(numbers.tolist(), hypotheses, strict=True):
                     found[number] = alternatives
         return found
 
+    def _batches(self, sources: Sequence[Tokens], rows: int) -> list[np.ndarray]:
+        """The numbers of the sources that go together: of like length or, where they are not padded, of the same."""
+        batches = plan_in_order(InMemory(sources, sources), max(1, TOKENS_PER_BATCH // rows))
+        if not isinstance(self.transformer, DecoderOnly):
+            return batches
+        lengths = [groupby(numbers, key=lambda number: len(sources[number])) for numbers in batches]
+        return [np.array(list(same)) for groups in lengths for _, same in groups]
+
     def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
         """As `Engine.loss`."""
-        corpus = InMemory(sources, targets)
+        corpus: Sequences = InMemory(sources, targets)
+        if isinstance(self.transformer, EncoderOnly):
+            corpus = Labelled(corpus, self.transformer.config.labels)
         total, count = 0.0, 0
         with torch.inference_mode():
             for pairs in plan_in_order(corpus, TOKENS_PER_BATCH):
@@ -86,6 +103,23 @@ class TorchEngine:
                 ).item()
                 count += batch.target_tokens
         return total / count
+
+
+def answer(
+    network: Network,
+    source: Int[Tensor, "batch source"],
+    source_mask: Bool[Tensor, "batch source"],
+    decoding: DecodingConfig,
+    max_length: int,
+    observe: Callable[[Strategy], None] | None = None,
+    prefix: Sequence[int] = (),
+    lines: Sequence[int] | None = None,
+) -> list[list[Hypothesis]]:
+    """What a network of any shape answers: labels, or what `search` finds, whose arguments these are."""
+    if isinstance(network, EncoderOnly):
+        return label(network, source, source_mask, decoding.n_best)
+    assert isinstance(network, Stepper)
+    return search(network, source, source_mask, decoding, max_length, observe, prefix, lines)
 
 
 def sees_gpu() -> bool:

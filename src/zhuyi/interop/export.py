@@ -118,12 +118,14 @@ def export_model(
     translator = with_torch(model)
     engine, tokenizers = translator.engine, translator.tokenizers
     assert isinstance(engine, TorchEngine)
+    if not isinstance(transformer := engine.transformer, Transformer):
+        raise ConfigError(f'model.shape = "{transformer.config.shape}": {to} is written for "encoder-decoder" only')
     given = made_lines(tokenizers.source) if lines is None else lines
     compared = list(islice((line for line in given if line.strip()), COMPARED))
     if not compared:
         raise DataError("there is no line to compare by: all are blank")
     with _staged(out) as directory:
-        form.write(engine.transformer, tokenizers, directory, precision)
+        form.write(transformer, tokenizers, directory, precision)
         peer = form.open(directory, tokenizers)
         same, difference = _compare(translator, peer, compared)
         if precision == "float32" and not difference <= TOLERANCE:  # nor may it be NaN

@@ -23,14 +23,14 @@ from torch.nn import functional as F
 from zhuyi.config import DecodingConfig
 from zhuyi.data.batches import pad_sources
 from zhuyi.decoding.hypothesis import Candidate, Hypothesis
-from zhuyi.decoding.search import Strategy, log_probabilities, search
-from zhuyi.engine.torch import TorchEngine
+from zhuyi.decoding.search import Strategy, log_probabilities
+from zhuyi.engine.torch import TorchEngine, answer
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.model.attention import MultiHeadAttention
 from zhuyi.model.blocks import Block
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import Recording
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 from zhuyi.translator import Translator
 
@@ -146,7 +146,7 @@ class Trace:
         return self.translator.tokenizers.target.pieces(tokens)
 
 
-def transformer_of(translator: Translator) -> Transformer:
+def transformer_of(translator: Translator) -> Network:
     """The model inside a translator.
 
     Raises:
@@ -182,10 +182,10 @@ def record(
     longest = min(MAX_TOKENS, translator.config.model.max_length)
     (tokens,) = tokenizers.source.encode([line])
     _check_length(tokens, longest, "the sentence")
-    answer = None
+    right = None
     if target is not None:
-        (answer,) = tokenizers.target.encode([target])
-        _check_length(answer, longest, "the reference")
+        (right,) = tokenizers.target.encode([target])
+        _check_length(right, longest, "the reference")
 
     if any(token in (PAD, BOS) or not 0 <= token < len(tokenizers.target) for token in what_if.prefix):
         raise ConfigError("the prefix holds a number that is no token of the target")
@@ -197,12 +197,12 @@ def record(
         candidates.extend(strategy.candidates(0))
 
     with torch.inference_mode():
-        (hypotheses,) = search(transformer, source, source_mask, decoding, longest, observe, what_if.prefix)
+        (hypotheses,) = answer(transformer, source, source_mask, decoding, longest, observe, what_if.prefix)
         best = hypotheses[0]
         replay = _replay(transformer, source, source_mask, best.tokens, best.finished, what_if.mask_lifted)
         reference = None
-        if answer is not None:
-            reference = _replay(transformer, source, source_mask, answer, True, what_if.mask_lifted)
+        if right is not None:
+            reference = _replay(transformer, source, source_mask, right, True, what_if.mask_lifted)
     return Trace(translator, line, [*tokens, EOS], hypotheses, candidates, replay, reference, what_if, decoding)
 
 
@@ -216,7 +216,7 @@ def _check_length(tokens: list[int], longest: int, what: str) -> None:
 
 
 def _replay(
-    transformer: Transformer, source: Tensor, source_mask: Tensor, tokens: list[int], finished: bool, lifted: bool
+    transformer: Network, source: Tensor, source_mask: Tensor, tokens: list[int], finished: bool, lifted: bool
 ) -> Replay:
     target_out = [*tokens, EOS] if finished else tokens
     target_in = [BOS, *target_out[:-1]]
@@ -229,14 +229,15 @@ def _replay(
     return Replay(target_in, target_out, floats)
 
 
-def _lifted(transformer: Transformer) -> dict[str, Callable[[Tensor], Tensor]]:
+def _lifted(transformer: Network) -> dict[str, Callable[[Tensor], Tensor]]:
     def everyone(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
         return torch.ones_like(mask)
 
-    return {f"decoder.{layer}.self.mask": everyone for layer in range(len(transformer.decoder.blocks))}
+    stack = transformer.stacks().get("decoder")
+    return {f"decoder.{layer}.self.mask": everyone for layer in range(len(stack.blocks) if stack else 0)}
 
 
-def _changed(transformer: Transformer, what_if: WhatIf) -> Transformer:
+def _changed(transformer: Network, what_if: WhatIf) -> Network:
     """A copy of the model, changed as `what_if` says; it shares every weight that is not changed.
 
     A head is switched off by zeros in its columns of W_o, so that decoding and replay run the same code as always.
@@ -250,18 +251,19 @@ def _changed(transformer: Transformer, what_if: WhatIf) -> Transformer:
         weight[:, head * width : (head + 1) * width] = 0.0
         attention.output.weight = nn.Parameter(weight)
     if what_if.positions_off:
-        changed.encoder.positions = changed.decoder.positions = Positions(transformer.config)
+        for stack in changed.stacks().values():
+            stack.positions = Positions(transformer.config)
     return changed
 
 
-def _attention(transformer: Transformer, name: str, head: int) -> MultiHeadAttention:
+def _attention(transformer: Network, name: str, head: int) -> MultiHeadAttention:
     """The attention of that canonical name: `encoder.0.self`, `decoder.2.cross`."""
     found: dict[str, object] = {}
-    for stack in ("encoder", "decoder"):
-        for number, block in enumerate(cast(Iterable[Block], getattr(transformer, stack).blocks)):
-            found[f"{stack}.{number}.self"] = block.mixer
+    for name_of_stack, stack in transformer.stacks().items():
+        for number, block in enumerate(cast(Iterable[Block], stack.blocks)):
+            found[f"{name_of_stack}.{number}.self"] = block.mixer
             if block.has_cross:
-                found[f"{stack}.{number}.cross"] = block.cross
+                found[f"{name_of_stack}.{number}.cross"] = block.cross
     attentions = {each: module for each, module in found.items() if isinstance(module, MultiHeadAttention)}
     if name not in attentions:
         raise ConfigError(f"{name} is no attention of this model; there are {', '.join(attentions)}")

@@ -196,17 +196,18 @@ class SelfAttention(MultiHeadAttention):
         return KeysValues((like.new_zeros(shape), like.new_zeros(shape)))
 
     def step(
-        self, x: Float[Tensor, "rows 1 width"], state: State, position: int, positions: Positions
-    ) -> tuple[Float[Tensor, "rows 1 width"], State]:
-        """Position `position` attends to itself and to the past in `state`, which is written in place."""
+        self, x: Float[Tensor, "rows new width"], state: State, position: int, positions: Positions
+    ) -> tuple[Float[Tensor, "rows new width"], State]:
+        """Positions from `position` on attend to themselves and to the past in `state`, which is written in place."""
         keys, values = state.tensors
+        new, total = x.shape[1], position + x.shape[1]
         key, value = self.keys_values(x)
-        keys[:, :, position] = positions.rotate(key, position)[:, :, 0]
-        values[:, :, position] = value[:, :, 0]
-        past = slice(0, position + 1)
+        keys[:, :, position:total] = positions.rotate(key, position)
+        values[:, :, position:total] = value
         queries = positions.rotate(self.queries(x), position)
-        bias = positions.bias(1, position + 1, position)
-        return self.attend(queries, keys[:, :, past], values[:, :, past], None, bias), state
+        mask = causal_mask(new, total, x.device)[None, None] if new > 1 else None  # one sees all that there is
+        bias = positions.bias(new, total, position)
+        return self.attend(queries, keys[:, :, :total], values[:, :, :total], mask, bias), state
 
 
 class CrossAttention(MultiHeadAttention):

@@ -1,7 +1,7 @@
 """A block of the encoder or the decoder: sublayers, each within a residual connection and a norm.
 
     encoder block:  mixer (self-attention) → feed-forward
-    decoder block:  mixer (causal self-attention) → cross-attention → feed-forward
+    decoder block:  mixer (causal self-attention) → cross-attention, where there is an encoder → feed-forward
 
 Post-norm (2017): x ← norm(x + sublayer(x)). Pre-norm (Xiong et al. 2020): x ← x + sublayer(norm(x)).
 """
@@ -161,31 +161,28 @@ class Block(nn.Module):
             x = self._attend_to_memory(x, keys, values, memory_mask, tap)
         return self._feed_forward(x, tap)
 
-    def start(self, memory: Float[Tensor, "rows source width"], limit: int) -> LayerCache:
-        """An empty past, and the memory's keys and values.
-
-        Raises:
-            NotImplementedError: if there is no cross-attention.
-        """
+    def start(self, rows: int, limit: int, memory: Float[Tensor, "rows source width"] | None) -> LayerCache:
+        """An empty past, and the memory's keys and values where there is cross-attention."""
         if not self.has_cross:
-            raise NotImplementedError(
-                "blocks without cross-attention have no steps: call them on all positions at once"
-            )
+            return LayerCache(self.mixer.start(rows, limit, like=self.feed_forward.outer.weight), None)
+        assert memory is not None
         keys, values = self.cross.keys_values(memory)
-        return LayerCache(self.mixer.start(len(memory), limit, like=keys), keys, values)
+        return LayerCache(self.mixer.start(rows, limit, like=keys), (keys, values))
 
     def step(
         self,
-        x: Float[Tensor, "rows 1 width"],
+        x: Float[Tensor, "rows new width"],
         cache: LayerCache,
-        memory_mask: Bool[Tensor, "rows source"],
+        memory_mask: Bool[Tensor, "rows source"] | None,
         position: int,
         positions: Positions,
-    ) -> tuple[Float[Tensor, "rows 1 width"], State]:
-        """One more position, and the mixer's state that includes it."""
+    ) -> tuple[Float[Tensor, "rows new width"], State]:
+        """The next positions, and the mixer's state that includes them."""
         y, past = self.mixer.step(self.mixer_residual.before(x), cache.past, position, positions)
         x = self.mixer_residual.after(x, y)
-        x = self._attend_to_memory(x, cache.keys, cache.values, memory_mask, SILENT)
+        if cache.memory is not None:
+            assert memory_mask is not None
+            x = self._attend_to_memory(x, *cache.memory, memory_mask, SILENT)
         return self._feed_forward(x, SILENT), past
 
     def _attend_to_memory(self, x: Tensor, keys: Tensor, values: Tensor, memory_mask: Tensor, tap: Tap) -> Tensor:

@@ -1,7 +1,7 @@
 """What decoding remembers between steps: an argument and a result, never a module's state.
 
-Of the target, each decoder layer keeps its mixer's state (keys and values, for attention). Of the source, it keeps the
-keys and values of cross-attention, computed once for each sentence.
+Of the sequence so far, each decoder layer keeps its mixer's state (keys and values, for attention). Where it has
+cross-attention, it keeps the source's keys and values too, computed once for each sentence.
 """
 
 from dataclasses import dataclass, replace
@@ -27,11 +27,9 @@ class LayerCache:
     """One decoder layer's part."""
 
     past: State
-    """The target so far, as its mixer remembers it."""
-    keys: Float[Tensor, "rows groups source head_width"]
-    """Of cross-attention."""
-    values: Float[Tensor, "rows groups source head_width"]
-    """Of cross-attention."""
+    """The sequence so far, as its mixer remembers it."""
+    memory: tuple[Float[Tensor, "rows groups source head_width"], Float[Tensor, "rows groups source head_width"]] | None
+    """Keys and values of cross-attention, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,8 @@ class Cache:
 
     layers: tuple[LayerCache, ...]
     """One for each layer of the decoder."""
-    source_mask: Bool[Tensor, "rows source"]
-    """True where the source may be attended to."""
+    source_mask: Bool[Tensor, "rows source"] | None
+    """True where cross-attention may attend to the source; None without cross-attention."""
     position: int
     """The number of steps so far."""
     limit: int
@@ -52,11 +50,12 @@ class Cache:
 
     def select(self, rows: Int[Tensor, " new_rows"]) -> "Cache":
         """Row i of the result is row `rows[i]` of this cache: repeats, drops and reorders."""
+        if self.source_mask is None:
+            return self.reorder(rows)
         layers = tuple(
             LayerCache(
                 layer.past.select(rows, self.position),
-                layer.keys.index_select(0, rows),
-                layer.values.index_select(0, rows),
+                layer.memory and (layer.memory[0].index_select(0, rows), layer.memory[1].index_select(0, rows)),
             )
             for layer in self.layers
         )

@@ -1,7 +1,7 @@
 """Mixers: self-attention and the layers that can replace it, for the lecture's comparison.
 
 A mixer maps `batch time width` to the same shape and exchanges information between positions. In the decoder it is
-causal and can also proceed one position at a time, with a state of its own:
+causal and can also proceed a few positions at a time, mostly one, with a state of its own:
 
     attention     sees every position at once                          state: keys and values of the past
     convolution   sees a window (ConvS2S, Gehring et al. 2017)         state: the last kernel - 1 inputs
@@ -38,9 +38,9 @@ class Mixer(Protocol):
         """The state before the first position, with the type and device of `like`."""
 
     def step(
-        self, x: Float[Tensor, "rows 1 width"], state: State, position: int, positions: Positions
-    ) -> tuple[Float[Tensor, "rows 1 width"], State]:
-        """One more position, and the state that includes it."""
+        self, x: Float[Tensor, "rows new width"], state: State, position: int, positions: Positions
+    ) -> tuple[Float[Tensor, "rows new width"], State]:
+        """The next positions, `position` and those after it, and the state that includes them."""
 
 
 class Convolution(nn.Module):
@@ -73,12 +73,12 @@ class Convolution(nn.Module):
         return State((like.new_zeros(rows, self.kernel - 1, self.output.in_features),))
 
     def step(
-        self, x: Float[Tensor, "rows 1 width"], state: State, position: int, positions: Positions
-    ) -> tuple[Float[Tensor, "rows 1 width"], State]:
-        """One window: the kernel - 1 inputs before, and this one."""
+        self, x: Float[Tensor, "rows new width"], state: State, position: int, positions: Positions
+    ) -> tuple[Float[Tensor, "rows new width"], State]:
+        """A window each: the kernel - 1 inputs before it, and its own."""
         (past,) = state.tensors
         window = torch.cat([past, x.to(past.dtype)], dim=1)
-        return self._gate(window, SILENT), State((window[:, 1:],))
+        return self._gate(window, SILENT), State((window[:, x.shape[1] :],))
 
     def _gate(self, padded: Tensor, tap: Tap) -> Tensor:
         gated = F.glu(self.window(padded.transpose(1, 2)).transpose(1, 2), dim=-1)
@@ -117,9 +117,9 @@ class Recurrence(nn.Module):
         return State((like.new_zeros(shape), like.new_zeros(shape)))
 
     def step(
-        self, x: Float[Tensor, "rows 1 width"], state: State, position: int, positions: Positions
-    ) -> tuple[Float[Tensor, "rows 1 width"], State]:
-        """One step of the LSTM."""
+        self, x: Float[Tensor, "rows new width"], state: State, position: int, positions: Positions
+    ) -> tuple[Float[Tensor, "rows new width"], State]:
+        """A step of the LSTM for each."""
         h, c = (tensor[None].contiguous() for tensor in state.tensors)
         states, (h, c) = self.forwards(x, (h, c))
         return self.output(states), State((h[0], c[0]))

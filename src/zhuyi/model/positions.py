@@ -22,7 +22,7 @@ class Positions(nn.Module):
     """No positional encoding, and the base class of all encodings.
 
     Args:
-        config: sizes; positions 0 to `max_length` - 1 exist.
+        config: sizes; positions 0 to `positions_limit` - 1 exist.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -77,7 +77,7 @@ class Sinusoidal(Positions):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.register_buffer("table", sinusoids(config.max_length, config.width), persistent=False)
+        self.register_buffer("table", sinusoids(config.positions_limit, config.width), persistent=False)
 
     def add(self, x: Float[Tensor, "batch time width"], start: Start = 0) -> Float[Tensor, "batch time width"]:
         """Add rows `start`, ... of the table."""
@@ -89,7 +89,7 @@ class Learned(Positions):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.table = nn.Parameter(torch.empty(config.max_length, config.width))
+        self.table = nn.Parameter(torch.empty(config.positions_limit, config.width))
         nn.init.normal_(self.table, std=0.02)
 
     def add(self, x: Float[Tensor, "batch time width"], start: Start = 0) -> Float[Tensor, "batch time width"]:
@@ -108,7 +108,7 @@ class Rotary(Positions):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        angle = torch.arange(config.max_length, dtype=torch.float64)[:, None] / wavelengths(config.head_width)
+        angle = torch.arange(config.positions_limit, dtype=torch.float64)[:, None] / wavelengths(config.head_width)
         cosine, sine = angle.cos().to(torch.get_default_dtype()), angle.sin().to(torch.get_default_dtype())
         self.register_buffer("cosine", torch.cat([cosine, cosine], dim=-1), persistent=False)
         self.register_buffer("sine", torch.cat([-sine, sine], dim=-1), persistent=False)

@@ -16,6 +16,7 @@ each function takes its own weights `w`, and gives back everything that it has c
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -47,22 +48,58 @@ def reference_values(
         target_in_ids: BOS and the target so far.
     """
     w = {name: torch.as_tensor(weight).double() for name, weight in weights.items()}
-    values: Values = {}
-    values["encoder.embedding"], a = embed(part(w, "encoder"), config, source_ids)
-    values["encoder.input"] = a
-    for n in range(config.encoder_layers):
-        a, block = encoder_block(part(w, f"encoder.blocks.{n}"), config, a)
-        values |= named(f"encoder.{n}", block)
-    # With pre-norm, nothing has normalised the last sum yet.
-    memory = values["encoder.output"] = norm(part(w, "encoder.norm"), config, a) if config.norm == "pre" else a
-    values["decoder.embedding"], a = embed(part(w, "decoder"), config, target_in_ids)
-    values["decoder.input"] = a
-    for n in range(config.decoder_layers):
-        a, block = decoder_block(part(w, f"decoder.blocks.{n}"), config, a, memory)
-        values |= named(f"decoder.{n}", block)
-    a = values["decoder.output"] = norm(part(w, "decoder.norm"), config, a) if config.norm == "pre" else a
+    a, values = SHAPES[config.shape](w, config, list(source_ids), list(target_in_ids))
     values["logits"] = linear(part(w, "projection"), a)  # a softmax of each row: its distribution over voc_size tokens
     return values
+
+
+def encoder_decoder(w: Values, config: ModelConfig, source: list[int], target_in: list[int]) -> tuple[Tensor, Values]:
+    """The target's hidden states, which attend to the source's (Vaswani et al. 2017, figure 1)."""
+    memory, values = encoder(part(w, "encoder"), config, source)
+    a, own = decoder(part(w, "decoder"), config, target_in, memory)
+    return a, values | own
+
+
+def decoder_only(w: Values, config: ModelConfig, source: list[int], target_in: list[int]) -> tuple[Tensor, Values]:
+    """GPT: source and target are one sequence, where BOS follows the source; no one attends to another stack."""
+    a, values = decoder(part(w, "decoder"), config, source[:-1] + target_in, None)
+    return a[len(source[:-1]) :], values
+
+
+def encoder_only(w: Values, config: ModelConfig, source: list[int], target_in: list[int]) -> tuple[Tensor, Values]:
+    """BERT: a state, and so a label, for each position of the source; or their mean, for the line."""
+    a, values = encoder(part(w, "encoder"), config, source)
+    if config.labels == "line":
+        a = values["pooled"] = a.mean(dim=0, keepdim=True)
+    return a, values
+
+
+SHAPES = {"encoder-decoder": encoder_decoder, "decoder": decoder_only, "encoder": encoder_only}
+
+
+def encoder(w: Values, config: ModelConfig, ids: list[int]) -> tuple[Tensor, Values]:
+    """Blocks in which every position sees every other."""
+    values: Values = {}
+    values["embedding"], a = embed(w, config, ids)
+    values["input"] = a
+    for n in range(config.encoder_layers):
+        a, block = encoder_block(part(w, f"blocks.{n}"), config, a)
+        values |= named(str(n), block)
+    # With pre-norm, nothing has normalised the last sum yet.
+    a = values["output"] = norm(part(w, "norm"), config, a) if config.norm == "pre" else a
+    return a, named("encoder", values)
+
+
+def decoder(w: Values, config: ModelConfig, ids: list[int], memory: Tensor | None) -> tuple[Tensor, Values]:
+    """Blocks in which a position sees those before it and, of the encoder-decoder shape, all of the memory."""
+    values: Values = {}
+    values["embedding"], a = embed(w, config, ids)
+    values["input"] = a
+    for n in range(config.decoder_layers):
+        a, block = decoder_block(part(w, f"blocks.{n}"), config, a, memory)
+        values |= named(str(n), block)
+    a = values["output"] = norm(part(w, "norm"), config, a) if config.norm == "pre" else a
+    return a, named("decoder", values)
 
 
 def embed(w: Values, config: ModelConfig, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -84,12 +121,15 @@ def encoder_block(w: Values, config: ModelConfig, a: Tensor) -> tuple[Tensor, Va
     return a, named("self", own) | named("feed_forward", fc)
 
 
-def decoder_block(w: Values, config: ModelConfig, a: Tensor, memory: Tensor) -> tuple[Tensor, Values]:
+def decoder_block(w: Values, config: ModelConfig, a: Tensor, memory: Tensor | None) -> tuple[Tensor, Values]:
     """Masked self-attention, cross attention (the decoder's q; k and v of the encoder's output) and the FC layers."""
     mix = MIXERS[config.mixer_of(causal=True)]
-    everyone = torch.ones(1, len(memory), dtype=torch.bool)
     a, own = add_and_norm(w, "mixer", config, a, lambda x: mix(part(w, "mixer"), config, x, causal=True))
-    a, cross = add_and_norm(w, "cross", config, a, lambda x: attention(part(w, "cross"), config, x, memory, everyone))
+    cross: Values = {}
+    if memory is not None:
+        see_all = torch.ones(1, len(memory), dtype=torch.bool)
+        attend = partial(attention, part(w, "cross"), config, y=memory, mask=see_all)
+        a, cross = add_and_norm(w, "cross", config, a, lambda x: attend(x=x))
     a, fc = add_and_norm(w, "feed_forward", config, a, lambda x: feed_forward(part(w, "feed_forward"), config, x))
     return a, named("self", own) | named("cross", cross) | named("feed_forward", fc)
 

@@ -1,7 +1,7 @@
 """A stack of blocks, from tokens to hidden states: embed → positions → dropout → blocks → norm.
 
-The encoder and the decoder are both a `Stack`. The decoder's is causal and its blocks have cross-attention; it
-also runs one position at a time, with a cache.
+The encoder and the decoder are both a `Stack`. The decoder's is causal, and its blocks have cross-attention where there
+is an encoder; it also runs a few positions at a time, mostly one, with a cache.
 """
 
 import math
@@ -67,25 +67,26 @@ class Stack(nn.Module):
         return tap("output", self.norm(x))
 
     def start(
-        self, memory: Float[Tensor, "rows source width"], memory_mask: Bool[Tensor, "rows source"], limit: int
+        self,
+        rows: int,
+        limit: int,
+        memory: Float[Tensor, "rows source width"] | None = None,
+        memory_mask: Bool[Tensor, "rows source"] | None = None,
     ) -> Cache:
-        """The cache before the first step, with capacity for `limit` steps.
-
-        Raises:
-            NotImplementedError: if the blocks have no cross-attention.
-        """
-        layers = tuple(block.start(memory, limit) for block in cast(Iterable[Block], self.blocks))
+        """The cache before the first position, with capacity for `limit` positions; the memory is cross-attention's."""
+        layers = tuple(block.start(rows, limit, memory) for block in cast(Iterable[Block], self.blocks))
         return Cache(layers, memory_mask, position=0, limit=limit)
 
-    def step(self, tokens: Int[Tensor, " rows"], cache: Cache) -> tuple[Float[Tensor, "rows width"], Cache]:
-        """The hidden state of the next position, given its token in each row, and the cache for the step after it."""
-        assert cache.position < cache.limit, "stepped past the limit that the cache was started with"
-        x = self.dropout(self.positions.add(self._embed(tokens[:, None]), cache.position))
+    def step(self, tokens: Int[Tensor, "rows new"], cache: Cache) -> tuple[Float[Tensor, "rows new width"], Cache]:
+        """The hidden states of the next positions, given their tokens, and the cache for the step after them."""
+        position = cache.position + tokens.shape[1]
+        assert position <= cache.limit, "stepped past the limit that the cache was started with"
+        x = self.dropout(self.positions.add(self._embed(tokens), cache.position))
         layers = []
         for block, layer in zip(cast(Iterable[Block], self.blocks), cache.layers, strict=True):
             x, past = block.step(x, layer, cache.source_mask, cache.position, self.positions)
             layers.append(replace(layer, past=past))
-        return self.norm(x)[:, 0], replace(cache, layers=tuple(layers), position=cache.position + 1)
+        return self.norm(x), replace(cache, layers=tuple(layers), position=position)
 
     def _embed(self, tokens: Tensor) -> Tensor:
         vectors: Tensor = self.embedding(tokens) * math.sqrt(self.embedding.embedding_dim)

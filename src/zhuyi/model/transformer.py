@@ -4,11 +4,14 @@
     hidden = decode(target_in, memory)           all target positions at once (training)
     logits = project(hidden)                     the distribution over the vocabulary, before softmax
 
-    cache = start(memory)                        or, in use, one position at a time:
+    cache = read(source)                         or, in use, one position at a time:
     logits, cache = step(last_tokens, cache)
 
-Masks are True = attend. Source sequences end in EOS; target inputs begin with BOS.
+Masks are True = attend. Source sequences end in EOS; target inputs begin with BOS. `shapes.py` puts the same stacks
+together in two other ways.
 """
+
+from abc import ABC, abstractmethod
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -20,7 +23,71 @@ from zhuyi.model.stack import Stack
 from zhuyi.model.tap import SILENT, Tap
 
 
-class Transformer(nn.Module):
+class Network(nn.Module, ABC):
+    """What the models of all shapes have: stacks, and a projection of hidden states to logits.
+
+    A subclass makes these, and then calls `_initialise`.
+    """
+
+    projection: nn.Linear
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def in_order(self) -> nn.ModuleList:
+        """All parts, in the order in which their weights are drawn and their gradients are summed.
+
+        Both are part of what a seed stands for: runs that an older version began continue to the same bytes.
+        """
+
+    def stacks(self) -> dict[str, Stack]:
+        """The stacks by name: `encoder`, `decoder`."""
+        return {name: child for name, child in self.named_children() if isinstance(child, Stack)}
+
+    def _initialise(self) -> None:
+        """Glorot & Bengio 2010 for the maps; embeddings of length about 1 (a stack multiplies them by √width)."""
+        for module in self.in_order().modules():
+            if isinstance(module, nn.Linear | nn.Conv1d):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=self.config.width**-0.5)
+
+    @abstractmethod
+    def hidden(
+        self,
+        source: Int[Tensor, "batch source"],
+        source_mask: Bool[Tensor, "batch source"],
+        target_in: Int[Tensor, "batch target"],
+        tap: Tap = SILENT,
+    ) -> Float[Tensor, "batch output width"]:
+        """The hidden state behind each output, given the source and, for a target, its tokens before it."""
+
+    def project(
+        self, hidden: Float[Tensor, "batch output width"], tap: Tap = SILENT
+    ) -> Float[Tensor, "batch output vocabulary"]:
+        """Logits: the output distribution over the vocabulary, before its softmax."""
+        return tap("logits", self.projection(hidden))
+
+    def forward(
+        self,
+        source: Int[Tensor, "batch source"],
+        source_mask: Bool[Tensor, "batch source"],
+        target_in: Int[Tensor, "batch target"],
+        tap: Tap = SILENT,
+    ) -> Float[Tensor, "batch output vocabulary"]:
+        """Logits of each output; arguments as of `hidden`."""
+        return self.project(self.hidden(source, source_mask, target_in, tap), tap)
+
+    def parameter_count(self) -> int:
+        """Number of learned parameters; a tied matrix counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+class Transformer(Network):
     """Two stacks, the encoder and the decoder, and the output projection.
 
     Args:
@@ -30,8 +97,7 @@ class Transformer(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, source_vocabulary: int, target_vocabulary: int | None = None) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         targets = target_vocabulary or source_vocabulary
         one_embedding = target_vocabulary is None and config.tie == "all"
         # A seed stands for the same weights only as long as they are drawn in this order; see also `in_order`.
@@ -50,24 +116,10 @@ class Transformer(nn.Module):
             source_embedding.weight = target_embedding.weight
 
     def in_order(self) -> nn.ModuleList:
-        """All parts, in the order of versions before there were stacks.
-
-        The order in which weights are drawn, and that in which the float32 sum of the gradient's norm is taken, are
-        part of what a seed stands for: runs that an older version began continue to the same bytes.
-        """
+        """As `Network.in_order`: the order of versions before there were stacks."""
         encoder, decoder = self.encoder, self.decoder
         parts = (decoder.embedding, encoder.embedding, encoder.positions, decoder.positions)
         return nn.ModuleList((*parts, encoder.blocks, decoder.blocks, encoder.norm, decoder.norm, self.projection))
-
-    def _initialise(self) -> None:
-        """Glorot & Bengio 2010 for the maps; embeddings of length about 1 (a stack multiplies them by √width)."""
-        for module in self.in_order().modules():
-            if isinstance(module, nn.Linear | nn.Conv1d):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, std=self.config.width**-0.5)
 
     def encode(
         self,
@@ -90,34 +142,27 @@ class Transformer(nn.Module):
         hidden: Tensor = self.decoder(target_in, None, memory, source_mask, tap.within("decoder"))
         return hidden
 
-    def project(
-        self, hidden: Float[Tensor, "batch target width"], tap: Tap = SILENT
-    ) -> Float[Tensor, "batch target vocabulary"]:
-        """Logits: the output distribution over the vocabulary, before its softmax."""
-        return tap("logits", self.projection(hidden))
-
-    def forward(
+    def hidden(
         self,
         source: Int[Tensor, "batch source"],
         source_mask: Bool[Tensor, "batch source"],
         target_in: Int[Tensor, "batch target"],
         tap: Tap = SILENT,
-    ) -> Float[Tensor, "batch target vocabulary"]:
-        """Logits at every target position, given the source and the target before it."""
-        memory = self.encode(source, source_mask, tap)
-        return self.project(self.decode(target_in, memory, source_mask, tap), tap)
+    ) -> Float[Tensor, "batch target width"]:
+        """`decode` of the target input, given `encode` of the source."""
+        return self.decode(target_in, self.encode(source, source_mask, tap), source_mask, tap)
 
     def start(
         self, memory: Float[Tensor, "rows source width"], source_mask: Bool[Tensor, "rows source"], limit: int
     ) -> Cache:
         """The cache before the first step, with capacity for `limit` steps."""
-        return self.decoder.start(memory, source_mask, limit)
+        return self.decoder.start(len(memory), limit, memory, source_mask)
+
+    def read(self, source: Int[Tensor, "rows source"], source_mask: Bool[Tensor, "rows source"], limit: int) -> Cache:
+        """The cache after the source was read, and before the first step: `encode` and `start`."""
+        return self.start(self.encode(source, source_mask), source_mask, limit)
 
     def step(self, tokens: Int[Tensor, " rows"], cache: Cache) -> tuple[Float[Tensor, "rows vocabulary"], Cache]:
         """Logits after one more token in each row (BOS at first), and the cache for the next step."""
-        hidden, cache = self.decoder.step(tokens, cache)
-        return self.projection(hidden), cache
-
-    def parameter_count(self) -> int:
-        """Number of learned parameters; a tied matrix counts once."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        hidden, cache = self.decoder.step(tokens[:, None], cache)
+        return self.projection(hidden[:, 0]), cache

@@ -5,13 +5,13 @@ from pathlib import Path
 from zhuyi.config import Config, readable
 from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.transformer import Network
 from zhuyi.training.int8 import Int8Comparison
 
 
 def model_card(
     config: Config,
-    model: Transformer,
+    model: Network,
     store: Store,
     chosen: str,
     evaluations: dict[str, Evaluation],

@@ -29,7 +29,7 @@ from zhuyi.config import FILES, LANGUAGES, Config, DecodingConfig, changed, desc
 from zhuyi.directory import DECODING, WEIGHTS, load_config_of, model_files, read_config
 from zhuyi.errors import CheckpointError, ConfigError, DamagedError
 from zhuyi.files import MANIFEST, in_current_format, read_directory, write_directory
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.distributed import ALONE, World, gather_weights, is_sharded
 from zhuyi.training.events import Listener, Notice, ignore
@@ -88,7 +88,7 @@ class Checkpoints:
             except DamagedError as error:
                 notify(Notice(str(error), warning="Passing over a broken checkpoint"))
 
-    def save(self, model: Model, trained: Transformer, optimizer: Optimizer, state: RunState) -> None:
+    def save(self, model: Model, trained: Network, optimizer: Optimizer, state: RunState) -> None:
         """Write the checkpoint of this moment, then remove those that are no longer wanted.
 
         A checkpoint is a model to be used, so this is called while the model has the averaged weights.
@@ -153,7 +153,7 @@ class Checkpoints:
         except (OSError, CheckpointError):  # there is none, or none that is whole
             return decoding
 
-    def restore(self, trained: Transformer, optimizer: Optimizer, notify: Listener) -> RunState | None:
+    def restore(self, trained: Network, optimizer: Optimizer, notify: Listener) -> RunState | None:
         """Bring back the newest checkpoint that is whole; None if there is none. `trained` is that of `save`."""
         found = self._world.on_main(lambda: next((step for step, _ in self.readable(notify)), -1))
         newest = int(self._world.broadcast(-1 if found is None else found))
@@ -237,7 +237,7 @@ def _named_in_utf8(directory: Path) -> Iterator[Path]:
         yield link
 
 
-def _moments(trained: Transformer, optimizer: Optimizer) -> dict[str, Tensor]:
+def _moments(trained: Network, optimizer: Optimizer) -> dict[str, Tensor]:
     return {
         f"optimizer.{name}.{moment}": tensor.detach()
         for name, parameter in trained.named_parameters()
@@ -245,7 +245,7 @@ def _moments(trained: Transformer, optimizer: Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _restore_tensors(trained: Transformer, optimizer: Optimizer, directory: Path) -> None:
+def _restore_tensors(trained: Network, optimizer: Optimizer, directory: Path) -> None:
     """Weights and moments, of which each rank reads the parts that it has."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from zhuyi.errors import ConfigError, TrainingError, ZhuyiError
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.transformer import Network
 
 GRADIENT_TIMEOUT = timedelta(minutes=10)
 """After which a peer that has not sent its gradients is considered lost."""
@@ -140,7 +140,7 @@ class World:
         """`objective`, whose gradients are from now on the mean over all ranks.
 
         Args:
-            objective: has a `model`, a `Transformer`; its forward pass is all of the work whose gradient is wanted.
+            objective: has a `model`, a `Network`; its forward pass is all of the work whose gradient is wanted.
             shard: each rank holds a shard of weights, gradients and optimiser state (FSDP2), not all of them (DDP).
         """
         if self.size == 1:
@@ -152,8 +152,8 @@ class World:
         from torch.distributed.fsdp import fully_shard
 
         mesh = init_device_mesh(self.device.type, (self.size,))
-        transformer = cast(Transformer, objective.model)
-        for block in (*transformer.encoder.blocks, *transformer.decoder.blocks):
+        network = cast(Network, objective.model)
+        for block in (block for stack in network.stacks().values() for block in stack.blocks):
             fully_shard(block, mesh=mesh)
         fully_shard(objective, mesh=mesh)
         return objective
@@ -254,7 +254,7 @@ def is_sharded(trained: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def gather_weights(trained: Transformer, transformer: Transformer, world: World) -> None:
+def gather_weights(trained: Network, transformer: Network, world: World) -> None:
     """Put the weights of a sharded transformer into the whole one that rank 0 validates and saves."""
     if not is_sharded(trained):
         return

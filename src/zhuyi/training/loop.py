@@ -57,7 +57,7 @@ def fit(
     """Train `model` until a budget of `training` is spent.
 
     Args:
-        model: a `Transformer`, or any module that `loss` can train.
+        model: a `Transformer` of any shape, or any module that `loss` can train.
         data: tokenised pairs, which are shuffled and batched here as `training` says; or a function that gives those
             of each epoch; or batches, iterated over once an epoch (an iterator, then, for one epoch only).
         training: budgets, patience, batches, accumulation, order of the data, learning rate and schedule, clipping, how

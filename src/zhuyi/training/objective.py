@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from zhuyi.data.batches import Batch
 from zhuyi.model.kernels import transformed
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import PAD
 from zhuyi.training.precision import products
 
@@ -137,12 +137,11 @@ class TeacherForcing:
 
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """The smoothed loss and the plain one, summed over the target tokens of `batch`: see `cross_entropy`."""
-        transformer = cast(Transformer, model)
+        network = cast(Network, model)
         with products(self.bf16, batch.source.device):
-            memory = transformer.encode(batch.source, batch.source_mask)
-            hidden = transformer.decode(batch.target_in, memory, batch.source_mask)
+            hidden = network.hidden(batch.source, batch.source_mask, batch.target_in)
         hidden = hidden.to(torch.bfloat16) if self.bf16 else hidden
-        return cross_entropy(hidden, transformer.projection.weight, batch.target_out, self.smoothing)
+        return cross_entropy(hidden, network.projection.weight, batch.target_out, self.smoothing)
 
 
 class Objective(nn.Module):

@@ -22,7 +22,7 @@ from zhuyi.data.prepare import Prepared, prepare
 from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
 from zhuyi.evaluation import Evaluation, evaluate, shown_with
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.card import model_card
 from zhuyi.training.checkpoints import Checkpoints
@@ -159,7 +159,7 @@ class _Parts:
 
     model: Model
     """What is validated and saved."""
-    trained: Transformer
+    trained: Network
     """What the optimizer changes: the transformer of `model`, or a sharded one beside it."""
     objective: nn.Module
     optimizer: Optimizer
@@ -242,13 +242,13 @@ def _restore(
     return state
 
 
-def _load_warm(transformer: Transformer, warm: WarmStart, notify: Listener) -> None:
+def _load_warm(transformer: Network, warm: WarmStart, notify: Listener) -> None:
     fresh = load_what_fits(transformer, warm.weights)
     but = f", except {', '.join(fresh)}, which do not fit" if fresh else ""
     notify(Notice(f"Beginning with the weights of {warm.config.training.start_from}{but}."))
 
 
-def _trained(transformer: Transformer, training: TrainingConfig, world: World) -> Transformer:
+def _trained(transformer: Network, training: TrainingConfig, world: World) -> Network:
     """The transformer to be trained: the model's own, or one to be sharded, beside which rank 0 keeps the model's."""
     if world.size == 1 or not training.shard:
         return transformer.to(world.device)

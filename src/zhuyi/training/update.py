@@ -15,7 +15,7 @@ from torch import nn
 
 from zhuyi.data.batches import Batch
 from zhuyi.errors import TrainingError
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 from zhuyi.training.distributed import ALONE, World, accumulating, full_tensor
 from zhuyi.training.run_state import RunState
@@ -80,7 +80,7 @@ def update(
 def _weights(objective: nn.Module) -> Iterator[nn.Parameter]:
     """The parameters, in the order in which the float32 sum of the gradient's norm is taken."""
     model = getattr(getattr(objective, "module", objective), "model", objective)
-    return (model.in_order() if isinstance(model, Transformer) else model).parameters()
+    return (model.in_order() if isinstance(model, Network) else model).parameters()
 
 
 def gradient(

@@ -13,7 +13,7 @@ from torch import Tensor
 from zhuyi.checkpoint import load_model
 from zhuyi.config import LANGUAGES, Config, changed
 from zhuyi.errors import ConfigError
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import Tokenizers
 
 MAY_DIFFER = {
@@ -70,7 +70,7 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
 
 
 @torch.no_grad()
-def load_what_fits(transformer: Transformer, weights: dict[str, Tensor]) -> list[str]:
+def load_what_fits(transformer: Network, weights: dict[str, Tensor]) -> list[str]:
     """Copy `weights` into the model, and give the names of its weights that are not theirs.
 
     Those are the ones of another shape, which stay as they are, and matrices that are tied now and were not.

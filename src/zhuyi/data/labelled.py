@@ -1,0 +1,80 @@
+"""Pairs of the encoder shape: the target is no text, but a label for the line, or one for each token of its source."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from zhuyi.config import Config
+from zhuyi.data.batches import Batch, pad_sources
+from zhuyi.data.corpus import Corpus
+from zhuyi.data.sequences import Lengths, Sequences
+from zhuyi.data.store import Store
+from zhuyi.errors import DataError
+from zhuyi.text.tokenizer import PAD, Tokenizers
+
+
+class Labelled:
+    """`Sequences` whose batches have labels: `target_out` is `batch 1` or, of tokens, `batch source`.
+
+    A source's EOS has no label: there, and in the padding, `target_out` is PAD.
+
+    Args:
+        pairs: a source and its labels each.
+        labels: "line" or "token", as `model.labels`.
+    """
+
+    def __init__(self, pairs: Sequences, labels: Literal["line", "token"]) -> None:
+        self.source, self.target = pairs.source, pairs.target
+        self.source_lengths, self.target_lengths = pairs.source_lengths, pairs.target_lengths
+        self._labels = labels
+
+    def collate(self, pairs: np.ndarray) -> Batch:
+        """The batch of these pairs; `target_in` is `batch 0`, for nothing is written token by token."""
+        source, source_mask = pad_sources([self.source(pair) for pair in pairs])
+        labels = np.full((len(pairs), source.shape[1] if self._labels == "token" else 1), PAD, dtype=np.int64)
+        for row, pair in zip(labels, pairs, strict=True):
+            right = self.target(pair)
+            row[: len(right)] = right
+        return Batch(source, source_mask, source[:, :0], torch.from_numpy(labels), pairs)
+
+
+def check_labels(config: Config, tokenizers: Tokenizers, store: Store) -> None:
+    """See that each line of the data has as many labels as the encoder shape gives it.
+
+    Raises:
+        DataError: naming the first line that has not.
+    """
+    assert config.data.source is not None
+    if (pair := _first_wrong(store, config)) is not None:
+        found = int(store.source_lengths[pair]), int(store.target_lengths[pair])
+        raise _wrong(config, config.data.source, store.line(pair), *found)
+    for source, target in (
+        (config.data.dev_source, config.data.dev_target),
+        (config.data.test_source, config.data.test_target),
+    ):
+        if source is None or target is None:
+            continue
+        lines, labels = zip(*((pair.source, pair.target) for pair in Corpus(source, target)), strict=True)
+        sides = zip(tokenizers.source.encode(lines), tokenizers.target.encode(labels), strict=True)
+        for line, (tokens, right) in enumerate(sides, start=1):
+            if len(right) != (len(tokens) if config.model.labels == "token" else 1):
+                raise _wrong(config, source, line, len(tokens), len(right))
+
+
+def _first_wrong(lengths: Lengths, config: Config) -> int | None:
+    wanted = lengths.source_lengths if config.model.labels == "token" else 1
+    wrong = np.flatnonzero(lengths.target_lengths != wanted)
+    return int(wrong[0]) if len(wrong) else None
+
+
+def _wrong(config: Config, source: str, line: int, tokens: int, labels: int) -> DataError:
+    if config.model.labels == "token":
+        return DataError(
+            f'{source}, line {line}: {tokens} tokens and {labels} labels: with model.labels = "token" each token has '
+            "one; labels stand between spaces, and text.source_kind says what a token is"
+        )
+    return DataError(
+        f'{source}, line {line}: {labels} labels: with model.labels = "line" each line has one, which is a word '
+        "without spaces"
+    )
