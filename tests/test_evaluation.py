@@ -1,6 +1,7 @@
 """Scores: sacreBLEU's own, words with several right answers, and what a user may get wrong."""
 
 import json
+import math
 import random
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from zhuyi.errors import ConfigError, DataError, MissingExtra
 from zhuyi.evaluation import (
     HIGHER_IS_BETTER,
     better,
+    bits_per_byte,
     bleu_tokenizer_for,
     evaluate,
     references_of,
@@ -180,6 +182,25 @@ def test_without_normalisation_composition_counts_and_the_signature_says_so():
     for name, one in score(ALL, *lines).items():
         assert one.value == pytest.approx(PERFECT[name])
         assert one.signature.count("norm:") == one.signature.count("norm:nfc") == 1
+
+
+def test_white_space_that_is_kept_counts_and_the_signature_says_so():
+    lines = ["x  =  1"], ["x = 1"]
+    kept = TextConfig(whitespace="keep")
+    assert score(["exact"], *lines)["exact"].value == 100
+    assert score(["exact"], *lines, text=kept)["exact"].value == 0
+    for name, one in score(ALL, *lines, text=kept).items():
+        assert "norm:nfc|space:keep" in one.signature, name
+
+
+def test_bits_per_byte_of_an_even_distribution_over_bytes_are_eight():
+    text = TextConfig(whitespace="keep", lowercase=True)
+    one = bits_per_byte(1000 * math.log(256), 1000, 127, text)
+    assert one.value == pytest.approx(8)
+    assert one.signature.startswith("bytes:1000|window:127|case:lc|norm:nfc|space:keep|version:zhuyi-")
+    assert better("bits_per_byte", 1.9, one.value)
+    with pytest.raises(ConfigError, match=r"bits_per_byte scores running text \(data\.text\)"):
+        score(["bits_per_byte"], ENGLISH, ENGLISH)
 
 
 @pytest.mark.parametrize("text", [TextConfig(), TextConfig(lowercase=True), TextConfig(normalization="none")])

@@ -7,11 +7,13 @@ once.
 
 Before any comparison, both sides are brought into the normal form of the tokenizer (`text.tokenizer.normalizer`):
 Unicode NFC, a single space for each run of white space, and none at the ends. A model with `text.lowercase` is scored
-in lower case, and one with `text.normalization = "none"` without NFC; the signature says so.
+in lower case, one with `text.normalization = "none"` without NFC, and one with `text.whitespace = "keep"` with all of
+its white space; the signature says so.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +29,14 @@ from zhuyi.errors import ConfigError, DataError, MissingExtra
 from zhuyi.text.tokenizer import normalizer
 from zhuyi.version import __version__
 
-HIGHER_IS_BETTER: dict[Metric, bool] = {"bleu": True, "chrf": True, "wer": False, "per": False, "exact": True}
+HIGHER_IS_BETTER: dict[Metric, bool] = {
+    "bleu": True,
+    "chrf": True,
+    "wer": False,
+    "per": False,
+    "exact": True,
+    "bits_per_byte": False,
+}
 """Every metric, and whether higher values are better."""
 
 _EXTRA_OF_TOKENIZER = {"ja-mecab": "japanese", "ko-mecab": "korean"}
@@ -42,7 +51,7 @@ class Score:
 
     name: Metric
     value: float
-    """In per cent: 0 to 100, but WER and PER may exceed 100."""
+    """In per cent: 0 to 100, but WER and PER may exceed 100. Bits per byte: in bits."""
     signature: str
     """How the value was computed. Values with equal signatures are comparable."""
     higher_is_better: bool
@@ -123,7 +132,7 @@ class _Answers:
     @property
     def norm(self) -> str:
         """The normalization of the comparison, as part of a signature."""
-        return f"norm:{self.text.normalization}"
+        return _norm(self.text)
 
 
 def evaluate(
@@ -216,7 +225,8 @@ def score(
     if sources is not None and len(sources) != len(hypotheses):
         raise DataError(f"{len(sources)} source lines but {len(hypotheses)} hypotheses: line n answers line n")
     text = text or TextConfig()
-    form = normalizer(text.lowercase, text.normalization)
+    assert text.whitespace is not None
+    form = normalizer(text.lowercase, text.normalization, text.whitespace)
 
     def normal(lines: Iterable[str]) -> list[str]:
         return [form.normalize_str(line) for line in lines]
@@ -237,6 +247,22 @@ def score(
         text=text,
     )
     return {metric: Score(metric, *_METRICS[metric](answers), HIGHER_IS_BETTER[metric]) for metric in metrics}
+
+
+def bits_per_byte(nats: float, size: int, window: int, text: TextConfig) -> Score:
+    """The score of a language model on running text: how many bits an ideal coder would need for each of its bytes.
+
+    Unlike the loss per token, it can be compared between vocabularies.
+
+    Args:
+        nats: the cross entropy of all tokens of the text together, in nats.
+        size: bytes of the text in UTF-8, line breaks counted (`data.store.FilterReport.bytes`).
+        window: the number of tokens that are predicted together, the first of them from nothing.
+        text: settings of the normal form, of which the tokens are.
+    """
+    case = "case:lc" if text.lowercase else "case:mixed"
+    signature = f"bytes:{size}|window:{window}|{case}|{_norm(text)}|version:zhuyi-{__version__}"
+    return Score("bits_per_byte", nats / (math.log(2) * size), signature, HIGHER_IS_BETTER["bits_per_byte"])
 
 
 def references_of(files: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -325,6 +351,11 @@ def _by_sacrebleu(metric: BLEU | CHRF, answers: _Answers) -> tuple[float, str]:
     return float(value), f"{metric.get_signature()}|{answers.norm}"
 
 
+def _norm(text: TextConfig) -> str:
+    """The normal form, except for the case, as part of a signature."""
+    return f"norm:{text.normalization}" + "|space:keep" * (text.whitespace == "keep")
+
+
 def _wer(answers: _Answers) -> tuple[float, str]:
     wrong = sum(right.isdisjoint(found) for found, right in answers.words)
     return 100 * wrong / len(answers.words), _signature(answers)
@@ -379,6 +410,8 @@ def _check(metrics: Sequence[Metric], bleu_tokenizer: str, lines: int) -> None:
     if not metrics:
         raise ConfigError(f"no metric is named: choose from {', '.join(_METRICS)}")
     for metric in metrics:
+        if metric == "bits_per_byte":
+            raise ConfigError(f"{metric} scores running text (data.text); for answers choose {', '.join(_METRICS)}")
         if metric not in _METRICS:
             raise ConfigError(f"unknown metric {metric}: choose from {', '.join(_METRICS)}")
     if bleu_tokenizer not in ("auto", *BLEU.TOKENIZERS):

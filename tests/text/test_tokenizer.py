@@ -1,5 +1,6 @@
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -77,6 +78,66 @@ def test_text_that_the_vocabulary_has_seen_comes_back(
         assert [len(line) for line in ids] == [len(line.split()) for line in lines]
     if kind == "character":
         assert [len(line) for line in ids] == list(map(len, right))
+
+
+CODE = ["def f(x):\n", "    return  x\n", "\n", "\t\tif 12 < 3:  # <unk>\n", "一只 狗\n", "e\u0301 \r\n"] * 4
+KEEPING = {kind: Tokenizer.train(CODE, kind, 400, lowercase=False, whitespace="keep") for kind in KINDS[:3]}
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+@given(text=st.one_of(any_text, nasty_text))
+@settings(max_examples=300, deadline=None)
+def test_white_space_that_is_kept_comes_back(kind: TokenKind, text: str) -> None:
+    tokenizer = KEEPING[kind]
+    [ids] = tokenizer.encode([text])
+    assert tokenizer.decode([ids]) == [unicodedata.normalize("NFC", text)]
+    assert all(EOS < i < len(tokenizer) for i in ids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KEEPING)
+@given(lines=st.lists(nasty_text, min_size=1, max_size=4), lowercase=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_text_that_the_vocabulary_has_seen_comes_back_with_its_white_space(
+    kind: TokenKind, lines: list[str], lowercase: bool
+) -> None:
+    tokenizer = Tokenizer.train(lines, kind, 1000, lowercase, whitespace="keep")
+    right = ["".join(map(str.lower, line)) if lowercase else line for line in lines]
+    right = [unicodedata.normalize("NFC", line) for line in right]
+    ids = tokenizer.encode(lines)
+    assert tokenizer.decode(ids) == right
+    assert all(EOS < i < len(tokenizer) for line in ids for i in line)
+
+
+@pytest.mark.parametrize("kind", KEEPING)
+@given(text=nasty_text.map(lambda text: f"a\n{text}\nb"))
+@settings(max_examples=200, deadline=None)
+def test_the_tokens_of_a_text_are_those_of_its_lines(kind: TokenKind, text: str) -> None:
+    """So no subword crosses a line break, and the place of a line in the text makes no difference."""
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    [whole] = KEEPING[kind].encode([text])
+    assert whole == [i for line in KEEPING[kind].encode(lines) for i in line]
+
+
+@pytest.mark.parametrize("kind", KEEPING)
+def test_runs_of_white_space_are_subwords_and_a_word_has_the_space_before_it(kind: TokenKind) -> None:
+    [ids] = KEEPING[kind].encode(["    return  x\n"])
+    pieces = KEEPING[kind].pieces(ids)
+    assert "".join(pieces) == "▁▁▁▁return▁▁x⏎"
+    if kind == "bpe":
+        assert pieces == ["▁▁▁", "▁return", "▁", "▁x", "⏎"]
+
+
+def test_long_runs_of_white_space_are_learnt_from_in_little_time() -> None:
+    start = time.process_time()
+    tokenizer = Tokenizer.train([" " * 200_000 + "x\n"], "bpe", 300, lowercase=False, whitespace="keep")
+    assert time.process_time() - start < 20
+    assert len(tokenizer.encode([" " * 1000])[0]) < 100
+
+
+def test_words_hold_no_white_space() -> None:
+    keeping = Tokenizer.train(LINES, "whitespace", 100, lowercase=False, whitespace="keep")
+    assert keeping.to_json() == Tokenizer.train(LINES, "whitespace", 100, lowercase=False).to_json()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,6 +19,7 @@ from zhuyi.config.schema import (
     TextConfig,
     TokenKind,
     TrainingConfig,
+    Whitespace,
     readable,
 )
 from zhuyi.config.show import describe, to_toml
@@ -42,6 +43,7 @@ __all__ = [
     "TextConfig",
     "TokenKind",
     "TrainingConfig",
+    "Whitespace",
     "build_config",
     "changed",
     "describe",

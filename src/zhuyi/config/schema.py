@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 TokenKind = Literal["bpe", "unigram", "character", "whitespace"]
 Normalization = Literal["nfc", "none"]
+Whitespace = Literal["collapse", "keep"]
 MixerKind = Literal["attention", "convolution", "recurrence"]
 Shape = Literal["encoder-decoder", "decoder", "encoder"]
-Metric = Literal["bleu", "chrf", "wer", "per", "exact"]
+Metric = Literal["bleu", "chrf", "wer", "per", "exact", "bits_per_byte"]
 SearchStrategy = Literal["beam", "sampling"]
 EngineName = Literal["native", "torch"]
 Precision = Literal["float32", "bf16", "int8"]
@@ -162,6 +163,12 @@ class TextConfig(Section):
         description="nfc: characters are composed (Unicode NFC), so that one text is one sequence of tokens however it "
         "was typed. none: they are read and written as the data have them.",
     )
+    whitespace: Whitespace | None = Field(
+        None,
+        description="collapse: a run of white space is one space, and there is none at the ends of a line. keep: white "
+        "space is text like any other, line breaks and indentation too (but kind whitespace has no tokens for it). "
+        "Unset: keep for running text (data.text), collapse for pairs.",
+    )
     mask: bool = Field(False, description="The vocabulary has the token <mask>, as masked pre-training needs it.")
     bpe_dropout: float = Field(
         0.0, ge=0.0, lt=1.0, description="Share of BPE merges left out at random, redrawn each epoch (Provilkov 2020)."
@@ -175,6 +182,8 @@ class TextConfig(Section):
         filled = _each_side(values, "kind", "source_kind", "target_kind", default="bpe")
         if filled.get("shared") is None:
             filled["shared"] = filled["source_kind"] == filled["target_kind"]
+        if filled.get("whitespace") is None:
+            filled["whitespace"] = "collapse"
         return filled
 
     @model_validator(mode="after")
@@ -183,6 +192,11 @@ class TextConfig(Section):
             raise ValueError("text.shared = true needs text.source_kind and text.target_kind to be the same")
         if self.bpe_dropout and "bpe" not in (self.source_kind, self.target_kind):
             raise ValueError('text.bpe_dropout needs text.kind = "bpe" on at least one side')
+        if self.whitespace == "keep" and self.source_kind == self.target_kind == "whitespace":
+            raise ValueError(
+                'text.whitespace = "keep" needs tokens of white space, which text.kind = "whitespace" has not: set '
+                'text.whitespace = "collapse", or another kind'
+            )
         return self
 
 

@@ -9,6 +9,9 @@ Every line is first normalised (see `normalizer`), and scores compare lines in t
 lossless on normalised lines: bpe and unigram restore any line exactly, character and whitespace any line whose
 characters or words are in the vocabulary. No character is reserved: inside a token a space is a space, and only
 `pieces` shows it as `▁` (U+2581), as SentencePiece does. No word is reserved: "</s>" in a user's text is not EOS.
+
+Where the normal form keeps white space (`text.whitespace`), a line of running text includes its line break, and is
+restored with it. A line break is a token of its own, so the tokens of a text are those of its lines.
 """
 
 import json
@@ -24,13 +27,13 @@ from typing import Any
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
 
-from zhuyi.config import Normalization, TextConfig, TokenKind
+from zhuyi.config import Normalization, TextConfig, TokenKind, Whitespace
 from zhuyi.errors import CheckpointError, DataError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
-SPACE = " "
+SPACE, BREAK = " ", "\n"
 
 FORMAT = 2
 """Version of the training procedure below. When it changes, cached vocabularies are learnt again."""
@@ -57,6 +60,7 @@ class Tokenizer:
         vocabulary: int,
         lowercase: bool,
         normalization: Normalization = "nfc",
+        whitespace: Whitespace = "collapse",
     ) -> "Tokenizer":
         """Learn a vocabulary. The same lines always give the same vocabulary.
 
@@ -68,8 +72,11 @@ class Tokenizer:
                 bpe or unigram vocabulary has 261 tokens: 4, 256 and the space.
             lowercase: lower-case everything, here and in `encode`.
             normalization: the Unicode normalization; see `normalizer`.
+            whitespace: what becomes of white space; see `normalizer`. The kind whitespace has no tokens for it, and
+                always collapses it.
         """
-        engine = _TRAIN[kind](_sample(lines), vocabulary, normalizer(lowercase, normalization))
+        form = normalizer(lowercase, normalization, "collapse" if kind == "whitespace" else whitespace)
+        engine = _TRAIN[kind](_sample(lines), vocabulary, form)
         return cls.from_json(_without_added_tokens(engine))
 
     @classmethod
@@ -120,8 +127,12 @@ class Tokenizer:
         return list(self._engine.decode_batch(kept, skip_special_tokens=False))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Each token in readable form: `▁` is a space and `<0xE2>` a byte; `▁</s>` is a word, `</s>` is EOS."""
-        return [(self._engine.id_to_token(i) or SPECIALS[UNK]).replace(SPACE, "▁") for i in ids]
+        """Each token in readable form: `▁` is a space, `⏎` a line break and `<0xE2>` a byte.
+
+        `▁</s>` is a word, `</s>` is EOS.
+        """
+        tokens = (self._engine.id_to_token(i) or SPECIALS[UNK] for i in ids)
+        return [token.replace(SPACE, "▁").replace(BREAK, "⏎") for token in tokens]
 
     def with_dropout(self, share: float) -> "Tokenizer":
         """A copy that leaves out each merge with probability `share` (BPE-dropout, Provilkov et al. 2020).
@@ -152,7 +163,8 @@ class Tokenizers:
         """Learn the vocabularies that `config` specifies. Each side is read once, the source first."""
         assert config.source_kind is not None
         assert config.target_kind is not None
-        settings = config.vocabulary, config.lowercase, config.normalization
+        assert config.whitespace is not None
+        settings = config.vocabulary, config.lowercase, config.normalization, config.whitespace
         if config.shared:
             both = Tokenizer.train(chain(sources, targets), config.source_kind, *settings)
             return cls(both, both)
@@ -209,17 +221,24 @@ def _sample(lines: Iterable[str]) -> list[str]:
     return kept
 
 
-def normalizer(lowercase: bool, normalization: Normalization) -> normalizers.Normalizer:
+def normalizer(
+    lowercase: bool, normalization: Normalization, whitespace: Whitespace = "collapse"
+) -> normalizers.Normalizer:
     """The function from a line to its normal form, which is what is encoded, decoded and scored (`normalize_str`).
 
     The steps are: lower case if `lowercase` (code point by code point); NFC according to Unicode 9, unless
-    `normalization` is none; a single space for each run of white space, and none at the ends. White space is defined
-    as in `str.isspace` and `str.split`.
+    `normalization` is none; a single space for each run of white space, and none at the ends, unless `whitespace` is
+    keep. White space is defined as in `str.isspace` and `str.split`.
     """
     lower = [normalizers.Lowercase()] if lowercase else []
     nfc = [normalizers.NFC()] if normalization == "nfc" else []
-    spaces = normalizers.Replace(Regex(r"[\s\x1C-\x1F]+"), SPACE)
-    return normalizers.Sequence([*lower, *nfc, spaces, normalizers.Strip()])
+    spaces = [normalizers.Replace(Regex(r"[\s\x1C-\x1F]+"), SPACE), normalizers.Strip()]
+    return normalizers.Sequence([*lower, *nfc, *(spaces if whitespace == "collapse" else [])])
+
+
+def _keeps_whitespace(engine: Engine) -> bool:
+    """Whether the normal form does."""
+    return bool(engine.normalizer.normalize_str(BREAK))
 
 
 def _set_up_pieces(engine: Engine, apart: str) -> None:
@@ -227,19 +246,34 @@ def _set_up_pieces(engine: Engine, apart: str) -> None:
 
     Each digit is a token, so that numbers are copied digit by digit. `apart` matches `<` and no letter, so that
     "<pad>", "</s>" or "<0x41>" in a user's text can never match the tokens of these names.
+
+    A word has the space before it. If white space is kept, its other runs are words too, and every line break is one;
+    else the first word of a line has a space as well, which decoding removes.
     """
-    engine.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Metaspace(SPACE, prepend_scheme="always"),
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.Split(Regex(apart), "isolated"),
-        ]
+    keeps = _keeps_whitespace(engine)
+    words = (
+        pre_tokenizers.Split(Regex(_WORDS), "isolated")
+        if keeps
+        else pre_tokenizers.Metaspace(SPACE, prepend_scheme="always")
     )
-    engine.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(SPACE, 1, 0)])
+    engine.pre_tokenizer = pre_tokenizers.Sequence(
+        [words, pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Split(Regex(apart), "isolated")]
+    )
+    strip = [] if keeps else [decoders.Strip(SPACE, 1, 0)]
+    engine.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), *strip])
+
+
+_WORDS = rf"{BREAK}|{SPACE}?\S+|[^\S{BREAK}]+(?!\S)|[^\S{BREAK}]+"
+"""A line break; a word and the space before it; white space up to that space (as in GPT-2, Radford et al. 2019)."""
+
+
+def _alphabet(engine: Engine) -> list[str]:
+    """Characters that every vocabulary of subwords has."""
+    return [SPACE, BREAK] if _keeps_whitespace(engine) else [SPACE]
 
 
 def _common_text(engine: Engine, lines: list[str], vocabulary: int) -> list[str]:
-    """The normalised lines, with spaces in place of characters too rare for the vocabulary, and within long words.
+    """The normalised lines, with a gap in place of characters too rare for the vocabulary, and within long words.
 
     Characters take at most half of the vocabulary that special tokens and bytes leave, so that subwords have the other
     half. The trainers' own limit on the alphabet breaks ties at random; this one does not.
@@ -247,12 +281,13 @@ def _common_text(engine: Engine, lines: list[str], vocabulary: int) -> list[str]
     normalised = [engine.normalizer.normalize_str(line) for line in lines]
     ranked = _ranked(chain.from_iterable(normalised))
     most = max(vocabulary - len(SPECIALS) - len(BYTES), 0) // 2
-    if rare := str.maketrans(dict.fromkeys(ranked[most:], " ")):
+    gap = _alphabet(engine)[-1]  # no subword crosses it
+    if rare := str.maketrans(dict.fromkeys(ranked[most:], gap)):
         normalised = [line.translate(rare) for line in normalised]
-    return [_PART.sub(r"\g<0> ", line) if len(line) > LONGEST_WORD else line for line in normalised]
+    return [_PART.sub(rf"\g<0>{gap}", line) if len(line) > LONGEST_WORD else line for line in normalised]
 
 
-_PART = re.compile(rf"\S{{{LONGEST_WORD}}}(?=\S)")
+_PART = re.compile(rf"\S{{{LONGEST_WORD}}}(?=\S)|\s{{{LONGEST_WORD}}}")
 
 
 def _train_bpe(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
@@ -261,7 +296,10 @@ def _train_bpe(lines: list[str], vocabulary: int, form: normalizers.Normalizer) 
     # Otherwise "dog.", "dog," and "dog" would each be merged separately.
     _set_up_pieces(engine, apart=rf"{SPACE}?[\p{{P}}<>]+")
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=[*SPECIALS, *BYTES], initial_alphabet=[SPACE], show_progress=False
+        vocab_size=vocabulary,
+        special_tokens=[*SPECIALS, *BYTES],
+        initial_alphabet=_alphabet(engine),
+        show_progress=False,
     )
     engine.train_from_iterator(_common_text(engine, lines, vocabulary), trainer)
     return engine
@@ -274,11 +312,11 @@ def _train_unigram(lines: list[str], vocabulary: int, form: normalizers.Normaliz
     _set_up_pieces(engine, apart=r"[<>]")
     text = _common_text(engine, lines, vocabulary)
     most = vocabulary - len(SPECIALS) - len(BYTES)
-    pieces = [(SPACE, 0.0)]
-    if most >= LEAST_PIECES and any(line.strip() for line in text):
+    pieces = [(character, 0.0) for character in _alphabet(engine)]
+    if most >= LEAST_PIECES and any(_VISIBLE.search(line) for line in text):
         trainer = trainers.UnigramTrainer(
             vocab_size=most + 1,  # UNK included, which the trainer requires
-            initial_alphabet=[SPACE],
+            initial_alphabet=_alphabet(engine),
             special_tokens=[SPECIALS[UNK]],
             unk_token=SPECIALS[UNK],
             show_progress=False,
@@ -288,6 +326,10 @@ def _train_unigram(lines: list[str], vocabulary: int, form: normalizers.Normaliz
     fixed = [(token, 0.0) for token in (*SPECIALS, *BYTES)]
     engine.model = models.Unigram([*fixed, *pieces], unk_id=UNK, byte_fallback=True)
     return engine
+
+
+_VISIBLE = re.compile(r"[^\s\0]")
+"""Of white space and NUL alone, with which it separates words, the trainer makes scores that are not numbers."""
 
 
 def _in_order(pieces: list[list[Any]]) -> list[tuple[str, float]]:
@@ -305,7 +347,7 @@ def _in_order(pieces: list[list[Any]]) -> list[tuple[str, float]]:
 def _train_character(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
     engine = _word_level(_ranked(chain.from_iterable(map(form.normalize_str, lines))), vocabulary)
     engine.normalizer = form
-    engine.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    engine.pre_tokenizer = pre_tokenizers.Split(Regex("(?m:.)"), "isolated")  # line breaks too
     engine.decoder = decoders.Fuse()
     return engine
 
