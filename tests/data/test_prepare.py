@@ -53,7 +53,7 @@ def test_what_is_being_done_is_shown(tmp_path: Path) -> None:
     with ProgressDisplay(console) as display:
         display(Preparing("Tokenising", 20, 50))
         display(Preparing(""))
-    assert "20 pairs" in console.file.getvalue()
+    assert "20 lines" in console.file.getvalue()
     assert "40%" in console.file.getvalue()
     events: list[Preparing] = []
     prepare(config_of(tmp_path), notify=events.append)

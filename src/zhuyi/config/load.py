@@ -18,7 +18,7 @@ from zhuyi.config.schema import Config, Section
 from zhuyi.encoding import decoded
 from zhuyi.errors import ConfigError
 
-FILES = ("source", "target", "dev_source", "dev_target", "test_source", "test_target")
+FILES = ("source", "target", "dev_source", "dev_target", "test_source", "test_target", "text", "dev_text")
 """The keys of [data] that name files."""
 
 Tree = Mapping[str, Any]

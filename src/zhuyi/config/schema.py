@@ -95,7 +95,7 @@ _LANGUAGE_TAG = re.compile(
 
 
 class DataConfig(Section):
-    """Where the pairs come from, and what happens to pairs that cannot be trained on."""
+    """Where the pairs or the running text come from, and what happens to pairs that cannot be trained on."""
 
     source: FileSpec | None = Field(
         None,
@@ -110,6 +110,20 @@ class DataConfig(Section):
     dev_target: FileSpec | None = Field(None, description="Validation target.")
     test_source: FileSpec | None = Field(None, description="Test source: checked for leaks, scored once at the end.")
     test_target: FileSpec | None = Field(None, description="Test target.")
+    text: FileSpec | None = Field(
+        None,
+        description="Running text to learn the language of, in place of pairs: files as for data.source. Every line "
+        "ends with a line break, and so does every field (a document) of a table. It is learnt in windows of "
+        "model.max_length - 1 tokens, across lines and files.",
+    )
+    dev_text: FileSpec | None = Field(None, description="Running text for validation. Unset: the end of data.text.")
+    dev_share: float = Field(
+        0.1,
+        ge=0.0,
+        lt=1.0,
+        description="Share of data.text, in characters, that is left for validation where data.dev_text is unset: its "
+        "end, from the first line that begins there. 0: none.",
+    )
     long_lines: Literal["error", "skip", "truncate"] = Field(
         "skip", description="Training pairs longer than model.max_length: stop, leave out (counted), or cut (counted)."
     )
@@ -126,6 +140,21 @@ class DataConfig(Section):
             key = f"data.{info.field_name}"
             raise ValueError(f"{key} = {tag!r} is not a language tag (BCP 47) such as en, pt-BR or zh-Hant")
         return tag
+
+    @model_validator(mode="after")
+    def _text_or_pairs(self) -> DataConfig:
+        if self.dev_text is not None and self.text is None:
+            raise ValueError("data.dev_text needs data.text: name the text to be trained on")
+        for name in ("text", "dev_text"):
+            if getattr(self, name) == "":
+                raise ValueError(f"data.{name} is empty: name a file, or leave it out")
+        for part in ("", "dev_", "test_"):
+            if self.text is not None and getattr(self, f"{part}source") is not None:
+                raise ValueError(
+                    f"data.text and data.{part}source are both set: a run learns from running text or from pairs; "
+                    "leave one of them out"
+                )
+        return self
 
     @model_validator(mode="after")
     def _sides_come_in_pairs(self) -> DataConfig:
@@ -541,9 +570,12 @@ class Config(Section):
         """What a shape or an objective says of the text, where the text does not say it: an encoder writes labels."""
         if not isinstance(values, Mapping):
             return values
-        model, training, text = (_settings(values.get(name)) for name in ("model", "training", "text"))
-        if model is None or training is None or text is None:
+        sections = (_settings(values.get(name)) for name in ("data", "model", "training", "text"))
+        data, model, training, text = sections
+        if data is None or model is None or training is None or text is None:
             return values
+        if data.get("text") is not None and text.get("whitespace") is None:
+            text = {**text, "whitespace": "keep"}
         if training.get("objective") == "masked":
             text, model = {"mask": True, **text}, {"labels": "token", **model}
         elif model.get("shape") == "encoder":
@@ -553,6 +585,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _possible(self) -> Config:
         shape, masked = self.model.shape, self.training.objective == "masked"
+        if self.data.text is not None and shape != "decoder" and not masked:
+            raise ValueError(
+                'data.text is running text: set model.shape = "decoder" (a language model), or model.shape = "encoder" '
+                'and training.objective = "masked" (pre-training)'
+            )
         if masked and (shape != "encoder" or self.model.labels != "token"):
             raise ValueError('training.objective = "masked" needs model.shape = "encoder" and model.labels = "token"')
         if (shape == "decoder" or masked) and not self.text.shared:

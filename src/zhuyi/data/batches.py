@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from zhuyi.data.sequences import Collated, Lengths, Sequences
+from zhuyi.data.sequences import Collated, Lengths, Sequences, ends_of
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 POOL_PAIRS = 250_000
@@ -157,15 +157,22 @@ def plan_in_order(corpus: Lengths, tokens_per_batch: int) -> list[np.ndarray]:
 
     The first batch needs the most memory, and what is left at the end is short.
     """
-    ends, _ = _cut(corpus.source_lengths, corpus.target_lengths, tokens_per_batch)
+    ends, _ = _cut(corpus.source_lengths, corpus.target_lengths, ends_of(corpus), tokens_per_batch)
     return _split(_by_length(corpus.source_lengths, corpus.target_lengths), ends)[::-1]
 
 
 def padding_share(corpus: Lengths, plan: Sequence[np.ndarray]) -> float:
     """Share of a plan's tokens that are padding, in [0, 1)."""
     padded = plan.padded_tokens if isinstance(plan, Plan) else sum(_cost(corpus, pairs) for pairs in plan)
-    used = int(corpus.source_lengths.sum()) + int(corpus.target_lengths.sum()) + 2 * len(corpus.source_lengths)
+    used = sum(token_counts(corpus, slice(None)))
     return 1 - used / padded if padded else 0.0
+
+
+def token_counts(corpus: Lengths, pairs: np.ndarray | slice) -> tuple[int, int]:
+    """Source and target tokens of these pairs in a batch: EOS counted, padding not."""
+    source, target = corpus.source_lengths[pairs], corpus.target_lengths[pairs]
+    added = ends_of(corpus) * len(source)
+    return int(source.sum(dtype=np.int64)) + added, int(target.sum(dtype=np.int64)) + added
 
 
 def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
@@ -212,7 +219,7 @@ class _Pool:
 
     def __init__(self, corpus: Lengths, blocks: np.ndarray, tokens_per_batch: int, seed: tuple[int, ...]) -> None:
         self._corpus, self._blocks, self._seed = corpus, blocks, seed
-        self.ends, self.padded_tokens = _cut(*self._lengths(), tokens_per_batch)
+        self.ends, self.padded_tokens = _cut(*self._lengths(), ends_of(corpus), tokens_per_batch)
 
     def batches(self) -> list[np.ndarray]:
         """In random order, and with pairs of equal lengths in random batches."""
@@ -241,10 +248,10 @@ def _by_length(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.lexsort((np.where(target % 2, source, source.max(initial=0) - source), target))
 
 
-def _cut(source: np.ndarray, target: np.ndarray, tokens_per_batch: int) -> tuple[list[int], int]:
+def _cut(source: np.ndarray, target: np.ndarray, added: int, tokens_per_batch: int) -> tuple[list[int], int]:
     """Where the batches of pairs of these lengths end, once they are in order; and their tokens, padding counted.
 
-    All pairs of the same lengths are one step, however many there are.
+    All pairs of the same lengths are one step, however many there are. A batch adds `added` tokens to each side.
     """
     scale = int(source.max(initial=0)) + 1
     both = target.astype(np.int64) * scale + source
@@ -256,7 +263,8 @@ def _cut(source: np.ndarray, target: np.ndarray, tokens_per_batch: int) -> tuple
         found, counts = np.unique(both, return_counts=True)
     target, source = np.divmod(found, scale)
     order = _by_length(source, target)
-    runs = zip((source + 1)[order].tolist(), (target + 1)[order].tolist(), counts[order].tolist(), strict=True)
+    lengths = (source + added)[order].tolist(), (target + added)[order].tolist()
+    runs = zip(*lengths, counts[order].tolist(), strict=True)
     ends: list[int] = []
     done = first = padded = longest_source = longest_target = 0
     for source_length, target_length, left in runs:
@@ -282,7 +290,7 @@ def _split(pairs: np.ndarray, ends: list[int]) -> list[np.ndarray]:
 
 
 def _cost(corpus: Lengths, pairs: np.ndarray) -> int:
-    longest = int(corpus.source_lengths[pairs].max()) + int(corpus.target_lengths[pairs].max()) + 2
+    longest = int(corpus.source_lengths[pairs].max()) + int(corpus.target_lengths[pairs].max()) + 2 * ends_of(corpus)
     return len(pairs) * longest
 
 

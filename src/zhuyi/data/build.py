@@ -24,7 +24,7 @@ import pyarrow as pa
 import tokenizers as library
 
 from zhuyi.data.cache import cache_directory, exclusive, key_of
-from zhuyi.data.corpus import Corpus
+from zhuyi.data.corpus import Corpus, Pair, Text
 from zhuyi.data.store import FilterReport, Store, encode_index, read_columns
 from zhuyi.data.tokenise import MAX_LINES, Chunk, ChunkReport, ChunkTokenizer, tokenised_chunks
 from zhuyi.errors import DataError
@@ -34,14 +34,16 @@ FORMAT = 4
 """Of the file, as `store.py` reads it."""
 CHUNK_PAIRS = 10_000
 """Pairs that are tokenised at once, and the most of a record batch."""
+CHUNK_CHARACTERS = 1 << 23
+"""Characters from which a chunk has no further pairs: lines may be long."""
 ABANDONED_SECONDS = 7 * 86_400.0
 """Seconds after which the rest of a build that nobody went on with is removed."""
 
 
 def build_store(
-    corpus: Corpus,
+    corpus: Corpus | Text,
     tokenizers: Tokenizers,
-    max_length: int,
+    max_length: int | None,
     long_lines: str,
     *,
     dropout: float = 0.0,
@@ -57,7 +59,8 @@ def build_store(
     Args:
         corpus: where the pairs come from.
         tokenizers: of both sides.
-        max_length: most tokens of a side, its BOS or EOS counted: a side may have max_length - 1 of its own.
+        max_length: most tokens of a side, its BOS or EOS counted: a side may have max_length - 1 of its own. None:
+            nothing is left out, neither for its length nor for being empty, as running text wants it.
         long_lines: what to do with longer ones, as `data.long_lines`: error, skip or truncate.
         dropout: share of BPE merges left out at random. A line that gets too long by it keeps its plain
             segmentation, so that every epoch has the same pairs.
@@ -117,7 +120,7 @@ def _whole(path: Path) -> Store | None:
         return None
 
 
-def _key(corpus: Corpus, tokenizers: Tokenizers, max_length: int, long_lines: str, dropout: float) -> str:
+def _key(corpus: Corpus | Text, tokenizers: Tokenizers, max_length: int | None, long_lines: str, dropout: float) -> str:
     return key_of(
         {
             "format": FORMAT,
@@ -131,14 +134,25 @@ def _key(corpus: Corpus, tokenizers: Tokenizers, max_length: int, long_lines: st
     )
 
 
-def _chunks(corpus: Corpus) -> Iterator[Chunk]:
-    pairs = iter(corpus)
-    while chunk := list(islice(pairs, CHUNK_PAIRS)):
-        yield chunk[0].line, [pair.source for pair in chunk], [pair.target for pair in chunk]
+def _chunks(corpus: Corpus | Text) -> Iterator[Chunk]:
+    chunk: list[Pair] = []
+    characters = 0
+    for pair in corpus:
+        chunk.append(pair)
+        characters += len(pair.source) + len(pair.target)
+        if len(chunk) == CHUNK_PAIRS or characters >= CHUNK_CHARACTERS:
+            yield _columns(chunk)
+            chunk, characters = [], 0
+    if chunk:
+        yield _columns(chunk)
 
 
-def _lengths_type(max_length: int) -> str:
-    return "uint16" if max_length <= 1 << 16 else "int32"
+def _columns(chunk: list[Pair]) -> Chunk:
+    return chunk[0].line, [pair.source for pair in chunk], [pair.target for pair in chunk]
+
+
+def _lengths_type(max_length: int | None) -> str:
+    return "uint16" if max_length is not None and max_length <= 1 << 16 else "int32"
 
 
 @dataclass
@@ -171,6 +185,8 @@ class _Tally:
     copies: int = 0
     not_nfc: int = 0
     marks: Counter[str] = field(default_factory=Counter)
+    characters: int = 0
+    bytes: int = 0
 
     def add(self, report: ChunkReport) -> None:
         self.pairs += report.pairs
@@ -183,10 +199,12 @@ class _Tally:
         self.copies += report.copies
         self.not_nfc += report.not_nfc
         self.marks.update(report.marks)
+        self.characters += report.text_characters
+        self.bytes += report.text_bytes
 
-    def outcome(self, corpus: Corpus, max_length: int, long_lines: str) -> FilterReport:
+    def outcome(self, corpus: Corpus | Text, max_length: int | None, long_lines: str) -> FilterReport:
         """Raises DataError where the policy or an empty result asks for it."""
-        limit = f"{max_length - 1} tokens (model.max_length = {max_length}, with BOS or EOS)"
+        limit = f"{max_length - 1} tokens (model.max_length = {max_length}, with BOS or EOS)" if max_length else ""
         if long_lines == "error" and self.long.count:
             raise DataError(
                 f"{corpus.source}: {self.long.count:,} of {self.pairs:,} pairs are longer than {limit} "
@@ -203,9 +221,8 @@ class _Tally:
         )
         counts = self.pairs, self.kept, *empty, *long
         more = *returns, *spaced, self.quoted
-        return FilterReport(
-            *counts, long_lines, *more, copies=self.copies, not_nfc=self.not_nfc, marks=dict(self.marks)
-        )
+        sizes = self.characters, self.bytes
+        return FilterReport(*counts, long_lines, *more, self.copies, self.not_nfc, dict(self.marks), *sizes)
 
 
 class _Draft:

@@ -19,6 +19,8 @@ from zhuyi.data.tokenise import MAX_LINES, digests, remarks
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 MAX_BINS = 28
+BLANK = digests([""], ["\n"])[0, 1]
+"""The digest of a line of running text that is nothing but its line break."""
 MAX_SORTED_PAIRS = 1 << 25
 """Most pairs that are sorted at once, to find duplicates: 256 MiB."""
 
@@ -100,11 +102,56 @@ class Report:
         outcome, held_out = FilterReport(**_tuples(values["outcome"])), {}
         for name in ("dev", "test"):
             held_out[name] = HeldOutReport(**_tuples(values[name])) if values[name] else None
-        sides = {
-            name: SideReport(**{**values[name], "lengths": LengthSummary(**_tuples(values[name]["lengths"]))})
-            for name in ("source", "target")
-        }
+        sides = {name: _side_from_dict(values[name]) for name in ("source", "target")}
         return cls(**{**values, "outcome": outcome, **held_out, **sides})
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """The training part or the dev part of running text."""
+
+    lines: int
+    characters: int
+    """Line breaks counted."""
+    bytes: int
+    """The same in UTF-8."""
+    blank: int
+    """Lines of nothing but a line break."""
+    tokens: SideReport
+    """Of the lines, with their line breaks."""
+
+
+@dataclass(frozen=True)
+class TextReport:
+    """What is known of running text before training."""
+
+    train: TextPart
+    repeated: int
+    """Training lines that repeat an earlier one exactly, except for blank ones."""
+    dev: TextPart | None
+    known: int
+    """Dev lines that are training lines too, except for blank ones."""
+    known_lines: tuple[int, ...]
+    """The numbers of the first ten of them in their file."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and numbers, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TextReport":
+        """A report from `to_dict`'s, which may have been JSON in between."""
+        parts = {
+            name: TextPart(**{**values[name], "tokens": _side_from_dict(values[name]["tokens"])})
+            if values[name]
+            else None
+            for name in ("train", "dev")
+        }
+        return cls(**{**_tuples(values), **parts})
+
+
+def _side_from_dict(values: dict[str, Any]) -> SideReport:
+    return SideReport(**{**values, "lengths": LengthSummary(**_tuples(values["lengths"]))})
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +191,47 @@ def make_report(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
         _side(tokenizers.target, store.target_lengths, target_unknown),
         *(found.report() if found is not None else None for found in held_out),
     )
+
+
+def make_text_report(tokenizers: Tokenizers, store: Store, dev: Store | None) -> TextReport:
+    """Look at running text, and for lines of its training part in its dev part.
+
+    Args:
+        tokenizers: whose target side has made the tokens.
+        store: the training part.
+        dev: the dev part.
+    """
+    train = _part(tokenizers.target, store)
+    known = np.zeros(0, bool) if dev is None else _known(dev, store)
+    lines = tuple(dev.line(i) for i in np.flatnonzero(known)[:MAX_LINES].tolist()) if dev is not None else ()
+    return TextReport(
+        train,
+        _duplicates(store) - max(train.blank - 1, 0),
+        None if dev is None else _part(tokenizers.target, dev),
+        int(known.sum()),
+        lines,
+    )
+
+
+def _part(tokenizer: Tokenizer, store: Store) -> TextPart:
+    unknown = blank = 0
+    for part in store.parts():
+        unknown += _unknown(tokenizer, part.values["target"])
+        blank += int((part.pair_digest == BLANK).sum())
+    found, side = store.outcome, _side(tokenizer, store.target_lengths, unknown)
+    return TextPart(len(store), found.characters, found.bytes, blank, side)
+
+
+def _known(dev: Store, training: Store) -> npt.NDArray[np.bool_]:
+    """Which dev lines are training lines too, except for blank ones."""
+    digests = np.concatenate([part.pair_digest for part in dev.parts()])
+    distinct, numbers = np.unique(digests, return_inverse=True)
+    found = np.zeros(len(distinct), bool)
+    for part in training.parts():
+        places = np.searchsorted(distinct[:-1], part.pair_digest)
+        found[places[distinct[places] == part.pair_digest]] = True
+    known: npt.NDArray[np.bool_] = found[numbers] & (digests != BLANK)
+    return known
 
 
 class _HeldOut:
@@ -211,6 +299,7 @@ def _side(tokenizer: Tokenizer, lengths: Integers, unknown: int) -> SideReport:
         counts += np.bincount(lengths[start : start + (1 << 20)], minlength=len(counts))
     ranks = [math.ceil(share * (len(lengths) - 1)) for share in (0.5, 0.95, 0.99)]
     median, most, nearly_all = np.searchsorted(np.cumsum(counts), ranks, side="right").tolist()
+    nearly_all = max(nearly_all, 1)  # most lines of running text may be blank, without tokens
     width = math.ceil(nearly_all / MAX_BINS)
     firsts = range(1, math.ceil(nearly_all / width) * width + 1, width)
     tokens = int(counts @ np.arange(len(counts)))

@@ -22,6 +22,8 @@ A line ends at "\\n" or "\\r\\n" and nowhere else, so that both sides count the 
 UTF-8. In .tsv a quote is a letter like any other, a line is a row, and none has more columns than the first. In .csv
 (RFC 4180) a field in quotes may hold line breaks and separators; these are commas, or what the first line has instead:
 tabs, or semicolons and no comma.
+
+Running text is one side alone, read as lines that end with their line break: see `Text`.
 """
 
 import csv
@@ -37,13 +39,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import partial
-from itertools import chain, starmap, zip_longest
+from itertools import chain, islice, starmap, zip_longest
 from pathlib import Path
 from typing import Any
 
 from zhuyi.data.cache import file_digest
 from zhuyi.encoding import decoded
 from zhuyi.errors import DataError, MissingExtra
+
+MAX_LINE_CHARACTERS = 1 << 16
+"""Of running text; longer lines are several."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,67 @@ class Corpus:
     def fingerprint(self) -> str:
         """A digest of all that the pairs depend on: the files' content, not their names or dates."""
         return hashlib.sha256("\n".join(map(_fingerprint, (*self._sources, *self._targets))).encode()).hexdigest()
+
+
+class Text:
+    """Running text: the lines of one spec, or some of them, each the target of a pair whose source is empty.
+
+    Every line ends with "\\n", whether the file has "\\r\\n" or, at its end, nothing. A field of a table is a document:
+    its lines are split at "\\n" alone, and the last one ends with "\\n" too. A line of more than `MAX_LINE_CHARACTERS`
+    is several, of which only the last has a line break, so that memory does not grow with it.
+
+    Args:
+        spec: of a file or several, as for a side of a corpus.
+        first: the number of the first line, from 0.
+        end: the number of the line after the last one; None: all lines that there are.
+
+    Raises:
+        DataError: as `Corpus`.
+    """
+
+    def __init__(self, spec: str, first: int = 0, end: int | None = None) -> None:
+        self.target, self._first, self._end = spec, first, end
+        self._shards = _parse(spec)
+
+    @property
+    def source(self) -> str:
+        """The spec, by which errors name this corpus."""
+        return self.target
+
+    def __iter__(self) -> Iterator[Pair]:
+        lines = chain.from_iterable(map(_broken, chain.from_iterable(map(_lines_of, self._shards))))
+        for line, text in islice(enumerate(lines, start=1), self._first, self._end):
+            yield Pair(line, "", text)
+
+    def split_at(self, share: float) -> int:
+        """The number of the first line that begins in the last `share` of the characters, line breaks counted.
+
+        Raises:
+            DataError: also if no line begins there.
+        """
+        start = (1 - share) * sum(len(pair.target) for pair in self)
+        begins = 0
+        for pair in self:
+            if begins >= start:
+                return pair.line - 1
+            begins += len(pair.target)
+        raise DataError(
+            f"{self.target}: no line begins in the last {share:.3g} of its characters (data.dev_share): name "
+            "data.dev_text, or set data.dev_share = 0 to train without validation"
+        )
+
+    def fingerprint(self) -> str:
+        """A digest of all that the lines depend on, as `Corpus.fingerprint`."""
+        which = f"lines {self._first} to {self._end}"
+        return hashlib.sha256("\n".join([which, *map(_fingerprint, self._shards)]).encode()).hexdigest()
+
+
+def _broken(document: str) -> Iterator[str]:
+    """The lines of a document, each with its line break."""
+    for line in document.split("\n"):
+        line += "\n"
+        for start in range(0, len(line), MAX_LINE_CHARACTERS):
+            yield line[start : start + MAX_LINE_CHARACTERS]
 
 
 def read_lines(spec: str) -> Iterator[str]:

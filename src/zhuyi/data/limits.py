@@ -48,6 +48,16 @@ def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:
     return decoding.model_copy(update={"max_ratio": ratio, "max_extra": extra})
 
 
+def limits_of_text(decoding: DecodingConfig, max_length: int) -> DecodingConfig:
+    """`decoding` with `max_ratio` and `max_extra`, where they are not set, that let an output have `max_length` tokens.
+
+    Running text ends nowhere.
+    """
+    ratio = 0.0 if decoding.max_ratio is None else decoding.max_ratio
+    extra = max_length if decoding.max_extra is None else decoding.max_extra
+    return decoding.model_copy(update={"max_ratio": ratio, "max_extra": extra})
+
+
 def count_over_limit(decoding: DecodingConfig, pairs: Lengths, max_length: int) -> int:
     """Pairs whose target is longer than decoding may write for their source."""
     over = 0

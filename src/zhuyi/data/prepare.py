@@ -12,11 +12,12 @@ import tokenizers as library
 from zhuyi.config import Config
 from zhuyi.data.build import build_store
 from zhuyi.data.cache import cached
-from zhuyi.data.check import Report, make_report
-from zhuyi.data.corpus import Corpus, read_lines
-from zhuyi.data.limits import choose_limits
+from zhuyi.data.check import Report, TextReport, make_report, make_text_report
+from zhuyi.data.corpus import MAX_LINE_CHARACTERS, Corpus, Pair, Text, read_lines
+from zhuyi.data.limits import choose_limits, limits_of_text
 from zhuyi.data.store import Store
-from zhuyi.errors import ConfigError
+from zhuyi.data.windows import Windows
+from zhuyi.errors import ConfigError, DataError
 from zhuyi.text.tokenizer import FORMAT, Tokenizers
 from zhuyi.version import __version__
 
@@ -27,13 +28,15 @@ class Prepared:
 
     config: Config
     """The configuration, with what was left to be chosen from the data."""
-    corpus: Corpus
-    """The training pairs as text."""
+    corpus: Corpus | Text
+    """The training pairs, or the running text to be trained on."""
     tokenizers: Tokenizers
     """Of both sides; one object where the vocabulary is shared."""
     store: Store
-    """The training pairs as tokens."""
-    report: Report
+    """The same as tokens."""
+    dev: Store | None
+    """The dev part of running text as tokens."""
+    report: Report | TextReport
     """What the check of them found."""
 
 
@@ -44,9 +47,9 @@ class Preparing:
     task: str
     """What is being done, in words; empty when all is done."""
     pairs: int = 0
-    """How many pairs it has been done for."""
+    """How many pairs, or lines of running text, it has been done for."""
     total: int | None = None
-    """How many pairs there are, where that is known."""
+    """How many of them there are, where that is known."""
 
 
 def prepare(
@@ -77,6 +80,8 @@ def prepare(
         notify(Preparing("Tokenising", done, pairs))
 
     store = store_of_epoch(config, corpus, tokenizers, epoch, progress=progress)
+    if isinstance(corpus, Text):
+        return _prepare_text(config, corpus, tokenizers, store, notify)
     config = config.model_copy(update={"decoding": choose_limits(config.decoding, store)})
     notify(Preparing("Checking the corpus"))
     data, limits = config.data, config.decoding.model_dump(include={"max_ratio", "max_extra"})
@@ -89,10 +94,36 @@ def prepare(
         lambda: make_report(config, tokenizers, store).to_dict(),
     )
     notify(Preparing(""))
-    return Prepared(config, corpus, tokenizers, store, Report.from_dict(report))
+    return Prepared(config, corpus, tokenizers, store, None, Report.from_dict(report))
 
 
-def check(config: Config, listeners: Sequence[Callable[[Preparing], None]] = ()) -> Report:
+def _prepare_text(
+    config: Config, corpus: Text, tokenizers: Tokenizers, store: Store, notify: Callable[[Preparing], None]
+) -> Prepared:
+    """The rest of `prepare` for running text, whose dev part is tokenised too."""
+    dev_text = open_dev_text(config)
+    dev = build_store(dev_text, tokenizers, None, config.data.long_lines) if dev_text else None
+    for part, text in ((store, corpus), (dev, dev_text)):
+        if part is not None and text is not None and not part.text_tokens:
+            raise DataError(f"{text.target}: has no tokens, but only white space (text.whitespace is collapse)")
+    config = config.model_copy(update={"decoding": limits_of_text(config.decoding, config.model.max_length)})
+    notify(Preparing("Checking the corpus"))
+    report = cached(
+        {"report": store.path.name, "dev": dev and dev.path.name, "version": __version__},
+        lambda: make_text_report(tokenizers, store, dev).to_dict(),
+    )
+    notify(Preparing(""))
+    return Prepared(config, corpus, tokenizers, store, dev, TextReport.from_dict(report))
+
+
+def examples(config: Config, store: Store, epoch: int) -> Store | Windows:
+    """What a model is trained on in an epoch: pairs, or the windows of running text, which each epoch cuts anew."""
+    if config.data.text is None:
+        return store
+    return Windows.of_epoch(store, config.model.max_length - 1, config.training.seed, epoch)
+
+
+def check(config: Config, listeners: Sequence[Callable[[Preparing], None]] = ()) -> Report | TextReport:
     """Look at a corpus without training on it. Errors are those of `prepare`.
 
     Args:
@@ -107,20 +138,45 @@ def check(config: Config, listeners: Sequence[Callable[[Preparing], None]] = ())
     return prepare(config, notify=notify).report
 
 
-def open_corpus(config: Config) -> Corpus:
+def open_corpus(config: Config) -> Corpus | Text:
     """The training corpus of a configuration.
 
     Raises:
         ConfigError: if it names none.
+        DataError: if it cannot be opened, or running text cannot be divided.
     """
+    if config.data.text is not None:
+        return Text(config.data.text, end=_dev_begins(config))
     if config.data.source is None or config.data.target is None:
         raise ConfigError("data.source is not set: give --source and --target, or [data] source and target in the file")
     return Corpus(config.data.source, config.data.target)
 
 
+def open_dev_text(config: Config) -> Text | None:
+    """The running text for validation: `data.dev_text`, or the end of `data.text`.
+
+    Raises:
+        DataError: as `open_corpus`.
+    """
+    if config.data.dev_text is not None:
+        return Text(config.data.dev_text)
+    begins = _dev_begins(config)
+    return None if begins is None or config.data.text is None else Text(config.data.text, first=begins)
+
+
+def _dev_begins(config: Config) -> int | None:
+    """The number of the first line of `data.text` that is left for validation, from 0; None: none is."""
+    data = config.data
+    if data.text is None or data.dev_text is not None or not data.dev_share:
+        return None
+    text = Text(data.text)
+    made_of = {"split": text.fingerprint(), "share": data.dev_share, "lines": MAX_LINE_CHARACTERS}
+    return cast(int, cached(made_of, lambda: text.split_at(data.dev_share)))
+
+
 def store_of_epoch(
     config: Config,
-    corpus: Corpus,
+    corpus: Corpus | Text,
     tokenizers: Tokenizers,
     epoch: int,
     oldest: int = 0,
@@ -134,7 +190,7 @@ def store_of_epoch(
     return build_store(
         corpus,
         tokenizers,
-        config.model.max_length,
+        None if isinstance(corpus, Text) else config.model.max_length,
         config.data.long_lines,
         dropout=dropout,
         epoch=epoch if dropout else None,
@@ -143,8 +199,8 @@ def store_of_epoch(
     )
 
 
-def learn(config: Config, corpus: Corpus) -> dict[str, Any]:
-    """The vocabularies of a corpus, as `files`, and its number of `pairs`: kept in the cache."""
+def learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
+    """The vocabularies of a corpus, as `files`, and its number of `pairs` or lines: kept in the cache."""
     made_of = {
         "format": FORMAT,
         "vocabulary": config.text.model_dump(exclude={"bpe_dropout"}),
@@ -155,15 +211,17 @@ def learn(config: Config, corpus: Corpus) -> dict[str, Any]:
     return cast("dict[str, Any]", cached(made_of, lambda: _learn(config, corpus)))
 
 
-def _learn(config: Config, corpus: Corpus) -> dict[str, Any]:
-    pairs = 0
+def _learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
+    count = 0
 
-    def sources() -> Iterator[str]:
+    def pairs() -> Iterator[Pair]:
         """The first reading: it shows whether the sides are of one length."""
-        nonlocal pairs
-        for pair in corpus:
-            pairs = pair.line
-            yield pair.source
+        nonlocal count
+        for count, pair in enumerate(corpus, start=1):  # noqa: B007 – it is what `pairs` leaves
+            yield pair
 
-    learned = Tokenizers.train(config.text, sources(), read_lines(corpus.target))
-    return {"files": learned.files(), "pairs": pairs}
+    if isinstance(corpus, Text):
+        learned = Tokenizers.train(config.text, (), (pair.target for pair in pairs()))
+    else:
+        learned = Tokenizers.train(config.text, (pair.source for pair in pairs()), read_lines(corpus.target))
+    return {"files": learned.files(), "pairs": count}

@@ -47,6 +47,11 @@ class Collated(Sequences, Protocol):
         """The `data.batches.Batch` of these pairs."""
 
 
+def ends_of(corpus: Lengths) -> int:
+    """Tokens that a batch adds to each side of a pair: EOS, or what the corpus itself says in `ends`."""
+    return int(getattr(corpus, "ends", 1))
+
+
 class InMemory:
     """A tokenised corpus in lists.
 

@@ -15,6 +15,8 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +70,10 @@ class FilterReport:
     """Lines of either side that are not in Unicode NFC."""
     marks: dict[str, int] = field(default_factory=dict)
     """Target lines with each mark of segmented text: see `text.segmentation`."""
+    characters: int = 0
+    """Of running text: its code points, line breaks counted."""
+    bytes: int = 0
+    """Of running text: its bytes in UTF-8, line breaks counted."""
 
 
 class Store:
@@ -137,6 +143,37 @@ class Store:
     def line(self, i: int) -> int:
         """Where pair i stands in the corpus, from 1."""
         columns, row = self._row(i)
+        return int(columns.line[row])
+
+    @cached_property
+    def _text_starts(self) -> npt.NDArray[np.int64]:
+        """Where the targets of each record batch begin among the tokens of all, and where the last ones end."""
+        ends = np.cumsum([self.target_lengths[a:b].sum(dtype=np.int64) for a, b in pairwise(self._starts)])
+        return np.concatenate([[0], ends]).astype(np.int64)
+
+    @property
+    def text_tokens(self) -> int:
+        """The number of tokens of all targets together, which in running text are the text."""
+        return int(self._text_starts[-1])
+
+    def text(self, start: int, end: int) -> Integers:
+        """Tokens `start` to `end` of all targets, one after the other: a view where one record batch has all of them.
+
+        Raises:
+            DataError: if that part of the file is damaged.
+        """
+        first, last = (int(np.searchsorted(self._text_starts, place, "right")) - 1 for place in (start, end - 1))
+        found = []
+        for part in range(first, last + 1):
+            begins = self._text_starts[part]
+            found.append(self._columns(part).values["target"][max(start - begins, 0) : end - begins])
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def line_of_text(self, token: int) -> int:
+        """The number of the line, from 1, that has this token of `text`."""
+        part = int(np.searchsorted(self._text_starts, token, "right")) - 1
+        columns = self._columns(part)
+        row = np.searchsorted(columns.offsets["target"], token - self._text_starts[part], "right") - 1
         return int(columns.line[row])
 
     def parts(self) -> "Iterator[Columns]":

@@ -93,6 +93,8 @@ class ChunkReport:
     copies: int
     not_nfc: int
     marks: dict[str, int]
+    text_characters: int
+    text_bytes: int
     bytes: int
     """Length of `message`."""
     crc: int
@@ -100,12 +102,13 @@ class ChunkReport:
 
 
 class ChunkTokenizer:
-    """How pairs become tokens; the arguments are those of `store.build_store`."""
+    """How pairs become tokens; the arguments are those of `build.build_store`."""
 
-    def __init__(self, tokenizers: Tokenizers, max_length: int, long_lines: str, dropout: float) -> None:
+    def __init__(self, tokenizers: Tokenizers, max_length: int | None, long_lines: str, dropout: float) -> None:
         self.settings = (tokenizers.files(), max_length, long_lines, dropout)
         self.schema = schema(tokenizers)
-        self._most, self._truncate = max_length - 1, long_lines == "truncate"
+        self._most = None if max_length is None else max_length - 1
+        self._truncate = long_lines == "truncate"
         self._sides = [(side, side.with_dropout(dropout)) for side in (tokenizers.source, tokenizers.target)]
 
     def __call__(self, chunk: Chunk) -> tuple[ChunkReport, bytes]:
@@ -113,8 +116,11 @@ class ChunkTokenizer:
         first, *texts = chunk
         sides = [self._encode(lines, *side) for lines, side in zip(texts, self._sides, strict=True)]
         lengths = np.array([np.fromiter(map(len, side), np.int64, len(side)) for side in sides])
-        empty, long = lengths.min(axis=0) == 0, lengths.max(axis=0) > self._most
-        long &= ~empty
+        if self._most is None:
+            empty = long = np.zeros(lengths.shape[1], bool)
+        else:
+            empty = lengths.min(axis=0) == 0
+            long = ~empty & (lengths.max(axis=0) > self._most)
         usable = np.flatnonzero(~empty if self._truncate else ~(empty | long))
         kept = [[side[i][: self._most] for i in usable] for side in sides]
         message = b""
@@ -124,16 +130,20 @@ class ChunkTokenizer:
             message = pa.record_batch(arrays, schema=self.schema).serialize().to_pybytes()
         returns = np.array(["\r" in source or "\r" in target for source, target in zip(*texts, strict=True)])
         quoted = sum(len(line) > 1 and line[0] == line[-1] == '"' for line in chain.from_iterable(texts))
-        spaced = np.array([_spaced(source) or _spaced(target) for source, target in zip(*texts, strict=True)])
+        spaced = np.zeros(len(empty), bool)
+        for lines, (tokenizer, _) in zip(texts, self._sides, strict=True):
+            spaced |= not tokenizer.keeps_whitespace and np.array([_spaced(line) for line in lines])
         found = [(first + np.flatnonzero(which)).tolist() for which in (empty, long, returns, spaced)]
         empties, longs, with_returns, with_spaces = ((len(lines), lines[:MAX_LINES]) for lines in found)
         counts = *empties, *longs, *with_returns, *with_spaces, quoted
-        written = {**remarks(*texts), "bytes": len(message), "crc": zlib.crc32(message)}
+        text = "".join(texts[1]) if self._most is None else ""
+        written: dict[str, Any] = {**remarks(*texts), "bytes": len(message), "crc": zlib.crc32(message)}
+        written |= {"text_characters": len(text), "text_bytes": len(text.encode())}
         return ChunkReport(len(empty), len(usable), *counts, **written), message
 
     def _encode(self, lines: list[str], plain: Tokenizer, random: Tokenizer) -> list[list[int]]:
         tokens = random.encode(lines)
-        if random is not plain:
+        if random is not plain and self._most is not None:
             long = [i for i, line in enumerate(tokens) if len(line) > self._most]
             for i, line in zip(long, plain.encode([lines[i] for i in long]), strict=True):
                 tokens[i] = line

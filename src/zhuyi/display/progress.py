@@ -80,7 +80,7 @@ class ProgressDisplay:
         if not self._preparing.tasks:
             self._preparing.add_task("", figures="")
             self._preparing.start()
-        figures = f"{event.pairs:,} pairs" if event.pairs else ""
+        figures = f"{event.pairs:,} lines" if event.pairs else ""
         task = self._preparing.task_ids[0]
         self._preparing.update(task, description=event.task, completed=event.pairs, total=event.total, figures=figures)
 

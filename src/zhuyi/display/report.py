@@ -1,37 +1,67 @@
 """The report on a corpus, as tables."""
 
 import math
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zhuyi.data.check import HeldOutReport, LengthSummary, Report
+from zhuyi.data.check import HeldOutReport, LengthSummary, Report, SideReport, TextReport
 from zhuyi.data.store import FilterReport
 from zhuyi.text.segmentation import NOTABLE, segmentation_warning
 
 BAR_HEIGHTS = "▁▂▃▄▅▆▇█"
 
 
-def show_report(report: Report, console: Console) -> None:
+def show_report(report: Report | TextReport, console: Console) -> None:
     """Print the report, in at most 80 columns."""
+    if isinstance(report, TextReport):
+        _show_text(report, console)
+        return
     outcome = report.outcome
     kept = "all kept" if outcome.kept == outcome.pairs else f"{outcome.kept:,} kept"
     console.print(f"[bold]{outcome.pairs:,} pairs[/], {kept}", highlight=False)
-    console.print(_lengths_table(report))
+    console.print(_lengths_table({"source": report.source, "target": report.target}))
     console.print(_findings_table(report))
     for name, found in (("training", outcome), ("dev", report.dev), ("test", report.test)):
         if found and (warning := segmentation_warning(f"the {name} targets", found.marks, found.pairs)):
             console.print(Text(warning, "yellow"), soft_wrap=True)
 
 
-def _lengths_table(report: Report) -> Table:
+def _show_text(report: TextReport, console: Console) -> None:
+    parts = {name: part for name, part in (("train", report.train), ("dev", report.dev)) if part is not None}
+    lines = sum(part.lines for part in parts.values())
+    console.print(f"[bold]Running text[/] of {lines:,} lines", highlight=False)
+    sizes = Table(box=None, padding=(0, 2, 0, 0))
+    sizes.add_column(no_wrap=True)
+    for heading in ("characters", "bytes", "lines", "blank", "unknown tokens"):
+        sizes.add_column(heading, justify="right", header_style="dim", no_wrap=True)
+    for name, part in parts.items():
+        numbers = (part.characters, part.bytes, part.lines, part.blank)
+        sizes.add_row(name, *(f"{number:,}" for number in numbers), _percent(part.tokens.unknown))
+    console.print(sizes)
+    console.print(_lengths_table({name: part.tokens for name, part in parts.items()}))
+    findings = _findings()
+    _add(
+        findings,
+        "repeated lines",
+        report.repeated,
+        f"of {report.train.lines - report.train.blank:,} that are not blank",
+    )
+    if report.dev is not None:
+        known = f"of {report.dev.lines - report.dev.blank:,}: {_listed(report.known_lines, report.known)}"
+        _add(findings, "dev lines in training", report.known, known)
+    console.print(findings)
+
+
+def _lengths_table(sides: dict[str, SideReport]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     for heading in ("tokens", "median", "95 %", "longest"):
         table.add_column(heading, justify="right", header_style="dim", no_wrap=True)
     table.add_column("lines by tokens", header_style="dim", no_wrap=True)
-    for name, side in (("source", report.source), ("target", report.target)):
+    for name, side in sides.items():
         lengths = side.lengths
         numbers = (side.tokens, lengths.median, lengths.most, lengths.longest)
         table.add_row(name, *(f"{number:,}" for number in numbers), _histogram(lengths))
@@ -52,14 +82,8 @@ def _findings_table(report: Report) -> Table:
     outcome = report.outcome
     done = {"skip": "left out", "truncate": "cut"}[outcome.long_policy]
     held_out = [(name, found) for name, found in (("dev", report.dev), ("test", report.test)) if found is not None]
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column()
-
-    def add(what: str, count: int, then: str) -> None:
-        table.add_row(what, f"[yellow]{count:,}[/]" if count else "[green]none[/]", f"[dim]{then}[/]" if count else "")
-
+    table = _findings()
+    add = partial(_add, table)
     add("empty lines", outcome.empty, f"left out: {_listed(outcome.empty_lines, outcome.empty)}")
     add(f"over {report.limit - 1} tokens", outcome.long, f"{done}: {_listed(outcome.long_lines, outcome.long)}")
     add("over the output limit", report.over_output, "targets that decoding may not write to their end")
@@ -95,6 +119,18 @@ def _findings_table(report: Report) -> Table:
         rate = f"source {_percent(source)}, target {_percent(target)}" if source or target else "[green]none[/]"
         table.add_row(f"unknown in {name}", "" if source or target else rate, rate if source or target else "")
     return table
+
+
+def _findings() -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column()
+    return table
+
+
+def _add(table: Table, what: str, count: int, then: str) -> None:
+    table.add_row(what, f"[yellow]{count:,}[/]" if count else "[green]none[/]", f"[dim]{then}[/]" if count else "")
 
 
 def _listed(lines: tuple[int, ...], count: int) -> str:

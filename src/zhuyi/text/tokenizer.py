@@ -107,6 +107,11 @@ class Tokenizer:
         has_bytes = self._engine.id_to_token(len(SPECIALS)) == BYTES[0]
         return range(len(SPECIALS), len(SPECIALS) + len(BYTES)) if has_bytes else range(UNK, UNK + 1)
 
+    @property
+    def keeps_whitespace(self) -> bool:
+        """Whether white space is text like any other (`text.whitespace`)."""
+        return _keeps_whitespace(self._engine)
+
     def normalise(self, line: str) -> str:
         """The normal form of a line, which `encode` encodes and `decode` restores."""
         return str(self._engine.normalizer.normalize_str(line))

@@ -9,10 +9,11 @@ from typing import cast
 import numpy as np
 
 from zhuyi.config import TrainingConfig
-from zhuyi.data.batches import Batch, Plan, ahead, collate, plan
-from zhuyi.data.prepare import Prepared, store_of_epoch
+from zhuyi.data.batches import Batch, Plan, ahead, collate, plan, token_counts
+from zhuyi.data.prepare import Prepared, examples, store_of_epoch
 from zhuyi.data.sequences import Sequences
 from zhuyi.data.store import Store
+from zhuyi.data.windows import Windows
 from zhuyi.training.distributed import ALONE, World
 from zhuyi.training.events import Listener
 from zhuyi.training.resume import check_store, record_segmentation
@@ -87,13 +88,15 @@ def _planned(
         if world.device.type == "cuda":
             batches = [batch.pinned() for batch in batches]
         after, pairs = first + len(update), np.concatenate(update)
-        source = int(data.source_lengths[pairs].sum()) + len(pairs)
-        target = int(data.target_lengths[pairs].sum()) + len(pairs)
+        source, target = token_counts(data, pairs)
         yield UpdateData(batches, source, target, epoch, after, epoch + after / len(planned), pairs)
 
 
 class EpochStores:
-    """The tokenised corpus of each epoch: the same one, unless BPE-dropout segments words differently each time.
+    """The tokenised corpus of each epoch.
+
+    It is the same one, unless BPE-dropout segments words differently each time, or running text is cut into other
+    windows.
 
     Args:
         data: of the run.
@@ -106,16 +109,19 @@ class EpochStores:
     def __init__(
         self, data: Prepared, state: RunState, oldest: Callable[[], int], world: World, notify: Listener
     ) -> None:
-        self.store, self._opened = data.store, state.epoch
+        self.examples: Store | Windows = data.store
+        """What the epoch that was asked for last is trained on."""
+        self._store, self._opened = data.store, state.epoch
         self._data, self._state, self._oldest, self._world, self._notify = data, state, oldest, world, notify
 
-    def __call__(self, epoch: int) -> Store:
+    def __call__(self, epoch: int) -> Store | Windows:
         """The corpus of an epoch, from 0, which all processes open."""
         config, corpus, tokenizers = self._data.config, self._data.corpus, self._data.tokenizers
         if config.text.bpe_dropout:
             if epoch != self._opened:
                 build = partial(store_of_epoch, config, corpus, tokenizers, epoch, self._oldest())
-                self.store, self._opened = self._world.main_first(build), epoch
-            record_segmentation(self._state, epoch, self.store, self._notify)
-        check_store(self.store, self._world)
-        return self.store
+                self._store, self._opened = self._world.main_first(build), epoch
+            record_segmentation(self._state, epoch, self._store, self._notify)
+        check_store(self._store, self._world)
+        self.examples = examples(config, self._store, epoch)
+        return self.examples

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from zhuyi.data.check import Report
+from zhuyi.data.check import Report, TextReport
 from zhuyi.data.prepare import Preparing as Preparing
 from zhuyi.evaluation import Evaluation
 from zhuyi.training.int8 import Int8Comparison
@@ -23,7 +23,7 @@ from zhuyi.training.int8 import Int8Comparison
 class Checked:
     """The data is ready, and was checked."""
 
-    report: Report
+    report: Report | TextReport
     """What `zhuyi check` says of it."""
 
 

@@ -8,8 +8,7 @@ from torch import nn
 
 from zhuyi.config import TrainingConfig
 from zhuyi.data.batches import collate, plan_in_order
-from zhuyi.data.sequences import Lengths
-from zhuyi.data.store import Store
+from zhuyi.data.sequences import Lengths, Sequences, ends_of
 from zhuyi.errors import TrainingError
 from zhuyi.training.distributed import ALONE, World, is_sharded
 from zhuyi.training.events import Event, Listener, Notice, Updated
@@ -18,7 +17,7 @@ from zhuyi.training.update import EMPTY_BATCH, can_be_cut, gradient
 
 
 def warm_up(
-    objective: nn.Module, store: Store, training: TrainingConfig, state: RunState, world: World, notify: Listener
+    objective: nn.Module, data: Sequences, training: TrainingConfig, state: RunState, world: World, notify: Listener
 ) -> None:
     """Do what must come before the first update; training state is not affected.
 
@@ -32,19 +31,19 @@ def warm_up(
         if world.size > 1:
             gradient(objective, [EMPTY_BATCH], 1.0)
         if gpu:
-            find_micro_batches(objective, store, training, state, world)
+            find_micro_batches(objective, data, training, state, world)
     objective.zero_grad()
     if state.micro_batches > 1:
         notify(_micro_batches_notice(state.step + 1, state.micro_batches))
 
 
 def find_micro_batches(
-    objective: nn.Module, store: Store, training: TrainingConfig, state: RunState, world: World = ALONE
+    objective: nn.Module, data: Sequences, training: TrainingConfig, state: RunState, world: World = ALONE
 ) -> None:
     """Cut batches into so many micro-batches that the worst one fits into the memory of every rank."""
-    pairs = longest_batch(store, training.tokens_per_batch)
+    pairs = longest_batch(data, training.tokens_per_batch)
     share = world.share([pairs] * (world.size if training.accumulate >= world.size else 1))
-    batch = collate(store, share[0]) if len(share[0]) else EMPTY_BATCH
+    batch = collate(data, share[0]) if len(share[0]) else EMPTY_BATCH
     # What the optimiser will take at its first step: two moments and perhaps an average.
     copies = 0 if state.step else 2 + bool(training.ema)
     reserved = [torch.empty_like(parameter) for parameter in objective.parameters() for _ in range(copies)]
@@ -77,7 +76,7 @@ def longest_batch(corpus: Lengths, tokens_per_batch: int) -> np.ndarray:
     both = corpus.source_lengths.astype(np.int32) + corpus.target_lengths
     most = min(tokens_per_batch, len(both))
     pairs = np.argpartition(both, len(both) - most)[-most:]
-    longest = _LengthView(corpus.source_lengths[pairs], corpus.target_lengths[pairs])
+    longest = _LengthView(corpus.source_lengths[pairs], corpus.target_lengths[pairs], ends_of(corpus))
     batches = plan_in_order(longest, tokens_per_batch)
     costs = [len(batch) * int(both[pairs[batch]].max()) for batch in batches]
     worst: np.ndarray = pairs[batches[int(np.argmax(costs))]]
@@ -90,6 +89,7 @@ class _LengthView:
 
     source_lengths: np.ndarray
     target_lengths: np.ndarray
+    ends: int
 
 
 class MemoryWatch:

@@ -18,8 +18,10 @@ from torch import nn
 from zhuyi.checkpoint import Model, build_model, save_model
 from zhuyi.config import Config, TrainingConfig, changed
 from zhuyi.data.batches import padding_share, plan
-from zhuyi.data.prepare import Prepared, prepare
+from zhuyi.data.prepare import Prepared, examples, prepare
+from zhuyi.data.sequences import Sequences
 from zhuyi.data.store import Store
+from zhuyi.data.windows import Windows
 from zhuyi.errors import TrainingError
 from zhuyi.evaluation import Evaluation, evaluate, shown_with
 from zhuyi.model.transformer import Network
@@ -96,8 +98,9 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     config, tokenizers, dev, test = begun or (config, None, None, None)
     data, warm = _prepare(config, tokenizers, checkpoints.epoch, notify, world)
     config, training = data.config, data.config.training
+    first = examples(config, data.store, epoch=0)
     parts = _build(data, warm, notify, world)
-    state = _restore(parts, checkpoints, data, dev, notify, world)
+    state = _restore(parts, checkpoints, data, first, dev, notify, world)
     translator = Translator(config, parts.model.tokenizers, ScoringEngine(parts.model, state, notify))
     validated, notify_all = None, notify
 
@@ -120,10 +123,10 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
         recorders = world.on_main(lambda: _recorders(out, training, state.step, at_the_end)) or []
         watchers: list[Listener] = [MemoryWatch(state.micro_batches, notify)]
         if training.threads is None and world.device.type == "cpu" and world.size == 1:
-            watchers.append(PaceWatch(partial(try_threads, parts.objective, data.store, training), state, notify))
+            watchers.append(PaceWatch(partial(try_threads, parts.objective, first, training), state, notify))
         notify_all = _to_all([*recorders, notify])
-        emit(_started(out, parts, data.store, state, world))
-        validated = validated_lines(dev, translator, data.store, state, notify)
+        emit(_started(out, parts, first, state, world))
+        validated = validated_lines(dev, translator, first, state, notify)
         stores = EpochStores(data, state, lambda: checkpoints.epoch, world, notify)
         try:
             fit(
@@ -141,7 +144,7 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
             )
         except DivergenceError as error:
             with world.all_or_none():
-                raise TrainingError(_advice(error, config, stores.store, checkpoints.newest is not None)) from error
+                raise TrainingError(_advice(error, config, stores.examples, checkpoints.newest is not None)) from error
         stopped = world.any(bool(interrupted))
     end = _End("", {}, None)
     if not stopped:
@@ -230,15 +233,24 @@ def _build(data: Prepared, warm: WarmStart | None, notify: Listener, world: Worl
 
 
 def _restore(
-    parts: _Parts, checkpoints: Checkpoints, data: Prepared, dev: Lines | None, notify: Listener, world: World
+    parts: _Parts,
+    checkpoints: Checkpoints,
+    data: Prepared,
+    first: Sequences,
+    dev: Lines | None,
+    notify: Listener,
+    world: World,
 ) -> RunState:
-    """Where the run stands, with the weights, moments and random states of its newest checkpoint, if there is one."""
+    """Where the run stands, with the weights, moments and random states of its newest checkpoint, if there is one.
+
+    Threads and micro-batches are tried with the first epoch's examples.
+    """
     training = data.config.training
     state = checkpoints.restore(parts.trained, parts.optimizer, notify) or RunState()
     world.on_main(lambda: check_data(state, data.corpus, dev))
     record_machine(state, fingerprint(world.device, parts.bf16, world.size), notify)
-    state.threads = set_threads(parts.objective, data.store, training, state, world)
-    warm_up(parts.objective, data.store, training, state, world, notify)
+    state.threads = set_threads(parts.objective, first, training, state, world)
+    warm_up(parts.objective, first, training, state, world, notify)
     return state
 
 
@@ -275,9 +287,9 @@ def _to_all(listeners: Sequence[Listener]) -> Listener:
     return notify
 
 
-def _started(out: Path, parts: _Parts, store: Store, state: RunState, world: World) -> Started:
+def _started(out: Path, parts: _Parts, data: Sequences, state: RunState, world: World) -> Started:
     training = parts.model.config.training
-    first = plan(store, training.tokens_per_batch, training.seed, epoch=0)
+    first = plan(data, training.tokens_per_batch, training.seed, epoch=0)
     return Started(
         directory=out,
         step=state.step,
@@ -289,7 +301,7 @@ def _started(out: Path, parts: _Parts, store: Store, state: RunState, world: Wor
         processes=world.size,
         threads=torch.get_num_threads(),
         batches=len(first),
-        padding=padding_share(store, first),
+        padding=padding_share(data, first),
     )
 
 
@@ -321,15 +333,15 @@ def _finish(
     return _End(chosen, evaluations, int8)
 
 
-def _advice(error: DivergenceError, config: Config, store: Store, saved: bool) -> str:
+def _advice(error: DivergenceError, config: Config, data: Store | Windows, saved: bool) -> str:
     """What to do about a loss that is not a number."""
-    training, lines = config.training, sorted(store.line(pair) for pair in error.pairs)
+    training, lines = config.training, sorted(data.line(int(pair)) for pair in error.pairs)
     some = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")
     advice = ["half the training.learning_rate", "a longer training.warmup"]
     advice += [] if training.clip else ["training.clip = 1"]
     advice += [] if training.precision == "float32" else ['training.precision = "float32"']
     return (
         f"step {error.step}: the loss is not a number (learning rate {error.rate:.2g}; batch of lines {some} of "
-        f"{config.data.source}); try {', or '.join(advice)}"
+        f"{config.data.text or config.data.source}); try {', or '.join(advice)}"
         + ("; --resume continues from the last checkpoint" if saved else "")
     )

@@ -4,7 +4,7 @@ import hashlib
 import zlib
 from pathlib import Path
 
-from zhuyi.data.corpus import Corpus
+from zhuyi.data.corpus import Corpus, Text
 from zhuyi.data.store import Store
 from zhuyi.directory import CARD, CONFIG, WEIGHTS
 from zhuyi.errors import CheckpointError, DataError
@@ -33,12 +33,13 @@ def claim(out: Path, checkpoints: Checkpoints, resume: bool, notify: Listener) -
     ensure_writable(out, RUN_ADVICE)
 
 
-def check_data(state: RunState, corpus: Corpus, dev: Lines | None) -> None:
+def check_data(state: RunState, corpus: Corpus | Text, dev: Lines | None) -> None:
     """Make sure that a run continues with the data that it began with, wherever the files are now."""
     digest = hashlib.sha256(f"{corpus.fingerprint()}{dev}".encode()).hexdigest()
     if state.step and state.data_digest != digest:
+        files = ", ".join(dict.fromkeys((corpus.source, corpus.target)))
         raise DataError(
-            f"{corpus.source}, {corpus.target} or the dev set are not what the run to be resumed has learned from: "
+            f"{files} or the dev set are not what the run to be resumed has learned from: "
             "give it the same ones, unchanged, or start another run with another --out"
         )
     state.data_digest = digest

@@ -7,8 +7,9 @@ import numpy as np
 
 from zhuyi.checkpoint import Model, load_weights
 from zhuyi.config import Metric, TrainingConfig
+from zhuyi.data.batches import token_counts
 from zhuyi.data.corpus import Corpus
-from zhuyi.data.store import Store
+from zhuyi.data.sequences import Lengths
 from zhuyi.evaluation import Evaluation, evaluate, shown_with, too_short_for_bleu
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.events import Listener, Notice, Validated
@@ -76,7 +77,7 @@ def lines_a_validation(dev: Lines, translator: Translator, training: TrainingCon
 
 
 def validated_lines(
-    dev: Lines | None, translator: Translator, store: Store, state: RunState, notify: Listener
+    dev: Lines | None, translator: Translator, data: Lengths, state: RunState, notify: Listener
 ) -> Lines | None:
     """The dev lines that validations during the run score: as many as before, where it is resumed."""
     if dev is None:
@@ -93,8 +94,8 @@ def validated_lines(
     if state.scores and not state.dev_lines:
         state.dev_lines = len(dev)  # a run of an older version: its scores are of all lines
     if not state.dev_lines:
-        tokens = int(store.source_lengths.sum(dtype=np.int64) + store.target_lengths.sum(dtype=np.int64))
-        state.dev_lines = lines_a_validation(dev, translator, training, tokens + 2 * len(store))
+        tokens = sum(token_counts(data, slice(None)))
+        state.dev_lines = lines_a_validation(dev, translator, training, tokens)
     if state.dev_lines < len(dev):
         notify(
             Notice(
