@@ -41,12 +41,7 @@ class Sampling(IndependentRows):
 
     def choose(self, log_probs: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, " rows"]:
         """Draw the next token of each row."""
-        shaped = apply_temperature(log_probs, self.decoding.temperature)
-        if self.decoding.top_k:
-            shaped = top_k(shaped, self.decoding.top_k)
-        if self.decoding.top_p < 1:
-            shaped = top_p(shaped, self.decoding.top_p)
-        weights = integer_weights(shaped)
+        weights = sampling_weights(log_probs, self.decoding)
         self.last_log_probs, self.last_weights = log_probs, weights
         return draw(weights, random_words(self.decoding.seed, self.lines, self.step, self.samples))
 
@@ -62,6 +57,18 @@ class Sampling(IndependentRows):
         super().keep(sentences)
         self.lines = self.lines.view(-1, self.width)[sentences].flatten()
         self.samples = self.samples[: len(self.lines)]
+
+
+def sampling_weights(
+    log_probs: Float[Tensor, "rows vocabulary"], decoding: DecodingConfig
+) -> Int[Tensor, "rows vocabulary"]:
+    """What each token counts when one is drawn, as temperature, top-k and top-p say."""
+    shaped = apply_temperature(log_probs, decoding.temperature)
+    if decoding.top_k:
+        shaped = top_k(shaped, decoding.top_k)
+    if decoding.top_p < 1:
+        shaped = top_p(shaped, decoding.top_p)
+    return integer_weights(shaped)
 
 
 def draw(weights: Int[Tensor, "rows vocabulary"], words: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:

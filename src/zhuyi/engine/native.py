@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -32,6 +32,9 @@ PRECISIONS = tuple(LARGEST_ERROR)
 ACTIVATIONS = ("relu", "gelu", "swiglu")
 POSITIONS = ("none", "sinusoidal", "learned", "rotary", "alibi")
 ERROR_BYTES = 256
+
+STREAMED_TOKENS = 8
+"""Tokens that a stream draws at once: what came before them is read again each time."""
 
 PATIENCE = 100
 """Milliseconds between two looks at whether Ctrl-C was pressed, or whether an engine is still in use."""
@@ -285,6 +288,19 @@ class NativeEngine:
         place for others.
         """
         return self._workers().future(source, _settings(decoding), self._limits([source], decoding), line, prefix)
+
+    def stream(self, text: Tokens, decoding: DecodingConfig, line: int = 0) -> Iterator[int]:
+        """As `Engine.stream`: a few tokens at a time, since a search says what it has found when it is done."""
+        text = list(text)
+        plain = {"strategy": "sampling", "n_best": 1, "max_ratio": 0.0, "max_repetition": 0, "no_repeat_ngram": 0}
+        how = decoding.model_copy(update=plain)
+        while len(text) < self.max_length - 1:
+            limit = min(len(text) + STREAMED_TOKENS, self.max_length - 1)
+            (found,) = self.decode([[]], how.model_copy(update={"max_extra": limit}), [line], text)
+            yield from found[0].tokens[len(text) :]
+            if found[0].finished or len(found[0].tokens) < limit:  # EOS, or the model gave no number
+                return
+            text = found[0].tokens
 
     def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
         """As `Engine.loss`: the log-probabilities of an output whose every token is forced."""

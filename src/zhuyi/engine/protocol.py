@@ -1,6 +1,6 @@
 """What a `Translator` asks of its engine. No torch is needed to say it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 from zhuyi.config import DecodingConfig, Precision
@@ -34,6 +34,19 @@ class Engine(Protocol):
             lines: the number of each source in the text that it comes from, which sampling depends on; 0, 1, … by
                 default.
             prefix: the first tokens of every output, whatever the model and the filters think of them.
+        """
+        ...
+
+    def stream(self, text: Tokens, decoding: DecodingConfig, line: int = 0) -> Iterator[int]:
+        """Continue a text after BOS, with an empty source: tokens one by one, each drawn as `decoding` samples.
+
+        It ends before EOS, and where the text has `max_length` − 1 tokens. The same in every engine, but for draws
+        that rounding decides.
+
+        Args:
+            text: the tokens so far, at most `max_length` − 2.
+            decoding: temperature, top-k, top-p and seed.
+            line: a number that the draws depend on.
         """
         ...
 

@@ -1,6 +1,6 @@
 """The engine that computes with torch: it batches sources of like length, and searches on the CPU or a GPU."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -16,13 +16,14 @@ from zhuyi.data.labelled import Labelled
 from zhuyi.data.sequences import InMemory, Sequences
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.decoding.labels import label
-from zhuyi.decoding.search import Stepper, Strategy, search
+from zhuyi.decoding.sampling import draw, random_words, sampling_weights
+from zhuyi.decoding.search import Stepper, Strategy, log_probabilities, search
 from zhuyi.directory import StoredModel
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import ConfigError
 from zhuyi.model.shapes import DecoderOnly, EncoderOnly
 from zhuyi.model.transformer import Network
-from zhuyi.text.tokenizer import PAD
+from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 TOKENS_PER_BATCH = 4096
 """Of sources and outputs together, for one row a line; more rows take fewer lines at once."""
@@ -87,6 +88,25 @@ class TorchEngine:
             return batches
         lengths = [groupby(numbers, key=lambda number: len(sources[number])) for numbers in batches]
         return [np.array(list(same)) for groups in lengths for _, same in groups]
+
+    def stream(self, text: Tokens, decoding: DecodingConfig, line: int = 0) -> Iterator[int]:
+        """As `Engine.stream`."""
+        network, place = self.transformer, len(text)
+        assert isinstance(network, DecoderOnly)
+        lines, sample = (torch.tensor([number], device=self.device) for number in (line, 0))
+        new = torch.tensor([[BOS, *text]], device=self.device)
+        with torch.inference_mode():
+            cache = network.decoder.start(1, self.max_length)
+        while place < self.max_length - 1:
+            with torch.inference_mode():
+                hidden, cache = network.decoder.step(new, cache)
+                log_probs = log_probabilities(network.project(hidden[:, -1:])[:, 0])
+                words = random_words(decoding.seed, lines, place, sample)
+                new = draw(sampling_weights(log_probs, decoding), words)[:, None]
+            if (token := int(new)) == EOS:
+                return
+            yield token
+            place += 1
 
     def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
         """As `Engine.loss`."""

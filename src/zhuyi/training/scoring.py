@@ -1,6 +1,6 @@
 """The engines that score a model in memory: at validations with the weights of the moment, and at the end in int8."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from zhuyi.checkpoint import Model
 from zhuyi.config import DecodingConfig, EngineName, Precision
@@ -54,6 +54,10 @@ class ScoringEngine:
             if self._state.engine == "native":
                 return found
         return self._torch.decode(sources, decoding, lines, prefix)
+
+    def stream(self, text: Tokens, decoding: DecodingConfig, line: int = 0) -> Iterator[int]:
+        """As `Engine.stream`, by torch."""
+        return self._torch.stream(text, decoding, line)
 
     def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
         """As `Engine.loss`."""
