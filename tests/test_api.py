@@ -30,13 +30,14 @@ PUBLIC = {
     "check",
     "evaluate",
     "export_model",
+    "generate",
     "load",
     "load_config",
     "look",
     "save",
     "train",
 }
-LATER = {"compare", "generate", "import_model", "serve"}
+LATER = {"compare", "import_model", "serve"}
 """Names of the tool that are reserved for features that are planned: nothing else is to be called so."""
 PACKAGES = {
     "zhuyi.model": {

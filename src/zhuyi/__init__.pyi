@@ -11,6 +11,7 @@ from .errors import TrainingError as TrainingError
 from .errors import ZhuyiError as ZhuyiError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .generation import generate as generate
 from .interop.export import export_model as export_model
 from .loading import load as load
 from .loading import save as save

@@ -18,7 +18,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.bleu import BLEU
@@ -28,6 +28,10 @@ from zhuyi.config import Metric, TextConfig
 from zhuyi.errors import ConfigError, DataError, MissingExtra
 from zhuyi.text.tokenizer import normalizer
 from zhuyi.version import __version__
+
+if TYPE_CHECKING:
+    from zhuyi.data.sequences import Sequences
+    from zhuyi.engine.torch import Losses
 
 HIGHER_IS_BETTER: dict[Metric, bool] = {
     "bleu": True,
@@ -108,6 +112,14 @@ class Translates(Protocol):
 
     def loss(self, sources: list[str], targets: list[str], /) -> float | None:
         """Mean cross entropy per target token of `targets` given `sources`."""
+
+
+@runtime_checkable
+class ReadsText(Protocol):
+    """The method that `evaluate_text` needs of an engine."""
+
+    def losses(self, corpus: Sequences) -> Losses:
+        """The cross entropy of all target tokens of a corpus."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +259,23 @@ def score(
         text=text,
     )
     return {metric: Score(metric, *_METRICS[metric](answers), HIGHER_IS_BETTER[metric]) for metric in metrics}
+
+
+def evaluate_text(engine: ReadsText, corpus: Sequences, size: int, window: int, text: TextConfig) -> Evaluation:
+    """Score a language model by the cross entropy of running text: loss a token, and bits a byte.
+
+    Args:
+        engine: of the model.
+        corpus: windows of the text's tokens.
+        size: see `bits_per_byte`, as for the next two.
+        window: the number of tokens of a window.
+        text: the settings of the model.
+    """
+    start = time.perf_counter()
+    losses = engine.losses(corpus)
+    seconds = time.perf_counter() - start
+    scores: dict[Metric, Score] = {"bits_per_byte": bits_per_byte(losses.nats, size, window, text)}
+    return Evaluation(scores, losses.mean, len(corpus.target_lengths), seconds, hypotheses=[], unfinished=0)
 
 
 def bits_per_byte(nats: float, size: int, window: int, text: TextConfig) -> Score:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
+import zhuyi.cli.generate
 import zhuyi.cli.verbs  # noqa: F401  # adds the verbs to the app
 from zhuyi.cli.app import app
 from zhuyi.cli.messages import warnings_in_one_line

@@ -116,11 +116,15 @@ def _prepare_text(
     return Prepared(config, corpus, tokenizers, store, dev, TextReport.from_dict(report))
 
 
-def examples(config: Config, store: Store, epoch: int) -> Store | Windows:
-    """What a model is trained on in an epoch: pairs, or the windows of running text, which each epoch cuts anew."""
+def examples(config: Config, store: Store, epoch: int | None) -> Store | Windows:
+    """What a model is trained on in an epoch: pairs, or the windows of running text, which each epoch cuts anew.
+
+    None is no epoch, but validation: the first window is whole.
+    """
     if config.data.text is None:
         return store
-    return Windows.of_epoch(store, config.model.max_length - 1, config.training.seed, epoch)
+    length = config.model.max_length - 1
+    return Windows(store, length) if epoch is None else Windows.of_epoch(store, length, config.training.seed, epoch)
 
 
 def check(config: Config, listeners: Sequence[Callable[[Preparing], None]] = ()) -> Report | TextReport:

@@ -1,6 +1,7 @@
 """The engine that computes with torch: it batches sources of like length, and searches on the CPU or a GPU."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -27,6 +28,22 @@ from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 TOKENS_PER_BATCH = 4096
 """Of sources and outputs together, for one row a line; more rows take fewer lines at once."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a model makes of the right answers to a corpus."""
+
+    nats: float
+    """Sum of the cross entropies of all tokens."""
+    tokens: int
+    right: int
+    """Tokens that the model finds more probable than any other."""
+
+    @property
+    def mean(self) -> float:
+        """Nats a token."""
+        return self.nats / self.tokens
 
 
 class TorchEngine:
@@ -113,16 +130,21 @@ class TorchEngine:
         corpus: Sequences = InMemory(sources, targets)
         if isinstance(self.transformer, EncoderOnly):
             corpus = Labelled(corpus, self.transformer.config.labels)
-        total, count = 0.0, 0
+        return self.losses(corpus).mean
+
+    def losses(self, corpus: Sequences) -> Losses:
+        """The cross entropy of all target tokens of a corpus: teacher forcing, no label smoothing."""
+        nats, tokens, right = 0.0, 0, 0
         with torch.inference_mode():
             for pairs in plan_in_order(corpus, TOKENS_PER_BATCH):
                 batch = collate(corpus, pairs).to(self.device)
                 logits = self.transformer(batch.source, batch.source_mask, batch.target_in)
-                total += F.cross_entropy(
+                nats += F.cross_entropy(
                     logits.flatten(0, 1).float(), batch.target_out.flatten(), ignore_index=PAD, reduction="sum"
                 ).item()
-                count += batch.target_tokens
-        return total / count
+                tokens += batch.target_tokens
+                right += int(((logits.argmax(dim=-1) == batch.target_out) & (batch.target_out != PAD)).sum())
+        return Losses(nats, tokens, right)
 
 
 def answer(

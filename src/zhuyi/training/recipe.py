@@ -23,7 +23,7 @@ from zhuyi.data.sequences import Sequences
 from zhuyi.data.store import Store
 from zhuyi.data.windows import Windows
 from zhuyi.errors import TrainingError
-from zhuyi.evaluation import Evaluation, evaluate, shown_with
+from zhuyi.evaluation import Evaluation
 from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.card import model_card
@@ -31,6 +31,7 @@ from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World, gather_weights, joined
 from zhuyi.training.epochs import EpochStores
 from zhuyi.training.events import Checked, Event, Finished, Listener, Notice, Saved, Started
+from zhuyi.training.held_out import HeldOut, Lines, RunningText
 from zhuyi.training.int8 import Int8Comparison
 from zhuyi.training.lock import alone_in
 from zhuyi.training.loop import DivergenceError, fit
@@ -44,7 +45,7 @@ from zhuyi.training.run_state import RUN_ADVICE, RunState
 from zhuyi.training.scoring import ScoringEngine
 from zhuyi.training.stopping import interruption, out_of_patience
 from zhuyi.training.threads import PaceWatch, set_threads, try_threads
-from zhuyi.training.validation import Lines, choose, compare_int8, score_dev, validated_lines
+from zhuyi.training.validation import choose, compare_int8, score_dev, validated_lines
 from zhuyi.training.warm_start import WarmStart, load_what_fits, warm_start
 from zhuyi.translator import Translator
 
@@ -95,9 +96,11 @@ def train(
 def _train(config: Config, out: Path, resume: bool, notify: Listener, world: World) -> Result:
     checkpoints = Checkpoints(out, config, world)
     begun = world.on_main(lambda: _begin(config, out, resume, checkpoints, notify))
+    dev: HeldOut | None
     config, tokenizers, dev, test = begun or (config, None, None, None)
     data, warm = _prepare(config, tokenizers, checkpoints.epoch, notify, world)
     config, training = data.config, data.config.training
+    dev = dev or _dev_text(data)
     first = examples(config, data.store, epoch=0)
     parts = _build(data, warm, notify, world)
     state = _restore(parts, checkpoints, data, first, dev, notify, world)
@@ -218,6 +221,13 @@ def _prepare(
         return data or prepare(config, Tokenizers.from_files(files), epoch), warm
 
 
+def _dev_text(data: Prepared) -> RunningText | None:
+    """The dev part of running text, whose windows are the same in every validation."""
+    if data.dev is None:
+        return None
+    return RunningText(examples(data.config, data.dev, epoch=None), data.dev.outcome.bytes, data.dev.path.name)
+
+
 def _build(data: Prepared, warm: WarmStart | None, notify: Listener, world: World) -> _Parts:
     """A model with fresh weights, or with those of `warm`, and what trains it."""
     training = data.config.training
@@ -237,7 +247,7 @@ def _restore(
     checkpoints: Checkpoints,
     data: Prepared,
     first: Sequences,
-    dev: Lines | None,
+    dev: HeldOut | None,
     notify: Listener,
     world: World,
 ) -> RunState:
@@ -308,8 +318,8 @@ def _started(out: Path, parts: _Parts, data: Sequences, state: RunState, world: 
 def _finish(
     model: Model,
     translator: Translator,
-    dev: Lines | None,
-    test: Lines | None,
+    dev: HeldOut | None,
+    test: HeldOut | None,
     store: Store,
     out: Path,
     checkpoints: Checkpoints,
@@ -326,7 +336,7 @@ def _finish(
     model.transformer.eval()
     chosen, evaluations = choose(model, checkpoints, translator, dev, state, notify)
     if test is not None:
-        evaluations["test"] = evaluate(translator, test.sources, test.targets, shown_with(training.metric))
+        evaluations["test"] = test.evaluate(translator, training.metric)
     int8 = compare_int8(model, dev, evaluations)
     save_model(model, out, model_card(config, model.transformer, store, chosen, evaluations, int8), RUN_ADVICE)
     draw(out)

@@ -12,8 +12,8 @@ from zhuyi.files import MANIFEST, ensure_writable
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World
 from zhuyi.training.events import Listener, Notice
+from zhuyi.training.held_out import HeldOut
 from zhuyi.training.run_state import RUN_ADVICE, RunState
-from zhuyi.training.validation import Lines
 
 
 def claim(out: Path, checkpoints: Checkpoints, resume: bool, notify: Listener) -> None:
@@ -33,7 +33,7 @@ def claim(out: Path, checkpoints: Checkpoints, resume: bool, notify: Listener) -
     ensure_writable(out, RUN_ADVICE)
 
 
-def check_data(state: RunState, corpus: Corpus | Text, dev: Lines | None) -> None:
+def check_data(state: RunState, corpus: Corpus | Text, dev: HeldOut | None) -> None:
     """Make sure that a run continues with the data that it began with, wherever the files are now."""
     digest = hashlib.sha256(f"{corpus.fingerprint()}{dev}".encode()).hexdigest()
     if state.step and state.data_digest != digest:

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from zhuyi.checkpoint import Model
 from zhuyi.config import DecodingConfig, EngineName, Precision
+from zhuyi.data.sequences import Sequences
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.engine.native import NativeEngine, unsupported
 from zhuyi.engine.protocol import Tokens
-from zhuyi.engine.torch import TorchEngine
+from zhuyi.engine.torch import Losses, TorchEngine
 from zhuyi.training.events import Listener, Notice
 from zhuyi.training.run_state import RunState
 
@@ -62,6 +63,10 @@ class ScoringEngine:
     def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
         """As `Engine.loss`."""
         return self._torch.loss(sources, targets)
+
+    def losses(self, corpus: Sequences) -> Losses:
+        """As `TorchEngine.losses`."""
+        return self._torch.losses(corpus)
 
     def _compared(
         self,

@@ -1,18 +1,15 @@
 """Validation: a dev or test set is scored as a user would, now and then; and in the end the best weights are kept."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
 
 from zhuyi.checkpoint import Model, load_weights
 from zhuyi.config import Metric, TrainingConfig
 from zhuyi.data.batches import token_counts
-from zhuyi.data.corpus import Corpus
 from zhuyi.data.sequences import Lengths
-from zhuyi.evaluation import Evaluation, evaluate, shown_with, too_short_for_bleu
+from zhuyi.evaluation import Evaluation, evaluate, too_short_for_bleu
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.events import Listener, Notice, Validated
+from zhuyi.training.held_out import HeldOut, Lines
 from zhuyi.training.int8 import Int8Comparison
 from zhuyi.training.run_state import RunState, rank
 from zhuyi.training.scoring import native_engine, native_runs
@@ -27,38 +24,14 @@ ASSUMED_TOKENS_PER_MINUTE = 200_000
 """Trained on, of a budget in minutes: a slow CPU's, so that the lines do not depend on how fast the machine is."""
 
 
-@dataclass(frozen=True)
-class Lines:
-    """A dev or test set, as text: it is scored as a user would."""
-
-    sources: list[str]
-    targets: list[str]
-
-    @classmethod
-    def read(cls, source: str | None, target: str | None) -> "Lines | None":
-        """Those of two files; None where there are none."""
-        if source is None or target is None:
-            return None
-        pairs = list(Corpus(source, target))
-        return cls([pair.source for pair in pairs], [pair.target for pair in pairs])
-
-    def __len__(self) -> int:
-        return len(self.sources)
-
-    def evenly(self, count: int) -> "Lines":
-        """So many of them, evenly spread."""
-        chosen = [number * len(self) // count for number in range(count)]
-        return Lines([self.sources[i] for i in chosen], [self.targets[i] for i in chosen])
-
-
-def lines_a_validation(dev: Lines, translator: Translator, training: TrainingConfig, corpus_tokens: int) -> int:
+def lines_a_validation(dev: HeldOut, translator: Translator, training: TrainingConfig, corpus_tokens: int) -> int:
     """How many dev lines each validation during a run looks at: fixed by data and budget, not by a clock.
 
     An untrained model writes to the length limit, and could spend the budget of a short run on one validation: each
     writes at most `MAX_SHARE_OF_BUDGET` of the tokens that the run is trained on. The whole set is scored at the end.
 
     Args:
-        dev: all lines of the dev set.
+        dev: the whole dev set.
         translator: of the model; its configuration says how long an output may be.
         training: with the budgets.
         corpus_tokens: source and target tokens of one epoch, EOS counted.
@@ -70,20 +43,18 @@ def lines_a_validation(dev: Lines, translator: Translator, training: TrainingCon
         budgets.append(training.epochs * corpus_tokens)
     if training.minutes is not None:
         budgets.append(training.minutes * ASSUMED_TOKENS_PER_MINUTE)
-    source_tokens = np.array([len(tokens) + 1 for tokens in translator.tokenizers.source.encode(dev.sources)])
-    decoding = translator.config.decoding
-    written = decoding.rows * decoding.limits(source_tokens, translator.config.model.max_length).mean()
-    return min(max(int(MAX_SHARE_OF_BUDGET * min(budgets) / written), MIN_LINES), len(dev))
+    lines = int(MAX_SHARE_OF_BUDGET * min(budgets) / dev.tokens(translator))
+    return min(max(lines, MIN_LINES), len(dev))
 
 
 def validated_lines(
-    dev: Lines | None, translator: Translator, data: Lengths, state: RunState, notify: Listener
-) -> Lines | None:
-    """The dev lines that validations during the run score: as many as before, where it is resumed."""
+    dev: HeldOut | None, translator: Translator, data: Lengths, state: RunState, notify: Listener
+) -> HeldOut | None:
+    """The dev lines or windows that validations during the run score: as many as before, where it is resumed."""
     if dev is None:
         return None
     training = translator.config.training
-    if training.metric == "bleu" and too_short_for_bleu(dev.targets):
+    if isinstance(dev, Lines) and training.metric == "bleu" and too_short_for_bleu(dev.targets):
         notify(
             Notice(
                 "no dev target has the four tokens that it wants, so the dev loss chooses the best checkpoint: "
@@ -99,23 +70,23 @@ def validated_lines(
     if state.dev_lines < len(dev):
         notify(
             Notice(
-                f"Validations score {state.dev_lines:,} of {len(dev):,} dev lines, for so short a run; the end of the "
+                f"Validations score {state.dev_lines:,} of {len(dev):,} dev "
+                f"{'lines' if isinstance(dev, Lines) else 'windows'}, for so short a run; the end of the "
                 "run scores all of them."
             )
         )
     return dev.evenly(state.dev_lines)
 
 
-def score_dev(translator: Translator, dev: Lines | None, metric: Metric, state: RunState, notify: Listener) -> None:
+def score_dev(translator: Translator, dev: HeldOut | None, metric: Metric, state: RunState, notify: Listener) -> None:
     """Score the model as it stands, unless that is done."""
     if dev is None or state.step in state.scores:
         return
-    result = evaluate(translator, dev.sources, dev.targets, shown_with(metric))
+    result = dev.evaluate(translator, metric)
     state.scores[state.step] = result.scores[metric].value
     state.losses[state.step] = result.loss or 0.0
     state.waited = 0 if state.best_steps(metric)[0] == state.step else state.waited + 1
-    shown = len(state.scores) % len(dev.sources)
-    sample = (dev.sources[shown], dev.targets[shown], result.hypotheses[shown])
+    sample = dev.sample(translator, result, len(state.scores) % len(dev))
     scores = {str(name): score.value for name, score in result.scores.items()}
     notify(Validated(state.step, state.seconds, state.losses[state.step], scores, sample))
 
@@ -124,7 +95,7 @@ def choose(
     model: Model,
     checkpoints: Checkpoints,
     translator: Translator,
-    dev: Lines | None,
+    dev: HeldOut | None,
     state: RunState,
     notify: Listener,
 ) -> tuple[str, dict[str, Evaluation]]:
@@ -141,29 +112,31 @@ def choose(
     averaged = [step for step in state.averaged_steps(training) if step in whole]
     if len(averaged) > 1:
         candidates[f"the average of the {training.average_of} {len(averaged)} checkpoints"] = averaged
-    validated, metrics = dev.evenly(state.dev_lines), shown_with(training.metric)
+    validated = dev.evenly(state.dev_lines)
     found: list[tuple[str, Evaluation]] = []
     for name, steps in candidates.items():
         load_weights(model.transformer, checkpoints.average(steps))
-        found.append((name, evaluate(translator, validated.sources, validated.targets, metrics)))
+        found.append((name, validated.evaluate(translator, training.metric)))
     name, evaluation = min(
         found, key=lambda each: rank(training.metric, each[1].scores[training.metric].value, each[1].loss or 0.0)
     )
     load_weights(model.transformer, checkpoints.average(candidates[name]))
     if len(validated) < len(dev):
-        evaluation = evaluate(translator, dev.sources, dev.targets, metrics)
+        evaluation = dev.evaluate(translator, training.metric)
     return name, {"dev": evaluation}
 
 
-def compare_int8(model: Model, dev: Lines | None, evaluations: Mapping[str, Evaluation]) -> Int8Comparison | None:
+def compare_int8(model: Model, dev: HeldOut | None, evaluations: Mapping[str, Evaluation]) -> Int8Comparison | None:
     """What int8 would change on the dev set; None without one, and where the native engine cannot run the model.
+
+    Of running text it is None too: nothing is translated.
 
     Args:
         model: with the weights that are kept.
         dev: all lines of the dev set.
         evaluations: of these weights in float32, by the name of the set.
     """
-    if dev is None or not native_runs(model, "int8"):
+    if not isinstance(dev, Lines) or not native_runs(model, "int8"):
         return None
     metric, float32 = model.config.training.metric, evaluations["dev"]
     translator = Translator(model.config, model.tokenizers, native_engine(model, "int8"))

@@ -1,0 +1,149 @@
+"""Dev and test sets: lines, which are scored as a user would, or running text, of which there is only the loss."""
+
+from typing import Protocol
+
+import numpy as np
+
+from zhuyi.config import Metric
+from zhuyi.data.batches import Batch, collate, token_counts
+from zhuyi.data.corpus import Corpus
+from zhuyi.data.sequences import Sequences
+from zhuyi.evaluation import Evaluation, ReadsText, evaluate, evaluate_text, shown_with
+from zhuyi.translator import Translator
+
+SAMPLE_TOKENS = 40
+"""Tokens of a text that a sample shows, and that the model writes for it."""
+
+
+class HeldOut(Protocol):
+    """A dev or test set."""
+
+    def __len__(self) -> int:
+        """Its lines or windows."""
+
+    def evenly(self, count: int) -> "HeldOut":
+        """So many of them, evenly spread."""
+
+    def tokens(self, translator: Translator) -> float:
+        """Tokens that scoring one line or window takes on average, of all beams."""
+
+    def evaluate(self, translator: Translator, metric: Metric) -> Evaluation:
+        """Score the model as it is now; `metric` is among the scores."""
+
+    def sample(self, translator: Translator, evaluation: Evaluation, number: int) -> tuple[str, str, str]:
+        """What line or window `number` gives the model, what is right, and what the model answers."""
+
+
+class Lines:
+    """Lines of text and their targets.
+
+    Args:
+        sources: what is translated.
+        targets: the right answer to each.
+    """
+
+    def __init__(self, sources: list[str], targets: list[str]) -> None:
+        self.sources, self.targets = sources, targets
+
+    @classmethod
+    def read(cls, source: str | None, target: str | None) -> "Lines | None":
+        """Those of two files; None where there are none."""
+        if source is None or target is None:
+            return None
+        pairs = list(Corpus(source, target))
+        return cls([pair.source for pair in pairs], [pair.target for pair in pairs])
+
+    def __repr__(self) -> str:
+        return f"Lines(sources={self.sources!r}, targets={self.targets!r})"  # a run knows its dev set by this
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def evenly(self, count: int) -> "Lines":
+        """As `HeldOut.evenly`."""
+        chosen = evenly(len(self), count)
+        return Lines([self.sources[i] for i in chosen], [self.targets[i] for i in chosen])
+
+    def tokens(self, translator: Translator) -> float:
+        """As `HeldOut.tokens`: what may be written, at most."""
+        source_tokens = np.array([len(tokens) + 1 for tokens in translator.tokenizers.source.encode(self.sources)])
+        decoding, longest = translator.config.decoding, translator.config.model.max_length
+        return decoding.rows * float(decoding.limits(source_tokens, longest).mean())
+
+    def evaluate(self, translator: Translator, metric: Metric) -> Evaluation:
+        """As `HeldOut.evaluate`."""
+        return evaluate(translator, self.sources, self.targets, shown_with(metric))
+
+    def sample(self, translator: Translator, evaluation: Evaluation, number: int) -> tuple[str, str, str]:
+        """As `HeldOut.sample`."""
+        return self.sources[number], self.targets[number], evaluation.hypotheses[number]
+
+
+class RunningText:
+    """Windows of a text.
+
+    Args:
+        windows: of its tokens.
+        size: its bytes in UTF-8.
+        name: stands for its content.
+        chosen: which windows are scored. Unset: all of them.
+    """
+
+    ends = 0
+    """Tokens that a batch adds to each side."""
+
+    def __init__(self, windows: Sequences, size: int, name: str, chosen: list[int] | None = None) -> None:
+        self._windows, self._size, self._name = windows, size, name
+        self._chosen = np.arange(len(windows.target_lengths)) if chosen is None else np.array(chosen)
+        self.source_lengths = windows.source_lengths[self._chosen]
+        self.target_lengths = windows.target_lengths[self._chosen]
+
+    def __repr__(self) -> str:
+        return self._name  # a run knows its dev set by this
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def source(self, window: int) -> np.ndarray:
+        """As `Sequences.source`."""
+        return np.asarray(self._windows.source(int(self._chosen[window])))
+
+    def target(self, window: int) -> np.ndarray:
+        """As `Sequences.target`."""
+        return np.asarray(self._windows.target(int(self._chosen[window])))
+
+    def collate(self, pairs: np.ndarray) -> Batch:
+        """As `Collated.collate`."""
+        return collate(self._windows, self._chosen[pairs])
+
+    def evenly(self, count: int) -> "RunningText":
+        """As `HeldOut.evenly`; the bytes are in proportion to the tokens."""
+        chosen = self._chosen[evenly(len(self), count)]
+        share = self._windows.target_lengths[chosen].sum() / self.target_lengths.sum()
+        return RunningText(self._windows, round(self._size * float(share)), self._name, chosen.tolist())
+
+    def tokens(self, translator: Translator) -> float:
+        """As `HeldOut.tokens`."""
+        return sum(token_counts(self, slice(None))) / len(self)
+
+    def evaluate(self, translator: Translator, metric: Metric) -> Evaluation:
+        """As `HeldOut.evaluate`."""
+        engine, config = translator.engine, translator.config
+        assert isinstance(engine, ReadsText)
+        return evaluate_text(engine, self, self._size, config.model.max_length - 1, config.text)
+
+    def sample(self, translator: Translator, evaluation: Evaluation, number: int) -> tuple[str, str, str]:
+        """As `HeldOut.sample`: the beginning of a window, how it goes on, and how the model continues it."""
+        window = self.target(number).tolist()
+        half = min(len(window) // 2, SAMPLE_TOKENS)
+        decoding = translator.decoding(strategy="sampling", n_best=1)
+        stream = translator.engine.stream(window[:half], decoding)
+        answer = [token for token, _ in zip(stream, range(SAMPLE_TOKENS), strict=False)]
+        shown = translator.tokenizers.target.decode([window[:half], window[half : half + SAMPLE_TOKENS], answer])
+        given, right, written = (text.replace("\n", " ⏎ ") for text in shown)
+        return given, right, written
+
+
+def evenly(size: int, count: int) -> list[int]:
+    """So many of the numbers below `size`, evenly spread."""
+    return [number * size // count for number in range(count)]
