@@ -89,6 +89,24 @@ def test_an_empty_file(refuse: Callable[..., None], tmp_path: Path) -> None:
     refuse("--source", tmp_path / "nothing", "--target", tmp_path / "nothing", says=(tmp_path / "nothing", "empty"))
 
 
+RUNNING = ("--set", "model.shape=decoder", "--set")
+
+
+def test_running_text_that_is_empty_missing_or_too_short(refuse: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "nothing").touch()
+    (tmp_path / "short").write_text("one line\n")
+    refuse(*RUNNING, f"data.text={tmp_path / 'nothing'}", says=(tmp_path / "nothing", "is empty"))
+    refuse(*RUNNING, f"data.text={tmp_path / 'none'}", says=(tmp_path / "none", "no such file"))
+    refuse(*RUNNING, f"data.text={tmp_path / 'short'}", says=(tmp_path / "short", "data.dev_text"))
+
+
+def test_running_text_of_the_wrong_shape_or_beside_pairs(refuse: Callable[..., None], tmp_path: Path) -> None:
+    source, target = write_pairs(tmp_path)
+    refuse("--set", f"data.text={source}", says=("data.text", 'model.shape = "decoder"'))
+    pairs = ("--source", source, "--target", target)
+    refuse(*pairs, *RUNNING, f"data.text={source}", says=("data.text and data.source are both set",))
+
+
 def test_nothing_but_empty_lines(refuse: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "blank").write_text("\n \n\t\n")
     refuse("--source", tmp_path / "blank", "--target", tmp_path / "blank", says=())

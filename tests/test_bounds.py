@@ -55,7 +55,7 @@ def bounds(section: str, key: str) -> Iterator[Any]:
 
 
 def with_value(section: str, key: str, value: Any) -> Config:
-    tree: dict[str, Any] = {**TINY, "data": dict.fromkeys(FILES, "file")}
+    tree: dict[str, Any] = {**TINY, "data": {key: "file" for key in FILES if not key.endswith("text")}}
     return build_config({**tree, section: {**tree.get(section, {}), key: value}})
 
 

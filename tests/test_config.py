@@ -29,6 +29,15 @@ def test_what_is_not_set_is_filled_in() -> None:
     assert build_config({}).text.shared
 
 
+def test_running_text_keeps_its_white_space_unless_it_is_told_not_to(tmp_path: Path) -> None:
+    running = ["data.text=/a", "model.shape=decoder"]
+    kept = build_config({}, running)
+    assert kept.text.whitespace == "keep"
+    assert load_config(written(tmp_path, to_toml(kept))) == kept
+    assert build_config({}, [*running, "text.whitespace=collapse"]).text.whitespace == "collapse"
+    assert build_config({}, ["data.source=/a", "data.target=/b"]).text.whitespace == "collapse"
+
+
 def test_a_run_always_has_a_budget_and_a_new_one_replaces_the_presets() -> None:
     assert build_config({}).training.minutes == 30
     assert build_config({}, ["training.epochs=2"]).training.minutes is None
@@ -125,6 +134,13 @@ def test_a_mistake_is_reported_by_its_key(override: str, printed: str) -> None:
         (["text.kind=character", "text.bpe_dropout=0.1"], 'needs text.kind = "bpe"'),
         (["model.width=12", "model.heads=4"], "needs an even width per head, not 3"),
         (["model.mixer=convolution", "model.kernel=4"], "must be odd"),
+        (["data.text=a"], 'data.text is running text: set model.shape = "decoder"'),
+        (["data.text=a", "model.shape=encoder"], 'training.objective = "masked"'),
+        (["data.text=a", "data.source=b", "data.target=c"], "data.text and data.source are both set"),
+        (["data.text=a", "data.test_source=b", "data.test_target=c"], "data.text and data.test_source are both set"),
+        (["data.dev_text=a"], "data.dev_text needs data.text"),
+        (["data.text=''", "model.shape=decoder"], "data.text is empty: name a file"),
+        (["data.text=a", "model.shape=decoder", "text.kind=whitespace"], 'set text.whitespace = "collapse"'),
     ],
 )
 def test_a_combination_that_cannot_be(overrides: list[str], printed: str) -> None:

@@ -9,8 +9,9 @@ from zhuyi.config import Config, build_config
 from zhuyi.data import build
 from zhuyi.data import check as module
 from zhuyi.data.build import build_store
-from zhuyi.data.check import Report, make_report
+from zhuyi.data.check import Report, TextReport, make_report
 from zhuyi.data.corpus import Corpus
+from zhuyi.data.prepare import prepare
 from zhuyi.display import show_report
 from zhuyi.errors import DataError
 from zhuyi.text.tokenizer import Tokenizers
@@ -59,7 +60,7 @@ def report_of(config: Config) -> Report:
     return make_report(config, tokenizers, store)
 
 
-def printed(report: Report, width: int = 80) -> str:
+def printed(report: Report | TextReport, width: int = 80) -> str:
     console = Console(width=width, record=True, quiet=False, file=io.StringIO())
     show_report(report, console)
     return console.export_text()
@@ -223,3 +224,58 @@ def test_a_bad_line_in_dev_is_found_before_training(tmp_path: Path) -> None:
     (tmp_path / "dev_target.txt").write_bytes(b"x\n\xff\n")
     with pytest.raises(DataError, match=r"dev_target\.txt:2"):
         report_of(config)
+
+
+def text_report(folder: Path, text: str, dev: str | None, **settings: object) -> TextReport:
+    files = {"text": str(folder / "text.txt"), "dev_share": 0.0}
+    (folder / "text.txt").write_text(text, encoding="utf-8")
+    if dev is not None:
+        files["dev_text"] = str(folder / "dev.txt")
+        (folder / "dev.txt").write_text(dev, encoding="utf-8")
+    sections = {"text": {"kind": "character", **settings}, "model": {"shape": "decoder"}}
+    report = prepare(build_config({"data": files, **sections})).report
+    assert isinstance(report, TextReport)
+    return report
+
+
+def test_everything_in_running_text_is_counted(tmp_path: Path) -> None:
+    report = text_report(tmp_path, "ab\n\nab\n\n\nab\n狗\n", "狗\n\nnew\nab\n")
+    train, dev = report.train, report.dev
+    assert dev is not None
+    assert (train.lines, train.blank, train.characters, train.bytes) == (7, 3, 14, 16)
+    assert (dev.lines, dev.blank, dev.characters, dev.bytes) == (4, 1, 10, 12)
+    assert report.repeated == 2  # blank lines do not count
+    assert (report.known, report.known_lines) == (2, (1, 4))
+    assert (train.tokens.tokens, train.tokens.lengths.longest, train.tokens.unknown) == (14, 3, 0)
+    assert dev.tokens.unknown == pytest.approx(3 / 10)
+    assert TextReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+
+
+def test_many_chunks_of_running_text_count_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "CHUNK_PAIRS", 3)
+    report = text_report(tmp_path, "".join(f"{i % 7}\n\n" for i in range(40)), "".join(f"{i}\n" for i in range(20)))
+    assert (report.train.blank, report.repeated) == (40, 33)
+    assert (report.known, report.known_lines) == (7, tuple(range(1, 8)))
+
+
+def test_blank_lines_that_are_not_kept_have_no_tokens(tmp_path: Path) -> None:
+    report = text_report(tmp_path, "\n" * 500 + "a\n", None, whitespace="collapse")
+    assert (report.train.blank, report.train.tokens.tokens, report.dev) == (500, 1, None)
+    assert "a" not in printed(report).split()
+
+
+def test_the_table_of_running_text_fits_80_columns(tmp_path: Path) -> None:
+    song = "".join(f"{i} green bottles\n\n" for i in range(2000))
+    text = printed(text_report(tmp_path, song, song))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    [row] = [line for line in text.splitlines() if line.startswith("dev lines in training")]
+    assert "2,000  of 2,000: lines 1, 3, 5" in row
+    [row] = [line for line in text.splitlines() if line.startswith("repeated lines")]
+    assert row.split()[2:] == ["none"]
+
+
+def test_white_space_that_is_kept_is_not_complained_of(tmp_path: Path) -> None:
+    specs = write(tmp_path, "", [("  a  b", "\tx")])
+    config = build_config({"data": specs, "text": {"kind": "character", "whitespace": "keep"}})
+    assert report_of(config).outcome.spaced == 0

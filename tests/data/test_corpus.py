@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zhuyi.data.corpus import Corpus, Pair, read_lines
+from zhuyi.data import corpus as module
+from zhuyi.data.corpus import Corpus, Pair, Text, read_lines
 from zhuyi.errors import DataError, MissingExtra
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -521,3 +522,59 @@ def test_hub_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtra, match=r"pip install 'zhuyi\[hub\]'"):
         list(read_lines("hub:some/thing/train#en"))
+
+
+def lines_of(running: Text) -> list[str]:
+    return [pair.target for pair in running]
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_running_text_is_lines_with_their_breaks(tmp_path: Path, ending: str) -> None:
+    place = file(tmp_path / f"a.txt{ending}", COMPRESS[ending](b"one\r\n\n  two \rthree\n\tlast"))
+    assert lines_of(Text(place)) == ["one\n", "\n", "  two \rthree\n", "\tlast\n"]
+    assert [(pair.line, pair.source) for pair in Text(place, 1, 3)] == [(2, ""), (3, "")]
+    assert lines_of(Text(place, 1, 3)) == ["\n", "  two \rthree\n"]
+
+
+def test_files_of_running_text_follow_each_other(tmp_path: Path) -> None:
+    text(tmp_path / "part-1.txt", "a", "b")
+    file(tmp_path / "part-2.txt", b"c")
+    assert lines_of(Text(str(tmp_path / "part-*.txt"))) == ["a\n", "b\n", "c\n"]
+
+
+def test_a_field_of_a_table_is_a_document_of_lines(tmp_path: Path) -> None:
+    documents = ["a\n\n b\r\n", "", "c\u2028d"]
+    rows = "".join(json.dumps({"text": document}) + "\n" for document in documents)
+    place = file(tmp_path / "a.jsonl", rows.encode())
+    pq.write_table(pa.table({"text": documents}), tmp_path / "a.parquet")
+    for spec in (f"{place}#text", f"{tmp_path / 'a.parquet'}#text"):
+        assert lines_of(Text(spec)) == ["a\n", "\n", " b\r\n", "\n", "\n", "c\u2028d\n"]
+
+
+def test_long_lines_of_running_text_are_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_LINE_CHARACTERS", 4)
+    place = text(tmp_path / "a.txt", "abcdefghij", "abcd", "abc")
+    assert lines_of(Text(place)) == ["abcd", "efgh", "ij\n", "abcd", "\n", "abc\n"]
+
+
+@pytest.mark.parametrize(("share", "dev"), [(0.5, ["ccc\n", "d\n"]), (0.4, ["d\n"]), (0.16, ["d\n"]), (0.99, None)])
+def test_the_dev_part_begins_at_the_first_line_within_the_share(
+    tmp_path: Path, share: float, dev: list[str] | None
+) -> None:
+    running = Text(text(tmp_path / "a.txt", "aaaa", "b", "ccc", "d"))  # 5 + 2 + 4 + 2 characters
+    first = running.split_at(share)
+    found = lines_of(Text(running.target, first=first))
+    assert lines_of(Text(running.target, end=first)) + found == lines_of(running)
+    assert found == (dev or lines_of(running)[1:])
+
+
+def test_a_text_without_a_line_to_leave_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no line begins in the last 0\.1 of its characters .* data\.dev_text, or set"):
+        Text(text(tmp_path / "a.txt", "a", "b" * 100)).split_at(0.1)
+
+
+def test_what_running_text_is_made_of_tells_it_from_others(tmp_path: Path) -> None:
+    one, other = text(tmp_path / "a.txt", "a", "b"), text(tmp_path / "b.txt", "a", "c")
+    again = text(tmp_path / "c.txt", "a", "b")
+    assert Text(one).fingerprint() == Text(again).fingerprint()
+    assert len({Text(one).fingerprint(), Text(other).fingerprint(), Text(one, 1).fingerprint()}) == 3

@@ -110,7 +110,8 @@ def check(
     """Look at a corpus without training on it.
 
     Counts pairs, empty lines, duplicates, unknown tokens, pairs that also stand in dev or test, and lines over the
-    length limit, and draws how long the lines are. [bold]train[/] shows the same table before it starts.
+    length limit, and draws how long the lines are; of running text (data.text), characters, bytes, repeated lines, and
+    dev lines that also stand in training. [bold]train[/] shows the same table before it starts.
     """
     from rich.console import Console
 
