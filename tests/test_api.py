@@ -11,6 +11,7 @@ import zhuyi
 
 PUBLIC = {
     "CheckpointError",
+    "Comparison",
     "Config",
     "ConfigError",
     "DataError",
@@ -28,6 +29,7 @@ PUBLIC = {
     "__version__",
     "build_config",
     "check",
+    "compare",
     "evaluate",
     "export_model",
     "generate",
@@ -37,7 +39,7 @@ PUBLIC = {
     "save",
     "train",
 }
-LATER = {"compare", "import_model", "serve"}
+LATER = {"import_model", "serve"}
 """Names of the tool that are reserved for features that are planned: nothing else is to be called so."""
 PACKAGES = {
     "zhuyi.model": {

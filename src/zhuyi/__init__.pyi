@@ -1,3 +1,5 @@
+from .comparison.compare import compare as compare
+from .comparison.report import Comparison as Comparison
 from .config import Config as Config
 from .config import build_config as build_config
 from .config import load_config as load_config

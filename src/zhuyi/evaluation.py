@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
@@ -82,6 +84,16 @@ class Evaluation:
         scores = {name: asdict(score) for name, score in self.scores.items()}
         figures = {"lines": self.lines, "unfinished": self.unfinished, "seconds": self.seconds, "loss": self.loss}
         return {**figures, "scores": scores}
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a corpus score is computed from: numbers of each line, whose sums give the score of any choice of lines."""
+
+    rows: npt.NDArray[np.int64]
+    """`lines figures`; for WER, PER and exact match, a row is a word."""
+    value: Callable[[npt.NDArray[np.int64]], float]
+    """From the sums of the rows to the score, in per cent."""
 
 
 class Answer(Protocol):
@@ -232,32 +244,7 @@ def score(
         MissingExtra: if a tokenizer is given by name and its library is not installed.
     """
     _check(metrics, bleu_tokenizer, len(hypotheses))
-    if len(hypotheses) != len(references):
-        raise DataError(f"{len(hypotheses)} hypotheses but {len(references)} reference lines: line n answers line n")
-    if sources is not None and len(sources) != len(hypotheses):
-        raise DataError(f"{len(sources)} source lines but {len(hypotheses)} hypotheses: line n answers line n")
-    text = text or TextConfig()
-    assert text.whitespace is not None
-    form = normalizer(text.lowercase, text.normalization, text.whitespace)
-
-    def normal(lines: Iterable[str]) -> list[str]:
-        return [form.normalize_str(line) for line in lines]
-
-    normal_hypotheses = [normal(line) for line in _lists(hypotheses, "hypothesis")]
-    normal_references = [normal(line) for line in _lists(references, "reference")]
-    keys: Sequence[int | str] = range(len(hypotheses)) if sources is None else normal(sources)
-    words: dict[int | str, tuple[list[str], set[str]]] = {}
-    for key, found, right in zip(keys, normal_hypotheses, normal_references, strict=True):
-        words.setdefault(key, (found, set()))[1].update(right)
-    answers = _Answers(
-        hypotheses=[line[0] for line in normal_hypotheses],
-        references=normal_references,
-        words=list(words.values()),
-        n_best=max(map(len, normal_hypotheses)),
-        grouped=sources is not None,
-        bleu_tokenizer=bleu_tokenizer,
-        text=text,
-    )
+    answers = _answers(hypotheses, references, sources, bleu_tokenizer, text)
     return {metric: Score(metric, *_METRICS[metric](answers), HIGHER_IS_BETTER[metric]) for metric in metrics}
 
 
@@ -276,6 +263,19 @@ def evaluate_text(engine: ReadsText, corpus: Sequences, size: int, window: int, 
     seconds = time.perf_counter() - start
     scores: dict[Metric, Score] = {"bits_per_byte": bits_per_byte(losses.nats, size, window, text)}
     return Evaluation(scores, losses.mean, len(corpus.target_lengths), seconds, hypotheses=[], unfinished=0)
+
+
+def statistics(
+    metric: Metric,
+    hypotheses: Sequence[str],
+    references: Sequence[str] | Sequence[Sequence[str]],
+    sources: Sequence[str] | None = None,
+    bleu_tokenizer: str = "auto",
+    text: TextConfig | None = None,
+) -> Statistics:
+    """What `score` computes a metric from, line by line, for resampling. Arguments and errors are those of `score`."""
+    _check([metric], bleu_tokenizer, len(hypotheses))
+    return _STATISTICS[metric](_answers(hypotheses, references, sources, bleu_tokenizer, text))
 
 
 def bits_per_byte(nats: float, size: int, window: int, text: TextConfig) -> Score:
@@ -343,9 +343,49 @@ def too_short_for_bleu(references: Sequence[str], bleu_tokenizer: str = "auto") 
     return not any(len(metric.tokenizer(line).split()) >= metric.max_ngram_order for line in references)
 
 
+def _answers(
+    hypotheses: Sequence[str] | Sequence[Sequence[str]],
+    references: Sequence[str] | Sequence[Sequence[str]],
+    sources: Sequence[str] | None,
+    bleu_tokenizer: str,
+    text: TextConfig | None,
+) -> _Answers:
+    """The arguments of `score`, in normal form."""
+    if len(hypotheses) != len(references):
+        raise DataError(f"{len(hypotheses)} hypotheses but {len(references)} reference lines: line n answers line n")
+    if sources is not None and len(sources) != len(hypotheses):
+        raise DataError(f"{len(sources)} source lines but {len(hypotheses)} hypotheses: line n answers line n")
+    text = text or TextConfig()
+    assert text.whitespace is not None
+    form = normalizer(text.lowercase, text.normalization, text.whitespace)
+
+    def normal(lines: Iterable[str]) -> list[str]:
+        return [form.normalize_str(line) for line in lines]
+
+    normal_hypotheses = [normal(line) for line in _lists(hypotheses, "hypothesis")]
+    normal_references = [normal(line) for line in _lists(references, "reference")]
+    keys: Sequence[int | str] = range(len(hypotheses)) if sources is None else normal(sources)
+    words: dict[int | str, tuple[list[str], set[str]]] = {}
+    for key, found, right in zip(keys, normal_hypotheses, normal_references, strict=True):
+        words.setdefault(key, (found, set()))[1].update(right)
+    return _Answers(
+        hypotheses=[line[0] for line in normal_hypotheses],
+        references=normal_references,
+        words=list(words.values()),
+        n_best=max(map(len, normal_hypotheses)),
+        grouped=sources is not None,
+        bleu_tokenizer=bleu_tokenizer,
+        text=text,
+    )
+
+
 def _bleu(answers: _Answers) -> tuple[float, str]:
+    return _by_sacrebleu(_bleu_metric(answers), answers)
+
+
+def _bleu_metric(answers: _Answers) -> BLEU:
     references = [reference for line in answers.references for reference in line]
-    return _by_sacrebleu(_bleu_of(references, answers.bleu_tokenizer, answers.text.lowercase), answers)
+    return _bleu_of(references, answers.bleu_tokenizer, answers.text.lowercase)
 
 
 def _bleu_of(references: Sequence[str], tokenizer: str, lowercase: bool = False) -> BLEU:
@@ -369,14 +409,15 @@ def _bleu_with(tokenizer: str, lowercase: bool) -> BLEU:
 
 
 def _chrf(answers: _Answers) -> tuple[float, str]:
-    return _by_sacrebleu(CHRF(lowercase=answers.text.lowercase), answers)
+    return _by_sacrebleu(_chrf_metric(answers), answers)
+
+
+def _chrf_metric(answers: _Answers) -> CHRF:
+    return CHRF(lowercase=answers.text.lowercase)
 
 
 def _by_sacrebleu(metric: BLEU | CHRF, answers: _Answers) -> tuple[float, str]:
-    most = max(map(len, answers.references))
-    streams = [[line[n] if n < len(line) else None for line in answers.references] for n in range(most)]
-    # None means "no further reference of this line"; sacreBLEU's annotation leaves it out.
-    value = metric.corpus_score(answers.hypotheses, cast("list[list[str]]", streams)).score
+    value = metric.corpus_score(answers.hypotheses, _streams(answers)).score
     return float(value), f"{metric.get_signature()}|{answers.norm}"
 
 
@@ -385,28 +426,64 @@ def _norm(text: TextConfig) -> str:
     return f"norm:{text.normalization}" + "|space:keep" * (text.whitespace == "keep")
 
 
+def _streams(answers: _Answers) -> list[list[str]]:
+    """The references as sacreBLEU takes them: the first of each line, the second, and so on."""
+    most = max(map(len, answers.references))
+    streams = [[line[n] if n < len(line) else None for line in answers.references] for n in range(most)]
+    return cast("list[list[str]]", streams)  # None is "no further reference"; sacreBLEU's annotation leaves it out
+
+
 def _wer(answers: _Answers) -> tuple[float, str]:
-    wrong = sum(right.isdisjoint(found) for found, right in answers.words)
-    return 100 * wrong / len(answers.words), _signature(answers)
+    return _total(_wrong_words(answers)), _signature(answers)
 
 
 def _exact(answers: _Answers) -> tuple[float, str]:
-    equal = sum(not right.isdisjoint(found) for found, right in answers.words)
-    return 100 * equal / len(answers.words), _signature(answers)
+    return _total(_right_words(answers)), _signature(answers)
 
 
 def _per(answers: _Answers) -> tuple[float, str]:
-    edits = symbols = 0
-    for found, right in answers.words:
+    return _total(_wrong_symbols(answers)), _signature(answers, "unit:symbol|ref:closest")
+
+
+def _total(statistics: Statistics) -> float:
+    return statistics.value(statistics.rows.sum(axis=0))
+
+
+def _share(counts: Iterable[tuple[int, int]]) -> Statistics:
+    """From pairs (counted, of how many), one a word."""
+    rows = np.array(list(counts), dtype=np.int64).reshape(-1, 2)
+    return Statistics(rows, lambda sums: float(100 * sums[0] / max(sums[1], 1)))
+
+
+def _wrong_words(answers: _Answers) -> Statistics:
+    return _share((right.isdisjoint(found), 1) for found, right in answers.words)
+
+
+def _right_words(answers: _Answers) -> Statistics:
+    return _share((not right.isdisjoint(found), 1) for found, right in answers.words)
+
+
+def _wrong_symbols(answers: _Answers) -> Statistics:
+    """Edits and symbols of each word; see `score`."""
+
+    def of_word(found: list[str], right: set[str]) -> tuple[int, int]:
         distances = [
             (Levenshtein.distance(hypothesis.split(), phones), -len(phones))
             for hypothesis in found
             for phones in map(str.split, right)
         ]
         distance, minus_length = min(distances)
-        edits += distance
-        symbols -= minus_length
-    return 100 * edits / max(symbols, 1), _signature(answers, "unit:symbol|ref:closest")
+        return distance, -minus_length
+
+    return _share(of_word(found, right) for found, right in answers.words)
+
+
+def _sacrebleu_statistics(metric: BLEU | CHRF, answers: _Answers) -> Statistics:
+    """SacreBLEU's own statistics of segments, as its significance tests use them."""
+    rows = metric._extract_corpus_statistics(answers.hypotheses, _streams(answers))
+    return Statistics(
+        np.array(rows, dtype=np.int64), lambda sums: float(metric._compute_score_from_stats(sums.tolist()).score)
+    )
 
 
 def _signature(answers: _Answers, *more: str) -> str:
@@ -432,6 +509,14 @@ _METRICS: dict[Metric, Callable[[_Answers], tuple[float, str]]] = {
     "wer": _wer,
     "per": _per,
     "exact": _exact,
+}
+
+_STATISTICS: dict[Metric, Callable[[_Answers], Statistics]] = {
+    "bleu": lambda answers: _sacrebleu_statistics(_bleu_metric(answers), answers),
+    "chrf": lambda answers: _sacrebleu_statistics(_chrf_metric(answers), answers),
+    "wer": _wrong_words,
+    "per": _wrong_symbols,
+    "exact": _right_words,
 }
 
 

@@ -1,0 +1,91 @@
+"""Attention, convolution and recurrence, in the encoder and in the decoder: the nine combinations, on three tasks.
+
+    python benchmarks/mixers.py DATA dates g2p multi30k --work DIR [--jobs 2] [--seeds 3]
+
+DATA has the folders `g2p/` and `multi30k/` with the files that examples/g2p.toml and examples/multi30k_en_de.toml name;
+the dates are made on the spot. Each task is one `zhuyi compare`, with equal parameters and a budget in updates, so that
+other work on the machine changes no score. It continues where it was stopped. Writes results/mixers-TASK.json (the
+comparison's own comparison.json).
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from zhuyi.data.dates import date_pairs, write_dates
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+MIXERS = "attention,convolution,recurrence"
+NO_LIMIT = "training.minutes=10000000"
+"""The examples have budgets in minutes: updates are what counts here."""
+
+
+@dataclass(frozen=True)
+class Task:
+    config: Path
+    settings: tuple[str, ...]
+    """About the seconds a run, on one core: dates 50, g2p 75, multi30k 150."""
+    options: tuple[str, ...] = ()
+
+
+TASKS = {
+    "dates": Task(ROOT / "src/zhuyi/dates.toml", ("training.steps=400", "training.save_every=20", "training.keep=1")),
+    "g2p": Task(
+        ROOT / "examples/g2p.toml",
+        ("training.steps=700", "training.save_every=50", "training.keep=1", "decoding.beam=1"),
+    ),
+    "multi30k": Task(
+        ROOT / "examples/multi30k_en_de.toml",
+        (
+            *("training.steps=700", "training.save_every=50", "training.keep=1", "decoding.beam=1"),
+            *("model.width=128", "model.feed_forward=256", "model.decoder_layers=4"),  # those of the preset tiny
+        ),
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("tasks", nargs="+", choices=TASKS)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--set", action="append", default=[], dest="settings")
+    arguments = parser.parse_args()
+    for name in arguments.tasks:
+        task, config = TASKS[name], place(name, arguments.data, arguments.work)
+        settings = [NO_LIMIT, *task.settings, *arguments.settings]
+        out = arguments.work / f"mixers-{name}"
+        command = ["compare", str(config), "--equal", "parameters", "--out", str(out)]
+        command += ["--seeds", str(arguments.seeds), "--jobs", str(arguments.jobs)]
+        for side in ("encoder", "decoder"):
+            command += ["--vary", f"model.{side}_mixer={MIXERS}"]
+        command += [word for setting in settings for word in ("--set", setting)]
+        subprocess.run([sys.executable, "-m", "zhuyi", *command], check=True)
+        shutil.copyfile(out / "comparison.json", RESULTS / f"mixers-{name}.json")
+
+
+def place(name: str, data: Path, work: Path) -> Path:
+    """The configuration of a task, beside its data."""
+    if name == "dates":
+        folder = work / "data"
+        if not (folder / "dates").exists():
+            write_dates(folder / "dates", date_pairs())
+    else:
+        folder = data
+    config = work / f"{name}.toml"
+    work.mkdir(parents=True, exist_ok=True)
+    text = TASKS[name].config.read_text(encoding="utf-8")
+    for own in ("dates", "g2p", "multi30k"):
+        text = text.replace(f'"{own}/', f'"{(folder / own).resolve()}/')
+    config.write_text(text, encoding="utf-8")
+    return config
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The verb `compare`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import zhuyi
+from zhuyi.cli.app import TRAIN, verb
+from zhuyi.cli.options import Preset, Settings, resolve
+from zhuyi.cli.streams import write_stdout
+from zhuyi.errors import ConfigError
+
+
+@verb(
+    TRAIN,
+    "[dim]# Attention, convolution and recurrence, three seeds each, into runs/compare-en-de.[/]\n"
+    "zhuyi compare en-de.toml --vary model.mixer=attention,convolution,recurrence",
+    "[dim]# As many parameters in each, and two runs at once, of 2,000 updates.[/]\n"
+    "zhuyi compare en-de.toml --vary model.mixer=attention,convolution,recurrence \\\n"
+    "    --equal parameters --jobs 2 --set training.steps=2000 --set training.minutes=60",
+    "[dim]# Every combination of two settings; two seeds.[/]\n"
+    "zhuyi compare en-de.toml --vary model.norm=pre,post --vary model.dropout=0.1,0.3 --seeds 2",
+)
+def compare(
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG.toml", show_default=False, help="The settings that all variants share."),
+    ],
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            "--vary",
+            metavar="SECTION.KEY=A,B",
+            help="The values of one setting; given again, the variants are all combinations.",
+        ),
+    ],
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each variant.")] = 3,
+    settings: Settings = None,
+    preset: Preset = None,
+    equal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="parameters",
+            show_default=False,
+            help="Fit model.feed_forward of each variant: as many parameters as the first variant has.",
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Runs at once; of several GPUs, each run has one.")] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", show_default=False, help="Where all goes. Default: runs/compare-CONFIG."),
+    ] = None,
+) -> None:
+    """Train variants of a model, each with several seeds, and compare them.
+
+    Leaves in DIR: comparison.md (the tables, and how to read them), comparison.svg (score over updates and over
+    minutes, with bands over the seeds), comparison.json (everything), and each run in runs/NAME-sN, a model directory
+    like any other. Reported are scores, parameters, speed, memory, how far one layer reaches, and how sure the
+    differences from the first variant are.
+
+    What it costs is said before it starts. Ctrl-C stops it; the same command goes on, and with more --seeds adds them.
+    Each run has one CPU thread, unless training.threads is set. Budgets in updates (training.steps) give the same
+    result on a busy machine, budgets in minutes do not.
+    """
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from zhuyi.comparison.report import MARKDOWN
+    from zhuyi.display.comparison import ComparisonDisplay
+
+    directory = out or Path("runs") / f"compare-{config.stem}"
+    resolved = resolve(config, settings or [], preset)
+    with ComparisonDisplay(Console(stderr=True)) as display:
+        found = zhuyi.compare(
+            resolved, dict(map(_values, vary)), directory, seeds=seeds, equal=equal, jobs=jobs, listener=display
+        )
+    if found is None:
+        print(f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *sys.argv[1:]])}", file=sys.stderr)
+        raise typer.Exit(130)
+    if sys.stdout is not None and sys.stdout.isatty():
+        Console().print(Markdown(found.to_markdown()))
+    else:
+        write_stdout(found.to_markdown())
+    print(f"{directory / MARKDOWN}", file=sys.stderr)
+
+
+def _values(text: str) -> tuple[str, list[Any]]:
+    """`section.key=A,B` → the key and its values."""
+    from zhuyi.config import parse_override
+
+    key, equals, values = map(str.strip, text.partition("="))
+    if not equals or not values:
+        raise ConfigError(f"--vary {text}: write it as section.key=A,B")
+    try:
+        return key, [parse_override(f"{key}={value.strip()}")[1] for value in values.split(",")]
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--set ", "--vary ")) from error

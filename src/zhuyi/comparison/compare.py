@@ -1,0 +1,167 @@
+"""`zhuyi compare`: variants → plan → runs → measures → report."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zhuyi.checkpoint import load_model
+from zhuyi.comparison.bootstrap import paired_bootstrap
+from zhuyi.comparison.measures import Speed, decoding_speed, reaches, read_curve, tokens_per_second
+from zhuyi.comparison.plan import OUTPUTS, claim, run_directory
+from zhuyi.comparison.report import Comparison, Difference, Spread, VariantReport
+from zhuyi.comparison.runs import Listener, planned, runs_of, train_all
+from zhuyi.comparison.variants import Setting, Variant, make_variants, with_seed
+from zhuyi.comparison.worker import MEMORY
+from zhuyi.config import Config
+from zhuyi.errors import ConfigError
+from zhuyi.evaluation import HIGHER_IS_BETTER, Statistics, statistics
+from zhuyi.files import write_atomically
+from zhuyi.loading import load
+from zhuyi.training.validation import Lines
+
+SPEED = "speed.json"
+"""In the directory of a run whose decoding speed was measured."""
+
+
+def compare(
+    config: Config,
+    vary: Mapping[str, Sequence[Setting]],
+    out: str | Path,
+    *,
+    seeds: int = 3,
+    equal: str | None = None,
+    jobs: int = 1,
+    listener: Listener = lambda event: None,
+) -> Comparison | None:
+    """Train variants of a configuration, each with several seeds, and compare them.
+
+    Each run is a `train` in a process of its own, in `out/runs/NAME-sN`. They take turns: the first seed of all
+    variants, then the second. The same call continues a comparison that was stopped or killed, and with more `seeds` it
+    adds those. All variants have the same number of CPU threads, one unless `training.threads` is set, and are decoded
+    by torch unless `decoding.engine` is set, because the native engine does not compute every model.
+
+    Args:
+        config: what all variants share.
+        vary: the values of each `section.key` that differs; the variants are all combinations.
+        out: gets `comparison.json`, `comparison.md`, `comparison.svg` and `runs/`.
+        seeds: runs of each variant; their seeds are `training.seed` and those after it.
+        equal: "parameters" fits `model.feed_forward` of each variant, to the parameters of the first one.
+        jobs: runs at once; with several GPUs, each run has one.
+        listener: called with what it is going to cost, and with its progress.
+
+    Returns:
+        The result; None if Ctrl-C ended it.
+
+    Raises:
+        ConfigError: if the variants cannot be made, or if `out` holds another comparison.
+        DataError: if the data cannot be read.
+        CheckpointError: if `out` holds something else, or cannot be written.
+        TrainingError: if a run fails.
+    """
+    if seeds < 1 or jobs < 1:
+        raise ConfigError(f"--seeds {seeds} --jobs {jobs}: give at least 1 of each")
+    if config.data.dev_source is None:
+        raise ConfigError("a comparison needs pairs and a dev set of them: give data.dev_source and data.dev_target")
+    directory = Path(out)
+    variants = make_variants(config, vary, equal)
+    claim(directory, variants)
+    runs = runs_of(directory, variants, seeds)
+    listener(planned(runs, jobs))
+    if not train_all(directory, runs, jobs, listener):
+        return None
+    found = _found(directory, variants, seeds, equal)
+    found.save(directory)
+    return found
+
+
+def _found(directory: Path, variants: Sequence[Variant], seeds: int, equal: str | None) -> Comparison:
+    """Everything that is reported, from the files of the runs."""
+    first = variants[0].config
+    data, metric = first.data, first.training.metric
+    sets = {"dev": Lines.read(data.dev_source, data.dev_target), "test": Lines.read(data.test_source, data.test_target)}
+    scored = {name: lines for name, lines in sets.items() if lines is not None}
+    outputs = {
+        variant.name: [
+            json.loads((run_directory(directory, variant.name, seed) / OUTPUTS).read_bytes())
+            for seed in range(1, seeds + 1)
+        ]
+        for variant in variants
+    }
+    compared_on = list(scored)[-1]
+    rows = {
+        variant.name: [
+            _statistics(variant.config, scored[compared_on], each[compared_on]["hypotheses"])
+            for each in outputs[variant.name]
+        ]
+        for variant in variants
+    }
+    base = rows[variants[0].name]
+    return Comparison(
+        metric=metric,
+        higher_is_better=HIGHER_IS_BETTER[metric],
+        signature=outputs[variants[0].name][0][compared_on]["scores"][metric]["signature"],
+        seeds=[with_seed(first, number).training.seed for number in range(1, seeds + 1)],
+        budget={
+            key: value for key in ("steps", "epochs", "minutes") if (value := getattr(first.training, key)) is not None
+        },
+        equal=equal,
+        variants=[_report(variant, directory, seeds, outputs[variant.name], scored["dev"]) for variant in variants],
+        compared_on=compared_on,
+        compared_lines=len(scored[compared_on]),
+        differences=[Difference(variant.name, paired_bootstrap(base, rows[variant.name])) for variant in variants[1:]],
+        engine=first.decoding.engine,
+        threads=first.training.threads or 1,
+        machine=_machine(),
+    )
+
+
+def _report(
+    variant: Variant, directory: Path, seeds: int, outputs: Sequence[dict[str, Any]], dev: Lines
+) -> VariantReport:
+    runs = [run_directory(directory, variant.name, seed) for seed in range(1, seeds + 1)]
+    metric = variant.config.training.metric
+    memory = [json.loads((run / MEMORY).read_bytes()) for run in runs if (run / MEMORY).exists()]
+    return VariantReport(
+        name=variant.name,
+        settings=dict(variant.settings),
+        parameters=variant.parameters,
+        scores={name: Spread([each[name]["scores"][metric]["value"] for each in outputs]) for name in outputs[0]},
+        losses={name: Spread([each[name]["loss"] for each in outputs]) for name in outputs[0]},
+        tokens_per_second=tokens_per_second(runs),
+        memory=max(memory, default=None),
+        decoding=_speed(variant, runs[0], dev),
+        reach=reaches(load_model(runs[0]).transformer),
+        curves=[read_curve(run, metric) for run in runs],
+    )
+
+
+def _speed(variant: Variant, run: Path, dev: Lines) -> Speed:
+    """Measured once: the same call again gives the same report."""
+    path = run / SPEED
+    if not path.exists():
+        translator = load(run, device=variant.config.training.device)
+        speed = decoding_speed(translator, dev, variant.config.training.threads or 1)
+        write_atomically(path, json.dumps(vars(speed)).encode())
+    return Speed(**json.loads(path.read_bytes()))
+
+
+def _statistics(config: Config, lines: Lines, hypotheses: Sequence[str]) -> Statistics:
+    return statistics(config.training.metric, hypotheses, lines.targets, lines.sources, text=config.text)
+
+
+def _machine() -> dict[str, Any]:
+    """What computed, for the record."""
+    versions = {name: metadata.version(name) for name in ("zhuyi", "torch", "sacrebleu")}
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        **versions,
+    }

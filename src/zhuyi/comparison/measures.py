@@ -1,0 +1,134 @@
+"""What is measured of a trained variant: its curves, its speed, and how far one of its layers reaches."""
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import cast
+
+import torch
+
+from zhuyi.config import Metric
+from zhuyi.model.blocks import Block
+from zhuyi.model.mixers import Recurrence
+from zhuyi.model.stack import Stack
+from zhuyi.model.transformer import Network
+from zhuyi.training.metrics import METRICS, read_metrics
+from zhuyi.training.validation import Lines
+from zhuyi.translator import Translator
+
+DISTANCE = 100
+"""Positions between an output and an input, for which layers and steps are counted."""
+AT_ONCE, ONE_BY_ONE = 200, 20
+"""Lines of the dev set that are translated to measure the speed of decoding."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The validations of one run, in order."""
+
+    updates: list[int]
+    minutes: list[float]
+    """Since the run began; validations are not deducted."""
+    losses: list[float]
+    """On the dev set, in nats a target token."""
+    scores: list[float]
+    """On the dev lines that validations look at."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Sentences a second, by torch."""
+
+    at_once: float
+    """In batches."""
+    one_by_one: float
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far information travels in one layer of a stack."""
+
+    mixer: str
+    positions: int
+    """Largest distance between an output position and an input position with a non-zero gradient, in one layer."""
+    measured: int
+    """Largest distance that was looked at: a layer with `positions` of this reaches everything."""
+    layers: int
+    """Needed to bring information over `DISTANCE` positions."""
+    steps: int
+    """Operations one after another on the way over `DISTANCE` positions: the path length of Vaswani et al. 2017,
+    table 1. A recurrence takes one a position, in a single layer."""
+
+
+def read_curve(run: Path, metric: Metric) -> Curve:
+    """The validations in `metrics.jsonl` of a run."""
+    records = [record for record in read_metrics(run / METRICS) if "dev_loss" in record]
+    return Curve(
+        updates=[record["step"] for record in records],
+        minutes=[record["seconds"] / 60 for record in records],
+        losses=[record["dev_loss"] for record in records],
+        scores=[record[f"dev_{metric}"] for record in records],
+    )
+
+
+def tokens_per_second(runs: Sequence[Path]) -> float:
+    """Source and target tokens a second of training, without padding: the median of all records of some runs."""
+    records = [record for run in runs for record in read_metrics(run / METRICS)]
+    return float(median(record["tokens_per_second"] for record in records if "tokens_per_second" in record))
+
+
+def decoding_speed(translator: Translator, dev: Lines, threads: int) -> Speed:
+    """Translate some dev lines in batches, and fewer one by one."""
+    many, few = (dev.evenly(min(count, len(dev))).sources for count in (AT_ONCE, ONE_BY_ONE))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        translator.translate(few[:1])  # what comes first takes longer
+        start = time.perf_counter()
+        translator.translate(many)
+        between = time.perf_counter()
+        for line in few:
+            translator.translate([line])
+        end = time.perf_counter()
+    finally:
+        torch.set_num_threads(before)
+    return Speed(len(many) / (between - start), len(few) / (end - between))
+
+
+def reaches(transformer: Network) -> dict[str, Reach]:
+    """The reach of the layers of each stack ("encoder", "decoder"); that of the layer that reaches farthest.
+
+    It is found by gradient: from the output of the layer's mixer at the first and at the last position, to its inputs.
+    """
+    stacks = {name: stack for name, stack in transformer.named_children() if isinstance(stack, Stack)}
+    return {
+        name: _reach(stack, transformer.config.mixer_of(name == "decoder"), transformer.config.max_length)
+        for name, stack in stacks.items()
+    }
+
+
+def _reach(stack: Stack, kind: str, max_length: int) -> Reach:
+    length = min(max_length, DISTANCE + 1)
+    stack = copy.deepcopy(stack).cpu().double()  # a gradient that is tiny is not zero
+    positions = max(_reach_of_layer(stack, layer, length) for layer in range(len(stack.blocks)))
+    everything = positions == length - 1
+    layers = 1 if everything else -(-DISTANCE // max(positions, 1))
+    recurrent = isinstance(stack.blocks[0].mixer, Recurrence)
+    return Reach(kind, positions, length - 1, layers, DISTANCE if recurrent else layers)
+
+
+def _reach_of_layer(stack: Stack, layer: int, length: int) -> int:
+    width = stack.embedding.embedding_dim
+    generator = torch.Generator().manual_seed(1)
+    found = 0
+    for position in (0, length - 1):
+        x = torch.randn(1, length, width, dtype=torch.float64, generator=generator).requires_grad_()
+        with torch.enable_grad():
+            output = cast(Block, stack.blocks[layer]).mixer(x, None, stack.positions)
+            (gradient,) = torch.autograd.grad(output[0, position].sum(), x)
+        seen = gradient[0].abs().sum(dim=1).nonzero()
+        found = max(found, int((seen - position).abs().max()) if len(seen) else 0)
+    return found

@@ -1,0 +1,157 @@
+"""The variants of a configuration: every combination of the values that are given for some of its settings."""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import torch
+
+from zhuyi.checkpoint import build_model
+from zhuyi.config import FILES, Config, build_config, changed
+from zhuyi.data.prepare import learn, open_corpus
+from zhuyi.errors import ConfigError
+from zhuyi.text.tokenizer import Tokenizers
+
+Setting = str | int | float | bool
+
+SAME_FOR_ALL = {
+    "preset": "give one preset for all variants",
+    "training.seed": "each variant has several seeds already, as many as --seeds says",
+    "training.metric": "scores of different metrics cannot be compared",
+    **{f"data.{key}": "all variants are scored on the same lines" for key in FILES if key.startswith(("dev", "test"))},
+}
+"""Keys that cannot differ between variants, and why."""
+MULTIPLE = 8
+"""A fitted feed-forward width is a multiple of this."""
+TOLERANCE = 0.02
+"""Largest difference of parameter counts that are called equal, as a share of those of the first variant."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One combination of settings."""
+
+    name: str
+    """Made of the values: `attention`, `width=128`, `convolution-width=128`. It names directories."""
+    settings: dict[str, Setting]
+    """The varied keys with their values, and `model.feed_forward` where it was fitted."""
+    config: Config
+    """The resolved configuration; its `training.seed` is that of the first seed."""
+    parameters: int
+    """Numbers that are learned."""
+
+
+def make_variants(config: Config, vary: Mapping[str, Sequence[Setting]], equal: str | None) -> list[Variant]:
+    """The Cartesian product of the values of all keys, the last key varying fastest.
+
+    Args:
+        config: what all variants share.
+        vary: the values of each `section.key`.
+        equal: "parameters" fits `model.feed_forward` of each variant but the first, so that all have as many parameters
+            as the first, to within 2 %.
+
+    Raises:
+        ConfigError: if a key or value is not possible, if there are fewer than two variants, if two of them are the
+            same, or if parameters cannot be made equal.
+        DataError: if the training data cannot be read.
+    """
+    if equal not in (None, "parameters"):
+        raise ConfigError(f"--equal {equal}: parameters are all that can be made equal")
+    for key in vary:
+        if key in SAME_FOR_ALL:
+            raise ConfigError(f"--vary {key}: {SAME_FOR_ALL[key]}")
+    if equal and "model.feed_forward" in vary:
+        raise ConfigError("--equal parameters chooses model.feed_forward: leave out --vary model.feed_forward")
+    found = [_variant(config, dict(zip(vary, values, strict=True))) for values in product(*vary.values())]
+    if len(found) < 2:
+        raise ConfigError("--vary gives one variant, and a comparison needs two: --vary KEY=A,B")
+    _all_different(found)
+    return [found[0], *(_with_parameters(each, found[0]) for each in found[1:])] if equal else found
+
+
+def with_seed(config: Config, number: int) -> Config:
+    """The configuration of the run with a seed, from 1."""
+    return _over(config, {"training.seed": config.training.seed + number - 1})
+
+
+def _variant(config: Config, settings: dict[str, Setting]) -> Variant:
+    resolved = _over(config, settings)
+    fixed: dict[str, Setting] = {}
+    if resolved.decoding.engine == "auto":  # some variants can be computed by torch alone: all are, or times would lie
+        fixed["decoding.engine"] = "torch"
+    if resolved.training.threads is None:
+        fixed["training.threads"] = 1
+    fixed |= {
+        f"data.{key}": os.path.abspath(name)
+        for key in FILES
+        if (name := getattr(resolved.data, key)) is not None and not name.startswith("hub:")
+    }
+    resolved = _over(resolved, fixed)
+    return Variant(
+        "-".join(_in_name(*each) for each in settings.items()), settings, resolved, count_parameters(resolved)
+    )
+
+
+def _over(config: Config, settings: Mapping[str, Setting]) -> Config:
+    """`config` with other settings; what only followed from the ones before follows from these."""
+    overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    try:
+        return build_config(config.model_dump(exclude_unset=True), overrides)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--set ", "--vary ")) from error
+
+
+def _in_name(key: str, value: Setting) -> str:
+    text = value if isinstance(value, str) else f"{key.rpartition('.')[2]}={json.dumps(value)}"
+    return re.sub(r"[^\w.=+]+", "_", text)
+
+
+def _all_different(variants: Sequence[Variant]) -> None:
+    for number, variant in enumerate(variants):
+        for earlier in variants[:number]:
+            if variant.name.lower() == earlier.name.lower():
+                raise ConfigError(f"--vary gives two variants the name {variant.name}: leave one of them out")
+            if variant.config == earlier.config:
+                raise ConfigError(
+                    f"--vary: {earlier.name} and {variant.name} are the same model: is {', '.join(variant.settings)} "
+                    "overruled by another setting?"
+                )
+
+
+def count_parameters(config: Config) -> int:
+    """Numbers that the model of a configuration learns; its vocabularies are learned from the data, or cached."""
+    tokenizers = Tokenizers.from_files(learn(config, open_corpus(config))["files"])
+    with torch.device("meta"):  # no memory, and no random numbers
+        return build_model(config, tokenizers).transformer.parameter_count()
+
+
+def _with_parameters(variant: Variant, first: Variant) -> Variant:
+    """`variant` with the feed-forward width that gives it about as many parameters as `first`."""
+
+    def of(width: int) -> int:
+        return count_parameters(_feed_forward(variant.config, width))
+
+    smallest = of(MULTIPLE)
+    step = of(2 * MULTIPLE) - smallest  # parameters are linear in the width
+    width = MULTIPLE * max(1, 1 + round((first.parameters - smallest) / step))
+    parameters = of(width)
+    if abs(parameters - first.parameters) > TOLERANCE * first.parameters:
+        raise ConfigError(
+            f"--equal parameters: {variant.name} has {parameters:,} parameters with model.feed_forward = {width}, and "
+            f"{first.name} has {first.parameters:,}: give a larger model.feed_forward to all, or a larger model.width"
+        )
+    settings = {**variant.settings, "model.feed_forward": width}
+    return replace(variant, settings=settings, config=_feed_forward(variant.config, width), parameters=parameters)
+
+
+def _feed_forward(config: Config, width: int) -> Config:
+    return config.model_copy(update={"model": changed(config.model, {"feed_forward": width})})
+
+
+def to_tree(config: Config) -> dict[str, Any]:
+    """What was set in a configuration, for JSON; `build_config` makes it again."""
+    return config.model_dump(mode="json", exclude_unset=True)
