@@ -29,19 +29,25 @@ class Task:
     config: Path
     settings: tuple[str, ...]
     """About the seconds a run, on one core: dates 50, g2p 75, multi30k 150."""
-    options: tuple[str, ...] = ()
 
 
 TASKS = {
-    "dates": Task(ROOT / "src/zhuyi/dates.toml", ("training.steps=400", "training.save_every=20", "training.keep=1")),
+    "dates": Task(
+        ROOT / "src/zhuyi/dates.toml",
+        ("training.steps=350", "training.warmup=100", "training.save_every=25", "training.keep=1"),
+    ),
     "g2p": Task(
         ROOT / "examples/g2p.toml",
-        ("training.steps=700", "training.save_every=50", "training.keep=1", "decoding.beam=1"),
+        (
+            *("training.steps=450", "training.warmup=100", "training.save_every=50", "training.keep=1"),
+            *("training.average=1", "decoding.beam=1"),
+        ),
     ),
     "multi30k": Task(
         ROOT / "examples/multi30k_en_de.toml",
         (
-            *("training.steps=700", "training.save_every=50", "training.keep=1", "decoding.beam=1"),
+            *("training.steps=350", "training.warmup=100", "training.save_every=50", "training.keep=1"),
+            *("training.average=1", "decoding.beam=1"),
             *("model.width=128", "model.feed_forward=256", "model.decoder_layers=4"),  # those of the preset tiny
         ),
     ),

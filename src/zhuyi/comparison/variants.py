@@ -115,11 +115,16 @@ def _all_different(variants: Sequence[Variant]) -> None:
         for earlier in variants[:number]:
             if variant.name.lower() == earlier.name.lower():
                 raise ConfigError(f"--vary gives two variants the name {variant.name}: leave one of them out")
-            if variant.config == earlier.config:
+            if _effective(variant.config) == _effective(earlier.config):
                 raise ConfigError(
                     f"--vary: {earlier.name} and {variant.name} are the same model: is {', '.join(variant.settings)} "
                     "overruled by another setting?"
                 )
+
+
+def _effective(config: Config) -> dict[str, Any]:
+    """The settings without those that only stand for others that are not given."""
+    return config.model_dump(exclude={"model": {"mixer"}, "text": {"kind"}})
 
 
 def count_parameters(config: Config) -> int:
