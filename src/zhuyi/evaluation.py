@@ -1,9 +1,9 @@
-"""Scores of translations: BLEU, chrF, WER, PER and exact match, computed the same way in training and by users.
+"""Scores of translations and of labels, computed the same way in training and by users.
 
 Every score has a signature that says how it was computed. BLEU and chrF are computed by sacreBLEU (Post 2018, "A Call
 for Clarity in Reporting BLEU Scores"). WER, PER and exact match follow the conventions of grapheme-to-phoneme
 conversion (CMUdict, SIGMORPHON 2021): lines with the same source are one word with several right answers, and count
-once.
+once. Of labels (the encoder shape) every line counts: see `score`.
 
 Before any comparison, both sides are brought into the normal form of the tokenizer (`text.tokenizer.normalizer`):
 Unicode NFC, a single space for each run of white space, and none at the ends. A model with `text.lowercase` is scored
@@ -16,8 +16,10 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -25,6 +27,8 @@ import numpy.typing as npt
 from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
+from seqscore.encoding import EncodingError
+from seqscore.scoring import score_label_sequences
 
 from zhuyi.config import Metric, TextConfig
 from zhuyi.errors import ConfigError, DataError, MissingExtra
@@ -42,6 +46,9 @@ HIGHER_IS_BETTER: dict[Metric, bool] = {
     "per": False,
     "exact": True,
     "bits_per_byte": False,
+    "accuracy": True,
+    "macro_f1": True,
+    "span_f1": True,
 }
 """Every metric, and whether higher values are better."""
 
@@ -136,7 +143,7 @@ class ReadsText(Protocol):
 
 @dataclass(frozen=True)
 class _Answers:
-    """What the metrics compare, in normal form: lines for BLEU and chrF, words for WER, PER and exact match."""
+    """What the metrics compare, in normal form: lines, or words for WER, PER and exact match."""
 
     hypotheses: list[str]
     references: list[list[str]]
@@ -157,6 +164,14 @@ class _Answers:
     def norm(self) -> str:
         """The normalization of the comparison, as part of a signature."""
         return _norm(self.text)
+
+    @property
+    def labels(self) -> list[tuple[list[str], list[str]]]:
+        """Of each line the labels found, and as many right ones: a label that was not found is empty."""
+        lines = [
+            (found.split(), right[0].split()) for found, right in zip(self.hypotheses, self.references, strict=True)
+        ]
+        return [(found[: len(right)] + [""] * (len(right) - len(found)), right) for found, right in lines]
 
 
 def evaluate(
@@ -225,6 +240,11 @@ def score(
     - per: insertions, deletions and substitutions of symbols (separated by white space) against the closest reference
       of each word (the longer one of two equally close ones), in per cent of the symbols of these references.
     - exact: the percentage of words whose hypothesis equals a reference; 100 - wer.
+    - accuracy: the percentage of right labels: of lines that have one each, or of the tokens of all lines. Labels stand
+      between white space; the first reference of a line counts.
+    - macro_f1: the mean of F1 = 2 · right / (found + wanted) of each label that is found or wanted anywhere.
+    - span_f1: F1 of the spans of tokens that labels such as B-PER, I-PER and O mark (IOB1, IOB2, IOBES or BMES), all
+      types together, as in CoNLL (Tjong Kim Sang & De Meulder 2003): begin, end and type must be right.
 
     Args:
         metrics: the scores to compute.
@@ -240,7 +260,7 @@ def score(
 
     Raises:
         DataError: if there are no lines, if a line has no reference, or if the numbers of lines differ.
-        ConfigError: if no metric is given, or if a metric or tokenizer is unknown.
+        ConfigError: if no metric is given, if a metric or tokenizer is unknown, or if labels mark no spans.
         MissingExtra: if a tokenizer is given by name and its library is not installed.
     """
     _check(metrics, bleu_tokenizer, len(hypotheses))
@@ -486,6 +506,60 @@ def _sacrebleu_statistics(metric: BLEU | CHRF, answers: _Answers) -> Statistics:
     )
 
 
+def _accuracy(answers: _Answers) -> tuple[float, str]:
+    pairs = [pair for found, right in answers.labels for pair in zip(found, right, strict=True)]
+    return 100 * sum(found == right for found, right in pairs) / max(len(pairs), 1), _label_signature(answers)
+
+
+def _macro_f1(answers: _Answers) -> tuple[float, str]:
+    found, wanted, right = Counter[str](), Counter[str](), Counter[str]()
+    for one, other in answers.labels:
+        found.update(filter(None, one))
+        wanted.update(other)
+        right.update(label for label, same in zip(one, other, strict=True) if label == same)
+    all_labels = found | wanted
+    total = sum(2 * right[label] / (found[label] + wanted[label]) for label in all_labels)
+    return 100 * total / max(len(all_labels), 1), _label_signature(answers)
+
+
+def _span_f1(answers: _Answers) -> tuple[float, str]:
+    found, right = zip(*((_iob2(one), _iob2(other)) for one, other in answers.labels), strict=True)
+    try:
+        scores, _ = score_label_sequences(found, right, "BIO", repair="conlleval")
+    except EncodingError as error:
+        raise ConfigError(
+            "span_f1 needs labels that mark spans, such as B-PER, I-PER and O: choose accuracy or macro_f1 "
+            f"({' '.join(str(error).split()[:5])})"
+        ) from error
+    return 100 * scores.f1, _label_signature(answers, f"repair:conlleval|seqscore:{version('seqscore')}")
+
+
+_IOB2 = {"B": "B", "S": "B", "U": "B", "I": "I", "M": "I", "E": "I", "L": "I"}
+"""The states of labels of a span, and those of IOB2 in their place."""
+
+
+def _iob2(labels: list[str]) -> list[str]:
+    """Labels in IOB2, from any of IOB1, IOB2, IOBES and BMES; conlleval repairs what begins with an I.
+
+    A span ends after E, L, S and U, so that what follows one of them begins another.
+    """
+    converted, ended = [], False
+    for label in labels:
+        state, dash, kind = label.partition("-")
+        state = state.upper()  # text.lowercase is of labels too
+        if dash and state in _IOB2:
+            converted.append(f"{'B' if ended else _IOB2[state]}-{kind}")
+        else:
+            converted.append(state if state == "O" else label or "O")
+        ended = state in ("E", "L", "S", "U")
+    return converted
+
+
+def _label_signature(answers: _Answers, *more: str) -> str:
+    counts = f"lines:{len(answers.labels)}", f"labels:{sum(len(right) for _, right in answers.labels)}"
+    return "|".join([answers.case, *counts, *more, answers.norm, f"version:zhuyi-{__version__}"])
+
+
 def _signature(answers: _Answers, *more: str) -> str:
     """A signature in sacreBLEU's format: what was compared, how, and by which version."""
     counts = {len(right) for _, right in answers.words}
@@ -509,6 +583,9 @@ _METRICS: dict[Metric, Callable[[_Answers], tuple[float, str]]] = {
     "wer": _wer,
     "per": _per,
     "exact": _exact,
+    "accuracy": _accuracy,
+    "macro_f1": _macro_f1,
+    "span_f1": _span_f1,
 }
 
 _STATISTICS: dict[Metric, Callable[[_Answers], Statistics]] = {

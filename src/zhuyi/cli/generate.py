@@ -49,8 +49,7 @@ def generate(
     model.max_length says: of a longer text, it sees the end.
     """
     loaded = zhuyi.load(model, device=device, engine=engine, precision=precision)
-    shaped = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-    parts = zhuyi.generate(loaded, prompt, tokens=tokens, **shaped)
+    parts = zhuyi.generate(loaded, prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     write_stdout(prompt)
     for part in parts:
         write_stdout(part)

@@ -23,7 +23,7 @@ from zhuyi.errors import ConfigError
 from zhuyi.evaluation import HIGHER_IS_BETTER, Statistics, statistics
 from zhuyi.files import write_atomically
 from zhuyi.loading import load
-from zhuyi.training.validation import Lines
+from zhuyi.training.held_out import Lines
 
 SPEED = "speed.json"
 """In the directory of a run whose decoding speed was measured."""

@@ -15,8 +15,8 @@ from zhuyi.model.blocks import Block
 from zhuyi.model.mixers import Recurrence
 from zhuyi.model.stack import Stack
 from zhuyi.model.transformer import Network
+from zhuyi.training.held_out import Lines
 from zhuyi.training.metrics import METRICS, read_metrics
-from zhuyi.training.validation import Lines
 from zhuyi.translator import Translator
 
 DISTANCE = 100

@@ -32,7 +32,7 @@ Normalization = Literal["nfc", "none"]
 Whitespace = Literal["collapse", "keep"]
 MixerKind = Literal["attention", "convolution", "recurrence"]
 Shape = Literal["encoder-decoder", "decoder", "encoder"]
-Metric = Literal["bleu", "chrf", "wer", "per", "exact", "bits_per_byte"]
+Metric = Literal["bleu", "chrf", "wer", "per", "exact", "bits_per_byte", "accuracy", "macro_f1", "span_f1"]
 SearchStrategy = Literal["beam", "sampling"]
 EngineName = Literal["native", "torch"]
 Precision = Literal["float32", "bf16", "int8"]
@@ -404,7 +404,11 @@ class TrainingConfig(Section):
         description="Checkpoints whose weights are averaged at the end; used if it scores better. 1: none.",
     )
     average_of: Literal["last", "best"] = Field("last", description="Average the last checkpoints, or the best ones.")
-    metric: Metric = Field("bleu", description="The decoded score on the dev set that chooses the best checkpoint.")
+    metric: Metric = Field(
+        "bleu",
+        description="The decoded score on the dev set that chooses the best checkpoint: bleu, chrf, wer, per or exact; "
+        "of labels accuracy, macro_f1 or span_f1. Unset: bleu, or accuracy in the encoder shape.",
+    )
     ema: float = Field(
         0.998,
         ge=0.0,
@@ -567,7 +571,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, values: Any) -> Any:
-        """What a shape or an objective says of the text, where the text does not say it: an encoder writes labels."""
+        """What a shape or an objective says of text and metric, where these are not set: an encoder writes labels."""
         if not isinstance(values, Mapping):
             return values
         sections = (_settings(values.get(name)) for name in ("data", "model", "training", "text"))
@@ -580,7 +584,9 @@ class Config(Section):
             text, model = {"mask": True, **text}, {"labels": "token", **model}
         elif model.get("shape") == "encoder":
             text = {"shared": False, "target_kind": "whitespace", **text}
-        return {**values, "model": model, "text": text}
+        if model.get("shape") == "encoder":
+            training = {"metric": "accuracy", **training}
+        return {**values, "model": model, "training": training, "text": text}
 
     @model_validator(mode="after")
     def _possible(self) -> Config:

@@ -8,7 +8,7 @@ import torch
 from zhuyi.config import Config
 from zhuyi.data.batches import Batch, pad_sources
 from zhuyi.data.corpus import Corpus
-from zhuyi.data.sequences import Lengths, Sequences
+from zhuyi.data.sequences import Lengths, Numbered
 from zhuyi.data.store import Store
 from zhuyi.errors import DataError
 from zhuyi.text.tokenizer import PAD, Tokenizers
@@ -24,8 +24,8 @@ class Labelled:
         labels: "line" or "token", as `model.labels`.
     """
 
-    def __init__(self, pairs: Sequences, labels: Literal["line", "token"]) -> None:
-        self.source, self.target = pairs.source, pairs.target
+    def __init__(self, pairs: Numbered, labels: Literal["line", "token"]) -> None:
+        self.source, self.target, self.line = pairs.source, pairs.target, pairs.line
         self.source_lengths, self.target_lengths = pairs.source_lengths, pairs.target_lengths
         self._labels = labels
 
@@ -58,7 +58,7 @@ def check_labels(config: Config, tokenizers: Tokenizers, store: Store) -> None:
         lines, labels = zip(*((pair.source, pair.target) for pair in Corpus(source, target)), strict=True)
         sides = zip(tokenizers.source.encode(lines), tokenizers.target.encode(labels), strict=True)
         for line, (tokens, right) in enumerate(sides, start=1):
-            if len(right) != (len(tokens) if config.model.labels == "token" else 1):
+            if (tokens or right) and len(right) != (len(tokens) if config.model.labels == "token" else 1):
                 raise _wrong(config, source, line, len(tokens), len(right))
 
 

@@ -14,7 +14,9 @@ from zhuyi.data.build import build_store
 from zhuyi.data.cache import cached
 from zhuyi.data.check import Report, TextReport, make_report, make_text_report
 from zhuyi.data.corpus import MAX_LINE_CHARACTERS, Corpus, Pair, Text, read_lines
+from zhuyi.data.labelled import Labelled, check_labels
 from zhuyi.data.limits import choose_limits, limits_of_text
+from zhuyi.data.sequences import Numbered
 from zhuyi.data.store import Store
 from zhuyi.data.windows import Windows
 from zhuyi.errors import ConfigError, DataError
@@ -82,7 +84,10 @@ def prepare(
     store = store_of_epoch(config, corpus, tokenizers, epoch, progress=progress)
     if isinstance(corpus, Text):
         return _prepare_text(config, corpus, tokenizers, store, notify)
-    config = config.model_copy(update={"decoding": choose_limits(config.decoding, store)})
+    if config.model.shape == "encoder":
+        check_labels(config, tokenizers, store)
+    else:
+        config = config.model_copy(update={"decoding": choose_limits(config.decoding, store)})
     notify(Preparing("Checking the corpus"))
     data, limits = config.data, config.decoding.model_dump(include={"max_ratio", "max_extra"})
     held_out = [
@@ -116,15 +121,16 @@ def _prepare_text(
     return Prepared(config, corpus, tokenizers, store, dev, TextReport.from_dict(report))
 
 
-def examples(config: Config, store: Store, epoch: int | None) -> Store | Windows:
-    """What a model is trained on in an epoch: pairs, or the windows of running text, which each epoch cuts anew.
+def examples(config: Config, store: Store, epoch: int | None) -> Numbered:
+    """What a model is trained on in an epoch.
 
-    None is no epoch, but validation: the first window is whole.
+    That is pairs; or lines and their labels; or the windows of running text, which each epoch cuts anew. None is no
+    epoch, but validation: the first window is whole.
     """
-    if config.data.text is None:
-        return store
-    length = config.model.max_length - 1
-    return Windows(store, length) if epoch is None else Windows.of_epoch(store, length, config.training.seed, epoch)
+    if config.data.text is not None:
+        length = config.model.max_length - 1
+        return Windows(store, length) if epoch is None else Windows.of_epoch(store, length, config.training.seed, epoch)
+    return Labelled(store, config.model.labels) if config.model.shape == "encoder" else store
 
 
 def check(config: Config, listeners: Sequence[Callable[[Preparing], None]] = ()) -> Report | TextReport:

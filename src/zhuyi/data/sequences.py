@@ -39,6 +39,13 @@ class Sequences(Lengths, Protocol):
         """Tokens of the target of a pair: as many ids as `target_lengths` says, without BOS and EOS."""
 
 
+class Numbered(Sequences, Protocol):
+    """A corpus that knows where its pairs stand in the data."""
+
+    def line(self, pair: int) -> int:
+        """The number of the line that a pair comes from, from 1."""
+
+
 @runtime_checkable
 class Collated(Sequences, Protocol):
     """A corpus that makes its own batches, which are not of source → target pairs."""
@@ -77,3 +84,7 @@ class InMemory:
     def target(self, pair: int) -> Sequence[int]:
         """As `Sequences.target`."""
         return self._targets[pair]
+
+    def line(self, pair: int) -> int:
+        """As `Numbered.line`."""
+        return pair + 1

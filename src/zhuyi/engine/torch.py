@@ -127,10 +127,8 @@ class TorchEngine:
 
     def loss(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> float:
         """As `Engine.loss`."""
-        corpus: Sequences = InMemory(sources, targets)
-        if isinstance(self.transformer, EncoderOnly):
-            corpus = Labelled(corpus, self.transformer.config.labels)
-        return self.losses(corpus).mean
+        pairs, network = InMemory(sources, targets), self.transformer
+        return self.losses(Labelled(pairs, network.config.labels) if isinstance(network, EncoderOnly) else pairs).mean
 
     def losses(self, corpus: Sequences) -> Losses:
         """The cross entropy of all target tokens of a corpus: teacher forcing, no label smoothing."""

@@ -11,9 +11,7 @@ import numpy as np
 from zhuyi.config import TrainingConfig
 from zhuyi.data.batches import Batch, Plan, ahead, collate, plan, token_counts
 from zhuyi.data.prepare import Prepared, examples, store_of_epoch
-from zhuyi.data.sequences import Sequences
-from zhuyi.data.store import Store
-from zhuyi.data.windows import Windows
+from zhuyi.data.sequences import Numbered, Sequences
 from zhuyi.training.distributed import ALONE, World
 from zhuyi.training.events import Listener
 from zhuyi.training.resume import check_store, record_segmentation
@@ -93,10 +91,9 @@ def _planned(
 
 
 class EpochStores:
-    """The tokenised corpus of each epoch.
+    """What each epoch is trained on.
 
-    It is the same one, unless BPE-dropout segments words differently each time, or running text is cut into other
-    windows.
+    It is the same, unless BPE-dropout segments words differently each time, or running text is cut into other windows.
 
     Args:
         data: of the run.
@@ -109,13 +106,13 @@ class EpochStores:
     def __init__(
         self, data: Prepared, state: RunState, oldest: Callable[[], int], world: World, notify: Listener
     ) -> None:
-        self.examples: Store | Windows = data.store
+        self.examples: Numbered = data.store
         """What the epoch that was asked for last is trained on."""
         self._store, self._opened = data.store, state.epoch
         self._data, self._state, self._oldest, self._world, self._notify = data, state, oldest, world, notify
 
-    def __call__(self, epoch: int) -> Store | Windows:
-        """The corpus of an epoch, from 0, which all processes open."""
+    def __call__(self, epoch: int) -> Numbered:
+        """What an epoch, from 0, is trained on; all processes open it."""
         config, corpus, tokenizers = self._data.config, self._data.corpus, self._data.tokenizers
         if config.text.bpe_dropout:
             if epoch != self._opened:

@@ -65,10 +65,12 @@ class Lines:
         return Lines([self.sources[i] for i in chosen], [self.targets[i] for i in chosen])
 
     def tokens(self, translator: Translator) -> float:
-        """As `HeldOut.tokens`: what may be written, at most."""
+        """As `HeldOut.tokens`: what may be written, at most; of labels, what is read."""
         source_tokens = np.array([len(tokens) + 1 for tokens in translator.tokenizers.source.encode(self.sources)])
-        decoding, longest = translator.config.decoding, translator.config.model.max_length
-        return decoding.rows * float(decoding.limits(source_tokens, longest).mean())
+        decoding, model = translator.config.decoding, translator.config.model
+        if model.shape == "encoder":
+            return float(source_tokens.mean())
+        return decoding.rows * float(decoding.limits(source_tokens, model.max_length).mean())
 
     def evaluate(self, translator: Translator, metric: Metric) -> Evaluation:
         """As `HeldOut.evaluate`."""

@@ -19,9 +19,8 @@ from zhuyi.checkpoint import Model, build_model, save_model
 from zhuyi.config import Config, TrainingConfig, changed
 from zhuyi.data.batches import padding_share, plan
 from zhuyi.data.prepare import Prepared, examples, prepare
-from zhuyi.data.sequences import Sequences
+from zhuyi.data.sequences import Numbered, Sequences
 from zhuyi.data.store import Store
-from zhuyi.data.windows import Windows
 from zhuyi.errors import TrainingError
 from zhuyi.evaluation import Evaluation
 from zhuyi.model.transformer import Network
@@ -343,7 +342,7 @@ def _finish(
     return _End(chosen, evaluations, int8)
 
 
-def _advice(error: DivergenceError, config: Config, data: Store | Windows, saved: bool) -> str:
+def _advice(error: DivergenceError, config: Config, data: Numbered, saved: bool) -> str:
     """What to do about a loss that is not a number."""
     training, lines = config.training, sorted(data.line(int(pair)) for pair in error.pairs)
     some = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")

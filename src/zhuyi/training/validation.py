@@ -28,7 +28,8 @@ def lines_a_validation(dev: HeldOut, translator: Translator, training: TrainingC
     """How many dev lines each validation during a run looks at: fixed by data and budget, not by a clock.
 
     An untrained model writes to the length limit, and could spend the budget of a short run on one validation: each
-    writes at most `MAX_SHARE_OF_BUDGET` of the tokens that the run is trained on. The whole set is scored at the end.
+    writes at most `MAX_SHARE_OF_BUDGET` of the tokens that the run is trained on, or, for labels, reads no more. The
+    whole set is scored at the end.
 
     Args:
         dev: the whole dev set.
