@@ -59,6 +59,7 @@ function Map() {
   const facts = [
     say("parameters", { n: parameters.toLocaleString() }), `${say(`norm_${config.norm}`)} (${say(`norm_${config.norm_kind}`)})`,
     say("positions_are", { how: say(`positions_${config.positions}`) }), say("tied", { how: say(`tie_${config.tie}`) }),
+    ...(config.without.length ? [say("without", { parts: config.without.join(", ") })] : []),
   ];
   return (
     <nav class="map" aria-label={say("map")}>

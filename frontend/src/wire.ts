@@ -1,6 +1,8 @@
 // Written by frontend/wire.py from src/zhuyi/microscope/schema.py.
 
 export interface Architecture {
+  shape: "encoder-decoder" | "decoder" | "encoder";
+  labels: "line" | "token";
   width: number;
   heads: number;
   key_value_heads: number;
@@ -21,6 +23,7 @@ export interface Architecture {
   decoder_mixer: "attention" | "convolution" | "recurrence";
   kernel: number;
   max_length: number;
+  without: Array<"mask" | "positions" | "residual" | "norm" | "scaling" | "cross" | "begin" | "end" | "shift" | "warmup">;
 }
 
 export interface Candidate {

@@ -10,6 +10,7 @@ from torch import Tensor
 from zhuyi.config import Config
 from zhuyi.directory import StoredModel, check_shapes, read_model, write_model
 from zhuyi.files import ADVICE
+from zhuyi.model.broken import break_network
 from zhuyi.model.shapes import SHAPES
 from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import Tokenizers
@@ -35,9 +36,11 @@ class Model:
 
 
 def build_model(config: Config, tokenizers: Tokenizers) -> Model:
-    """A model with fresh weights, drawn from torch's global generator."""
+    """A model with fresh weights, drawn from torch's global generator, without the parts that `model.without` names."""
     targets = None if tokenizers.shared else len(tokenizers.target)
-    return Model(config, tokenizers, SHAPES[config.model.shape](config.model, len(tokenizers.source), targets))
+    network = SHAPES[config.model.shape](config.model, len(tokenizers.source), targets)
+    break_network(network)
+    return Model(config, tokenizers, network)
 
 
 def weights_of(transformer: Network) -> dict[str, Tensor]:

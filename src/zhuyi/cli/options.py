@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -109,6 +109,16 @@ def resolve(config: Path | None, overrides: list[str], preset: str | None) -> "C
     if config is None:
         return zhuyi.build_config({}, overrides, preset, where="command line")
     return zhuyi.load_config(config, overrides, preset)
+
+
+def taken_away(parts: list[str]) -> list[str]:
+    """What --without says, as --set takes it."""
+    from zhuyi.config import Part
+
+    for part in parts:
+        if part not in get_args(Part):
+            raise ConfigError(f"--without {part}: no such part; there are {', '.join(get_args(Part))}")
+    return [f"model.without={to_json(parts)}"] if parts else []
 
 
 def of_model(model: Path, settings: list[str] | None, preset: str | None, save: bool) -> "Config":

@@ -39,6 +39,7 @@ from zhuyi.cli.options import (
     of_decoding,
     of_model,
     resolve,
+    taken_away,
     translator_of,
 )
 from zhuyi.cli.streams import (
@@ -135,6 +136,7 @@ def check(
     "zhuyi train en-de.toml\n"
     "zhuyi train en-de.toml --resume",
     "[dim]# On with a model that you have, on other data.[/]\nzhuyi train other.toml --from en-de",
+    "[dim]# Without a part, to see what it is for.[/]\nzhuyi train en-de.toml --without mask --out no-mask",
 )
 def train(
     config: ConfigFile = None,
@@ -158,6 +160,14 @@ def train(
             "--from", metavar="MODEL", show_default=False, help="Begin with the weights and vocabulary of this model."
         ),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART",
+            help="Break the model on purpose, to see what a part is for: mask, positions, residual, norm, scaling, "
+            "cross, begin, end, shift or warmup; as often as you like.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in DIR was.")] = False,
 ) -> None:
     """Train a model on pairs of lines.
@@ -174,7 +184,7 @@ def train(
 
     keep_memory()
     start = [f"training.start_from={to_json(str(start_from))}"] if start_from is not None else []
-    settings = [*start, *(settings or [])]
+    settings = [*start, *taken_away(without or []), *(settings or [])]
     resolved = configuration(config, source, target, dev_source, dev_target, settings, preset)
     directory = out or (Path("zhuyi-model") if config is None else Path("runs") / config.stem)
     with ProgressDisplay(Console(quiet=not is_main_process())) as display:
@@ -184,6 +194,10 @@ def train(
     if result.interrupted:
         _stopped(sys.argv[1:] if resume else [*sys.argv[1:], "--resume"])
     print(f"\n{result.steps:,} steps in {result.seconds / 60:.1f} minutes; {directory} holds {result.chosen}.")
+    if resolved.model.without:
+        from zhuyi.model.broken import symptoms
+
+        print(f"It was {symptoms(resolved.model.without)}.")
     for name, evaluation in result.evaluations.items():
         show(evaluation, name)
     place, int8 = shlex.quote(str(directory)), result.int8

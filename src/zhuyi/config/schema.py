@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -31,11 +31,19 @@ TokenKind = Literal["bpe", "unigram", "character", "whitespace"]
 Normalization = Literal["nfc", "none"]
 Whitespace = Literal["collapse", "keep"]
 MixerKind = Literal["attention", "convolution", "recurrence"]
+Part = Literal["mask", "positions", "residual", "norm", "scaling", "cross", "begin", "end", "shift", "warmup"]
 Shape = Literal["encoder-decoder", "decoder", "encoder"]
 Metric = Literal["bleu", "chrf", "wer", "per", "exact", "bits_per_byte", "accuracy", "macro_f1", "span_f1"]
 SearchStrategy = Literal["beam", "sampling"]
 EngineName = Literal["native", "torch"]
 Precision = Literal["float32", "bf16", "int8"]
+
+_NOT_IN_SHAPE: dict[Shape, tuple[Part, ...]] = {
+    "encoder-decoder": (),
+    "decoder": ("cross",),
+    "encoder": ("mask", "cross", "begin", "end", "shift"),
+}
+"""The parts that a shape has not, so that they cannot be taken away."""
 
 # Numbers have bounds far outside of what any run wants, and well inside of what float32, float64, int64, the clock and
 # the memory of a large machine can take: what a configuration lets through can be computed with.
@@ -280,6 +288,12 @@ class ModelConfig(Section):
         le=2**16,
         description="Longest sequence in tokens, with its BOS or EOS: the one length limit, everywhere.",
     )
+    without: tuple[Part, ...] = Field(
+        (),
+        strict=False,  # TOML and JSON have lists
+        description="Parts that are taken away, to see what they are for: "
+        f"{', '.join(get_args(Part))}. Such a model is broken on purpose, and torch computes it.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -307,7 +321,29 @@ class ModelConfig(Section):
             raise ValueError(f'model.mixer = "recurrence" needs an even model.width, not {self.width}')
         if self.encoder_mixer == "convolution" and self.kernel % 2 == 0:
             raise ValueError(f"model.kernel = {self.kernel} must be odd, so that the encoder's window is centred")
+        if absent := [part for part in self.without if part in _NOT_IN_SHAPE[self.shape]]:
+            raise ValueError(f'model.without names {absent[0]}, which model.shape = "{self.shape}" has not')
+        if "mask" in self.without and self.decoder_mixer != "attention":
+            raise ValueError(f'model.without names mask, which model.decoder_mixer = "{self.decoder_mixer}" has not')
         return self
+
+    @field_validator("without", mode="before")
+    @classmethod
+    def _known_parts(cls, parts: Any) -> Any:
+        if isinstance(parts, str):
+            raise ValueError(f'model.without = {parts!r} is not a list of parts, such as ["mask"]')
+        for part in parts if isinstance(parts, list | tuple) else ():
+            if part not in get_args(Part):
+                raise ValueError(f"model.without has no part {part!r}: the parts are {', '.join(get_args(Part))}")
+        return parts
+
+    @field_validator("without")
+    @classmethod
+    def _each_once(cls, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        """In the order of `Part`: the order in which they are named means nothing."""
+        if twice := [part for part in get_args(Part) if parts.count(part) > 1]:
+            raise ValueError(f"model.without names {', '.join(twice)} twice")
+        return tuple(sorted(parts, key=get_args(Part).index))
 
     @property
     def head_width(self) -> int:

@@ -40,7 +40,8 @@ def engine_of(model: StoredModel, device: str = "auto") -> Engine:
     """The engine that the model's `decoding` section asks for.
 
     "auto" is the native engine; but torch's where there is a GPU, and where the native one cannot run the model. A
-    ZhuyiWarning says so, unless a GPU computes in float32, which is what it was asked for.
+    ZhuyiWarning says so, unless a GPU computes in float32, which is what it was asked for, or the model is broken on
+    purpose, which is what torch's engine then says.
 
     Args:
         model: that has been read.
@@ -66,7 +67,7 @@ def engine_of(model: StoredModel, device: str = "auto") -> Engine:
     wanted = decoding.precision
     if wanted != "float32":
         warnings.warn(f"torch computes, in float32 and not in {wanted}: {reason}", ZhuyiWarning, stacklevel=1)
-    elif not on_gpu:
+    elif not on_gpu and not model.config.model.without:
         warnings.warn(f"torch computes, which is slower than the native engine: {reason}", ZhuyiWarning, stacklevel=1)
     return ENGINES["torch"](model, device)
 

@@ -7,6 +7,7 @@ company nor on the number of workers, to the last bit.
 
 import ctypes
 import itertools
+import json
 import math
 import os
 import re
@@ -349,6 +350,8 @@ def unsupported(config: ModelConfig, precision: Precision = "float32") -> str | 
     """Why this engine cannot run a model on this machine; None if it can."""
     if config.shape != "encoder-decoder":
         return f'it has no model.shape = "{config.shape}"'
+    if config.without:
+        return f"it has no model.without = {json.dumps(config.without)}"
     for side, mixer in (("encoder", config.mixer_of(causal=False)), ("decoder", config.mixer_of(causal=True))):
         if mixer != "attention":
             return f'it has no model.{side}_mixer = "{mixer}"'

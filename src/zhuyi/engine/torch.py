@@ -1,5 +1,6 @@
 """The engine that computes with torch: it batches sources of like length, and searches on the CPU or a GPU."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,7 +22,8 @@ from zhuyi.decoding.sampling import draw, random_words, sampling_weights
 from zhuyi.decoding.search import Stepper, Strategy, log_probabilities, search
 from zhuyi.directory import StoredModel
 from zhuyi.engine.protocol import Tokens
-from zhuyi.errors import ConfigError
+from zhuyi.errors import ConfigError, ZhuyiWarning
+from zhuyi.model.broken import reframe, symptoms
 from zhuyi.model.shapes import DecoderOnly, EncoderOnly
 from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import BOS, EOS, PAD
@@ -68,12 +70,14 @@ class TorchEngine:
 
     @classmethod
     def of(cls, model: StoredModel, device: str = "auto") -> "TorchEngine":
-        """An engine around the network of a model directory.
+        """An engine around the network of a model directory; a ZhuyiWarning says so if that is broken on purpose.
 
         Raises:
             CheckpointError: if the weights are not those of its configuration.
             ConfigError: if there is no such device.
         """
+        if without := model.config.model.without:
+            warnings.warn(f"this model was {symptoms(without)}", ZhuyiWarning, stacklevel=1)
         return cls(model_of(model).transformer, model.config.model.max_length, device)
 
     def decode(
@@ -136,12 +140,14 @@ class TorchEngine:
         with torch.inference_mode():
             for pairs in plan_in_order(corpus, TOKENS_PER_BATCH):
                 batch = collate(corpus, pairs).to(self.device)
-                logits = self.transformer(batch.source, batch.source_mask, batch.target_in)
+                without = self.transformer.config.without
+                target_in, target_out = reframe(without, batch.target_in, batch.target_out, PAD)
+                logits = self.transformer(batch.source, batch.source_mask, target_in)
                 nats += F.cross_entropy(
-                    logits.flatten(0, 1).float(), batch.target_out.flatten(), ignore_index=PAD, reduction="sum"
+                    logits.flatten(0, 1).float(), target_out.flatten(), ignore_index=PAD, reduction="sum"
                 ).item()
-                tokens += batch.target_tokens
-                right += int(((logits.argmax(dim=-1) == batch.target_out) & (batch.target_out != PAD)).sum())
+                tokens += int((target_out != PAD).sum())
+                right += int(((logits.argmax(dim=-1) == target_out) & (target_out != PAD)).sum())
         return Losses(nats, tokens, right)
 
 

@@ -4,6 +4,7 @@ What is written is run before it is kept: some lines go through zhuyi and throug
 and log-probabilities are compared.
 """
 
+import json
 import os
 import random
 import shutil
@@ -120,6 +121,8 @@ def export_model(
     assert isinstance(engine, TorchEngine)
     if not isinstance(transformer := engine.transformer, Transformer):
         raise ConfigError(f'model.shape = "{transformer.config.shape}": {to} is written for "encoder-decoder" only')
+    if without := translator.config.model.without:
+        raise ConfigError(f"model.without = {json.dumps(without)}: {to} has no such models; use zhuyi itself")
     given = made_lines(tokenizers.source) if lines is None else lines
     compared = list(islice((line for line in given if line.strip()), COMPARED))
     if not compared:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from zhuyi.config import Config, readable
+from zhuyi.config import Config, Part, readable
 from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation
+from zhuyi.model.broken import symptoms
 from zhuyi.model.transformer import Network
 from zhuyi.training.int8 import Int8Comparison
 
@@ -32,6 +33,7 @@ def model_card(
         f"{sizes.decoder_layers} layers, width {sizes.width}, {sizes.heads} heads, feed-forward {sizes.feed_forward}; "
         f"{_mixers(config)}, positions {sizes.positions}, {sizes.norm}-norm ({sizes.norm_kind}), {sizes.activation}.",
         "",
+        *_broken(sizes.without),
         "    zhuyi translate . < in.txt > out.txt",
         "",
         "## Data",
@@ -67,6 +69,10 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _broken(without: tuple[Part, ...]) -> list[str]:
+    return [f"It is broken on purpose, to show what a part is for: {symptoms(without)}.", ""] if without else []
 
 
 def _cell(signature: str) -> str:

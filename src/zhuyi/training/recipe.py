@@ -23,6 +23,7 @@ from zhuyi.data.sequences import Numbered, Sequences
 from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
 from zhuyi.evaluation import Evaluation
+from zhuyi.model.broken import training_without
 from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.card import model_card
@@ -86,6 +87,7 @@ def train(
         TrainingError: when the loss is not a number, or another process of the run is lost.
     """
     out = Path(out)
+    config = _without_parts(config)
     with joined(choose_device(config.training)) as world:
         notify = _to_all(listeners)
         with process_state(world.device, config.training.deterministic), alone_in(out, world, notify):
@@ -204,7 +206,7 @@ def _prepare(
     if config.training.start_from is not None and not goes_on:
         with world.all_or_none():
             warm = warm_start(config, config.training.start_from)
-        config, tokenizers = warm.config, warm.tokenizers
+        config, tokenizers = _without_parts(warm.config), warm.tokenizers
     data = world.on_main(lambda: prepare(config, tokenizers, epoch, notify))
     with world.all_or_none():
         if data is not None:
@@ -225,6 +227,11 @@ def _dev_text(data: Prepared) -> RunningText | None:
     if data.dev is None:
         return None
     return RunningText(examples(data.config, data.dev, epoch=None), data.dev.outcome.bytes, data.dev.path.name)
+
+
+def _without_parts(config: Config) -> Config:
+    """`config` without those settings of the training that `model.without` takes away."""
+    return config.model_copy(update={"training": training_without(config.model.without, config.training)})
 
 
 def _build(data: Prepared, warm: WarmStart | None, notify: Listener, world: World) -> _Parts:
