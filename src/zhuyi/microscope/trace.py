@@ -130,7 +130,7 @@ class Trace:
     @property
     def difference(self) -> float:
         """The largest difference between a token's log-probability in decoding and in the replay."""
-        if self.what_if.mask_lifted:
+        if self.what_if.mask_lifted or "mask" in self.translator.config.model.without:
             return float("nan")  # it is meant to differ
         chosen = torch.tensor(self.replay.target_out)
         replayed = self.replay.log_probs.gather(1, chosen[:, None])[:, 0]

@@ -184,9 +184,9 @@ PARTS: dict[Part, Removal] = {
 
 
 def break_network(network: Network) -> None:
-    """Take away from a built network what `config.without` names; without it, nothing is changed."""
-    for part in config.without:
-        PARTS[part].network(network, config)
+    """Take away from a built network what its `config.without` names, if anything."""
+    for part in network.config.without:
+        PARTS[part].network(network)
 
 
 def reframe(without: Iterable[Part], target_in: Tensor, target_out: Tensor, padding: int) -> Frames:
