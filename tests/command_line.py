@@ -13,7 +13,7 @@ import torch
 
 from zhuyi.checkpoint import build_model, save_model
 from zhuyi.cli import main
-from zhuyi.config import Config, build_config
+from zhuyi.config import Config, Shape, build_config
 from zhuyi.text.tokenizer import Tokenizers
 
 
@@ -79,6 +79,12 @@ def tiny_model(directory: Path, change: Callable[[Config], Config] = lambda conf
     model = build_model(config, Tokenizers.train(config.text, ["a dog runs", "two cats"], ["ein Hund", "zwei Katzen"]))
     save_model(model, directory)
     return directory
+
+
+def in_shape(shape: Shape, labels: str = "line") -> Callable[[Config], Config]:
+    """For `tiny_model`: of that shape. A label a token is for words."""
+    text = {**TINY["text"], **({"source_kind": "whitespace"} if labels == "token" else {})}
+    return lambda _: build_config({"text": text, "model": {**TINY["model"], "shape": shape, "labels": labels}})
 
 
 def write_pairs(folder: Path, count: int = 60) -> tuple[Path, Path]:

@@ -97,6 +97,7 @@ export interface Numbers {
 export interface Replay {
   target_in: Tokens;
   target_out: Tokens;
+  decoder_in: Tokens;
   steps: Array<Step>;
   losses: Array<number>;
   smoothed: Array<number>;
@@ -106,7 +107,7 @@ export interface Replay {
 export interface Step {
   top: Array<Choice>;
   tempered: Array<[number, number]>;
-  eos: number;
+  eos: number | null;
 }
 
 export interface Tokens {

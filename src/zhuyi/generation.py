@@ -41,7 +41,7 @@ def generate(
     Raises:
         ConfigError: if the model is none of running text, or a setting cannot be.
     """
-    if model.config.model.shape != "decoder" or model.config.text.whitespace != "keep":
+    if not model.config.continues:
         raise ConfigError(
             f"{model.name or 'this model'} was not trained on running text (data.text), and cannot continue one: use "
             "translate"

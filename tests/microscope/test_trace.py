@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import tiny_model
+from command_line import TINY, in_shape, tiny_model
 from torch.testing import assert_close
 
+from zhuyi.config import build_config
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.loading import load
 from zhuyi.microscope.page import look
@@ -244,3 +245,121 @@ def test_a_model_whose_answer_is_no_number_says_so(tmp_path: Path) -> None:
         broken.engine.transformer.encoder.blocks[0].mixer.query.weight.fill_(float("nan"))
     with pytest.raises(CheckpointError, match="NaN"):
         look(broken, LINE)
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    """Of the decoder shape: source BOS target."""
+    directory = tiny_model(tmp_path_factory.mktemp("decoder"), in_shape("decoder"))
+    return load(directory, engine="torch", device="cpu")
+
+
+@pytest.fixture(scope="module", params=["line", "token"])
+def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    """Of the encoder shape, with a label a line or a token."""
+    directory = tiny_model(tmp_path_factory.mktemp("encoder"), in_shape("encoder", request.param))
+    return load(directory, engine="torch", device="cpu")
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_the_decoder_shape_is_traced_over_source_and_target_in_one_sequence(decoder: Translator, beam: int) -> None:
+    trace = look(decoder, LINE, target=REFERENCE, beam=beam)
+    (said,) = decoder.hypotheses([LINE], decoder.decoding(beam=beam))
+    assert (trace.output, trace.hypotheses[0].score) == (said[0].text, said[0].score)
+    assert trace.difference <= 1e-5
+    assert trace.candidates
+    assert trace.reference is not None
+    for replay in (trace.replay, trace.reference):
+        assert replay.decoder_in == [*trace.source[:-1], BOS, *replay.target_out[:-1]]
+        time = len(replay.decoder_in)
+        assert replay.values["decoder.0.self.weights"].shape[1:] == (time, time)
+        assert (replay.values["decoder.0.self.weights"].triu(1) == 0).all()
+        embedding = decoder.engine.transformer.decoder.embedding.weight[replay.decoder_in]
+        assert_close(replay.values["decoder.embedding"], embedding.detach() * embedding.shape[1] ** 0.5)
+        assert len(replay.values["logits"]) == len(replay.target_out)
+        of_target = replay.values["decoder.output"][len(trace.source) - 1 :]
+        assert_close(replay.values["logits"], of_target @ decoder.engine.transformer.projection.weight.detach().T)
+    assert_close(float(trace.reference.losses.mean()), decoder.loss([LINE], [REFERENCE]), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_what_if_of_the_decoder_shape(decoder: Translator) -> None:
+    plain = look(decoder, LINE)
+    lifted = look(decoder, LINE, what_if=WhatIf(mask_lifted=True))
+    assert (lifted["decoder.0.self.weights"] > 0).all()
+    assert lifted.hypotheses == plain.hypotheses
+    off = look(decoder, LINE, what_if=WhatIf(heads_off=frozenset({("decoder.0.self", 1)})))
+    assert_close(plain["decoder.0.self.queries"][:, :3], off["decoder.0.self.queries"][:, :3])
+    assert not torch.allclose(plain["decoder.0.self.output"][:3], off["decoder.0.self.output"][:3])
+    assert off.difference <= 1e-5
+    # One block of attention, without positions, sees a set of tokens before BOS.
+    without = WhatIf(positions_off=True)
+    one, other = (look(decoder, line, what_if=without)["logits"][0] for line in ("a b", "b a"))
+    assert_close(one, other)
+    one, other = (look(decoder, line)["logits"][0] for line in ("a b", "b a"))
+    assert not torch.allclose(one, other, atol=1e-4)
+    other = int(plain.replay.log_probs[0].argsort(descending=True)[3])
+    given = look(decoder, LINE, what_if=WhatIf(prefix=(other,)))
+    assert given.hypotheses[0].tokens[:1] == [other]
+    assert given.difference <= 1e-5
+    with pytest.raises(ConfigError, match=r"there are decoder\.0\.self$"):
+        look(decoder, "a", what_if=WhatIf(heads_off=frozenset({("decoder.0.cross", 0)})))
+
+
+def test_labels_are_traced_as_translate_gives_them(encoder: Translator) -> None:
+    each = encoder.config.model.labels == "token"
+    reference = "ein Hund zwei Katzen" if each else "Hund"
+    trace = look(encoder, LINE, target=reference)
+    assert trace.output == encoder.translate([LINE])[0]
+    assert trace.difference <= 1e-5
+    assert trace.candidates == []
+    assert trace.reference is not None
+    for replay in (trace.replay, trace.reference):
+        assert (replay.target_in, replay.decoder_in) == ([], [])
+        assert len(replay.target_out) == (len(trace.source) - 1 if each else 1) == len(replay.values["logits"])
+        assert EOS not in replay.target_out
+        assert len(replay.losses) == len(replay.ranks) == len(replay.target_out)
+        assert_close(replay.log_probs.exp().sum(dim=1), torch.ones(len(replay.target_out)))
+        assert (replay.log_probs[:, : EOS + 1] == -torch.inf).all()
+    assert_close(float(trace.reference.losses.mean()), encoder.loss([LINE], [reference]), atol=1e-6, rtol=1e-6)
+    off = look(encoder, LINE, what_if=WhatIf(heads_off=frozenset({("encoder.0.self", 1)}), positions_off=True))
+    assert not torch.allclose(off["encoder.output"], trace["encoder.output"])
+
+
+def test_a_label_has_alternatives(tmp_path: Path) -> None:
+    encoder = load(tiny_model(tmp_path, in_shape("encoder")), engine="torch", device="cpu")
+    several = encoder.with_decoding(encoder.decoding(beam=3, n_best=3))
+    trace = look(several, LINE)
+    best = trace.replay.log_probs[0].topk(3)
+    assert [each.tokens for each in trace.hypotheses] == best.indices[:, None].tolist()
+    assert_close(torch.tensor([each.score for each in trace.hypotheses]), best.values)
+
+
+@pytest.mark.parametrize("what_if", [WhatIf(prefix=(5,)), WhatIf(mask_lifted=True)])
+def test_labels_have_no_prefix_and_no_mask(encoder: Translator, what_if: WhatIf) -> None:
+    with pytest.raises(ConfigError, match="no prefix and no causal mask"):
+        look(encoder, LINE, what_if=what_if)
+
+
+def test_a_reference_of_labels_has_as_many_as_the_model_gives(encoder: Translator) -> None:
+    wanted = {"line": "1, one for the sentence", "token": "4, one for each token"}[encoder.config.model.labels]
+    with pytest.raises(DataError, match=f"the reference has 2 labels; the model gives {wanted}"):
+        look(encoder, LINE, target="ein Hund")
+
+
+@pytest.mark.slow
+def test_a_language_model_continues_the_sentence(tmp_path: Path) -> None:
+    text = {**TINY["text"], "whitespace": "keep"}
+    config = build_config({"text": text, "model": {**TINY["model"], "shape": "decoder"}})
+    model = load(tiny_model(tmp_path, lambda _: config), engine="torch", device="cpu")
+    trace = look(model, "two dogs", target="two cats")
+    (begun,) = model.tokenizers.source.encode(["two dogs"])
+    assert trace.output.startswith("two dogs")
+    assert trace.source == [EOS]
+    assert trace.replay.decoder_in == trace.replay.target_in == [BOS, *trace.replay.target_out[:-1]]
+    assert trace.replay.target_out[: len(begun)] == begun
+    assert len(trace.replay.target_out) > len(begun)
+    assert trace.difference <= 1e-5
+    assert trace.reference is not None
+    other = look(model, "two dogs", what_if=WhatIf(prefix=(begun[0], 7)))
+    assert other.replay.target_out[:2] == [begun[0], 7]

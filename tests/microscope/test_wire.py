@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_line import tiny_model
+from command_line import in_shape, tiny_model
 from pydantic import ValidationError
 from torch.distributions import Categorical
 
+from zhuyi.config import Shape
 from zhuyi.loading import load
 from zhuyi.microscope import schema
 from zhuyi.microscope.page import look
@@ -24,6 +25,24 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     return look(
         load(tiny_model(tmp_path_factory.mktemp("model")), device="cpu"), "two dogs 👩‍👧", target="zwei", beam=3
     )
+
+
+@pytest.mark.parametrize(("shape", "labels"), [("decoder", "line"), ("encoder", "line"), ("encoder", "token")])
+def test_every_shape_is_described(tmp_path: Path, shape: Shape, labels: str) -> None:
+    trace = look(load(tiny_model(tmp_path, in_shape(shape, labels)), engine="torch", device="cpu"), "two dogs")
+    config = strict(describe_model(trace.translator).model_dump_json())["config"]
+    assert (config["shape"], config["labels"]) == (shape, labels)
+    described = strict(describe_trace(trace).model_dump_json())
+    replay = described["replay"]
+    assert replay["decoder_in"]["ids"] == trace.replay.decoder_in
+    assert replay["decoder_in"]["pieces"] == trace.pieces(trace.replay.decoder_in)
+    assert len(replay["steps"]) == len(replay["losses"]) == len(trace.replay.target_out)
+    assert [step["eos"] is None for step in replay["steps"]] == [shape == "encoder"] * len(replay["steps"])
+    assert described["shapes"].keys() == tensors(trace).keys()
+    stack = "decoder" if shape == "decoder" else "encoder"
+    length = len(trace.replay.decoder_in) if shape == "decoder" else len(trace.source)
+    assert described["shapes"][f"{stack}.0.self.weights"][1:] == [length, length]
+    assert not any(name.startswith({"decoder": "encoder.", "encoder": "decoder."}[shape]) for name in trace)
 
 
 def test_numbers_are_the_tensors(trace: Trace) -> None:
@@ -75,6 +94,7 @@ def test_metadata_is_strict_json_and_says_what_the_trace_says(trace: Trace) -> N
     assert [each["fate"] for each in described["candidates"]] == [each.fate for each in trace.candidates]
     assert described["decoding"] == trace.decoding.model_dump()
     assert described["shapes"].keys() == tensors(trace).keys()
+    assert described["replay"]["decoder_in"] == described["replay"]["target_in"]
     model = strict(describe_model(trace.translator).model_dump_json())
     assert model["name"] == trace.translator.name != ""
     assert model["config"]["heads"] == trace.translator.config.model.heads

@@ -604,6 +604,11 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     decoding: DecodingConfig = DecodingConfig()
 
+    @property
+    def continues(self) -> bool:
+        """Whether the model is a language model, which continues running text."""
+        return self.model.shape == "decoder" and self.text.whitespace == "keep"
+
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, values: Any) -> Any:

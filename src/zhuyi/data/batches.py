@@ -47,7 +47,7 @@ class Batch:
     """Where `source` is no padding."""
     target_in: Int[Tensor, "batch target"]
     """BOS and tokens: what the decoder is given."""
-    target_out: Int[Tensor, "batch target"]
+    target_out: Int[Tensor, "batch output"]
     """Tokens and EOS: what it must answer at each position."""
     pairs: np.ndarray
     """Numbers of the pairs in the corpus: `batch`."""

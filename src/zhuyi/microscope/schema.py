@@ -44,8 +44,8 @@ class Step(Message):
     """The most probable tokens, best first."""
     tempered: list[tuple[float, float]]
     """At each of the model's temperatures, log Σ p^(1/T) and the entropy in nats."""
-    eos: float
-    """The log-probability of EOS."""
+    eos: float | None
+    """The log-probability of EOS; None, where it is never written."""
 
 
 class Replay(Message):
@@ -53,6 +53,8 @@ class Replay(Message):
 
     target_in: Tokens
     target_out: Tokens
+    decoder_in: Tokens
+    """As `trace.Replay.decoder_in`."""
     steps: list[Step]
     losses: list[float]
     """Cross entropy at each position in nats."""

@@ -7,28 +7,34 @@ decoding; `difference` says how far the replay is from what decoding saw.
     trace = zhuyi.look(zhuyi.load("zhuyi-demo"), "mardi 25 mars 1986")
     trace["encoder.0.self.weights"]      α′ of the first encoder block: heads × queries × keys
     trace.replay.losses                  -log p of each token that was written
+
+The decoder shape's values are of one sequence, source BOS target (`Replay.decoder_in`); its logits are of the target's
+positions. A language model has no source: the sentence is what its text begins with. The encoder shape writes nothing:
+its outputs are labels, and their replay has no target input.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zhuyi.config import DecodingConfig
+from zhuyi.config import DecodingConfig, changed
 from zhuyi.data.batches import pad_sources
 from zhuyi.decoding.hypothesis import Candidate, Hypothesis
+from zhuyi.decoding.labels import label_log_probabilities
 from zhuyi.decoding.search import Strategy, log_probabilities
 from zhuyi.engine.torch import TorchEngine, answer
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.model.attention import MultiHeadAttention
 from zhuyi.model.blocks import Block
 from zhuyi.model.positions import Positions
+from zhuyi.model.shapes import DecoderOnly, EncoderOnly, join
 from zhuyi.model.tap import Recording
 from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import BOS, EOS, PAD
@@ -36,6 +42,9 @@ from zhuyi.translator import Translator
 
 MAX_TOKENS = 256
 """Most tokens of a side: a trace holds layers × heads × tokens² scores and as many weights."""
+
+CONTINUATION = 20
+"""Tokens that a language model writes after a sentence, unless `decoding.max_extra` says how many."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +66,13 @@ class Replay:
     """One pass over a whole target, every position given the right tokens before it."""
 
     target_in: list[int]
-    """What the decoder is given: BOS and tokens."""
+    """What the target is written from: BOS and tokens; nothing, where the outputs are labels."""
     target_out: list[int]
-    """What it should answer to each; ends in EOS, unless the length limit came first."""
+    """What is right at each place; ends in EOS, unless the length limit came first, or the outputs are labels."""
+    decoder_in: list[int]
+    """The tokens at the decoder's positions: `target_in`, which in the decoder shape the source stands before."""
+    labels: bool
+    """Whether the outputs are labels (the encoder shape), each by itself."""
     values: Mapping[str, Tensor]
     """By canonical name, without the dimension of the batch: float32, and bool for masks; on the CPU."""
 
@@ -82,8 +95,9 @@ class Replay:
 
     @property
     def log_probs(self) -> Float[Tensor, "target vocabulary"]:
-        """What decoding would choose from at each position: log-probabilities, −inf for PAD and BOS."""
-        return log_probabilities(self.values["logits"].clone())
+        """What decoding would choose from at each position: log-probabilities, −inf for what is never written."""
+        logits = self.values["logits"].clone()
+        return label_log_probabilities(logits) if self.labels else log_probabilities(logits)
 
 
 @dataclass(frozen=True)
@@ -95,7 +109,7 @@ class Trace:
     text: str
     """The sentence."""
     source: list[int]
-    """Its tokens, EOS at the end."""
+    """Its tokens, EOS at the end; of a language model EOS alone."""
     hypotheses: list[Hypothesis]
     """What decoding found, best first."""
     candidates: list[Candidate]
@@ -174,8 +188,10 @@ def record(
         what_if: what to change meanwhile.
 
     Raises:
-        DataError: if the line or the reference has no token, or more than the model or the microscope can take.
-        ConfigError: if `what_if` names a head or a token that is not there, or its engine cannot be looked into.
+        DataError: if the line or the reference has no token, or more than the model or the microscope can take; or if
+            a reference of labels has not as many as the model gives.
+        ConfigError: if `what_if` names a head or a token that is not there, or changes what the model has not; or if
+            its engine cannot be looked into.
         CheckpointError: if the model's answer is not a number.
     """
     tokenizers = translator.tokenizers
@@ -189,7 +205,17 @@ def record(
 
     if any(token in (PAD, BOS) or not 0 <= token < len(tokenizers.target) for token in what_if.prefix):
         raise ConfigError("the prefix holds a number that is no token of the target")
+    prefix = what_if.prefix
+    if translator.config.continues:
+        prefix, tokens = prefix or tuple(tokens), []
+        more = CONTINUATION if decoding.max_extra is None else decoding.max_extra
+        decoding = changed(decoding, {"max_extra": len(prefix) + more})
     transformer = _changed(transformer_of(translator), what_if)
+    if isinstance(transformer, EncoderOnly):
+        if what_if.prefix or what_if.mask_lifted:
+            raise ConfigError("the encoder shape has no prefix and no causal mask: look without prefix and mask_lifted")
+        if right is not None:
+            _check_labels(right, tokens, translator.config.model.labels)
     source, source_mask = (each.to(next(transformer.parameters()).device) for each in pad_sources([tokens]))
     candidates: list[Candidate] = []
 
@@ -197,7 +223,7 @@ def record(
         candidates.extend(strategy.candidates(0))
 
     with torch.inference_mode():
-        (hypotheses,) = answer(transformer, source, source_mask, decoding, longest, observe, what_if.prefix)
+        (hypotheses,) = answer(transformer, source, source_mask, decoding, longest, observe, prefix)
         best = hypotheses[0]
         replay = _replay(transformer, source, source_mask, best.tokens, best.finished, what_if.mask_lifted)
         reference = None
@@ -215,18 +241,29 @@ def _check_length(tokens: list[int], longest: int, what: str) -> None:
         )
 
 
+def _check_labels(right: list[int], tokens: list[int], labels: Literal["line", "token"]) -> None:
+    wanted = len(tokens) if labels == "token" else 1
+    if len(right) != wanted:
+        each = "one for each token of the sentence" if labels == "token" else "one for the sentence"
+        raise DataError(f"the reference has {len(right)} labels; the model gives {wanted}, {each}")
+
+
 def _replay(
     transformer: Network, source: Tensor, source_mask: Tensor, tokens: list[int], finished: bool, lifted: bool
 ) -> Replay:
-    target_out = [*tokens, EOS] if finished else tokens
-    target_in = [BOS, *target_out[:-1]]
+    labels = isinstance(transformer, EncoderOnly)
+    target_out = [*tokens, EOS] if finished and not labels else tokens
+    target_in = [] if labels else [BOS, *target_out[:-1]]
+    given = torch.tensor([target_in], dtype=source.dtype, device=source.device)
     tap = Recording(_lifted(transformer) if lifted else None)
-    transformer(source, source_mask, torch.tensor([target_in], device=source.device), tap)
+    transformer(source, source_mask, given, tap)
     values = {name: value[0].cpu() for name, value in tap.values.items()}
     floats = {name: value if value.dtype == torch.bool else value.float() for name, value in values.items()}
     if not floats["logits"].isfinite().all():
         raise CheckpointError("the model answers NaN: its training diverged, or its weights are damaged")
-    return Replay(target_in, target_out, floats)
+    floats["logits"] = floats["logits"][: len(target_out)]  # the source's EOS has no label
+    joined = join(source, source_mask, given)[0] if isinstance(transformer, DecoderOnly) else given
+    return Replay(target_in, target_out, joined[0].tolist(), labels, floats)
 
 
 def _lifted(transformer: Network) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -243,17 +280,17 @@ def _changed(transformer: Network, what_if: WhatIf) -> Network:
     A head is switched off by zeros in its columns of W_o, so that decoding and replay run the same code as always.
     """
     shared = {id(tensor): tensor for tensor in [*transformer.parameters(), *transformer.buffers()]}
-    changed = deepcopy(transformer, memo=shared)
+    copy = deepcopy(transformer, memo=shared)
     for name, head in sorted(what_if.heads_off):
-        attention = _attention(changed, name, head)
+        attention = _attention(copy, name, head)
         width = attention.output.in_features // attention.heads
         weight = attention.output.weight.detach().clone()
         weight[:, head * width : (head + 1) * width] = 0.0
         attention.output.weight = nn.Parameter(weight)
     if what_if.positions_off:
-        for stack in changed.stacks().values():
+        for stack in copy.stacks().values():
             stack.positions = Positions(transformer.config)
-    return changed
+    return copy
 
 
 def _attention(transformer: Network, name: str, head: int) -> MultiHeadAttention:

@@ -131,13 +131,14 @@ def _replay(trace: Trace, replay: Replay) -> schema.Replay:
                 for token, log_prob in zip(tokens[step].tolist(), best[step].tolist(), strict=True)
             ],
             tempered=[(float(log_sum[step]), float(entropy[step])) for log_sum, entropy in tempered],
-            eos=float(log_probs[step, EOS]),
+            eos=_finite(float(log_probs[step, EOS])),
         )
         for step in range(len(replay.target_out))
     ]
     return schema.Replay(
         target_in=_tokens(replay.target_in, trace.pieces(replay.target_in)),
         target_out=_tokens(replay.target_out, trace.pieces(replay.target_out)),
+        decoder_in=_tokens(replay.decoder_in, trace.pieces(replay.decoder_in)),
         steps=steps,
         losses=replay.losses.tolist(),
         smoothed=replay.smoothed_losses(trace.translator.config.training.label_smoothing).tolist(),
