@@ -143,14 +143,17 @@ def test_the_seeds_take_turns_and_the_cost_is_what_is_left(tmp_path: Path) -> No
 # Statistics and intervals
 
 LINES = ["the cat sat on the mat", "a dog runs in the park", "two men play", "the dog ran"]
+SPANS = ["B-X I-X O B-Y I-Y O", "O O B-X O I-Y I-Y", "O O B-Y", "B-X I-X O"]
+FOUND = ["B-X O O B-Y I-Y O", "O O B-X O B-X I-X", "O O B-Y", "O I-X"]
 ANSWERS = ["the cat sat on a mat", "a dog runs in a park", "two men play", "dog ran"]
 
 
 @pytest.mark.parametrize("metric", sorted(HIGHER_IS_BETTER.keys() - {"bits_per_byte"}))
 def test_the_sums_of_the_statistics_of_lines_give_the_score_of_these_lines(metric: Any) -> None:
-    each = statistics(metric, ANSWERS, LINES)
+    answers, lines = (FOUND, SPANS) if metric == "span_f1" else (ANSWERS, LINES)
+    each = statistics(metric, answers, lines)
     for chosen in ([0, 1, 2, 3], [0, 1, 1, 2], [3, 0]):
-        expected = score([metric], [ANSWERS[i] for i in chosen], [LINES[i] for i in chosen])[metric].value
+        expected = score([metric], [answers[i] for i in chosen], [lines[i] for i in chosen])[metric].value
         assert each.value(each.rows[chosen].sum(axis=0)) == pytest.approx(expected)
 
 

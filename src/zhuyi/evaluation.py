@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -507,31 +507,58 @@ def _sacrebleu_statistics(metric: BLEU | CHRF, answers: _Answers) -> Statistics:
 
 
 def _accuracy(answers: _Answers) -> tuple[float, str]:
-    pairs = [pair for found, right in answers.labels for pair in zip(found, right, strict=True)]
-    return 100 * sum(found == right for found, right in pairs) / max(len(pairs), 1), _label_signature(answers)
+    return _total(_right_labels(answers)), _label_signature(answers)
+
+
+def _right_labels(answers: _Answers) -> Statistics:
+    return _share((sum(map(str.__eq__, found, right)), len(right)) for found, right in answers.labels)
 
 
 def _macro_f1(answers: _Answers) -> tuple[float, str]:
-    found, wanted, right = Counter[str](), Counter[str](), Counter[str]()
-    for one, other in answers.labels:
-        found.update(filter(None, one))
-        wanted.update(other)
-        right.update(label for label, same in zip(one, other, strict=True) if label == same)
-    all_labels = found | wanted
-    total = sum(2 * right[label] / (found[label] + wanted[label]) for label in all_labels)
-    return 100 * total / max(len(all_labels), 1), _label_signature(answers)
+    return _total(_labels_of_each_kind(answers)), _label_signature(answers)
+
+
+def _labels_of_each_kind(answers: _Answers) -> Statistics:
+    """Of each label: how often it was found, wanted, and both."""
+    kinds = {label: i for i, label in enumerate(sorted({label for both in answers.labels for label in chain(*both)}))}
+    rows = np.zeros((len(answers.labels), 3, len(kinds)), dtype=np.int64)
+    for row, (found, right) in zip(rows, answers.labels, strict=True):
+        for one, other in zip(found, right, strict=True):
+            row[0, kinds[one]] += one != ""
+            row[1, kinds[other]] += 1
+            row[2, kinds[other]] += one == other
+
+    def value(sums: npt.NDArray[np.int64]) -> float:
+        found, wanted, right = sums.reshape(3, -1)
+        there = found + wanted > 0
+        return float(100 * (2 * right[there] / (found + wanted)[there]).mean()) if there.any() else 0.0
+
+    return Statistics(rows.reshape(len(rows), -1), value)
 
 
 def _span_f1(answers: _Answers) -> tuple[float, str]:
-    found, right = zip(*((_iob2(one), _iob2(other)) for one, other in answers.labels), strict=True)
+    signature = _label_signature(answers, f"repair:conlleval|seqscore:{version('seqscore')}")
+    return _total(_spans(answers)), signature
+
+
+def _spans(answers: _Answers) -> Statistics:
+    """Spans that were found and wanted, found only, and wanted only."""
+    rows = []
     try:
-        scores, _ = score_label_sequences(found, right, "BIO", repair="conlleval")
+        for found, right in answers.labels:
+            score, _ = score_label_sequences([_iob2(found)], [_iob2(right)], "BIO", repair="conlleval")
+            rows.append((score.true_pos, score.false_pos, score.false_neg))
     except EncodingError as error:
         raise ConfigError(
             "span_f1 needs labels that mark spans, such as B-PER, I-PER and O: choose accuracy or macro_f1 "
             f"({' '.join(str(error).split()[:5])})"
         ) from error
-    return 100 * scores.f1, _label_signature(answers, f"repair:conlleval|seqscore:{version('seqscore')}")
+
+    def value(sums: npt.NDArray[np.int64]) -> float:
+        both, found, wanted = map(int, sums)
+        return 100 * 2 * both / max(2 * both + found + wanted, 1)
+
+    return Statistics(np.array(rows, dtype=np.int64), value)
 
 
 _IOB2 = {"B": "B", "S": "B", "U": "B", "I": "I", "M": "I", "E": "I", "L": "I"}
@@ -594,6 +621,9 @@ _STATISTICS: dict[Metric, Callable[[_Answers], Statistics]] = {
     "wer": _wrong_words,
     "per": _wrong_symbols,
     "exact": _right_words,
+    "accuracy": _right_labels,
+    "macro_f1": _labels_of_each_kind,
+    "span_f1": _spans,
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from command_line import TINY, tiny_model
 from command_line import zhuyi as run
-from contracts.conftest import CONFIGS
+from contracts.conftest import CONFIGS, of_shapes
 from tokenizers import Tokenizer as Engine
 
 import zhuyi
@@ -73,7 +73,7 @@ def assert_alike(translator: Translator, directory: Path, sources: Sequence[str]
 # What is computed
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+@of_shapes("encoder-decoder")
 def test_every_configuration_gives_the_same_or_is_refused_by_its_key(config: ModelConfig, tmp_path: Path) -> None:
     translator, out = randomised(characters(config, shared=config.tie == "all")), tmp_path / "out"
     unknown = [key for key, known in EXPRESSIBLE.items() if getattr(config, key) not in known]

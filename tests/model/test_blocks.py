@@ -92,7 +92,8 @@ def test_decoder_block_is_torchs(config):
 @torch.no_grad()
 def test_a_stack_without_a_memory_takes_any_number_of_positions_a_step() -> None:
     config = ModelConfig(width=16, heads=2, feed_forward=32, decoder_layers=1)
-    stack, tokens = Stack(config, nn.Embedding(9, 16), POSITIONLESS, causal=True, cross=False), torch.randint(9, (2, 6))
+    stack = Stack(config, nn.Embedding(9, 16), POSITIONLESS, causal=True, cross=False).eval()
+    tokens = torch.randint(9, (2, 6))
     first, cache = stack.step(tokens[:, :4], stack.start(2, limit=6))
     rest, cache = stack.step(tokens[:, 4:], cache)
     assert cache.position == 6

@@ -34,7 +34,7 @@ from zhuyi.model.tap import SILENT, Tap
 from zhuyi.model.transformer import Network
 
 Kind = TypeVar("Kind", bound=nn.Module)
-Frames = tuple[Int[Tensor, "batch target"], Int[Tensor, "batch target"]]
+Frames = tuple[Int[Tensor, "batch given"], Int[Tensor, "batch target"]]
 """What the decoder is given, and what it must answer at each position."""
 
 
