@@ -43,7 +43,8 @@ LATER = {"import_model", "serve"}
 """Names of the tool that are reserved for features that are planned: nothing else is to be called so."""
 PACKAGES = {
     "zhuyi.model": {
-        *("ModelConfig", "Positions", "Recording", "Stack", "Tap", "Transformer"),
+        *("SHAPES", "DecoderOnly", "EncoderOnly", "Network", "ModelConfig", "Positions", "Recording", "Stack", "Tap"),
+        "Transformer",
         *("kernels", "reference_logits", "reference_values"),
     },
     "zhuyi.data": {"Batch", "Corpus", "InMemory", "Pair", "Plan", "Sequences", "Store", "collate", "plan"},
