@@ -38,7 +38,7 @@ SearchStrategy = Literal["beam", "sampling"]
 EngineName = Literal["native", "torch"]
 Precision = Literal["float32", "bf16", "int8"]
 
-_NOT_IN_SHAPE: dict[Shape, tuple[Part, ...]] = {
+NOT_IN_SHAPE: dict[Shape, tuple[Part, ...]] = {
     "encoder-decoder": (),
     "decoder": ("cross",),
     "encoder": ("mask", "cross", "begin", "end", "shift"),
@@ -321,7 +321,7 @@ class ModelConfig(Section):
             raise ValueError(f'model.mixer = "recurrence" needs an even model.width, not {self.width}')
         if self.encoder_mixer == "convolution" and self.kernel % 2 == 0:
             raise ValueError(f"model.kernel = {self.kernel} must be odd, so that the encoder's window is centred")
-        if absent := [part for part in self.without if part in _NOT_IN_SHAPE[self.shape]]:
+        if absent := [part for part in self.without if part in NOT_IN_SHAPE[self.shape]]:
             raise ValueError(f'model.without names {absent[0]}, which model.shape = "{self.shape}" has not')
         if "mask" in self.without and self.decoder_mixer != "attention":
             raise ValueError(f'model.without names mask, which model.decoder_mixer = "{self.decoder_mixer}" has not')
