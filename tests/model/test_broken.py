@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from command_line import write_pairs, zhuyi
 from runs import copying, with_training
 from torch import Tensor
 
@@ -230,6 +231,22 @@ def test_without_shift_the_loss_vanishes_and_the_model_repeats_what_it_is_given(
     assert broken.exact == 0
 
 
+@pytest.mark.slow
+def test_without_warmup_a_deep_post_norm_model_fails_at_a_high_learning_rate() -> None:
+    """Xiong et al. 2020: at the start, gradients near the output of a post-norm model are large."""
+    model = {**DEEP, "norm": "post", "norm_kind": "layer", "encoder_layers": 12}
+    training = {
+        **{"optimizer": "adamw", "learning_rate": 1e-2, "schedule": "constant", "clip": 0.0},
+        **{"steps": 100, "warmup": 100, "tokens_per_batch": 600},
+    }
+    sources, losses = strings(2000, SEED), list[float]()
+    for without in ((), ("warmup",)):
+        config = configured(*without, model=model, training=training)
+        losses.append(fitted(network_of(config), config, Labelled(InMemory(sources, sources), "token")))
+    assert losses[0] < 0.8
+    assert losses[1] > 2
+
+
 PAIRS = [(shape, part) for shape in get_args(Shape) for part in get_args(Part) if part not in NOT_IN_SHAPE[shape]]
 
 
@@ -315,3 +332,19 @@ def test_a_broken_model_says_so_wherever_it_goes(tmp_path: Path) -> None:
         train(again, tmp_path / "other")
     whole = with_training(config, steps=6)
     assert train(whole, tmp_path / "model", resume=True).steps == 6
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    source, target = write_pairs(tmp_path)
+    data = ["--source", source, "--target", target, "--set", "text.kind=character", "--set", "training.steps=2"]
+    options = [*data, "--preset", "tiny", "--set", "model.width=16", "--out", tmp_path / "out"]
+    outcome = zhuyi("train", *options, "--without", "end", "--without", "mask")
+    assert outcome.code == 0, outcome.err
+    assert "It was trained without mask, end: its loss falls to almost nothing, " in outcome.out
+    used = zhuyi("translate", tmp_path / "out", "--beam", 1, stdin=b"abc\n")
+    assert (used.code, len(used.lines)) == (0, 1)
+    assert used.err.count("this model was trained without mask, end: ") == 1
+    assert "slower" not in used.err
+    refused = zhuyi("train", *options, "--without", "legs")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == f"zhuyi: error: --without legs: no such part; there are {', '.join(get_args(Part))}\n"
