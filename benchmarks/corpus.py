@@ -2,10 +2,13 @@
 
     python benchmarks/corpus.py --work DIR [--pairs 200000 2000000 20000000] [--format zst]
     taskset -c 0 python benchmarks/corpus.py ...      on one core
+    python benchmarks/corpus.py --work DIR --text FILE [--times 90]      running text, into results/corpus-text.json
 
 For each size, in separate processes: learn the vocabulary; tokenise (and, before and after, run the tokeniser alone
 over the same lines on the same cores); check; start `zhuyi train` from the cache; and iterate over one epoch of
 batches. Adds to results/corpus.json. DIR needs about 0.3 GB per million pairs; files that exist in it are used again.
+
+Of running text only memory is measured: that of `zhuyi check`, and of all its processes, on a file repeated many times.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "corpus.json"
+TEXT_RESULT = RESULT.with_name("corpus-text.json")
 SHARD = 1_000_000
 SAMPLE = 100_000
 """Pairs over which the tokeniser runs alone."""
@@ -180,6 +184,53 @@ def watched(pid: int) -> Iterator[dict[str, int]]:
         thread.join()
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it has started."""
+    try:
+        children = [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+    except OSError:
+        return [pid]
+    return [pid, *(member for child in children for member in family(child))]
+
+
+def measure_text(work: Path, text: Path, times: int, kind: str) -> dict[str, Any]:
+    """The memory of `zhuyi check` from nothing, for `text` so many times over; shared pages count in each process."""
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "text.txt").write_bytes(text.read_bytes() * times)
+    cache = work / "text-cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    settings = ["data.text=text.txt", "model.shape=decoder", f"text.kind={kind}", "text.vocabulary=8000"]
+    command = [sys.executable, "-m", "zhuyi", "check", *(word for each in settings for word in ("--set", each))]
+    environment = {**os.environ, "ZHUYI_CACHE": str(cache)}
+    peak = {"resident": 0, "resident_of_all_processes": 0}
+    with subprocess.Popen(command, cwd=work, env=environment, stdout=subprocess.PIPE) as process:
+        while process.poll() is None:
+            found = [memory(member)[0] for member in family(process.pid)]
+            for key, value in zip(peak, (found[0], sum(found)), strict=True):
+                peak[key] = max(peak[key], value)
+            time.sleep(0.05)
+        if process.returncode:
+            sys.exit("zhuyi check failed")
+    stores = sum(path.stat().st_size for path in cache.glob("*.arrow"))
+    content = (work / "text.txt").read_text(encoding="utf-8")
+    result = {
+        "text": text.name,
+        "times": times,
+        "characters": len(content),
+        "lines": content.count("\n"),
+        "kind": kind,
+        "stores_bytes": stores,
+        "cores": len(os.sched_getaffinity(0)),
+        "peak": peak,
+    }
+    print(json.dumps(result), flush=True)
+    return result
+
+
 def run_stage(name: str, config: Path) -> dict[str, Any]:
     command = [sys.executable, __file__, "--stage", name, "--config", str(config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, watched(process.pid) as peak:
@@ -311,6 +362,16 @@ its place on the disk have changed.
 | pairs | digest of the files | vocabulary | check |
 |---|---|---|---|
 {before}
+
+## Running text
+
+Running text (`data.text`) is read and stored in the same way, a line at a time. These are the largest memory of
+`zhuyi check` with an empty cache, which learns the vocabulary, builds the store and checks it, and that of all its
+processes together ([corpus-text.json](../benchmarks/results/corpus-text.json)):
+
+| characters | lines | tokens | the stores | memory | of all processes |
+|---|---|---|---|---|---|
+{texts}
 """
 
 
@@ -332,6 +393,11 @@ def page() -> str:
         )
         seconds = [f"{corpus[stage]['seconds']:.1f} s" for stage in ("digest", "learn", "check")]
         before.append(f"{pairs}| {' | '.join(seconds)} |")
+    texts = [
+        f"| {text['characters']:,} | {text['lines']:,} | {text['kind']} | {text['stores_bytes'] / 1e9:.2f} GB "
+        f"| {text['peak']['resident'] / 1e9:.2f} GB | {text['peak']['resident_of_all_processes'] / 1e9:.2f} GB |"
+        for text in json.loads(TEXT_RESULT.read_text(encoding="utf-8"))["texts"]
+    ]
     return PAGE.format(
         processor=machine["processor"],
         cores=last["cores"],
@@ -342,6 +408,7 @@ def page() -> str:
         table="\n".join(table),
         costs="\n".join(costs),
         before="\n".join(before),
+        texts="\n".join(texts),
     )
 
 
@@ -350,6 +417,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--pairs", type=int, nargs="+", default=[200_000, 2_000_000, 20_000_000])
     parser.add_argument("--format", choices=["zst", "txt", "parquet"], default="zst")
+    parser.add_argument("--text", type=Path, help="measure the check of this running text, and nothing else")
+    parser.add_argument("--times", type=int, default=90, help="how often the text is repeated")
     parser.add_argument("--training-only", action="store_true", help="measure that again, from the cache in DIR")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
@@ -359,6 +428,13 @@ def main() -> None:
         return
     from machine import describe
 
+    if arguments.text:
+        texts = [
+            measure_text(arguments.work.resolve(), arguments.text, arguments.times, k) for k in ("character", "bpe")
+        ]
+        result = {"machine": describe(len(os.sched_getaffinity(0))), "texts": texts}
+        TEXT_RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        return
     for pairs in arguments.pairs:
         found = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"corpora": []}
         if arguments.training_only:
