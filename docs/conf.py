@@ -4,10 +4,13 @@ import importlib
 import json
 import pkgutil
 import re
+import sys
 from contextlib import suppress
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+import nbformat
 from docutils import nodes
 from pydantic import BaseModel
 from sphinx.application import Sphinx
@@ -16,6 +19,9 @@ from sphinx.search.en import SearchEnglish
 
 import zhuyi
 from zhuyi.config import Config
+
+sys.path.insert(0, str(Path(__file__).parent))
+import notebooks
 
 project = "zhuyi"
 author = "the zhuyi contributors"
@@ -146,6 +152,34 @@ def set_language(app: Sphinx, page: str, template: str, context: dict[str, Any],
     context["language"] = "zh-CN" if page.startswith("zh/") else "en"
 
 
+NOTEBOOK = {
+    "course/": ("This chapter as a notebook", "The whole course as one notebook"),
+    "zh/course/": ("把本章下载为笔记本（.ipynb）", "把整门课下载为一个笔记本（.ipynb）"),
+}
+"""What the links to notebooks say, by the folder."""
+
+
+def link_notebook(app: Sphinx, document: str, source: list[str]) -> None:
+    """Put a link to its notebook under the title of each chapter of the course."""
+    folder, _, name = document.rpartition("/")
+    if f"{folder}/" not in NOTEBOOK:
+        return
+    chapter, whole = NOTEBOOK[f"{folder}/"]
+    links = [f'<a href="{name}.ipynb" download>{chapter}</a>']
+    if name == "index":
+        links.append(f'<a href="all.ipynb" download>{whole}</a>')
+    title, _, rest = source[0].partition("\n")
+    source[0] = f"{title}\n\n<p>{' · '.join(links)}</p>\n{rest}"
+
+
+def write_notebooks(app: Sphinx, exception: Exception | None) -> None:
+    """Write the notebooks of the course beside its pages; an invalid one fails the build."""
+    if exception is None and app.builder.format == "html":
+        for notebook in notebooks.notebooks().values():
+            nbformat.validate(notebook)
+        notebooks.write(Path(app.outdir))
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.add_search_language(Bigrams)
@@ -153,5 +187,7 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-signature", hide_settings)
     app.connect("missing-reference", link_type)
     app.connect("source-read", fill_in_settings)
+    app.connect("source-read", link_notebook)
     app.connect("doctree-read", join_lines)
     app.connect("html-page-context", set_language)
+    app.connect("build-finished", write_notebooks)

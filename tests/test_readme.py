@@ -2,30 +2,30 @@
 
 import random
 import re
-import runpy
 import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import notebooks
 import pytest
-import torch
 import typer.main
 from command_line import zhuyi as run
 
 from zhuyi import cli
-from zhuyi.checkpoint import build_model, save_model
-from zhuyi.config import load_config
-from zhuyi.data.dates import date_pairs
-from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.version import __version__
 
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
-COURSE, ARCHITECTURE = ROOT / "docs/course.md", ROOT / "docs/architecture.md"
+ARCHITECTURE = ROOT / "docs/architecture.md"
 GUIDES = [ROOT / f"docs/{name}.md" for name in ("start", "train", "use", "look", "engine")]
-BOTH_LANGUAGES = [(ENGLISH, CHINESE), *((guide, ROOT / "docs/zh" / guide.name) for guide in GUIDES)]
-DOCUMENTS = [*(page for pages in BOTH_LANGUAGES for page in pages), ROOT / "CONTRIBUTING.md", COURSE, ARCHITECTURE]
+COURSE = notebooks.chapters(ROOT / "docs/course")
+BOTH_LANGUAGES = [
+    (ENGLISH, CHINESE),
+    *((guide, ROOT / "docs/zh" / guide.name) for guide in GUIDES),
+    *((chapter, ROOT / "docs/zh/course" / chapter.name) for chapter in COURSE),
+]
+DOCUMENTS = [*(page for pages in BOTH_LANGUAGES for page in pages), ROOT / "CONTRIBUTING.md", ARCHITECTURE]
 GROUP: Any = typer.main.get_command(cli.app)
 
 READY = "pip install -c constraints.txt -e . && zhuyi demo"
@@ -129,59 +129,6 @@ def test_the_loop_of_ones_own_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "update 60: " in capsys.readouterr().out
 
 
-# The course
-
-
-@pytest.fixture
-def zhuyi_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What `zhuyi demo` leaves, but for what it has learnt."""
-    monkeypatch.chdir(tmp_path)
-    config = load_config(ROOT / "examples/dates.toml")
-    written, iso = zip(*date_pairs(train_lines=3000).train, strict=True)
-    torch.manual_seed(2)
-    model = build_model(config, Tokenizers.train(config.text, written, iso))
-    save_model(model, tmp_path / "zhuyi-demo")
-    return tmp_path / "zhuyi-demo"
-
-
-@pytest.mark.slow
-@pytest.mark.unix
-def test_the_course_runs_from_top_to_bottom(zhuyi_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, Any] = {}
-    with torch.random.fork_rng(), torch.set_grad_enabled(torch.is_grad_enabled()):
-        for number, code in enumerate(blocks(COURSE, "python"), start=1):
-            try:
-                exec(code, names)
-            except Exception as error:
-                raise AssertionError(f"block {number} of the course:\n{code}") from error
-            assert capsys.readouterr().out, f"block {number} of the course prints nothing"
-    taps = set(re.findall(r"`((?:en|de)coder\.[a-z0-9_.]+)`", COURSE.read_text(encoding="utf-8")))
-    assert taps
-    assert taps <= set(names["seen"].values)
-
-
-@pytest.mark.slow
-@pytest.mark.unix
-def test_the_picture_can_be_drawn_again(zhuyi_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = ROOT / "docs/pictures/draw.py"
-    names: dict[str, Any] = {"__name__": "draw", "__file__": str(script)}
-    exec(compile(script.read_text(encoding="utf-8"), script, "exec"), names)
-    read, written, weights = names["cross_attention"](
-        names["zhuyi"].load(zhuyi_demo, engine="torch", device="cpu"), names["LINE"]
-    )
-    assert weights.shape[2:] == (len(written), len(read))
-    names["draw"](read, written, weights, tmp_path / "picture.svg")
-    assert (tmp_path / "picture.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
-    unseen = {iso for _, iso in date_pairs().test}
-    assert "1986-03-25" in unseen, "the date in the picture must be one that the demo keeps for its test"
-
-
-def test_the_pictures_of_the_engine_are_those_that_their_script_draws() -> None:
-    pictures = runpy.run_path(str(ROOT / "docs/pictures/engine.py"))["pictures"]()
-    for path, picture in pictures.items():
-        assert path.read_text(encoding="utf-8") == picture, "run python docs/pictures/engine.py"
-
-
 # Both languages, links, the order of imports
 
 
@@ -222,7 +169,7 @@ def test_both_readmes_have_the_same_parts(pattern: str) -> None:
 
 @every_document
 def test_every_link_leads_to_a_file_and_every_name_is_defined_in_it(document: Path) -> None:
-    text = document.read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for label, address, after in re.findall(r"\[([^\]]*)\]\(([^)]+)\)(?: · `(\w+)`)?", text):
         if address.startswith("http"):
             continue
@@ -230,7 +177,7 @@ def test_every_link_leads_to_a_file_and_every_name_is_defined_in_it(document: Pa
         assert path.exists(), f"{document.name}: [{label}]({address})"
         inside = re.search(r"` · `(\w+)`?$", label)
         if name := after or (inside and inside[1]):
-            defined = rf"^(?:def|class) {name}\b|^{name}\b.* ="
+            defined = rf"^(?:def|class) {name}\b|^(?:\w+, )*{name}\b.* ="
             content = path.read_text(encoding="utf-8")
             assert re.search(defined, content, re.MULTILINE), f"{document.name}: {address} has no {name}"
 

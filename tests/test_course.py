@@ -1,0 +1,157 @@
+"""The course: its blocks run, both languages have the same ones, and its notebooks and pictures are made of it."""
+
+import re
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import notebooks
+import pytest
+import torch
+from test_readme import COURSE, ROOT, blocks, verbs
+
+from zhuyi.checkpoint import build_model, save_model
+from zhuyi.config import load_config
+from zhuyi.data.dates import date_pairs
+from zhuyi.text.tokenizer import Tokenizers
+
+CHINESE_COURSE = ROOT / "docs/zh/course"
+
+every_chapter = pytest.mark.parametrize("chapter", COURSE, ids=lambda path: path.stem)
+
+
+@pytest.fixture
+def picture(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> ModuleType:
+    """A script of docs/pictures/, by its name."""
+    path = ROOT / "docs/pictures" / request.param
+    monkeypatch.syspath_prepend(path.parent)
+    specification = spec_from_file_location(f"picture_{path.stem}", path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def zhuyi_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `zhuyi demo` leaves, but for what it has learnt."""
+    monkeypatch.chdir(tmp_path)
+    config = load_config(ROOT / "examples/dates.toml")
+    written, iso = zip(*date_pairs(train_lines=3000).train, strict=True)
+    torch.manual_seed(2)
+    model = build_model(config, Tokenizers.train(config.text, written, iso))
+    save_model(model, tmp_path / "zhuyi-demo")
+    return tmp_path / "zhuyi-demo"
+
+
+@pytest.mark.slow
+@pytest.mark.unix
+@pytest.mark.timeout(600)
+def test_the_course_runs_from_its_first_line_to_its_last(zhuyi_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one session, from which each chapter takes nothing but the first block, and in which it leaves nothing."""
+    names: dict[str, Any] = {}
+    first: dict[str, Any] = {}
+    with torch.random.fork_rng(), torch.set_grad_enabled(torch.is_grad_enabled()):
+        for chapter in COURSE:
+            for number, code in enumerate(blocks(chapter, "python"), start=1):
+                try:
+                    exec(code, names)
+                except Exception as error:
+                    raise AssertionError(f"block {number} of {chapter.name}:\n{code}") from error
+                assert capsys.readouterr().out, f"block {number} of {chapter.name} prints nothing"
+                first = first or dict(names)
+            for name in first:
+                assert names[name] is first[name], f"{chapter.name} has another {name}"
+            for name in names.keys() - first.keys():
+                del names[name]
+    taps = {
+        tap for chapter in COURSE for tap in re.findall(r"`((?:en|de)coder\.[a-z0-9_.]+)`", chapter.read_text("utf-8"))
+    }
+    assert taps
+    assert taps <= set(names["seen"].values)
+
+
+@every_chapter
+def test_both_languages_have_the_same_code_to_the_byte(chapter: Path) -> None:
+    for language in ("python", "sh", "text"):
+        assert blocks(chapter, language) == blocks(CHINESE_COURSE / chapter.name, language)
+
+
+@every_chapter
+def test_a_chapter_ends_with_three_questions_and_what_to_try(chapter: Path) -> None:
+    for page, questions, to_try in (
+        (chapter, "## Three questions", "## What to try"),
+        (CHINESE_COURSE / chapter.name, "## 三个问题", "## 动手试试"),
+    ):
+        _, end = page.read_text("utf-8").split(f"\n{questions}\n")
+        asked, commands = end.split(f"\n{to_try}\n")
+        assert re.findall(r"^<details><summary>(\d)\. .+</summary>$", asked, re.MULTILINE) == ["1", "2", "3"]
+        assert asked.count("\n\n</details>") == 3
+        assert "```sh\nzhuyi " in commands
+    assert verbs(chapter)
+
+
+@every_chapter
+def test_both_languages_name_the_same_values(chapter: Path) -> None:
+    ours, theirs = (
+        re.findall(r"`((?:en|de)coder\.[a-z0-9_.]+)`", page.read_text("utf-8"))
+        for page in (chapter, CHINESE_COURSE / chapter.name)
+    )
+    assert ours == theirs
+
+
+def test_every_page_is_a_chapter() -> None:
+    for folder in (ROOT / "docs/course", CHINESE_COURSE):
+        assert {path.name for path in folder.iterdir()} == {chapter.name for chapter in COURSE}
+
+
+def test_a_notebook_has_the_blocks_of_its_chapter_and_needs_no_other_file() -> None:
+    made = notebooks.notebooks()
+    (first, *_) = blocks(COURSE[0], "python")
+    for place in ("course", "zh/course"):
+        whole = [block for chapter in COURSE for block in blocks(chapter, "python")]
+        wanted = {"all": whole, "index": [first]}
+        wanted |= {chapter.stem: [first, *blocks(chapter, "python")] for chapter in COURSE[1:]}
+        for name, code in wanted.items():
+            cells = made.pop(Path(place, f"{name}.ipynb"))["cells"]
+            setup, *rest = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+            assert setup == notebooks.SETUP.rstrip()
+            assert rest == [block.rstrip() for block in code]
+            text = "".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
+            assert "<!--" not in text
+            assert "toctree" not in text
+            assert re.fullmatch(r"(data:image/(svg\+xml|png);base64|[\w-]+\.ipynb|\s)*", targets(text))
+    assert not made
+
+
+def targets(text: str) -> str:
+    """What links and pictures of a notebook lead to, without the content of pictures."""
+    return " ".join(re.findall(r"\]\((data:[^,]*|[^)]*)", text))
+
+
+@pytest.mark.parametrize("picture", ["course.py", "engine.py"], indirect=True)
+def test_the_pictures_are_those_that_their_script_draws(picture: ModuleType) -> None:
+    for path, drawn in picture.pictures().items():
+        assert path.read_text(encoding="utf-8") == drawn, f"run python {picture.__file__}"
+
+
+@pytest.mark.slow
+@pytest.mark.unix
+@pytest.mark.parametrize("picture", ["draw.py"], indirect=True)
+def test_the_picture_of_cross_attention_can_be_drawn_again(
+    picture: ModuleType, zhuyi_demo: Path, tmp_path: Path
+) -> None:
+    read, written, weights = picture.cross_attention(
+        picture.zhuyi.load(zhuyi_demo, engine="torch", device="cpu"), picture.LINE
+    )
+    assert weights.shape[2:] == (len(written), len(read))
+    picture.draw(read, written, weights, tmp_path / "picture.svg")
+    assert (tmp_path / "picture.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
+
+
+def test_the_date_in_the_course_is_one_that_the_demo_keeps_for_its_test() -> None:
+    pairs = date_pairs()
+    assert "1986-03-25" in {iso for _, iso in pairs.test}
+    assert "1986-03-25" not in {iso for _, iso in [*pairs.train, *pairs.dev]}
