@@ -116,18 +116,15 @@ def fill_in_settings(app: Sphinx, document: str, source: list[str]) -> None:
     source[0] = source[0].replace("<!-- every setting -->", "\n".join(lines))
 
 
-MARK = r"[\u3000-\u303f\uff00-\uffef]"  # full-width punctuation
-WIDE = r"[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]"
-
-
 def join_lines(app: Sphinx, tree: nodes.document) -> None:
     """Join the lines of Chinese paragraphs, between which a browser would put a space.
 
     A line break is a node of its own; what stands beside it may be in a link or in code.
     """
+    wide, mark = notebooks.WIDE, notebooks.MARK
     texts = list(tree.findall(nodes.Text))
     for before, text, after in zip(texts, texts[1:], texts[2:], strict=False):
-        if text == "\n" and re.search(rf"{WIDE}\n{WIDE}|{MARK}\n|\n{MARK}", before[-1:] + text + after[:1]):
+        if text == "\n" and re.search(rf"{wide}\n{wide}|{mark}\n|\n{mark}", before[-1:] + text + after[:1]):
             siblings = text.parent.children
             siblings[:] = [each for each in siblings if each is not text]  # `remove` would take the first line break
 

@@ -34,6 +34,8 @@ ABOUT_SETUP = {
     "zh": "这一格在没有安装 zhuyi 时安装它，在还没有模型时训练课程所用的模型（两分钟）。",
 }
 ABOUT_FIRST = {"en": "The first block of the course:", "zh": "课程的第一段代码："}
+MARK = r"[\u3000-\u303f\uff00-\uffef]"  # full-width punctuation
+WIDE = r"[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]"
 KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
 Cell = dict[str, Any]
 
@@ -82,7 +84,10 @@ def _cells(page: Path, linked: bool) -> list[Cell]:
 
 
 def _offline(page: Path, text: str, linked: bool) -> str:
-    """Text for a notebook: pictures inside it, links to other notebooks (where wanted) and to the web, no others."""
+    """Text for a notebook: pictures inside it, links to other notebooks (where wanted) and to the web, no others.
+
+    Lines of Chinese are joined, because a browser would put a space between them.
+    """
 
     def picture(found: re.Match[str]) -> str:
         path = page.parent / found[2]
@@ -96,6 +101,7 @@ def _offline(page: Path, text: str, linked: bool) -> str:
         return f"[{label}]({chapter[1]}.ipynb)" if chapter and linked else label
 
     text = re.sub(r"^```\{toctree\}.*?^```$|<!--.*?-->", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(rf"(?<={WIDE})\n(?={WIDE})|(?<={MARK})\n(?=[`\[\w])|(?<=[`\])\w])\n(?={MARK})", "", text)
     text = re.sub(r"(?<!!)\[([^\]]*)\]\(([^)]+)\)", link, text)
     return re.sub(r"!\[([^\]]*)\]\(([^)]+)\)", picture, text)
 
