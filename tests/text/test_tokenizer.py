@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zhuyi.config import Normalization, TextConfig, TokenKind
 from zhuyi.errors import CheckpointError
 from zhuyi.text import tokenizer as module
-from zhuyi.text.tokenizer import BOS, BYTES, EOS, PAD, SPECIALS, UNK, Tokenizer, Tokenizers, normalizer
+from zhuyi.text.tokenizer import BOS, BYTES, EOS, MASK, PAD, SPECIALS, UNK, Tokenizer, Tokenizers, normalizer
 
 LINES = [
     "A dog runs through the snow.",
@@ -401,3 +401,20 @@ def test_a_missing_or_foreign_tokenizer_is_named() -> None:
 
 def _content(tokenizers: Tokenizers) -> dict[str, bytes]:
     return {name: text.encode() for name, text in tokenizers.files().items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_mask_is_the_last_token_and_no_text_is_the_mask(kind: TokenKind) -> None:
+    lines = [*LINES, f"a {MASK} b", MASK] * 2
+    plain, masking = (Tokenizer.train(lines, kind, 500, lowercase=False, mask=mask) for mask in (False, True))
+    assert plain.mask is None
+    assert masking.mask == len(masking) - 1
+    assert len(masking) <= 500
+    assert Tokenizer.from_json(masking.to_json()).mask == masking.mask
+    assert masking.pieces([masking.mask]) == [MASK]
+    texts = [MASK, f"a {MASK} b", f"a{MASK}", f"{MASK}{MASK}", f"  {MASK}  ", "<mask", "mask>"]
+    encoded = masking.encode(texts)
+    assert all(masking.mask not in ids for ids in encoded)
+    if kind != "whitespace":  # to which an unseen word is UNK
+        assert masking.decode(encoded) == [masking.normalise(text) for text in texts]
+    assert masking.decode(masking.encode(texts[:2])) == texts[:2]

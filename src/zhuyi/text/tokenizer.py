@@ -33,6 +33,7 @@ from zhuyi.errors import CheckpointError, DataError
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+MASK = "<mask>"
 SPACE, BREAK = " ", "\n"
 
 FORMAT = 2
@@ -61,6 +62,7 @@ class Tokenizer:
         lowercase: bool,
         normalization: Normalization = "nfc",
         whitespace: Whitespace = "collapse",
+        mask: bool = False,
     ) -> "Tokenizer":
         """Learn a vocabulary. The same lines always give the same vocabulary.
 
@@ -74,10 +76,11 @@ class Tokenizer:
             normalization: the Unicode normalization; see `normalizer`.
             whitespace: what becomes of white space; see `normalizer`. The kind whitespace has no tokens for it, and
                 always collapses it.
+            mask: whether the last token is `<mask>`, which no text has.
         """
         form = normalizer(lowercase, normalization, "collapse" if kind == "whitespace" else whitespace)
-        engine = _TRAIN[kind](_sample(lines), vocabulary, form)
-        return cls.from_json(_without_added_tokens(engine))
+        engine = _TRAIN[kind](_sample(lines), vocabulary - mask, form)
+        return cls.from_json(_content(engine, mask))
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
@@ -106,6 +109,12 @@ class Tokenizer:
         """The ids that replace what is not in the vocabulary: those of the 256 bytes (bpe, unigram), or UNK."""
         has_bytes = self._engine.id_to_token(len(SPECIALS)) == BYTES[0]
         return range(len(SPECIALS), len(SPECIALS) + len(BYTES)) if has_bytes else range(UNK, UNK + 1)
+
+    @property
+    def mask(self) -> int | None:
+        """The id of `<mask>`, which is the last one; None if there is none."""
+        last = len(self) - 1
+        return last if self._engine.id_to_token(last) == MASK else None
 
     @property
     def keeps_whitespace(self) -> bool:
@@ -171,10 +180,10 @@ class Tokenizers:
         assert config.whitespace is not None
         settings = config.vocabulary, config.lowercase, config.normalization, config.whitespace
         if config.shared:
-            both = Tokenizer.train(chain(sources, targets), config.source_kind, *settings)
+            both = Tokenizer.train(chain(sources, targets), config.source_kind, *settings, config.mask)
             return cls(both, both)
         return cls(
-            Tokenizer.train(sources, config.source_kind, *settings),
+            Tokenizer.train(sources, config.source_kind, *settings, config.mask),
             Tokenizer.train(targets, config.target_kind, *settings),
         )
 
@@ -359,11 +368,11 @@ def _train_character(lines: list[str], vocabulary: int, form: normalizers.Normal
 
 def _train_whitespace(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
     # "</s>" or "<0x41>" in a user's text keeps the space before it: it is an ordinary word, not the token of that name.
-    reserved = {*SPECIALS, *BYTES}
+    reserved = {*SPECIALS, *BYTES, MASK}
     counted = _ranked(word for line in lines for word in form.normalize_str(line).split())
     engine = _word_level([SPACE + word if word in reserved else word for word in counted], vocabulary)
     engine.normalizer = form
-    word = rf"{SPACE}(<pad>|<unk>|<s>|</s>|<0x[0-9A-F]{{2}}>)(?={SPACE}|$)|[^{SPACE}]+"
+    word = rf"{SPACE}(<pad>|<unk>|<s>|</s>|<mask>|<0x[0-9A-F]{{2}}>)(?={SPACE}|$)|[^{SPACE}]+"
     engine.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(SPACE, prepend_scheme="always", split=False),
@@ -394,10 +403,18 @@ _TRAIN: dict[TokenKind, Callable[[list[str], int, normalizers.Normalizer], Engin
 }
 
 
-def _without_added_tokens(engine: Engine) -> str:
-    """The tokenizer as JSON without added tokens, which the library would match in any text before everything else."""
+def _content(engine: Engine, mask: bool) -> str:
+    """The tokenizer as JSON, with `<mask>` at the end of its vocabulary or without.
+
+    It has no added tokens, which the library would match in any text before everything else.
+    """
     content = json.loads(engine.to_str())
     content["added_tokens"] = []
+    vocabulary = content["model"]["vocab"]
+    if mask and isinstance(vocabulary, list):  # unigram
+        vocabulary.append([MASK, 0.0])
+    elif mask:
+        vocabulary[MASK] = len(vocabulary)
     return _dump(content)
 
 
