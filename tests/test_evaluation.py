@@ -26,7 +26,7 @@ from zhuyi.evaluation import (
 )
 from zhuyi.text.tokenizer import Tokenizer
 
-ALL: list[Metric] = ["bleu", "chrf", "wer", "per", "exact"]
+ALL: list[Metric] = ["bleu", "chrf", "wer", "per", "exact", "accuracy", "macro_f1"]
 ENGLISH = ["The cat sat on the mat .", "A dog runs over the green grass ."]
 CHINESE = ["猫坐在垫子上。", "汤姆2024年买了一部iPhone。", "他们在学习深度学习模型。"]
 JAPANESE = ["猫がマットの上に座っています。", "新型コロナウイルス感染拡大"]
@@ -59,7 +59,7 @@ def test_characters_are_counted_where_bleu_counts_them():
 
 def test_identical_lines_are_perfect():
     values = {name: one.value for name, one in score(ALL, ENGLISH, ENGLISH).items()}
-    assert values == pytest.approx({"bleu": 100, "chrf": 100, "wer": 0, "per": 0, "exact": 100})
+    assert values == pytest.approx(PERFECT)
 
 
 def test_bleu_and_chrf_are_those_of_sacrebleu():
@@ -160,7 +160,7 @@ def test_white_space_and_composition_do_not_count():
     assert value("exact", ["A"], ["a"]) == 0  # case does
 
 
-PERFECT = {"bleu": 100, "chrf": 100, "wer": 0, "per": 0, "exact": 100}
+PERFECT: dict[Metric, float] = {name: 100.0 if HIGHER_IS_BETTER[name] else 0.0 for name in ALL}
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
@@ -389,3 +389,48 @@ def test_mistakes_are_found_before_anything_is_translated(sources, targets, metr
     with pytest.raises(error):
         evaluate(parrot, sources, targets, metrics)
     assert not parrot.asked
+
+
+labels = st.lists(st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]), min_size=1, max_size=8)
+
+
+@given(lines=st.lists(st.tuples(labels, labels), min_size=1, max_size=5))
+@settings(deadline=None)
+def test_labels_are_scored_as_their_definitions_say(lines: list[tuple[list[str], list[str]]]):
+    found, right = ([" ".join(line[side]) for line in lines] for side in (0, 1))
+    pairs = [(one, other) for a, b in lines for one, other in zip(a + [""] * (len(b) - len(a)), b, strict=False)]
+    same = [one == other for one, other in pairs]
+    assert value("accuracy", found, right) == pytest.approx(100 * sum(same) / len(same))
+    of_each = []
+    for label in {label for pair in pairs for label in pair if label}:
+        precise = [other == label for one, other in pairs if one == label]
+        recalled = [one == label for one, other in pairs if other == label]
+        hits = sum(precise)
+        of_each.append(2 * hits / (len(precise) + len(recalled)))
+    assert value("macro_f1", found, right) == pytest.approx(100 * sum(of_each) / len(of_each))
+    assert value("span_f1", right, right) in (0, 100), "0 where there are no spans"
+    assert 0 <= value("span_f1", found, right) <= 100
+
+
+@pytest.mark.parametrize(
+    ("found", "right", "expected"),
+    [
+        ("B-PER I-PER O B-LOC", "B-PER I-PER O B-LOC", 100),
+        ("B-PER O O B-LOC", "B-PER I-PER O B-LOC", 50),  # a part of a span is not the span
+        ("B-PER I-PER O B-PER", "B-PER I-PER O B-LOC", 50),
+        ("I-PER I-PER O I-LOC", "B-PER I-PER O B-LOC", 100),  # IOB1: what begins with I begins
+        ("B-PER E-PER O S-LOC", "B-PER I-PER O B-LOC", 100),  # IOBES
+        ("B-PER M-PER E-PER S-PER", "B-PER I-PER I-PER B-PER", 100),  # BMES
+        ("S-PER I-PER O O", "B-PER B-PER O O", 100),  # a span ends after S
+        ("b-per i-per o b-loc", "b-per i-per o b-loc", 100),  # of a model with text.lowercase
+        ("B-PER", "B-PER O O B-LOC", 200 / 3),  # a line that was cut
+        ("B-PER O", "B-PER", 100),
+    ],
+)
+def test_spans_are_those_of_any_iob_labels(found: str, right: str, expected: float):
+    assert value("span_f1", [found], [right]) == pytest.approx(expected)
+
+
+def test_labels_without_spans_have_no_span_f1():
+    with pytest.raises(ConfigError, match=r"span_f1 needs labels that mark spans.*'NOUN'"):
+        score(["span_f1"], ["NOUN"], ["NOUN"])

@@ -285,6 +285,24 @@ def evaluate_text(engine: ReadsText, corpus: Sequences, size: int, window: int, 
     return Evaluation(scores, losses.mean, len(corpus.target_lengths), seconds, hypotheses=[], unfinished=0)
 
 
+def evaluate_masked(engine: ReadsText, corpus: Sequences, text: TextConfig) -> Evaluation:
+    """Score masked pre-training (`data.masked`): loss a masked token, and how many of them are found.
+
+    Args:
+        engine: of the model.
+        corpus: windows of a text, some tokens of which are masked.
+        text: the settings of the model.
+    """
+    start = time.perf_counter()
+    losses = engine.losses(corpus)
+    seconds = time.perf_counter() - start
+    case = "case:lc" if text.lowercase else "case:mixed"
+    signature = f"masked:{losses.tokens}|{case}|{_norm(text)}|version:zhuyi-{__version__}"
+    accuracy = Score("accuracy", 100 * losses.right / losses.tokens, signature, HIGHER_IS_BETTER["accuracy"])
+    windows = len(corpus.target_lengths)
+    return Evaluation({"accuracy": accuracy}, losses.mean, windows, seconds, hypotheses=[], unfinished=0)
+
+
 def statistics(
     metric: Metric,
     hypotheses: Sequence[str],

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from zhuyi.config import Config, DecodingConfig, TextConfig, changed
 from zhuyi.decoding.hypothesis import Hypothesis
@@ -52,6 +52,11 @@ class Translator:
     def text(self) -> TextConfig:
         """Whose normal form lines have before they are tokenised."""
         return self.config.text
+
+    @property
+    def labels(self) -> Literal["line", "token"] | None:
+        """What gets a label each, where the model gives labels (the encoder shape); None where it writes text."""
+        return self.config.model.labels if self.config.model.shape == "encoder" else None
 
     @property
     def longest(self) -> int:
@@ -121,7 +126,9 @@ class Translator:
 
     @property
     def search_signature(self) -> str:
-        """The settings of its search, as a part of a score's signature."""
+        """The settings of its search, or what has labels, as a part of a score's signature."""
+        if self.labels is not None:
+            return f"per:{self.labels}"
         decoding, default = self.config.decoding, DecodingConfig()
         if decoding.strategy == "beam":
             parts: dict[str, Any] = {"beam": decoding.beam}
@@ -154,16 +161,19 @@ class Translator:
     def decoding(self, **settings: Any) -> DecodingConfig:
         """The model's own `decoding` section, with the settings given here in the place of its own; None changes none.
 
-        Where the beam alone is given, it may be less than the model's own `n_best`, which it then bounds.
+        Where the beam alone is given, it may be less than the model's own `n_best`, which it then bounds. Labels are
+        not searched for, so a model that gives labels has no such setting but `n_best`, the most labels of a line.
 
         Raises:
-            ConfigError: as for the section in a file; if a beam is given for sampling, which has none; and for other
-                settings of the engine, which is there already.
+            ConfigError: as for the section in a file; if a beam is given for sampling, which has none; if any setting
+                of the search is given for labels; and for other settings of the engine, which is there already.
         """
         given = {key: value for key, value in settings.items() if value is not None}
         for key in OF_ENGINE & given.keys():
             if given[key] != getattr(self.config.decoding, key):
                 raise ConfigError(f"decoding.{key} belongs to loading: zhuyi.load(DIRECTORY, {key}={given[key]!r})")
+        if self.labels is not None:
+            return self._label_decoding({key: value for key, value in given.items() if key not in OF_ENGINE})
         strategy = given.get("strategy", self.config.decoding.strategy)
         if strategy == "sampling" and "beam" in given:
             raise ConfigError(
@@ -172,6 +182,16 @@ class Translator:
         if strategy == "beam" and isinstance(given.get("beam"), int) and "n_best" not in given:
             given["n_best"] = max(1, min(self.config.decoding.n_best, given["beam"]))
         return changed(self.config.decoding, given)
+
+    def _label_decoding(self, given: dict[str, Any]) -> DecodingConfig:
+        for key in given.keys() - {"n_best"}:
+            raise ConfigError(
+                f"decoding.{key} = {given[key]!r}: this model gives labels, without a search: leave it out"
+            )
+        n_best = given.get("n_best", 1)
+        if self.labels == "token" and n_best != 1:
+            raise ConfigError(f"decoding.n_best = {n_best}: each token has one label, the most probable: leave it out")
+        return changed(DecodingConfig(), {"n_best": n_best, "beam": max(n_best, 1)})
 
     def with_decoding(self, decoding: DecodingConfig) -> "Translator":
         """The same model, whose own `decoding` section is another one."""

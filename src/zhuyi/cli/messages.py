@@ -116,8 +116,8 @@ def warn(what: str) -> None:
     print(f"zhuyi: warning: {what}", file=sys.stderr)
 
 
-def show(evaluation: "Evaluation", name: str = "") -> None:
-    """Print the scores as a table."""
+def show(evaluation: "Evaluation", name: str = "", of_labels: bool = False) -> None:
+    """Print the scores as a table: of translations, or of labels."""
     from rich.console import Console
     from rich.table import Table
 
@@ -131,5 +131,6 @@ def show(evaluation: "Evaluation", name: str = "") -> None:
     for name, score in evaluation.scores.items():
         table.add_row(name, f"{score.value:.2f}", score.signature)
     if evaluation.loss is not None:
-        table.add_row("loss", f"{evaluation.loss:.4f}", "nats per target token, the end of the line included")
+        unit = "nats per label" if of_labels else "nats per target token, the end of the line included"
+        table.add_row("loss", f"{evaluation.loss:.4f}", unit)
     Console().print(table)

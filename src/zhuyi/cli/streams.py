@@ -84,13 +84,17 @@ def standard_input() -> Iterator[list[str]]:
     return as_they_come(cast(io.BufferedReader, sys.stdin.buffer), "standard input")
 
 
-def text_lines(number: int, found: Sequence["Translation"], n_best: int, scores: bool) -> str:
-    """What is printed for a line of the input: one line, or `n_best` of them."""
-    best = one_line(found[0].text)
-    if n_best == 1:
-        return f"{found[0].score:.6f}\t{best}\n" if scores else f"{best}\n"
+def text_lines(
+    number: int, found: Sequence["Translation"], n_best: int, scores: bool, probabilities: bool = False
+) -> str:
+    """What is printed for a line of the input: one line, or `n_best` of them; of labels, scores are probabilities."""
     missing = [(-math.inf, "")] * (n_best - len(found))
     entries = [(each.score, one_line(each.text)) for each in found] + missing
+    if probabilities:
+        entries = [(math.exp(score), text) for score, text in entries]
+    if n_best == 1:
+        score, best = entries[0]
+        return f"{score:.6f}\t{best}\n" if scores else f"{best}\n"
     return "".join(f"{number}\t{rank}\t{score:.6f}\t{text}\n" for rank, (score, text) in enumerate(entries, start=1))
 
 
@@ -107,6 +111,17 @@ def json_line(source: str, found: Sequence["Translation"]) -> str:
         for translation in found
     ]
     return f"{to_json({'source': source, 'translations': translations})}\n"
+
+
+def labels_line(source: str, found: Sequence["Translation"], of_tokens: bool) -> str:
+    """The object that is printed for a line of the input: the labels of its tokens, or its own, best first."""
+    best = [each for each in found if each.token_logprobs]  # a blank line has none
+    if of_tokens:
+        pairs = [pair for each in best for pair in zip(each.text.split(), each.token_logprobs, strict=True)]
+    else:
+        pairs = [(each.text, each.score) for each in best]
+    labels = [{"label": label, "probability": math.exp(log_prob)} for label, log_prob in pairs]
+    return f"{to_json({'source': source, 'labels': labels})}\n"
 
 
 def to_json(value: object) -> str:

@@ -44,6 +44,7 @@ from zhuyi.cli.options import (
 )
 from zhuyi.cli.streams import (
     json_line,
+    labels_line,
     output,
     read_aligned,
     read_chunks,
@@ -199,7 +200,7 @@ def train(
 
         print(f"It was {symptoms(resolved.model.without)}.")
     for name, evaluation in result.evaluations.items():
-        show(evaluation, name)
+        show(evaluation, name, of_labels=resolved.model.shape == "encoder")
     place, int8 = shlex.quote(str(directory)), result.int8
     if int8 is not None:
         print(f"{int8}." if int8.recommended else f"{int8}: that changes too much, so stay with float32.")
@@ -260,6 +261,9 @@ def translate(
     fewer, the rest has the score -inf and no text. With --json there is one object for each line of the input:
     source, and translations with text, score, finished, pieces and token_logprobs. A translation that did not end by
     itself, but met the length limit, is not finished; a warning counts them.
+
+    A model of the shape "encoder" prints the label of each line, or those of its tokens with spaces between them; a
+    score is then their probability, and there is no search, so its options are refused. --json has source and labels.
     """
     translator = translator_of(
         *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers)
@@ -267,16 +271,21 @@ def translate(
     for file in files or []:
         if out is not None and out.exists() and Path(file).exists() and out.samefile(file):
             raise ConfigError(f"--out {out} is also what is to be translated: choose another place")
-    alternatives = translator.config.decoding.n_best
+    alternatives, labels = translator.config.decoding.n_best, translator.labels
     first, cut, unfinished = 1, Cut(translator.longest), Unfinished()
     with output(out) as write:
         for sources in read_chunks(files) if files else standard_input():
             found = translator.hypotheses(sources, on_cut=partial(cut.add, first), first=first - 1)
-            if as_json:
+            if as_json and labels is not None:
+                answers = [
+                    labels_line(source, each, labels == "token") for source, each in zip(sources, found, strict=True)
+                ]
+            elif as_json:
                 answers = [json_line(source, each) for source, each in zip(sources, found, strict=True)]
             else:
                 answers = [
-                    text_lines(number, each, alternatives, scores) for number, each in enumerate(found, start=first)
+                    text_lines(number, each, alternatives, scores, labels is not None)
+                    for number, each in enumerate(found, start=first)
                 ]
             write("".join(answers))
             unfinished.add(first, found)
@@ -319,7 +328,8 @@ def evaluate(
             metavar="NAMES",
             show_default=False,
             help="Of bleu, chrf, wer (share of wrong words, one a line), per (share of wrong symbols, which stand "
-            "between spaces), exact; commas between them. Default: the one the model was trained by.",
+            "between spaces), exact; of labels accuracy, macro_f1, span_f1 (of IOB labels); commas between them. "
+            "Default: the one the model was trained by.",
         ),
     ] = None,
     bleu_tokenizer: Annotated[
@@ -342,6 +352,8 @@ def evaluate(
     match are those of pronunciations: a line is a word, and lines with the same source are one word with several right
     answers. So WER is the share of lines that are wrong, not a speech recogniser's. With --n-best N they count the best
     of N answers. The loss is in nats per target token.
+
+    Labels have accuracy (of lines, or of tokens), macro F1, and the F1 of the spans that IOB labels mark, as in CoNLL.
     """
     from zhuyi.evaluation import Evaluation, references_of, score, too_short_for_bleu
     from zhuyi.text.segmentation import count_marks, segmentation_warning
@@ -366,7 +378,7 @@ def evaluate(
         assert answers is not None
         found = read_aligned(answers, target[0])[0]
         scores = score(_metrics(metric, "bleu"), found, references, sources if source else None, bleu_tokenizer)
-        evaluation = Evaluation(scores, None, len(found), 0.0, found, 0)
+        evaluation, of_labels = Evaluation(scores, None, len(found), 0.0, found, 0), False
     else:
         translator = translator_of(
             *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers)
@@ -383,6 +395,7 @@ def evaluate(
             translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=best
         )
         warn_unknown(encoded, translator.tokenizers.source.fallback)
+        of_labels = translator.labels is not None
     if evaluation.unfinished:
         warn(met_the_limit(evaluation.unfinished, evaluation.lines))
     if "bleu" in evaluation.scores and too_short_for_bleu([*chain.from_iterable(references)], bleu_tokenizer):
@@ -390,7 +403,7 @@ def evaluate(
     if as_json:
         write_stdout(to_json({"model": str(model or answers), **evaluation.to_dict()}) + "\n")
     else:
-        show(evaluation)
+        show(evaluation, of_labels=of_labels)
 
 
 @verb(

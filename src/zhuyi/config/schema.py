@@ -443,7 +443,7 @@ class TrainingConfig(Section):
     metric: Metric = Field(
         "bleu",
         description="The decoded score on the dev set that chooses the best checkpoint: bleu, chrf, wer, per or exact; "
-        "of labels accuracy, macro_f1 or span_f1. Unset: bleu, or accuracy in the encoder shape.",
+        "of labels accuracy, macro_f1 or span_f1. Unset: bleu, accuracy in the encoder shape, bits_per_byte of running text.",
     )
     ema: float = Field(
         0.998,
@@ -627,11 +627,14 @@ class Config(Section):
             text = {"shared": False, "target_kind": "whitespace", **text}
         if model.get("shape") == "encoder":
             training = {"metric": "accuracy", **training}
+        elif data.get("text") is not None:
+            training = {"metric": "bits_per_byte", **training}
         return {**values, "model": model, "training": training, "text": text}
 
     @model_validator(mode="after")
     def _possible(self) -> Config:
         shape, masked = self.model.shape, self.training.objective == "masked"
+        gives_labels = shape == "encoder" and not masked and not (self.text.shared and self.text.mask)
         if self.data.text is not None and shape != "decoder" and not masked:
             raise ValueError(
                 'data.text is running text: set model.shape = "decoder" (a language model), or model.shape = "encoder" '
@@ -645,12 +648,16 @@ class Config(Section):
                 f"{needs} has one vocabulary: set text.shared = true, and text.source_kind and text.target_kind the "
                 "same"
             )
-        if shape == "encoder" and not masked and (self.text.shared or self.text.target_kind != "whitespace"):
+        if masked and (self.data.source is not None or not self.text.mask):
+            raise ValueError(
+                'training.objective = "masked" learns from running text, with the token <mask>: set data.text in place '
+                "of data.source, and leave text.mask unset"
+            )
+        if gives_labels and (self.text.shared or self.text.target_kind != "whitespace"):
             raise ValueError(
                 'model.shape = "encoder" writes labels: set text.target_kind = "whitespace" and text.shared = false'
             )
-        of_tokens = shape == "encoder" and self.model.labels == "token" and not masked
-        if of_tokens and self.text.source_kind not in ("whitespace", "character"):
+        if gives_labels and self.model.labels == "token" and self.text.source_kind not in ("whitespace", "character"):
             raise ValueError(
                 'model.labels = "token" gives each token a label: set text.source_kind = "whitespace" (words) or '
                 '"character"'

@@ -48,7 +48,7 @@ class Batch:
     target_in: Int[Tensor, "batch target"]
     """BOS and tokens: what the decoder is given."""
     target_out: Int[Tensor, "batch output"]
-    """Tokens and EOS: what it must answer at each position."""
+    """Tokens and EOS: what it must answer at each position of `target_in`. Or labels, which have no `target_in`."""
     pairs: np.ndarray
     """Numbers of the pairs in the corpus: `batch`."""
 

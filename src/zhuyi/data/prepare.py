@@ -16,11 +16,12 @@ from zhuyi.data.check import Report, TextReport, make_report, make_text_report
 from zhuyi.data.corpus import MAX_LINE_CHARACTERS, Corpus, Pair, Text, read_lines
 from zhuyi.data.labelled import Labelled, check_labels
 from zhuyi.data.limits import choose_limits, limits_of_text
+from zhuyi.data.masked import Masked
 from zhuyi.data.sequences import Numbered
 from zhuyi.data.store import Store
 from zhuyi.data.windows import Windows
 from zhuyi.errors import ConfigError, DataError
-from zhuyi.text.tokenizer import FORMAT, Tokenizers
+from zhuyi.text.tokenizer import FORMAT, Tokenizer, Tokenizers
 from zhuyi.version import __version__
 
 
@@ -121,15 +122,20 @@ def _prepare_text(
     return Prepared(config, corpus, tokenizers, store, dev, TextReport.from_dict(report))
 
 
-def examples(config: Config, store: Store, epoch: int | None) -> Numbered:
+def examples(config: Config, store: Store, tokenizers: Tokenizers, epoch: int | None) -> Numbered:
     """What a model is trained on in an epoch.
 
-    That is pairs; or lines and their labels; or the windows of running text, which each epoch cuts anew. None is no
-    epoch, but validation: the first window is whole.
+    That is pairs; or lines and their labels; or the windows of running text, which each epoch cuts, and masks, anew.
+    None is no epoch, but validation: the first window is whole, and what is masked is always the same.
     """
+    seed = config.training.seed
     if config.data.text is not None:
         length = config.model.max_length - 1
-        return Windows(store, length) if epoch is None else Windows.of_epoch(store, length, config.training.seed, epoch)
+        windows = Windows(store, length) if epoch is None else Windows.of_epoch(store, length, seed, epoch)
+        if config.training.objective != "masked":
+            return windows
+        assert tokenizers.target.mask is not None
+        return Masked(windows, tokenizers.target.mask, seed, epoch or 0)
     return Labelled(store, config.model.labels) if config.model.shape == "encoder" else store
 
 
@@ -219,6 +225,18 @@ def learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
         "library": library.__version__,
     }
     return cast("dict[str, Any]", cached(made_of, lambda: _learn(config, corpus)))
+
+
+def learn_labels(config: Config) -> Tokenizer:
+    """The vocabulary of the target side of a configuration's training data.
+
+    Raises:
+        ConfigError, DataError: as `open_corpus`, and if the targets cannot be read.
+    """
+    text = config.text
+    assert text.target_kind is not None
+    settings = text.vocabulary, text.lowercase, text.normalization
+    return Tokenizer.train(read_lines(open_corpus(config).target), text.target_kind, *settings)
 
 
 def _learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:

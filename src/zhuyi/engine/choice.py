@@ -67,7 +67,7 @@ def engine_of(model: StoredModel, device: str = "auto") -> Engine:
     wanted = decoding.precision
     if wanted != "float32":
         warnings.warn(f"torch computes, in float32 and not in {wanted}: {reason}", ZhuyiWarning, stacklevel=1)
-    elif not on_gpu and not model.config.model.without:
+    elif not on_gpu and not model.config.model.without and model.config.model.shape != "encoder":
         warnings.warn(f"torch computes, which is slower than the native engine: {reason}", ZhuyiWarning, stacklevel=1)
     return ENGINES["torch"](model, device)
 

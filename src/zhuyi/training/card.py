@@ -29,22 +29,18 @@ def model_card(
     lines = [
         "# A zhuyi model",
         "",
-        f"An encoder–decoder model of {model.parameter_count():,} parameters: {sizes.encoder_layers} + "
-        f"{sizes.decoder_layers} layers, width {sizes.width}, {sizes.heads} heads, feed-forward {sizes.feed_forward}; "
-        f"{_mixers(config)}, positions {sizes.positions}, {sizes.norm}-norm ({sizes.norm_kind}), {sizes.activation}.",
+        f"{_what(config)} of {model.parameter_count():,} parameters: {_layers(config)}, width {sizes.width}, "
+        f"{sizes.heads} heads, feed-forward {sizes.feed_forward}; {_mixers(config)}, positions {sizes.positions}, "
+        f"{sizes.norm}-norm ({sizes.norm_kind}), {sizes.activation}.",
         "",
         *_broken(sizes.without),
-        "    zhuyi translate . < in.txt > out.txt",
+        f"    {_command(config)}",
         "",
         "## Data",
         "",
-        f"- Training: {len(store):,} pairs of `{_file(config.data.source)}` → `{_file(config.data.target)}` "
-        f"({store.outcome.empty:,} empty and {store.outcome.long:,} long pairs of "
-        f"{store.outcome.pairs:,}; long lines: {config.data.long_lines}).",
-        f"- Text: {config.text.source_kind} → {config.text.target_kind}, "
-        f"{'one shared vocabulary' if config.text.shared else 'a vocabulary a side'} of at most "
-        f"{config.text.vocabulary:,} tokens, Unicode normalization {config.text.normalization}"
-        f"{', lower-cased' if config.text.lowercase else ''}.",
+        f"- Training: {_training_data(config, store)}.",
+        f"- Text: {_kinds(config)} of at most {config.text.vocabulary:,} tokens, "
+        f"Unicode normalization {config.text.normalization}{', lower-cased' if config.text.lowercase else ''}.",
         *_languages(config.data.source_language, config.data.target_language),
         f"- Weights: {chosen}{_start(config.training.start_from)}.",
         "",
@@ -55,24 +51,74 @@ def model_card(
         lines.append("None: the run had neither a dev nor a test set.")
     else:
         lines += ["| set | metric | value | signature |", "|---|---|---|---|"]
+    unit = "label" if _has_labels(config) else "token"
     for name, evaluation in evaluations.items():
-        lines.append(f"| {name} | loss (nats a token) | {evaluation.loss:.4f} | lines:{evaluation.lines} |")
+        lines.append(f"| {name} | loss (nats a {unit}) | {evaluation.loss:.4f} | lines:{evaluation.lines} |")
         for score in evaluation.scores.values():
             lines.append(f"| {name} | {score.name} | {score.value:.2f} | {_cell(score.signature)} |")
     if int8 is not None:
         lines += ["", f"{int8}, on the dev set."]
-    lines += [
-        "",
-        f"Decoded with beam {config.decoding.beam}, length penalty {config.decoding.length_penalty:g}. "
-        "How it searches is in `decoding.json`, its other "
-        "settings in `config.json`, those of its training in `training.json`.",
-        "",
-    ]
+    rest = "in `config.json`, those of its training in `training.json`."
+    if sizes.shape == "encoder":
+        lines += ["", f"Its settings are {rest}", ""]
+    else:
+        lines += [
+            "",
+            f"Decoded with beam {config.decoding.beam}, length penalty {config.decoding.length_penalty:g}. "
+            f"How it searches is in `decoding.json`, its other settings {rest}",
+            "",
+        ]
     return "\n".join(lines)
 
 
 def _broken(without: tuple[Part, ...]) -> list[str]:
     return [f"It is broken on purpose, to show what a part is for: {symptoms(without)}.", ""] if without else []
+
+
+def _has_labels(config: Config) -> bool:
+    return config.model.shape == "encoder" and config.training.objective != "masked"
+
+
+def _what(config: Config) -> str:
+    if config.model.shape == "encoder-decoder":
+        return "An encoder–decoder model"
+    if config.model.shape == "decoder":
+        return "A decoder model" if config.data.text is None else "A decoder model of running text"
+    if not _has_labels(config):
+        return "An encoder, pre-trained on masked tokens,"
+    return f"An encoder model that gives each {config.model.labels} a label,"
+
+
+def _layers(config: Config) -> str:
+    sizes = config.model
+    if sizes.shape == "encoder-decoder":
+        return f"{sizes.encoder_layers} + {sizes.decoder_layers} layers"
+    count = sizes.encoder_layers if sizes.shape == "encoder" else sizes.decoder_layers
+    return f"{count} layer{'s' if count > 1 else ''}"
+
+
+def _command(config: Config) -> str:
+    if config.data.text is None:
+        return "zhuyi translate . < in.txt > out.txt"
+    return "zhuyi generate ." if config.model.shape == "decoder" else "zhuyi train LABELS.toml --from ."
+
+
+def _training_data(config: Config, store: Store) -> str:
+    data, outcome = config.data, store.outcome
+    if data.text is not None:
+        return f"{store.text_tokens:,} tokens of `{_file(data.text)}`"
+    return (
+        f"{len(store):,} pairs of `{_file(data.source)}` → `{_file(data.target)}` ({outcome.empty:,} empty and "
+        f"{outcome.long:,} long pairs of {outcome.pairs:,}; long lines: {data.long_lines})"
+    )
+
+
+def _kinds(config: Config) -> str:
+    text = config.text
+    if _has_labels(config) or config.data.text is not None:
+        return f"{text.source_kind}, a vocabulary"
+    vocabularies = "one shared vocabulary" if text.shared else "a vocabulary a side"
+    return f"{text.source_kind} → {text.target_kind}, {vocabularies}"
 
 
 def _cell(signature: str) -> str:
@@ -95,4 +141,6 @@ def _file(spec: str | None) -> str:
 
 def _mixers(config: Config) -> str:
     encoder, decoder = config.model.encoder_mixer, config.model.decoder_mixer
+    if config.model.shape != "encoder-decoder":
+        return str(encoder if config.model.shape == "encoder" else decoder)
     return f"{encoder} throughout" if encoder == decoder else f"{encoder} in the encoder, {decoder} in the decoder"

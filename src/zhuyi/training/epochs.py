@@ -120,5 +120,5 @@ class EpochStores:
                 self._store, self._opened = self._world.main_first(build), epoch
             record_segmentation(self._state, epoch, self._store, self._notify)
         check_store(self._store, self._world)
-        self.examples = examples(config, self._store, epoch)
+        self.examples = examples(config, self._store, tokenizers, epoch)
         return self.examples

@@ -8,7 +8,7 @@ from zhuyi.config import Metric
 from zhuyi.data.batches import Batch, collate, token_counts
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.sequences import Sequences
-from zhuyi.evaluation import Evaluation, ReadsText, evaluate, evaluate_text, shown_with
+from zhuyi.evaluation import Evaluation, ReadsText, evaluate, evaluate_masked, evaluate_text, shown_with
 from zhuyi.translator import Translator
 
 SAMPLE_TOKENS = 40
@@ -122,7 +122,7 @@ class RunningText:
         """As `HeldOut.evenly`; the bytes are in proportion to the tokens."""
         chosen = self._chosen[evenly(len(self), count)]
         share = self._windows.target_lengths[chosen].sum() / self.target_lengths.sum()
-        return RunningText(self._windows, round(self._size * float(share)), self._name, chosen.tolist())
+        return type(self)(self._windows, round(self._size * float(share)), self._name, chosen.tolist())
 
     def tokens(self, translator: Translator) -> float:
         """As `HeldOut.tokens`."""
@@ -144,6 +144,26 @@ class RunningText:
         shown = translator.tokenizers.target.decode([window[:half], window[half : half + SAMPLE_TOKENS], answer])
         given, right, written = (text.replace("\n", " ⏎ ") for text in shown)
         return given, right, written
+
+
+class MaskedText(RunningText):
+    """Windows of a text, some tokens of which are masked (`data.masked`)."""
+
+    ends = 1
+    """Tokens that a batch adds to each side: EOS."""
+
+    def evaluate(self, translator: Translator, metric: Metric) -> Evaluation:
+        """As `HeldOut.evaluate`."""
+        assert isinstance(translator.engine, ReadsText)
+        return evaluate_masked(translator.engine, self, translator.config.text)
+
+    def sample(self, translator: Translator, evaluation: Evaluation, number: int) -> tuple[str, str, str]:
+        """As `HeldOut.sample`: the beginning of a window with its masks, as it is, and as the model fills it in."""
+        masked = self.collate(np.array([number])).source[0].tolist()[:SAMPLE_TOKENS]
+        ((best, *_),) = translator.engine.decode([masked], translator.config.decoding)
+        lines = masked, self.target(number).tolist()[:SAMPLE_TOKENS], best.tokens
+        given, right, answer = (text.replace("\n", " ⏎ ") for text in translator.tokenizers.target.decode(lines))
+        return given, right, answer
 
 
 def evenly(size: int, count: int) -> list[int]:

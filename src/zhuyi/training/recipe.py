@@ -31,7 +31,7 @@ from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World, gather_weights, joined
 from zhuyi.training.epochs import EpochStores
 from zhuyi.training.events import Checked, Event, Finished, Listener, Notice, Saved, Started
-from zhuyi.training.held_out import HeldOut, Lines, RunningText
+from zhuyi.training.held_out import HeldOut, Lines, MaskedText, RunningText
 from zhuyi.training.int8 import Int8Comparison
 from zhuyi.training.lock import alone_in
 from zhuyi.training.loop import DivergenceError, fit
@@ -102,7 +102,7 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     data, warm = _prepare(config, tokenizers, checkpoints.epoch, notify, world)
     config, training = data.config, data.config.training
     dev = dev or _dev_text(data)
-    first = examples(config, data.store, epoch=0)
+    first = examples(config, data.store, data.tokenizers, epoch=0)
     parts = _build(data, warm, notify, world)
     state = _restore(parts, checkpoints, data, first, dev, notify, world)
     translator = Translator(config, parts.model.tokenizers, ScoringEngine(parts.model, state, notify))
@@ -226,7 +226,9 @@ def _dev_text(data: Prepared) -> RunningText | None:
     """The dev part of running text, whose windows are the same in every validation."""
     if data.dev is None:
         return None
-    return RunningText(examples(data.config, data.dev, epoch=None), data.dev.outcome.bytes, data.dev.path.name)
+    windows = examples(data.config, data.dev, data.tokenizers, epoch=None)
+    kind = MaskedText if data.config.training.objective == "masked" else RunningText
+    return kind(windows, data.dev.outcome.bytes, data.dev.path.name)
 
 
 def _without_parts(config: Config) -> Config:
@@ -273,6 +275,8 @@ def _restore(
 def _load_warm(transformer: Network, warm: WarmStart, notify: Listener) -> None:
     fresh = load_what_fits(transformer, warm.weights)
     but = f", except {', '.join(fresh)}, which do not fit" if fresh else ""
+    if warm.new_labels:
+        but = f"; the labels and {', '.join(fresh)} are new"
     notify(Notice(f"Beginning with the weights of {warm.config.training.start_from}{but}."))
 
 

@@ -1,7 +1,8 @@
 """A run that begins with the weights and tokenizers of another model (`training.start_from`): a warm start.
 
 Vocabulary and architecture are that model's. The moments of the optimiser, the moving average, the schedule and the
-random state are new.
+random state are new. Where labels are learned after masked pre-training (Devlin et al. 2019, section 3.2), so are the
+vocabulary of the labels and the projection to them.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from zhuyi.checkpoint import load_model
 from zhuyi.config import LANGUAGES, Config, changed
+from zhuyi.data.prepare import learn_labels
 from zhuyi.errors import ConfigError
 from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import Tokenizers
@@ -21,6 +23,8 @@ MAY_DIFFER = {
     "text.bpe_dropout",
 }
 """Settings of [model] and [text] that may be others than the model's: they leave most of its weights what they are."""
+OF_LABELS = {"model.labels", "text.shared", "text.kind", "text.target_kind", "text.whitespace"}
+"""Those that may be others too where labels are learned after masked pre-training."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,11 @@ class WarmStart:
     config: Config
     """Of the run, with the settings of the model that it begins with."""
     tokenizers: Tokenizers
-    """Of that model."""
+    """Of that model, but for new labels."""
     weights: dict[str, Tensor]
-    """Of that model, under every name that a matrix has: a tied one has several."""
+    """Of that model, under every name that a matrix has: a tied one has several. Those that fit are used."""
+    new_labels: bool
+    """Whether labels are learned after masked pre-training."""
 
 
 def warm_start(config: Config, directory: str | Path) -> WarmStart:
@@ -40,11 +46,23 @@ def warm_start(config: Config, directory: str | Path) -> WarmStart:
 
     Raises:
         ConfigError: if a setting that was given contradicts the model's, naming it and both values.
+        DataError: if the labels of the training data cannot be read.
         CheckpointError: if the model is missing, incomplete or damaged.
     """
     model = load_model(directory)
     weights = {name: each.detach() for name, each in model.transformer.named_parameters(remove_duplicate=False)}
-    return WarmStart(with_settings_of(model.config, config, str(directory)), model.tokenizers, weights)
+    tokenizers, new_labels = model.tokenizers, _are_labels_new(model.config, config)
+    config = with_settings_of(model.config, config, str(directory))
+    if new_labels:
+        tokenizers = Tokenizers(tokenizers.source, learn_labels(config))
+        del weights["projection.weight"]
+    return WarmStart(config, tokenizers, weights, new_labels)
+
+
+def _are_labels_new(model: Config, config: Config) -> bool:
+    """Whether the model was pre-trained on masked tokens (its outputs are tokens), and labels are to be learned."""
+    pre_trained = model.model.shape == "encoder" and model.text.shared
+    return bool(pre_trained and config.training.objective != "masked")
 
 
 def with_settings_of(model: Config, config: Config, name: str) -> Config:
@@ -53,20 +71,31 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
     Raises:
         ConfigError: if it has a setting that must not differ, and does.
     """
+    new_labels = _are_labels_new(model, config)
+    if new_labels and config.model.shape != "encoder":
+        raise ConfigError(
+            f'{name} was pre-trained on masked tokens: set model.shape = "encoder", model.labels = "line" or "token"'
+        )
+    may_differ = MAY_DIFFER | OF_LABELS if new_labels else MAY_DIFFER
     sections = {}
     for section in ("model", "text"):
         theirs, ours = getattr(model, section), getattr(config, section)
         given = {key: getattr(ours, key) for key in type(ours).model_fields if key in ours.model_fields_set}
         given = {key: value for key, value in given.items() if value not in (None, getattr(theirs, key))}
         for key, value in given.items():
-            if f"{section}.{key}" not in MAY_DIFFER:
+            if f"{section}.{key}" not in may_differ:
                 raise ConfigError(
                     f"{section}.{key} = {value!r}, but {name} has {getattr(theirs, key)!r}: leave it out, or begin "
                     "with another model"
                 )
+        if new_labels and section == "model":
+            given["labels"] = config.model.labels
         sections[section] = changed(theirs, given)
     tags = {key: getattr(config.data, key) or getattr(model.data, key) for key in LANGUAGES}
-    return config.model_copy(update={**sections, "data": changed(config.data, tags)})
+    training = config.training
+    if sections["model"].shape == "encoder" and "metric" not in training.model_fields_set and not new_labels:
+        training = training.model_copy(update={"metric": model.training.metric})  # the default is of translations
+    return config.model_copy(update={**sections, "data": changed(config.data, tags), "training": training})
 
 
 @torch.no_grad()
