@@ -443,7 +443,8 @@ class TrainingConfig(Section):
     metric: Metric = Field(
         "bleu",
         description="The decoded score on the dev set that chooses the best checkpoint: bleu, chrf, wer, per or exact; "
-        "of labels accuracy, macro_f1 or span_f1. Unset: bleu, accuracy in the encoder shape, bits_per_byte of running text.",
+        "of labels accuracy, macro_f1 or span_f1. Unset: bleu, accuracy in the encoder shape, bits_per_byte of running "
+        "text.",
     )
     ema: float = Field(
         0.998,

@@ -9,6 +9,7 @@ from zhuyi.data.batches import Batch, collate, token_counts
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.sequences import Sequences
 from zhuyi.evaluation import Evaluation, ReadsText, evaluate, evaluate_masked, evaluate_text, shown_with
+from zhuyi.text.tokenizer import PAD, Tokenizer
 from zhuyi.translator import Translator
 
 SAMPLE_TOKENS = 40
@@ -135,15 +136,23 @@ class RunningText:
         return evaluate_text(engine, self, self._size, config.model.max_length - 1, config.text)
 
     def sample(self, translator: Translator, evaluation: Evaluation, number: int) -> tuple[str, str, str]:
-        """As `HeldOut.sample`: the beginning of a window, how it goes on, and how the model continues it."""
-        window = self.target(number).tolist()
+        """As `HeldOut.sample`: the beginning of a window, how it goes on, and how the model continues it.
+
+        Where tokens are masked, it is the whole window: with them, as it is, and as the model completes it.
+        """
+        tokenizer, window = translator.tokenizers.target, self.target(number).tolist()
+        if tokenizer.mask is not None:
+            batch = self.collate(np.array([number]))
+            hidden = batch.source[0, :-1].tolist()
+            (found,) = translator.engine.decode([hidden], translator.config.decoding)
+            asked = (batch.target_out[0] != PAD).tolist()
+            filled = [new if each else old for new, old, each in zip(found[0].tokens, hidden, asked, strict=False)]
+            return _shown(tokenizer, hidden, window, filled)
         half = min(len(window) // 2, SAMPLE_TOKENS)
         decoding = translator.decoding(strategy="sampling", n_best=1)
         stream = translator.engine.stream(window[:half], decoding)
         answer = [token for token, _ in zip(stream, range(SAMPLE_TOKENS), strict=False)]
-        shown = translator.tokenizers.target.decode([window[:half], window[half : half + SAMPLE_TOKENS], answer])
-        given, right, written = (text.replace("\n", " ⏎ ") for text in shown)
-        return given, right, written
+        return _shown(tokenizer, window[:half], window[half : half + SAMPLE_TOKENS], answer)
 
 
 class MaskedText(RunningText):
@@ -164,6 +173,11 @@ class MaskedText(RunningText):
         lines = masked, self.target(number).tolist()[:SAMPLE_TOKENS], best.tokens
         given, right, answer = (text.replace("\n", " ⏎ ") for text in translator.tokenizers.target.decode(lines))
         return given, right, answer
+
+
+def _shown(tokenizer: Tokenizer, *tokens: list[int]) -> tuple[str, str, str]:
+    given, right, answer = (text.replace("\n", " ⏎ ") for text in tokenizer.decode(tokens))
+    return given, right, answer
 
 
 def evenly(size: int, count: int) -> list[int]:
