@@ -269,11 +269,11 @@ def score(
 
 
 def evaluate_text(engine: ReadsText, corpus: Sequences, size: int, window: int, text: TextConfig) -> Evaluation:
-    """Score a model of running text: by bits a byte or, where tokens are masked, by the share of them that is right.
+    """Score a language model by the cross entropy of running text: loss a token, and bits a byte.
 
     Args:
         engine: of the model.
-        corpus: windows of the text's tokens; with masked tokens, `text.mask` is true.
+        corpus: windows of the text's tokens.
         size: see `bits_per_byte`, as for the next two.
         window: the number of tokens of a window.
         text: the settings of the model.
@@ -281,12 +281,7 @@ def evaluate_text(engine: ReadsText, corpus: Sequences, size: int, window: int, 
     start = time.perf_counter()
     losses = engine.losses(corpus)
     seconds = time.perf_counter() - start
-    if text.mask:
-        how = f"masked:{losses.tokens}|window:{window}|{_norm(text)}|version:zhuyi-{__version__}"
-        found = Score("accuracy", 100 * losses.right / losses.tokens, how, HIGHER_IS_BETTER["accuracy"])
-    else:
-        found = bits_per_byte(losses.nats, size, window, text)
-    scores = {found.name: found}
+    scores: dict[Metric, Score] = {"bits_per_byte": bits_per_byte(losses.nats, size, window, text)}
     return Evaluation(scores, losses.mean, len(corpus.target_lengths), seconds, hypotheses=[], unfinished=0)
 
 

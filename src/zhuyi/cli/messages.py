@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MAX_UNKNOWN = 0.3
 """Share of unknown tokens from which on the source is probably not what the model was trained on."""
+LABEL_METRICS = {"accuracy", "macro_f1", "span_f1"}
 MAX_NAMED = 10
 """Line numbers that a warning names."""
 
@@ -116,21 +117,23 @@ def warn(what: str) -> None:
     print(f"zhuyi: warning: {what}", file=sys.stderr)
 
 
-def show(evaluation: "Evaluation", name: str = "", of_labels: bool = False) -> None:
-    """Print the scores as a table: of translations, or of labels."""
+def show(evaluation: "Evaluation", name: str = "") -> None:
+    """Print the scores as a table: of translations, of labels, or of running text."""
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{evaluation.lines:,} lines"
+    of_text, of_labels = not evaluation.hypotheses, LABEL_METRICS & evaluation.scores.keys()
+    title = f"{evaluation.lines:,} {'windows' if of_text else 'lines'}"
     if evaluation.seconds:
-        title += f", translated in {evaluation.seconds:.1f} s"
+        title += f", {'read' if of_text or of_labels else 'translated'} in {evaluation.seconds:.1f} s"
     table = Table(title=f"{name}: {title}" if name else title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("how", overflow="fold", style="dim")
     for name, score in evaluation.scores.items():
-        table.add_row(name, f"{score.value:.2f}", score.signature)
+        table.add_row(name, f"{score.value:.{3 if name == 'bits_per_byte' else 2}f}", score.signature)
     if evaluation.loss is not None:
-        unit = "nats per label" if of_labels else "nats per target token, the end of the line included"
+        unit = "nats per target token, the end of the line included"
+        unit = "nats per token" if of_text else "nats per label" if of_labels else unit
         table.add_row("loss", f"{evaluation.loss:.4f}", unit)
     Console().print(table)

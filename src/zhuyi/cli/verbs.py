@@ -57,6 +57,7 @@ from zhuyi.errors import ConfigError
 
 if TYPE_CHECKING:
     from zhuyi.config import Metric
+    from zhuyi.evaluation import Evaluation
     from zhuyi.translator import Translator
 
 
@@ -200,11 +201,16 @@ def train(
 
         print(f"It was {symptoms(resolved.model.without)}.")
     for name, evaluation in result.evaluations.items():
-        show(evaluation, name, of_labels=resolved.model.shape == "encoder")
+        show(evaluation, name)
     place, int8 = shlex.quote(str(directory)), result.int8
     if int8 is not None:
         print(f"{int8}." if int8.recommended else f"{int8}: that changes too much, so stay with float32.")
-    print(f"Use it:  zhuyi translate {place} < in > out")
+    if resolved.data.text is None:
+        print(f"Use it:  zhuyi translate {place} < in > out")
+    elif resolved.model.shape == "decoder":
+        print(f'Use it:  zhuyi generate {place} "PROMPT"')
+    else:
+        print(f"Go on with it on labels:  zhuyi train LABELS.toml --from {place}")
     if int8 is not None and int8.recommended:
         print(f"Faster on CPUs:  zhuyi config {place} --set decoding.precision=int8 --save")
 
@@ -268,6 +274,9 @@ def translate(
     translator = translator_of(
         *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers)
     )
+    if translator.config.data.text is not None:
+        how = "zhuyi generate continues it" if translator.config.model.shape == "decoder" else "it gives no labels yet"
+        raise ConfigError(f"{model} learnt from running text: {how}; --from {model} trains it further, on pairs")
     for file in files or []:
         if out is not None and out.exists() and Path(file).exists() and out.samefile(file):
             raise ConfigError(f"--out {out} is also what is to be translated: choose another place")
@@ -303,6 +312,8 @@ def translate(
     "zhuyi evaluate en-de --source test.en \\\n"
     "    --target test.de1 --target test.de2 --json",
     "[dim]# Answers that were made elsewhere.[/]\nzhuyi evaluate --answers other.de --target test.de",
+    "[dim]# Running text, with a language model: loss a token, and bits a byte.[/]\n"
+    "zhuyi evaluate shakespeare --target test.txt",
 )
 def evaluate(
     target: Annotated[
@@ -364,7 +375,12 @@ def evaluate(
     if answers is not None and (settings or device != "auto" or any(each is not None for each in belonging)):
         raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
     if model is not None and source is None:
-        raise ConfigError("--source is missing: what the MODEL is to translate")
+        evaluation = _evaluated_text(model, device, target, metric)
+        if as_json:
+            write_stdout(to_json({"model": str(model), **evaluation.to_dict()}) + "\n")
+        else:
+            show(evaluation)
+        return
     first = source or answers
     assert first is not None
     aligned = [read_aligned(first, file) for file in target]
@@ -378,7 +394,7 @@ def evaluate(
         assert answers is not None
         found = read_aligned(answers, target[0])[0]
         scores = score(_metrics(metric, "bleu"), found, references, sources if source else None, bleu_tokenizer)
-        evaluation, of_labels = Evaluation(scores, None, len(found), 0.0, found, 0), False
+        evaluation = Evaluation(scores, None, len(found), 0.0, found, 0)
     else:
         translator = translator_of(
             *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers)
@@ -395,7 +411,6 @@ def evaluate(
             translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=best
         )
         warn_unknown(encoded, translator.tokenizers.source.fallback)
-        of_labels = translator.labels is not None
     if evaluation.unfinished:
         warn(met_the_limit(evaluation.unfinished, evaluation.lines))
     if "bleu" in evaluation.scores and too_short_for_bleu([*chain.from_iterable(references)], bleu_tokenizer):
@@ -403,7 +418,7 @@ def evaluate(
     if as_json:
         write_stdout(to_json({"model": str(model or answers), **evaluation.to_dict()}) + "\n")
     else:
-        show(evaluation, of_labels=of_labels)
+        show(evaluation)
 
 
 @verb(
@@ -561,6 +576,19 @@ def _stopped(again: list[str]) -> NoReturn:
     command = ["zhuyi"] if "TORCHELASTIC_RUN_ID" not in os.environ else ["torchrun", "...", "-m", "zhuyi"]
     print(f"zhuyi: stopped and saved; go on with: {shlex.join([*command, *again])}", file=sys.stderr)
     raise typer.Exit(130)
+
+
+def _evaluated_text(model: Path, device: str, files: list[str], metric: str | None) -> "Evaluation":
+    """The scores of a model of running text on a text, which is what --target names where there is no --source."""
+    from zhuyi.training.held_out import RunningText
+
+    translator = zhuyi.load(model, device=device, engine="torch", precision="float32")
+    if translator.config.data.text is None:
+        raise ConfigError("--source is missing: what the MODEL is to translate")
+    if len(files) > 1 or metric is not None:
+        raise ConfigError("a model of running text has one --target, and no --metric: bits a byte, and the loss")
+    text = RunningText.read(files[0], translator.config, translator.tokenizers)
+    return text.evaluate(translator, translator.config.training.metric)
 
 
 def _metrics(names: str | None, usual: "Metric") -> list["Metric"]:

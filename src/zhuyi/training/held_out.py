@@ -4,12 +4,15 @@ from typing import Protocol
 
 import numpy as np
 
-from zhuyi.config import Metric
+from zhuyi.config import Config, Metric
 from zhuyi.data.batches import Batch, collate, token_counts
-from zhuyi.data.corpus import Corpus
+from zhuyi.data.build import build_store
+from zhuyi.data.corpus import Corpus, Text
+from zhuyi.data.prepare import examples
 from zhuyi.data.sequences import Sequences
+from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation, ReadsText, evaluate, evaluate_masked, evaluate_text, shown_with
-from zhuyi.text.tokenizer import PAD, Tokenizer
+from zhuyi.text.tokenizer import PAD, Tokenizer, Tokenizers
 from zhuyi.translator import Translator
 
 SAMPLE_TOKENS = 40
@@ -101,6 +104,17 @@ class RunningText:
         self.source_lengths = windows.source_lengths[self._chosen]
         self.target_lengths = windows.target_lengths[self._chosen]
 
+    @staticmethod
+    def of(config: Config, tokenizers: Tokenizers, store: Store) -> "RunningText":
+        """A tokenised text, as a model with this configuration is scored on it."""
+        kind = MaskedText if config.training.objective == "masked" else RunningText
+        return kind(examples(config, store, tokenizers, epoch=None), store.outcome.bytes, store.path.name)
+
+    @staticmethod
+    def read(text: str, config: Config, tokenizers: Tokenizers) -> "RunningText":
+        """A text in files, named as `data.text` names it."""
+        return RunningText.of(config, tokenizers, build_store(Text(text), tokenizers, None, config.data.long_lines))
+
     def __repr__(self) -> str:
         return self._name  # a run knows its dev set by this
 
@@ -136,23 +150,13 @@ class RunningText:
         return evaluate_text(engine, self, self._size, config.model.max_length - 1, config.text)
 
     def sample(self, translator: Translator, evaluation: Evaluation, number: int) -> tuple[str, str, str]:
-        """As `HeldOut.sample`: the beginning of a window, how it goes on, and how the model continues it.
-
-        Where tokens are masked, it is the whole window: with them, as it is, and as the model completes it.
-        """
-        tokenizer, window = translator.tokenizers.target, self.target(number).tolist()
-        if tokenizer.mask is not None:
-            batch = self.collate(np.array([number]))
-            hidden = batch.source[0, :-1].tolist()
-            (found,) = translator.engine.decode([hidden], translator.config.decoding)
-            asked = (batch.target_out[0] != PAD).tolist()
-            filled = [new if each else old for new, old, each in zip(found[0].tokens, hidden, asked, strict=False)]
-            return _shown(tokenizer, hidden, window, filled)
+        """As `HeldOut.sample`: the beginning of a window, how it goes on, and how the model continues it."""
+        window = self.target(number).tolist()
         half = min(len(window) // 2, SAMPLE_TOKENS)
         decoding = translator.decoding(strategy="sampling", n_best=1)
         stream = translator.engine.stream(window[:half], decoding)
         answer = [token for token, _ in zip(stream, range(SAMPLE_TOKENS), strict=False)]
-        return _shown(tokenizer, window[:half], window[half : half + SAMPLE_TOKENS], answer)
+        return _shown(translator.tokenizers.target, window[:half], window[half : half + SAMPLE_TOKENS], answer)
 
 
 class MaskedText(RunningText):
@@ -168,11 +172,11 @@ class MaskedText(RunningText):
 
     def sample(self, translator: Translator, evaluation: Evaluation, number: int) -> tuple[str, str, str]:
         """As `HeldOut.sample`: the beginning of a window with its masks, as it is, and as the model fills it in."""
-        masked = self.collate(np.array([number])).source[0].tolist()[:SAMPLE_TOKENS]
-        ((best, *_),) = translator.engine.decode([masked], translator.config.decoding)
-        lines = masked, self.target(number).tolist()[:SAMPLE_TOKENS], best.tokens
-        given, right, answer = (text.replace("\n", " ⏎ ") for text in translator.tokenizers.target.decode(lines))
-        return given, right, answer
+        batch = self.collate(np.array([number]))
+        hidden, asked = batch.source[0, :-1].tolist()[:SAMPLE_TOKENS], batch.target_out[0] != PAD
+        ((best, *_),) = translator.engine.decode([hidden], translator.config.decoding)
+        filled = [new if each else old for new, old, each in zip(best.tokens, hidden, asked, strict=False)]
+        return _shown(translator.tokenizers.target, hidden, self.target(number).tolist()[:SAMPLE_TOKENS], filled)
 
 
 def _shown(tokenizer: Tokenizer, *tokens: list[int]) -> tuple[str, str, str]:

@@ -31,7 +31,7 @@ from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World, gather_weights, joined
 from zhuyi.training.epochs import EpochStores
 from zhuyi.training.events import Checked, Event, Finished, Listener, Notice, Saved, Started
-from zhuyi.training.held_out import HeldOut, Lines, MaskedText, RunningText
+from zhuyi.training.held_out import HeldOut, Lines, RunningText
 from zhuyi.training.int8 import Int8Comparison
 from zhuyi.training.lock import alone_in
 from zhuyi.training.loop import DivergenceError, fit
@@ -101,7 +101,8 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     config, tokenizers, dev, test = begun or (config, None, None, None)
     data, warm = _prepare(config, tokenizers, checkpoints.epoch, notify, world)
     config, training = data.config, data.config.training
-    dev = dev or _dev_text(data)
+    if data.dev is not None:
+        dev = RunningText.of(config, data.tokenizers, data.dev)
     first = examples(config, data.store, data.tokenizers, epoch=0)
     parts = _build(data, warm, notify, world)
     state = _restore(parts, checkpoints, data, first, dev, notify, world)
@@ -220,15 +221,6 @@ def _prepare(
     config = config.model_copy(update={name: changed(getattr(config, name), settings[name]) for name in settings})
     with world.all_or_none():
         return data or prepare(config, Tokenizers.from_files(files), epoch), warm
-
-
-def _dev_text(data: Prepared) -> RunningText | None:
-    """The dev part of running text, whose windows are the same in every validation."""
-    if data.dev is None:
-        return None
-    windows = examples(data.config, data.dev, data.tokenizers, epoch=None)
-    kind = MaskedText if data.config.training.objective == "masked" else RunningText
-    return kind(windows, data.dev.outcome.bytes, data.dev.path.name)
 
 
 def _without_parts(config: Config) -> Config:
