@@ -63,6 +63,40 @@ def copying(
     return build_config({name: {k: v for k, v in values.items() if v is not None} for name, values in tree.items()})
 
 
+SHAPES: dict[str, dict[str, Any]] = {
+    "decoder": {"model": {"shape": "decoder"}},
+    "language model": {"model": {"shape": "decoder"}, "training": {"metric": "bits_per_byte"}, "data": {"text": True}},
+    "labels of lines": {"model": {"shape": "encoder"}, "training": {"metric": "accuracy"}},
+    "labels of tokens": {"model": {"shape": "encoder", "labels": "token"}, "training": {"metric": "macro_f1"}},
+    "masked tokens": {
+        "model": {"shape": "encoder"},
+        "training": {"metric": "accuracy", "objective": "masked"},
+        "data": {"text": True},
+    },
+}
+"""Settings of a run of each shape and objective but the encoder–decoder's, for `of_shape`."""
+
+
+def of_shape(folder: Path, shape: str, **sections: Any) -> Config:
+    """A run of `SHAPES`: on lines of `copying`, on these as running text, or on labels that follow from them."""
+    settings = {name: {**SHAPES[shape].get(name, {}), **sections.get(name, {})} for name in (*BASE, "data")}
+    config = copying(folder, **{**settings, "data": {}, "model": sections.get("model", {}), "training": {}})
+    data = config.data.model_dump(exclude_none=True)
+    text = {"kind": "character"}
+    if "text" in settings["data"]:
+        data = {"text": data["source"], "dev_text": data["dev_source"]}
+    elif settings["model"]["shape"] == "encoder":
+        text = {"source_kind": "character"}
+        for part in ("", "dev_"):
+            lines = Path(data[f"{part}source"]).read_text(encoding="utf-8").splitlines()
+            labels = [line[0] if shape == "labels of lines" else " ".join(line) for line in lines]
+            path = folder / f"{part}labels.txt"
+            path.write_text("".join(f"{label.upper()}\n" for label in labels), encoding="utf-8")
+            data[f"{part}target"] = str(path)
+    tree = {name: {**BASE[name], **settings[name]} for name in BASE}
+    return build_config({**tree, "text": text, "data": data})
+
+
 def with_training(config: Config, **values: Any) -> Config:
     return config.model_copy(update={"training": config.training.model_copy(update=values)})
 

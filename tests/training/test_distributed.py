@@ -23,7 +23,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint.state_dict_saver
 import torch.distributed.fsdp  # these two here, since each fork would take a second for them
-from runs import after, copying, said, state_of, weights, with_training
+from runs import SHAPES, after, copying, of_shape, said, state_of, weights, with_training
 
 from zhuyi.checkpoint import build_model
 from zhuyi.config import Config, ModelConfig, TextConfig, to_toml
@@ -101,6 +101,15 @@ def same_figures(out: Path, other: Path) -> None:
 
 
 # The same run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+def test_two_processes_make_the_run_of_every_shape_that_one_makes(tmp_path: Path, shape: str) -> None:
+    config = of_shape(tmp_path, shape, model=DRY, training={"log_every": 1})
+    train(config, tmp_path / "one")
+    train_in(2, config, tmp_path / "two")
+    same_figures(tmp_path / "two", tmp_path / "one")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import after, copying, said, state_of, stopped, weights, with_training
+from runs import SHAPES, after, copying, of_shape, said, state_of, stopped, weights, with_training
 
 from zhuyi.config import FILES, Config, describe
 from zhuyi.data.prepare import prepare
@@ -92,6 +92,16 @@ def test_a_resumed_run_ends_like_one_that_was_left_alone(tmp_path: Path, whole: 
     assert result.steps == 20
     assert f"Going on from step {middle}" in printed
     same_end(run, out, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_resumed_run_of_every_shape_ends_like_one_that_was_left_alone(tmp_path: Path, shape: str) -> None:
+    config = of_shape(tmp_path, shape)
+    train(with_training(config, keep=99), tmp_path / "whole")
+    out = stopped(tmp_path / "whole", 10, tmp_path / "out")
+    train(config, out, resume=True)
+    same_end(tmp_path / "whole", out, 20)
 
 
 @pytest.mark.slow
