@@ -158,12 +158,12 @@ def check_vocabularies(model: StoredModel) -> None:
     Raises:
         CheckpointError: as `check_shapes`.
     """
-    tie, width = model.config.model.tie, model.config.model.width
-    source, target = ((len(each), width) for each in (model.tokenizers.source, model.tokenizers.target))
-    wanted = {"encoder.embedding.weight": source}
-    if tie != "all" or not model.tokenizers.shared:
+    config, shared = model.config.model, model.tokenizers.shared
+    source, target = ((len(each), config.width) for each in (model.tokenizers.source, model.tokenizers.target))
+    wanted = {f"{'decoder' if config.shape == 'decoder' else 'encoder'}.embedding.weight": source}
+    if config.shape == "encoder-decoder" and (config.tie != "all" or not shared):
         wanted["decoder.embedding.weight"] = target
-    if tie == "none":
+    if config.tie == "none" or (config.shape == "encoder" and not shared):
         wanted["projection.weight"] = target
     names = {"encoder.embedding.weight", "decoder.embedding.weight", "projection.weight"}
     check_shapes({name: model.weights[name] for name in names & model.weights.keys()}, wanted)

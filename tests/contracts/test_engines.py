@@ -12,18 +12,17 @@ import torch
 from contracts.conftest import CONFIGS, SMALL, build
 
 from zhuyi.checkpoint import build_model, weights_of
-from zhuyi.config import Config, DecodingConfig, ModelConfig, Precision
+from zhuyi.config import Config, DecodingConfig, ModelConfig, Precision, Shape
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.engine.choice import engine_of
 from zhuyi.engine.native import NativeEngine, unsupported
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import ZhuyiWarning
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import Tokenizers
 
-OF_ENGINES = {name: config for name, config in CONFIGS.items() if config.shape == "encoder-decoder"}
-KNOWN = {name: config for name, config in OF_ENGINES.items() if unsupported(config) is None}
-UNKNOWN = {name: config for name, config in OF_ENGINES.items() if name not in KNOWN}
+KNOWN = {name: config for name, config in CONFIGS.items() if unsupported(config) is None}
+UNKNOWN = {name: config for name, config in CONFIGS.items() if name not in KNOWN}
 
 ODD = {"width": 20, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feed_forward": 7, "max_length": 16}
 """Widths that are no multiple of anything."""
@@ -31,6 +30,7 @@ ODD = {"width": 20, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feed_
 VARIED = {
     "rotary": ModelConfig(**ODD, key_value_heads=1, tie="none"),
     "sinusoidal": ModelConfig(**ODD, activation="gelu", positions="sinusoidal", norm_kind="layer", bias="all"),
+    "decoder": ModelConfig(**ODD, shape="decoder", positions="learned", tie="none"),
 }
 """Configurations for what does not depend on them."""
 
@@ -60,12 +60,12 @@ class Engines:
     native: NativeEngine
 
 
-def engines_of(model: Transformer, config: ModelConfig, precision: Precision = "float32") -> Engines:
+def engines_of(model: Network, config: ModelConfig, precision: Precision = "float32") -> Engines:
     weights = {name: weight.numpy() for name, weight in weights_of(model).items()}
     return Engines(TorchEngine(model, config.max_length, "cpu"), NativeEngine(weights, config, precision, workers=1))
 
 
-def float32_model(config: ModelConfig) -> Transformer:
+def float32_model(config: ModelConfig) -> Network:
     """The model of the contracts, in float32, to be changed at will."""
     return build.__wrapped__(config)
 
@@ -96,7 +96,8 @@ def every(configs: dict[str, ModelConfig]) -> pytest.MarkDecorator:
 @every(KNOWN)
 def test_native_finds_what_torch_finds(config: ModelConfig) -> None:
     both, sources = engines(config), sentences(5, 1, 15, 8)
-    assert_same(both.native.decode(sources, GREEDY), both.torch.decode(sources, GREEDY))
+    for decoding in (GREEDY, DECODINGS["samples"]):
+        assert_same(both.native.decode(sources, decoding), both.torch.decode(sources, decoding))
     assert_same(both.native.decode(sources, BEAM, prefix=[7, 5]), both.torch.decode(sources, BEAM, prefix=[7, 5]))
 
 
@@ -120,13 +121,26 @@ def test_whatever_the_prefix_native_finds_what_torch_finds(config: ModelConfig, 
     assert_same(both.native.decode(sources, BEAM, prefix=prefix), both.torch.decode(sources, BEAM, prefix=prefix))
 
 
+@every(VARIED)
+@pytest.mark.parametrize("decoding", DECODINGS.values(), ids=DECODINGS)
+def test_without_a_source_native_continues_a_prefix_as_torch_does(
+    config: ModelConfig, decoding: DecodingConfig
+) -> None:
+    both, lines = engines(config), [3, 2**33]
+    for prefix in ([], [7, 3, 5]):
+        found = both.native.decode([[], []], decoding, lines, prefix)
+        assert_same(found, both.torch.decode([[], []], decoding, lines, prefix))
+
+
 @pytest.mark.slow
-def test_a_long_source_and_a_long_output() -> None:
-    both = engines(ModelConfig(**{**ODD, "max_length": 256}))
-    sources, prefix = sentences(255, 3), sentences(120)[0]
-    found = both.native.decode(sources, DecodingConfig(beam=1), prefix=prefix)
-    assert max(len(best.tokens) for [best] in found) >= 120
-    assert_same(found, both.torch.decode(sources, DecodingConfig(beam=1), prefix=prefix))
+@every(VARIED)
+def test_a_long_source_and_a_long_output(config: ModelConfig) -> None:
+    both = engines(config.model_copy(update={"max_length": 256}))
+    sources, prefix = sentences(255, 3, 254), sentences(220)[0]
+    for decoding in (DecodingConfig(beam=1, max_extra=256), DecodingConfig(beam=3, n_best=3, max_extra=256)):
+        found = both.native.decode(sources, decoding, prefix=prefix)
+        assert max(len(best.tokens) for [best, *_] in found) >= 220
+        assert_same(found, both.torch.decode(sources, decoding, prefix=prefix))
 
 
 BROKEN = {
@@ -141,18 +155,21 @@ BROKEN = {
     "a norm": ("decoder.blocks.0.mixer_residual.norm.weight", 4),
     "all": ("encoder.embedding.weight", slice(None)),
 }
-"""Where there is NaN: in a weight, at a place."""
+"""Where there is NaN: in a weight, at a place. In the decoder shape the same weight belongs to the one stack."""
 NAN = torch.tensor(0x7FFFFFFF, dtype=torch.int32).view(torch.float32)
 """That of GPUs: rounded to bf16 like a number, it would become 0."""
 
 
 @pytest.mark.parametrize(("name", "place"), BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_where_the_model_gives_no_number_there_is_nothing_as_with_torch(norm: str, name: str, place: Any) -> None:
-    config = ModelConfig(**SMALL, norm=norm, tie="none")
+@pytest.mark.parametrize("shape", ["encoder-decoder", "decoder"])
+def test_where_the_model_gives_no_number_there_is_nothing_as_with_torch(
+    shape: Shape, norm: str, name: str, place: Any
+) -> None:
+    config = ModelConfig(**SMALL, shape=shape, norm=norm, tie="none")
     model = float32_model(config)
     with torch.no_grad():
-        model.get_parameter(name)[place] = NAN
+        model.get_parameter(name if shape == "encoder-decoder" else name.replace("encoder", "decoder"))[place] = NAN
     sources, targets = [[7], [8, 9], [5, 7, 6], [4, 5, 6, 11, 10]], sentences(3, 9, 1, 4)
     by_torch = engines_of(model, config).torch
     expected = [by_torch.decode(sources, decoding) for decoding in (GREEDY, BEAM, DECODINGS["samples"])]
@@ -171,9 +188,13 @@ def test_where_the_model_gives_no_number_there_is_nothing_as_with_torch(norm: st
 
 @every(UNKNOWN)
 def test_what_native_does_not_know_is_named(config: ModelConfig) -> None:
-    sides = {"encoder_mixer": config.mixer_of(causal=False), "decoder_mixer": config.mixer_of(causal=True)}
-    key = next(key for key, mixer in sides.items() if mixer != "attention")
-    assert unsupported(config) == f'it has no model.{key} = "{sides[key]}"'
+    settings = {
+        "shape": config.shape if config.shape == "encoder" else None,
+        "encoder_mixer": config.mixer_of(causal=False) if config.shape == "encoder-decoder" else None,
+        "decoder_mixer": config.mixer_of(causal=True),
+    }
+    key, value = next((key, value) for key, value in settings.items() if value not in (None, "attention"))
+    assert unsupported(config) == f'it has no model.{key} = "{value}"'
 
 
 def test_native_is_not_asked_for_what_it_does_not_know() -> None:
@@ -183,7 +204,6 @@ def test_native_is_not_asked_for_what_it_does_not_know() -> None:
         assert isinstance(engine_of(model, "cpu"), TorchEngine)
 
 
-def test_every_configuration_is_known_or_has_another_mixer() -> None:
-    assert {name for name in OF_ENGINES if "convolution" in name or "recurrence" in name or "kernel" in name} == {
-        *UNKNOWN
-    }
+def test_every_configuration_is_known_or_has_another_mixer_or_is_an_encoder() -> None:
+    others = ("convolution", "recurrence", "kernel", "shape=encoder")
+    assert {name for name in CONFIGS if any(other in name for other in others)} == {*UNKNOWN}

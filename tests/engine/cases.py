@@ -9,14 +9,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 
 from zhuyi.checkpoint import weights_of
 from zhuyi.config import PRESETS, DecodingConfig, ModelConfig
 from zhuyi.data.batches import pad_sources
 from zhuyi.decoding.hypothesis import Hypothesis
-from zhuyi.decoding.search import search
-from zhuyi.model.transformer import Transformer
+from zhuyi.engine.torch import TorchEngine
+from zhuyi.model.shapes import SHAPES
+from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import BOS, EOS
 
 ACTIVATIONS = ("relu", "gelu", "swiglu")
@@ -42,6 +44,8 @@ MODELS = {
         40,
         21,
     ),
+    "decoder": ("modern", SMALL | {"shape": "decoder"}, 45, None),
+    "decoder-learned": ("paper", SMALL | {"shape": "decoder", "positions": "learned", "tie": "none"}, 40, None),
 }
 """By name: the preset, what is set in it, and the vocabularies. Widths and vocabularies fill no whole registers."""
 
@@ -59,16 +63,17 @@ DECODINGS: list[tuple[dict[str, Any], list[int]]] = [
 ]
 
 
-def random_model(config: ModelConfig, source: int, target: int | None, broken: bool) -> Transformer:
+def random_model(config: ModelConfig, source: int, target: int | None, broken: bool) -> Network:
     """No weight has a special value, and many outputs end before their limit. If broken, one token is not a number."""
     torch.manual_seed(1)
-    model = Transformer(config, source, target).eval()
+    model = SHAPES[config.shape](config, source, target).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
         model.projection.weight[EOS] *= 2
         if broken:
-            model.encoder.embedding.weight[FIRST + 1] = torch.nan
+            reader = next(iter(model.stacks().values()))
+            reader.embedding.weight[FIRST + 1] = torch.nan
     return model
 
 
@@ -76,20 +81,23 @@ def write(path: Path, name: str) -> list[Hypothesis]:
     """Write the cases of a model of MODELS; all hypotheses that are expected of it."""
     preset, changes, source, target = MODELS[name]
     config = ModelConfig(**PRESETS[preset].get("model", {}) | changes)
-    model = random_model(config, source, target, broken=name == "learned")
+    model = random_model(config, source, target, broken="learned" in name)
     found: list[Hypothesis] = []
     with path.open("w", encoding="utf-8") as file:
-        for words in _words(config, model, target or source, found):
+        for words in _words(config, model, source, target or source, found):
             print(*(f"{word:.9g}" if isinstance(word, float) else word for word in words), file=file)
     return found
 
 
-def _words(config: ModelConfig, model: Transformer, target: int, found: list[Hypothesis]) -> Iterator[Sequence[object]]:
+def _words(
+    config: ModelConfig, model: Network, source: int, target: int, found: list[Hypothesis]
+) -> Iterator[Sequence[object]]:
     weights = weights_of(model)
-    weights.setdefault("decoder.embedding.weight", weights["encoder.embedding.weight"])
+    if config.shape == "encoder-decoder":
+        weights.setdefault("decoder.embedding.weight", weights["encoder.embedding.weight"])
     weights.setdefault("projection.weight", weights["decoder.embedding.weight"])
-    source = len(weights["encoder.embedding.weight"])
-    yield config.width, config.heads, config.key_value_heads or config.heads, config.encoder_layers
+    yield config.width, config.heads, config.key_value_heads or config.heads
+    yield (config.encoder_layers if config.shape == "encoder-decoder" else 0,)
     yield config.decoder_layers, config.feed_forward, ACTIVATIONS.index(config.activation)
     yield POSITIONS.index(config.positions), int(config.norm == "pre"), int(config.norm_kind == "rms")
     yield config.max_length, source, target
@@ -100,15 +108,15 @@ def _words(config: ModelConfig, model: Transformer, target: int, found: list[Hyp
         yield weight.flatten().tolist()
 
     random = Random(2)
-    lengths = [1, 2, 3, 5, 8, 13, config.max_length - 1]
+    engine = TorchEngine(model, config.max_length, "cpu")
+    lengths = [0, 1, 2, 3, 5, 8, 13, config.max_length - 1]
     yield (len(DECODINGS) + 1,)
     for settings, prefix in DECODINGS:
         decoding = DecodingConfig(**settings)
         sources = [[random.randrange(FIRST, source) for _ in range(length)] for length in lengths]
-        padded, mask = pad_sources(sources)
-        limits = decoding.limits(mask.sum(dim=1).numpy(), config.max_length).tolist()
+        limits = decoding.limits(np.array(lengths) + 1, config.max_length).tolist()
         lines = [random.randrange(2**40) for _ in sources]
-        hypotheses = search(model, padded, mask, decoding, config.max_length, prefix=prefix, lines=lines)
+        hypotheses = engine.decode(sources, decoding, lines, prefix)
         yield _settings(decoding)
         yield (len(sources),)
         for tokens, limit, line, alternatives in zip(sources, limits, lines, hypotheses, strict=True):

@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from zhuyi.checkpoint import build_model, weights_of
-from zhuyi.config import Config, DecodingConfig, ModelConfig, Precision, TextConfig
+from zhuyi.config import Config, DecodingConfig, ModelConfig, Precision, Shape, TextConfig
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.directory import StoredModel, Weights, write_model
 from zhuyi.engine.choice import engine_of
@@ -29,7 +29,8 @@ from zhuyi.engine.library import DIRECTORY, usable
 from zhuyi.engine.native import NativeEngine
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError
-from zhuyi.model.transformer import Transformer
+from zhuyi.model.shapes import SHAPES
+from zhuyi.model.transformer import Network, Transformer
 from zhuyi.text.tokenizer import Tokenizers
 
 CONFIG = ModelConfig(
@@ -48,22 +49,29 @@ LONG = DecodingConfig(beam=64, n_best=64, max_repetition=0)
 Found = list[list[Hypothesis]]
 
 
+of_shapes = pytest.mark.parametrize("shape", ["encoder-decoder", "decoder"])
+
+
+def config_of(shape: Shape) -> ModelConfig:
+    return CONFIG.model_copy(update={"shape": shape})
+
+
 @cache
-def model() -> Transformer:
+def model(shape: Shape = "encoder-decoder") -> Network:
     torch.manual_seed(1)
-    network = Transformer(CONFIG, VOCABULARY, VOCABULARY + 3).eval()
+    network = SHAPES[shape](config_of(shape), VOCABULARY, None if shape == "decoder" else VOCABULARY + 3).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
     return network
 
 
-def weights() -> Weights:
-    return {name: weight.numpy() for name, weight in weights_of(model()).items()}
+def weights(shape: Shape = "encoder-decoder") -> Weights:
+    return {name: weight.numpy() for name, weight in weights_of(model(shape)).items()}
 
 
-def engine(precision: Precision = "float32", workers: int | None = 2) -> NativeEngine:
-    return NativeEngine(weights(), CONFIG, precision, workers)
+def engine(precision: Precision = "float32", workers: int | None = 2, shape: Shape = "encoder-decoder") -> NativeEngine:
+    return NativeEngine(weights(shape), config_of(shape), precision, workers)
 
 
 @cache
@@ -77,12 +85,15 @@ def alone(native: NativeEngine, decoding: DecodingConfig) -> Found:
     return [native.decode([source], decoding, [line])[0] for line, source in enumerate(sources())]
 
 
+@of_shapes
 @pytest.mark.parametrize("precision", get_args(Precision))
 @pytest.mark.parametrize("decoding", DECODINGS, ids=["greedy", "beam", "samples", "filters"])
-def test_a_sentence_is_the_same_alone_and_in_any_company(decoding: DecodingConfig, precision: Precision) -> None:
-    expected = alone(engine(precision, workers=1), decoding)
+def test_a_sentence_is_the_same_alone_and_in_any_company(
+    decoding: DecodingConfig, precision: Precision, shape: Shape
+) -> None:
+    expected = alone(engine(precision, 1, shape), decoding)
     for workers in (1, 2, 5):
-        native = engine(precision, workers)
+        native = engine(precision, workers, shape)
         assert native.decode(sources(), decoding) == expected
         order = random.Random(workers).sample(range(len(sources())), k=len(sources()))
         mixed = native.decode([sources()[line] for line in order], decoding, order)
@@ -90,33 +101,38 @@ def test_a_sentence_is_the_same_alone_and_in_any_company(decoding: DecodingConfi
 
 
 @pytest.mark.slow
-def test_every_instruction_set_finds_what_torch_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    by_torch = TorchEngine(model(), CONFIG.max_length, "cpu")
+@of_shapes
+def test_every_instruction_set_finds_what_torch_finds(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_torch = TorchEngine(model(shape), CONFIG.max_length, "cpu")
     expected = {decoding: by_torch.decode(sources(), decoding) for decoding in DECODINGS[:2]}
     for name in usable(DIRECTORY):
         monkeypatch.setenv("ZHUYI_ENGINE_ISA", name)
         for decoding, hypotheses in expected.items():
-            found = engine().decode(sources(), decoding)
+            found = engine(shape=shape).decode(sources(), decoding)
             for one, other in zip(chain(*found), chain(*hypotheses), strict=True):
                 assert (one.tokens, one.finished) == (other.tokens, other.finished)
                 assert one.token_logprobs == pytest.approx(other.token_logprobs, rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.slow
-def test_on_every_instruction_set_a_sentence_is_the_same_in_any_company(monkeypatch: pytest.MonkeyPatch) -> None:
+@of_shapes
+def test_on_every_instruction_set_a_sentence_is_the_same_in_any_company(
+    shape: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in usable(DIRECTORY):
         monkeypatch.setenv("ZHUYI_ENGINE_ISA", name)
         for precision in get_args(Precision):
-            native = engine(precision)
+            native = engine(precision, shape=shape)
             assert native.decode(sources(), DECODINGS[1]) == alone(native, DECODINGS[1])
 
 
+@of_shapes
 @pytest.mark.parametrize(("precision", "most"), [("bf16", 0.02), ("int8", 0.05)])
-def test_a_precision_changes_the_loss_a_little(precision: Precision, most: float) -> None:
+def test_a_precision_changes_the_loss_a_little(precision: Precision, most: float, shape: Shape) -> None:
     targets = [source[::-1] for source in sources()]
-    exact = engine().loss(sources(), targets)
-    assert 0 < abs(engine(precision).loss(sources(), targets) - exact) < most * exact
-    best, other = (engine(each).decode(sources(), DECODINGS[0]) for each in ("float32", precision))
+    exact = engine(shape=shape).loss(sources(), targets)
+    assert 0 < abs(engine(precision, shape=shape).loss(sources(), targets) - exact) < most * exact
+    best, other = (engine(each, shape=shape).decode(sources(), DECODINGS[0]) for each in ("float32", precision))
     same = [one[0].tokens[:1] == two[0].tokens[:1] for one, two in zip(best, other, strict=True)]
     assert sum(same) >= 0.8 * len(same)
 
@@ -212,8 +228,9 @@ def test_by_default_there_is_a_worker_for_each_core() -> None:
     assert native.decode(sources(), DECODINGS[0]) == engine(workers=1).decode(sources(), DECODINGS[0])
 
 
-def test_no_sentences_and_the_shortest_and_the_longest() -> None:
-    native, by_torch = engine(), TorchEngine(model(), CONFIG.max_length, "cpu")
+@of_shapes
+def test_no_sentences_and_the_shortest_and_the_longest(shape: Shape) -> None:
+    native, by_torch = engine(shape=shape), TorchEngine(model(shape), CONFIG.max_length, "cpu")
     assert native.decode([], DECODINGS[0]) == []
     for source in ([], [5], [5] * (CONFIG.max_length - 1)):
         [[best]], [[other]] = native.decode([source], DECODINGS[0]), by_torch.decode([source], DECODINGS[0])
@@ -244,21 +261,22 @@ def test_what_the_model_cannot_take_is_refused_and_the_engine_goes_on(
 
 
 @cache
-def stored() -> StoredModel:
+def stored(shape: Shape = "encoder-decoder") -> StoredModel:
     """A model with its tokenizers, as a directory holds it."""
-    config = Config(model=CONFIG, text=TextConfig(kind="character", source_kind="character", target_kind="character"))
+    kinds = dict.fromkeys(("kind", "source_kind", "target_kind"), "character")
+    config = Config(model=config_of(shape), text=TextConfig(**kinds, shared=shape == "decoder"))
     return build_model(config, Tokenizers.train(config.text, ["abc"], ["defg"])).stored()
 
 
-def refused(weights: Weights) -> str:
-    with pytest.raises(CheckpointError) as refusal:
-        engine_of(replace(stored(), weights=weights), "cpu")
-    return str(refusal.value)
+@of_shapes
+def test_weights_that_are_not_those_of_the_model_are_refused_by_name(shape: Shape) -> None:
+    def refused(weights: Weights) -> str:
+        with pytest.raises(CheckpointError) as refusal:
+            engine_of(replace(stored(shape), weights=weights), "cpu")
+        return str(refusal.value)
 
-
-def test_weights_that_are_not_those_of_the_model_are_refused_by_name() -> None:
-    weights = dict(stored().weights)
-    assert isinstance(engine_of(stored(), "cpu"), NativeEngine)
+    weights = dict(stored(shape).weights)
+    assert isinstance(engine_of(stored(shape), "cpu"), NativeEngine)
     for name, weight in weights.items():
         assert refused({other: weights[other] for other in weights if other != name}) == f"tensor {name} is missing"
         for wrong in (weight[:-1], np.concatenate([weight, weight]), weight.T[1:].T):
@@ -266,7 +284,7 @@ def test_weights_that_are_not_those_of_the_model_are_refused_by_name() -> None:
                 {**weights, name: wrong}
             )
     for name in ("encoder.blocks.2.mixer_residual.norm.weight", "decoder.norm.bias", "other"):
-        assert refused({**weights, name: weights["encoder.norm.weight"]}) == f"tensor {name} is not one of this model"
+        assert refused({**weights, name: weights["decoder.norm.weight"]}) == f"tensor {name} is not one of this model"
 
 
 @pytest.mark.parametrize("bias", ["none", "feed_forward"])

@@ -99,8 +99,9 @@ class _Model:
     def __init__(self, weights: Weights, config: ModelConfig, precision: Precision) -> None:
         self.functions = library(precision).handle
         named = dict(weights)
-        if (source := named.get("encoder.embedding.weight")) is None:
-            raise CheckpointError("tensor encoder.embedding.weight is missing")
+        of_sources = f"{'decoder' if config.shape == 'decoder' else 'encoder'}.embedding.weight"
+        if (source := named.get(of_sources)) is None:
+            raise CheckpointError(f"tensor {of_sources} is missing")
         target = named.setdefault("decoder.embedding.weight", source)  # tied, as is the next one
         named.setdefault("projection.weight", target)
         _check_biases(named, config)
@@ -115,7 +116,7 @@ class _Model:
             config.width,
             config.heads,
             config.groups,
-            config.encoder_layers,
+            0 if config.shape == "decoder" else config.encoder_layers,
             config.decoder_layers,
             config.feed_forward,
             ACTIVATIONS.index(config.activation),
@@ -348,13 +349,13 @@ def cores() -> int:
 
 def unsupported(config: ModelConfig, precision: Precision = "float32") -> str | None:
     """Why this engine cannot run a model on this machine; None if it can."""
-    if config.shape != "encoder-decoder":
-        return f'it has no model.shape = "{config.shape}"'
+    if config.shape == "encoder":
+        return 'it has no model.shape = "encoder"'
     if config.without:
         return f"it has no model.without = {json.dumps(config.without)}"
-    for side, mixer in (("encoder", config.mixer_of(causal=False)), ("decoder", config.mixer_of(causal=True))):
-        if mixer != "attention":
-            return f'it has no model.{side}_mixer = "{mixer}"'
+    for stack in ("decoder",) if config.shape == "decoder" else ("encoder", "decoder"):
+        if (mixer := config.mixer_of(causal=stack == "decoder")) != "attention":
+            return f'it has no model.{stack}_mixer = "{mixer}"'
     try:
         library(precision)
     except LibraryError as error:

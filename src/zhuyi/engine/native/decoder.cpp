@@ -22,7 +22,7 @@
 
 constexpr int ROWS_A_STEP = 64;       // most rows of a step; a sentence that has more is alone
 constexpr int PANELS_AT_ONCE = 4;     // of logits: for one row `Linear` takes as many together, and they stay in the cache
-constexpr int ENCODED_AT_ONCE = 512;  // about so many source tokens: what they need stays in the cache
+constexpr int READ_AT_ONCE = 512;     // about so many source tokens: what they need stays in the cache
 
 // Sentences that are decoded in the same way.
 struct Job {
@@ -152,7 +152,7 @@ class Engine {
             int used = 0;
             for (const auto& slot : active) used += slot->job->decoding.rows;
             fresh.clear();
-            // Sentences are encoded together: a few places are left free until there are enough of them.
+            // Sources are read together: a few places are left free until there are enough of them.
             if (active.empty() || ROWS_A_STEP - used >= ROWS_A_STEP / 4) take(fresh, idle, ROWS_A_STEP - used, active.empty());
             const size_t begun = active.size();
             for (Slot* slot : fresh) active.emplace_back(slot);
@@ -184,12 +184,13 @@ class Engine {
         }
     }
 
-    // Encodes the sources of the slots from `first` on.
+    // Reads the sources of the slots from `first` on.
     void begin(std::vector<std::unique_ptr<Slot>>& slots, size_t first, Workspace& workspace) {
         while (first < slots.size()) {
             std::vector<Source> sources;
             std::vector<Memory*> memories;
-            for (int tokens = 0; first < slots.size() && tokens < ENCODED_AT_ONCE; first++) {
+            std::vector<Row> rows;  // of the decoder shape
+            for (int tokens = 0; first < slots.size() && tokens < READ_AT_ONCE; first++) {
                 Slot& slot = *slots[first];
                 const Job& job = *slot.job;
                 const int i = slot.sentence;
@@ -200,8 +201,10 @@ class Engine {
                                   (int)(job.first_prefix[i + 1] - prefix));
                 slot.search.memory.length = sources.back().length;
                 memories.push_back(&slot.search.memory);
+                if (!model.encoder) slot.search.add_source(model, sources.back(), rows);
             }
-            model.start(model.encode(sources, workspace), memories, workspace);
+            if (model.encoder) model.start(model.encode(sources, workspace), memories, workspace);
+            else if (!rows.empty()) model.step(rows, workspace);
         }
     }
 
@@ -268,8 +271,10 @@ static void explain(char* error, const char* problem) {
 EXPORT Transformer* zhuyi_model(const ZhuyiConfig* config, const ZhuyiWeight* weights, int count, char* error) {
     try {
         const ZhuyiConfig& c = *config;
-        for (int size : {c.width, c.heads, c.key_value_heads, c.encoder_layers, c.decoder_layers, c.feed_forward, c.max_length})
+        for (int size : {c.width, c.heads, c.key_value_heads, c.decoder_layers, c.feed_forward, c.max_length})
             if (size < 1) throw std::invalid_argument("a size of the model is less than 1");
+        if (!has_encoder(c) && c.source_vocabulary != c.target_vocabulary)
+            throw std::invalid_argument("a source and an output in one sequence have two vocabularies");
         if (c.width % c.heads || c.heads % c.key_value_heads) throw std::invalid_argument("the heads do not share the width");
         return new Transformer(c, Weights(weights, count));
     } catch (const std::exception& problem) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "transformer.h"
@@ -221,6 +222,7 @@ class Search {
     ZhuyiDecoding decoding;
     const int32_t* forced_first = nullptr;
     int forced_count = 0, limit = 0, step = 0;
+    int source_count = 0;  // positions before that of BOS: none in the encoder–decoder
     int64_t line = 0;
     bool greedy_lives = true, done = false;
     std::vector<Node> nodes;
@@ -238,7 +240,7 @@ class Search {
         line = line_number;
         forced_first = first_tokens;
         forced_count = first_count;
-        step = 0;
+        step = source_count = 0;
         greedy_lives = true;
         done = false;
         nodes.clear();
@@ -250,15 +252,26 @@ class Search {
     bool is_done() const { return done; }
     int row_count() const { return (int)live.size(); }
 
+    // The decoder shape: adds a row for each position of the source, before the first step, to rows that are computed at
+    // once. All prefixes begin with these places.
+    void add_source(const Transformer& model, const Source& source, std::vector<Row>& rows) {
+        source_count = source.length - 1;  // without EOS: BOS comes next
+        for (Prefix& prefix : live) {
+            prefix.places.resize(source_count);
+            std::iota(prefix.places.begin(), prefix.places.end(), 0);
+        }
+        make_space(model, 0);
+        for (int t = 0; t < source_count; t++) rows.push_back({source.tokens[t], t, &past, live[0].places.data(), nullptr});
+    }
+
     // Adds a row for each live prefix to those of a step, and says what is wanted of its distribution.
     void add_rows(const Transformer& model, std::vector<Row>& rows, std::vector<Distribution>& distributions) {
-        const int width = decoding.rows;
-        past.layers.resize(model.decoder.blocks.size());
-        past.at_least((size_t)rounded_up(step + 1, 32) * width, (size_t)step * width, model.key_bytes());
+        const int first = source_count + step * decoding.rows, position = source_count + step;
+        make_space(model, first);
         for (int j = 0; j < row_count(); j++) {
             Prefix& prefix = live[j];
-            prefix.places.push_back(step * width + j);
-            rows.push_back({prefix.written.empty() ? BOS : prefix.written.back(), step, &past, prefix.places.data(), &memory});
+            prefix.places.push_back(first + j);
+            rows.push_back({prefix.written.empty() ? BOS : prefix.written.back(), position, &past, prefix.places.data(), &memory});
             if (distributions.size() < rows.size()) distributions.emplace_back();
             Distribution& distribution = distributions[rows.size() - 1];
             const int best = decoding.sampling ? 0 : decoding.rows == 1 ? 1 : 2 * decoding.rows;
@@ -310,6 +323,12 @@ class Search {
     }
 
   private:
+    // Space in `past` for the next step and some more; the first `filled` places stay.
+    void make_space(const Transformer& model, size_t filled) {
+        past.layers.resize(model.decoder.blocks.size());
+        past.at_least(source_count + (size_t)rounded_up(step + 1, 32) * decoding.rows, filled, model.key_bytes());
+    }
+
     // Whether no continuation of a prefix can be among the best hypotheses: a sum only falls, and is divided by at most
     // the limit's penalty.
     bool is_lost(const Prefix& prefix) const {

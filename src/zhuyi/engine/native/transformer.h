@@ -1,10 +1,12 @@
-// The encoder–decoder Transformer, as `zhuyi/model/transformer.py` has it: the parts bear the same names, and so do the
-// weights.
+// The encoder–decoder Transformer, as `zhuyi/model/transformer.py` has it, and the decoder shape of `shapes.py`: the parts
+// bear the same names, and so do the weights.
 //
 //     memory = encode(sources)          the hidden state of every source position, of many sentences end to end
 //     start(memory, …)                  cross-attention's keys and values, once for each sentence
 //     hidden = step(rows)               one more position of many rows; each row has a past and a position of its own
 //     logits = projection(hidden)
+//
+// The decoder shape has no memory: the positions of a source are rows of one `step`, and the past of all that follows.
 //
 // Nothing is padded: a row is a token of some sentence, and attention alone knows which ones belong together.
 #pragma once
@@ -21,7 +23,9 @@ enum Positions { NONE = 0, SINUSOIDAL = 1, LEARNED = 2, ROTARY = 3, ALIBI = 4 };
 
 extern "C" {
 struct ZhuyiConfig {  // zhuyi.config.ModelConfig
-    int32_t width, heads, key_value_heads, encoder_layers, decoder_layers, feed_forward;
+    int32_t width, heads, key_value_heads;
+    int32_t encoder_layers;  // 0: the decoder shape
+    int32_t decoder_layers, feed_forward;
     int32_t activation, positions, pre_norm, rms_norm, max_length;
     int32_t source_vocabulary, target_vocabulary, precision;
 };
@@ -31,6 +35,11 @@ struct ZhuyiWeight {
     int64_t rows, columns;  // 1 row, of vectors
 };
 }
+
+inline bool has_encoder(const ZhuyiConfig& config) { return config.encoder_layers > 0; }
+
+// Positions of a sequence: the decoder shape has a source and an output in one.
+inline int positions_limit(const ZhuyiConfig& config) { return config.max_length * (has_encoder(config) ? 1 : 2); }
 
 // The weights by name; each is asked for with the shape that it must have.
 class Weights {
@@ -121,20 +130,20 @@ class PositionalEncoding {
   public:
     PositionalEncoding(const ZhuyiConfig& config, const Weights& weights, const std::string& name)
         : kind((Positions)config.positions), width(config.width), half(config.width / config.heads / 2) {
-        const int stride = stride_of(width);
-        if (kind == LEARNED) table = with_stride(weights.find(name + ".table", config.max_length, width), config.max_length, width);
+        const int stride = stride_of(width), limit = positions_limit(config);
+        if (kind == LEARNED) table = with_stride(weights.find(name + ".table", limit, width), limit, width);
         if (kind == SINUSOIDAL) {
-            table.at_least((size_t)config.max_length * stride);
-            for (int position = 0; position < config.max_length; position++)
+            table.at_least((size_t)limit * stride);
+            for (int position = 0; position < limit; position++)
                 for (int i = 0; i < width; i++) {
                     const double angle = position / wavelength(i / 2 * 2, width);
                     table[(size_t)position * stride + i] = (float)(i % 2 ? std::cos(angle) : std::sin(angle));
                 }
         }
         if (kind == ROTARY) {
-            cosine.at_least((size_t)config.max_length * half);
-            sine.at_least((size_t)config.max_length * half);
-            for (int position = 0; position < config.max_length; position++)
+            cosine.at_least((size_t)limit * half);
+            sine.at_least((size_t)limit * half);
+            for (int position = 0; position < limit; position++)
                 for (int i = 0; i < half; i++) {
                     const double angle = position / wavelength(2 * i, 2 * half);
                     cosine[(size_t)position * half + i] = (float)std::cos(angle);
@@ -301,8 +310,8 @@ struct Memory {
     std::vector<KeysAndValues> layers;
 };
 
-// The target of a sentence so far. Every row of every step has a place of its own, which nobody moves: a row that
-// continues another one reads that one's places.
+// The target of a sentence so far; in the decoder shape, its source too. Every row of every step has a place of its own,
+// which nobody moves: a row that continues another one reads that one's places.
 struct Past {
     std::vector<KeysAndValues> layers;
 
@@ -324,7 +333,7 @@ struct Row {
     int token, position;
     Past* past;
     const int* places;  // of the positions 0 … position; at the last one, the row's own key and value are written
-    const Memory* memory;
+    const Memory* memory;  // of the encoder–decoder
 };
 
 struct Source {
@@ -334,13 +343,16 @@ struct Source {
 
 struct Transformer {
     ZhuyiConfig config;
-    Stack encoder, decoder;
+    std::unique_ptr<Stack> encoder;  // the decoder shape has none
+    Stack decoder;
     Linear projection;
 
     Transformer(const ZhuyiConfig& config, const Weights& weights)
         : config(config),
-          encoder(config, weights, "encoder", config.source_vocabulary, config.encoder_layers, false),
-          decoder(config, weights, "decoder", config.target_vocabulary, config.decoder_layers, true),
+          encoder(has_encoder(config) ? std::make_unique<Stack>(config, weights, "encoder", config.source_vocabulary,
+                                                                config.encoder_layers, false)
+                                      : nullptr),
+          decoder(config, weights, "decoder", config.target_vocabulary, config.decoder_layers, has_encoder(config)),
           projection(config.target_vocabulary, config.width, (Precision)config.precision) {
         add_map(projection, 0, weights, "projection", config.target_vocabulary, config.width, unchanged, unchanged);
         weights.refuse_unknown();
@@ -350,7 +362,7 @@ struct Transformer {
 
     // The memory of sentences, end to end: a row for each of their positions.
     const float* encode(const std::vector<Source>& sources, Workspace& work) const {
-        const Stack& stack = encoder;
+        const Stack& stack = *encoder;
         const int stride = stack.stride;
         int rows = 0, longest = 0;
         for (const Source& source : sources) rows += source.length, longest = std::max(longest, source.length);
@@ -376,7 +388,8 @@ struct Transformer {
         config.precision == FLOAT32 ? start<float>(hidden, memories, work) : start<Bf16>(hidden, memories, work);
     }
 
-    // The hidden states of one more position of each row.
+    // The hidden states of one more position of each row. Rows that stand side by side may be positions of one sequence,
+    // in their order: each sees those before it.
     const float* step(const std::vector<Row>& rows, Workspace& work) const {
         return config.precision == FLOAT32 ? step<float>(rows, work) : step<Bf16>(rows, work);
     }
@@ -414,7 +427,7 @@ struct Transformer {
         for (size_t layer = 0; layer < stack.blocks.size(); layer++) {
             const Block& block = stack.blocks[layer];
             attend_to_past<Number>(block, layer, rows, x, work);
-            attend_to_memory<Number>(block, layer, rows, x, work);
+            if (block.cross) attend_to_memory<Number>(block, layer, rows, x, work);
             feed_forward(block, x, count, work);
         }
         return finish(stack, x, count, work);
@@ -423,7 +436,8 @@ struct Transformer {
     void attend_to_itself(const Block& block, const std::vector<Source>& sources, float* x, int rows, int longest,
                           Workspace& work) const {
         const Attention& mixer = block.mixer;
-        const int stride = encoder.stride, y_stride = mixer.maps.stride, context_stride = stride_of(mixer.query_width());
+        const PositionalEncoding& positions = encoder->positions;
+        const int stride = encoder->stride, y_stride = mixer.maps.stride, context_stride = stride_of(mixer.query_width());
         const float* input = block.mixer_residual.before(x, rows, stride, work);
         float* y = work.inner.at_least((size_t)rows * y_stride);
         mixer.maps.apply(mixer.maps.prepare(input, rows, stride, work.operand), rows, y);
@@ -432,12 +446,12 @@ struct Transformer {
         for (const Source& source : sources) {
             float* keys = y + mixer.query_width();
             for (int t = 0; t < source.length; t++) {
-                encoder.positions.rotate(y + (size_t)t * y_stride, mixer.shape.heads, mixer.shape.stride, t);
-                encoder.positions.rotate(keys + (size_t)t * y_stride, mixer.groups, mixer.shape.stride, t);
+                positions.rotate(y + (size_t)t * y_stride, mixer.shape.heads, mixer.shape.stride, t);
+                positions.rotate(keys + (size_t)t * y_stride, mixer.groups, mixer.shape.stride, t);
             }
             for (int t = 0; t < source.length; t++, context += context_stride)
                 attend<float>(y + (size_t)t * y_stride, keys, keys + mixer.key_width(), source.length, mixer.shape,
-                       encoder.positions.slopes(), t, scores, context, [=](int key) { return (size_t)key * y_stride; });
+                       positions.slopes(), t, scores, context, [=](int key) { return (size_t)key * y_stride; });
             y += (size_t)source.length * y_stride;
         }
         const Operand operand = mixer.output.prepare(work.context.data(), rows, context_stride, work.operand);
