@@ -6,6 +6,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from safetensors.torch import save as save_tensors
 from zhuyi import files
 from zhuyi.checkpoint import Model, build_model, load_model, load_weights, save_model, weights_of
 from zhuyi.config import build_config
-from zhuyi.directory import WEIGHTS
+from zhuyi.directory import WEIGHTS, check_vocabularies
 from zhuyi.errors import CheckpointError
 from zhuyi.files import MANIFEST, ensure_writable, read_directory, write_atomically, write_directory
 from zhuyi.loading import load
@@ -201,6 +202,29 @@ def test_a_vocabulary_that_is_not_the_tokenizers(directory: Path, engine: str) -
     write_directory(directory, {**files, WEIGHTS: save_tensors(weights)})
     with pytest.raises(CheckpointError, match=r"model\.safetensors: tensor encoder\.embedding\.weight has shape"):
         load(directory, device="cpu", engine=engine)
+
+
+@pytest.mark.parametrize("tie", ["none", "output", "all"])
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ({"shape": "encoder-decoder"}, {"shared": False}),
+        ({"shape": "encoder-decoder"}, {"shared": True}),
+        ({"shape": "decoder"}, {"shared": True}),
+        ({"shape": "encoder"}, {"shared": False, "target_kind": "whitespace"}),
+    ],
+    ids=["two vocabularies", "one vocabulary", "decoder", "encoder"],
+)
+def test_each_matrix_over_a_vocabulary_is_checked(model: dict[str, Any], text: dict[str, Any], tie: str) -> None:
+    stored = model_of(model={**model, "tie": tie}, text=text).stored()
+    check_vocabularies(stored)
+    for name, weight in stored.weights.items():
+        if name.endswith(("embedding.weight", "projection.weight")):
+            with pytest.raises(CheckpointError, match=f"tensor {name} has shape"):
+                check_vocabularies(replace(stored, weights={**stored.weights, name: weight[1:]}))
+            without = {other: weight for other, weight in stored.weights.items() if other != name}
+            with pytest.raises(CheckpointError, match=f"tensor {name} is missing"):
+                check_vocabularies(replace(stored, weights=without))
 
 
 def test_weights_of_another_shape_or_name(directory: Path) -> None:
