@@ -132,6 +132,16 @@ def test_without_a_source_native_continues_a_prefix_as_torch_does(
         assert_same(found, both.torch.decode([[], []], decoding, lines, prefix))
 
 
+@every({name: config for name, config in KNOWN.items() if config.shape == "decoder"})
+def test_native_streams_what_torch_streams(config: ModelConfig) -> None:
+    both = engines(config)
+    for line, text in enumerate([[], [7], [5, 9, 4, 8, 6, 10, 11, 5, 7]]):
+        for decoding in (GREEDY, DECODINGS["shaped samples"]):
+            found = list(both.native.stream(text, decoding, line))
+            assert found == list(both.torch.stream(text, decoding, line))
+            assert len(text) + len(found) < config.max_length
+
+
 @pytest.mark.slow
 @every(VARIED)
 def test_a_long_source_and_a_long_output(config: ModelConfig) -> None:
