@@ -155,7 +155,7 @@ def masked(folder: Path) -> Config:
         "data": {"text": str(text)},
         "text": {"kind": "character"},
         "model": {**BASE["model"], "shape": "encoder"},
-        "training": {**BASE["training"], "objective": "masked", "threads": 1, "steps": 10},
+        "training": {**BASE["training"], "metric": "accuracy", "objective": "masked", "threads": 1, "steps": 10},
     }
     return build_config(tree)
 
@@ -193,6 +193,7 @@ def test_labels_are_learned_from_where_masked_pre_training_ended(tmp_path: Path)
         ({"text": {"mask": False}}, "leave text.mask unset"),
         ({"model": {"shape": "encoder-decoder"}}, "needs model.shape"),
         ({"data": {"source": "a", "target": "b"}}, "learns from running text"),
+        ({"data": {"text": "a"}, "training": {"metric": "exact"}}, "of running text there is only accuracy"),
     ],
 )
 def test_masked_pre_training_needs_running_text_and_an_encoder(changes: dict[str, Any], said: str) -> None:

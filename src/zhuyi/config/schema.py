@@ -443,7 +443,7 @@ class TrainingConfig(Section):
     metric: Metric = Field(
         "bleu",
         description="The decoded score on the dev set that chooses the best checkpoint: bleu, chrf, wer, per or exact; "
-        "of labels accuracy, macro_f1 or span_f1. Unset: bleu, accuracy in the encoder shape, bits_per_byte of running "
+        "of labels accuracy, macro_f1 or span_f1. Unset: bleu; accuracy in the encoder shape; bits_per_byte of running "
         "text.",
     )
     ema: float = Field(
@@ -649,6 +649,9 @@ class Config(Section):
                 f"{needs} has one vocabulary: set text.shared = true, and text.source_kind and text.target_kind the "
                 "same"
             )
+        of_text = None if self.data.text is None else "accuracy" if masked else "bits_per_byte"
+        if of_text is not None and self.training.metric != of_text:
+            raise ValueError(f'training.metric = "{self.training.metric}": of running text there is only {of_text}')
         if masked and (self.data.source is not None or not self.text.mask):
             raise ValueError(
                 'training.objective = "masked" learns from running text, with the token <mask>: set data.text in place '
