@@ -69,6 +69,15 @@ export async function start(): Promise<void> {
   model.value = await (await fetch("api/model")).json();
 }
 
+/** The tokens at the positions of a stack. */
+export const tokensOf = (stack: "encoder" | "decoder") => (stack === "encoder" ? trace.value!.source : trace.value!.replay.decoder_in);
+
+/** Where BOS stands among the decoder's positions: in the decoder shape the source is before it. */
+export function begin(): number {
+  const { decoder_in, target_in } = trace.value!.replay;
+  return decoder_in.ids.length - target_in.ids.length;
+}
+
 export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** The last question, answered or not. */

@@ -2,18 +2,24 @@ import { render } from "preact";
 import { useState } from "preact/hooks";
 import { again, asked, busy, changes, error, latest, look, lost, model, served, start, trace } from "./data";
 import { Hypothetical, Missing } from "./parts";
-import { place, select, selection } from "./state";
+import { type Stack, hasCross, place, select, selection, stacks } from "./state";
 import "./style.css";
+import type { Architecture } from "./wire";
 import { Cross, Heads, Mask, Matrices, OneQuery } from "./views/attention";
-import { Beam, Block, Input, Loss, PositionsView, StepView, Training } from "./views/rest";
-import { say } from "./words";
+import { Beam, Block, Input, Labels, Loss, PositionsView, StepView, Training } from "./views/rest";
+import { type Word, isWord, join, say } from "./words";
 
 const VIEWS = {
   input: Input, query: OneQuery, matrices: Matrices, heads: Heads, positions: PositionsView, block: Block,
-  step: StepView, mask: Mask, cross: Cross, loss: Loss, beam: Beam,
+  step: StepView, labels: Labels, mask: Mask, cross: Cross, loss: Loss, beam: Beam,
   training: Training,
 } as const;
 type View = keyof typeof VIEWS;
+/** The views of what a shape has not. */
+const LACKING: Record<Architecture["shape"], readonly View[]> = {
+  "encoder-decoder": ["labels"], decoder: ["labels", "cross"], encoder: ["step", "mask", "cross", "beam"],
+};
+const views = () => (Object.keys(VIEWS) as View[]).filter((name) => !LACKING[model.value!.config.shape].includes(name));
 
 function Sentence() {
   const [text, setText] = useState(trace.value?.text ?? selection.value.text);
@@ -37,20 +43,20 @@ function Sentence() {
 function Map() {
   const { name, parameters, config } = model.value!;
   const at = place();
-  const part = (stack: "encoder" | "decoder", layer: number, kind: string, view: View, title: string) => (
+  const part = (stack: Stack, layer: number, kind: string, view: View, title: string) => (
     <button type="button" aria-current={selection.value.view === view && at.stack === stack && at.layer === layer && at.kind === kind ? "true" : undefined}
       onClick={() => select({ stack, layer, kind, view })}>{title}</button>
   );
-  const mixer = (stack: "encoder" | "decoder") => {
+  const mixer = (stack: Stack) => {
     const kind = config[`${stack}_mixer`];
     return say(kind !== "attention" ? `mixer_${kind}` : stack === "decoder" ? "masked_self" : "self");
   };
-  const stack = (stack: "encoder" | "decoder") => (
-    <section><h3>{say(stack)}</h3>
+  const stack = (stack: Stack) => (
+    <section key={stack}><h3>{say(stack)}</h3>
       {Array.from({ length: config[`${stack}_layers`] }, (_, k) => config[`${stack}_layers`] - 1 - k).map((layer) => (
         <div class="block" key={layer}><small>{layer}</small>
-          {stack === "encoder" ? part(stack, layer, "self", "block", say("feed_forward")) : <span>{say("feed_forward")}</span>}
-          {stack === "decoder" && part(stack, layer, "cross", "cross", say("cross"))}
+          {stack === stacks()[0] ? part(stack, layer, "self", "block", say("feed_forward")) : <span>{say("feed_forward")}</span>}
+          {stack === "decoder" && hasCross() && part(stack, layer, "cross", "cross", say("cross"))}
           {part(stack, layer, "self", "heads", mixer(stack))}
         </div>
       ))}
@@ -58,28 +64,37 @@ function Map() {
   );
   const facts = [
     say("parameters", { n: parameters.toLocaleString() }), `${say(`norm_${config.norm}`)} (${say(`norm_${config.norm_kind}`)})`,
-    say("positions_are", { how: say(`positions_${config.positions}`) }), say("tied", { how: say(`tie_${config.tie}`) }),
-    ...(config.without.length ? [say("without", { parts: config.without.join(", ") })] : []),
+    say("positions_are", { how: say(`positions_${config.positions}`) }),
+    ...(config.shape === "encoder" ? [] : [say("tied", { how: say(config.tie === "output" && !hasCross() ? "tie_all" : `tie_${config.tie}`) })]),
   ];
   return (
     <nav class="map" aria-label={say("map")}>
       <p><b>{name}</b>{facts.map((fact) => <span key={fact}><br />{fact}</span>)}</p>
-      {stack("decoder")}
-      {stack("encoder")}
+      {[...stacks()].reverse().map(stack)}
     </nav>
   );
 }
+
+/** Which of the three shapes it is, and what was taken away from it. */
+function Shape() {
+  const { shape, without } = model.value!.config;
+  return <p class="shape">{join([say(`shape_${shape}`), ""])}{without.length > 0 && <b>{say("without", { parts: without.join(", ") })}</b>}</p>;
+}
+
+/** What a view shows in this shape. */
+const explained = (view: View) => [`explain_${view}_${model.value!.config.shape}`, `explain_${view}`].find(isWord) as Word;
 
 const Lost = () => <div role="alert"><Missing>{say("lost")} <button type="button" disabled={busy.value} onClick={() => again({})}>{say("look_again")}</button></Missing></div>;
 
 function Page() {
   const { view, lang, notation } = selection.value;
-  const current = (Object.hasOwn(VIEWS, view) ? view : "input") as View;
-  const Shown = VIEWS[current];
   document.documentElement.lang = lang === "zh" ? "zh-Hans" : "en";
-  document.title = `zhuyi · ${say(`view_${current}`)}`;
   if (!model.value) return <p>…</p>;
-  const now = trace.value, { encoder_mixer, norm } = model.value.config;
+  const current = views().find((name) => name === view) ?? "input";
+  const Shown = VIEWS[current];
+  const now = trace.value, { norm, [`${stacks()[0]}_mixer` as const]: mixer } = model.value.config;
+  const title = (name: View) => say(`view_${name}`, { stack: say(stacks()[0]) });
+  document.title = `zhuyi · ${title(current)}`;
   return (
     <>
       <header><h1>注意 <span>zhuyi</span></h1>
@@ -89,14 +104,15 @@ function Page() {
           <label>{say("notation")} <select value={notation} onChange={(event) => select({ notation: event.currentTarget.value })}><option value="lecture">{say("lecture")}</option><option value="torch">PyTorch</option></select></label>
         </div>
       </header>
-      <nav class="views" aria-label={say("views")}>{(Object.keys(VIEWS) as View[]).map((name) => (
-        <button type="button" key={name} aria-current={name === current ? "page" : undefined} onClick={() => select({ view: name })}>{say(`view_${name}`)}</button>
+      <Shape />
+      <nav class="views" aria-label={say("views")}>{views().map((name) => (
+        <button type="button" key={name} aria-current={name === current ? "page" : undefined} onClick={() => select({ view: name })}>{title(name)}</button>
       ))}</nav>
       <div class="body">
         <Map />
         <article aria-busy={busy.value}>
-          <h2>{say(`view_${current}`)}</h2>
-          <p class="explain">{say(`explain_${current}`, { mixer: say(`mixer_${encoder_mixer}`), norm: say(`block_${norm}`) })}</p>
+          <h2>{title(current)}</h2>
+          <p class="explain">{say(explained(current), { mixer: say(`mixer_${mixer}`), norm: say(`block_${norm}`) })}</p>
           {now ? <><p class="output"><span lang="">{now.text}</span> → <b data-output lang="">{now.output}</b>{!now.output && <i>{say("nothing")}</i>}</p><Hypothetical />{lost.value ? <Lost /> : <Shown key={current} />}</> : <p>{say("type_a_sentence")}</p>}
         </article>
       </div>

@@ -36,9 +36,12 @@ export function headName(name: string, head: number): string {
   return say("head_name", { stack: say(stack), layer, kind: say(kind), head });
 }
 
+/** Which part of the decoder shape's one sequence a position is in; `begin` is where BOS stands. */
+export const part = (k: number, begin = 0) => (!begin ? "" : k < begin ? "of-source" : k === begin ? "of-begin" : "of-target");
+
 const clamp = (value: number, below: number) => Math.max(0, Math.min(below - 1, value));
 
-export function TokenRow(props: { tokens: Tokens; chosen: number; onChoose: (k: number) => void; title: string }) {
+export function TokenRow(props: { tokens: Tokens; chosen: number; onChoose: (k: number) => void; title: string; begin?: number }) {
   const names = labels(props.tokens);
   const choose = (event: KeyboardEvent) => {
     const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
@@ -50,7 +53,7 @@ export function TokenRow(props: { tokens: Tokens; chosen: number; onChoose: (k: 
     <div class="tokens" role="listbox" aria-label={props.title} tabIndex={0} onKeyDown={choose} aria-activedescendant={`${props.title}-${props.chosen}`}>
       {names.map((name, k) => (
         <span key={k} id={`${props.title}-${k}`} role="option" aria-selected={k === props.chosen}
-          class={k === props.chosen ? "token chosen" : "token"} onClick={() => props.onChoose(k)}>
+          class={`token ${k === props.chosen ? "chosen" : ""} ${part(k, props.begin)}`} onClick={() => props.onChoose(k)}>
           {name}<small>{props.tokens.ids[k]}</small>
         </span>
       ))}
@@ -118,6 +121,8 @@ interface Matrix {
   square?: boolean;
   /** Drawn with a column for each row: the lecture's notation. */
   turned?: boolean;
+  /** Where BOS stands among the rows and among the columns, where source and target are one sequence. */
+  begin?: [number, number];
   chosen: [number, number];
   onChoose: (row: number, column: number) => void;
 }
@@ -131,6 +136,7 @@ export function Heatmap(props: Matrix) {
   const { numbers, roots, signed, turned } = props;
   const [rows, columns] = turned ? [props.columns, props.rows] : [props.rows, props.columns];
   const [r, c] = turned ? [props.chosen[1], props.chosen[0]] : props.chosen;
+  const [beginDown, beginAcross] = turned ? [props.begin?.[1], props.begin?.[0]] : (props.begin ?? []);
   const choose = (row: number, column: number) => (turned ? props.onChoose(column, row) : props.onChoose(row, column));
   const place = (row: number, column: number) => (turned ? column * rows.length + row : row * columns.length + column);
   const [across, down] = [fitting(columns.length, Math.min(640, innerWidth - 120)), fitting(rows.length, 420)];
@@ -179,8 +185,8 @@ export function Heatmap(props: Matrix) {
   const value = numbers ? show(numbers[place(r, c)], 4) : numbers === null ? say("no_numbers") : "…";
   const spoken = `${props.rows[props.chosen[0]]} → ${props.columns[props.chosen[1]]}: ${value}`;
   const text = (cell: number) => `${Math.max(LEGIBLE, Math.min(13, cell))}px`;
-  const above = useMemo(() => columns.map((name, j) => <span key={j} style={{ width: `${wide}px`, fontSize: text(wide) }}>{wide >= LEGIBLE && <i>{name}</i>}</span>), [columns, wide]);
-  const beside = useMemo(() => rows.map((name, i) => <span key={i} style={{ height: `${high}px`, lineHeight: `${high}px`, fontSize: text(high) }}>{high >= LEGIBLE && name}</span>), [rows, high]);
+  const above = useMemo(() => columns.map((name, j) => <span key={j} class={part(j, beginAcross)} style={{ width: `${wide}px`, fontSize: text(wide) }}>{wide >= LEGIBLE && <i>{name}</i>}</span>), [columns, wide, beginAcross]);
+  const beside = useMemo(() => rows.map((name, i) => <span key={i} class={part(i, beginDown)} style={{ height: `${high}px`, lineHeight: `${high}px`, fontSize: text(high) }}>{high >= LEGIBLE && name}</span>), [rows, high, beginDown]);
   const headHeight = useMemo(() => 16 + 0.82 * Math.min(LONGEST_NAME, widest(columns)), [columns]); // they stand at 55°
   return (
     <figure class="matrix">
@@ -213,6 +219,8 @@ export function Heatmap(props: Matrix) {
               <div class="cells" style={{ width: `${columns.length * wide}px`, height: `${rows.length * high}px` }}>
                 <canvas ref={canvas} tabIndex={0} role="img" aria-label={`${props.title}. ${spoken}`}
                   onClick={(event) => choose(...under(event))} onMouseMove={(event) => event.buttons === 0 && choose(...under(event))} onKeyDown={move} />
+                {beginDown ? <span class="edge" style={{ left: "0", right: "0", top: `${beginDown * high}px` }} /> : null}
+                {beginAcross ? <span class="edge" style={{ top: "0", bottom: "0", left: `${beginAcross * wide}px` }} /> : null}
                 <span class="cross" style={{ left: "0", right: "0", top: `${r * high}px`, height: `${high}px` }} />
                 <span class="cross" style={{ top: "0", bottom: "0", left: `${c * wide}px`, width: `${wide}px` }} />
               </div>

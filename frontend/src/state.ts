@@ -42,10 +42,18 @@ export function number(key: Key, below: number): number {
 /** Whether vectors are columns. */
 export const inColumns = () => selection.value.notation !== "torch";
 
-/** The attention that is selected, and its canonical name; the address may ask for a layer that this stack has not. */
+export type Stack = "encoder" | "decoder";
+const STACKS = { "encoder-decoder": ["encoder", "decoder"], decoder: ["decoder"], encoder: ["encoder"] } as const;
+
+/** The stacks of the model's shape; the first one reads the source. */
+export const stacks = (): readonly Stack[] => STACKS[model.value!.config.shape];
+/** Whether a decoder asks and an encoder answers. */
+export const hasCross = () => stacks().length > 1;
+
+/** The attention that is selected, and its canonical name; the address may ask for what this model has not. */
 export function place() {
-  const stack = selection.value.stack === "decoder" ? "decoder" : "encoder";
-  const kind = stack === "decoder" && selection.value.kind === "cross" ? "cross" : "self";
+  const stack = stacks().find((each) => each === selection.value.stack) ?? stacks()[0];
+  const kind = hasCross() && stack === "decoder" && selection.value.kind === "cross" ? "cross" : "self";
   const layer = number("layer", model.value!.config[`${stack}_layers`]);
   return { stack, kind, layer, name: `${stack}.${layer}.${kind}` } as const;
 }

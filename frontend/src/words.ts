@@ -2,8 +2,11 @@ import en from "./en.json";
 import zh from "./zh.json";
 import { selection } from "./state";
 
+export type Word = keyof typeof en;
+export const isWord = (key: string): key is Word => key in en;
+
 /** The words of the page in the chosen language; {name} is replaced. */
-export function say(key: keyof typeof en, values: Record<string, string | number> = {}): string {
+export function say(key: Word, values: Record<string, string | number> = {}): string {
   const text = (selection.value.lang === "zh" ? zh : en)[key];
   return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }

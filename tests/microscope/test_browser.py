@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 import pytest
 import torch
-from command_line import tiny_model
+from command_line import in_shape, tiny_model
 
-from zhuyi.config import changed
+from zhuyi.config import Shape, changed
 from zhuyi.errors import CheckpointError
 from zhuyi.loading import load
 from zhuyi.microscope import page
@@ -42,6 +42,11 @@ VIEWS = [
     "beam",
     "training",
 ]
+"""Of the encoder–decoder."""
+OF_SHAPE = {
+    "decoder": [name for name in VIEWS if name != "cross"],
+    "encoder": ["input", "query", "matrices", "heads", "positions", "block", "labels", "loss", "training"],
+}
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 GRAVE = ("serious", "critical")
 LINE, REFERENCE = "two dogs <b>", "zwei Hunde"
@@ -98,8 +103,8 @@ def opened_file(browser: Any, trace: Trace, folder: Path, complaints: list[str],
     return tab
 
 
-def go(tab: Any, view: str) -> None:
-    tab.click(f".views button:nth-of-type({VIEWS.index(view) + 1})")
+def go(tab: Any, view: str, views: list[str] = VIEWS) -> None:
+    tab.click(f".views button:nth-of-type({views.index(view) + 1})")
 
 
 def until(tab: Any, condition: str) -> bool:
@@ -483,4 +488,72 @@ def test_a_notebook_shows_it_in_a_frame(browser: Any, translator: Translator) ->
     frame.locator("svg.wires").wait_for()
     tab.wait_for_timeout(300)
     assert complaints == []
+    tab.close()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("shape", "labels"), [("decoder", "line"), ("encoder", "line"), ("encoder", "token")])
+def test_a_shape_has_the_views_of_its_stacks(
+    browser: Any, tmp_path: Path, shape: Shape, labels: str, language: str
+) -> None:
+    model = load(tiny_model(tmp_path / "model", in_shape(shape, labels)), engine="torch", device="cpu")
+    complaints: list[str] = []
+    with Microscope(model) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tab = opened(
+            browser, server.url, complaints, lang=language, target="", view="cross", stack="decoder", layer="9"
+        )
+        assert tab.text_content("[data-output]") == model.translate([LINE])[0]
+        assert tab.locator(".shape").text_content() != ""
+        assert tab.locator(".views button").count() == len(OF_SHAPE[shape])
+        titles = set()
+        for view in OF_SHAPE[shape]:
+            go(tab, view, OF_SHAPE[shape])
+            tab.wait_for_timeout(60)
+            titles.add(tab.text_content("h2"))
+            assert "…" not in tab.text_content("article"), view
+        assert len(titles) == len(OF_SHAPE[shape])
+        assert tab.locator(".map section").count() == 1
+        tab.close()
+        server.shutdown()
+    assert complaints == []
+
+
+def test_source_and_target_of_one_sequence_are_told_apart(browser: Any, tmp_path: Path) -> None:
+    model = load(tiny_model(tmp_path / "model", in_shape("decoder")), engine="torch", device="cpu")
+    trace = look(model, LINE, target=REFERENCE)
+    begin, length = len(trace.source) - 1, len(trace.replay.decoder_in)
+    tab = opened_file(browser, trace, tmp_path, [], lang="en", view="mask", notation="torch", i="5", j="2")
+    for axis in (".above", ".names"):
+        figure = tab.locator(f"figure:has-text('P · weights') {axis}")
+        kinds = [figure.locator(f".of-{part}").count() for part in ("source", "begin", "target")]
+        assert kinds == [begin, 1, length - begin - 1]
+    spoken = tab.locator("figure:has-text('P · weights') .spoken").text_content()
+    assert float(spoken.rsplit(":", 1)[1]) == pytest.approx(float(trace["decoder.0.self.weights"][0, 5, 2]), abs=5.1e-5)
+    figure = tab.locator("figure:has-text('S · scores')")
+    figure.locator("text=as table").click()
+    pieces = [each.replace("▁", "␣") for each in trace.pieces(trace.replay.decoder_in)]
+    names = figure.locator("tbody th").all_text_contents()
+    assert [name for name, piece in zip(names, pieces, strict=True) if not piece.startswith("<0x")] == [
+        piece for piece in pieces if not piece.startswith("<0x")
+    ]
+    assert figure.locator("tbody td").all_text_contents().count("−∞") == length * (length - 1) // 2
+    go(tab, "loss", OF_SHAPE["decoder"])
+    loss = model.loss([LINE], [REFERENCE])
+    assert float(tab.get_attribute("[data-mean]", "data-mean")) == pytest.approx(loss, abs=1e-6)
+    tab.close()
+
+
+def test_labels_are_shown_with_their_probabilities(browser: Any, tmp_path: Path) -> None:
+    model = load(tiny_model(tmp_path / "model", in_shape("encoder", "token")), engine="torch", device="cpu")
+    trace = look(model, "a dog runs")
+    tab = opened_file(browser, trace, tmp_path, [], lang="en", view="labels")
+    assert tab.locator("table.labels tbody th").all_text_contents() == ["a", "dog", "runs"]
+    assert tab.locator("table.labels tbody td:nth-of-type(1)").all_text_contents() == trace.output.split()
+    shown = [float(each) for each in tab.locator("table.labels td.number").all_text_contents()]
+    assert shown == pytest.approx(trace.replay.log_probs.max(dim=1).values.exp().tolist(), abs=5.1e-5)
+    tab.click("table.labels tbody tr:nth-of-type(2)")
+    others = tab.locator("table.bars:not(.labels) td.number").all_text_contents()[:-1]
+    right = trace.replay.log_probs[1].exp().sort(descending=True).values[:4]  # there are four labels
+    assert [float(each) for each in others] == pytest.approx(right.tolist(), abs=5.1e-5)
     tab.close()

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import tiny_model, zhuyi
+from command_line import in_shape, tiny_model, zhuyi
 
+from zhuyi.config import Shape
 from zhuyi.loading import load
 from zhuyi.microscope import page
 from zhuyi.microscope.server import MAX_REQUEST_BYTES, Microscope
@@ -128,6 +129,24 @@ def test_the_command_writes_one_file(directory: Path, tmp_path: Path) -> None:
         done = zhuyi("look", str(directory), *words)
         assert done.code == 2
         assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "labels"), [("decoder", "line"), ("encoder", "line"), ("encoder", "token")])
+def test_the_command_looks_at_every_shape(tmp_path: Path, shape: Shape, labels: str) -> None:
+    directory = tiny_model(tmp_path / "model", in_shape(shape, labels))
+    right = "ein Hund" if labels == "token" else "Hund"
+    done = zhuyi("look", directory, "two dogs", "--target", right, "--html", tmp_path / "dogs.html")
+    assert done.code == 0, done.err
+    found = held((tmp_path / "dogs.html").read_text(encoding="utf-8"))
+    assert found["model"]["config"]["shape"] == shape
+    assert found["trace"]["output"] == load(directory, engine="torch", device="cpu").translate(["two dogs"])[0]
+    assert f"{shape}.0.self.weights" in found["tensors"]
+    assert found["trace"]["reference"]["losses"]
+    if shape == "encoder":
+        done = zhuyi("look", directory, "two dogs", "--target", "zwei zwei Hund", "--html", tmp_path / "x.html")
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert "the reference has 3 labels" in done.err
 
 
 @pytest.mark.slow

@@ -2,22 +2,24 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
-import { mean, model, saw, served, trace } from "../data";
+import { begin, mean, model, saw, served, tokensOf, trace } from "../data";
 import { Absent, Ask, Choice, Formula, Heatmap, Missing, Strip, Thumbnail, TokenRow, headName, labels, pooling, upTo } from "../parts";
-import { inColumns, number, place, select } from "../state";
+import { type Stack, hasCross, inColumns, number, place, select, stacks } from "../state";
 import { useFloats, useMatrix, useRoots } from "../use";
 import { join, percent, say, show } from "../words";
 
 /** The attention that is selected, who asks and who answers in it, and which of them. */
 function selected() {
-  const { source, replay } = trace.value!;
   const at = place();
   const cross = at.kind === "cross";
-  const asks = at.stack === "encoder" ? source : replay.target_in;
-  const answers = at.stack === "encoder" || cross ? source : replay.target_in;
-  return { ...at, cross, asks, answers, head: number("head", heads()), i: number("i", asks.ids.length), j: number("j", answers.ids.length) };
+  const asks = tokensOf(at.stack);
+  const answers = cross ? trace.value!.source : asks;
+  const begins = parted(at.stack);
+  return { ...at, cross, asks, answers, begins, head: number("head", heads()), i: number("i", asks.ids.length), j: number("j", answers.ids.length) };
 }
 
+/** Where BOS stands among queries and keys; 0, where they are of one side only. */
+const parted = (stack: Stack): [number, number] => (stack === "decoder" ? [begin(), begin()] : [0, 0]);
 const heads = () => model.value!.config.heads;
 export const headWidth = () => model.value!.config.width / heads();
 /** Several queries' heads may share one head of keys and values. */
@@ -41,7 +43,7 @@ function useScores(name: string, head: number, rows: number, columns: number): F
   }, [scores, bias, name, columns]);
 }
 
-function LayerAndHead(props: { stack: "encoder" | "decoder" }) {
+function LayerAndHead(props: { stack: Stack }) {
   const layers = model.value!.config[`${props.stack}_layers`];
   return (
     <>
@@ -55,8 +57,8 @@ function Chooser() {
   const { stack, kind } = place();
   return (
     <div class="chooser">
-      <Choice title={say("stack")} value={stack} of={[["encoder", say("encoder")], ["decoder", say("decoder")]]} onChoose={(value) => select({ stack: value, layer: 0 })} />
-      {stack === "decoder" && <Choice title={say("kind")} value={kind} of={[["self", say("self")], ["cross", say("cross")]]} onChoose={(value) => select({ kind: value })} />}
+      {stacks().length > 1 && <Choice title={say("stack")} value={stack} of={stacks().map((each) => [each, say(each)] as const)} onChoose={(value) => select({ stack: value, layer: 0 })} />}
+      {stack === "decoder" && hasCross() && <Choice title={say("kind")} value={kind} of={[["self", say("self")], ["cross", say("cross")]]} onChoose={(value) => select({ kind: value })} />}
       <LayerAndHead stack={stack} />
     </div>
   );
@@ -90,7 +92,7 @@ function inputs(): [string, string] {
 }
 
 export function OneQuery() {
-  const { name, cross, asks, answers, head, i, j } = selected();
+  const { name, cross, asks, answers, begins, head, i, j } = selected();
   const [n, width] = [answers.ids.length, headWidth()];
   const rotated = cross ? "" : "rotated_";
   const given = useFloats(inputs()[0]);
@@ -132,7 +134,7 @@ export function OneQuery() {
   return (
     <>
       <Chooser />
-      <TokenRow tokens={asks} chosen={i} onChoose={(at) => select({ i: at })} title={say("query_of")} />
+      <TokenRow tokens={asks} begin={begins[0]} chosen={i} onChoose={(at) => select({ i: at })} title={say("query_of")} />
       <Formulas single cross={cross} />
       <div class="play" role="group" aria-label={say("steps")}>
         <button type="button" disabled={playing.value} onClick={() => { step.value = 0; playing.value = true; }}>▶ {say("play")}</button>
@@ -149,7 +151,7 @@ export function OneQuery() {
           <th scope="col">{step.value === 0 ? "q·k" : letters[3]}</th>
           {step.value >= 2 && <th scope="col" colSpan={2}>{letters[4]}</th>}</tr></thead>
         <tbody>{names.map((piece, at) => (
-          <tr key={at} class={at === j ? "lit" : ""} aria-current={at === j} onClick={() => select({ j: at })}>
+          <tr key={at} class={`${at === j ? "lit" : ""} ${begins[1] && at === begins[1] ? "edge-row" : ""}`} aria-current={at === j} onClick={() => select({ j: at })}>
             <th scope="row">{piece}</th>
             <td>{strip(k[at], `${letters[1]} ${piece}`)}</td>
             <td>{strip(v[at], `${letters[2]} ${piece}`)}</td>
@@ -172,11 +174,11 @@ export function OneQuery() {
 }
 
 /** A row of numbers for each token: of coordinates `d` of a head, or `c` of the model's width. */
-function Vectors(props: { name: string; title: string; tokens: string[]; matrix?: number; width: number; at: number; axis: "i" | "j"; along: "c" | "d" }) {
+function Vectors(props: { name: string; title: string; tokens: string[]; begin: number; matrix?: number; width: number; at: number; axis: "i" | "j"; along: "c" | "d" }) {
   const values = useMatrix(useFloats(props.name), props.matrix ?? 0, props.tokens.length * props.width);
   const columns = useMemo(() => count(props.width), [props.width]);
   if (!values) return <Absent of={values} title={props.title} />;
-  return <Heatmap title={props.title} rows={props.tokens} columns={columns} numbers={values} signed turned={inColumns()}
+  return <Heatmap title={props.title} rows={props.tokens} columns={columns} numbers={values} signed turned={inColumns()} begin={[props.begin, 0]}
     chosen={[props.at, number(props.along, props.width)]} onChoose={(row, at) => select({ [props.axis]: row, [props.along]: at })} />;
 }
 
@@ -203,7 +205,7 @@ function Learned(props: { name: string; title: string; head: number }) {
 const PARTS = { q: "query", k: "key", v: "value", o: "output" };
 
 export function Matrices() {
-  const { stack, layer, name, cross, asks, answers, head, i, j } = selected();
+  const { stack, layer, name, cross, asks, answers, begins, head, i, j } = selected();
   const opened = useSignal<keyof typeof PARTS | null>(null);
   const [rows, columns] = [asks.ids.length, answers.ids.length];
   const weights = useMatrix(useFloats(`${name}.weights`), head, rows * columns);
@@ -253,18 +255,18 @@ export function Matrices() {
       {!served && <em>{say("as_picture")}: {say("needs_server")}</em>}
       {opened.value && <Learned name={key(PARTS[opened.value])} title={`${W(opened.value)} · ${say("learned")}`} head={head} />}
       <p>{say(lecture ? "columns_are_tokens" : "rows_are_tokens")}</p>
-      <Vectors name={own} title={`${I} · ${own}`} tokens={asking} width={width} at={i} axis="i" along="c" />
-      {cross && <Vectors name={given} title={`${others} · ${given}`} tokens={answering} width={width} at={j} axis="j" along="c" />}
+      <Vectors name={own} title={`${I} · ${own}`} tokens={asking} begin={begins[0]} width={width} at={i} axis="i" along="c" />
+      {cross && <Vectors name={given} title={`${others} · ${given}`} tokens={answering} begin={begins[1]} width={width} at={j} axis="j" along="c" />}
       <div class="pair">
-        <Vectors name={`${name}.${rotated}queries`} title={`${Q} · ${of_head}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" along="d" />
-        <Vectors name={`${name}.${rotated}keys`} title={`${K} · ${of_head}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" along="d" />
-        <Vectors name={`${name}.values`} title={`${V} · ${of_head}`} tokens={answering} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" along="d" />
+        <Vectors name={`${name}.${rotated}queries`} title={`${Q} · ${of_head}`} tokens={asking} begin={begins[0]} matrix={head} width={headWidth()} at={i} axis="i" along="d" />
+        <Vectors name={`${name}.${rotated}keys`} title={`${K} · ${of_head}`} tokens={answering} begin={begins[1]} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" along="d" />
+        <Vectors name={`${name}.values`} title={`${V} · ${of_head}`} tokens={answering} begin={begins[1]} matrix={groupOf(head)} width={headWidth()} at={j} axis="j" along="d" />
       </div>
       <div class="pair">
-        {alpha ? <Heatmap title={`${A} · ${say("scores")}`} rows={asking} columns={answering} numbers={alpha} signed turned={lecture} chosen={[i, j]} onChoose={choose} /> : <Absent of={alpha} title={A} />}
-        {(weights || roots) && <Heatmap title={`${shares} · ${say("weights")}`} rows={asking} columns={answering} numbers={weights} roots={roots} turned={lecture} chosen={[i, j]} onChoose={choose} />}
+        {alpha ? <Heatmap title={`${A} · ${say("scores")}`} rows={asking} columns={answering} numbers={alpha} signed turned={lecture} begin={begins} chosen={[i, j]} onChoose={choose} /> : <Absent of={alpha} title={A} />}
+        {(weights || roots) && <Heatmap title={`${shares} · ${say("weights")}`} rows={asking} columns={answering} numbers={weights} roots={roots} turned={lecture} begin={begins} chosen={[i, j]} onChoose={choose} />}
       </div>
-      <Vectors name={`${name}.context`} title={`${O} · ${of_head}`} tokens={asking} matrix={head} width={headWidth()} at={i} axis="i" along="d" />
+      <Vectors name={`${name}.context`} title={`${O} · ${of_head}`} tokens={asking} begin={begins[0]} matrix={head} width={headWidth()} at={i} axis="i" along="d" />
     </>
   );
 }
@@ -313,12 +315,12 @@ function Layer(props: { layer: number; order: string }) {
 
 /** One head, enlarged. */
 function Head(props: { name: string; head: number }) {
-  const { asks, answers, i, j } = selected();
+  const { asks, answers, begins, i, j } = selected();
   const size = asks.ids.length * answers.ids.length;
   const weights = useMatrix(useFloats(`${props.name}.weights`), props.head, size);
   const roots = useMatrix(useRoots(`${props.name}.weights`), props.head, size);
   if (!roots) return <Absent of={roots} />;
-  return <Heatmap title={headName(props.name, props.head)} rows={labels(asks)} columns={labels(answers)} numbers={weights} roots={roots} turned={inColumns()}
+  return <Heatmap title={headName(props.name, props.head)} rows={labels(asks)} columns={labels(answers)} numbers={weights} roots={roots} turned={inColumns()} begin={begins}
     chosen={[i, j]} onChoose={(i, j) => select({ i, j })} />;
 }
 
@@ -387,14 +389,14 @@ export function Mask() {
   const head = number("head", heads());
   const name = `decoder.${layer}.self`;
   const now = trace.value!;
-  const names = labels(now.replay.target_in);
+  const names = labels(now.replay.decoder_in);
   const n = names.length;
   const alpha = useScores(name, head, n, n);
   const weights = useMatrix(useFloats(`${name}.weights`), head, n * n);
   const roots = useMatrix(useRoots(`${name}.weights`), head, n * n);
   const lifted = now.what_if.mask_lifted;
   const [score, share] = inColumns() ? ["α", "α′"] : ["S", "P"];
-  const drawn = { rows: names, columns: names, turned: inColumns(), chosen: [number("i", n), number("j", n)] as [number, number], onChoose: (i: number, j: number) => select({ i, j }) };
+  const drawn = { rows: names, columns: names, turned: inColumns(), begin: parted("decoder"), chosen: [number("i", n), number("j", n)] as [number, number], onChoose: (i: number, j: number) => select({ i, j }) };
   if (!isThere(name)) return <Missing>{say("no_attention")}</Missing>;
   return (
     <>
@@ -405,8 +407,7 @@ export function Mask() {
         {alpha ? <Heatmap title={`${score} · ${say("scores")}`} numbers={alpha} signed {...drawn} /> : <Absent of={alpha} title={score} />}
         {(weights || roots) && <Heatmap title={`${share} · ${say("weights")}`} numbers={weights} roots={roots} {...drawn} />}
       </div>
-      <p>{join([say("padding_mask"), say("padding")])}</p>
-      <Padding />
+      {hasCross() && <><p>{join([say("padding_mask"), say("padding")])}</p><Padding /></>}
     </>
   );
 }

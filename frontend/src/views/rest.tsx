@@ -2,18 +2,18 @@
 import { signal, useSignal } from "@preact/signals";
 import { hierarchy, type HierarchyPointNode } from "d3-hierarchy";
 import { useEffect, useMemo } from "preact/hooks";
-import { again, busy, error, mean, model, saw, served, trace } from "../data";
-import { Absent, Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, headName, labels, piece, upTo, widest } from "../parts";
-import { inColumns, number, select } from "../state";
+import { again, begin, busy, error, mean, model, saw, served, tokensOf, trace } from "../data";
+import { Absent, Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, headName, labels, part, piece, upTo, widest } from "../parts";
+import { hasCross, inColumns, number, select, stacks } from "../state";
 import { useFloats } from "../use";
-import type { Candidate, Replay, Tokens } from "../wire";
+import type { Candidate, Replay, Step, Tokens } from "../wire";
 import { join, percent, say, show } from "../words";
 import { Alignment, headWidth, useBias } from "./attention";
 
 const chooseCheckpoint = (checkpoint: string) => again({ checkpoint });
 
 /** Each token, its number, and its row of the embedding matrix. */
-function Embedded(props: { title: string; tokens: Tokens; of: string; axis: "i" | "t" }) {
+function Embedded(props: { title: string; tokens: Tokens; begin?: number; of: string; axis: "i" | "t" }) {
   const width = model.value!.config.width;
   const rows = useFloats(props.of);
   const names = labels(props.tokens);
@@ -21,7 +21,7 @@ function Embedded(props: { title: string; tokens: Tokens; of: string; axis: "i" 
   return (
     <>
       <h3>{props.title}</h3>
-      <TokenRow tokens={props.tokens} title={props.title} chosen={at} onChoose={(k) => select({ [props.axis]: k })} />
+      <TokenRow tokens={props.tokens} begin={props.begin} title={props.title} chosen={at} onChoose={(k) => select({ [props.axis]: k })} />
       {rows ? names.map((name, k) => <p class={k === at ? "vector lit" : "vector"} key={k}><b>{name}</b> <Strip values={rows.subarray(k * width, (k + 1) * width)} title={name} /></p>) : <Absent of={rows} />}
     </>
   );
@@ -34,8 +34,8 @@ export function Input() {
     <>
       {checkpoints.length > 0 && <Choice title={say("checkpoint")} value={now.checkpoint} of={[["", say("the_model")], ...checkpoints.map((name) => [name, name] as const)]} onChoose={chooseCheckpoint} />}
       {now.normalised !== now.text && <p>{join([say("normalised"), ""])}<b lang="">{now.normalised}</b></p>}
-      <Embedded title={say("source")} tokens={now.source} of="encoder.embedding" axis="i" />
-      <Embedded title={say("target_in")} tokens={now.replay.target_in} of="decoder.embedding" axis="t" />
+      {stacks().includes("encoder") && <Embedded title={say("source")} tokens={now.source} of="encoder.embedding" axis="i" />}
+      {stacks().includes("decoder") && <Embedded title={say("target_in")} tokens={now.replay.decoder_in} begin={begin()} of="decoder.embedding" axis={hasCross() ? "t" : "i"} />}
       <h3>{say("target_out")}</h3>
       <TokenRow tokens={now.replay.target_out} title={say("target_out")} chosen={number("t", now.replay.target_out.ids.length)} onChoose={(t) => select({ t })} />
     </>
@@ -45,9 +45,10 @@ export function Input() {
 /** Rotary positions: the angles of each pair of coordinates, and a query of the first head before and after. */
 function Rotary(props: { names: string[]; i: number }) {
   const { names, i } = props;
-  const asking = "encoder.0.self.queries";
+  const attention = `${stacks()[0]}.0.self`;
+  const asking = `${attention}.queries`;
   const queries = useFloats(asking);
-  const rotated = useFloats("encoder.0.self.rotated_queries");
+  const rotated = useFloats(`${attention}.rotated_queries`);
   const width = headWidth();
   const off = trace.value!.what_if.positions_off;
   const angle = (position: number, pair: number) => (off ? 0 : position / 10000 ** ((2 * pair) / width));
@@ -60,8 +61,8 @@ function Rotary(props: { names: string[]; i: number }) {
       <svg class="turns" viewBox="0 0 640 90" role="img" aria-label={say("dials", { token: names[i] })}>
         {pairs.slice(0, 8).map((pair, d) => <g key={pair} transform={`translate(${40 + d * 78},42)`}><circle r="30" /><line x2={30 * Math.cos(angle(i, d))} y2={-30 * Math.sin(angle(i, d))} /><text y="46" text-anchor="middle">{pair}</text></g>)}
       </svg>
-      <Heatmap title={say("cosines")} rows={names} columns={pairs} numbers={cosines} signed turned={inColumns()} chosen={[i, number("d", pairs.length)]} onChoose={(row, d) => select({ i: row, d })} />
-      {queries && rotated ? <><p>{say("query_turned", { head: headName("encoder.0.self", 0), token: names[i] })}</p>{strip(queries, "q")}{strip(rotated, "R q")}</>
+      <Heatmap title={say("cosines")} rows={names} columns={pairs} numbers={cosines} signed turned={inColumns()} begin={[begin(), 0]} chosen={[i, number("d", pairs.length)]} onChoose={(row, d) => select({ i: row, d })} />
+      {queries && rotated ? <><p>{say("query_turned", { head: headName(attention, 0), token: names[i] })}</p>{strip(queries, "q")}{strip(rotated, "R q")}</>
         : asking in trace.value!.shapes ? <Absent of={queries && (rotated as null | undefined)} title="q, R q" /> : <Missing>{say("no_attention")}</Missing>}
     </>
   );
@@ -71,8 +72,8 @@ function Rotary(props: { names: string[]; i: number }) {
 function Added(props: { names: string[]; i: number }) {
   const { names, i } = props;
   const { width } = model.value!.config;
-  const before = useFloats("encoder.embedding");
-  const after = useFloats("encoder.input");
+  const before = useFloats(`${stacks()[0]}.embedding`);
+  const after = useFloats(`${stacks()[0]}.input`);
   const encoding = useMemo(() => before && after && after.map((value, k) => value - before[k]), [before, after]);
   const columns = useMemo(() => Array.from({ length: width }, (_, c) => String(c)), [width]);
   if (!before || !after || !encoding) return <Absent of={before && (after as null | undefined)} title="a, e" />;
@@ -80,7 +81,7 @@ function Added(props: { names: string[]; i: number }) {
     <>
       <Formula name="added" />
       <p>{say("added_letters")}</p>
-      <Heatmap title={say("encoding")} rows={names} columns={columns} numbers={encoding} signed turned={inColumns()} chosen={[i, number("c", width)]} onChoose={(row, c) => select({ i: row, c })} />
+      <Heatmap title={say("encoding")} rows={names} columns={columns} numbers={encoding} signed turned={inColumns()} begin={[begin(), 0]} chosen={[i, number("c", width)]} onChoose={(row, c) => select({ i: row, c })} />
       {Object.entries({ a: before, e: encoding, "a + e": after }).map(([title, values]) => (
         <p class="vector" key={title}><b>{title}</b> <Strip values={values.subarray(i * width, (i + 1) * width)} title={title} /></p>
       ))}
@@ -93,15 +94,16 @@ function Biased(props: { names: string[]; i: number }) {
   const { names, i } = props;
   const { heads } = model.value!.config;
   const head = number("head", heads);
-  const bias = useBias("encoder.0.self", head, names.length, names.length);
+  const attention = `${stacks()[0]}.0.self`;
+  const bias = useBias(attention, head, names.length, names.length);
   if (trace.value!.what_if.positions_off) return null;
   return (
     <>
       <Formula name="bias" />
       <p>{say("alibi")}</p>
       <Choice title={say("head")} value={head} of={upTo(heads)} onChoose={(chosen) => select({ head: chosen })} />
-      {bias ? <Heatmap title={say("bias")} rows={names} columns={names} numbers={bias} signed turned={inColumns()} chosen={[i, number("j", names.length)]} onChoose={(row, j) => select({ i: row, j })} />
-        : "encoder.0.self.bias" in trace.value!.shapes ? <Absent of={bias} title={say("bias")} /> : <Missing>{say("no_attention")}</Missing>}
+      {bias ? <Heatmap title={say("bias")} rows={names} columns={names} numbers={bias} signed turned={inColumns()} begin={[begin(), begin()]} chosen={[i, number("j", names.length)]} onChoose={(row, j) => select({ i: row, j })} />
+        : `${attention}.bias` in trace.value!.shapes ? <Absent of={bias} title={say("bias")} /> : <Missing>{say("no_attention")}</Missing>}
     </>
   );
 }
@@ -112,7 +114,7 @@ const DRAWINGS = { sinusoidal: Added, learned: Added, rotary: Rotary, alibi: Bia
 export function PositionsView() {
   const { positions } = model.value!.config;
   const now = trace.value!;
-  const names = labels(now.source);
+  const names = labels(tokensOf(stacks()[0]));
   const i = number("i", names.length);
   const off = now.what_if.positions_off;
   const Shown = positions !== "none" && DRAWINGS[positions];
@@ -140,25 +142,27 @@ function Stage(props: { name: string; title: string; at: number }) {
   return <tr><th scope="row">{props.title}</th><td><Strip values={one} title={props.title} /></td><td class="number">{show(mean)}</td><td class="number">{show(deviation)}</td><td class="number">{show(norm)}</td></tr>;
 }
 
+/** A block of the stack that reads the source. */
 export function Block() {
   const config = model.value!.config;
-  const now = trace.value!;
-  const layer = number("layer", config.encoder_layers);
-  const i = number("i", now.source.ids.length);
+  const [stack] = stacks();
+  const [layers, tokens] = [config[`${stack}_layers`], tokensOf(stack)];
+  const layer = number("layer", layers);
+  const i = number("i", tokens.ids.length);
   const step = useSignal(9);
-  const entering = layer ? `encoder.${layer - 1}.feed_forward.${config.norm === "pre" ? "residual" : "norm"}` : "encoder.input";
+  const entering = layer ? `${stack}.${layer - 1}.feed_forward.${config.norm === "pre" ? "residual" : "norm"}` : `${stack}.input`;
   const sublayer = (part: string, title: string): [string, string][] => config.norm === "pre"
     ? [[`${part}.norm`, say("norm")], [`${part}.output`, title], [`${part}.residual`, "+"]]
     : [[`${part}.output`, title], [`${part}.residual`, "+"], [`${part}.norm`, say("norm")]];
-  const stages: [string, string][] = [[entering, "x"], ...[...sublayer("self", say(`mixer_${config.encoder_mixer}`)), ...sublayer("feed_forward", say("feed_forward"))]
-    .map(([name, title]): [string, string] => [`encoder.${layer}.${name}`, title])];
+  const stages: [string, string][] = [[entering, "x"], ...[...sublayer("self", say(`mixer_${config[`${stack}_mixer`]}`)), ...sublayer("feed_forward", say("feed_forward"))]
+    .map(([name, title]): [string, string] => [`${stack}.${layer}.${name}`, title])];
   return (
     <>
       <Formula name="block" variant={config.norm} />
-      <Slider title={say("layer")} value={layer} most={config.encoder_layers - 1} onMove={(at) => select({ layer: at })} />
-      <TokenRow tokens={now.source} chosen={i} onChoose={(at) => select({ i: at })} title={say("source")} />
+      <Slider title={say("layer")} value={layer} most={layers - 1} onMove={(at) => select({ layer: at })} />
+      <TokenRow tokens={tokens} begin={begin()} chosen={i} onChoose={(at) => select({ i: at })} title={say(stack === "encoder" ? "source" : "target_in")} />
       <Slider title={say("steps")} value={Math.min(step.value, stages.length)} least={1} most={stages.length} onMove={(at) => { step.value = at; }} />
-      <div class="scroll" tabIndex={0} role="region" aria-label={say("view_block")}><table class="stages">
+      <div class="scroll" tabIndex={0} role="region" aria-label={say("view_block", { stack: say(stack) })}><table class="stages">
         <thead><tr><td /><th scope="col">{say("vector")}</th><th scope="col">{say("mean")}</th><th scope="col">{say("deviation")}</th><th scope="col">{say("length")}</th></tr></thead>
         <tbody>{stages.slice(0, step.value).map(([name, title]) => <Stage key={name} name={name} title={title} at={i} />)}</tbody>
       </table></div>
@@ -166,32 +170,68 @@ export function Block() {
   );
 }
 
-export function StepView() {
-  const now = trace.value!;
+/** A distribution at a temperature: its most probable tokens, one of which was chosen, and the rest. */
+function Distribution(props: { step: Step; chosen: number; title: string; onChoose?: (id: number) => void }) {
+  const { step, onChoose } = props;
   const { temperatures } = model.value!;
-  const t = number("t", now.replay.steps.length);
-  const step = now.replay.steps[t];
   const warmth = useSignal(temperatures.indexOf(1));
   const T = temperatures[warmth.value];
   const [logSum, entropy] = step.tempered[warmth.value];
   const probability = (logProb: number | null) => (logProb === null ? 0 : Math.exp(logProb / T - logSum));
-  const probabilities = step.top.map((each) => probability(each.log_prob));
+  const top = step.top.filter((each) => each.log_prob !== null); // the others are never written
+  const probabilities = top.map((each) => probability(each.log_prob));
   const rest = Math.max(0, 1 - probabilities.reduce((a, b) => a + b, 0));
+  return (
+    <>
+      <Slider title={say("temperature")} value={warmth.value} most={temperatures.length - 1} onMove={(at) => { warmth.value = at; }} shown={T.toFixed(1)} />
+      {onChoose && <p>{served ? say("go_on_from") : say("needs_server_to_go_on")}</p>}
+      <div class="scroll" tabIndex={0} role="region" aria-label={props.title}><table class="bars"><caption>{props.title}</caption><tbody>{top.map((each, k) => (
+        <tr key={each.id} class={each.id === props.chosen ? "lit" : ""}>
+          <th scope="row">{onChoose ? <button type="button" class="link" disabled={!served || busy.value} onClick={() => onChoose(each.id)}>{piece(each.piece)}</button> : piece(each.piece)}</th>
+          <td class="wide"><span class="bar" style={{ width: `${100 * probabilities[k]}%` }} /></td><td class="number">{probabilities[k].toFixed(4)}</td></tr>
+      ))}<tr><th scope="row"><i>{say("rest")}</i></th><td class="wide"><span class="bar rest" style={{ width: `${100 * rest}%` }} /></td><td class="number">{rest.toFixed(4)}</td></tr></tbody></table></div>
+      <p>{say("entropy", { nats: entropy.toFixed(3) })}{step.eos !== null && ` · EOS ${percent(probability(step.eos))}`}</p>
+    </>
+  );
+}
+
+export function StepView() {
+  const now = trace.value!;
+  const t = number("t", now.replay.steps.length);
+  const prefix = labels(now.replay.decoder_in).slice(0, begin() + t + 1);
   const goOn = (id: number) => again({ prefix: [...now.replay.target_out.ids.slice(0, t), id] });
   return (
     <>
       <Slider title={say("step")} value={t} most={now.replay.steps.length - 1} onMove={(at) => select({ t: at })} shown={`${t + 1} / ${now.replay.steps.length}`} />
       <Formula name="step" />
       <p class="explain">{say("may_write")}</p>
-      <p class="prefix">{labels(now.replay.target_in).slice(0, t + 1).map((name, k) => <span class="token" key={k}>{name}</span>)} → <span class="token chosen">{labels(now.replay.target_out)[t]}</span></p>
-      <Slider title={say("temperature")} value={warmth.value} most={temperatures.length - 1} onMove={(at) => { warmth.value = at; }} shown={T.toFixed(1)} />
-      <p>{served ? say("go_on_from") : say("needs_server_to_go_on")}</p>
-      <div class="scroll" tabIndex={0} role="region" aria-label={say("top")}><table class="bars"><caption>{say("top")}</caption><tbody>{step.top.map((each, k) => (
-        <tr key={each.id} class={each.id === now.replay.target_out.ids[t] ? "lit" : ""}>
-          <th scope="row"><button type="button" class="link" disabled={!served || busy.value} onClick={() => goOn(each.id)}>{piece(each.piece)}</button></th>
-          <td class="wide"><span class="bar" style={{ width: `${100 * probabilities[k]}%` }} /></td><td class="number">{probabilities[k].toFixed(4)}</td></tr>
-      ))}<tr><th scope="row"><i>{say("rest")}</i></th><td class="wide"><span class="bar rest" style={{ width: `${100 * rest}%` }} /></td><td class="number">{rest.toFixed(4)}</td></tr></tbody></table></div>
-      <p>{say("entropy", { nats: entropy.toFixed(3) })} · EOS {percent(probability(step.eos))}</p>
+      <p class="prefix">{prefix.map((name, k) => <span class={`token ${part(k, begin())}`} key={k}>{name}</span>)} → <span class="token chosen">{labels(now.replay.target_out)[t]}</span></p>
+      <Distribution step={now.replay.steps[t]} chosen={now.replay.target_out.ids[t]} title={say("top")} onChoose={goOn} />
+    </>
+  );
+}
+
+/** What a label belongs to: a token, or the whole sentence. */
+function labelled(): string[] {
+  const now = trace.value!;
+  return model.value!.config.labels === "token" ? labels(now.source).slice(0, -1) : [now.text];
+}
+
+/** The encoder's answer: a label each, and how probable it is. */
+export function Labels() {
+  const { target_out, steps } = trace.value!.replay;
+  const t = number("t", steps.length);
+  return (
+    <>
+      <p class="explain">{say("never_special")}</p>
+      <div class="scroll" tabIndex={0} role="region" aria-label={say("labels")}><table class="bars labels"><thead><tr><th scope="col">{say("source")}</th><th scope="col">{say("label")}</th><th scope="col" colSpan={2}>p</th></tr></thead>
+        <tbody>{labelled().map((name, k) => {
+          const probability = Math.exp(steps[k].top[0].log_prob!);
+          return <tr key={k} class={k === t ? "lit" : ""} onClick={() => select({ t: k })}><th scope="row" lang="">{name}</th><td>{labels(target_out)[k]}</td>
+            <td class="wide"><span class="bar" style={{ width: `${100 * probability}%` }} /></td><td class="number">{probability.toFixed(4)}</td></tr>;
+        })}</tbody></table></div>
+      {steps.length > 1 && <Slider title={say("position")} value={t} most={steps.length - 1} onMove={(at) => select({ t: at })} shown={`${t} · ${labelled()[t]}`} />}
+      <Distribution step={steps[t]} chosen={target_out.ids[t]} title={say("top_labels")} />
     </>
   );
 }
@@ -204,7 +244,7 @@ function Losses(props: { title: string; token: string; of: Replay; most: number 
       <h3>{props.title}</h3>
       <div class="scroll" tabIndex={0} role="region" aria-label={props.title}><table class="bars"><thead><tr><th scope="col">{props.token}</th><th scope="col" colSpan={2}>−log p</th><th scope="col">{say("rank")}</th><th scope="col">{say("smoothed", { share: model.value!.smoothing })}</th></tr></thead>
         <tbody>{labels(target_out).map((name, k) => (
-          <tr key={k} class={ranks[k] ? "astray" : ""}><th scope="row">{name}</th><td class="wide"><span class="bar" style={{ width: `${(100 * losses[k]) / props.most}%` }} /></td>
+          <tr key={k} class={ranks[k] ? "astray" : ""}><th scope="row">{model.value!.config.shape === "encoder" ? `${labelled()[k]} → ${name}` : name}</th><td class="wide"><span class="bar" style={{ width: `${(100 * losses[k]) / props.most}%` }} /></td>
             <td class="number">{show(losses[k], 4)}</td><td class="number">{ranks[k] + 1}</td><td class="number">{show(smoothed[k], 4)}</td></tr>
         ))}</tbody>
         <tfoot><tr><th scope="row">{say("mean")}</th><td /><td class="number" data-mean={mean(losses)}>{show(mean(losses), 4)}</td><td /><td class="number">{show(mean(smoothed), 4)}</td></tr></tfoot></table></div>
@@ -215,12 +255,14 @@ function Losses(props: { title: string; token: string; of: Replay; most: number 
 export function Loss() {
   const { reference, replay } = trace.value!;
   const most = Math.max(...replay.losses, ...(reference?.losses ?? []), 0.1);
+  const writes = model.value!.config.shape !== "encoder";
+  const variant = writes ? "" : "labels";
   return (
     <>
-      <Formula name="loss" />
-      <Formula name="loss" variant="smoothed" />
-      {reference ? <Losses title={say("reference")} token={say("right_token")} of={reference} most={most} /> : <p>{say("give_reference")}</p>}
-      <Losses title={say("own_prefix")} token={say("own_token")} of={replay} most={most} />
+      <Formula name="loss" variant={variant} />
+      <Formula name="loss.smoothed" variant={variant} />
+      {reference ? <Losses title={say(writes ? "reference" : "reference_labels")} token={say(writes ? "right_token" : "right_label")} of={reference} most={most} /> : <p>{say("give_reference")}</p>}
+      <Losses title={say(writes ? "own_prefix" : "own_labels")} token={say(writes ? "own_token" : "label")} of={replay} most={most} />
     </>
   );
 }
@@ -341,7 +383,7 @@ export function Training() {
           return <tr key={name} class={k === at ? "lit" : ""}><th scope="row">{title(name)}</th><td lang="">{found ? found.output || say("nothing") : "–"}</td>
             <td class="number">{found ? show(found.own, 4) : ""}</td><td class="number">{found?.reference != null ? show(found.reference, 4) : ""}</td></tr>;
         })}</tbody></table></div>
-      <Alignment />
+      {hasCross() && <Alignment />}
     </>
   );
 }
