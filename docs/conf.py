@@ -96,6 +96,8 @@ def values_of(annotation: Any) -> str:
     """What a setting may be: the words that it may have, or its type."""
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{json.dumps(word)}`" for word in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return f"a list of {values_of(get_args(annotation)[0])}"
     if get_origin(annotation) is Annotated:
         return values_of(get_args(annotation)[0])
     parts = [part for part in get_args(annotation) if part is not NoneType]
