@@ -429,11 +429,11 @@ def main() -> None:
     from machine import describe
 
     if arguments.text:
-        texts = [
-            measure_text(arguments.work.resolve(), arguments.text, arguments.times, k) for k in ("character", "bpe")
-        ]
-        result = {"machine": describe(len(os.sched_getaffinity(0))), "texts": texts}
-        TEXT_RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        texts = []
+        for kind in ("character", "bpe"):
+            texts.append(measure_text(arguments.work.resolve(), arguments.text, arguments.times, kind))
+            result = {"machine": describe(len(os.sched_getaffinity(0))), "texts": texts}
+            TEXT_RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         return
     for pairs in arguments.pairs:
         found = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"corpora": []}
