@@ -28,10 +28,18 @@ PAIRS: dict[str, list[tuple[str, str]]] = {
         ("A girl in a red dress.", "Ein Mädchen in einem roten Kleid."),
     ]
     * 10,
+    "sst2": [("a gob of drivel", "0"), ("stirring , funny and finally transporting", "1"), ("no movement", "0")] * 10,
     "tatoeba_en_zh": [
         ("Tom is my friend.", "汤姆是我的朋友。"),
         ("I like green tea.", "我喜欢绿茶。"),
         ("Where is the station?", "车站在哪里?"),
+    ]
+    * 10,
+    "trec": [("Who was Galileo ?", "3"), ("How far is it to Aspen ?", "5"), ("Where is Modesto ?", "4")] * 10,
+    "weibo_ner": [
+        ("我在北京", "O O B-GPE.NAM I-GPE.NAM"),
+        ("小王来了", "B-PER.NAM I-PER.NAM O O"),
+        ("好的", "O O"),
     ]
     * 10,
 }
@@ -46,7 +54,8 @@ def write_data(config: Config, pairs: list[tuple[str, str]]) -> None:
     """The files that an example names, where it names them."""
     for part in ("", "dev_", "test_"):
         specs = [getattr(config.data, f"{part}{side}") for side in ("source", "target")]
-        for spec, lines in zip(specs, zip(*(pairs if part == "" else pairs[:3]), strict=True), strict=True):
+        sides = zip(specs, zip(*(pairs if part == "" else pairs[:3]), strict=True), strict=True)
+        for spec, lines in sorted(sides, key=lambda side: side[0].partition("#")[2]):  # the first column first
             path, _, column = spec.partition("#")
             assert bool(column) == path.endswith(".tsv"), f"teach this test to write {spec}"
             _write(Path(path), int(column or 1), lines)
