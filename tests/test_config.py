@@ -46,6 +46,15 @@ def test_a_run_always_has_a_budget_and_a_new_one_replaces_the_presets() -> None:
     assert (timed.minutes, timed.steps) == (5, None)
 
 
+def test_an_override_of_a_budget_replaces_those_of_the_file() -> None:
+    file = {"training": {"minutes": 5, "epochs": 2}}
+    counted = build_config(file, ["training.steps=9"]).training
+    assert (counted.steps, counted.minutes, counted.epochs) == (9, None, None)
+    both = build_config(file, ["training.steps=9", "training.minutes=1"]).training
+    assert (both.steps, both.minutes, both.epochs) == (9, 1, None)
+    assert build_config(file, ["training.seed=2"]).training.minutes == 5
+
+
 def test_files_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
     text = """[data]
 source = "a.tsv#1"

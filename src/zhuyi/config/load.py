@@ -55,7 +55,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), preset: str | N
 def build_config(
     tree: Tree, overrides: Sequence[str] = (), preset: str | None = None, where: str = "configuration"
 ) -> Config:
-    """Lay `tree` over its preset and `overrides` over both, and validate.
+    """Lay `tree` over its preset and `overrides` over both, and validate. A budget replaces all budgets below it.
 
     Raises:
         ConfigError: naming `where` and the key.
@@ -65,11 +65,14 @@ def build_config(
         merged[section] = dict(value) if isinstance(value, Mapping) else value
     _reject_unknown(merged, where)
     origins: dict[str, str] = {}
+    above: dict[str, dict[str, Any]] = {}
     for text in overrides:
         key, value = parse_override(text)
         section, _, name = key.rpartition(".")
-        (merged.setdefault(section, {}) if section else merged)[name] = value
+        (above.setdefault(section, {}) if section else merged)[name] = value
         origins[key] = f"--set {text}"
+    for section, values in above.items():
+        merged[section] = _over(merged.get(section, {}), values)
     if preset is not None:
         merged["preset"] = preset
         origins["preset"] = f"--preset {preset}"
