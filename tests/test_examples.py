@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ PAIRS: dict[str, list[tuple[str, str]]] = {
         ("A girl in a red dress.", "Ein Mädchen in einem roten Kleid."),
     ]
     * 10,
+    "shakespeare": [("ROMEO:", "But, soft!"), ("JULIET:", "O Romeo, Romeo!")] * 40,
     "sst2": [("a gob of drivel", "0"), ("stirring , funny and finally transporting", "1"), ("no movement", "0")] * 10,
     "tatoeba_en_zh": [
         ("Tom is my friend.", "汤姆是我的朋友。"),
@@ -52,6 +54,9 @@ def test_every_example_has_data() -> None:
 
 def write_data(config: Config, pairs: list[tuple[str, str]]) -> None:
     """The files that an example names, where it names them."""
+    if config.data.text is not None:
+        _write(Path(config.data.text), 1, chain.from_iterable(pairs))
+        return
     for part in ("", "dev_", "test_"):
         specs = [getattr(config.data, f"{part}{side}") for side in ("source", "target")]
         sides = zip(specs, zip(*(pairs if part == "" else pairs[:3]), strict=True), strict=True)
@@ -88,9 +93,13 @@ def trained(example: Path, folder: Path) -> Path:
 def test_every_example_trains_and_translates(example: Path, tmp_path: Path) -> None:
     model = trained(example, tmp_path)
     source, _ = PAIRS[example.stem][0]
-    outcome = run("translate", model, stdin=f"{source}\n".encode())
+    if load_config(example).data.text is not None:
+        outcome = run("generate", model, source, "--tokens", 20)
+        assert outcome.out.startswith(source)
+    else:
+        outcome = run("translate", model, stdin=f"{source}\n".encode())
+        assert len(outcome.lines) == 1
     assert (outcome.code, "error" in outcome.err) == (0, False)
-    assert len(outcome.lines) == 1
     metrics = [json.loads(line) for line in (model / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     metric = load_config(example).training.metric
     assert any(f"dev_{metric}" in record for record in metrics), "an example shows validation too"
