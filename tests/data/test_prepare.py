@@ -99,12 +99,12 @@ def test_another_file_or_nothing_may_be_the_dev_part(tmp_path: Path) -> None:
 
 def test_what_an_epoch_is_trained_on(tmp_path: Path) -> None:
     data = prepare(running(tmp_path))
-    windows = [examples(data.config, data.store, epoch) for epoch in (0, 1, 0)]
+    windows = [examples(data.config, data.store, data.tokenizers, epoch) for epoch in (0, 1, 0)]
     assert [sum(each.target_lengths) for each in windows] == [720] * 3
     assert max(windows[0].target_lengths) == 10
     assert windows[0].target_lengths.tolist() == windows[2].target_lengths.tolist()
     pairs = prepare(config_of(tmp_path))
-    assert examples(pairs.config, pairs.store, 7) is pairs.store
+    assert examples(pairs.config, pairs.store, pairs.tokenizers, 7) is pairs.store
 
 
 def test_text_of_white_space_that_is_not_kept_is_one_error(tmp_path: Path) -> None:
