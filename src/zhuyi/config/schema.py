@@ -69,6 +69,9 @@ class Section(BaseModel):
         section = validate(values)
         if isinstance(values, Mapping):
             section.model_fields_set.intersection_update(values)
+            for name, found in section:  # sections of the whole configuration: some keys follow from another section
+                if isinstance(found, Section) and not isinstance(given := values.get(name) or {}, Section):
+                    found.model_fields_set.intersection_update(given)
         return section
 
 

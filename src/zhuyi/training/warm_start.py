@@ -88,8 +88,9 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
                     f"{section}.{key} = {value!r}, but {name} has {getattr(theirs, key)!r}: leave it out, or begin "
                     "with another model"
                 )
-        if new_labels and section == "model":
-            given["labels"] = config.model.labels
+        if new_labels:
+            of_section = {key.partition(".")[2] for key in OF_LABELS if key.startswith(section)}
+            given |= {key: getattr(ours, key) for key in of_section - {"kind", "whitespace"}}
         sections[section] = changed(theirs, given)
     tags = {key: getattr(config.data, key) or getattr(model.data, key) for key in LANGUAGES}
     training = config.training
