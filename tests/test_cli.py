@@ -29,7 +29,7 @@ from zhuyi.training.int8 import Int8Comparison
 from zhuyi.translator import Translation
 
 GROUP: Any = typer.main.get_command(cli.app)
-VERBS = ("demo", "check", "train", "translate", "evaluate", "export", "look", "config")
+VERBS = ("demo", "check", "train", "config", "compare", "translate", "generate", "evaluate", "export", "look")
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def test_the_help_page_groups_the_verbs() -> None:
     }
     assert found == {
         "Start": ["demo"],
-        "Train": ["check", "train", "config"],
-        "Use": ["translate", "evaluate", "export"],
+        "Train": ["check", "train", "config", "compare"],
+        "Use": ["translate", "generate", "evaluate", "export"],
         "Look": ["look"],
     }
 
@@ -237,7 +237,7 @@ def test_scores_and_json_tell_the_same(model: Path) -> None:
 class Fixed:
     """A translator that always finds the same."""
 
-    longest = 10
+    longest, labels = 10, None
     config = build_config({})
 
     def __init__(self, *found: Translation) -> None:

@@ -10,11 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
-import zhuyi.cli.verbs  # adds the verbs to the app, in the order of the help page
-
-# isort: split
-import zhuyi.cli.compare
-import zhuyi.cli.generate  # noqa: F401
+import zhuyi.cli.verbs  # noqa: F401  # adds the verbs to the app
 from zhuyi.cli.app import app
 from zhuyi.cli.messages import warnings_in_one_line
 from zhuyi.cli.streams import flush, secure_streams

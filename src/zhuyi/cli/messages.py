@@ -1,10 +1,14 @@
 """What is said to people: warnings on standard error, and the table of an evaluation."""
 
+import os
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+import typer
 
 from zhuyi.errors import ZhuyiWarning
 
@@ -137,3 +141,10 @@ def show(evaluation: "Evaluation", name: str = "") -> None:
         unit = "nats per token" if of_text else "nats per label" if of_labels else unit
         table.add_row("loss", f"{evaluation.loss:.4f}", unit)
     Console().print(table)
+
+
+def stopped(again: list[str]) -> NoReturn:
+    """Ctrl-C in a training: `again` continues it."""
+    command = ["zhuyi"] if "TORCHELASTIC_RUN_ID" not in os.environ else ["torchrun", "...", "-m", "zhuyi"]
+    print(f"zhuyi: stopped and saved; go on with: {shlex.join([*command, *again])}", file=sys.stderr)
+    raise typer.Exit(130)

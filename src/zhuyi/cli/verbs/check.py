@@ -1,0 +1,48 @@
+"""The verb `check`: look at a corpus without training on it."""
+
+import zhuyi
+from zhuyi.cli.app import TRAIN, verb
+from zhuyi.cli.options import (
+    ConfigFile,
+    DevSource,
+    DevTarget,
+    Preset,
+    Settings,
+    Source,
+    Target,
+    configuration,
+)
+
+
+@verb(
+    TRAIN,
+    "zhuyi check --source train.en --target train.de",
+    "[dim]# Two columns of one table, and what would leak from training into validation.[/]\n"
+    "zhuyi check --source pairs.tsv#1 --target pairs.tsv#2 \\\n"
+    "    --dev-source dev.tsv#1 --dev-target dev.tsv#2",
+    "zhuyi check en-de.toml",
+)
+def check(
+    config: ConfigFile = None,
+    source: Source = None,
+    target: Target = None,
+    dev_source: DevSource = None,
+    dev_target: DevTarget = None,
+    settings: Settings = None,
+    preset: Preset = None,
+) -> None:
+    """Look at a corpus without training on it.
+
+    Counts pairs, empty lines, duplicates, unknown tokens, pairs that also stand in dev or test, and lines over the
+    length limit, and draws how long the lines are; of running text (data.text), characters, bytes, repeated lines, and
+    dev lines that also stand in training. [bold]train[/] shows the same table before it starts.
+    """
+    from rich.console import Console
+
+    from zhuyi.display import ProgressDisplay, show_report
+
+    console = Console()
+    resolved = configuration(config, source, target, dev_source, dev_target, settings, preset)
+    with ProgressDisplay(console) as display:
+        report = zhuyi.check(resolved, [display])
+    show_report(report, console)

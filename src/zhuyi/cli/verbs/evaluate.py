@@ -1,0 +1,171 @@
+"""The verb `evaluate`: score a model, or answers that were made elsewhere."""
+
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+import zhuyi
+from zhuyi.cli.app import USE, verb
+from zhuyi.cli.messages import Cut, met_the_limit, show, warn, warn_blank, warn_unknown
+from zhuyi.cli.options import (
+    AsJson,
+    Beam,
+    DecodingSettings,
+    Device,
+    Engine,
+    LengthPenalty,
+    MaxRatio,
+    NBest,
+    Precision,
+    Workers,
+    of_decoding,
+    translator_of,
+)
+from zhuyi.cli.streams import read_aligned, to_json, write_stdout
+from zhuyi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zhuyi.config import Metric
+    from zhuyi.evaluation import Evaluation
+
+
+@verb(
+    USE,
+    "zhuyi evaluate en-de --source test.en --target test.de",
+    "[dim]# Pronunciations: a word that stands on several lines has several right ones.[/]\n"
+    "zhuyi evaluate g2p --source test.tsv#1 --target test.tsv#2 --metric wer,per",
+    "[dim]# Two references for each line, as JSON.[/]\n"
+    "zhuyi evaluate en-de --source test.en \\\n"
+    "    --target test.de1 --target test.de2 --json",
+    "[dim]# Answers that were made elsewhere.[/]\nzhuyi evaluate --answers other.de --target test.de",
+    "[dim]# Running text, with a language model: loss a token, and bits a byte.[/]\n"
+    "zhuyi evaluate shakespeare --target test.txt",
+)
+def evaluate(
+    target: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FILE",
+            help="The right answers; give it again for further references, where a blank line means none.",
+        ),
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Argument(metavar="MODEL", show_default=False, help="A model directory, as train and demo write it."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="FILE", help="What to translate; text or FILE.tsv#COLUMN, ...")
+    ] = None,
+    answers: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Score these answers, in the place of a MODEL's.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            show_default=False,
+            help="Of bleu, chrf, wer (share of wrong words, one a line), per (share of wrong symbols, which stand "
+            "between spaces), exact; of labels accuracy, macro_f1, span_f1 (of IOB labels); commas between them. "
+            "Default: the one the model was trained by.",
+        ),
+    ] = None,
+    bleu_tokenizer: Annotated[
+        str, typer.Option(metavar="NAME", help="sacreBLEU's tokenizer; auto goes by the script of the target.")
+    ] = "auto",
+    beam: Beam = None,
+    length_penalty: LengthPenalty = None,
+    max_ratio: MaxRatio = None,
+    n_best: NBest = None,
+    settings: DecodingSettings = None,
+    device: Device = "auto",
+    engine: Engine = None,
+    precision: Precision = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Translate a test set and score the answers.
+
+    BLEU and chrF are sacreBLEU's, on raw text, each with the signature that makes it comparable. WER, PER and exact
+    match are those of pronunciations: a line is a word, and lines with the same source are one word with several right
+    answers. So WER is the share of lines that are wrong, not a speech recogniser's. With --n-best N they count the best
+    of N answers. The loss is in nats per target token.
+
+    Labels have accuracy (of lines, or of tokens), macro F1, and the F1 of the spans that IOB labels mark, as in CoNLL.
+    """
+    from zhuyi.evaluation import Evaluation, references_of, score, too_short_for_bleu
+    from zhuyi.text.segmentation import count_marks, segmentation_warning
+
+    if (model is None) == (answers is None):
+        raise ConfigError("give either a MODEL, whose answers are scored, or --answers FILE, and not both")
+    belonging = (beam, length_penalty, max_ratio, n_best, engine, precision, workers)
+    if answers is not None and (settings or device != "auto" or any(each is not None for each in belonging)):
+        raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
+    if model is not None and source is None:
+        evaluation = _evaluated_text(model, device, target, metric)
+        if as_json:
+            write_stdout(to_json({"model": str(model), **evaluation.to_dict()}) + "\n")
+        else:
+            show(evaluation)
+        return
+    first = source or answers
+    assert first is not None
+    aligned = [read_aligned(first, file) for file in target]
+    sources = aligned[0][0]
+    references = references_of([targets for _, targets in aligned])
+    warn_blank(sources, references)
+    right = [reference for line in references for reference in line]
+    if warning := segmentation_warning("the references", count_marks(right), len(right)):
+        warn(warning)
+    if model is None:
+        assert answers is not None
+        found = read_aligned(answers, target[0])[0]
+        scores = score(_metrics(metric, "bleu"), found, references, sources if source else None, bleu_tokenizer)
+        evaluation = Evaluation(scores, None, len(found), 0.0, found, 0)
+    else:
+        translator = translator_of(
+            *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers)
+        )
+        cut = Cut(translator.longest)
+        encoded = translator.tokenizers.source.encode(sources)
+        for index, tokens in enumerate(encoded):
+            if len(tokens) > translator.longest:
+                cut.add(1, index, len(tokens))
+        cut.warn()
+        metrics = _metrics(metric, translator.config.training.metric)
+        best = n_best or of_decoding(settings).get("n_best", 1)
+        evaluation = zhuyi.evaluate(
+            translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=best
+        )
+        warn_unknown(encoded, translator.tokenizers.source.fallback)
+    if evaluation.unfinished:
+        warn(met_the_limit(evaluation.unfinished, evaluation.lines))
+    if "bleu" in evaluation.scores and too_short_for_bleu([*chain.from_iterable(references)], bleu_tokenizer):
+        warn("no reference has the four tokens that BLEU wants: --metric chrf or exact suits short answers")
+    if as_json:
+        write_stdout(to_json({"model": str(model or answers), **evaluation.to_dict()}) + "\n")
+    else:
+        show(evaluation)
+
+
+def _evaluated_text(model: Path, device: str, files: list[str], metric: str | None) -> "Evaluation":
+    """The scores of a model of running text on a text, which is what --target names where there is no --source."""
+    from zhuyi.training.held_out import RunningText
+
+    translator = zhuyi.load(model, device=device, engine="torch", precision="float32")
+    if translator.config.data.text is None:
+        raise ConfigError("--source is missing: what the MODEL is to translate")
+    if len(files) > 1 or metric is not None:
+        raise ConfigError("a model of running text has one --target, and no --metric: bits a byte, and the loss")
+    text = RunningText.read(files[0], translator.config, translator.tokenizers)
+    return text.evaluate(translator, translator.config.training.metric)
+
+
+def _metrics(names: str | None, usual: "Metric") -> list["Metric"]:
+    from zhuyi.evaluation import shown_with
+
+    if names is not None:
+        wanted = [name.strip() for name in names.split(",") if name.strip()]
+        return cast("list[Metric]", wanted)  # evaluate knows which there are
+    return shown_with(usual)
