@@ -16,13 +16,16 @@ from zhuyi.errors import ConfigError
 
 @verb(
     TRAIN,
-    "[dim]# Attention, convolution and recurrence, three seeds each, into runs/compare-en-de.[/]\n"
-    "zhuyi compare en-de.toml --vary model.mixer=attention,convolution,recurrence",
+    "[dim]# Three seeds each, into runs/compare-en-de.[/]\n"
+    "zhuyi compare en-de.toml \\\n"
+    "    --vary model.mixer=attention,convolution,recurrence",
     "[dim]# As many parameters in each, and two runs at once, of 2,000 updates.[/]\n"
-    "zhuyi compare en-de.toml --vary model.mixer=attention,convolution,recurrence \\\n"
-    "    --equal parameters --jobs 2 --set training.steps=2000 --set training.minutes=60",
+    "zhuyi compare en-de.toml \\\n"
+    "    --vary model.mixer=attention,convolution,recurrence \\\n"
+    "    --equal parameters --jobs 2 --set training.steps=2000",
     "[dim]# Every combination of two settings; two seeds.[/]\n"
-    "zhuyi compare en-de.toml --vary model.norm=pre,post --vary model.dropout=0.1,0.3 --seeds 2",
+    "zhuyi compare en-de.toml --vary model.norm=pre,post \\\n"
+    "    --vary model.dropout=0.1,0.3 --seeds 2",
 )
 def compare(
     config: Annotated[

@@ -14,7 +14,8 @@ from zhuyi.cli.streams import write_stdout
     USE,
     'zhuyi generate shakespeare "ROMEO:"',
     "[dim]# Safer words, and more of them; the same seed gives the same text.[/]\n"
-    'zhuyi generate shakespeare "ROMEO:" --temperature 0.8 --top-p 0.9 --tokens 1000 --seed 7',
+    'zhuyi generate shakespeare "ROMEO:" --temperature 0.8 \\\n'
+    "    --top-p 0.9 --tokens 1000 --seed 7",
 )
 def generate(
     model: ModelDirectory,
