@@ -1,11 +1,11 @@
 // Where numbers come from: the server, or what the file holds. Numbers that are printed are float32, always.
 import { computed, signal } from "@preact/signals";
 
-import type { Failure, Held, Model, Request, Trace, WhatIf } from "./wire";
+import type { Architecture, Failure, Held, Model, Request, Trace, WhatIf } from "./wire";
 
 interface About { text: string; target: string; checkpoint: string }
-/** What a question may change of the search; sampling has no beam. */
-interface Search { beam: number | null; length_penalty: number }
+/** What a question may change of the search; sampling has no beam, and labels are not searched for. */
+interface Search { beam: number | null; length_penalty: number | null }
 /** A question says everything, so that two can be compared. */
 export interface Question extends About, Search, WhatIf {}
 
@@ -78,6 +78,13 @@ export function begin(): number {
   return decoder_in.ids.length - target_in.ids.length;
 }
 
+/** Whether the model writes text, and does not give labels. */
+export const writes = () => model.value!.config.shape !== "encoder";
+
+/** The kind of positions that the model has, and whether its decoder is causal: a model may be without (`model.without`). */
+export const positionsOf = ({ positions, without }: Architecture) => (without.includes("positions") ? "none" : positions);
+export const hasMask = () => !model.value!.config.without.includes("mask");
+
 export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** The last question, answered or not. */
@@ -86,7 +93,8 @@ export const latest = () => waiting ?? underWay.value ?? asked.value;
 /** The model as it is. */
 export const plain = (): Search & WhatIf => {
   const { strategy, beam, length_penalty } = model.value!.decoding;
-  return { beam: strategy === "beam" ? beam : null, length_penalty, heads_off: [], positions_off: false, mask_lifted: false, prefix: [] };
+  const search = writes() ? { beam: strategy === "beam" ? beam : null, length_penalty } : { beam: null, length_penalty: null };
+  return { ...search, heads_off: [], positions_off: false, mask_lifted: false, prefix: [] };
 };
 
 /** What a question changes about the model, for the address: nothing, or JSON. */

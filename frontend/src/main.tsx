@@ -1,6 +1,6 @@
 import { render } from "preact";
 import { useState } from "preact/hooks";
-import { again, asked, busy, changes, error, latest, look, lost, model, served, start, trace } from "./data";
+import { again, asked, busy, changes, error, latest, look, lost, model, positionsOf, served, start, trace, writes } from "./data";
 import { Hypothetical, Missing } from "./parts";
 import { type Stack, hasCross, place, select, selection, stacks } from "./state";
 import "./style.css";
@@ -64,8 +64,8 @@ function Map() {
   );
   const facts = [
     say("parameters", { n: parameters.toLocaleString() }), `${say(`norm_${config.norm}`)} (${say(`norm_${config.norm_kind}`)})`,
-    say("positions_are", { how: say(`positions_${config.positions}`) }),
-    ...(config.shape === "encoder" ? [] : [say("tied", { how: say(config.tie === "output" && !hasCross() ? "tie_all" : `tie_${config.tie}`) })]),
+    say("positions_are", { how: say(`positions_${positionsOf(config)}`) }),
+    ...(!writes() ? [] : [say("tied", { how: say(config.tie === "output" && !hasCross() ? "tie_all" : `tie_${config.tie}`) })]),
   ];
   return (
     <nav class="map" aria-label={say("map")}>

@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { css, shareColour, signedColour } from "./colours";
-import { again, busy, model, plain, served, trace } from "./data";
+import { again, busy, model, plain, served, trace, writes } from "./data";
 import formulas from "./formulas.json";
 import type { Tokens, WhatIf } from "./wire";
 import { join, say, show } from "./words";
@@ -281,8 +281,8 @@ export function Hypothetical() {
     ...(positions_off ? [say("positions_are_off")] : []),
     ...(mask_lifted ? [say("mask_is_lifted")] : []),
     ...(prefix.length ? [say("prefix_is_given", { prefix: trace.value!.replay.target_out.pieces.slice(0, prefix.length).map(piece).join(" ") })] : []),
-    ...(decoding.beam !== beam ? [say("beam_is", { now: decoding.beam, own: beam })] : []),
-    ...(decoding.length_penalty !== length_penalty ? [say("penalty_is", { now: decoding.length_penalty, own: length_penalty })] : []),
+    ...(writes() && decoding.beam !== beam ? [say("beam_is", { now: decoding.beam, own: beam })] : []),
+    ...(writes() && decoding.length_penalty !== length_penalty ? [say("penalty_is", { now: decoding.length_penalty, own: length_penalty })] : []),
   ];
   if (!changes.length) return null;
   return (

@@ -13,7 +13,7 @@ import torch
 from command_line import in_shape, tiny_model
 
 from zhuyi.config import Shape, changed
-from zhuyi.errors import CheckpointError
+from zhuyi.errors import CheckpointError, ZhuyiWarning
 from zhuyi.loading import load
 from zhuyi.microscope import page
 from zhuyi.microscope.page import file_html, look
@@ -509,9 +509,8 @@ def test_a_shape_has_the_views_of_its_stacks(
         titles = set()
         for view in OF_SHAPE[shape]:
             go(tab, view, OF_SHAPE[shape])
-            tab.wait_for_timeout(60)
             titles.add(tab.text_content("h2"))
-            assert "…" not in tab.text_content("article"), view
+            assert until(tab, "!document.querySelector('article').textContent.includes('…')"), view
         assert len(titles) == len(OF_SHAPE[shape])
         assert tab.locator(".map section").count() == 1
         tab.close()
@@ -556,4 +555,25 @@ def test_labels_are_shown_with_their_probabilities(browser: Any, tmp_path: Path)
     others = tab.locator("table.bars:not(.labels) td.number").all_text_contents()[:-1]
     right = trace.replay.log_probs[1].exp().sort(descending=True).values[:4]  # there are four labels
     assert [float(each) for each in others] == pytest.approx(right.tolist(), abs=5.1e-5)
+    tab.close()
+
+
+def test_a_model_without_its_mask_hides_no_score(browser: Any, tmp_path: Path) -> None:
+    directory = tiny_model(
+        tmp_path / "model",
+        lambda config: changed(
+            config, {"model": changed(config.model, {"without": ["mask", "positions"]}).model_dump()}
+        ),
+    )
+    with pytest.warns(ZhuyiWarning, match="trained without mask, positions"):
+        model = load(directory, engine="torch", device="cpu")
+    trace = look(model, LINE, what_if=LONGER)
+    tab = opened_file(browser, trace, tmp_path, [], lang="en", view="mask")
+    assert "mask, positions" in tab.text_content(".shape")
+    assert "Lift the mask" not in tab.text_content("article")
+    figure = tab.locator("figure:has-text('· scores')")
+    figure.locator("text=as table").click()
+    assert "−∞" not in figure.locator("tbody td").all_text_contents()
+    go(tab, "positions")
+    assert "No positional encoding." in tab.text_content("article")
     tab.close()

@@ -328,7 +328,7 @@ def test_labels_are_traced_as_translate_gives_them(encoder: Translator) -> None:
 
 def test_a_label_has_alternatives(tmp_path: Path) -> None:
     encoder = load(tiny_model(tmp_path, in_shape("encoder")), engine="torch", device="cpu")
-    several = encoder.with_decoding(encoder.decoding(beam=3, n_best=3))
+    several = encoder.with_decoding(encoder.decoding(n_best=3))
     trace = look(several, LINE)
     best = trace.replay.log_probs[0].topk(3)
     assert [each.tokens for each in trace.hypotheses] == best.indices[:, None].tolist()

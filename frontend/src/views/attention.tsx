@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
-import { begin, mean, model, saw, served, tokensOf, trace } from "../data";
+import { begin, hasMask, mean, model, positionsOf, saw, served, tokensOf, trace } from "../data";
 import { Absent, Ask, Choice, Formula, Heatmap, Missing, Strip, Thumbnail, TokenRow, headName, labels, pooling, upTo } from "../parts";
 import { type Stack, hasCross, inColumns, number, place, select, stacks } from "../state";
 import { useFloats, useMatrix, useRoots } from "../use";
@@ -25,7 +25,7 @@ export const headWidth = () => model.value!.config.width / heads();
 /** Several queries' heads may share one head of keys and values. */
 const groupOf = (head: number) => Math.floor((head * model.value!.config.key_value_heads) / heads());
 const isThere = (name: string) => `${name}.weights` in trace.value!.shapes;
-const hasPositions = (kind: "rotary" | "alibi", cross: boolean) => model.value!.config.positions === kind && !cross && !trace.value!.what_if.positions_off;
+const hasPositions = (kind: "rotary" | "alibi", cross: boolean) => positionsOf(model.value!.config) === kind && !cross && !trace.value!.what_if.positions_off;
 const count = (length: number) => Array.from({ length }, (_, k) => String(k));
 
 /** The bias of positions on the scores of a head; undefined where there is none. */
@@ -38,7 +38,7 @@ function useScores(name: string, head: number, rows: number, columns: number): F
   const scores = useMatrix(useFloats(`${name}.scores`), head, rows * columns);
   const bias = useBias(name, head, rows, columns);
   return useMemo(() => {
-    const causal = /^decoder.*self$/.test(name) && !trace.value!.what_if.mask_lifted;
+    const causal = /^decoder.*self$/.test(name) && hasMask() && !trace.value!.what_if.mask_lifted;
     return scores && scores.map((value, k) => (causal && k % columns > Math.floor(k / columns) ? -Infinity : value + (bias ? bias[k] : 0)));
   }, [scores, bias, name, columns]);
 }
@@ -401,8 +401,8 @@ export function Mask() {
   return (
     <>
       <div class="chooser"><LayerAndHead stack="decoder" /></div>
-      {!lifted && <Formula name="mask" variant={inColumns() ? "columns" : "rows"} />}
-      <Ask change={{ mask_lifted: !lifted }}>{say(lifted ? "mask_back" : "mask_lift")}</Ask>
+      {hasMask() && !lifted && <Formula name="mask" variant={inColumns() ? "columns" : "rows"} />}
+      {hasMask() && <Ask change={{ mask_lifted: !lifted }}>{say(lifted ? "mask_back" : "mask_lift")}</Ask>}
       <div class="pair">
         {alpha ? <Heatmap title={`${score} · ${say("scores")}`} numbers={alpha} signed {...drawn} /> : <Absent of={alpha} title={score} />}
         {(weights || roots) && <Heatmap title={`${share} · ${say("weights")}`} numbers={weights} roots={roots} {...drawn} />}

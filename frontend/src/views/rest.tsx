@@ -2,7 +2,7 @@
 import { signal, useSignal } from "@preact/signals";
 import { hierarchy, type HierarchyPointNode } from "d3-hierarchy";
 import { useEffect, useMemo } from "preact/hooks";
-import { again, begin, busy, error, mean, model, saw, served, tokensOf, trace } from "../data";
+import { again, begin, busy, error, mean, model, positionsOf, saw, served, tokensOf, trace, writes } from "../data";
 import { Absent, Ask, Choice, Formula, Heatmap, Missing, Slider, Strip, TokenRow, headName, labels, part, piece, upTo, widest } from "../parts";
 import { hasCross, inColumns, number, select, stacks } from "../state";
 import { useFloats } from "../use";
@@ -112,7 +112,7 @@ function Biased(props: { names: string[]; i: number }) {
 const DRAWINGS = { sinusoidal: Added, learned: Added, rotary: Rotary, alibi: Biased };
 
 export function PositionsView() {
-  const { positions } = model.value!.config;
+  const positions = positionsOf(model.value!.config);
   const now = trace.value!;
   const names = labels(tokensOf(stacks()[0]));
   const i = number("i", names.length);
@@ -244,7 +244,7 @@ function Losses(props: { title: string; token: string; of: Replay; most: number 
       <h3>{props.title}</h3>
       <div class="scroll" tabIndex={0} role="region" aria-label={props.title}><table class="bars"><thead><tr><th scope="col">{props.token}</th><th scope="col" colSpan={2}>−log p</th><th scope="col">{say("rank")}</th><th scope="col">{say("smoothed", { share: model.value!.smoothing })}</th></tr></thead>
         <tbody>{labels(target_out).map((name, k) => (
-          <tr key={k} class={ranks[k] ? "astray" : ""}><th scope="row">{model.value!.config.shape === "encoder" ? `${labelled()[k]} → ${name}` : name}</th><td class="wide"><span class="bar" style={{ width: `${(100 * losses[k]) / props.most}%` }} /></td>
+          <tr key={k} class={ranks[k] ? "astray" : ""}><th scope="row">{writes() ? name : `${labelled()[k]} → ${name}`}</th><td class="wide"><span class="bar" style={{ width: `${(100 * losses[k]) / props.most}%` }} /></td>
             <td class="number">{show(losses[k], 4)}</td><td class="number">{ranks[k] + 1}</td><td class="number">{show(smoothed[k], 4)}</td></tr>
         ))}</tbody>
         <tfoot><tr><th scope="row">{say("mean")}</th><td /><td class="number" data-mean={mean(losses)}>{show(mean(losses), 4)}</td><td /><td class="number">{show(mean(smoothed), 4)}</td></tr></tfoot></table></div>
@@ -255,14 +255,13 @@ function Losses(props: { title: string; token: string; of: Replay; most: number 
 export function Loss() {
   const { reference, replay } = trace.value!;
   const most = Math.max(...replay.losses, ...(reference?.losses ?? []), 0.1);
-  const writes = model.value!.config.shape !== "encoder";
-  const variant = writes ? "" : "labels";
+  const text = writes(), variant = text ? "" : "labels";
   return (
     <>
       <Formula name="loss" variant={variant} />
       <Formula name="loss.smoothed" variant={variant} />
-      {reference ? <Losses title={say(writes ? "reference" : "reference_labels")} token={say(writes ? "right_token" : "right_label")} of={reference} most={most} /> : <p>{say("give_reference")}</p>}
-      <Losses title={say(writes ? "own_prefix" : "own_labels")} token={say(writes ? "own_token" : "label")} of={replay} most={most} />
+      {reference ? <Losses title={say(text ? "reference" : "reference_labels")} token={say(text ? "right_token" : "right_label")} of={reference} most={most} /> : <p>{say("give_reference")}</p>}
+      <Losses title={say(text ? "own_prefix" : "own_labels")} token={say(text ? "own_token" : "label")} of={replay} most={most} />
     </>
   );
 }
