@@ -12,7 +12,7 @@ from zhuyi.config import build_config
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.loading import load
 from zhuyi.microscope.page import look
-from zhuyi.microscope.trace import Trace, WhatIf
+from zhuyi.microscope.trace import Trace, WhatIf, record
 from zhuyi.model import kernels
 from zhuyi.text.tokenizer import BOS, EOS
 from zhuyi.training.objective import cross_entropy
@@ -328,8 +328,7 @@ def test_labels_are_traced_as_translate_gives_them(encoder: Translator) -> None:
 
 def test_a_label_has_alternatives(tmp_path: Path) -> None:
     encoder = load(tiny_model(tmp_path, in_shape("encoder")), engine="torch", device="cpu")
-    several = encoder.with_decoding(encoder.decoding(n_best=3))
-    trace = look(several, LINE)
+    trace = record(encoder, LINE, encoder.decoding(n_best=3))
     best = trace.replay.log_probs[0].topk(3)
     assert [each.tokens for each in trace.hypotheses] == best.indices[:, None].tolist()
     assert_close(torch.tensor([each.score for each in trace.hypotheses]), best.values)
