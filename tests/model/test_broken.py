@@ -154,7 +154,7 @@ def test_without_positions_a_source_is_a_bag_of_words() -> None:
     orders = [list(each) for each in permutations([5, 7, 8, 12])]
     assert len({tuple(each[0].tokens) for each in broken.engine.decode(orders, DECODING)}) == 1
     assert len({tuple(each[0].tokens) for each in intact().engine.decode(orders, DECODING)}) > 12
-    assert broken.loss > 5 * intact().loss
+    assert broken.loss > 3 * intact().loss
     assert broken.exact < 0.4
 
 
