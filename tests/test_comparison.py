@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import zhuyi as run
-from runs import BASE, copying, write_lines
+from runs import BASE, SHAPES, copying, of_shape, write_lines
 
 import zhuyi
 from zhuyi.checkpoint import build_model
@@ -27,7 +28,7 @@ from zhuyi.comparison.runs import Planned, Progress, planned, runs_of
 from zhuyi.comparison.variants import TOLERANCE, count_parameters, make_variants, with_seed
 from zhuyi.config import Config, build_config
 from zhuyi.errors import CheckpointError, ConfigError
-from zhuyi.evaluation import HIGHER_IS_BETTER, score, statistics
+from zhuyi.evaluation import HIGHER_IS_BETTER, score, statistics, statistics_of_text
 from zhuyi.text.tokenizer import Tokenizers
 
 MIXERS = ["attention", "convolution", "recurrence"]
@@ -330,7 +331,7 @@ def test_a_run_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
 
 def test_no_dev_set_is_told_before_anything_is_trained(tmp_path: Path) -> None:
     config: Config = copying(tmp_path, dev=False)
-    with pytest.raises(ConfigError, match="a dev set of them"):
+    with pytest.raises(ConfigError, match="a dev set, on which"):
         zhuyi.compare(config, {"model.mixer": MIXERS}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -341,3 +342,103 @@ def test_a_mistyped_option_is_told_in_one_line(tmp_path: Path, vary: str) -> Non
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
     assert f"--vary {vary}" in outcome.err or "unknown key model.mixr" in outcome.err
+
+
+# Other shapes, and running text
+
+
+def test_shapes_are_made_equal_and_have_the_stacks_that_they_have(tmp_path: Path) -> None:
+    config = copying(tmp_path, model={"width": 32, "feed_forward": 64})
+    pair, single = make_variants(config, {"model.shape": ["encoder-decoder", "decoder"]}, "parameters")
+    assert abs(pair.parameters - single.parameters) <= TOLERANCE * pair.parameters
+    assert single.config.model.feed_forward > pair.config.model.feed_forward
+    tokenizers = Tokenizers.train(config.text, ["abc"], ["abc"])
+    found = [measures.reaches(build_model(each.config, tokenizers).transformer) for each in (pair, single)]
+    assert [list(each) for each in found] == [["encoder", "decoder"], ["decoder"]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "vary", "message"),
+    [
+        ("language model", {"model.shape": ["decoder", "encoder-decoder"]}, "--vary model.shape=.*running text"),
+        ("language model", {"model.max_length": [12, 24]}, "the same windows"),
+        ("language model", {"text.vocabulary": [8, 16]}, "the same windows"),
+        ("labels of lines", {"model.shape": ["encoder", "decoder"]}, "--vary model.shape=.*one vocabulary"),
+        ("decoder", {"model.shape": ["decoder", "encoder"]}, "set training.metric"),
+    ],
+)
+def test_shapes_that_cannot_be_compared_are_refused_in_one_line(
+    tmp_path: Path, shape: str, vary: dict[str, Any], message: str
+) -> None:
+    config = of_shape(tmp_path, shape)
+    config = build_config(
+        {**config.model_dump(exclude_unset=True), "training": config.training.model_dump(exclude={"metric"})}
+    )
+    with pytest.raises(ConfigError, match=message) as caught:
+        make_variants(config, vary, None)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", ["bits_per_byte", "accuracy"])
+def test_the_statistics_of_windows_give_the_score_of_the_text(metric: Any) -> None:
+    windows = [[8.0, 4, 1], [4.0, 4, 3], [3.0, 2, 1]]
+    score = {"bits_per_byte": 15.0 / (np.log(2) * 20), "accuracy": 50.0}[metric]
+    found = statistics_of_text(metric, windows, score)
+    assert found.value(found.rows.sum(axis=0)) == pytest.approx(score)
+    twice = {"bits_per_byte": 16.0 / (np.log(2) * 16), "accuracy": 25.0}[metric]  # 2 bytes a token
+    assert found.value(2 * found.rows[0]) == pytest.approx(twice)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "vary", "metric", "speeds"),
+    [
+        ("language model", {"model.mixer": MIXERS[:2]}, "bits_per_byte", 1),
+        ("masked tokens", {"model.mixer": MIXERS[:2]}, "accuracy", 0),
+        ("labels of lines", {"model.dropout": [0.0, 0.1]}, "accuracy", 2),
+        ("labels of tokens", {"model.dropout": [0.0, 0.1]}, "macro_f1", 2),
+        ("decoder", {"model.shape": ["encoder-decoder", "decoder"]}, "exact", 2),
+    ],
+)
+def test_every_shape_is_compared(tmp_path: Path, shape: str, vary: dict[str, Any], metric: str, speeds: int) -> None:
+    found = zhuyi.compare(of_shape(tmp_path, shape), vary, tmp_path / "out", seeds=1)
+    assert found is not None
+    assert found.metric == metric
+    first, other = found.variants
+    (difference,) = found.differences
+    gap = other.scores["dev"].mean - first.scores["dev"].mean
+    assert difference.score.value == pytest.approx(gap)
+    assert difference.score.low <= gap <= difference.score.high
+    assert len(report._speeds(first.decoding)) == speeds
+    assert first.curves[0].updates == [5, 10, 15, 20]
+    unit = "windows" if "text" in SHAPES[shape].get("data", {}) else "lines"
+    assert f"over the {found.compared_lines:,} {unit} of the dev set" in found.to_markdown()
+
+
+@pytest.mark.slow
+@pytest.mark.unix
+def test_ctrl_c_ends_a_comparison_and_it_goes_on_with_more_seeds(tmp_path: Path) -> None:
+    config, out = write_config(tmp_path), tmp_path / "out"
+    arguments = ["compare", str(config), "--vary", "model.mixer=attention,convolution", "--out", str(out), "--seeds"]
+    command = [sys.executable, "-m", "zhuyi", *arguments, "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    checkpoints = out / "runs" / "attention-s1" / "checkpoints"
+    while not any(checkpoints.glob("step-*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *arguments, '1'])}"
+    assert not (out / "comparison.json").exists()
+
+    assert run(*arguments, "1").code == 0
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
+    more = run(*arguments, "2")
+    assert more.code == 0, more.err
+    assert "2 runs of 4 (2 have finished)" in more.err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    tree = json.loads((out / "comparison.json").read_bytes())
+    assert tree["seeds"] == [1, 2]
+    for each in tree["variants"]:
+        assert len(each["scores"]["dev"]["values"]) == len(each["curves"]) == 2

@@ -17,7 +17,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
@@ -85,9 +85,11 @@ class Evaluation:
     """The answer to each line."""
     unfinished: int
     """Number of answers that were cut off at the length limit."""
+    windows: list[list[float]] = field(default_factory=list)
+    """Of running text, which has no answers: nats, tokens and right tokens of each window (`engine.torch.Losses`)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as a dictionary for JSON, without the hypotheses."""
+        """The numbers as a dictionary for JSON, without those of single lines or windows."""
         scores = {name: asdict(score) for name, score in self.scores.items()}
         figures = {"lines": self.lines, "unfinished": self.unfinished, "seconds": self.seconds, "loss": self.loss}
         return {**figures, "scores": scores}
@@ -97,10 +99,10 @@ class Evaluation:
 class Statistics:
     """What a corpus score is computed from: numbers of each line, whose sums give the score of any choice of lines."""
 
-    rows: npt.NDArray[np.int64]
-    """`lines figures`; for WER, PER and exact match, a row is a word."""
-    value: Callable[[npt.NDArray[np.int64]], float]
-    """From the sums of the rows to the score, in per cent."""
+    rows: npt.NDArray[np.int64] | npt.NDArray[np.float64]
+    """`lines figures`; for WER, PER and exact match, a row is a word, and of running text, a window."""
+    value: Callable[[npt.NDArray[Any]], float]
+    """From the sums of the rows to the score."""
 
 
 class Answer(Protocol):
@@ -282,7 +284,7 @@ def evaluate_text(engine: ReadsText, corpus: Sequences, size: int, window: int, 
     losses = engine.losses(corpus)
     seconds = time.perf_counter() - start
     scores: dict[Metric, Score] = {"bits_per_byte": bits_per_byte(losses.nats, size, window, text)}
-    return Evaluation(scores, losses.mean, len(corpus.target_lengths), seconds, hypotheses=[], unfinished=0)
+    return Evaluation(scores, losses.mean, len(losses.rows), seconds, [], unfinished=0, windows=losses.rows.tolist())
 
 
 def evaluate_masked(engine: ReadsText, corpus: Sequences, text: TextConfig) -> Evaluation:
@@ -299,8 +301,8 @@ def evaluate_masked(engine: ReadsText, corpus: Sequences, text: TextConfig) -> E
     case = "case:lc" if text.lowercase else "case:mixed"
     signature = f"masked:{losses.tokens}|{case}|{_norm(text)}|version:zhuyi-{__version__}"
     accuracy = Score("accuracy", 100 * losses.right / losses.tokens, signature, HIGHER_IS_BETTER["accuracy"])
-    windows = len(corpus.target_lengths)
-    return Evaluation({"accuracy": accuracy}, losses.mean, windows, seconds, hypotheses=[], unfinished=0)
+    rows = losses.rows.tolist()
+    return Evaluation({"accuracy": accuracy}, losses.mean, len(rows), seconds, [], unfinished=0, windows=rows)
 
 
 def statistics(
@@ -314,6 +316,21 @@ def statistics(
     """What `score` computes a metric from, line by line, for resampling. Arguments and errors are those of `score`."""
     _check([metric], bleu_tokenizer, len(hypotheses))
     return _STATISTICS[metric](_answers(hypotheses, references, sources, bleu_tokenizer, text))
+
+
+def statistics_of_text(metric: Metric, windows: Sequence[Sequence[float]], score: float) -> Statistics:
+    """What a score of running text is computed from, window by window, for resampling.
+
+    Args:
+        metric: bits_per_byte, or accuracy of masked tokens.
+        windows: `Evaluation.windows`.
+        score: of all of them. The bytes of a choice of windows are in proportion to its tokens.
+    """
+    nats, tokens, right = np.array(windows, dtype=np.float64).T
+    if metric == "accuracy":
+        return Statistics(np.stack([right, tokens], axis=1), lambda sums: float(100 * sums[0] / sums[1]))
+    of_a_nat = score * tokens.sum() / nats.sum()  # bits a byte for each nat a token
+    return Statistics(np.stack([nats, tokens], axis=1), lambda sums: float(of_a_nat * sums[0] / sums[1]))
 
 
 def bits_per_byte(nats: float, size: int, window: int, text: TextConfig) -> Score:

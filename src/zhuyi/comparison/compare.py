@@ -18,9 +18,9 @@ from zhuyi.comparison.report import Comparison, Difference, Spread, VariantRepor
 from zhuyi.comparison.runs import Listener, planned, runs_of, train_all
 from zhuyi.comparison.variants import Setting, Variant, make_variants, with_seed
 from zhuyi.comparison.worker import MEMORY
-from zhuyi.config import Config
+from zhuyi.config import Config, DataConfig
 from zhuyi.errors import ConfigError
-from zhuyi.evaluation import HIGHER_IS_BETTER, Statistics, statistics
+from zhuyi.evaluation import HIGHER_IS_BETTER, Statistics, statistics, statistics_of_text
 from zhuyi.files import write_atomically
 from zhuyi.loading import load
 from zhuyi.training.held_out import Lines
@@ -66,8 +66,9 @@ def compare(
     """
     if seeds < 1 or jobs < 1:
         raise ConfigError(f"--seeds {seeds} --jobs {jobs}: give at least 1 of each")
-    if config.data.dev_source is None:
-        raise ConfigError("a comparison needs pairs and a dev set of them: give data.dev_source and data.dev_target")
+    if not _has_dev(config.data):
+        keys = "data.dev_source and data.dev_target" if config.data.text is None else "data.dev_text or data.dev_share"
+        raise ConfigError(f"a comparison needs a dev set, on which variants are scored: give {keys}")
     directory = Path(out)
     variants = make_variants(config, vary, equal)
     claim(directory, variants)
@@ -80,12 +81,17 @@ def compare(
     return found
 
 
+def _has_dev(data: DataConfig) -> bool:
+    if data.text is not None:
+        return data.dev_text is not None or data.dev_share > 0
+    return data.dev_source is not None
+
+
 def _found(directory: Path, variants: Sequence[Variant], seeds: int, equal: str | None) -> Comparison:
     """Everything that is reported, from the files of the runs."""
     first = variants[0].config
     data, metric = first.data, first.training.metric
     sets = {"dev": Lines.read(data.dev_source, data.dev_target), "test": Lines.read(data.test_source, data.test_target)}
-    scored = {name: lines for name, lines in sets.items() if lines is not None}
     outputs = {
         variant.name: [
             json.loads((run_directory(directory, variant.name, seed) / OUTPUTS).read_bytes())
@@ -93,11 +99,10 @@ def _found(directory: Path, variants: Sequence[Variant], seeds: int, equal: str 
         ]
         for variant in variants
     }
-    compared_on = list(scored)[-1]
+    compared_on = list(outputs[variants[0].name][0])[-1]
     rows = {
         variant.name: [
-            _statistics(variant.config, scored[compared_on], each[compared_on]["hypotheses"])
-            for each in outputs[variant.name]
+            _statistics(variant.config, sets[compared_on], each[compared_on]) for each in outputs[variant.name]
         ]
         for variant in variants
     }
@@ -111,9 +116,9 @@ def _found(directory: Path, variants: Sequence[Variant], seeds: int, equal: str 
             key: value for key in ("steps", "epochs", "minutes") if (value := getattr(first.training, key)) is not None
         },
         equal=equal,
-        variants=[_report(variant, directory, seeds, outputs[variant.name], scored["dev"]) for variant in variants],
+        variants=[_report(variant, directory, seeds, outputs[variant.name], sets["dev"]) for variant in variants],
         compared_on=compared_on,
-        compared_lines=len(scored[compared_on]),
+        compared_lines=outputs[variants[0].name][0][compared_on]["lines"],
         differences=[Difference(variant.name, paired_bootstrap(base, rows[variant.name])) for variant in variants[1:]],
         engine=first.decoding.engine,
         threads=first.training.threads or 1,
@@ -122,7 +127,7 @@ def _found(directory: Path, variants: Sequence[Variant], seeds: int, equal: str 
 
 
 def _report(
-    variant: Variant, directory: Path, seeds: int, outputs: Sequence[dict[str, Any]], dev: Lines
+    variant: Variant, directory: Path, seeds: int, outputs: Sequence[dict[str, Any]], dev: Lines | None
 ) -> VariantReport:
     runs = [run_directory(directory, variant.name, seed) for seed in range(1, seeds + 1)]
     metric = variant.config.training.metric
@@ -141,8 +146,10 @@ def _report(
     )
 
 
-def _speed(variant: Variant, run: Path, dev: Lines) -> Speed:
-    """Measured once: the same call again gives the same report."""
+def _speed(variant: Variant, run: Path, dev: Lines | None) -> Speed | None:
+    """Measured once: the same call again gives the same report. None of what decodes nothing: masked pre-training."""
+    if dev is None and not variant.config.continues:
+        return None
     path = run / SPEED
     if not path.exists():
         translator = load(run, device=variant.config.training.device)
@@ -151,8 +158,12 @@ def _speed(variant: Variant, run: Path, dev: Lines) -> Speed:
     return Speed(**json.loads(path.read_bytes()))
 
 
-def _statistics(config: Config, lines: Lines, hypotheses: Sequence[str]) -> Statistics:
-    return statistics(config.training.metric, hypotheses, lines.targets, lines.sources, text=config.text)
+def _statistics(config: Config, lines: Lines | None, output: dict[str, Any]) -> Statistics:
+    """Of lines, or of windows of running text."""
+    metric = config.training.metric
+    if lines is None:
+        return statistics_of_text(metric, output["windows"], output["scores"][metric]["value"])
+    return statistics(metric, output["hypotheses"], lines.targets, lines.sources, text=config.text)
 
 
 def _machine() -> dict[str, Any]:

@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import cast
@@ -23,6 +24,8 @@ DISTANCE = 100
 """Positions between an output and an input, for which layers and steps are counted."""
 AT_ONCE, ONE_BY_ONE = 200, 20
 """Lines of the dev set that are translated to measure the speed of decoding."""
+CONTINUED = 200
+"""Tokens, at most, that a language model writes to measure it."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Speed:
-    """Sentences a second, by torch."""
+    """Of decoding: lines a second, or of a language model tokens a second."""
 
-    at_once: float
-    """In batches."""
+    at_once: float | None
+    """In batches; None of a language model."""
     one_by_one: float
 
 
@@ -80,22 +83,33 @@ def tokens_per_second(runs: Sequence[Path]) -> float:
     return float(median(record["tokens_per_second"] for record in records if "tokens_per_second" in record))
 
 
-def decoding_speed(translator: Translator, dev: Lines, threads: int) -> Speed:
-    """Translate some dev lines in batches, and fewer one by one."""
-    many, few = (dev.evenly(min(count, len(dev))).sources for count in (AT_ONCE, ONE_BY_ONE))
+def decoding_speed(translator: Translator, dev: Lines | None, threads: int) -> Speed:
+    """Translate some dev lines in batches, and fewer one by one; or, without them, let a language model write."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        translator.translate(few[:1])  # what comes first takes longer
-        start = time.perf_counter()
-        translator.translate(many)
-        between = time.perf_counter()
-        for line in few:
-            translator.translate([line])
-        end = time.perf_counter()
+        return _writing_speed(translator) if dev is None else _translating_speed(translator, dev)
     finally:
         torch.set_num_threads(before)
-    return Speed(len(many) / (between - start), len(few) / (end - between))
+
+
+def _translating_speed(translator: Translator, dev: Lines) -> Speed:
+    many, few = (dev.evenly(min(count, len(dev))).sources for count in (AT_ONCE, ONE_BY_ONE))
+    translator.translate(few[:1])  # what comes first takes longer
+    start = time.perf_counter()
+    translator.translate(many)
+    between = time.perf_counter()
+    for line in few:
+        translator.translate([line])
+    return Speed(len(many) / (between - start), len(few) / (time.perf_counter() - between))
+
+
+def _writing_speed(translator: Translator) -> Speed:
+    decoding = translator.decoding(strategy="sampling", n_best=1)
+    first = next(translator.engine.stream([], decoding), None)  # what comes first takes longer
+    start = time.perf_counter()
+    written = sum(1 for _ in islice(translator.engine.stream([], decoding), CONTINUED))
+    return Speed(None, written / (time.perf_counter() - start) if first is not None else 0.0)
 
 
 def reaches(transformer: Network) -> dict[str, Reach]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from zhuyi.comparison.bootstrap import LEVEL, RESAMPLES, Interval
-from zhuyi.comparison.measures import AT_ONCE, DISTANCE, ONE_BY_ONE, Curve, Reach, Speed
+from zhuyi.comparison.measures import AT_ONCE, CONTINUED, DISTANCE, ONE_BY_ONE, Curve, Reach, Speed
 from zhuyi.config import Metric
 from zhuyi.files import write_atomically
 
@@ -38,8 +38,9 @@ class Spread:
         """Sample standard deviation over the seeds; None of a single one."""
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
 
-    def __str__(self) -> str:
-        return f"{self.mean:.2f}" + (f" ± {self.deviation:.2f}" if self.deviation is not None else "")
+    def show(self, digits: int) -> str:
+        """Mean ± deviation, with so many digits after the point."""
+        return f"{self.mean:.{digits}f}" + (f" ± {self.deviation:.{digits}f}" if self.deviation is not None else "")
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class VariantReport:
     memory: int | None
     """Most bytes that a process of training used, Python and its libraries included; on a GPU, bytes allocated there.
     None where the system does not say."""
-    decoding: Speed
-    """With the weights of the first seed."""
+    decoding: Speed | None
+    """With the weights of the first seed; None where nothing is decoded: masked pre-training."""
     reach: dict[str, Reach]
     """By stack."""
     curves: list[Curve]
@@ -95,6 +96,7 @@ class Comparison:
     compared_on: str
     """The set whose lines the differences are of: "test", or "dev" where there is no test set."""
     compared_lines: int
+    """Or windows, of running text."""
     differences: list[Difference]
     """Of each variant but the first."""
     engine: str
@@ -131,7 +133,10 @@ class Comparison:
         first = self.variants[0]
         best = "higher is better" if self.higher_is_better else "lower is better"
         sets = list(first.scores)
-        scores = [[*(str(each.scores[name]) for name in sets)] for each in self.variants]
+        digits = 4 if self.metric == "bits_per_byte" else 2
+        windows = self.variants[0].decoding is None or self.variants[0].decoding.at_once is None
+        lines_or_windows, (speeds, decoding) = "windows" if windows else "lines", self._decoding()
+        scores = [[each.scores[name].show(digits) for name in sets] for each in self.variants]
         budget = ", ".join(f"{value:,g} {name}" for name, value in self.budget.items())
         lines = [
             f"# {' · '.join(each.name for each in self.variants)}",
@@ -178,27 +183,30 @@ class Comparison:
             *_table(
                 ["variant", f"{self.metric}, {self.compared_on}", f"{LEVEL:.0%} interval"],
                 [
-                    [each.name, f"{each.score.value:+.2f}", f"{each.score.low:+.2f} … {each.score.high:+.2f}"]
+                    [
+                        each.name,
+                        f"{each.score.value:+.{digits}f}",
+                        f"{each.score.low:+.{digits}f} … {each.score.high:+.{digits}f}",
+                    ]
                     for each in self.differences
                 ],
             ),
             "",
-            f"Paired bootstrap (Koehn 2004) over the {self.compared_lines:,} lines of the {self.compared_on} set, "
-            f"{RESAMPLES:,} resamples, of the mean over the seeds. An interval without 0 says that other lines of this "
-            "kind would hardly turn the difference around; it does not say what other seeds would do, for which see "
-            "the deviations above.",
+            f"Paired bootstrap (Koehn 2004) over the {self.compared_lines:,} {lines_or_windows} of the "
+            f"{self.compared_on} set, {RESAMPLES:,} resamples, of the mean over the seeds. An interval without 0 says "
+            f"that other {lines_or_windows} of this kind would hardly turn the difference around; it does not say what "
+            "other seeds would do, for which see the deviations above.",
             "",
             "## Cost",
             "",
             *_table(
-                ["variant", "training, tokens/s", "memory, MB", "decoding, sentences/s", "one by one"],
+                ["variant", "training, tokens/s", "memory, MB", *speeds],
                 [
                     [
                         each.name,
                         f"{each.tokens_per_second:,.0f}",
                         f"{each.memory / 1e6:,.0f}" if each.memory is not None else "unknown",
-                        f"{each.decoding.at_once:,.1f}",
-                        f"{each.decoding.one_by_one:,.1f}",
+                        *_speeds(each.decoding),
                     ]
                     for each in self.variants
                 ],
@@ -206,8 +214,7 @@ class Comparison:
             "",
             "Training: source and target tokens a second, the median over the records of all seeds. Memory: the most "
             "that a process of training used, Python and its libraries included (on a GPU, what was allocated there). "
-            f"Decoding: up to {AT_ONCE} dev lines in batches, and {ONE_BY_ONE} one by one, all by {self.engine} "
-            f"(the native engine does not compute every variant), {_count(self.threads, 'thread')}.",
+            f"{decoding}All with {_count(self.threads, 'CPU thread')}.",
             "",
             "## How far one layer reaches",
             "",
@@ -248,6 +255,17 @@ class Comparison:
         ]
         return "\n".join(lines)
 
+    def _decoding(self) -> tuple[list[str], str]:
+        """The columns of `_speeds`, and what they mean."""
+        speed = self.variants[0].decoding
+        engine = f"all by {self.engine} (the native engine does not compute every variant). "
+        if speed is None:
+            return [], ""
+        if speed.at_once is None:
+            return ["writing, tokens/s"], f"Writing: up to {CONTINUED} tokens after one another, {engine}"
+        means = f"Decoding: up to {AT_ONCE} dev lines in batches, and {ONE_BY_ONE} one by one, {engine}"
+        return ["decoding, lines/s", "one by one"], means
+
 
 def first_keys(variants: Sequence[VariantReport]) -> list[str]:
     """The keys of the settings of all variants, in order."""
@@ -287,6 +305,11 @@ def _together(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tupl
     begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
     points = np.linspace(begin, max(begin, end), POINTS)
     return points, np.array([np.interp(points, x, y) for x, y in curves])
+
+
+def _speeds(decoding: Speed | None) -> list[str]:
+    speeds = () if decoding is None else (decoding.at_once, decoding.one_by_one)
+    return [f"{speed:,.1f}" for speed in speeds if speed is not None]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -25,6 +25,8 @@ SAME_FOR_ALL = {
     **{f"data.{key}": "all variants are scored on the same lines" for key in FILES if key.startswith(("dev", "test"))},
 }
 """Keys that cannot differ between variants, and why."""
+OF_WINDOWS = ("data.text", "data.dev_text", "data.dev_share", "model.max_length", "text")
+"""Keys and sections that decide which windows running text is cut into, and which of their tokens are masked."""
 MULTIPLE = 8
 """A fitted feed-forward width is a multiple of this."""
 TOLERANCE = 0.02
@@ -56,7 +58,7 @@ def make_variants(config: Config, vary: Mapping[str, Sequence[Setting]], equal: 
 
     Raises:
         ConfigError: if a key or value is not possible, if there are fewer than two variants, if two of them are the
-            same, or if parameters cannot be made equal.
+            same or have different metrics, or if parameters cannot be made equal.
         DataError: if the training data cannot be read.
     """
     if equal not in (None, "parameters"):
@@ -64,12 +66,17 @@ def make_variants(config: Config, vary: Mapping[str, Sequence[Setting]], equal: 
     for key in vary:
         if key in SAME_FOR_ALL:
             raise ConfigError(f"--vary {key}: {SAME_FOR_ALL[key]}")
+        if config.data.text is not None and (key in OF_WINDOWS or key.partition(".")[0] in OF_WINDOWS):
+            raise ConfigError(
+                f"--vary {key}: all variants are scored on the same windows of the text, which it decides"
+            )
     if equal and "model.feed_forward" in vary:
         raise ConfigError("--equal parameters chooses model.feed_forward: leave out --vary model.feed_forward")
     found = [_variant(config, dict(zip(vary, values, strict=True))) for values in product(*vary.values())]
     if len(found) < 2:
         raise ConfigError("--vary gives one variant, and a comparison needs two: --vary KEY=A,B")
     _all_different(found)
+    _one_metric(found)
     return [found[0], *(_with_parameters(each, found[0]) for each in found[1:])] if equal else found
 
 
@@ -120,6 +127,16 @@ def _all_different(variants: Sequence[Variant]) -> None:
                     f"--vary: {earlier.name} and {variant.name} are the same model: is {', '.join(variant.settings)} "
                     "overruled by another setting?"
                 )
+
+
+def _one_metric(variants: Sequence[Variant]) -> None:
+    first, metric = variants[0], variants[0].config.training.metric
+    for variant in variants:
+        if (other := variant.config.training.metric) != metric:
+            raise ConfigError(
+                f"{first.name} is scored by {metric} and {variant.name} by {other}, which cannot be compared: set "
+                "training.metric"
+            )
 
 
 def _effective(config: Config) -> dict[str, Any]:

@@ -79,7 +79,11 @@ def _log(event: Event) -> None:
 
 
 def _to_dict(evaluations: dict[str, Evaluation]) -> dict[str, Any]:
-    return {name: {**each.to_dict(), "hypotheses": each.hypotheses} for name, each in evaluations.items()}
+    """With what is resampled: the answers to lines, or the figures of windows."""
+    return {
+        name: {**each.to_dict(), "hypotheses": each.hypotheses, "windows": each.windows}
+        for name, each in evaluations.items()
+    }
 
 
 def _end_with_parent() -> None:

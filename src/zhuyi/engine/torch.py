@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -36,11 +37,24 @@ TOKENS_PER_BATCH = 4096
 class Losses:
     """What a model makes of the right answers to a corpus."""
 
-    nats: float
-    """Sum of the cross entropies of all tokens."""
-    tokens: int
-    right: int
-    """Tokens that the model finds more probable than any other."""
+    rows: npt.NDArray[np.float64]
+    """`pairs 3`: the sum of the cross entropies of a pair's target tokens in nats, the number of these tokens, and of
+    those among them that the model finds more probable than any other."""
+
+    @property
+    def nats(self) -> float:
+        """Sum of the cross entropies of all tokens."""
+        return float(self.rows[:, 0].sum())
+
+    @property
+    def tokens(self) -> int:
+        """Target tokens of all pairs."""
+        return int(self.rows[:, 1].sum())
+
+    @property
+    def right(self) -> int:
+        """Tokens of all pairs that the model finds more probable than any other."""
+        return int(self.rows[:, 2].sum())
 
     @property
     def mean(self) -> float:
@@ -136,19 +150,18 @@ class TorchEngine:
 
     def losses(self, corpus: Sequences) -> Losses:
         """The cross entropy of all target tokens of a corpus: teacher forcing, no label smoothing."""
-        nats, tokens, right = 0.0, 0, 0
+        rows = np.zeros((len(corpus.target_lengths), 3))
         with torch.inference_mode():
             for pairs in plan_in_order(corpus, TOKENS_PER_BATCH):
                 batch = collate(corpus, pairs).to(self.device)
                 without = self.transformer.config.without
                 target_in, target_out = reframe(without, batch.target_in, batch.target_out, PAD)
                 logits = self.transformer(batch.source, batch.source_mask, target_in)
-                nats += F.cross_entropy(
-                    logits.flatten(0, 1).float(), target_out.flatten(), ignore_index=PAD, reduction="sum"
-                ).item()
-                tokens += int((target_out != PAD).sum())
-                right += int(((logits.argmax(dim=-1) == target_out) & (target_out != PAD)).sum())
-        return Losses(nats, tokens, right)
+                nats = F.cross_entropy(logits.mT.float(), target_out, ignore_index=PAD, reduction="none")
+                counted = target_out != PAD
+                right = (logits.argmax(dim=-1) == target_out) & counted
+                rows[pairs] = torch.stack([each.double().sum(dim=1) for each in (nats, counted, right)], dim=1).cpu()
+        return Losses(rows)
 
 
 def answer(
