@@ -188,8 +188,8 @@ def test_a_value_of_the_wrong_type(refuse: Callable[..., None], tmp_path: Path) 
     refuse(*files, "--set", "model.width=100", "--set", "model.heads=3", says=("model.width", "model.heads"))
     refuse(*files, "--set", "training.steps", says=("section.key=value",))
     config = tmp_path / "mine.toml"
-    config.write_text('[training]\nminutes = "ten"\n')
-    refuse(config, *files, says=(config, "training.minutes", "'ten'"))
+    config.write_text('[training]\nwarmup = "ten"\n')
+    refuse(config, *files, says=(config, "training.warmup", "'ten'"))
 
 
 def test_an_unknown_preset(refuse: Callable[..., None], tmp_path: Path) -> None:
