@@ -44,7 +44,8 @@ def run(task: str, seed: int, data: Path, work: Path) -> dict[str, Any]:
         subprocess.run(
             [sys.executable, "-m", "zhuyi", "train", example, "--out", out, "--resume", *settings], check=True
         )
-    metric, config = load_config(example).training.metric, load_config(example)
+    config = load_config(example)
+    metric = config.training.metric
     command = [sys.executable, "-m", "zhuyi", "evaluate", out, "--json", "--metric", metric]
     scores = {}
     for part in ("dev", "test"):
@@ -79,9 +80,9 @@ def main() -> None:
         tests = [each["test"] for each in runs]
         spread = stdev(tests) if len(tests) > 1 else 0.0
         tasks[task] = {"runs": runs, "test": {"mean": mean(tests), "sd": spread}, "published": PUBLISHED[task]}
+        result = {"machine": describe(1), "note": arguments.note, "tasks": tasks}
+        path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{task}: {runs[0]['metric']} {mean(tests):.2f} ± {spread:.2f} on test")
-    result = {"machine": describe(1), "note": arguments.note, "tasks": tasks}
-    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
