@@ -91,6 +91,14 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 SHORT = ("training.steps=2", "model.width=32", "model.feed_forward=32", "model.encoder_layers=1", "text.vocabulary=300")
+COMPARED = (
+    *(
+        f"data.{part}{side}={part.rstrip('_') or 'train'}.{language}"
+        for part in ("", "dev_")
+        for side, language in (("source", "en"), ("target", "de"))
+    ),
+    "model.feed_forward=256",  # so that parameters can be made equal
+)
 
 
 @pytest.mark.slow
@@ -101,8 +109,10 @@ def test_the_commands_run_one_after_another_and_then_the_python_of_the_guides(wo
         words = shlex.split(line)[1:]
         files = {sign: words[words.index(sign) + 1] for sign in ("<", ">") if sign in words}
         arguments = words[: next((i for i, word in enumerate(words) if word in "<>"), None)]
-        if arguments[0] == "train":
+        if arguments[0] in ("train", "compare"):
             arguments += [word for setting in SHORT for word in ("--set", setting)]
+        if arguments[0] == "compare":
+            arguments += [word for setting in COMPARED for word in ("--set", setting)] + ["--seeds", "1"]
         outcome = run(*arguments, stdin=(workplace / files["<"]).read_bytes() if "<" in files else b"")
         assert outcome.code == 0, f"{line}\n{outcome.err}"
         if ">" in files:
