@@ -1,32 +1,27 @@
-"""Write the tables in both READMEs and five pages of docs/ from the files in results/.
+"""Write the tables in both READMEs, five pages of docs/ and chapters of the course from the files in results/.
 
 python benchmarks/report.py            write them
 python benchmarks/report.py --check    check that they are up to date; the exit code is 1 if they are not
 """
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import corpus
+import course_tables
 from decoding import table as decoding_table
+from stored import RESULTS, load
 from training import table
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 TASKS = {
     "dates": ("Dates, 16 locales → ISO 8601 (`zhuyi demo`)", "日期，16 种语言写法 → ISO 8601（`zhuyi demo`）"),
     "multi30k": ("Multi30k En→De, test_2016_flickr", "Multi30k 英→德，test_2016_flickr"),
     "tatoeba": ("Tatoeba En→Zh, test", "Tatoeba 英→中，test"),
     "g2p-hungarian": ("SIGMORPHON 2021 G2P, Hungarian, test", "SIGMORPHON 2021 字音转换，匈牙利语，test"),
 }
-
-
-def load(name: str) -> Any:
-    """The content of one file of results, or None if it does not exist."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def quality_table(language: int) -> list[str]:
@@ -175,13 +170,24 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def readme_results(language: int) -> list[str]:
+    """The block of results in a README."""
+    return [*quality_table(language), "", *table.sentences(language)]
+
+
+BLOCKS = {"results": readme_results, **course_tables.BLOCKS}
+"""By its name, what a document has between `<!-- name -->` and `<!-- /name -->`."""
+
+
 def filled(path: Path, language: int) -> str:
-    """The text of a README with its block of results replaced."""
-    text = path.read_text(encoding="utf-8")
-    begin, end = "<!-- results -->", "<!-- /results -->"
-    before, rest = text.split(begin, 1)
-    block = [begin, *quality_table(language), "", *table.sentences(language), end]
-    return before + "\n".join(block) + rest.split(end, 1)[1]
+    """The text of a document with its blocks replaced."""
+
+    def block(found: re.Match[str]) -> str:
+        name = found[1]
+        return "\n".join([f"<!-- {name} -->", *BLOCKS[name](language), f"<!-- /{name} -->"])
+
+    names = "|".join(BLOCKS)
+    return re.sub(rf"<!-- ({names}) -->.*?<!-- /\1 -->", block, path.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def main() -> None:
@@ -191,9 +197,12 @@ def main() -> None:
         ROOT / "docs" / "decoding-speed.md": decoding_table.page(),
         ROOT / "docs" / "large-corpora.md": corpus.page(),
         ROOT / "docs" / "microscope.md": microscope_page(),
-        ROOT / "README.md": filled(ROOT / "README.md", 0),
-        ROOT / "README.zh.md": filled(ROOT / "README.zh.md", 1),
     }
+    english, chinese = (
+        [ROOT / readme, *sorted((ROOT / folder).glob("*.md"))]
+        for readme, folder in (("README.md", "docs/course"), ("README.zh.md", "docs/zh/course"))
+    )
+    pages |= {path: filled(path, language) for language, paths in enumerate((english, chinese)) for path in paths}
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
         for path in stale:

@@ -1,13 +1,16 @@
 """The course: its blocks run, both languages have the same ones, and its notebooks and pictures are made of it."""
 
+import json
 import re
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import course_tables
 import notebooks
 import pytest
+import stored
 import torch
 from test_readme import COURSE, ROOT, blocks, verbs
 
@@ -100,6 +103,45 @@ def test_both_languages_name_the_same_values(chapter: Path) -> None:
         for page in (chapter, CHINESE_COURSE / chapter.name)
     )
     assert ours == theirs
+
+
+@every_chapter
+def test_both_languages_have_the_same_measurements(chapter: Path) -> None:
+    ours, theirs = (
+        re.findall(r"^<!-- (\w+) -->\n(.*?)^<!-- /\1 -->$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+        for page in (chapter, CHINESE_COURSE / chapter.name)
+    )
+    assert [name for name, _ in ours] == [name for name, _ in theirs]
+    assert {name for name, _ in ours} <= course_tables.BLOCKS.keys()
+    for (_, english), (_, chinese) in zip(ours, theirs, strict=True):
+        assert [numbers(line) for line in english.splitlines() if line.startswith("|")] == [
+            numbers(line) for line in chinese.splitlines() if line.startswith("|")
+        ]
+
+
+def numbers(row: str) -> list[str]:
+    return re.findall(r"\d+\.\d+", row)
+
+
+def test_what_has_not_been_measured_is_not_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "RESULTS", tmp_path)
+    for block in course_tables.BLOCKS.values():
+        assert block(0) == block(1) == []
+
+
+def test_tables_of_the_mixers_appear_with_their_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "RESULTS", tmp_path)
+    variants = [
+        {"name": name, "scores": {"test": {"values": values}}}
+        for name, values in (("attention-attention", [90.0, 92.0]), ("attention-recurrence", [80.0, 80.0]))
+    ]
+    result = {"metric": "exact", "seeds": [1, 2], "variants": variants}
+    (tmp_path / "mixers-dates.json").write_text(json.dumps(result), encoding="utf-8")
+    english, chinese = course_tables.measured(0), course_tables.measured(1)
+    assert english[0] == "## Measured"
+    assert "| attention | attention | 91.00 ± 1.41 |" in english
+    assert "| 注意力 | 循环网络 | 80.00 ± 0.00 |" in chinese
+    assert len(english) == len(chinese)
 
 
 def test_every_page_is_a_chapter() -> None:
