@@ -13,6 +13,7 @@ from stored import load
 ROOT = Path(__file__).parents[1]
 UP = ("../..", "../../..")
 """From a chapter to the root of the repository."""
+COLON = (": ", "：")
 INTACT = {"intact": ("nothing", "什么也不缺"), "intact, post-norm": ("nothing, post-norm", "什么也不缺，post-norm")}
 LABELS: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
     "trec": (
@@ -108,12 +109,12 @@ def shakespeare(language: int) -> list[str]:
     said = (
         f"A decoder of {parameters:,} parameters reads Shakespeare's plays, character by character, for {steps:,} "
         f"updates. On the last tenth of the text, which it has not read, its loss is **{_spread(losses)}** nats a "
-        f"character, or {_spread(bits)} bits a byte (mean and standard deviation of {len(losses)} seeds, {file}). "
+        f"character, or {_spread(bits)} bits a byte ({_seeds(len(losses), language)}; {file}). "
         f"nanoGPT, a small GPT that many have learned from, gives {published:g} in its README for a model of the same "
         "size that has read as many characters. After `ROMEO:`, sampling at temperature 0.8 wrote:",
         f"一个 {parameters:,} 个参数的解码器逐字符地读莎士比亚的剧本，更新 {steps:,} 次。"
         f"在没读过的最后十分之一上，损失是每字符 **{_spread(losses)}** 纳特，合每字节 {_spread(bits)} 比特"
-        f"（{len(losses)} 个种子的平均值和标准差，{file}）。nanoGPT 是许多人入门用的小型 GPT，"
+        f"（{_seeds(len(losses), language)}；{file}）。nanoGPT 是许多人入门用的小型 GPT，"
         f"同样大小、读过同样多字符的模型，它的 README 给出的是 {published:g}。"
         "给模型开头 `ROMEO:`，以温度 0.8 采样，它往下写的是：",
     )
@@ -130,27 +131,28 @@ def labels(language: int) -> list[str]:
         title, sources = LABELS[name]
         metric = task["runs"][0]["metric"]
         published = [
-            f"{each[metric]:.1f}: {source[language]}" for each, source in zip(task["published"], sources, strict=True)
+            f"{each[metric]:g}{COLON[language]}{source[language]}"
+            for each, source in zip(task["published"], sources, strict=True)
         ]
         rows.append(
             [
-                f"{title[language]} ([{name}.toml]({UP[language]}/examples/{name}.toml))",
+                f"[{title[language]}]({UP[language]}/examples/{name}.toml)",
                 METRICS[metric][language],
                 f"**{_spread([run['test'] for run in task['runs']])}**",
+                str(len(task["runs"])),
                 f"{task['runs'][0]['parameters']:,}",
                 ("; ", "；")[language].join(published),
             ]
         )
-    seeds = len(next(iter(result["tasks"].values()))["runs"])
     head = (
-        ["task", "score", "on test", "parameters", "published"],
-        ["任务", "得分", "测试集", "参数量", "文献中的得分"],
+        ["task", "score", "on test", "seeds", "parameters", "published"],
+        ["任务", "得分", "测试集", "种子", "参数量", "文献中的得分"],
     )[language]
     said = (
-        f"*Scores in per cent, mean and standard deviation of {seeds} seeds. No text but that of the task was read. "
-        f"From* {_file('labels', language)}.",
-        f"*得分为百分数，{seeds} 个种子的平均值和标准差。"
-        f"除了任务自己的文字，没有读过别的。数据：*{_file('labels', language)}。",
+        "*Scores in per cent, the mean over the seeds ± their standard deviation. No text but that of the task was "
+        f"read. From* {_file('labels', language)}.",
+        "*得分为百分数，取各种子的平均值 ± 标准差。除了任务自己的数据，没有读过别的文字。"
+        f"数据：*{_file('labels', language)}。",
     )
     return [*_table(head, rows), "", said[language]]
 
@@ -174,13 +176,17 @@ def _copied(language: int) -> list[str]:
                 for length in LENGTHS
             }
             rows.append([COPIED[name][language], MIXERS[mixer][language], *map(_spread, shares.values())])
+    seeds = min(len(found["seeds"]) for mixers in result["tasks"].values() for found in mixers.values())
     said = (
         f"Lines of random symbols, of which there are {result['symbols']}, are to be copied or written backwards. "
-        "Nothing in them can be guessed: each symbol has to be brought from its place in the source. Right symbols, "
-        "in per cent, by the length of the line, where the right ones before are given:",
+        "Nothing in them can be guessed: each symbol has to be brought from its place in the source. In the encoder–"
+        "decoder, cross attention can do that, and the mixer only has to say where a symbol stands. In a decoder "
+        "alone, the mixer itself has to bring it. Right symbols, "
+        f"in per cent, by the length of the line, where the right ones before are given ({_seeds(seeds, language)}):",
         f"把一行随机符号（共 {result['symbols']} 种）照抄一遍，或者倒着写一遍。"
-        "里面没有什么可猜的，每个符号都得从原文的那个位置取来。"
-        "下面是给出前面的正确符号时，答对的符号占百分之几，按行的长度分列：",
+        "里面没有什么可猜的，每个符号都得从原文的那个位置取来。在编码器–解码器里，这件事可以交给交叉注意力，"
+        "三者只需说清每个符号站在哪里；只有解码器时，就得由它们自己把符号搬过来。"
+        f"下面是给出前面的正确符号时，答对的符号占百分之几，按行的长度分列（{_seeds(seeds, language)}）：",
     )
     length = ("{} symbols", "{} 个符号")[language]
     head = (["task", "mixer"], ["任务", "用什么混合"])[language] + [length.format(each) for each in LENGTHS]
@@ -201,7 +207,7 @@ def _mixed(language: int) -> list[str]:
     head = (["encoder", "decoder"], ["编码器", "解码器"])[language]
     columns = []
     for name, result in results.items():
-        head.append(f"{MIXED[name][language]}{('：' if language else ': ')}{METRICS[result['metric']][language]}")
+        head.append(f"{MIXED[name][language]}{COLON[language]}{METRICS[result['metric']][language]}")
         columns.append({each["name"]: each for each in result["variants"]})
     rows = [
         [
@@ -214,9 +220,9 @@ def _mixed(language: int) -> list[str]:
     files = ("、" if language else ", ").join(_file(f"mixers-{name}", language) for name in results)
     said = (
         "The three in the encoder and in the decoder, in every combination, all with about the same number of "
-        f"parameters and of updates; scores on test, mean and standard deviation of {seeds} seeds:",
+        f"parameters and of updates; scores on test ({_seeds(seeds, language)}):",
         "三者用在编码器和解码器里，各种搭配都试一遍，参数和更新次数都差不多一样多。"
-        f"测试集上的得分，{seeds} 个种子的平均值和标准差：",
+        f"测试集上的得分（{_seeds(seeds, language)}）：",
     )
     return ["", said[language], "", *_table(head, rows), "", (f"*From* {files}.", f"*数据：*{files}。")[language]]
 
@@ -232,6 +238,12 @@ BLOCKS: dict[str, Callable[[int], list[str]]] = {
 
 def _spread(values: list[float]) -> str:
     return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def _seeds(number: int, language: int) -> str:
+    if number == 1:
+        return ("one seed", "一个种子")[language]
+    return (f"mean ± standard deviation of {number} seeds", f"{number} 个种子的平均值 ± 标准差")[language]
 
 
 def _file(name: str, language: int) -> str:
