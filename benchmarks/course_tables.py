@@ -85,8 +85,8 @@ def without(language: int) -> list[str]:
     )[language]
     said = (
         f"*Dates of the demo: 2 + 2 layers of width 64, {result['steps']} updates, one seed. Losses are in nats a "
-        "token; the other columns are of the 500 dev lines, by greedy search. The last one shows an answer; the right one "
-        f"is* `{right}`. *From* {_file('without-dates', language)}.",
+        "token; the other columns are of the 500 dev lines, by greedy search. The last one shows an answer; the "
+        f"right one is* `{right}`. *From* {_file('without-dates', language)}.",
         f"*demo 的日期：2 + 2 层，宽度 64，更新 {result['steps']} 次，一个种子。损失以纳特每词元计；"
         "后面几列取自验证集的 500 行，用贪心搜索。"
         f"最后一列是一条答案，正确的是* `{right}`。*数据：*{_file('without-dates', language)}。",
