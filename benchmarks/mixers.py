@@ -12,6 +12,7 @@ import argparse
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,16 +63,24 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings")
     arguments = parser.parse_args()
     for name in arguments.tasks:
-        task, config = TASKS[name], place(name, arguments.data, arguments.work)
-        settings = [*task.settings, *arguments.settings]
-        out = arguments.work / f"mixers-{name}"
-        command = ["compare", str(config), "--equal", "parameters", "--out", str(out)]
-        command += ["--seeds", str(arguments.seeds), "--jobs", str(arguments.jobs)]
-        for side in ("encoder", "decoder"):
-            command += ["--vary", f"model.{side}_mixer={MIXERS}"]
-        command += [word for setting in settings for word in ("--set", setting)]
-        subprocess.run([sys.executable, "-m", "zhuyi", *command], check=True)
-        shutil.copyfile(out / "comparison.json", RESULTS / f"mixers-{name}.json")
+        compare(
+            place(name, arguments.data, arguments.work),
+            [f"model.{side}_mixer={MIXERS}" for side in ("encoder", "decoder")],
+            [*TASKS[name].settings, *arguments.settings],
+            arguments.work / f"mixers-{name}",
+            seeds=arguments.seeds,
+            jobs=arguments.jobs,
+        )
+
+
+def compare(config: Path, vary: Sequence[str], settings: Sequence[str], out: Path, *, seeds: int, jobs: int) -> None:
+    """`zhuyi compare` with equal parameters; the result gets the name of `out`."""
+    command = ["compare", str(config), "--equal", "parameters", "--out", str(out)]
+    command += ["--seeds", str(seeds), "--jobs", str(jobs)]
+    command += [word for each in vary for word in ("--vary", each)]
+    command += [word for setting in settings for word in ("--set", setting)]
+    subprocess.run([sys.executable, "-m", "zhuyi", *command], check=True)
+    shutil.copyfile(out / "comparison.json", RESULTS / f"{out.name}.json")
 
 
 def place(name: str, data: Path, work: Path) -> Path:
