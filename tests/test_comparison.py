@@ -59,7 +59,7 @@ def test_all_variants_have_the_same_engine_and_threads(tmp_path: Path) -> None:
 def test_parameters_are_made_equal_by_the_width_of_the_feed_forward(tmp_path: Path) -> None:
     config = copying(tmp_path, model={"width": 32, "feed_forward": 128})
     first, *others = make_variants(config, {"model.mixer": MIXERS}, "parameters")
-    assert first.config.model.feed_forward == 128
+    assert first.config.model.feed_forward == first.settings["model.feed_forward"] == 128
     for variant in others:
         width = variant.config.model.feed_forward
         assert width % 8 == 0
@@ -245,6 +245,7 @@ def test_json_and_markdown_say_the_same(tmp_path: Path) -> None:
     (difference,) = tree["differences"]
     assert f"{difference['score']['low']:+.2f} … {difference['score']['high']:+.2f}" in text
     tables = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    assert text.startswith("# Variants of model.mixer\n")
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 

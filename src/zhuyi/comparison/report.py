@@ -130,19 +130,20 @@ class Comparison:
 
     def to_markdown(self) -> str:
         """The tables, and how to read them."""
-        first = self.variants[0]
+        first, several = self.variants[0], len(self.seeds) > 1
         best = "higher is better" if self.higher_is_better else "lower is better"
-        sets = list(first.scores)
+        mean = ": the mean over the seeds ± their sample standard deviation" if several else ""
+        sets, fitted = list(first.scores), "model.feed_forward" if self.equal else None
         digits = 4 if self.metric == "bits_per_byte" else 2
         windows = self.variants[0].decoding is None or self.variants[0].decoding.at_once is None
         lines_or_windows, (speeds, decoding) = "windows" if windows else "lines", self._decoding()
         scores = [[each.scores[name].show(digits) for name in sets] for each in self.variants]
         budget = ", ".join(f"{value:,g} {name}" for name, value in self.budget.items())
+        seeds = f"{_count(len(self.seeds), 'seed')} each (`training.seed` {', '.join(map(str, self.seeds))})"
         lines = [
-            f"# {' · '.join(each.name for each in self.variants)}",
+            f"# Variants of {' and '.join(key for key in first_keys(self.variants) if key != fitted)}",
             "",
-            f"{len(self.variants)} variants, {_count(len(self.seeds), 'seed')} each "
-            f"({', '.join(map(str, self.seeds))}), {budget} a run. Scores are {self.metric} ({best}).",
+            f"{len(self.variants)} variants, {seeds}, {budget} a run. Scores are `{self.metric}` ({best}).",
             "",
             f"![Score over updates and over minutes]({PICTURE})",
             "",
@@ -175,8 +176,7 @@ class Comparison:
                 ],
             ),
             "",
-            "A score is the mean over the seeds ± their sample standard deviation, of the weights that each run kept. "
-            "The loss is in nats a target token.",
+            f"A score is that of the weights that a run kept{mean}. The loss is in nats a target token.",
             "",
             f"## Differences from {first.name}",
             "",
@@ -195,7 +195,7 @@ class Comparison:
             f"Paired bootstrap (Koehn 2004) over the {self.compared_lines:,} {lines_or_windows} of the "
             f"{self.compared_on} set, {RESAMPLES:,} resamples, of the mean over the seeds. An interval without 0 says "
             f"that other {lines_or_windows} of this kind would hardly turn the difference around; it does not say what "
-            "other seeds would do, for which see the deviations above.",
+            f"other seeds would do{', for which see the deviations above' if several else ': give more --seeds'}.",
             "",
             "## Cost",
             "",
@@ -287,12 +287,14 @@ def draw(comparison: Comparison) -> bytes:
             axis.plot(x, scores.mean(axis=0), style, color=colour, linewidth=1.8, label=variant.name)
             axis.fill_between(x, scores.min(axis=0), scores.max(axis=0), color=colour, alpha=0.18, linewidth=0)
     for axis, across in ((left, "updates"), (right, "minutes")):
-        axis.set_xlabel(across)
+        axis.set_xlabel(across if across == "updates" else "minutes of training")
         axis.set_xlim(0, None)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     left.set_ylabel(f"{comparison.metric} (dev)")
     columns = max(1, LEGEND_CHARACTERS // (6 + max(len(each.name) for each in comparison.variants)))
+    if len(comparison.seeds) > 1:
+        left.set_title(f"mean of {len(comparison.seeds)} seeds; band: lowest to highest", loc="left", fontsize="small")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)
     content = io.BytesIO()
     with rc_context({"svg.hashsalt": "zhuyi"}):  # the same figures give the same file

@@ -77,7 +77,10 @@ def make_variants(config: Config, vary: Mapping[str, Sequence[Setting]], equal: 
         raise ConfigError("--vary gives one variant, and a comparison needs two: --vary KEY=A,B")
     _all_different(found)
     _one_metric(found)
-    return [found[0], *(_with_parameters(each, found[0]) for each in found[1:])] if equal else found
+    if not equal:
+        return found
+    first = replace(found[0], settings={**found[0].settings, "model.feed_forward": found[0].config.model.feed_forward})
+    return [first, *(_with_parameters(each, first) for each in found[1:])]
 
 
 def with_seed(config: Config, number: int) -> Config:
