@@ -50,6 +50,7 @@ MIXERS = {
     "recurrence": ("recurrence", "循环网络"),
 }
 MIXED = {"dates": ("dates", "日期"), "g2p": ("G2P", "字音转换"), "multi30k": ("Multi30k", "Multi30k")}
+SHAPES = {"encoder-decoder": ("encoder–decoder", "编码器–解码器"), "decoder": ("decoder", "解码器")}
 COPIED = {
     "encoder-decoder/copy": ("encoder–decoder, copy", "编码器–解码器，照抄"),
     "encoder-decoder/reverse": ("encoder–decoder, reverse", "编码器–解码器，倒写"),
@@ -119,6 +120,31 @@ def shakespeare(language: int) -> list[str]:
         "给模型开头 `ROMEO:`，以温度 0.8 采样，它往下写的是：",
     )
     return [said[language], "", "```text", *result["sample"].rstrip().splitlines(), "```"]
+
+
+def shapes(language: int) -> list[str]:
+    """An encoder–decoder and a decoder on the same pairs (shapes.py)."""
+    result = load("shapes-multi30k")
+    if result is None:
+        return []
+    rows = [
+        [
+            SHAPES[variant["name"]][language],
+            f"{variant['parameters']:,}",
+            _spread(variant["losses"]["test"]["values"]),
+            _spread(variant["scores"]["test"]["values"]),
+        ]
+        for variant in result["variants"]
+    ]
+    metric, seeds = METRICS[result["metric"]][language], _seeds(len(result["seeds"]), language)
+    head = (["shape", "parameters", "loss on test", metric], ["形状", "参数量", "测试集损失", metric])[language]
+    said = (
+        "Both on Multi30k, English to German, with about as many parameters: the feed-forward network of the one stack "
+        f"is wider. Losses in nats a token ({seeds}; {_file('shapes-multi30k', language)}):",
+        "在 Multi30k 英译德上，两者的参数差不多一样多（只有一个堆叠的，前馈网络更宽）。"
+        f"损失的单位是纳特每词元（{seeds}；{_file('shapes-multi30k', language)}）：",
+    )
+    return [said[language], "", *_table(head, rows)]
 
 
 def labels(language: int) -> list[str]:
@@ -192,10 +218,18 @@ def _copied(language: int) -> list[str]:
     head = (["task", "mixer"], ["任务", "用什么混合"])[language] + [length.format(each) for each in LENGTHS]
     picture = ROOT / "docs/pictures/copy-task.svg"
     file = _file("copy-task", language)
+    lines = (
+        "*Solid: symbols, where the right ones before are given. Dotted: whole lines, greedy search. Dashed: guessing.*",
+        "*实线：给出前面的正确符号时，答对的符号；点线：贪心搜索整行写对；虚线：瞎猜。*",
+    )[language]
     drawn = ("Right symbols by the length of the line", "答对的符号，按行的长度")[language]
     return [
         *("", said[language], "", *_table(head, rows), "", (f"*From* {file}.", f"*数据：*{file}。")[language]),
-        *(["", f"![{drawn}]({('..', '../..')[language]}/pictures/copy-task.svg)"] if picture.exists() else []),
+        *(
+            ["", f"![{drawn}]({('..', '../..')[language]}/pictures/copy-task.svg)", "", lines]
+            if picture.exists()
+            else []
+        ),
     ]
 
 
@@ -229,6 +263,7 @@ def _mixed(language: int) -> list[str]:
 
 BLOCKS: dict[str, Callable[[int], list[str]]] = {
     "without": without,
+    "shapes": shapes,
     "shakespeare": shakespeare,
     "labels": labels,
     "measured": measured,

@@ -129,19 +129,32 @@ def test_what_has_not_been_measured_is_not_spoken_of(tmp_path: Path, monkeypatch
         assert block(0) == block(1) == []
 
 
-def test_tables_of_the_mixers_appear_with_their_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_appear_with_their_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "RESULTS", tmp_path)
-    variants = [
-        {"name": name, "scores": {"test": {"values": values}}}
-        for name, values in (("attention-attention", [90.0, 92.0]), ("attention-recurrence", [80.0, 80.0]))
-    ]
-    result = {"metric": "exact", "seeds": [1, 2], "variants": variants}
-    (tmp_path / "mixers-dates.json").write_text(json.dumps(result), encoding="utf-8")
+
+    def write(name: str, scores: dict[str, list[float]]) -> None:
+        variants = [
+            {
+                **{"name": name, "parameters": 1000, "scores": {"test": {"values": values}}},
+                "losses": {"test": {"values": values}},
+            }
+            for name, values in scores.items()
+        ]
+        result = {"metric": "exact", "seeds": [1, 2], "variants": variants}
+        (tmp_path / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
+
+    write("mixers-dates", {"attention-attention": [90.0, 92.0], "attention-recurrence": [80.0, 80.0]})
+    write("shapes-multi30k", {"encoder-decoder": [30.0, 32.0], "decoder": [29.0, 29.0]})
+    copied = {"seeds": [[{"length": length, "symbols": 99.5} for length in course_tables.LENGTHS]]}
+    copies = {"symbols": 20, "tasks": {"decoder/copy": {"attention": copied}}}
+    (tmp_path / "copy-task.json").write_text(json.dumps(copies), encoding="utf-8")
     english, chinese = course_tables.measured(0), course_tables.measured(1)
     assert english[0] == "## Measured"
     assert "| attention | attention | 91.00 ± 1.41 |" in english
+    assert "| decoder alone, copy | attention | 99.50 | 99.50 | 99.50 | 99.50 |" in english
     assert "| 注意力 | 循环网络 | 80.00 ± 0.00 |" in chinese
     assert len(english) == len(chinese)
+    assert "| decoder | 1,000 | 29.00 ± 0.00 | 29.00 ± 0.00 |" in course_tables.shapes(0)
 
 
 def test_every_page_is_a_chapter() -> None:
