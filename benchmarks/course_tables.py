@@ -219,7 +219,7 @@ def _copied(language: int) -> list[str]:
     picture = ROOT / "docs/pictures/copy-task.svg"
     file = _file("copy-task", language)
     lines = (
-        "*Solid: symbols, where the right ones before are given. Dotted: whole lines, greedy search. Dashed: guessing.*",
+        "*Solid: symbols, given the right ones before. Dotted: whole lines, by greedy search. Dashed: guesses.*",
         "*实线：给出前面的正确符号时，答对的符号；点线：贪心搜索整行写对；虚线：瞎猜。*",
     )[language]
     drawn = ("Right symbols by the length of the line", "答对的符号，按行的长度")[language]
