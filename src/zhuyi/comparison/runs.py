@@ -214,7 +214,7 @@ class _ProgressReport:
         self._last = time.monotonic()
         share, done = self._share(), sum(finished(run.directory) for run in self._runs)
         gained, left = share - self._share_before, None
-        if gained > 0:
+        if gained > 0 and share < 1:  # at the end, models are scored: how long that takes is not known
             left = (self._last - self._began) / gained * (1 - share)
         names = tuple(run.name for run in running)
         self._listener(Progress(len(self._runs), done, names, share, left))

@@ -117,7 +117,7 @@ def _over(config: Config, settings: Mapping[str, Setting]) -> Config:
 
 def _in_name(key: str, value: Setting) -> str:
     text = value if isinstance(value, str) else f"{key.rpartition('.')[2]}={json.dumps(value)}"
-    return re.sub(r"[^\w.=+]+", "_", text)
+    return re.sub(r"[^\w.=+-]+", "_", text)
 
 
 def _all_different(variants: Sequence[Variant]) -> None:
