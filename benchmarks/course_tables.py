@@ -49,6 +49,7 @@ MIXERS = {
     "convolution": ("convolution", "卷积"),
     "recurrence": ("recurrence", "循环网络"),
 }
+VARIED = ("model.encoder_mixer", "model.decoder_mixer")
 MIXED = {"dates": ("dates", "日期"), "g2p": ("G2P", "字音转换"), "multi30k": ("Multi30k", "Multi30k")}
 SHAPES = {"encoder-decoder": ("encoder–decoder", "编码器–解码器"), "decoder": ("decoder", "解码器")}
 COPIED = {
@@ -129,7 +130,7 @@ def shapes(language: int) -> list[str]:
         return []
     rows = [
         [
-            SHAPES[variant["name"]][language],
+            SHAPES[variant["settings"]["model.shape"]][language],
             f"{variant['parameters']:,}",
             _spread(variant["losses"]["test"]["values"]),
             _spread(variant["scores"]["test"]["values"]),
@@ -203,16 +204,25 @@ def _copied(language: int) -> list[str]:
             }
             rows.append([COPIED[name][language], MIXERS[mixer][language], *map(_spread, shares.values())])
     seeds = min(len(found["seeds"]) for mixers in result["tasks"].values() for found in mixers.values())
+    tried = [shape for shape in SHAPES if any(name.startswith(f"{shape}/") for name in result["tasks"])]
+    budgets = ("; ", "；")[language].join(
+        f"{SHAPES[shape][language]}{COLON[language]}{result['shapes'][shape]['training']['steps']:,}" for shape in tried
+    )
+    alone = (" In a decoder alone, the mixer itself has to bring it.", "只有解码器时，就得由它们自己把符号搬过来。")[
+        language
+    ]
     said = (
         f"Lines of random symbols, of which there are {result['symbols']}, are to be copied or written backwards. "
         "Nothing in them can be guessed: each symbol has to be brought from its place in the source. In the encoder–"
-        "decoder, cross attention can do that, and the mixer only has to say where a symbol stands. In a decoder "
-        "alone, the mixer itself has to bring it. Right symbols, "
-        f"in per cent, by the length of the line, where the right ones before are given ({_seeds(seeds, language)}):",
+        "decoder, cross attention can do that, and the mixer only has to say where a symbol stands."
+        f"{alone * ('decoder' in tried)} The table has the right symbols, in per cent, by the length of the line, "
+        f"where the right ones before are given ({_seeds(seeds, language)}). All mixers had the same number of updates "
+        f"({budgets}): it shows what they had learned by then, and not what they could learn.",
         f"把一行随机符号（共 {result['symbols']} 种）照抄一遍，或者倒着写一遍。"
         "里面没有什么可猜的，每个符号都得从原文的那个位置取来。在编码器–解码器里，这件事可以交给交叉注意力，"
-        "三者只需说清每个符号站在哪里；只有解码器时，就得由它们自己把符号搬过来。"
-        f"下面是给出前面的正确符号时，答对的符号占百分之几，按行的长度分列（{_seeds(seeds, language)}）：",
+        f"三者只需说清每个符号站在哪里。{alone * ('decoder' in tried)}"
+        f"表里是给出前面的正确符号时，答对的符号占百分之几，按行的长度分列（{_seeds(seeds, language)}）。"
+        f"三者更新的次数一样（{budgets}），所以看到的是到那时学会了多少，不是最终能学会多少。",
     )
     length = ("{} symbols", "{} 个符号")[language]
     head = (["task", "mixer"], ["任务", "用什么混合"])[language] + [length.format(each) for each in LENGTHS]
@@ -242,10 +252,10 @@ def _mixed(language: int) -> list[str]:
     columns = []
     for name, result in results.items():
         head.append(f"{MIXED[name][language]}{COLON[language]}{METRICS[result['metric']][language]}")
-        columns.append({each["name"]: each for each in result["variants"]})
+        columns.append({tuple(each["settings"][key] for key in VARIED): each for each in result["variants"]})
     rows = [
         [
-            *(MIXERS[mixer][language] for mixer in variant.split("-")),
+            *(MIXERS[mixer][language] for mixer in variant),
             *(_spread(column[variant]["scores"]["test"]["values"]) for column in columns),
         ]
         for variant in columns[0]

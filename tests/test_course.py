@@ -132,21 +132,23 @@ def test_what_has_not_been_measured_is_not_spoken_of(tmp_path: Path, monkeypatch
 def test_tables_appear_with_their_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "RESULTS", tmp_path)
 
-    def write(name: str, scores: dict[str, list[float]]) -> None:
+    def write(name: str, keys: list[str], scores: dict[tuple[str, ...], list[float]]) -> None:
         variants = [
             {
-                **{"name": name, "parameters": 1000, "scores": {"test": {"values": values}}},
-                "losses": {"test": {"values": values}},
+                **{"settings": dict(zip(keys, setting, strict=True)), "parameters": 1000},
+                **{"scores": {"test": {"values": values}}, "losses": {"test": {"values": values}}},
             }
-            for name, values in scores.items()
+            for setting, values in scores.items()
         ]
         result = {"metric": "exact", "seeds": [1, 2], "variants": variants}
         (tmp_path / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
 
-    write("mixers-dates", {"attention-attention": [90.0, 92.0], "attention-recurrence": [80.0, 80.0]})
-    write("shapes-multi30k", {"encoder-decoder": [30.0, 32.0], "decoder": [29.0, 29.0]})
+    both = {("attention", "attention"): [90.0, 92.0], ("attention", "recurrence"): [80.0, 80.0]}
+    write("mixers-dates", ["model.encoder_mixer", "model.decoder_mixer"], both)
+    write("shapes-multi30k", ["model.shape"], {("encoder-decoder",): [30.0, 32.0], ("decoder",): [29.0, 29.0]})
     copied = {"seeds": [[{"length": length, "symbols": 99.5} for length in course_tables.LENGTHS]]}
-    copies = {"symbols": 20, "tasks": {"decoder/copy": {"attention": copied}}}
+    steps = {shape: {"training": {"steps": 600}} for shape in ("encoder-decoder", "decoder")}
+    copies = {"symbols": 20, "shapes": steps, "tasks": {"decoder/copy": {"attention": copied}}}
     (tmp_path / "copy-task.json").write_text(json.dumps(copies), encoding="utf-8")
     english, chinese = course_tables.measured(0), course_tables.measured(1)
     assert english[0] == "## Measured"
