@@ -57,7 +57,7 @@ def _continued(model: Translator, prompt: str, tokens: int, decoding: DecodingCo
     moved = 0
     while tokens > 0:
         if len(text) >= longest:
-            text, moved = text[-(longest // 2) :], moved + 1
+            text, moved = text[len(text) - longest // 2 :], moved + 1
         drawn = 0
         for token in model.engine.stream(text, decoding, moved):
             text, drawn = [*text, token], drawn + 1

@@ -299,6 +299,17 @@ def test_what_the_decoder_is_given_and_asked(without: tuple[Part, ...], given: l
     assert [each[0].tolist() for each in frames] == [given, asked]
 
 
+@pytest.mark.parametrize("part", [part for part in get_args(Part) if part not in ("norm", "warmup")])
+def test_training_reports_the_loss_that_an_evaluation_does(part: Part) -> None:
+    """Per token that is asked for, whatever the framing: also where targets are short."""
+    config = configured(part, training={"steps": 1, "warmup": 0, "precision": "float32", "tokens_per_batch": 1000})
+    network, data = network_of(config), InMemory([[5, 6], [7, 8, 9]], [[6], [9, 8]])
+    expected = TorchEngine(network, config.model.max_length, "cpu").losses(data).mean
+    reported: list[float] = []
+    fit(network, data, config.training, listeners=[lambda event: reported.append(event.loss)])  # type: ignore[union-attr]
+    assert reported == pytest.approx([expected], rel=1e-5)
+
+
 def test_parts_are_named_once_and_in_any_order() -> None:
     assert configured("end", "mask").model.without == ("mask", "end")
     with pytest.raises(ConfigError, match="names end twice"):

@@ -34,6 +34,13 @@ MixerKind = Literal["attention", "convolution", "recurrence"]
 Part = Literal["mask", "positions", "residual", "norm", "scaling", "cross", "begin", "end", "shift", "warmup"]
 Shape = Literal["encoder-decoder", "decoder", "encoder"]
 Metric = Literal["bleu", "chrf", "wer", "per", "exact", "bits_per_byte", "accuracy", "macro_f1", "span_f1"]
+METRICS_OF: Mapping[str, tuple[Metric, ...]] = {
+    "pairs": ("bleu", "chrf", "wer", "per", "exact"),
+    "labels": ("accuracy", "macro_f1", "span_f1"),
+    "running text": ("bits_per_byte",),
+    "masked tokens": ("accuracy",),
+}
+"""The metrics of what a model may write."""
 SearchStrategy = Literal["beam", "sampling"]
 EngineName = Literal["native", "torch"]
 Precision = Literal["float32", "bf16", "int8"]
@@ -611,7 +618,7 @@ class Config(Section):
     @property
     def continues(self) -> bool:
         """Whether the model is a language model, which continues running text."""
-        return self.model.shape == "decoder" and self.text.whitespace == "keep"
+        return self.model.shape == "decoder" and self.data.text is not None
 
     @model_validator(mode="before")
     @classmethod
@@ -652,9 +659,16 @@ class Config(Section):
                 f"{needs} has one vocabulary: set text.shared = true, and text.source_kind and text.target_kind the "
                 "same"
             )
-        of_text = None if self.data.text is None else "accuracy" if masked else "bits_per_byte"
-        if of_text is not None and self.training.metric != of_text:
-            raise ValueError(f'training.metric = "{self.training.metric}": of running text there is only {of_text}')
+        what = "labels" if shape == "encoder" else "pairs"
+        if self.data.text is not None:
+            what = "masked tokens" if masked else "running text"
+        if self.training.metric not in (possible := METRICS_OF[what]):
+            raise ValueError(f'training.metric = "{self.training.metric}": of {what} there is {", ".join(possible)}')
+        if self.data.text is not None and (ends := sorted({"begin", "end"} & set(self.model.without))):
+            raise ValueError(
+                f"model.without = {ends[0]}: running text has no such token to be taken away: leave it out, or train "
+                "on pairs"
+            )
         if masked and (self.data.source is not None or not self.text.mask):
             raise ValueError(
                 'training.objective = "masked" learns from running text, with the token <mask>: set data.text in place '

@@ -15,7 +15,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar, cast, overload
 
@@ -24,7 +24,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from zhuyi.config import Part
 from zhuyi.data.sequences import Collated, Lengths, Sequences, ends_of
+from zhuyi.model.broken import reframe
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 POOL_PAIRS = 250_000
@@ -76,6 +78,11 @@ class Batch:
         """The same pairs, with `function` of each of the four tensors."""
         source, source_mask = function(self.source), function(self.source_mask)
         return Batch(source, source_mask, function(self.target_in), function(self.target_out), self.pairs)
+
+    def without(self, parts: Iterable[Part]) -> "Batch":
+        """The same pairs, framed for a model that some parts have been taken away from (`model.broken`)."""
+        target_in, target_out = reframe(parts, self.target_in, self.target_out, PAD)
+        return replace(self, target_in=target_in, target_out=target_out)
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""

@@ -89,7 +89,7 @@ class Text:
 
     Every line ends with "\\n", whether the file has "\\r\\n" or, at its end, nothing. A field of a table is a document:
     its lines are split at "\\n" alone, and the last one ends with "\\n" too. A line of more than `MAX_LINE_CHARACTERS`
-    is several, of which only the last has a line break, so that memory does not grow with it.
+    is several, of which only the last has a line break, so that tokenising it takes no more memory than others.
 
     Args:
         spec: of a file or several, as for a side of a corpus.

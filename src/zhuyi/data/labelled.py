@@ -11,7 +11,7 @@ from zhuyi.data.corpus import Corpus
 from zhuyi.data.sequences import Lengths, Numbered
 from zhuyi.data.store import Store
 from zhuyi.errors import DataError
-from zhuyi.text.tokenizer import PAD, Tokenizers
+from zhuyi.text.tokenizer import PAD, UNK, Tokenizers
 
 
 class Labelled:
@@ -46,6 +46,11 @@ def check_labels(config: Config, tokenizers: Tokenizers, store: Store) -> None:
         DataError: naming the first line that has not.
     """
     assert config.data.source is not None
+    if any((part.values["target"] == UNK).any() for part in store.parts()):
+        raise DataError(
+            f"{config.data.target}: has more kinds of labels than text.vocabulary = {config.text.vocabulary} allows: "
+            "raise it"
+        )
     if (pair := _first_wrong(store, config)) is not None:
         found = int(store.source_lengths[pair]), int(store.target_lengths[pair])
         raise _wrong(config, config.data.source, store.line(pair), *found)

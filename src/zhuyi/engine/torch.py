@@ -24,7 +24,7 @@ from zhuyi.decoding.search import Stepper, Strategy, log_probabilities, search
 from zhuyi.directory import StoredModel
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import ConfigError, ZhuyiWarning
-from zhuyi.model.broken import reframe, symptoms
+from zhuyi.model.broken import symptoms
 from zhuyi.model.shapes import DecoderOnly, EncoderOnly
 from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import BOS, EOS, PAD
@@ -59,7 +59,7 @@ class Losses:
     @property
     def mean(self) -> float:
         """Nats a token."""
-        return self.nats / self.tokens
+        return self.nats / max(self.tokens, 1)
 
 
 class TorchEngine:
@@ -153,13 +153,11 @@ class TorchEngine:
         rows = np.zeros((len(corpus.target_lengths), 3))
         with torch.inference_mode():
             for pairs in plan_in_order(corpus, TOKENS_PER_BATCH):
-                batch = collate(corpus, pairs).to(self.device)
-                without = self.transformer.config.without
-                target_in, target_out = reframe(without, batch.target_in, batch.target_out, PAD)
-                logits = self.transformer(batch.source, batch.source_mask, target_in)
-                nats = F.cross_entropy(logits.mT.float(), target_out, ignore_index=PAD, reduction="none")
-                counted = target_out != PAD
-                right = (logits.argmax(dim=-1) == target_out) & counted
+                batch = collate(corpus, pairs).without(self.transformer.config.without).to(self.device)
+                logits = self.transformer(batch.source, batch.source_mask, batch.target_in)
+                nats = F.cross_entropy(logits.mT.float(), batch.target_out, ignore_index=PAD, reduction="none")
+                counted = batch.target_out != PAD
+                right = (logits.argmax(dim=-1) == batch.target_out) & counted
                 rows[pairs] = torch.stack([each.double().sum(dim=1) for each in (nats, counted, right)], dim=1).cpu()
         return Losses(rows)
 

@@ -208,7 +208,7 @@ def record(
     prefix = what_if.prefix
     if translator.config.continues:
         prefix, tokens = prefix or tuple(tokens), []
-        more = CONTINUATION if decoding.max_extra is None else decoding.max_extra
+        more = CONTINUATION if decoding.max_extra is None else min(decoding.max_extra, CONTINUATION)
         decoding = changed(decoding, {"max_extra": len(prefix) + more})
     transformer = _changed(transformer_of(translator), what_if)
     if isinstance(transformer, EncoderOnly):

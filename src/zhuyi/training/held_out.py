@@ -105,15 +105,17 @@ class RunningText:
         self.target_lengths = windows.target_lengths[self._chosen]
 
     @staticmethod
-    def of(config: Config, tokenizers: Tokenizers, store: Store) -> "RunningText":
-        """A tokenised text, as a model with this configuration is scored on it."""
+    def of(config: Config, tokenizers: Tokenizers, text: Text, store: Store) -> "RunningText":
+        """A text and its tokens, as a model with this configuration is scored on it."""
         kind = MaskedText if config.training.objective == "masked" else RunningText
-        return kind(examples(config, store, tokenizers, epoch=None), store.outcome.bytes, store.path.name)
+        return kind(examples(config, store, tokenizers, epoch=None), store.outcome.bytes, text.fingerprint())
 
     @staticmethod
     def read(text: str, config: Config, tokenizers: Tokenizers) -> "RunningText":
         """A text in files, named as `data.text` names it."""
-        return RunningText.of(config, tokenizers, build_store(Text(text), tokenizers, None, config.data.long_lines))
+        opened = Text(text)
+        store = build_store(opened, tokenizers, None, config.data.long_lines)
+        return RunningText.of(config, tokenizers, opened, store)
 
     def __repr__(self) -> str:
         return self._name  # a run knows its dev set by this

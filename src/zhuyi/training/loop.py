@@ -18,6 +18,7 @@ from torch import nn
 
 from zhuyi.config import TrainingConfig
 from zhuyi.errors import TrainingError
+from zhuyi.model.transformer import Network
 from zhuyi.training.distributed import ALONE, World
 from zhuyi.training.epochs import Data, updates
 from zhuyi.training.events import Listener, Updated
@@ -88,6 +89,7 @@ def fit(
     objective = objective or Objective(model, loss or TeacherForcing(training.label_smoothing, bf16))
     optimizer = given or Optimizer(model, training, bf16)
     state = state or RunState()
+    without = model.config.without if isinstance(model, Network) else ()
     began, not_before, saved = time.perf_counter() - state.seconds, 0.0, -1
 
     def clock() -> float:
@@ -107,7 +109,8 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             start = time.perf_counter()
-            plain, norm = update(objective, optimizer, next_update.batches, training.clip, state, world)
+            batches = [batch.without(without) for batch in next_update.batches]
+            plain, norm = update(objective, optimizer, batches, training.clip, state, world)
             seconds = time.perf_counter() - start
             if not math.isfinite(plain + norm):
                 raise DivergenceError(state.step + 1, rate, next_update.pairs)

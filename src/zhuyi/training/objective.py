@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zhuyi.data.batches import Batch
-from zhuyi.model.broken import reframe
 from zhuyi.model.kernels import transformed
 from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import PAD
@@ -139,11 +138,10 @@ class TeacherForcing:
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """The smoothed loss and the plain one, summed over the target tokens of `batch`: see `cross_entropy`."""
         network = cast(Network, model)
-        target_in, target_out = reframe(network.config.without, batch.target_in, batch.target_out, PAD)
         with products(self.bf16, batch.source.device):
-            hidden = network.hidden(batch.source, batch.source_mask, target_in)
+            hidden = network.hidden(batch.source, batch.source_mask, batch.target_in)
         hidden = hidden.to(torch.bfloat16) if self.bf16 else hidden
-        return cross_entropy(hidden, network.projection.weight, target_out, self.smoothing)
+        return cross_entropy(hidden, network.projection.weight, batch.target_out, self.smoothing)
 
 
 class Objective(nn.Module):

@@ -18,7 +18,7 @@ from torch import nn
 from zhuyi.checkpoint import Model, build_model, save_model
 from zhuyi.config import Config, TrainingConfig, changed
 from zhuyi.data.batches import padding_share, plan
-from zhuyi.data.prepare import Prepared, examples, prepare
+from zhuyi.data.prepare import Prepared, examples, open_dev_text, prepare
 from zhuyi.data.sequences import Numbered, Sequences
 from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
@@ -101,8 +101,8 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     config, tokenizers, dev, test = begun or (config, None, None, None)
     data, warm = _prepare(config, tokenizers, checkpoints.epoch, notify, world)
     config, training = data.config, data.config.training
-    if data.dev is not None:
-        dev = RunningText.of(config, data.tokenizers, data.dev)
+    if data.dev is not None and (dev_text := open_dev_text(config)) is not None:
+        dev = RunningText.of(config, data.tokenizers, dev_text, data.dev)
     first = examples(config, data.store, data.tokenizers, epoch=0)
     parts = _build(data, warm, notify, world)
     state = _restore(parts, checkpoints, data, first, dev, notify, world)

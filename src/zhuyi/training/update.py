@@ -55,7 +55,7 @@ def update(
     Raises:
         TrainingError: out of memory, and no smaller micro-batches to try.
     """
-    target_tokens = world.sum(sum(batch.target_tokens for batch in batches))
+    target_tokens = max(world.sum(sum(batch.target_tokens for batch in batches)), 1)
     while True:
         try:
             total = gradient(objective, batches, target_tokens / world.size, state.micro_batches)

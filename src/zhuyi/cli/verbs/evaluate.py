@@ -103,6 +103,10 @@ def evaluate(
     if answers is not None and (settings or device != "auto" or any(each is not None for each in belonging)):
         raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
     if model is not None and source is None:
+        if settings or bleu_tokenizer != "auto" or any(each is not None for each in belonging):
+            raise ConfigError(
+                "--source is missing; a model of running text needs none, and takes no options of a search"
+            )
         evaluation = _evaluated_text(model, device, target, metric)
         if as_json:
             write_stdout(to_json({"model": str(model), **evaluation.to_dict()}) + "\n")
