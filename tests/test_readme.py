@@ -86,6 +86,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lines = [" ".join(rng.choices(["a", "dog", "cat", "runs", "sleeps"], k=4)) for _ in range(count)]
         (tmp_path / f"{part}.en").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         (tmp_path / f"{part}.de").write_text("".join(f"{line.upper()}\n" for line in lines), encoding="utf-8")
+        (tmp_path / f"{part}.kind").write_text("".join(f"{line.split()[0]}\n" for line in lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -29,7 +29,7 @@ def _prose(docstring: str | None) -> str:
 
 app = typer.Typer(
     help=_prose(
-        """注意, "attention": train an encoder–decoder Transformer on your own pairs of lines, use it, look inside it.
+        """注意, "attention": train a Transformer on your own pairs of lines, labels or text, use it, look inside it.
 
         Begin with [bold]demo[/]. Then give [bold]train[/] two text files of your own; it makes a model directory, which
         [bold]translate[/], [bold]evaluate[/] and [bold]look[/] take. Each verb explains itself: zhuyi train --help

@@ -4,6 +4,7 @@ from zhuyi.config.load import FILES, build_config, changed, load_config, parse_o
 from zhuyi.config.presets import PRESETS
 from zhuyi.config.schema import (
     LANGUAGES,
+    METRICS_OF,
     Config,
     DataConfig,
     DecodingConfig,
@@ -28,6 +29,7 @@ from zhuyi.config.show import describe, to_toml
 __all__ = [
     "FILES",
     "LANGUAGES",
+    "METRICS_OF",
     "PRESETS",
     "Config",
     "DataConfig",

@@ -135,6 +135,10 @@ class RunningText:
         """As `Collated.collate`."""
         return collate(self._windows, self._chosen[pairs])
 
+    def count(self, token: int) -> int:
+        """How often a token occurs."""
+        return sum(int((self.target(window) == token).sum()) for window in range(len(self)))
+
     def evenly(self, count: int) -> "RunningText":
         """As `HeldOut.evenly`; the bytes are in proportion to the tokens."""
         chosen = self._chosen[evenly(len(self), count)]

@@ -24,11 +24,12 @@ from zhuyi.cli.options import (
     translator_of,
 )
 from zhuyi.cli.streams import read_aligned, to_json, write_stdout
-from zhuyi.errors import ConfigError
+from zhuyi.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from zhuyi.config import Metric
     from zhuyi.evaluation import Evaluation
+    from zhuyi.translator import Translator
 
 
 @verb(
@@ -138,6 +139,10 @@ def evaluate(
                 cut.add(1, index, len(tokens))
         cut.warn()
         metrics = _metrics(metric, translator.config.training.metric)
+        if translator.config.data.text is not None:
+            raise ConfigError(f"{model} learnt from running text: name the text by --target, and leave out --source")
+        if translator.labels is not None:
+            _check_labels(translator, encoded, references, metrics)
         best = n_best or of_decoding(settings).get("n_best", 1)
         evaluation = zhuyi.evaluate(
             translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=best
@@ -153,6 +158,27 @@ def evaluate(
         show(evaluation)
 
 
+def _check_labels(
+    translator: "Translator", encoded: list[list[int]], references: list[list[str]], metrics: list["Metric"]
+) -> None:
+    """See that the metrics are of labels, and that each line has as many as the model gives it."""
+    from zhuyi.config import METRICS_OF
+    from zhuyi.text.tokenizer import UNK
+
+    for name in metrics:
+        if name not in METRICS_OF["labels"]:
+            raise ConfigError(f"--metric {name}: of labels there is {', '.join(METRICS_OF['labels'])}")
+    unknown: set[str] = set()
+    for line, (tokens, right) in enumerate(zip(encoded, references, strict=True), start=1):
+        labels, wanted = right[0].split(), len(tokens) if translator.labels == "token" else 1
+        if len(labels) != wanted:
+            raise DataError(f"line {line} of the right answers has {len(labels)} labels; the model gives {wanted}")
+        numbers = translator.tokenizers.target.encode([" ".join(labels)])[0]
+        unknown |= {label for label, number in zip(labels, numbers, strict=True) if number == UNK}
+    if unknown:
+        warn(f"labels that the model does not know, and never gives: {', '.join(sorted(unknown)[:10])}")
+
+
 def _evaluated_text(model: Path, device: str, files: list[str], metric: str | None) -> "Evaluation":
     """The scores of a model of running text on a text, which is what --target names where there is no --source."""
     from zhuyi.training.held_out import RunningText
@@ -163,6 +189,12 @@ def _evaluated_text(model: Path, device: str, files: list[str], metric: str | No
     if len(files) > 1 or metric is not None:
         raise ConfigError("a model of running text has one --target, and no --metric: bits a byte, and the loss")
     text = RunningText.read(files[0], translator.config, translator.tokenizers)
+    fallback = translator.tokenizers.target.fallback
+    if len(fallback) == 1 and (unknown := text.count(fallback.start)):  # bytes stand for themselves, <unk> for anything
+        warn(
+            f"{unknown:,} tokens are not in the model's vocabulary, which makes them cheap to predict: bits a byte are "
+            "too low, and not comparable"
+        )
     return text.evaluate(translator, translator.config.training.metric)
 
 

@@ -6,8 +6,9 @@ import typer
 
 import zhuyi
 from zhuyi.cli.app import USE, verb
+from zhuyi.cli.messages import warn
 from zhuyi.cli.options import Device, Engine, ModelDirectory, Precision, as_text
-from zhuyi.cli.streams import write_stdout
+from zhuyi.cli.streams import standard_input, write_stdout
 
 
 @verb(
@@ -20,7 +21,13 @@ from zhuyi.cli.streams import write_stdout
 def generate(
     model: ModelDirectory,
     prompt: Annotated[
-        str, typer.Argument(parser=as_text, metavar="PROMPT", show_default=False, help="The text so far.")
+        str,
+        typer.Argument(
+            parser=as_text,
+            metavar="PROMPT",
+            show_default=False,
+            help="The text so far; -: from standard input.",
+        ),
     ] = "",
     tokens: Annotated[int, typer.Option(min=1, metavar="N", help="How many are drawn.")] = 256,
     temperature: Annotated[
@@ -46,11 +53,19 @@ def generate(
     """Continue a text with a language model, which was trained on running text (data.text).
 
     The prompt is printed, and after it each token as it is drawn from the model's distribution. What is not given here
-    is as the model's own configuration says (decoding.temperature, ...). The model sees as many tokens as
-    model.max_length says: of a longer text, it sees the end.
+    is as the model's own configuration says (decoding.temperature, ..., where decoding.strategy is sampling).
+    --top-k 1 takes the most probable token each time. The model sees as many tokens as model.max_length says: of a
+    longer text, it sees the end.
     """
+    from zhuyi.text.tokenizer import UNK
+
+    if prompt == "-":
+        prompt = "\n".join(line for lines in standard_input() for line in lines)
     loaded = zhuyi.load(model, device=device, engine=engine, precision=precision)
     parts = zhuyi.generate(loaded, prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    (tokens_of_prompt,) = loaded.tokenizers.target.encode([prompt])
+    if unknown := tokens_of_prompt.count(UNK):
+        warn(f"{unknown} of the prompt's {len(tokens_of_prompt)} tokens are not in the model's vocabulary")
     write_stdout(prompt)
     for part in parts:
         write_stdout(part)

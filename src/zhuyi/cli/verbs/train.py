@@ -35,6 +35,9 @@ from zhuyi.cli.streams import to_json
     "zhuyi train en-de.toml\n"
     "zhuyi train en-de.toml --resume",
     "[dim]# On with a model that you have, on other data.[/]\nzhuyi train other.toml --from en-de",
+    "[dim]# A language model, on one file of text.[/]\n"
+    "zhuyi train --set data.text=book.txt \\\n"
+    "    --set model.shape=decoder --out book",
     "[dim]# Without a part, to see what it is for.[/]\nzhuyi train en-de.toml --without mask --out no-mask",
 )
 def train(
@@ -69,11 +72,12 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in DIR was.")] = False,
 ) -> None:
-    """Train a model on pairs of lines.
+    """Train a model on pairs of lines, on lines and their labels, or on running text.
 
     All it needs is two files whose lines belong together; a third and a fourth, for validation, let it keep its best
-    state instead of its last. The options win over CONFIG.toml; [bold]zhuyi config[/] lists all settings. Ctrl-C saves
-    and says how to continue.
+    state instead of its last. model.shape says what it becomes: encoder-decoder (the default), decoder (GPT, on pairs
+    or on data.text) or encoder (BERT, whose targets are labels). The options win over CONFIG.toml; [bold]zhuyi
+    config[/] lists all settings. Ctrl-C saves and says how to continue.
     """
     from rich.console import Console
 

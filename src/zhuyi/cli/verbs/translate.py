@@ -85,8 +85,10 @@ def translate(
         *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers)
     )
     if translator.config.data.text is not None:
-        how = "zhuyi generate continues it" if translator.config.model.shape == "decoder" else "it gives no labels yet"
-        raise ConfigError(f"{model} learnt from running text: {how}; --from {model} trains it further, on pairs")
+        how = "zhuyi generate continues it; --from {} trains it further, on pairs"
+        if not translator.config.continues:
+            how = "it gives no labels yet; --from {} trains it further, on labels"
+        raise ConfigError(f"{model} learnt from running text: {how.format(model)}")
     for file in files or []:
         if out is not None and out.exists() and Path(file).exists() and out.samefile(file):
             raise ConfigError(f"--out {out} is also what is to be translated: choose another place")
