@@ -97,6 +97,12 @@ def test_seeds_begin_with_that_of_the_configuration(tmp_path: Path) -> None:
         ),
         ({"training.seed": [1, 2]}, None, "several seeds already"),
         ({"training.metric": ["bleu", "chrf"]}, None, "cannot be compared"),
+        ({"text.lowercase": [False, True]}, None, "--vary text.lowercase: .*normal forms"),
+        ({"text.normalization": ["nfc", "none"]}, None, "--vary text.normalization: .*normal forms"),
+        ({"text.whitespace": ["collapse", "keep"]}, None, "--vary text.whitespace: .*normal forms"),
+        ({"training.start_from": ["a", "b"]}, None, "--vary training.start_from: .*random weights"),
+        ({"training.threads": [1, 2]}, None, "--vary training.threads: .*cannot be compared"),
+        ({"decoding.engine": ["torch", "native"]}, None, "--vary decoding.engine: .*cannot be compared"),
         ({"data.dev_source": ["a", "b"]}, None, "same lines"),
         ({"model.feed_forward": [8, 16]}, "parameters", "leave out"),
         ({"model.mixer": MIXERS}, "updates", "--equal updates"),
@@ -108,6 +114,13 @@ def test_impossible_variants_are_refused_in_one_line(
 ) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         make_variants(copying(tmp_path), vary, equal)
+    assert "\n" not in str(caught.value)
+
+
+def test_variants_of_a_model_that_is_there_are_refused_in_one_line(tmp_path: Path) -> None:
+    config = copying(tmp_path, training={"start_from": str(tmp_path / "model")})
+    with pytest.raises(ConfigError, match=r"training\.start_from: .*leave it out") as caught:
+        make_variants(config, {"model.mixer": MIXERS}, "parameters")
     assert "\n" not in str(caught.value)
 
 

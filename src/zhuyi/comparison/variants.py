@@ -22,6 +22,13 @@ SAME_FOR_ALL = {
     "preset": "give one preset for all variants",
     "training.seed": "each variant has several seeds already, as many as --seeds says",
     "training.metric": "scores of different metrics cannot be compared",
+    "training.start_from": "a comparison is of models that begin with random weights",
+    "training.threads": "times with different numbers of threads cannot be compared",
+    "decoding.engine": "times of different engines cannot be compared",
+    **{
+        f"text.{key}": "scores of lines in different normal forms cannot be compared"
+        for key in ("lowercase", "normalization", "whitespace")
+    },
     **{f"data.{key}": "all variants are scored on the same lines" for key in FILES if key.startswith(("dev", "test"))},
 }
 """Keys that cannot differ between variants, and why."""
@@ -58,7 +65,7 @@ def make_variants(config: Config, vary: Mapping[str, Sequence[Setting]], equal: 
 
     Raises:
         ConfigError: if a key or value is not possible, if there are fewer than two variants, if two of them are the
-            same or have different metrics, or if parameters cannot be made equal.
+            same or have different metrics, if they start from a model, or if parameters cannot be made equal.
         DataError: if the training data cannot be read.
     """
     if equal not in (None, "parameters"):
@@ -70,6 +77,8 @@ def make_variants(config: Config, vary: Mapping[str, Sequence[Setting]], equal: 
             raise ConfigError(
                 f"--vary {key}: all variants are scored on the same windows of the text, which it decides"
             )
+    if config.training.start_from is not None:  # its settings and vocabularies would be those of the model it names
+        raise ConfigError(f"training.start_from: {SAME_FOR_ALL['training.start_from']}: leave it out")
     if equal and "model.feed_forward" in vary:
         raise ConfigError("--equal parameters chooses model.feed_forward: leave out --vary model.feed_forward")
     found = [_variant(config, dict(zip(vary, values, strict=True))) for values in product(*vary.values())]
