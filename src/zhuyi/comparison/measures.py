@@ -117,10 +117,9 @@ def reaches(transformer: Network) -> dict[str, Reach]:
 
     It is found by gradient: from the output of the layer's mixer at the first and at the last position, to its inputs.
     """
-    stacks = {name: stack for name, stack in transformer.named_children() if isinstance(stack, Stack)}
     return {
         name: _reach(stack, transformer.config.mixer_of(name == "decoder"), transformer.config.max_length)
-        for name, stack in stacks.items()
+        for name, stack in transformer.stacks().items()
     }
 
 
