@@ -56,6 +56,14 @@ def test_all_variants_have_the_same_engine_and_threads(tmp_path: Path) -> None:
     assert (first.config.decoding.engine, first.config.training.threads) == ("native", 2)
 
 
+def test_files_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "𠮷 'and' ü"
+    folder.mkdir()
+    config = copying(folder)
+    for variant in make_variants(config, {"model.dropout": [0.0, 0.1]}, None):
+        assert variant.config.data.source == config.data.source
+
+
 def test_parameters_are_made_equal_by_the_width_of_the_feed_forward(tmp_path: Path) -> None:
     config = copying(tmp_path, model={"width": 32, "feed_forward": 128})
     first, *others = make_variants(config, {"model.mixer": MIXERS}, "parameters")

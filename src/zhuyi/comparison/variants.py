@@ -117,7 +117,8 @@ def _variant(config: Config, settings: dict[str, Setting]) -> Variant:
 
 def _over(config: Config, settings: Mapping[str, Setting]) -> Config:
     """`config` with other settings; what only followed from the ones before follows from these."""
-    overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    # TOML has no surrogate pairs, which JSON makes of characters such as 𠮷 unless it may keep them.
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
     try:
         return build_config(config.model_dump(exclude_unset=True), overrides)
     except ConfigError as error:
