@@ -22,6 +22,7 @@ import zhuyi
 from zhuyi.checkpoint import build_model
 from zhuyi.comparison import measures, plan, report
 from zhuyi.comparison.bootstrap import Interval, paired_bootstrap
+from zhuyi.comparison.compare import _common_budget
 from zhuyi.comparison.measures import Curve, Reach, Speed
 from zhuyi.comparison.report import Comparison, Difference, Spread, VariantReport
 from zhuyi.comparison.runs import Planned, Progress, planned, runs_of
@@ -239,13 +240,14 @@ def comparison() -> Comparison:
     return Comparison(
         metric="bleu",
         higher_is_better=True,
-        signature="nrefs:1",
+        signatures={"nrefs:1": ["attention", "convolution"]},
         seeds=[1, 2],
         budget={"steps": 20},
         equal=None,
         variants=[variant("attention", 0.0), variant("convolution", -2.0)],
         compared_on="test",
         compared_lines=100,
+        unit="lines",
         differences=[Difference("convolution", Interval(-2.0, -3.125, -0.875))],
         engine="torch",
         threads=1,
@@ -276,6 +278,25 @@ def test_the_picture_has_a_line_for_each_variant_and_is_the_same_again() -> None
     assert picture == report.draw(comparison())
     for name in (b"attention", b"convolution", b"updates", b"minutes"):
         assert name in picture
+
+
+def test_what_the_variants_do_not_share_is_told_of_none_or_of_each() -> None:
+    shared = comparison().to_markdown()
+    assert "`training.seed` 1, 2), 20 steps a run. Scores" in shared
+    assert "- scores: `nrefs:1`\n" in shared
+    searches = {"beam:1": ["attention"], "beam:4": ["convolution"]}
+    differing = replace(comparison(), budget={}, signatures=searches).to_markdown()
+    assert "`training.seed` 1, 2). Scores" in differing
+    assert "- scores of attention: `beam:1`\n- scores of convolution: `beam:4`\n" in differing
+
+
+def test_a_budget_is_reported_where_it_is_that_of_all_variants(tmp_path: Path) -> None:
+    config = copying(tmp_path, training={"epochs": 3})
+    same = make_variants(config, {"model.mixer": MIXERS[:2]}, None)
+    assert _common_budget(same) == {"steps": 20, "epochs": 3}
+    assert _common_budget(make_variants(config, {"training.steps": [20, 30]}, None)) == {}
+    both = {"training.steps": [20, 30], "training.epochs": [3]}
+    assert _common_budget(make_variants(config, both, None)) == {"epochs": 3}
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
@@ -433,8 +454,8 @@ def test_every_shape_is_compared(tmp_path: Path, shape: str, vary: dict[str, Any
     assert difference.score.low <= gap <= difference.score.high
     assert len(report._speeds(first.decoding)) == speeds
     assert first.curves[0].updates == [5, 10, 15, 20]
-    unit = "windows" if "text" in SHAPES[shape].get("data", {}) else "lines"
-    assert f"over the {found.compared_lines:,} {unit} of the dev set" in found.to_markdown()
+    assert found.unit == ("windows" if "text" in SHAPES[shape].get("data", {}) else "lines")
+    assert f"over the {found.compared_lines:,} {found.unit} of the dev set" in found.to_markdown()
 
 
 @pytest.mark.slow

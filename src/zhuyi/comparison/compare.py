@@ -18,7 +18,7 @@ from zhuyi.comparison.report import Comparison, Difference, Spread, VariantRepor
 from zhuyi.comparison.runs import Listener, planned, runs_of, train_all
 from zhuyi.comparison.variants import Setting, Variant, make_variants, with_seed
 from zhuyi.comparison.worker import MEMORY
-from zhuyi.config import Config, DataConfig
+from zhuyi.config import Config, DataConfig, Metric
 from zhuyi.errors import ConfigError
 from zhuyi.evaluation import HIGHER_IS_BETTER, Statistics, statistics, statistics_of_text
 from zhuyi.files import write_atomically
@@ -110,20 +110,42 @@ def _found(directory: Path, variants: Sequence[Variant], seeds: int, equal: str 
     return Comparison(
         metric=metric,
         higher_is_better=HIGHER_IS_BETTER[metric],
-        signature=outputs[variants[0].name][0][compared_on]["scores"][metric]["signature"],
+        signatures=_signatures(outputs, compared_on, metric),
         seeds=[with_seed(first, number).training.seed for number in range(1, seeds + 1)],
-        budget={
-            key: value for key in ("steps", "epochs", "minutes") if (value := getattr(first.training, key)) is not None
-        },
+        budget=_common_budget(variants),
         equal=equal,
         variants=[_report(variant, directory, seeds, outputs[variant.name], sets["dev"]) for variant in variants],
         compared_on=compared_on,
         compared_lines=outputs[variants[0].name][0][compared_on]["lines"],
+        unit="windows" if sets[compared_on] is None else "lines",
         differences=[Difference(variant.name, paired_bootstrap(base, rows[variant.name])) for variant in variants[1:]],
         engine=first.decoding.engine,
         threads=first.training.threads or 1,
         machine=_machine(),
     )
+
+
+def _signatures(
+    outputs: Mapping[str, Sequence[dict[str, Any]]], compared_on: str, metric: Metric
+) -> dict[str, list[str]]:
+    """The signatures of the scores of all runs, each with the names of its variants."""
+    found: dict[str, dict[str, None]] = {}
+    for name, runs in outputs.items():
+        for run in runs:
+            found.setdefault(run[compared_on]["scores"][metric]["signature"], {})[name] = None
+    return {signature: list(names) for signature, names in found.items()}
+
+
+def _common_budget(variants: Sequence[Variant]) -> dict[str, float]:
+    """The budgets of a run that are the same for all variants."""
+    budgets = [
+        {key: getattr(variant.config.training, key) for key in ("steps", "epochs", "minutes")} for variant in variants
+    ]
+    return {
+        key: value
+        for key, value in budgets[0].items()
+        if value is not None and all(budget[key] == value for budget in budgets)
+    }
 
 
 def _report(

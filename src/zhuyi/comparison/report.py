@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -84,19 +84,21 @@ class Comparison:
 
     metric: Metric
     higher_is_better: bool
-    signature: str
-    """How scores were computed."""
+    signatures: dict[str, list[str]]
+    """How scores were computed, each with the names of its variants: they may differ in the search."""
     seeds: list[int]
     """`training.seed` of the runs of each variant."""
     budget: dict[str, float]
-    """`training.steps`, `epochs` or `minutes` of the first variant."""
+    """`training.steps`, `epochs` or `minutes` of a run, as far as all variants have the same."""
     equal: str | None
     """What was made equal: "parameters"."""
     variants: list[VariantReport]
     compared_on: str
     """The set whose lines the differences are of: "test", or "dev" where there is no test set."""
     compared_lines: int
-    """Or windows, of running text."""
+    """How many it has; of running text, windows."""
+    unit: Literal["lines", "windows"]
+    """What `compared_lines` counts, and what is resampled for the differences."""
     differences: list[Difference]
     """Of each variant but the first."""
     engine: str
@@ -135,15 +137,15 @@ class Comparison:
         mean = ": the mean over the seeds ± their sample standard deviation" if several else ""
         sets, fitted = list(first.scores), "model.feed_forward" if self.equal else None
         digits = 4 if self.metric == "bits_per_byte" else 2
-        windows = self.variants[0].decoding is None or self.variants[0].decoding.at_once is None
-        lines_or_windows, (speeds, decoding) = "windows" if windows else "lines", self._decoding()
+        speeds, decoding = self._decoding()
         scores = [[each.scores[name].show(digits) for name in sets] for each in self.variants]
         budget = ", ".join(f"{value:,g} {name}" for name, value in self.budget.items())
+        budget = f", {budget} a run" if budget else ""
         seeds = f"{_count(len(self.seeds), 'seed')} each (`training.seed` {', '.join(map(str, self.seeds))})"
         lines = [
             f"# Variants of {' and '.join(key for key in first_keys(self.variants) if key != fitted)}",
             "",
-            f"{len(self.variants)} variants, {seeds}, {budget} a run. Scores are `{self.metric}` ({best}).",
+            f"{len(self.variants)} variants, {seeds}{budget}. Scores are `{self.metric}` ({best}).",
             "",
             f"![Score over updates and over minutes]({PICTURE})",
             "",
@@ -192,9 +194,9 @@ class Comparison:
                 ],
             ),
             "",
-            f"Paired bootstrap (Koehn 2004) over the {self.compared_lines:,} {lines_or_windows} of the "
+            f"Paired bootstrap (Koehn 2004) over the {self.compared_lines:,} {self.unit} of the "
             f"{self.compared_on} set, {RESAMPLES:,} resamples, of the mean over the seeds. An interval without 0 says "
-            f"that other {lines_or_windows} of this kind would hardly turn the difference around; it does not say what "
+            f"that other {self.unit} of this kind would hardly turn the difference around; it does not say what "
             f"other seeds would do{', for which see the deviations above' if several else ': give more --seeds'}.",
             "",
             "## Cost",
@@ -250,7 +252,10 @@ class Comparison:
             "## How it was measured",
             "",
             *(f"- {name}: {value}" for name, value in self.machine.items() if value is not None),
-            f"- scores: `{self.signature}`",
+            *(
+                "- scores" + f" of {', '.join(names)}" * (len(self.signatures) > 1) + f": `{signature}`"
+                for signature, names in self.signatures.items()
+            ),
             "",
         ]
         return "\n".join(lines)
