@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -278,6 +279,13 @@ def test_the_picture_has_a_line_for_each_variant_and_is_the_same_again() -> None
     assert picture == report.draw(comparison())
     for name in (b"attention", b"convolution", b"updates", b"minutes"):
         assert name in picture
+    svg = "{http://www.w3.org/2000/svg}"
+    for panel in ("axes_1", "axes_2"):
+        (axes,) = ElementTree.fromstring(picture).iterfind(f".//{svg}g[@id='{panel}']")
+        lines = [each.find(f"{svg}path") for each in axes if each.get("id", "").startswith("line2d")]
+        styles = [line.get("style", "") for line in lines if line is not None]
+        assert [re.findall(r"stroke: (#\w+)", style) for style in styles] == [[each] for each in report.COLOURS[:2]]
+        assert len({line.get("d") for line in lines if line is not None}) == 2
 
 
 def test_what_the_variants_do_not_share_is_told_of_none_or_of_each() -> None:
