@@ -253,7 +253,7 @@ def test_clocks_that_disagree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.slow
 def test_patience_is_that_of_rank_0(tmp_path: Path) -> None:
-    config = copying(tmp_path, training={"steps": 40, "learning_rate": 1e-9, "save_every": 2, "patience": 3})
+    config = copying(tmp_path, training={"steps": 40, "learning_rate": 1e-12, "save_every": 2, "patience": 3})
     assert ranks(2, lambda _: train(config, tmp_path / "out").steps) == [("done", "8")] * 2
 
 

@@ -156,7 +156,7 @@ def test_a_finished_run_resumed_is_the_same_run(tmp_path: Path, whole: Whole) ->
 
 @pytest.mark.slow
 def test_a_run_that_ran_out_of_patience_stays_so(tmp_path: Path) -> None:
-    config = copying(tmp_path, training={"steps": 40, "learning_rate": 1e-9, "save_every": 2, "patience": 3})
+    config = copying(tmp_path, training={"steps": 40, "learning_rate": 1e-12, "save_every": 2, "patience": 3})
     first, printed = said(config, tmp_path / "out")
     assert first.steps == 8
     assert "3 validations" in printed
