@@ -51,6 +51,8 @@ class ComparisonDisplay:
 def cost(plan: Planned) -> str:
     """What a comparison is going to cost, in a sentence."""
     todo = plan.runs - plan.finished
+    if not todo:
+        return f"All {plan.runs} runs have finished."
     done = f" of {plan.runs} ({plan.finished} have finished)" if plan.finished else ""
     together = f", {plan.jobs} at once" if plan.jobs > 1 else ""
     if plan.updates is not None:
