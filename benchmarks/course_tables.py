@@ -138,7 +138,7 @@ def shapes(language: int) -> list[str]:
         for variant in result["variants"]
     ]
     metric, seeds = METRICS[result["metric"]][language], _seeds(len(result["seeds"]), language)
-    head = (["shape", "parameters", "loss on test", metric], ["形状", "参数量", "测试集损失", metric])[language]
+    head = (["shape", "parameters", "loss on test", metric], ["架构", "参数量", "测试集损失", metric])[language]
     said = (
         "Both on Multi30k, English to German, with about as many parameters: the feed-forward network of the one stack "
         f"is wider. Losses in nats a token ({seeds}; {_file('shapes-multi30k', language)}):",
@@ -208,6 +208,9 @@ def _copied(language: int) -> list[str]:
     budgets = ("; ", "；")[language].join(
         f"{SHAPES[shape][language]}{COLON[language]}{result['shapes'][shape]['training']['steps']:,}" for shape in tried
     )
+    updates = f"三者更新的次数一样（{budgets}）"
+    if len(tried) == 1:
+        updates = f"三者都更新 {result['shapes'][tried[0]]['training']['steps']:,} 次"
     alone = (" In a decoder alone, the mixer itself has to bring it.", "只有解码器时，就得由它们自己把符号搬过来。")[
         language
     ]
@@ -220,17 +223,20 @@ def _copied(language: int) -> list[str]:
         f"({budgets}): it shows what they had learned by then, and not what they could learn.",
         f"把一行随机符号（共 {result['symbols']} 种）照抄一遍，或者倒着写一遍。"
         "里面没有什么可猜的，每个符号都得从原文的那个位置取来。在编码器–解码器里，这件事可以交给交叉注意力，"
-        f"三者只需说清每个符号站在哪里。{alone * ('decoder' in tried)}"
+        f"三者只需给出每个符号的位置。{alone * ('decoder' in tried)}"
         f"表里是给出前面的正确符号时，答对的符号占百分之几，按行的长度分列（{_seeds(seeds, language)}）。"
-        f"三者更新的次数一样（{budgets}），所以看到的是到那时学会了多少，不是最终能学会多少。",
+        f"{updates}，所以看到的是到那时学会了多少，不是最终能学会多少。",
     )
     length = ("{} symbols", "{} 个符号")[language]
-    head = (["task", "mixer"], ["任务", "用什么混合"])[language] + [length.format(each) for each in LENGTHS]
+    head = (["task", "mixer"], ["任务", "位置之间靠什么交换信息（mixer）"])[language]
+    head += [length.format(each) for each in LENGTHS]
     picture = ROOT / "docs/pictures/copy-task.svg"
     file = _file("copy-task", language)
     lines = (
-        "*Solid: symbols, given the right ones before. Dotted: whole lines, by greedy search. Dashed: guesses.*",
-        "*实线：给出前面的正确符号时，答对的符号；点线：贪心搜索整行写对；虚线：瞎猜。*",
+        "*Across: the symbols of a line. Upwards: what is right, in per cent. Solid: symbols, given the right ones "
+        "before. Dotted: whole lines, by greedy search. Dashed: what guessing one of the symbols would give.*",
+        "*横轴：一行的符号数；纵轴：答对的百分比。"
+        "实线：给出前面的正确符号时，答对的符号；点线：贪心搜索整行写对；虚线：瞎猜能得多少。*",
     )[language]
     drawn = ("Right symbols by the length of the line", "答对的符号，按行的长度")[language]
     return [
