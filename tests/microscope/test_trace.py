@@ -349,7 +349,8 @@ def test_a_reference_of_labels_has_as_many_as_the_model_gives(encoder: Translato
 @pytest.mark.slow
 def test_a_language_model_continues_the_sentence(tmp_path: Path) -> None:
     text = {**TINY["text"], "whitespace": "keep"}
-    config = build_config({"text": text, "model": {**TINY["model"], "shape": "decoder"}})
+    sections = {"data": {"text": "a.txt"}, "text": text, "model": {**TINY["model"], "shape": "decoder"}}
+    config = build_config(sections)
     model = load(tiny_model(tmp_path, lambda _: config), engine="torch", device="cpu")
     trace = look(model, "two dogs", target="two cats")
     (begun,) = model.tokenizers.source.encode(["two dogs"])

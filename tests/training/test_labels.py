@@ -193,7 +193,7 @@ def test_labels_are_learned_from_where_masked_pre_training_ended(tmp_path: Path)
         ({"text": {"mask": False}}, "leave text.mask unset"),
         ({"model": {"shape": "encoder-decoder"}}, "needs model.shape"),
         ({"data": {"source": "a", "target": "b"}}, "learns from running text"),
-        ({"data": {"text": "a"}, "training": {"metric": "exact"}}, "of running text there is only accuracy"),
+        ({"data": {"text": "a"}, "training": {"metric": "exact"}}, "of masked tokens there is accuracy"),
     ],
 )
 def test_masked_pre_training_needs_running_text_and_an_encoder(changes: dict[str, Any], said: str) -> None:
