@@ -70,7 +70,7 @@ class Endless:
 
 def endless(max_length: int) -> Translator:
     config = settings("character", max_length=max_length)
-    return Translator(config, Tokenizers.train(config.text, (), TEXT), Endless(max_length))  # type: ignore[arg-type]
+    return Translator(config, Tokenizers.train(config.text, (), TEXT), Endless(max_length))
 
 
 @pytest.mark.parametrize("max_length", [2, 3, 4, 16])
@@ -84,7 +84,7 @@ def test_as_many_tokens_as_are_asked_for_whatever_the_prompt(max_length: int) ->
 def test_a_full_window_goes_on_from_its_later_half_with_other_draws() -> None:
     model = endless(16)
     text(model, "To be", tokens=40)
-    given = model.engine.given  # type: ignore[attr-defined]
+    given = model.engine.given
     assert [len(each) for each, _ in given] == [5, 7, 7, 7, 7]
     assert [line for _, line in given] == [0, 1, 2, 3, 4]
 

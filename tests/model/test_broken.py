@@ -306,7 +306,7 @@ def test_training_reports_the_loss_that_an_evaluation_does(part: Part) -> None:
     network, data = network_of(config), InMemory([[5, 6], [7, 8, 9]], [[6], [9, 8]])
     expected = TorchEngine(network, config.model.max_length, "cpu").losses(data).mean
     reported: list[float] = []
-    fit(network, data, config.training, listeners=[lambda event: reported.append(event.loss)])  # type: ignore[union-attr]
+    fit(network, data, config.training, listeners=[lambda event: reported.append(event.loss)])
     assert reported == pytest.approx([expected], rel=1e-5)
 
 

@@ -14,12 +14,12 @@ function selected() {
   const cross = at.kind === "cross";
   const asks = tokensOf(at.stack);
   const answers = cross ? trace.value!.source : asks;
-  const begins = parted(at.stack);
+  const begins = beginnings(at.stack);
   return { ...at, cross, asks, answers, begins, head: number("head", heads()), i: number("i", asks.ids.length), j: number("j", answers.ids.length) };
 }
 
 /** Where BOS stands among queries and keys; 0, where they are of one side only. */
-const parted = (stack: Stack): [number, number] => (stack === "decoder" ? [begin(), begin()] : [0, 0]);
+const beginnings = (stack: Stack): [number, number] => (stack === "decoder" ? [begin(), begin()] : [0, 0]);
 const heads = () => model.value!.config.heads;
 export const headWidth = () => model.value!.config.width / heads();
 /** Several queries' heads may share one head of keys and values. */
@@ -396,7 +396,7 @@ export function Mask() {
   const roots = useMatrix(useRoots(`${name}.weights`), head, n * n);
   const lifted = now.what_if.mask_lifted;
   const [score, share] = inColumns() ? ["α", "α′"] : ["S", "P"];
-  const drawn = { rows: names, columns: names, turned: inColumns(), begin: parted("decoder"), chosen: [number("i", n), number("j", n)] as [number, number], onChoose: (i: number, j: number) => select({ i, j }) };
+  const drawn = { rows: names, columns: names, turned: inColumns(), begin: beginnings("decoder"), chosen: [number("i", n), number("j", n)] as [number, number], onChoose: (i: number, j: number) => select({ i, j }) };
   if (!isThere(name)) return <Missing>{say("no_attention")}</Missing>;
   return (
     <>

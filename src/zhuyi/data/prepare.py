@@ -245,7 +245,8 @@ def _learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
     def pairs() -> Iterator[Pair]:
         """The first reading: it shows whether the sides are of one length."""
         nonlocal count
-        for count, pair in enumerate(corpus, start=1):  # noqa: B007 – it is what `pairs` leaves
+        for pair in corpus:
+            count += 1
             yield pair
 
     if isinstance(corpus, Text):
