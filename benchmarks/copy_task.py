@@ -41,7 +41,7 @@ PAIRS = 60_000
 MIXERS = ("attention", "convolution", "recurrence")
 TASKS = {"copy": lambda line: line, "reverse": lambda line: line[::-1]}
 SHAPES: dict[str, dict[str, Any]] = {
-    "encoder-decoder": {"model": {"encoder_layers": 2, "decoder_layers": 2}, "training": {"steps": 600}},
+    "encoder-decoder": {"model": {"encoder_layers": 2, "decoder_layers": 2}, "training": {"steps": 1500}},
     "decoder": {"model": {"decoder_layers": 4}, "training": {"steps": 2000}},
 }
 MODEL = {
