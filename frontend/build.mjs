@@ -11,7 +11,10 @@ const formulas = {
   setup(build) {
     build.onLoad({ filter: /formulas\.json$/ }, ({ path }) => {
       const written = JSON.parse(readFileSync(path, "utf8"));
-      const drawn = Object.entries(written).map(([key, tex]) => [key, plain(temml.renderToString(tex, { displayMode: true }))]);
+      const drawn = Object.entries(written).map(([key, tex]) => [
+        key,
+        plain(temml.renderToString(tex, { displayMode: true })),
+      ]);
       return { contents: JSON.stringify(Object.fromEntries(drawn)), loader: "json" };
     });
   },

@@ -3,9 +3,16 @@ import { computed, signal } from "@preact/signals";
 
 import type { Architecture, Failure, Held, Model, Request, Trace, WhatIf } from "./wire";
 
-interface About { text: string; target: string; checkpoint: string }
+interface About {
+  text: string;
+  target: string;
+  checkpoint: string;
+}
 /** What a question may change of the search; sampling has no beam, and labels are not searched for. */
-interface Search { beam: number | null; length_penalty: number | null }
+interface Search {
+  beam: number | null;
+  length_penalty: number | null;
+}
 /** A question says everything, so that two can be compared. */
 export interface Question extends About, Search, WhatIf {}
 
@@ -44,9 +51,15 @@ function fetched(name: string, kind: "roots" | "floats"): Promise<ArrayBuffer | 
       kept.set(key, Promise.resolve(null)); // another mixer has other values
     } else {
       const query = kind === "roots" ? "?as=roots" : "";
-      kept.set(key, fetch(`api/tensor/${id}/${encodeURIComponent(name)}${query}`)
-        .then((answer) => (answer.ok ? answer.arrayBuffer() : Promise.reject()))
-        .catch(() => { lost.value ||= id === trace.value!.id; return null; }));
+      kept.set(
+        key,
+        fetch(`api/tensor/${id}/${encodeURIComponent(name)}${query}`)
+          .then((answer) => (answer.ok ? answer.arrayBuffer() : Promise.reject()))
+          .catch(() => {
+            lost.value ||= id === trace.value!.id;
+            return null;
+          }),
+      );
     }
   }
   return kept.get(key)!;
@@ -70,7 +83,8 @@ export async function start(): Promise<void> {
 }
 
 /** The tokens at the positions of a stack. */
-export const tokensOf = (stack: "encoder" | "decoder") => (stack === "encoder" ? trace.value!.source : trace.value!.replay.decoder_in);
+export const tokensOf = (stack: "encoder" | "decoder") =>
+  stack === "encoder" ? trace.value!.source : trace.value!.replay.decoder_in;
 
 /** Where BOS stands among the decoder's positions: in the decoder shape the source is before it. */
 export function begin(): number {
@@ -82,7 +96,8 @@ export function begin(): number {
 export const writes = () => model.value!.config.shape !== "encoder";
 
 /** The kind of positions that the model has, and whether its decoder is causal: a model may be without (`model.without`). */
-export const positionsOf = ({ positions, without }: Architecture) => (without.includes("positions") ? "none" : positions);
+export const positionsOf = ({ positions, without }: Architecture) =>
+  without.includes("positions") ? "none" : positions;
 export const hasMask = () => !model.value!.config.without.includes("mask");
 
 export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
@@ -93,20 +108,30 @@ export const latest = () => waiting ?? underWay.value ?? asked.value;
 /** The model as it is. */
 export const plain = (): Search & WhatIf => {
   const { strategy, beam, length_penalty } = model.value!.decoding;
-  const search = writes() ? { beam: strategy === "beam" ? beam : null, length_penalty } : { beam: null, length_penalty: null };
+  const search = writes()
+    ? { beam: strategy === "beam" ? beam : null, length_penalty }
+    : { beam: null, length_penalty: null };
   return { ...search, heads_off: [], positions_off: false, mask_lifted: false, prefix: [] };
 };
 
 /** What a question changes about the model, for the address: nothing, or JSON. */
 export function changes(request: Question): string {
-  const found = Object.entries(plain()).filter(([key, value]) => JSON.stringify(request[key as keyof WhatIf]) !== JSON.stringify(value));
-  return found.length ? JSON.stringify(Object.fromEntries(found.map(([key]) => [key, request[key as keyof WhatIf]]))) : "";
+  const found = Object.entries(plain()).filter(
+    ([key, value]) => JSON.stringify(request[key as keyof WhatIf]) !== JSON.stringify(value),
+  );
+  return found.length
+    ? JSON.stringify(Object.fromEntries(found.map(([key]) => [key, request[key as keyof WhatIf]])))
+    : "";
 }
 
 /** Look at a sentence with the model as it is, but for these changes. */
 export function look(about: About, changed = ""): Promise<void> {
   let given: Partial<Question> = {};
-  try { given = JSON.parse(changed); } catch { /* none, or a link that someone has broken */ }
+  try {
+    given = JSON.parse(changed);
+  } catch {
+    /* none, or a link that someone has broken */
+  }
   return ask({ ...about, ...plain(), ...given });
 }
 
@@ -114,20 +139,27 @@ export function look(about: About, changed = ""): Promise<void> {
 export const again = (change: Partial<Question>) => ask({ ...latest()!, ...change });
 
 /** What the same question, but for this, was answered, if it ever was asked. */
-export const saw = (change: Partial<Question>) => (asked.value ? seen.value[JSON.stringify({ ...asked.value, ...change })] : undefined);
+export const saw = (change: Partial<Question>) =>
+  asked.value ? seen.value[JSON.stringify({ ...asked.value, ...change })] : undefined;
 
 /** While the model is at work only the last of further questions is kept. */
 async function ask(request: Question): Promise<void> {
-  if (busy.value) { waiting = request; return; }
+  if (busy.value) {
+    waiting = request;
+    return;
+  }
   underWay.value = request;
   error.value = "";
   try {
     const answer = await fetch("api/look", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request satisfies Request),
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(request satisfies Request),
     });
     if (!answer.ok) throw new Error(((await answer.json()) as Failure).error);
     const found: Trace = await answer.json();
-    const own = mean(found.replay.losses), reference = found.reference && mean(found.reference.losses);
+    const own = mean(found.replay.losses),
+      reference = found.reference && mean(found.reference.losses);
     seen.value = { ...seen.value, [JSON.stringify(request)]: { output: found.output, own, reference } };
     asked.value = request;
     kept.clear();

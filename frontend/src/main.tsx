@@ -1,23 +1,61 @@
 import { render } from "preact";
 import { useState } from "preact/hooks";
-import { again, asked, busy, changes, error, latest, look, lost, model, positionsOf, served, start, trace, writes } from "./data";
+import {
+  again,
+  asked,
+  busy,
+  changes,
+  error,
+  latest,
+  look,
+  lost,
+  model,
+  positionsOf,
+  served,
+  start,
+  trace,
+  writes,
+} from "./data";
 import { Hypothetical, Missing } from "./parts";
 import { type Stack, hasCross, place, select, selection, stacks } from "./state";
 import "./style.css";
 import type { Architecture } from "./wire";
-import { Cross, Heads, Mask, Matrices, OneQuery } from "./views/attention";
-import { Beam, Block, Input, Labels, Loss, PositionsView, StepView, Training } from "./views/rest";
+import { Beam } from "./views/beam";
+import { Block } from "./views/block";
+import { Cross } from "./views/cross";
+import { Heads } from "./views/heads";
+import { Input } from "./views/input";
+import { Labels } from "./views/labels";
+import { Loss } from "./views/loss";
+import { Mask } from "./views/mask";
+import { Matrices } from "./views/matrices";
+import { PositionsView } from "./views/positions";
+import { OneQuery } from "./views/query";
+import { StepView } from "./views/step";
+import { Training } from "./views/training";
 import { type Word, isWord, join, say } from "./words";
 
 const VIEWS = {
-  input: Input, query: OneQuery, matrices: Matrices, heads: Heads, positions: PositionsView, block: Block,
-  step: StepView, labels: Labels, mask: Mask, cross: Cross, loss: Loss, beam: Beam,
+  input: Input,
+  query: OneQuery,
+  matrices: Matrices,
+  heads: Heads,
+  positions: PositionsView,
+  block: Block,
+  step: StepView,
+  labels: Labels,
+  mask: Mask,
+  cross: Cross,
+  loss: Loss,
+  beam: Beam,
   training: Training,
 } as const;
 type View = keyof typeof VIEWS;
 /** The views of what a shape has not. */
 const LACKING: Record<Architecture["shape"], readonly View[]> = {
-  "encoder-decoder": ["labels"], decoder: ["labels", "cross"], encoder: ["step", "mask", "cross", "beam"],
+  "encoder-decoder": ["labels"],
+  decoder: ["labels", "cross"],
+  encoder: ["step", "mask", "cross", "beam"],
 };
 const views = () => (Object.keys(VIEWS) as View[]).filter((name) => !LACKING[model.value!.config.shape].includes(name));
 
@@ -31,10 +69,25 @@ function Sentence() {
   };
   return (
     <form onSubmit={go} class="sentence">
-      <label>{say("sentence")} <input value={text} onInput={(event) => setText(event.currentTarget.value)} disabled={!served} lang="" /></label>
-      {served && <label>{say("reference_optional")} <input value={target} onInput={(event) => setTarget(event.currentTarget.value)} lang="" /></label>}
-      <button type="submit" disabled={!served || busy.value || !text.trim()}>{busy.value ? "…" : say("look")}</button>
-      {error.value && <p role="alert" class="error">{error.value}{stale && <span>{say("still_showing", { text: trace.value!.text })}</span>}</p>}
+      <label>
+        {say("sentence")}{" "}
+        <input value={text} onInput={(event) => setText(event.currentTarget.value)} disabled={!served} lang="" />
+      </label>
+      {served && (
+        <label>
+          {say("reference_optional")}{" "}
+          <input value={target} onInput={(event) => setTarget(event.currentTarget.value)} lang="" />
+        </label>
+      )}
+      <button type="submit" disabled={!served || busy.value || !text.trim()}>
+        {busy.value ? "…" : say("look")}
+      </button>
+      {error.value && (
+        <p role="alert" class="error">
+          {error.value}
+          {stale && <span>{say("still_showing", { text: trace.value!.text })}</span>}
+        </p>
+      )}
     </form>
   );
 }
@@ -44,18 +97,33 @@ function Map() {
   const { name, parameters, config } = model.value!;
   const at = place();
   const part = (stack: Stack, layer: number, kind: string, view: View, title: string) => (
-    <button type="button" aria-current={selection.value.view === view && at.stack === stack && at.layer === layer && at.kind === kind ? "true" : undefined}
-      onClick={() => select({ stack, layer, kind, view })}>{title}</button>
+    <button
+      type="button"
+      aria-current={
+        selection.value.view === view && at.stack === stack && at.layer === layer && at.kind === kind
+          ? "true"
+          : undefined
+      }
+      onClick={() => select({ stack, layer, kind, view })}
+    >
+      {title}
+    </button>
   );
   const mixer = (stack: Stack) => {
     const kind = config[`${stack}_mixer`];
     return say(kind !== "attention" ? `mixer_${kind}` : stack === "decoder" ? "masked_self" : "self");
   };
   const stack = (stack: Stack) => (
-    <section key={stack}><h3>{say(stack)}</h3>
+    <section key={stack}>
+      <h3>{say(stack)}</h3>
       {Array.from({ length: config[`${stack}_layers`] }, (_, k) => config[`${stack}_layers`] - 1 - k).map((layer) => (
-        <div class="block" key={layer}><small>{layer}</small>
-          {stack === stacks()[0] ? part(stack, layer, "self", "block", say("feed_forward")) : <span>{say("feed_forward")}</span>}
+        <div class="block" key={layer}>
+          <small>{layer}</small>
+          {stack === stacks()[0] ? (
+            part(stack, layer, "self", "block", say("feed_forward"))
+          ) : (
+            <span>{say("feed_forward")}</span>
+          )}
           {stack === "decoder" && hasCross() && part(stack, layer, "cross", "cross", say("cross"))}
           {part(stack, layer, "self", "heads", mixer(stack))}
         </div>
@@ -63,13 +131,24 @@ function Map() {
     </section>
   );
   const facts = [
-    say("parameters", { n: parameters.toLocaleString() }), `${say(`norm_${config.norm}`)} (${say(`norm_${config.norm_kind}`)})`,
+    say("parameters", { n: parameters.toLocaleString() }),
+    `${say(`norm_${config.norm}`)} (${say(`norm_${config.norm_kind}`)})`,
     say("positions_are", { how: say(`positions_${positionsOf(config)}`) }),
-    ...(!writes() ? [] : [say("tied", { how: say(config.tie === "output" && !hasCross() ? "tie_all" : `tie_${config.tie}`) })]),
+    ...(!writes()
+      ? []
+      : [say("tied", { how: say(config.tie === "output" && !hasCross() ? "tie_all" : `tie_${config.tie}`) })]),
   ];
   return (
     <nav class="map" aria-label={say("map")}>
-      <p><b>{name}</b>{facts.map((fact) => <span key={fact}><br />{fact}</span>)}</p>
+      <p>
+        <b>{name}</b>
+        {facts.map((fact) => (
+          <span key={fact}>
+            <br />
+            {fact}
+          </span>
+        ))}
+      </p>
       {[...stacks()].reverse().map(stack)}
     </nav>
   );
@@ -78,13 +157,28 @@ function Map() {
 /** Which of the three shapes it is, and what was taken away from it. */
 function Shape() {
   const { shape, without } = model.value!.config;
-  return <p class="shape">{join([say(`shape_${shape}`), ""])}{without.length > 0 && <b>{say("without", { parts: without.join(", ") })}</b>}</p>;
+  return (
+    <p class="shape">
+      {join([say(`shape_${shape}`), ""])}
+      {without.length > 0 && <b>{say("without", { parts: without.join(", ") })}</b>}
+    </p>
+  );
 }
 
 /** What a view shows in this shape. */
-const explained = (view: View) => [`explain_${view}_${model.value!.config.shape}`, `explain_${view}`].find(isWord) as Word;
+const explained = (view: View) =>
+  [`explain_${view}_${model.value!.config.shape}`, `explain_${view}`].find(isWord) as Word;
 
-const Lost = () => <div role="alert"><Missing>{say("lost")} <button type="button" disabled={busy.value} onClick={() => again({})}>{say("look_again")}</button></Missing></div>;
+const Lost = () => (
+  <div role="alert">
+    <Missing>
+      {say("lost")}{" "}
+      <button type="button" disabled={busy.value} onClick={() => again({})}>
+        {say("look_again")}
+      </button>
+    </Missing>
+  </div>
+);
 
 function Page() {
   const { view, lang, notation } = selection.value;
@@ -92,42 +186,91 @@ function Page() {
   if (!model.value) return <p>…</p>;
   const current = views().find((name) => name === view) ?? "input";
   const Shown = VIEWS[current];
-  const now = trace.value, { norm, [`${stacks()[0]}_mixer` as const]: mixer } = model.value.config;
+  const now = trace.value,
+    { norm, [`${stacks()[0]}_mixer` as const]: mixer } = model.value.config;
   const title = (name: View) => say(`view_${name}`, { stack: say(stacks()[0]) });
   document.title = `zhuyi · ${title(current)}`;
   return (
     <>
-      <header><h1>注意 <span>zhuyi</span></h1>
+      <header>
+        <h1>
+          注意 <span>zhuyi</span>
+        </h1>
         <Sentence key={`${asked.value?.text}\n${asked.value?.target}`} />
         <div class="switches">
-          <label>{say("language")} <select value={lang} onChange={(event) => select({ lang: event.currentTarget.value })}><option value="en">English</option><option value="zh">简体中文</option></select></label>
-          <label>{say("notation")} <select value={notation} onChange={(event) => select({ notation: event.currentTarget.value })}><option value="lecture">{say("lecture")}</option><option value="torch">PyTorch</option></select></label>
+          <label>
+            {say("language")}{" "}
+            <select value={lang} onChange={(event) => select({ lang: event.currentTarget.value })}>
+              <option value="en">English</option>
+              <option value="zh">简体中文</option>
+            </select>
+          </label>
+          <label>
+            {say("notation")}{" "}
+            <select value={notation} onChange={(event) => select({ notation: event.currentTarget.value })}>
+              <option value="lecture">{say("lecture")}</option>
+              <option value="torch">PyTorch</option>
+            </select>
+          </label>
         </div>
       </header>
       <Shape />
-      <nav class="views" aria-label={say("views")}>{views().map((name) => (
-        <button type="button" key={name} aria-current={name === current ? "page" : undefined} onClick={() => select({ view: name })}>{title(name)}</button>
-      ))}</nav>
+      <nav class="views" aria-label={say("views")}>
+        {views().map((name) => (
+          <button
+            type="button"
+            key={name}
+            aria-current={name === current ? "page" : undefined}
+            onClick={() => select({ view: name })}
+          >
+            {title(name)}
+          </button>
+        ))}
+      </nav>
       <div class="body">
         <Map />
         <article aria-busy={busy.value}>
           <h2>{title(current)}</h2>
           <p class="explain">{say(explained(current), { mixer: say(`mixer_${mixer}`), norm: say(`block_${norm}`) })}</p>
-          {now ? <><p class="output"><span lang="">{now.text}</span> → <b data-output lang="">{now.output}</b>{!now.output && <i>{say("nothing")}</i>}</p><Hypothetical />{lost.value ? <Lost /> : <Shown key={current} />}</> : <p>{say("type_a_sentence")}</p>}
+          {now ? (
+            <>
+              <p class="output">
+                <span lang="">{now.text}</span> →{" "}
+                <b data-output lang="">
+                  {now.output}
+                </b>
+                {!now.output && <i>{say("nothing")}</i>}
+              </p>
+              <Hypothetical />
+              {lost.value ? <Lost /> : <Shown key={current} />}
+            </>
+          ) : (
+            <p>{say("type_a_sentence")}</p>
+          )}
         </article>
       </div>
-      <footer><p>{say("caution")}</p>
-        {now && <p>{now.difference === null ? say("no_difference") : say("difference", { by: now.difference === 0 ? "0" : now.difference.toExponential(1) })}</p>}
+      <footer>
+        <p>{say("caution")}</p>
+        {now && (
+          <p>
+            {now.difference === null
+              ? say("no_difference")
+              : say("difference", { by: now.difference === 0 ? "0" : now.difference.toExponential(1) })}
+          </p>
+        )}
         {!served && <p>{say("one_file")}</p>}
-        <p>zhuyi {model.value.zhuyi}</p></footer>
+        <p>zhuyi {model.value.zhuyi}</p>
+      </footer>
     </>
   );
 }
 
 /** Look at what the address asks for, unless that was asked last. */
 function follow(): void {
-  const { text, target, checkpoint, if: changed } = selection.value, last = latest();
-  const same = last?.text === text && last.target === target && last.checkpoint === checkpoint && changes(last) === changed;
+  const { text, target, checkpoint, if: changed } = selection.value,
+    last = latest();
+  const same =
+    last?.text === text && last.target === target && last.checkpoint === checkpoint && changes(last) === changed;
   if (served && text && !same) look({ text, target, checkpoint }, changed);
 }
 

@@ -4,8 +4,22 @@ import { model } from "./data";
 
 /** `d` is a coordinate of a head, `c` one of the model's own width: these are different spaces. `if` is what `changes` says. */
 const DEFAULTS = {
-  view: "input", stack: "encoder", layer: "0", kind: "self", head: "0", i: "0", j: "0", d: "0", c: "0", t: "0", checkpoint: "",
-  lang: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en", notation: "lecture", text: "", target: "", if: "",
+  view: "input",
+  stack: "encoder",
+  layer: "0",
+  kind: "self",
+  head: "0",
+  i: "0",
+  j: "0",
+  d: "0",
+  c: "0",
+  t: "0",
+  checkpoint: "",
+  lang: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en",
+  notation: "lecture",
+  text: "",
+  target: "",
+  if: "",
 };
 type Key = keyof typeof DEFAULTS;
 export type Change = Partial<Record<Key, string | number>>;
@@ -17,13 +31,20 @@ function read(): Record<Key, string> {
 
 export const selection = signal(read());
 let writing = 0;
-addEventListener("hashchange", () => { clearTimeout(writing); selection.value = read(); });
+addEventListener("hashchange", () => {
+  clearTimeout(writing);
+  selection.value = read();
+});
 
 function write(): void {
-  const words = Object.entries(selection.value).filter(([key, value]) => value !== DEFAULTS[key as Key] || key === "lang");
+  const words = Object.entries(selection.value).filter(
+    ([key, value]) => value !== DEFAULTS[key as Key] || key === "lang",
+  );
   try {
     history.replaceState(null, "", `#${new URLSearchParams(words)}`);
-  } catch { /* a notebook's frame has no address of its own */ }
+  } catch {
+    /* a notebook's frame has no address of its own */
+  }
 }
 
 export function select(change: Change): void {
@@ -34,9 +55,12 @@ export function select(change: Change): void {
   writing = setTimeout(write, 200); // a browser refuses a new address for every movement of the mouse
 }
 
+/** A whole number from 0 up to this. */
+export const clamp = (value: number, below: number) => Math.max(0, Math.min(below - 1, value));
+
 export function number(key: Key, below: number): number {
   const value = Number.parseInt(selection.value[key], 10) || 0;
-  return Math.max(0, Math.min(value, below - 1));
+  return clamp(value, below);
 }
 
 /** Whether vectors are columns. */

@@ -6,8 +6,13 @@ function useTensor<T>(name: string | null, read: (name: string) => Promise<T | n
   const now = trace.value;
   useEffect(() => {
     let current = true;
-    if (name) read(name).then((value) => { if (current) setFound({ name, of: now, value }); });
-    return () => { current = false; };
+    if (name)
+      read(name).then((value) => {
+        if (current) setFound({ name, of: now, value });
+      });
+    return () => {
+      current = false;
+    };
   }, [name, now]);
   return found && found.name === name && found.of === now ? found.value : undefined;
 }
@@ -16,9 +21,15 @@ function useTensor<T>(name: string | null, read: (name: string) => Promise<T | n
 export const useFloats = (name: string | null) => useTensor(name, floats);
 export const useRoots = (name: string | null) => useTensor(name, roots);
 
-interface Sliced<T> { subarray(from: number, to: number): T }
+interface Sliced<T> {
+  subarray(from: number, to: number): T;
+}
 
 /** One matrix of several; the same object as long as it is the same one, so that no picture is drawn twice. */
-export function useMatrix<T extends Sliced<T>>(all: T | null | undefined, matrix: number, size: number): T | null | undefined {
+export function useMatrix<T extends Sliced<T>>(
+  all: T | null | undefined,
+  matrix: number,
+  size: number,
+): T | null | undefined {
   return useMemo(() => all && all.subarray(matrix * size, (matrix + 1) * size), [all, matrix, size]);
 }

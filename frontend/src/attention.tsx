@@ -1,0 +1,144 @@
+// The attention that is selected, and what its views have in common.
+import { useMemo } from "preact/hooks";
+import { begin, hasMask, model, positionsOf, tokensOf, trace } from "./data";
+import { Choice, Formula, Missing, upTo } from "./parts";
+import { hasCross, inColumns, number, place, select, type Stack, stacks } from "./state";
+import { useFloats, useMatrix } from "./use";
+import { say } from "./words";
+
+/** The attention that is selected, who asks and who answers in it, and which of them. */
+export function selected() {
+  const at = place();
+  const cross = at.kind === "cross";
+  const asks = tokensOf(at.stack);
+  const answers = cross ? trace.value!.source : asks;
+  const begins = beginnings(at.stack);
+  return {
+    ...at,
+    cross,
+    asks,
+    answers,
+    begins,
+    head: number("head", heads()),
+    i: number("i", asks.ids.length),
+    j: number("j", answers.ids.length),
+  };
+}
+
+/** Where BOS stands among queries and keys; 0, where they are of one side only. */
+export const beginnings = (stack: Stack): [number, number] => (stack === "decoder" ? [begin(), begin()] : [0, 0]);
+
+export const heads = () => model.value!.config.heads;
+
+export const headWidth = () => model.value!.config.width / heads();
+
+/** Several queries' heads may share one head of keys and values. */
+export const groupOf = (head: number) => Math.floor((head * model.value!.config.key_value_heads) / heads());
+
+export const isThere = (name: string) => `${name}.weights` in trace.value!.shapes;
+
+export const hasPositions = (kind: "rotary" | "alibi", cross: boolean) =>
+  positionsOf(model.value!.config) === kind && !cross && !trace.value!.what_if.positions_off;
+
+/** The bias of positions on the scores of a head; undefined where there is none. */
+export function useBias(name: string, head: number, rows: number, columns: number): Float32Array | null | undefined {
+  return useMatrix(useFloats(`${name}.bias` in trace.value!.shapes ? `${name}.bias` : null), head, rows * columns);
+}
+
+/** Scores with their bias, and −∞ where a key is hidden. One sentence alone has no padding: only the decoder's own future is. */
+export function useScores(name: string, head: number, rows: number, columns: number): Float32Array | null | undefined {
+  const scores = useMatrix(useFloats(`${name}.scores`), head, rows * columns);
+  const bias = useBias(name, head, rows, columns);
+  return useMemo(() => {
+    const causal = /^decoder.*self$/.test(name) && hasMask() && !trace.value!.what_if.mask_lifted;
+    return (
+      scores &&
+      scores.map((value, k) =>
+        causal && k % columns > Math.floor(k / columns) ? -Infinity : value + (bias ? bias[k] : 0),
+      )
+    );
+  }, [scores, bias, name, columns]);
+}
+
+export function LayerAndHead(props: { stack: Stack }) {
+  const layers = model.value!.config[`${props.stack}_layers`];
+  return (
+    <>
+      <Choice
+        title={say("layer")}
+        value={number("layer", layers)}
+        of={upTo(layers)}
+        onChoose={(layer) => select({ layer })}
+      />
+      <Choice
+        title={say("head")}
+        value={number("head", heads())}
+        of={upTo(heads())}
+        onChoose={(head) => select({ head })}
+      />
+    </>
+  );
+}
+
+export function Chooser() {
+  const { stack, kind } = place();
+  return (
+    <div class="chooser">
+      {stacks().length > 1 && (
+        <Choice
+          title={say("stack")}
+          value={stack}
+          of={stacks().map((each) => [each, say(each)] as const)}
+          onChoose={(value) => select({ stack: value, layer: 0 })}
+        />
+      )}
+      {stack === "decoder" && hasCross() && (
+        <Choice
+          title={say("kind")}
+          value={kind}
+          of={[
+            ["self", say("self")],
+            ["cross", say("cross")],
+          ]}
+          onChoose={(value) => select({ kind: value })}
+        />
+      )}
+      <LayerAndHead stack={stack} />
+    </div>
+  );
+}
+
+export const NoAttention = () => (
+  <>
+    <Chooser />
+    <Missing>{say("no_attention")}</Missing>
+  </>
+);
+
+/** How queries, keys and values come about, one query at a time or all together, and what becomes of them. */
+export function Formulas(props: { single?: boolean; cross: boolean }) {
+  const turned = hasPositions("rotary", props.cross),
+    biased = hasPositions("alibi", props.cross);
+  const { single } = props,
+    lecture = inColumns();
+  const [own, given] = !lecture ? ["X", "Y"] : single ? ["a", "ā"] : ["I", "Ī"];
+  const name = !lecture ? "rows" : single ? "query" : "columns";
+  return (
+    <>
+      <Formula name={name} variant={turned ? "rotary" : props.cross ? "cross" : ""} />
+      <Formula name={name === "query" ? "answer" : `${name}.together`} variant={biased ? "alibi" : ""} />
+      {props.cross && <p class="explain">{say("cross_sides", { own, given })}</p>}
+      {biased && <p class="explain">{say("alibi")}</p>}
+      {turned && <p class="explain">{say("turned", { half: headWidth() / 2 })}</p>}
+    </>
+  );
+}
+
+/** What an attention is given: the canonical names of the inputs of its queries, and of its keys and values. */
+export function inputs(): [string, string] {
+  const { stack, kind, layer, name } = place();
+  const before = layer ? `${stack}.${layer - 1}.feed_forward.norm` : `${stack}.input`;
+  const own =
+    model.value!.config.norm === "pre" ? `${name}.norm` : kind === "cross" ? `${stack}.${layer}.self.norm` : before;
+  return [own, kind === "cross" ? "encoder.output" : own];
+}

@@ -1,0 +1,21 @@
+// What pictures that are drawn on a canvas share.
+
+const pen = document.createElement("canvas").getContext("2d")!;
+
+/** The width of the longest of these in pixels, written bold. */
+export function widest(names: string[]): number {
+  pen.font = "bold 13px system-ui, sans-serif";
+  return names.reduce((most, name) => Math.max(most, pen.measureText(name).width), 0);
+}
+
+/** One pixel a cell; the style sheet makes it larger without smoothing. */
+export function paint(canvas: HTMLCanvasElement, rows: number, columns: number, colour: (k: number) => number[]): void {
+  canvas.width = columns;
+  canvas.height = rows;
+  const image = new ImageData(columns, rows);
+  for (let k = 0; k < rows * columns; k++) {
+    const [red, green, blue] = colour(k);
+    image.data.set([red, green, blue, 255], 4 * k);
+  }
+  canvas.getContext("2d")!.putImageData(image, 0, 0);
+}

@@ -1,0 +1,170 @@
+// The tree of the search.
+import { signal, useSignal } from "@preact/signals";
+import { hierarchy, type HierarchyPointNode } from "d3-hierarchy";
+import { useMemo } from "preact/hooks";
+import { again, error, served, trace } from "../data";
+import { Formula, Slider } from "../parts";
+import { widest } from "../pictures/canvas";
+import { piece } from "../pictures/tokens";
+import { select } from "../state";
+import type { Candidate } from "../wire";
+import { join, say, show } from "../words";
+
+interface Node {
+  candidate: Candidate | null;
+  children: Node[];
+}
+
+/** A prefix and its best continuations lie on one line, the next that is `free` in each of their columns; the others below. */
+function lay(first: HierarchyPointNode<Node>, free: number[]): void {
+  const path = [first];
+  for (let next = first.children?.[0]; next; next = next.children?.[0]) path.push(next);
+  const line = Math.max(...path.map((node) => free[node.depth] ?? 0));
+  for (const node of path) {
+    node.x = 19 * line;
+    free[node.depth] = line + 1;
+  }
+  for (const node of path.reverse()) for (const other of node.children?.slice(1) ?? []) lay(other, free);
+}
+
+export function Beam() {
+  const now = trace.value!;
+  const pruned = useSignal(now.candidates.length < 160);
+  const chosen = useMemo(() => signal<number | null>(null), [now]); // another search has other nodes
+  const { strategy, beam, length_penalty, temperature, top_k, top_p, seed } = now.decoding;
+  const sampling = strategy === "sampling";
+  const column = useMemo(() => Math.max(60, widest(now.candidates.map((each) => piece(each.piece))) + 36), [now]);
+  const [all, links, byNumber] = useMemo(() => {
+    const root: Node = { candidate: null, children: [] };
+    const nodes = new Map<number | null, Node>([[null, root]]);
+    for (const candidate of now.candidates) {
+      const node = { candidate, children: [] };
+      if (candidate.fate === "pruned" && !pruned.value) continue;
+      nodes.get(candidate.parent)?.children.push(node);
+      nodes.set(candidate.number, node);
+    }
+    const laid = hierarchy(root) as HierarchyPointNode<Node>;
+    laid.each((node) => {
+      node.y = node.depth * column;
+    });
+    lay(laid, []);
+    return [laid.descendants(), laid.links(), new Map(now.candidates.map((each) => [each.number, each]))] as const;
+  }, [now, pruned.value]);
+  const bottom = Math.max(...all.map((node) => node.x));
+  const steps = Math.max(...all.map((node) => node.depth));
+  const path: Candidate[] = [];
+  for (let at = byNumber.get(chosen.value ?? -1); at; at = byNumber.get(at.parent ?? -1)) path.unshift(at);
+  const lit = new Set(path.map((each) => each.number));
+  const picked = path.at(-1);
+  const show_step = () => {
+    if (!picked) return;
+    const isBest = path.every((each, k) => each.token === now.replay.target_out.ids[k]);
+    if (!isBest && !served) {
+      error.value = say("needs_server");
+      return;
+    }
+    if (!isBest) again({ prefix: path.map((each) => each.token) });
+    select({ view: "step", t: picked.step });
+  };
+  const move = (event: KeyboardEvent) => {
+    const here = all.find((node) => node.data.candidate?.number === chosen.value) ?? all[0];
+    const level = all.filter((node) => node.depth === here.depth).sort((a, b) => a.x - b.x);
+    const to = {
+      ArrowLeft: here.parent,
+      ArrowRight: here.children?.[0],
+      ArrowUp: level[level.indexOf(here) - 1],
+      ArrowDown: level[level.indexOf(here) + 1],
+    }[event.key];
+    if (event.key === "Enter") show_step();
+    if (!event.key.startsWith("Arrow")) return;
+    event.preventDefault();
+    if (to?.data.candidate) chosen.value = to.data.candidate.number;
+  };
+  return (
+    <>
+      <Formula name="beam" />
+      <p class="explain">{join([say("beam_letters"), say("may_write")])}</p>
+      {sampling && <p class="sampling">{say("sampled", { temperature, top_k, top_p, seed })}</p>}
+      <Slider
+        title={say("beam")}
+        value={beam}
+        least={1}
+        most={10}
+        disabled={!served || sampling}
+        onMove={(value) => again({ beam: value })}
+      />
+      <Slider
+        title={say("length_penalty")}
+        value={length_penalty}
+        most={2}
+        step={0.1}
+        disabled={!served}
+        onMove={(value) => again({ length_penalty: value })}
+      />
+      {!served && <em>{say("needs_server")}</em>}
+      <label>
+        <input
+          type="checkbox"
+          checked={pruned.value}
+          onChange={() => {
+            pruned.value = !pruned.value;
+          }}
+        />{" "}
+        {say("show_pruned")}
+      </label>
+      <ol class="hypotheses">
+        {now.hypotheses.map((each, k) => (
+          <li key={k}>
+            <b lang="">{each.text || say("nothing")}</b> {each.score === null ? "" : show(each.score, 4)}
+            {each.finished ? "" : ` (${say("unfinished")})`}
+          </li>
+        ))}
+      </ol>
+      <div
+        class="scroll forest"
+        role="img"
+        tabIndex={0}
+        onKeyDown={move}
+        aria-label={`${say("view_beam")}. ${picked ? `${piece(picked.piece)}, ${say(picked.fate)}` : say("hover_tree")}`}
+      >
+        <svg class="tree" width={(steps + 1) * column + 24} height={bottom + 40}>
+          <g transform={"translate(24,20)"}>
+            {links.map((link, k) => (
+              <path
+                key={k}
+                class={lit.has(link.target.data.candidate!.number) ? "lit" : ""}
+                d={`M${link.source.y + 4},${link.source.x}C${link.source.y + column / 2},${link.source.x} ${link.target.y - column / 2},${link.target.x} ${link.target.y - 4},${link.target.x}`}
+              />
+            ))}
+            {all.map((node) => {
+              const each = node.data.candidate;
+              return (
+                each && (
+                  <g
+                    key={each.number}
+                    transform={`translate(${node.y},${node.x})`}
+                    class={`node ${each.fate} ${lit.has(each.number) ? "on" : ""}`}
+                    onMouseEnter={() => {
+                      chosen.value = each.number;
+                    }}
+                    onClick={show_step}
+                  >
+                    <circle r="4" />
+                    <text x="7" y="4">
+                      {piece(each.piece)}
+                    </text>
+                  </g>
+                )
+              );
+            })}
+          </g>
+        </svg>
+      </div>
+      <p aria-live="polite">
+        {picked
+          ? `${piece(picked.piece)} · log p ${show(picked.log_prob)} · Σ log p ${show(picked.total)} · ${say("score")} ${show(picked.score)} · ${say(picked.fate)}`
+          : say("hover_tree")}
+      </p>
+    </>
+  );
+}

@@ -1,0 +1,80 @@
+// Tokens, their numbers and their embeddings.
+import { again, begin, model, trace } from "../data";
+import { Absent, Choice } from "../parts";
+import { Strip } from "../pictures/strip";
+import { labels, TokenRow } from "../pictures/tokens";
+import { hasCross, number, select, stacks } from "../state";
+import { useFloats } from "../use";
+import type { Tokens } from "../wire";
+import { join, say } from "../words";
+
+/** Each token, its number, and its row of the embedding matrix. */
+function Embedded(props: { title: string; tokens: Tokens; begin?: number; of: string; axis: "i" | "t" }) {
+  const width = model.value!.config.width;
+  const rows = useFloats(props.of);
+  const names = labels(props.tokens);
+  const at = number(props.axis, names.length);
+  return (
+    <>
+      <h3>{props.title}</h3>
+      <TokenRow
+        tokens={props.tokens}
+        begin={props.begin}
+        title={props.title}
+        chosen={at}
+        onChoose={(k) => select({ [props.axis]: k })}
+      />
+      {rows ? (
+        names.map((name, k) => (
+          <p class={k === at ? "vector lit" : "vector"} key={k}>
+            <b>{name}</b> <Strip values={rows.subarray(k * width, (k + 1) * width)} title={name} />
+          </p>
+        ))
+      ) : (
+        <Absent of={rows} />
+      )}
+    </>
+  );
+}
+
+export function Input() {
+  const now = trace.value!;
+  const { checkpoints } = model.value!;
+  return (
+    <>
+      {checkpoints.length > 0 && (
+        <Choice
+          title={say("checkpoint")}
+          value={now.checkpoint}
+          of={[["", say("the_model")], ...checkpoints.map((name) => [name, name] as const)]}
+          onChoose={(checkpoint) => again({ checkpoint })}
+        />
+      )}
+      {now.normalised !== now.text && (
+        <p>
+          {join([say("normalised"), ""])}
+          <b lang="">{now.normalised}</b>
+        </p>
+      )}
+      {stacks().includes("encoder") && (
+        <Embedded title={say("source")} tokens={now.source} of="encoder.embedding" axis="i" />
+      )}
+      {stacks().includes("decoder") && (
+        <Embedded
+          title={say("target_in")}
+          tokens={now.replay.decoder_in}
+          begin={begin()}
+          of="decoder.embedding"
+          axis={hasCross() ? "t" : "i"}
+        />
+      )}
+      <h3>{say("target_out")}</h3>
+      <TokenRow
+        tokens={now.replay.target_out}
+        title={say("target_out")}
+        chosen={number("t", now.replay.target_out.ids.length)}
+        onChoose={(t) => select({ t })}
+      />
+    </>
+  );
+}
