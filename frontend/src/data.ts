@@ -3,6 +3,20 @@ import { computed, signal } from "@preact/signals";
 
 import type { Architecture, Failure, Held, Model, Request, Trace, WhatIf } from "./wire";
 
+/** What the page says in its own language. */
+export interface Problem {
+  code: Failure["code"] | "no_server" | "needs_server";
+  error: string;
+  values: Record<string, number>;
+}
+
+/** Thrown where a question cannot be answered. */
+export class Refusal extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.error);
+  }
+}
+
 interface About {
   text: string;
   target: string;
@@ -22,7 +36,8 @@ const held: Held | null = element ? JSON.parse(element.textContent!) : null;
 export const served = held === null;
 export const model = signal<Model | null>(held?.model ?? null);
 export const trace = signal<Trace | null>(held?.trace ?? null);
-export const error = signal("");
+/** Why the last question was not answered, or what this page cannot do; words for each code are in `words.ts`. */
+export const error = signal<Problem | null>(null);
 /** The question that the model is at work on. */
 const underWay = signal<Question | null>(null);
 export const busy = computed(() => underWay.value !== null);
@@ -102,6 +117,9 @@ export const hasMask = () => !model.value!.config.without.includes("mask");
 
 export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
+/** Whether a question came after the one that is being answered: what is shown then is not what is wanted. */
+export const outdated = () => waiting !== null;
+
 /** The last question, answered or not. */
 export const latest = () => waiting ?? underWay.value ?? asked.value;
 
@@ -149,14 +167,14 @@ async function ask(request: Question): Promise<void> {
     return;
   }
   underWay.value = request;
-  error.value = "";
+  error.value = null;
   try {
     const answer = await fetch("api/look", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(request satisfies Request),
     });
-    if (!answer.ok) throw new Error(((await answer.json()) as Failure).error);
+    if (!answer.ok) throw new Refusal((await answer.json()) as Failure);
     const found: Trace = await answer.json();
     const own = mean(found.replay.losses),
       reference = found.reference && mean(found.reference.losses);
@@ -166,7 +184,8 @@ async function ask(request: Question): Promise<void> {
     lost.value = false;
     trace.value = found;
   } catch (problem) {
-    error.value = (problem as Error).message;
+    error.value =
+      problem instanceof Refusal ? problem.problem : { code: "no_server", error: String(problem), values: {} };
   } finally {
     underWay.value = null;
     const next = waiting;

@@ -10,6 +10,7 @@ import {
   look,
   lost,
   model,
+  outdated,
   positionsOf,
   served,
   start,
@@ -71,12 +72,18 @@ function Sentence() {
     <form onSubmit={go} class="sentence">
       <label>
         {say("sentence")}{" "}
-        <input value={text} onInput={(event) => setText(event.currentTarget.value)} disabled={!served} lang="" />
+        <input
+          value={text}
+          onInput={(event) => setText(event.currentTarget.value)}
+          disabled={!served}
+          lang=""
+          dir="auto"
+        />
       </label>
       {served && (
         <label>
           {say("reference_optional")}{" "}
-          <input value={target} onInput={(event) => setTarget(event.currentTarget.value)} lang="" />
+          <input value={target} onInput={(event) => setTarget(event.currentTarget.value)} lang="" dir="auto" />
         </label>
       )}
       <button type="submit" disabled={!served || busy.value || !text.trim()}>
@@ -84,7 +91,7 @@ function Sentence() {
       </button>
       {error.value && (
         <p role="alert" class="error">
-          {error.value}
+          {say(`failed_${error.value.code}`, { ...error.value.values, error: error.value.error })}
           {stale && <span>{say("still_showing", { text: trace.value!.text })}</span>}
         </p>
       )}
@@ -235,9 +242,11 @@ function Page() {
           {now ? (
             <>
               <p class="output">
-                <span lang="">{now.text}</span> →{" "}
-                <b data-output lang="">
-                  {now.output}
+                <bdi lang="">{now.text}</bdi> →{" "}
+                <b>
+                  <bdi data-output lang="">
+                    {now.output}
+                  </bdi>
                 </b>
                 {!now.output && <i>{say("nothing")}</i>}
               </p>
@@ -274,10 +283,10 @@ function follow(): void {
   if (served && text && !same) look({ text, target, checkpoint }, changed);
 }
 
-/** The address says what is shown, and not what failed. */
+/** The address says what is shown, and not what failed; but a later question stands in it already. */
 function tell(): void {
   const now = asked.value;
-  if (now) select({ text: now.text, target: now.target, checkpoint: now.checkpoint, if: changes(now) });
+  if (now && !outdated()) select({ text: now.text, target: now.target, checkpoint: now.checkpoint, if: changes(now) });
 }
 
 asked.subscribe(tell);

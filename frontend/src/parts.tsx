@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { again, busy, model, plain, served, trace, writes } from "./data";
 import formulas from "./formulas.json";
-import { piece } from "./pictures/tokens";
+import { labels } from "./pictures/tokens";
 import type { WhatIf } from "./wire";
 import { join, say } from "./words";
 
@@ -69,7 +69,7 @@ export function Ask(props: { change: Partial<WhatIf>; disabled?: boolean; childr
       <button type="button" disabled={!served || busy.value || props.disabled} onClick={() => again(props.change)}>
         {props.children}
       </button>
-      {!served && <em> {say("needs_server")}</em>}
+      {!served && <em> {say("failed_needs_server")}</em>}
     </p>
   );
 }
@@ -88,7 +88,7 @@ export function Hypothetical() {
     ...(prefix.length
       ? [
           say("prefix_is_given", {
-            prefix: trace.value!.replay.target_out.pieces.slice(0, prefix.length).map(piece).join(" "),
+            prefix: labels(trace.value!.replay.target_out).slice(0, prefix.length).join(" "),
           }),
         ]
       : []),

@@ -31,17 +31,25 @@ function read(): Record<Key, string> {
 
 export const selection = signal(read());
 let writing = 0;
+/** The address as it was last read or written here. If it is another one, the user has just given it: it is kept. */
+let known = location.hash;
+
 addEventListener("hashchange", () => {
   clearTimeout(writing);
+  known = location.hash;
   selection.value = read();
 });
 
-function write(): void {
+/** `turn`: Back leads from here to what was shown before. */
+function write(turn = false): void {
+  clearTimeout(writing);
+  if (location.hash !== known) return; // hashchange is on its way
   const words = Object.entries(selection.value).filter(
     ([key, value]) => value !== DEFAULTS[key as Key] || key === "lang",
   );
   try {
-    history.replaceState(null, "", `#${new URLSearchParams(words)}`);
+    history[turn ? "pushState" : "replaceState"](null, "", `#${new URLSearchParams(words)}`);
+    known = location.hash;
   } catch {
     /* a notebook's frame has no address of its own */
   }
@@ -50,7 +58,10 @@ function write(): void {
 export function select(change: Change): void {
   const next = { ...selection.value };
   for (const [key, value] of Object.entries(change)) next[key as Key] = String(value);
+  const turns = next.view !== selection.value.view;
+  if (turns) write(); // where Back leads
   selection.value = next;
+  if (turns) write(true);
   clearTimeout(writing);
   writing = setTimeout(write, 200); // a browser refuses a new address for every movement of the mouse
 }

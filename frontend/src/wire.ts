@@ -64,6 +64,8 @@ export interface DecodingConfig {
 
 export interface Failure {
   error: string;
+  code: "empty_sentence" | "empty_reference" | "long_sentence" | "long_reference" | "labels_of_tokens" | "label_of_sentence" | "checkpoint" | "other";
+  values: Record<string, number>;
 }
 
 export interface Held {

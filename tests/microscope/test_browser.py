@@ -182,13 +182,41 @@ def test_switching_a_head_off_and_back(browser: Any, url: str, translator: Trans
     tab.close()
 
 
-def test_a_mistake_is_reported_on_the_page(browser: Any, url: str) -> None:
-    tab = opened(browser, url, [], view="input")
+@pytest.mark.parametrize(("language", "words"), [("en", "shorten it"), ("zh", "请缩短")])
+def test_a_mistake_is_reported_in_the_language_of_the_page(browser: Any, url: str, language: str, words: str) -> None:
+    tab = opened(browser, url, [], view="input", lang=language)
     tab.fill("form input", "dogs " * 300)
     tab.click("form button")
     tab.wait_for_selector("[role=alert]")
-    assert "shorten it" in tab.text_content("[role=alert]")
+    assert words in tab.text_content("[role=alert]")
     assert LINE in tab.text_content("[role=alert]")  # what is still shown
+    tab.close()
+
+
+def test_a_line_from_right_to_left_turns_nothing_else(browser: Any, translator: Translator, tmp_path: Path) -> None:
+    tab = opened_file(browser, look(translator, "الثلاثاء ٢٧"), tmp_path, [], view="step", lang="en")
+    places = """text => {
+        const output = document.querySelector("[data-output]");
+        output.textContent = text;
+        return [...text].map((_, k) => {
+            const range = document.createRange();
+            range.setStart(output.firstChild, k);
+            range.setEnd(output.firstChild, k + 1);
+            return range.getBoundingClientRect().left;
+        });
+    }"""
+    found = tab.evaluate(places, "2060-01-27")
+    assert found == sorted(found)
+    source, output = (tab.locator(f".output bdi >> nth={k}").bounding_box() for k in (0, 1))
+    assert source["x"] + source["width"] <= output["x"]
+    tab.close()
+
+
+def test_what_is_never_written_is_never_offered(browser: Any, url: str) -> None:
+    tab = opened(browser, url, [], view="step", lang="en", notation="torch")
+    offered = tab.locator("table.bars tbody th button").all_text_contents()
+    assert len(offered) > 2
+    assert {"PAD", "BOS", "<pad>", "<s>"}.isdisjoint(offered)
     tab.close()
 
 
@@ -347,6 +375,42 @@ def test_a_pasted_link_is_followed(browser: Any, url: str, translator: Translato
         go(tab, view)
         tab.wait_for_timeout(30)
     assert complaints == []
+    tab.close()
+
+
+def test_an_address_that_was_given_is_never_overwritten(browser: Any, url: str, translator: Translator) -> None:
+    tab = opened(browser, url, [], view="input")
+    tab.evaluate(
+        "() => { location.hash = 'text=cats&view=loss'; document.querySelector('.views button:last-child').click(); }"
+    )  # the page hears of the address only after this task
+    assert until(tab, "document.querySelector('.output').textContent.startsWith('cats')")
+    assert "text=cats" in tab.evaluate("location.hash")
+
+    held: list[Any] = []
+    tab.route("**/api/look", lambda route: held.append(route) if not held else route.continue_())
+    tab.fill("form input", "an older question")
+    tab.click("form button")
+    assert until(tab, "document.querySelector('article').ariaBusy === 'true'")
+    tab.evaluate("location.hash = 'text=dogs&view=loss'")
+    tab.wait_for_timeout(50)
+    held[0].continue_()
+    assert until(tab, "document.querySelector('.output').textContent.startsWith('dogs')")
+    tab.wait_for_timeout(300)
+    assert "text=dogs" in tab.evaluate("location.hash")
+    assert tab.text_content("[data-output]") == translator.translate(["dogs"])[0]
+    tab.close()
+
+
+def test_back_leads_to_the_view_before(browser: Any, url: str) -> None:
+    tab = opened(browser, url, [], view="input", i="1")
+    for view in ("heads", "loss"):
+        go(tab, view)
+    tab.go_back()
+    assert until(tab, "location.hash.includes('view=heads') && document.querySelector('.multiples') !== null")
+    tab.go_back()
+    assert until(tab, "!location.hash.includes('view=') && location.hash.includes('i=1')")
+    tab.go_forward()
+    assert until(tab, "location.hash.includes('view=heads') && document.querySelector('.multiples') !== null")
     tab.close()
 
 

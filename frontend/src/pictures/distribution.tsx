@@ -4,7 +4,7 @@ import { busy, model, served } from "../data";
 import { Slider } from "../parts";
 import type { Step } from "../wire";
 import { percent, say } from "../words";
-import { piece } from "./tokens";
+import { tokenName } from "./tokens";
 
 /** A distribution at a temperature: its most probable tokens, one of which was chosen, and the rest. */
 export function Distribution(props: { step: Step; chosen: number; title: string; onChoose?: (id: number) => void }) {
@@ -43,10 +43,10 @@ export function Distribution(props: { step: Step; chosen: number; title: string;
                       disabled={!served || busy.value}
                       onClick={() => onChoose(each.id)}
                     >
-                      {piece(each.piece)}
+                      <bdi>{tokenName(each.id, each.piece)}</bdi>
                     </button>
                   ) : (
-                    piece(each.piece)
+                    <bdi>{tokenName(each.id, each.piece)}</bdi>
                   )}
                 </th>
                 <td class="wide">
@@ -69,7 +69,7 @@ export function Distribution(props: { step: Step; chosen: number; title: string;
       </div>
       <p>
         {say("entropy", { nats: entropy.toFixed(3) })}
-        {step.eos !== null && ` · EOS ${percent(probability(step.eos))}`}
+        {step.eos !== null && ` · ${say("end")} ${percent(probability(step.eos))}`}
       </p>
     </>
   );

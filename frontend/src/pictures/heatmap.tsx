@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { css, shareColour, signedColour } from "../colours";
 import { clamp } from "../state";
-import { say, show } from "../words";
+import { isolate, say, show } from "../words";
 import { paint, widest } from "./canvas";
 import { part } from "./tokens";
 
@@ -107,13 +107,17 @@ export function Heatmap(props: Matrix) {
     choose(clamp(r + step[0], rows.length), clamp(c + step[1], columns.length));
   };
   const value = numbers ? show(numbers[place(r, c)], 4) : numbers === null ? say("no_numbers") : "…";
-  const spoken = `${props.rows[props.chosen[0]]} → ${props.columns[props.chosen[1]]}: ${value}`;
+  const spoken = `${isolate(props.rows[props.chosen[0]])} → ${isolate(props.columns[props.chosen[1]])}: ${value}`;
   const text = (cell: number) => `${Math.max(LEGIBLE, Math.min(13, cell))}px`;
   const above = useMemo(
     () =>
       columns.map((name, j) => (
         <span key={j} class={part(j, beginAcross)} style={{ width: `${wide}px`, fontSize: text(wide) }}>
-          {wide >= LEGIBLE && <i>{name}</i>}
+          {wide >= LEGIBLE && (
+            <i>
+              <bdi>{name}</bdi>
+            </i>
+          )}
         </span>
       )),
     [columns, wide, beginAcross],
@@ -126,7 +130,7 @@ export function Heatmap(props: Matrix) {
           class={part(i, beginDown)}
           style={{ height: `${high}px`, lineHeight: `${high}px`, fontSize: text(high) }}
         >
-          {high >= LEGIBLE && name}
+          {high >= LEGIBLE && <bdi>{name}</bdi>}
         </span>
       )),
     [rows, high, beginDown],
@@ -183,7 +187,7 @@ export function Heatmap(props: Matrix) {
                 <td />
                 {columns.map((name, j) => (
                   <th key={j} scope="col">
-                    {name}
+                    <bdi>{name}</bdi>
                   </th>
                 ))}
               </tr>
@@ -191,7 +195,9 @@ export function Heatmap(props: Matrix) {
             <tbody>
               {rows.map((name, i) => (
                 <tr key={i}>
-                  <th scope="row">{name}</th>
+                  <th scope="row">
+                    <bdi>{name}</bdi>
+                  </th>
                   {columns.map((_, j) => (
                     <td key={j}>{show(numbers[place(i, j)])}</td>
                   ))}
@@ -206,7 +212,9 @@ export function Heatmap(props: Matrix) {
             <div class="above" aria-hidden="true" style={{ height: `${headHeight}px` }}>
               {above}
               <span class="lit" style={{ left: `${c * wide}px`, width: `${wide}px`, fontSize: text(wide) }}>
-                <i>{columns[c]}</i>
+                <i>
+                  <bdi>{columns[c]}</bdi>
+                </i>
               </span>
             </div>
             <div class="beside">
@@ -216,7 +224,7 @@ export function Heatmap(props: Matrix) {
                   class="lit"
                   style={{ top: `${(r + 0.5) * high - 8}px`, height: "16px", lineHeight: "16px", fontSize: text(high) }}
                 >
-                  {rows[r]}
+                  <bdi>{rows[r]}</bdi>
                 </span>
               </div>
               <div class="cells" style={{ width: `${columns.length * wide}px`, height: `${rows.length * high}px` }}>

@@ -1,17 +1,23 @@
 // Tokens as people read them.
-import { clamp } from "../state";
+import { clamp, inColumns } from "../state";
 import type { Tokens } from "../wire";
 
-/** What a piece looks like to a person. */
-export const piece = (text: string) => text.replaceAll("▁", "␣");
+/** The tokens that are no text: those of training, and those of the lecture. */
+const SPECIAL = { torch: ["PAD", "UNK", "BOS", "EOS"], lecture: ["PAD", "UNK", "BEGIN", "END"] };
 
-const known = new WeakMap<Tokens, string[]>();
+/** What a token looks like to a person. */
+export const tokenName = (id: number, piece: string) =>
+  SPECIAL[inColumns() ? "lecture" : "torch"][id] ?? piece.replaceAll("▁", "␣");
 
-/** The pieces as people read them; those that are bytes of one character show that character. */
+const known = { torch: new WeakMap<Tokens, string[]>(), lecture: new WeakMap<Tokens, string[]>() };
+
+/** The tokens as people read them; those that are bytes of one character show that character. */
 export function labels(tokens: Tokens): string[] {
-  const found = known.get(tokens) ?? tokens.pieces.map(piece);
-  if (known.has(tokens)) return found;
-  known.set(tokens, found);
+  const memory = known[inColumns() ? "lecture" : "torch"];
+  const remembered = memory.get(tokens);
+  if (remembered) return remembered;
+  const found = tokens.ids.map((id, k) => tokenName(id, tokens.pieces[k]));
+  memory.set(tokens, found);
   for (const [first, end, character] of tokens.characters)
     for (let k = first; k < end; k++) found[k] = end - first > 1 ? `${character}${"¹²³⁴"[k - first]}` : character;
   return found;
@@ -53,7 +59,7 @@ export function TokenRow(props: {
           class={`token ${k === props.chosen ? "chosen" : ""} ${part(k, props.begin)}`}
           onClick={() => props.onChoose(k)}
         >
-          {name}
+          <bdi>{name}</bdi>
           <small>{props.tokens.ids[k]}</small>
         </span>
       ))}

@@ -5,10 +5,10 @@ import { useMemo } from "preact/hooks";
 import { again, error, served, trace } from "../data";
 import { Formula, Slider } from "../parts";
 import { widest } from "../pictures/canvas";
-import { piece } from "../pictures/tokens";
+import { tokenName } from "../pictures/tokens";
 import { select } from "../state";
 import type { Candidate } from "../wire";
-import { join, say, show } from "../words";
+import { isolate, join, say, show } from "../words";
 
 interface Node {
   candidate: Candidate | null;
@@ -33,7 +33,10 @@ export function Beam() {
   const chosen = useMemo(() => signal<number | null>(null), [now]); // another search has other nodes
   const { strategy, beam, length_penalty, temperature, top_k, top_p, seed } = now.decoding;
   const sampling = strategy === "sampling";
-  const column = useMemo(() => Math.max(60, widest(now.candidates.map((each) => piece(each.piece))) + 36), [now]);
+  const column = useMemo(
+    () => Math.max(60, widest(now.candidates.map((each) => tokenName(each.token, each.piece))) + 36),
+    [now],
+  );
   const [all, links, byNumber] = useMemo(() => {
     const root: Node = { candidate: null, children: [] };
     const nodes = new Map<number | null, Node>([[null, root]]);
@@ -60,7 +63,7 @@ export function Beam() {
     if (!picked) return;
     const isBest = path.every((each, k) => each.token === now.replay.target_out.ids[k]);
     if (!isBest && !served) {
-      error.value = say("needs_server");
+      error.value = { code: "needs_server", error: "", values: {} };
       return;
     }
     if (!isBest) again({ prefix: path.map((each) => each.token) });
@@ -101,7 +104,7 @@ export function Beam() {
         disabled={!served}
         onMove={(value) => again({ length_penalty: value })}
       />
-      {!served && <em>{say("needs_server")}</em>}
+      {!served && <em>{say("failed_needs_server")}</em>}
       <label>
         <input
           type="checkbox"
@@ -115,7 +118,10 @@ export function Beam() {
       <ol class="hypotheses">
         {now.hypotheses.map((each, k) => (
           <li key={k}>
-            <b lang="">{each.text || say("nothing")}</b> {each.score === null ? "" : show(each.score, 4)}
+            <b>
+              <bdi lang="">{each.text || say("nothing")}</bdi>
+            </b>{" "}
+            {each.score === null ? "" : show(each.score, 4)}
             {each.finished ? "" : ` (${say("unfinished")})`}
           </li>
         ))}
@@ -125,7 +131,7 @@ export function Beam() {
         role="img"
         tabIndex={0}
         onKeyDown={move}
-        aria-label={`${say("view_beam")}. ${picked ? `${piece(picked.piece)}, ${say(picked.fate)}` : say("hover_tree")}`}
+        aria-label={`${say("view_beam")}. ${picked ? `${isolate(tokenName(picked.token, picked.piece))}, ${say(picked.fate)}` : say("hover_tree")}`}
       >
         <svg class="tree" width={(steps + 1) * column + 24} height={bottom + 40}>
           <g transform={"translate(24,20)"}>
@@ -151,7 +157,7 @@ export function Beam() {
                   >
                     <circle r="4" />
                     <text x="7" y="4">
-                      {piece(each.piece)}
+                      {isolate(tokenName(each.token, each.piece))}
                     </text>
                   </g>
                 )
@@ -162,7 +168,7 @@ export function Beam() {
       </div>
       <p aria-live="polite">
         {picked
-          ? `${piece(picked.piece)} · log p ${show(picked.log_prob)} · Σ log p ${show(picked.total)} · ${say("score")} ${show(picked.score)} · ${say(picked.fate)}`
+          ? `${isolate(tokenName(picked.token, picked.piece))} · log p ${show(picked.log_prob)} · Σ log p ${show(picked.total)} · ${say("score")} ${show(picked.score)} · ${say(picked.fate)}`
           : say("hover_tree")}
       </p>
     </>

@@ -8,7 +8,7 @@ import { Heatmap } from "../pictures/heatmap";
 import { labels } from "../pictures/tokens";
 import { inColumns, number, select } from "../state";
 import { useFloats, useRoots } from "../use";
-import { percent, say } from "../words";
+import { isolate, percent, say } from "../words";
 
 /** The cross-attention of a layer: one head, or all of them together. */
 function useCross(layer: number, head: number, how: string, size: number) {
@@ -96,7 +96,7 @@ export function Alignment() {
                   class={c === j ? "lit" : ""}
                   onMouseEnter={() => select({ j: c })}
                 >
-                  {name}
+                  {isolate(name)}
                 </text>
               ))}
               {targets.map((name, r) => (
@@ -107,7 +107,7 @@ export function Alignment() {
                   class={r === t ? "lit" : ""}
                   onMouseEnter={() => select({ i: r })}
                 >
-                  {name}
+                  {isolate(name)}
                 </text>
               ))}
             </svg>

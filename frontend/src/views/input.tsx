@@ -27,7 +27,10 @@ function Embedded(props: { title: string; tokens: Tokens; begin?: number; of: st
       {rows ? (
         names.map((name, k) => (
           <p class={k === at ? "vector lit" : "vector"} key={k}>
-            <b>{name}</b> <Strip values={rows.subarray(k * width, (k + 1) * width)} title={name} />
+            <b>
+              <bdi>{name}</bdi>
+            </b>{" "}
+            <Strip values={rows.subarray(k * width, (k + 1) * width)} title={name} />
           </p>
         ))
       ) : (
@@ -53,7 +56,9 @@ export function Input() {
       {now.normalised !== now.text && (
         <p>
           {join([say("normalised"), ""])}
-          <b lang="">{now.normalised}</b>
+          <b>
+            <bdi lang="">{now.normalised}</bdi>
+          </b>
         </p>
       )}
       {stacks().includes("encoder") && (

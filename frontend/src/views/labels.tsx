@@ -4,7 +4,7 @@ import { Slider } from "../parts";
 import { Distribution } from "../pictures/distribution";
 import { labels } from "../pictures/tokens";
 import { number, select } from "../state";
-import { say } from "../words";
+import { isolate, say } from "../words";
 
 /** What a label belongs to: a token, or the whole sentence. */
 export function labelled(): string[] {
@@ -36,9 +36,11 @@ export function Labels() {
               return (
                 <tr key={k} class={k === t ? "lit" : ""} onClick={() => select({ t: k })}>
                   <th scope="row" lang="">
-                    {name}
+                    <bdi>{name}</bdi>
                   </th>
-                  <td>{labels(target_out)[k]}</td>
+                  <td>
+                    <bdi>{labels(target_out)[k]}</bdi>
+                  </td>
                   <td class="wide">
                     <span class="bar" style={{ width: `${100 * probability}%` }} />
                   </td>
@@ -55,7 +57,7 @@ export function Labels() {
           value={t}
           most={steps.length - 1}
           onMove={(at) => select({ t: at })}
-          shown={`${t} · ${labelled()[t]}`}
+          shown={`${t} · ${isolate(labelled()[t])}`}
         />
       )}
       <Distribution step={steps[t]} chosen={target_out.ids[t]} title={say("top_labels")} />

@@ -27,7 +27,14 @@ function Losses(props: { title: string; token: string; of: Replay; most: number 
           <tbody>
             {labels(target_out).map((name, k) => (
               <tr key={k} class={ranks[k] ? "astray" : ""}>
-                <th scope="row">{writes() ? name : `${labelled()[k]} → ${name}`}</th>
+                <th scope="row">
+                  {!writes() && (
+                    <>
+                      <bdi>{labelled()[k]}</bdi> →{" "}
+                    </>
+                  )}
+                  <bdi>{name}</bdi>
+                </th>
                 <td class="wide">
                   <span class="bar" style={{ width: `${(100 * losses[k]) / props.most}%` }} />
                 </td>

@@ -166,7 +166,7 @@ export function Matrices() {
       {lecture && <p class="explain">{say("transposed")}</p>}
       {!served && (
         <em>
-          {say("as_picture")}: {say("needs_server")}
+          {say("as_picture")}: {say("failed_needs_server")}
         </em>
       )}
       {opened.value && (

@@ -8,7 +8,7 @@ import { Strip } from "../pictures/strip";
 import { labels } from "../pictures/tokens";
 import { inColumns, number, select, stacks } from "../state";
 import { useFloats } from "../use";
-import { say } from "../words";
+import { isolate, say } from "../words";
 
 /** Rotary positions: the angles of each pair of coordinates, and a query of the first head before and after. */
 function Rotary(props: { names: string[]; i: number }) {
@@ -166,7 +166,7 @@ export function PositionsView() {
             value={i}
             most={names.length - 1}
             onMove={(at) => select({ i: at })}
-            shown={`${i} · ${names[i]}`}
+            shown={`${i} · ${isolate(names[i])}`}
           />
           <Shown names={names} i={i} />
         </>

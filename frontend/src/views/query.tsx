@@ -144,7 +144,9 @@ export function OneQuery() {
                 aria-current={at === j}
                 onClick={() => select({ j: at })}
               >
-                <th scope="row">{piece}</th>
+                <th scope="row">
+                  <bdi>{piece}</bdi>
+                </th>
                 <td>{strip(k[at], `${letters[1]} ${piece}`)}</td>
                 <td>{strip(v[at], `${letters[2]} ${piece}`)}</td>
                 <td class="number">

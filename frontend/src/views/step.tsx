@@ -25,10 +25,13 @@ export function StepView() {
       <p class="prefix">
         {prefix.map((name, k) => (
           <span class={`token ${part(k, begin())}`} key={k}>
-            {name}
+            <bdi>{name}</bdi>
           </span>
         ))}{" "}
-        → <span class="token chosen">{labels(now.replay.target_out)[t]}</span>
+        →{" "}
+        <span class="token chosen">
+          <bdi>{labels(now.replay.target_out)[t]}</bdi>
+        </span>
       </p>
       <Distribution
         step={now.replay.steps[t]}

@@ -24,7 +24,7 @@ export function Training() {
     const timer = setTimeout(() => again({ checkpoint: all[at + 1] }), 400);
     return () => clearTimeout(timer);
   }, [playing.value, busy.value, at]);
-  if (!served) return <Missing>{say("needs_server")}</Missing>;
+  if (!served) return <Missing>{say("failed_needs_server")}</Missing>;
   if (all.length === 1) return <Missing>{say("no_checkpoints")}</Missing>;
   return (
     <>
@@ -68,7 +68,9 @@ export function Training() {
               return (
                 <tr key={name} class={k === at ? "lit" : ""}>
                   <th scope="row">{title(name)}</th>
-                  <td lang="">{found ? found.output || say("nothing") : "–"}</td>
+                  <td>
+                    <bdi lang="">{found ? found.output || say("nothing") : "–"}</bdi>
+                  </td>
                   <td class="number">{found ? show(found.own, 4) : ""}</td>
                   <td class="number">{found?.reference != null ? show(found.reference, 4) : ""}</td>
                 </tr>

@@ -13,6 +13,19 @@ MAX_BEAM = 64
 """Its tree holds twice as many candidates a step."""
 
 
+Refusal = Literal[
+    "empty_sentence",
+    "empty_reference",
+    "long_sentence",
+    "long_reference",
+    "labels_of_tokens",
+    "label_of_sentence",
+    "checkpoint",
+    "other",
+]
+"""Why a sentence cannot be looked at. `other`: the English sentence says it."""
+
+
 class Message(BaseModel):
     """A part of what is sent."""
 
@@ -174,6 +187,10 @@ class Request(Message):
 
 
 class Failure(Message):
-    """The answer to a request that could not be answered."""
+    """The answer to a request that could not be answered; the page says it in its own language."""
 
     error: str
+    """In English."""
+    code: Refusal = "other"
+    values: dict[str, int] = {}
+    """What the sentence of this code in `en.json` and `zh.json` has in braces."""

@@ -23,11 +23,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import ValidationError
 
-from zhuyi.errors import ConfigError, ZhuyiError
+from zhuyi.errors import CheckpointError, ConfigError, ZhuyiError
 from zhuyi.loading import with_torch
 from zhuyi.microscope import schema
 from zhuyi.microscope.page import SERVED_POLICY, asset, look, served_html
-from zhuyi.microscope.trace import Trace, WhatIf
+from zhuyi.microscope.trace import TextError, Trace, WhatIf
 from zhuyi.microscope.wire import describe_model, describe_trace, floats, roots, tensors
 from zhuyi.translator import Translator
 
@@ -93,8 +93,9 @@ class Microscope(ThreadingHTTPServer):
         """Look, remember the trace, and describe it.
 
         Raises:
-            ConfigError: if this is no `schema.Request`, or there is no such checkpoint, head or token.
-            DataError, CheckpointError: as `zhuyi.look`.
+            ConfigError: if this is no `schema.Request`, or there is no such head or token.
+            CheckpointError: if there is no such checkpoint; and as `zhuyi.look`.
+            DataError: as `zhuyi.look`.
         """
         try:
             request = schema.Request.model_validate_json(asked)
@@ -102,7 +103,7 @@ class Microscope(ThreadingHTTPServer):
             first = error.errors()[0]
             raise ConfigError(f"not a request to look: {' '.join(map(str, first['loc']))}: {first['msg']}") from error
         if request.checkpoint and request.checkpoint not in self._checkpoints:
-            raise ConfigError(f"there is no checkpoint {request.checkpoint}")
+            raise CheckpointError(f"there is no checkpoint {request.checkpoint}")
         what_if = WhatIf(request.heads_off, request.positions_off, request.mask_lifted, request.prefix)
         with self._one_at_a_time:
             trace = look(
@@ -164,6 +165,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             try:
                 found = self.server.look(self.rfile.read(int(length)))
+            except TextError as error:
+                failure = schema.Failure(error=str(error), code=error.code, values=error.values)
+                self._send_json(failure, HTTPStatus.BAD_REQUEST)
+            except CheckpointError as error:
+                self._send_json(schema.Failure(error=str(error), code="checkpoint"), HTTPStatus.BAD_REQUEST)
             except ZhuyiError as error:
                 self._fail(HTTPStatus.BAD_REQUEST, str(error))
             except Exception as error:

@@ -31,6 +31,7 @@ from zhuyi.decoding.labels import label_log_probabilities
 from zhuyi.decoding.search import Strategy, log_probabilities
 from zhuyi.engine.torch import TorchEngine, answer
 from zhuyi.errors import CheckpointError, ConfigError, DataError
+from zhuyi.microscope.schema import Refusal
 from zhuyi.model.attention import MultiHeadAttention
 from zhuyi.model.blocks import Block
 from zhuyi.model.positions import Positions
@@ -171,6 +172,21 @@ def transformer_of(translator: Translator) -> Network:
     return translator.engine.transformer
 
 
+class TextError(DataError):
+    """A text that cannot be looked at.
+
+    Args:
+        message: in English.
+        code: by which the page finds its own words.
+        values: what these words name.
+    """
+
+    def __init__(self, message: str, code: Refusal, **values: int) -> None:
+        super().__init__(message)
+        self.code: Refusal = code
+        self.values = values
+
+
 def record(
     translator: Translator,
     line: str,
@@ -197,11 +213,11 @@ def record(
     tokenizers = translator.tokenizers
     longest = min(MAX_TOKENS, translator.config.model.max_length)
     (tokens,) = tokenizers.source.encode([line])
-    _check_length(tokens, longest, "the sentence")
+    _check_length(tokens, longest, "sentence")
     right = None
     if target is not None:
         (right,) = tokenizers.target.encode([target])
-        _check_length(right, longest, "the reference")
+        _check_length(right, longest, "reference")
 
     if any(token in (PAD, BOS) or not 0 <= token < len(tokenizers.target) for token in what_if.prefix):
         raise ConfigError("the prefix holds a number that is no token of the target")
@@ -232,12 +248,18 @@ def record(
     return Trace(translator, line, [*tokens, EOS], hypotheses, candidates, replay, reference, what_if, decoding)
 
 
-def _check_length(tokens: list[int], longest: int, what: str) -> None:
+def _check_length(tokens: list[int], longest: int, what: Literal["sentence", "reference"]) -> None:
     if not tokens:
-        raise DataError(f"{what} is empty: there is nothing to look at")
+        raise TextError(
+            f"the {what} is empty: there is nothing to look at",
+            "empty_sentence" if what == "sentence" else "empty_reference",
+        )
     if len(tokens) + 1 > longest:
-        raise DataError(
-            f"{what} has {len(tokens)} tokens; the microscope takes {longest - 1} with this model: shorten it"
+        raise TextError(
+            f"the {what} has {len(tokens)} tokens; the microscope takes {longest - 1} with this model: shorten it",
+            "long_sentence" if what == "sentence" else "long_reference",
+            tokens=len(tokens),
+            most=longest - 1,
         )
 
 
@@ -245,7 +267,12 @@ def _check_labels(right: list[int], tokens: list[int], labels: Literal["line", "
     wanted = len(tokens) if labels == "token" else 1
     if len(right) != wanted:
         each = "one for each token of the sentence" if labels == "token" else "one for the sentence"
-        raise DataError(f"the reference has {len(right)} labels; the model gives {wanted}, {each}")
+        raise TextError(
+            f"the reference has {len(right)} labels; the model gives {wanted}, {each}",
+            "labels_of_tokens" if labels == "token" else "label_of_sentence",
+            labels=len(right),
+            wanted=wanted,
+        )
 
 
 def _replay(
