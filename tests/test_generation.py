@@ -105,7 +105,7 @@ def test_a_character_of_several_tokens_is_given_out_whole(tmp_path: Path) -> Non
 def test_only_a_language_model_generates(tmp_path: Path) -> None:
     config = build_config({"text": {"kind": "character"}, "model": {**SIZES, "max_length": 16}})
     save_model(build_model(config, Tokenizers.train(config.text, ["a"], ["b"])), tmp_path / "pairs")
-    with pytest.raises(ConfigError, match="was not trained on running text"):
+    with pytest.raises(ConfigError, match="was trained on pairs"):
         generate(load(tmp_path / "pairs"), "a")
     with pytest.raises(ConfigError, match=r"decoding\.temperature"):
         generate(load(directory(tmp_path)), temperature=-1.0)

@@ -13,6 +13,7 @@ from .errors import TrainingError as TrainingError
 from .errors import ZhuyiError as ZhuyiError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .evaluation.held_out import evaluate_text as evaluate_text
 from .generation import generate as generate
 from .interop.export import export_model as export_model
 from .loading import load as load

@@ -42,9 +42,9 @@ def generate(
         ConfigError: if the model is none of running text, or a setting cannot be.
     """
     if not model.config.continues:
+        other = "fills in masked tokens" if model.config.data.text else "was trained on pairs: use zhuyi translate"
         raise ConfigError(
-            f"{model.name or 'this model'} was not trained on running text (data.text), and cannot continue one: use "
-            "translate"
+            f"a language model (data.text, in the decoder shape) continues text; {model.name or 'this model'} {other}"
         )
     shaped = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     return _continued(model, prompt, tokens, model.decoding(strategy="sampling", n_best=1, **shaped))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from zhuyi.config import Config, build_config
+from zhuyi.data.batches import token_counts
 from zhuyi.data.labelled import Labelled
 from zhuyi.data.prepare import prepare
 from zhuyi.data.sequences import InMemory
@@ -31,7 +32,7 @@ def test_a_line_has_one_label() -> None:
     assert batch.source.tolist() == [[8, EOS, PAD, PAD], [5, 6, 7, EOS]]
     assert batch.target_out.tolist() == [[9], [4]]
     assert batch.target_in.shape == (2, 0)
-    assert batch.target_tokens == 2
+    assert token_counts(corpus, np.arange(2)) == (batch.source_tokens, batch.target_tokens) == (6, 2)
 
 
 def test_each_token_has_a_label_and_its_eos_none() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from zhuyi.data.batches import token_counts
 from zhuyi.data.masked import CHOSEN_SHARE, MASKED_SHARE, RANDOM_SHARE, Masked
 from zhuyi.data.sequences import InMemory
 from zhuyi.text.tokenizer import EOS, PAD, SPECIALS
@@ -31,6 +32,14 @@ def test_what_is_asked_for_is_what_was_there(text: InMemory) -> None:
         assert row[length] == EOS
         assert (asked[length:] == PAD).all()
         assert (row[:length] >= len(SPECIALS)).all(), "nothing becomes a special token"
+
+
+def test_what_is_asked_for_is_counted_and_the_text_once(text: InMemory) -> None:
+    masked = Masked(text, MASK, seed=1, epoch=0)
+    for pairs in (np.arange(len(LENGTHS)), np.array([0, 5])):
+        batch = masked.collate(pairs)
+        assert token_counts(masked, pairs) == (batch.source_tokens, batch.target_tokens)
+    assert [len(masked.target(pair)) for pair in range(len(LENGTHS))] == masked.target_lengths.tolist()
 
 
 def test_most_of_it_is_masked_some_replaced_and_some_kept() -> None:

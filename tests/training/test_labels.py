@@ -14,6 +14,7 @@ import zhuyi
 from zhuyi.checkpoint import load_model
 from zhuyi.config import Config, build_config
 from zhuyi.errors import ConfigError
+from zhuyi.training.events import Updated
 from zhuyi.training.recipe import train
 
 
@@ -62,6 +63,13 @@ def test_the_metric_is_accuracy_unless_another_is_set(tmp_path: Path) -> None:
     assert labelled(tmp_path, "line").training.metric == "accuracy"
     assert labelled(tmp_path, "token", metric="span_f1").training.metric == "span_f1"
     assert build_config({}).training.metric == "bleu"
+
+
+def test_labels_that_mark_no_spans_are_refused_before_the_first_update(tmp_path: Path) -> None:
+    updates: list[object] = []
+    with pytest.raises(ConfigError, match="span_f1 needs labels that mark spans"):
+        train(labelled(tmp_path, "token", metric="span_f1"), tmp_path / "model", listeners=[updates.append])
+    assert not any(isinstance(event, Updated) for event in updates)
 
 
 @pytest.mark.slow

@@ -24,9 +24,11 @@ from zhuyi.config import Config, TrainingConfig, build_config
 from zhuyi.data.batches import Batch, collate, plan
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import CheckpointError, MissingExtra, TrainingError
+from zhuyi.evaluation import held_out
+from zhuyi.evaluation.held_out import Lines
 from zhuyi.loading import build_translator, load
 from zhuyi.text.tokenizer import Tokenizers
-from zhuyi.training import held_out, recipe, validation
+from zhuyi.training import recipe, validation
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.events import (
     Checked,
@@ -39,7 +41,6 @@ from zhuyi.training.events import (
     Updated,
     Validated,
 )
-from zhuyi.training.held_out import Lines
 from zhuyi.training.metrics import read_metrics
 from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.recipe import train

@@ -21,9 +21,9 @@ from zhuyi.comparison.worker import MEMORY
 from zhuyi.config import Config, DataConfig, Metric
 from zhuyi.errors import ConfigError
 from zhuyi.evaluation import HIGHER_IS_BETTER, Statistics, statistics, statistics_of_text
+from zhuyi.evaluation.held_out import Lines
 from zhuyi.files import write_atomically
 from zhuyi.loading import load
-from zhuyi.training.held_out import Lines
 
 SPEED = "speed.json"
 """In the directory of a run whose decoding speed was measured."""

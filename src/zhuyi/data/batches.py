@@ -176,10 +176,10 @@ def padding_share(corpus: Lengths, plan: Sequence[np.ndarray]) -> float:
 
 
 def token_counts(corpus: Lengths, pairs: np.ndarray | slice) -> tuple[int, int]:
-    """Source and target tokens of these pairs in a batch: EOS counted, padding not."""
+    """Source and target tokens of these pairs in a batch: EOS counted where there is one, padding not."""
     source, target = corpus.source_lengths[pairs], corpus.target_lengths[pairs]
-    added = ends_of(corpus) * len(source)
-    return int(source.sum(dtype=np.int64)) + added, int(target.sum(dtype=np.int64)) + added
+    of_source, of_target = (added * len(source) for added in ends_of(corpus))
+    return int(source.sum(dtype=np.int64)) + of_source, int(target.sum(dtype=np.int64)) + of_target
 
 
 def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
@@ -255,10 +255,12 @@ def _by_length(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.lexsort((np.where(target % 2, source, source.max(initial=0) - source), target))
 
 
-def _cut(source: np.ndarray, target: np.ndarray, added: int, tokens_per_batch: int) -> tuple[list[int], int]:
+def _cut(
+    source: np.ndarray, target: np.ndarray, added: tuple[int, int], tokens_per_batch: int
+) -> tuple[list[int], int]:
     """Where the batches of pairs of these lengths end, once they are in order; and their tokens, padding counted.
 
-    All pairs of the same lengths are one step, however many there are. A batch adds `added` tokens to each side.
+    All pairs of the same lengths are one step, however many there are. `added`: as `ends_of`.
     """
     scale = int(source.max(initial=0)) + 1
     both = target.astype(np.int64) * scale + source
@@ -270,7 +272,7 @@ def _cut(source: np.ndarray, target: np.ndarray, added: int, tokens_per_batch: i
         found, counts = np.unique(both, return_counts=True)
     target, source = np.divmod(found, scale)
     order = _by_length(source, target)
-    lengths = (source + added)[order].tolist(), (target + added)[order].tolist()
+    lengths = (source + added[0])[order].tolist(), (target + added[1])[order].tolist()
     runs = zip(*lengths, counts[order].tolist(), strict=True)
     ends: list[int] = []
     done = first = padded = longest_source = longest_target = 0
@@ -297,7 +299,7 @@ def _split(pairs: np.ndarray, ends: list[int]) -> list[np.ndarray]:
 
 
 def _cost(corpus: Lengths, pairs: np.ndarray) -> int:
-    longest = int(corpus.source_lengths[pairs].max()) + int(corpus.target_lengths[pairs].max()) + 2 * ends_of(corpus)
+    longest = int(corpus.source_lengths[pairs].max()) + int(corpus.target_lengths[pairs].max()) + sum(ends_of(corpus))
     return len(pairs) * longest
 
 

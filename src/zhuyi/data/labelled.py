@@ -24,6 +24,9 @@ class Labelled:
         labels: "line" or "token", as `model.labels`.
     """
 
+    ends = 1, 0
+    """Tokens that a batch adds to source and labels: EOS to the source."""
+
     def __init__(self, pairs: Numbered, labels: Literal["line", "token"]) -> None:
         self.source, self.target, self.line = pairs.source, pairs.target, pairs.line
         self.source_lengths, self.target_lengths = pairs.source_lengths, pairs.target_lengths

@@ -20,7 +20,7 @@ know which tokens are right."""
 
 
 class Masked:
-    """`Sequences` whose batches ask for tokens of the source that were chosen at random.
+    """`Sequences` whose batches ask for tokens of the source that were chosen at random: these are the targets.
 
     What is chosen is a function of seed, epoch and the number of the sequence.
 
@@ -31,11 +31,19 @@ class Masked:
         epoch: which pass over the corpus.
     """
 
+    ends = 1, 0
+    """Tokens that a batch adds to source and target: EOS to the source."""
+
     def __init__(self, text: Numbered, mask: int, seed: int, epoch: int) -> None:
-        self.source = self.target = text.target
-        self.source_lengths = self.target_lengths = text.target_lengths
+        self.source, self.source_lengths = text.target, text.target_lengths
+        self.target_lengths = np.maximum(1, np.round(CHOSEN_SHARE * text.target_lengths)).astype(np.int64)
         self.line = text.line
         self._mask, self._seed, self._epoch = mask, seed, epoch
+
+    def target(self, pair: int) -> np.ndarray:
+        """The tokens of a sequence that are asked for."""
+        _, right = self._hide(pair)
+        return np.asarray(right[right != PAD])
 
     def collate(self, pairs: np.ndarray) -> Batch:
         """The batch of these sequences; `target_out` is `batch source`, and PAD where nothing is asked for."""
@@ -48,9 +56,9 @@ class Masked:
 
     def _hide(self, pair: int) -> tuple[np.ndarray, np.ndarray]:
         """A sequence with some of its tokens hidden, and these at their places: both `length`."""
-        tokens = np.asarray(self.target(pair), dtype=np.int64)
+        tokens = np.asarray(self.source(pair), dtype=np.int64)
         rng = np.random.default_rng([self._seed, self._epoch, pair])
-        chosen = rng.permutation(len(tokens))[: max(1, round(CHOSEN_SHARE * len(tokens)))]
+        chosen = rng.permutation(len(tokens))[: self.target_lengths[pair]]
         fate = rng.random(len(chosen))
         random = rng.integers(len(SPECIALS), self._mask, size=len(chosen))
         replaced = np.where(fate < MASKED_SHARE + RANDOM_SHARE, random, tokens[chosen])

@@ -1,7 +1,7 @@
 """A tokenised corpus, as batches and training see it: `data.store.Store`, `InMemory`, or a class of one's own."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -54,9 +54,9 @@ class Collated(Sequences, Protocol):
         """The `data.batches.Batch` of these pairs."""
 
 
-def ends_of(corpus: Lengths) -> int:
-    """Tokens that a batch adds to each side of a pair: EOS, or what the corpus itself says in `ends`."""
-    return int(getattr(corpus, "ends", 1))
+def ends_of(corpus: Lengths) -> tuple[int, int]:
+    """Tokens that a batch adds to source and target of a pair: EOS each, or what the corpus itself says in `ends`."""
+    return cast(tuple[int, int], getattr(corpus, "ends", (1, 1)))
 
 
 class InMemory:

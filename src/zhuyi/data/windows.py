@@ -28,8 +28,8 @@ class Windows:
         offset: the number of tokens before the second window, from 0 to `length` - 1; 0: the first one is whole.
     """
 
-    ends = 0
-    """Tokens that a batch adds to each side: no EOS."""
+    ends = 0, 0
+    """Tokens that a batch adds to source and target: no EOS."""
 
     def __init__(self, store: Store, length: int, offset: int = 0) -> None:
         self._store, self._length = store, length

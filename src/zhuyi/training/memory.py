@@ -89,7 +89,7 @@ class _LengthView:
 
     source_lengths: np.ndarray
     target_lengths: np.ndarray
-    ends: int
+    ends: tuple[int, int]
 
 
 class MemoryWatch:

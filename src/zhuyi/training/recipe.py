@@ -23,6 +23,7 @@ from zhuyi.data.sequences import Numbered, Sequences
 from zhuyi.data.store import Store
 from zhuyi.errors import TrainingError
 from zhuyi.evaluation import Evaluation
+from zhuyi.evaluation.held_out import HeldOut, Lines, RunningText
 from zhuyi.model.broken import training_without
 from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import Tokenizers
@@ -31,7 +32,6 @@ from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World, gather_weights, joined
 from zhuyi.training.epochs import EpochStores
 from zhuyi.training.events import Checked, Event, Finished, Listener, Notice, Saved, Started
-from zhuyi.training.held_out import HeldOut, Lines, RunningText
 from zhuyi.training.int8 import Int8Comparison
 from zhuyi.training.lock import alone_in
 from zhuyi.training.loop import DivergenceError, fit

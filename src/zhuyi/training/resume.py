@@ -8,11 +8,11 @@ from zhuyi.data.corpus import Corpus, Text
 from zhuyi.data.store import Store
 from zhuyi.directory import CARD, CONFIG, WEIGHTS
 from zhuyi.errors import CheckpointError, DataError
+from zhuyi.evaluation.held_out import HeldOut
 from zhuyi.files import MANIFEST, ensure_writable
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World
 from zhuyi.training.events import Listener, Notice
-from zhuyi.training.held_out import HeldOut
 from zhuyi.training.run_state import RUN_ADVICE, RunState
 
 

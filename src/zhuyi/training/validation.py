@@ -6,10 +6,10 @@ from zhuyi.checkpoint import Model, load_weights
 from zhuyi.config import Metric, TrainingConfig
 from zhuyi.data.batches import token_counts
 from zhuyi.data.sequences import Lengths
-from zhuyi.evaluation import Evaluation, evaluate, too_short_for_bleu
+from zhuyi.evaluation import Evaluation, evaluate, statistics, too_short_for_bleu
+from zhuyi.evaluation.held_out import HeldOut, Lines
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.events import Listener, Notice, Validated
-from zhuyi.training.held_out import HeldOut, Lines
 from zhuyi.training.int8 import Int8Comparison
 from zhuyi.training.run_state import RunState, rank
 from zhuyi.training.scoring import native_engine, native_runs
@@ -63,6 +63,8 @@ def validated_lines(
                 warning="Too short for BLEU",
             )
         )
+    if isinstance(dev, Lines) and training.metric == "span_f1":
+        statistics("span_f1", dev.targets, dev.targets)  # of labels that mark no spans it says so now
     if state.scores and not state.dev_lines:
         state.dev_lines = len(dev)  # a run of an older version: its scores are of all lines
     if not state.dev_lines:

@@ -181,7 +181,7 @@ def _check_labels(
 
 def _evaluated_text(model: Path, device: str, files: list[str], metric: str | None) -> "Evaluation":
     """The scores of a model of running text on a text, which is what --target names where there is no --source."""
-    from zhuyi.training.held_out import RunningText
+    from zhuyi.evaluation.held_out import RunningText
 
     translator = zhuyi.load(model, device=device, engine="torch", precision="float32")
     if translator.config.data.text is None:

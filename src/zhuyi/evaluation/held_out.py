@@ -8,10 +8,15 @@ from zhuyi.config import Config, Metric
 from zhuyi.data.batches import Batch, collate, token_counts
 from zhuyi.data.build import build_store
 from zhuyi.data.corpus import Corpus, Text
+from zhuyi.data.masked import Masked
 from zhuyi.data.prepare import examples
 from zhuyi.data.sequences import Sequences
 from zhuyi.data.store import Store
-from zhuyi.evaluation import Evaluation, ReadsText, evaluate, evaluate_masked, evaluate_text, shown_with
+from zhuyi.data.windows import Windows
+from zhuyi.errors import ConfigError
+from zhuyi.evaluation.lines import Evaluation, evaluate
+from zhuyi.evaluation.running_text import ReadsText, score_masked, score_text
+from zhuyi.evaluation.score import shown_with
 from zhuyi.text.tokenizer import PAD, Tokenizer, Tokenizers
 from zhuyi.translator import Translator
 
@@ -95,8 +100,7 @@ class RunningText:
         chosen: which windows are scored. Unset: all of them.
     """
 
-    ends = 0
-    """Tokens that a batch adds to each side."""
+    ends = Windows.ends
 
     def __init__(self, windows: Sequences, size: int, name: str, chosen: list[int] | None = None) -> None:
         self._windows, self._size, self._name = windows, size, name
@@ -135,9 +139,13 @@ class RunningText:
         """As `Collated.collate`."""
         return collate(self._windows, self._chosen[pairs])
 
+    def text(self, window: int) -> np.ndarray:
+        """The tokens of a window."""
+        return self.target(window)
+
     def count(self, token: int) -> int:
         """How often a token occurs."""
-        return sum(int((self.target(window) == token).sum()) for window in range(len(self)))
+        return sum(int((self.text(window) == token).sum()) for window in range(len(self)))
 
     def evenly(self, count: int) -> "RunningText":
         """As `HeldOut.evenly`; the bytes are in proportion to the tokens."""
@@ -153,11 +161,11 @@ class RunningText:
         """As `HeldOut.evaluate`."""
         engine, config = translator.engine, translator.config
         assert isinstance(engine, ReadsText)
-        return evaluate_text(engine, self, self._size, config.model.max_length - 1, config.text)
+        return score_text(engine, self, self._size, config.model.max_length - 1, config.text)
 
     def sample(self, translator: Translator, evaluation: Evaluation, number: int) -> tuple[str, str, str]:
         """As `HeldOut.sample`: the beginning of a window, how it goes on, and how the model continues it."""
-        window = self.target(number).tolist()
+        window = self.text(number).tolist()
         half = min(len(window) // 2, SAMPLE_TOKENS)
         decoding = translator.decoding(strategy="sampling", n_best=1)
         stream = translator.engine.stream(window[:half], decoding)
@@ -168,13 +176,16 @@ class RunningText:
 class MaskedText(RunningText):
     """Windows of a text, some tokens of which are masked (`data.masked`)."""
 
-    ends = 1
-    """Tokens that a batch adds to each side: EOS."""
+    ends = Masked.ends
+
+    def text(self, window: int) -> np.ndarray:
+        """As `RunningText.text`."""
+        return self.source(window)
 
     def evaluate(self, translator: Translator, metric: Metric) -> Evaluation:
         """As `HeldOut.evaluate`."""
         assert isinstance(translator.engine, ReadsText)
-        return evaluate_masked(translator.engine, self, translator.config.text)
+        return score_masked(translator.engine, self, translator.config.text)
 
     def sample(self, translator: Translator, evaluation: Evaluation, number: int) -> tuple[str, str, str]:
         """As `HeldOut.sample`: the beginning of a window with its masks, as it is, and as the model fills it in."""
@@ -182,7 +193,26 @@ class MaskedText(RunningText):
         hidden, asked = batch.source[0, :-1].tolist()[:SAMPLE_TOKENS], batch.target_out[0] != PAD
         ((best, *_),) = translator.engine.decode([hidden], translator.config.decoding)
         filled = [new if each else old for new, old, each in zip(best.tokens, hidden, asked, strict=False)]
-        return _shown(translator.tokenizers.target, hidden, self.target(number).tolist()[:SAMPLE_TOKENS], filled)
+        return _shown(translator.tokenizers.target, hidden, self.text(number).tolist()[:SAMPLE_TOKENS], filled)
+
+
+def evaluate_text(translator: Translator, text: str) -> Evaluation:
+    """Score a model of running text: bits a byte of a language model, or accuracy of masked tokens; and the loss.
+
+    Args:
+        translator: of the model, with the torch engine.
+        text: files, named as `data.text` names them.
+
+    Raises:
+        ConfigError: if the model is not of running text, or its engine cannot read it.
+        DataError: if the text cannot be read, or is empty.
+    """
+    if translator.config.data.text is None:
+        raise ConfigError("the model was trained on pairs: zhuyi.evaluate scores it")
+    if not isinstance(translator.engine, ReadsText):
+        raise ConfigError('running text is scored by the torch engine: zhuyi.load(DIRECTORY, engine="torch")')
+    held_out = RunningText.read(text, translator.config, translator.tokenizers)
+    return held_out.evaluate(translator, translator.config.training.metric)
 
 
 def _shown(tokenizer: Tokenizer, *tokens: list[int]) -> tuple[str, str, str]:
