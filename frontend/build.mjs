@@ -21,7 +21,7 @@ const formulas = {
 };
 
 await build({
-  entryPoints: { page: "src/main.tsx" },
+  entryPoints: { page: "src/main.tsx", model: "src/model/worker.ts" },
   outdir: "../src/zhuyi/microscope/page",
   bundle: true,
   minify: true,

@@ -41,7 +41,7 @@ export interface Candidate {
 export interface Choice {
   id: number;
   piece: string;
-  log_prob: number | null;
+  log_prob: number;
 }
 
 export interface DecodingConfig {
@@ -62,10 +62,24 @@ export interface DecodingConfig {
   workers: number | null;
 }
 
+export interface Embedded {
+  model: Model;
+  continues: boolean;
+  tokenizers: Array<string>;
+  shapes: Record<string, Array<number>>;
+  precision: "float32" | "float16";
+}
+
 export interface Failure {
   error: string;
   code: "empty_sentence" | "empty_reference" | "long_sentence" | "long_reference" | "labels_of_tokens" | "label_of_sentence" | "checkpoint" | "other";
   values: Record<string, number>;
+}
+
+export interface HeadEffect {
+  name: string;
+  head: number;
+  loss: number;
 }
 
 export interface Held {

@@ -47,14 +47,14 @@ class Choice(Message):
 
     id: int
     piece: str
-    log_prob: float | None
+    log_prob: float
 
 
 class Step(Message):
     """The distribution at one position."""
 
     top: list[Choice]
-    """The most probable tokens, best first."""
+    """The most probable of the tokens that may be written, best first."""
     tempered: list[tuple[float, float]]
     """At each of the model's temperatures, log Σ p^(1/T) and the entropy in nats."""
     eos: float | None
@@ -153,6 +153,30 @@ class Model(Message):
     temperatures: list[float]
     checkpoints: list[str]
     """Of its training, oldest first."""
+
+
+class Embedded(Message):
+    """A model that the page itself computes with, all but its weights, which stand one after another in bytes."""
+
+    model: Model
+    continues: bool
+    """Whether it is a language model, which continues running text."""
+    tokenizers: list[str]
+    """The content of `tokenizer.json`: of source and target, or of the one that both share."""
+    shapes: dict[str, list[int]]
+    """Of the weights, in their order; a tied matrix has one name."""
+    precision: Literal["float32", "float16"]
+    """Of the weights' bytes."""
+
+
+class HeadEffect(Message):
+    """What one head does for one token of the output."""
+
+    name: str
+    """Of its attention: `encoder.0.self`."""
+    head: int
+    loss: float
+    """Change of the token's loss in nats when the head is switched off."""
 
 
 class Numbers(Message):

@@ -6,6 +6,7 @@ Printed numbers come from float32 (`floats`). For pictures of attention weights 
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -33,12 +34,28 @@ def describe_model(translator: Translator, checkpoints: Sequence[str] = ()) -> s
         zhuyi=__version__,
         name=translator.name,
         config=schema.Architecture(**config.model.model_dump()),
-        decoding=config.decoding,
+        decoding=translator.decoding(),
         smoothing=config.training.label_smoothing,
         parameters=transformer_of(translator).parameter_count(),
         temperatures=TEMPERATURES,
         checkpoints=list(checkpoints),
     )
+
+
+def embed(
+    translator: Translator, precision: Literal["float32", "float16"], checkpoints: Sequence[str] = ()
+) -> tuple[schema.Embedded, bytes]:
+    """A model for a page that computes by itself: everything but its weights, and these, one after another."""
+    weights = dict(transformer_of(translator).named_parameters())
+    number = "<f4" if precision == "float32" else "<f2"
+    described = schema.Embedded(
+        model=describe_model(translator, checkpoints),
+        continues=translator.config.continues,
+        tokenizers=list(translator.tokenizers.files().values()),
+        shapes={name: list(each.shape) for name, each in weights.items()},
+        precision=precision,
+    )
+    return described, b"".join(each.detach().cpu().numpy().astype(number).tobytes() for each in weights.values())
 
 
 def describe_trace(trace: Trace) -> schema.Trace:
@@ -127,8 +144,9 @@ def _replay(trace: Trace, replay: Replay) -> schema.Replay:
     steps = [
         schema.Step(
             top=[
-                schema.Choice(id=token, piece=trace.pieces([token])[0], log_prob=_finite(log_prob))
+                schema.Choice(id=token, piece=trace.pieces([token])[0], log_prob=log_prob)
                 for token, log_prob in zip(tokens[step].tolist(), best[step].tolist(), strict=True)
+                if log_prob > -math.inf  # the others are never written
             ],
             tempered=[(float(log_sum[step]), float(entropy[step])) for log_sum, entropy in tempered],
             eos=_finite(float(log_probs[step, EOS])),

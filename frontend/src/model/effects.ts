@@ -1,0 +1,80 @@
+// What a part of the model does for one token of the output: the change of its loss when the part is taken away. The
+// output is kept and replayed, so that all effects are of the same tokens.
+import type { HeadEffect, Request } from "../wire";
+import { decode, lifted, lossOf, replay, type Decoded } from "./look";
+import { everyone } from "./network/attention";
+import type { Matrix } from "./network/matrix";
+import type { Network } from "./network/shapes";
+import type { Replacement } from "./network/tap";
+import { Refusal } from "./refusal";
+import { attentions, type Translator } from "./translator";
+
+/** What is changed for one replay. */
+interface Change {
+  network?: Network;
+  replace?: Record<string, Replacement>;
+  /** Which tokens of the source may be attended to. */
+  mask?: Matrix;
+}
+
+/** The loss at a position of the output. */
+function lossAt(
+  position: number,
+  decoded: Decoded,
+  { network = decoded.network, replace = {}, mask }: Change = {},
+): number {
+  const [best] = decoded.hypotheses;
+  const masks = { ...lifted(decoded.whatIf, network), ...replace };
+  const { logits, targetOut } = replay(network, decoded.source, best.tokens, best.finished, masks, mask);
+  return lossOf(logits[position], targetOut[position]);
+}
+
+/** Of every head, when it is switched off; of one that is off already, 0. */
+export function heads(translator: Translator, request: Request, position: number): HeadEffect[] {
+  const decoded = decode(translator, request);
+  const { whatIf, network } = decoded;
+  const before = lossAt(position, decoded);
+  return Object.entries(attentions(network)).flatMap(([name, attention]) =>
+    Array.from({ length: attention.heads }, (_, head) => {
+      const without = translator.network({ ...whatIf, heads_off: [...whatIf.heads_off, [name, head]] });
+      return { name, head, loss: lossAt(position, decoded, { network: without }) - before };
+    }),
+  );
+}
+
+/**
+ * Of every token of the source, when it is hidden from attention: it is padding to the encoder and to cross-attention.
+ * In the decoder shape, which has neither, no other position attends to it; EOS, which that shape does not read, has no
+ * number there.
+ */
+export function occlusion(translator: Translator, request: Request, position: number): number[] {
+  const { shape, encoder_mixer, decoder_mixer } = translator.described.config;
+  const joined = shape === "decoder";
+  const mixer = joined ? decoder_mixer : encoder_mixer;
+  if (mixer === "recurrence" || (joined && mixer !== "attention")) throw new Refusal("carried");
+  const decoded = decode(translator, request);
+  const before = lossAt(position, decoded);
+  const tokens = joined ? decoded.source.slice(0, -1) : decoded.source;
+  return tokens.map((_, token) => {
+    const change = joined ? { replace: unseen(token, decoded.network) } : { mask: hiding(token, tokens.length) };
+    return lossAt(position, decoded, change) - before;
+  });
+}
+
+function hiding(token: number, tokens: number): Matrix {
+  const mask = everyone(tokens);
+  mask.data[token] = 0;
+  return mask;
+}
+
+/** No position but its own attends to this token. */
+function unseen(token: number, network: Network): Record<string, Replacement> {
+  const hide: Replacement = ({ shape: [heads, queries, keys], data }) => {
+    const scores = data.slice();
+    for (let row = 0; row < heads * queries; row++) {
+      if (row % queries !== token) scores[row * keys + token] = -Infinity;
+    }
+    return scores;
+  };
+  return Object.fromEntries(Object.keys(attentions(network)).map((name) => [`${name}.scores`, hide]));
+}

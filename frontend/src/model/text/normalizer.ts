@@ -1,0 +1,45 @@
+// The normal form of a line, as the library `tokenizers` makes it: lower case, NFC, one space for each run of white space.
+
+type Function = (text: string) => string;
+
+export type Normalizer =
+  | { type: "Sequence"; normalizers: Normalizer[] }
+  | { type: "Lowercase" | "NFC" }
+  | { type: "Replace"; pattern: { Regex: string }; content: string }
+  | { type: "Strip"; strip_left: boolean; strip_right: boolean };
+
+/**
+ * A pattern in the syntax of Oniguruma, which the library uses. Only white space differs: to JavaScript's `\s`, U+FEFF
+ * is one and U+0085 is none; and how a dot is told to match line breaks.
+ */
+export function regex(pattern: string, flags = "gu"): RegExp {
+  const translated = pattern
+    .replaceAll("(?m:.)", "[^]")
+    .replaceAll("\\A", "^")
+    .replaceAll("\\s", "\\p{White_Space}")
+    .replaceAll("\\S", "\\P{White_Space}");
+  return new RegExp(translated, flags);
+}
+
+export function normalizerOf(made: Normalizer | null): Function {
+  if (!made) return (text) => text;
+  switch (made.type) {
+    case "Sequence": {
+      const steps = made.normalizers.map(normalizerOf);
+      return (text) => steps.reduce((form, step) => step(form), text);
+    }
+    case "Lowercase": // code point by code point: a final sigma is not known as one
+      return (text) => Array.from(text, (character) => character.toLowerCase()).join("");
+    case "NFC":
+      return (text) => text.normalize("NFC");
+    case "Replace": {
+      const pattern = regex(made.pattern.Regex);
+      return (text) => text.replace(pattern, () => made.content);
+    }
+    case "Strip": {
+      const ends = [...(made.strip_left ? ["^\\s+"] : []), ...(made.strip_right ? ["\\s+$"] : [])];
+      const pattern = regex(ends.join("|"));
+      return (text) => text.replace(pattern, "");
+    }
+  }
+}

@@ -1,0 +1,53 @@
+// What cuts a normalised line into words, which tokens do not cross.
+import { regex } from "./normalizer";
+
+/** From a line or a part of it to its parts. */
+type Cut = (text: string) => string[];
+
+export type PreTokenizer =
+  | { type: "Sequence"; pretokenizers: PreTokenizer[] }
+  | { type: "Metaspace"; replacement: string; prepend_scheme: string; split: boolean }
+  | { type: "Digits"; individual_digits: boolean }
+  | { type: "Split"; pattern: { Regex: string }; behavior: "Isolated" | "Removed"; invert: boolean };
+
+export function preTokenizerOf(made: PreTokenizer | null): Cut {
+  if (!made) return (text) => [text];
+  switch (made.type) {
+    case "Sequence": {
+      const cuts = made.pretokenizers.map(preTokenizerOf);
+      return (text) => cuts.reduce((parts, cut) => parts.flatMap(cut), [text]);
+    }
+    case "Metaspace": {
+      // a word has the space before it; the first one too
+      const { replacement, split } = made;
+      return (text) => {
+        const marked = text.replaceAll(" ", replacement);
+        const all = marked.startsWith(replacement) ? marked : replacement + marked;
+        return split ? all.split(regex(`(?=${replacement})`, "u")) : [all];
+      };
+    }
+    case "Digits":
+      return isolate(made.individual_digits ? /\p{N}/gu : /\p{N}+/gu);
+    case "Split":
+      return made.invert ? only(regex(made.pattern.Regex)) : isolate(regex(made.pattern.Regex));
+  }
+}
+
+/** Each match is a part, and so is what stands between two. */
+function isolate(pattern: RegExp): Cut {
+  return (text) => {
+    const parts: string[] = [];
+    let end = 0;
+    for (const { 0: match, index } of text.matchAll(pattern)) {
+      parts.push(text.slice(end, index), match);
+      end = index + match.length;
+    }
+    return [...parts, text.slice(end)].filter((part) => part);
+  };
+}
+
+/** The matches alone. */
+const only =
+  (pattern: RegExp): Cut =>
+  (text) =>
+    Array.from(text.matchAll(pattern), ([match]) => match);

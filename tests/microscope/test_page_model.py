@@ -1,0 +1,333 @@
+"""The model inside the page computes what Python's does: every value by its name, in every configuration.
+
+The built script runs in a browser's worker, as in a page; one process answers for all configurations.
+"""
+
+import base64
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from contracts.conftest import CONFIGS, SMALL
+from torch import Tensor
+
+from zhuyi.checkpoint import build_model
+from zhuyi.config import Config, DataConfig, DecodingConfig, ModelConfig, TextConfig
+from zhuyi.config.schema import NOT_IN_SHAPE, Part
+from zhuyi.loading import build_translator
+from zhuyi.microscope import schema
+from zhuyi.microscope.page import asset, look
+from zhuyi.microscope.trace import WhatIf
+from zhuyi.microscope.wire import MAX_LISTED, PARAMETERS, describe_trace, embed, tensors
+from zhuyi.text.tokenizer import Tokenizer, Tokenizers
+from zhuyi.translator import Translator
+
+pytestmark = [pytest.mark.unix, pytest.mark.slow]
+
+CHROMIUM = shutil.which("chromium")
+if CHROMIUM is None:
+    pytest.skip("no chromium on this machine", allow_module_level=True)
+playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+
+FLOAT32 = 1e-4
+"""Of the largest number of a tensor."""
+FLOAT16 = 2e-2
+"""The same with weights of float16, which themselves are off by up to 5e-4 of their size."""
+
+WORKER = """script => {
+  const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+  const waiting = new Map();
+  worker.onmessage = ({ data }) => {
+    waiting.get(data.number)(data);
+    waiting.delete(data.number);
+  };
+  let number = 0;
+  const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer;
+  const text = ({ buffer }) => {
+    const all = new Uint8Array(buffer), parts = [];
+    for (let first = 0; first < all.length; first += 9999) {
+      parts.push(String.fromCharCode(...all.subarray(first, first + 9999)));
+    }
+    return btoa(parts.join(""));
+  };
+  const ask = (method, ...given) => new Promise((resolve) => {
+    waiting.set(++number, resolve);
+    worker.postMessage({ number, method, given });
+  });
+  window.ask = async (calls) => {
+    const found = [];
+    for (const [method, ...given] of JSON.parse(calls)) {
+      found.push(await ask(method, ...(method === "load" ? [given[0], given[1], bytes(given[2])] : given)));
+    }
+    return JSON.stringify(found);
+  };
+  window.numbers = async (id, names) => {
+    const found = {};
+    for (const name of names) found[name] = text((await ask("floats", id, name)).value);
+    return found;
+  };
+}"""
+
+
+class PageModel:
+    """The model in a page, as the page itself asks it."""
+
+    def __init__(self, tab: Any) -> None:
+        self._tab = tab
+        tab.evaluate(WORKER, asset("model.js"))
+
+    def load(self, translator: Translator, precision: str = "float32") -> None:
+        embedded, weights = embed(translator, precision)  # type: ignore[arg-type]
+        (loaded,) = self._ask(("load", "", embedded.model_dump(), base64.b64encode(weights).decode()))
+        assert "failed" not in loaded, loaded
+
+    def answer(self, method: str, *given: Any) -> Any:
+        (reply,) = self._ask((method, *given))
+        assert "value" in reply, reply
+        return reply["value"]
+
+    def refusal(self, method: str, *given: Any) -> dict[str, Any]:
+        (reply,) = self._ask((method, *given))
+        return reply["refused"]
+
+    def look(self, **request: Any) -> tuple[schema.Trace, dict[str, np.ndarray]]:
+        trace = schema.Trace.model_validate(self.answer("look", request))
+        names = [name for name in trace.shapes if not name.startswith(PARAMETERS)]
+        return trace, self.numbers(trace, names)
+
+    def numbers(self, trace: schema.Trace, names: list[str]) -> dict[str, np.ndarray]:
+        texts = self._tab.evaluate("([id, names]) => numbers(id, names)", [trace.id, names])
+        flat = {name: np.frombuffer(base64.b64decode(text), "<f4") for name, text in texts.items()}
+        return {name: flat[name].reshape(trace.shapes[name]) for name in names}
+
+    def _ask(self, *calls: tuple[Any, ...]) -> Any:
+        return json.loads(self._tab.evaluate("calls => ask(calls)", json.dumps(calls)))
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[PageModel]:
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield PageModel(browser.new_page())
+        browser.close()
+
+
+@cache
+def tokenizers(text: TextConfig) -> Tokenizers:
+    return Tokenizers.train(
+        text, ["a dog runs", "two cats", "a cat runs"], ["ein Hund rennt", "zwei Katzen", "eine Katze"]
+    )
+
+
+def made(
+    config: ModelConfig, text: TextConfig | None = None, data: DataConfig | None = None, **settings: Any
+) -> Translator:
+    """A model with weights none of which is special."""
+    if text is None:
+        kinds = {"source_kind": "whitespace" if config.labels == "token" else "bpe", "target_kind": "whitespace"}
+        text = TextConfig(**(kinds if config.shape == "encoder" else {}), vocabulary=300)
+    decoding = DecodingConfig(**{"max_ratio": 0.0, "max_extra": 8, "beam": 2, **settings})
+    torch.manual_seed(1)
+    model = build_model(Config(data=data or DataConfig(), model=config, text=text, decoding=decoding), tokenizers(text))
+    with torch.no_grad():
+        for parameter in model.transformer.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return build_translator(replace(model, transformer=model.transformer.eval()), "cpu")
+
+
+def same(trace: schema.Trace, values: dict[str, np.ndarray], expected: Any, tolerance: float) -> None:
+    """The page's answer is Python's."""
+    wanted = describe_trace(expected)
+    assert trace.shapes == wanted.shapes
+    for name, tensor in tensors(expected).items():
+        if not name.startswith(PARAMETERS):
+            close(name, values[name], tensor, tolerance)
+    assert difference(settled(trace.model_dump()), settled(wanted.model_dump()), tolerance) == []
+
+
+def close(name: str, value: np.ndarray, tensor: Tensor, tolerance: float) -> None:
+    right = tensor.double().numpy()
+    if tensor.dtype == torch.bool:
+        assert (value == right).all(), name
+    else:
+        assert np.abs(value - right).max() <= tolerance * max(np.abs(right).max(), 1e-3), name
+
+
+LEFT_OUT = {"id", "difference"}
+"""The trace's number, and the difference between decoding and replay, which is that of each program."""
+
+
+def difference(one: Any, other: Any, tolerance: float, path: str = "") -> list[str]:
+    """The places where two messages are not the same; numbers that are no integers may be off by `tolerance`."""
+    if isinstance(one, dict):
+        keys = [key for key in one if key not in LEFT_OUT]
+        return [each for key in keys for each in difference(one[key], other[key], tolerance, f"{path}.{key}")]
+    if isinstance(one, list | tuple) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [each for k, pair in pairs for each in difference(*pair, tolerance, f"{path}[{k}]")]
+    if isinstance(one, float) and isinstance(other, float):
+        equal = math.isclose(one, other, rel_tol=10 * tolerance, abs_tol=10 * tolerance)
+    else:
+        equal = one == other
+    return [] if equal else [f"{path}: {one} is not {other}"]
+
+
+def settled(message: dict[str, Any]) -> dict[str, Any]:
+    """A trace in which what is equally probable, to four digits, cannot have changed places."""
+    replays = [each for each in (message["replay"], message["reference"]) if each is not None]
+    for step in (step for replay in replays for step in replay["steps"]):
+        log_probs = [each["log_prob"] for each in step["top"]]
+        assert log_probs == sorted(log_probs, reverse=True)
+        listed = [
+            each for each in step["top"] if len(log_probs) < MAX_LISTED or each["log_prob"] > log_probs[-1] + 1e-3
+        ]
+        step["top"] = sorted(listed, key=lambda each: each["id"])
+    message["candidates"].sort(key=lambda each: each["number"])
+    return message
+
+
+LINE = "two dogs 👩 run"
+REFERENCE = {"line": "Hund", "token": "ein Hund rennt ein"}
+
+
+def broken() -> dict[str, ModelConfig]:
+    """Each part taken away from each shape that has it."""
+    return {
+        f"{shape}-without-{part}": ModelConfig(**{**SMALL, "shape": shape, "positions": "learned", "without": (part,)})
+        for part in get_args(Part)
+        for shape in ("encoder-decoder", "decoder", "encoder")
+        if part not in NOT_IN_SHAPE[shape]
+    }
+
+
+ALL = {**CONFIGS, **broken()}
+
+
+@pytest.mark.parametrize("config", ALL.values(), ids=ALL.keys())
+def test_every_value_is_pythons(page: PageModel, config: ModelConfig) -> None:
+    translator = made(config)
+    reference = REFERENCE[config.labels if config.shape == "encoder" else "line"]
+    page.load(translator)
+    if config.shape == "encoder":
+        same(*page.look(text=LINE, target=reference), look(translator, LINE, target=reference), FLOAT32)
+        return
+    same(*page.look(text=LINE, target=reference, beam=3), look(translator, LINE, target=reference, beam=3), FLOAT32)
+    what_if = WhatIf(positions_off=True, mask_lifted=config.decoder_mixer == "attention", prefix=(5, 7))
+    changed = {"positions_off": True, "mask_lifted": what_if.mask_lifted, "prefix": [5, 7]}
+    same(*page.look(text=LINE, beam=1, **changed), look(translator, LINE, beam=1, what_if=what_if), FLOAT32)
+
+
+def test_any_heads_can_be_off(page: PageModel) -> None:
+    off = [("decoder.1.cross", 0), ("decoder.0.self", 3), ("encoder.1.self", 2)]
+    translator = made(ModelConfig(**SMALL, key_value_heads=2))
+    page.load(translator)
+    found = page.look(text=LINE, target=REFERENCE["line"], heads_off=off)
+    same(*found, look(translator, LINE, target=REFERENCE["line"], what_if=WhatIf(frozenset(off))), FLOAT32)
+
+
+DECODINGS: dict[str, dict[str, Any]] = {
+    "to the longest": {"beam": 5, "n_best": 3, "max_extra": 100},
+    "without length penalty": {"beam": 4, "n_best": 4, "length_penalty": 0.0},
+    "filtered": {"beam": 3, "n_best": 2, "no_repeat_ngram": 2, "max_repetition": 4, "max_extra": 14},
+    "greedy and filtered": {"beam": 1, "no_repeat_ngram": 1, "max_extra": 14},
+    "greedy to the end of a repetition": {"beam": 1, "max_repetition": 2, "max_extra": 14},
+    "one token": {"beam": 4, "n_best": 4, "max_extra": 1},
+    "sampled": {"strategy": "sampling", "n_best": 3},
+    "sampled as shaped": {
+        **{"strategy": "sampling", "n_best": 2, "top_k": 5, "top_p": 0.8, "temperature": 0.7, "seed": 2**32 - 7},
+        "max_extra": 14,
+    },
+}
+
+
+@pytest.mark.parametrize("shape", ["encoder-decoder", "decoder"])
+@pytest.mark.parametrize("settings", DECODINGS.values(), ids=DECODINGS.keys())
+def test_every_search_is_pythons(page: PageModel, settings: dict[str, Any], shape: str) -> None:
+    translator = made(ModelConfig(**SMALL, shape=shape), **settings)
+    page.load(translator)
+    for line in (LINE, "a", "cats cats cats"):
+        same(*page.look(text=line), look(translator, line), FLOAT32)
+
+
+def test_a_beam_wider_than_the_vocabulary(page: PageModel) -> None:
+    text = TextConfig(source_kind="character", target_kind="whitespace", vocabulary=8)
+    translator = made(ModelConfig(**SMALL), text=text, beam=9, n_best=9, max_extra=4)
+    page.load(translator)
+    same(*page.look(text="a dog"), look(translator, "a dog"), FLOAT32)
+
+
+def test_a_language_model_continues_the_text(page: PageModel) -> None:
+    translator = made(ModelConfig(**SMALL, shape="decoder"), data=DataConfig(text="any.txt"), max_extra=3)
+    assert translator.config.continues
+    page.load(translator)
+    same(*page.look(text="two dogs"), look(translator, "two dogs"), FLOAT32)
+    same(*page.look(text="two", prefix=[9]), look(translator, "two", what_if=WhatIf(prefix=(9,))), FLOAT32)
+
+
+@pytest.mark.parametrize("config", [ModelConfig(**SMALL), CONFIGS["paper"], CONFIGS["modern-mixer=recurrence"]])
+def test_weights_of_half_the_size(page: PageModel, config: ModelConfig) -> None:
+    translator = made(config)
+    page.load(translator, "float16")
+    trace, values = page.look(text=LINE, prefix=[5, 7, 9], beam=1)
+    for name, tensor in look(translator, LINE, beam=1, what_if=WhatIf(prefix=(5, 7, 9))).replay.values.items():
+        if values[name].shape == tensor.shape:  # else the rest of the output is another one
+            close(name, values[name], tensor, FLOAT16)
+    learned = tensors(look(translator, LINE))
+    for name, number in page.numbers(trace, [name for name in learned if name.startswith(PARAMETERS)]).items():
+        close(name, number, learned[name].half(), 0.0)
+
+
+ODD = [
+    *("two dogs run", "Zwei HUNDE, <b>laufen</b>!", "naïve cafe\u0301 ÅÅ A\u030a", "▁two▁ dogs ▁"),
+    *("👩\u200d👧 🇩🇪 ½ ² ① Ⅳ ٣ 12345", "a\tb \u00a0 c\u3000d\u200be", "\ufeffbom\x85next\x1cfs\x1fus"),
+    *("الثلاثاء 25 مارس 1986", "两只狗在跑。", "ΟΔΥΣΣΕΥΣ Σ İI ẞ", "<s> </s> <pad> <0x41> <mask> <unk>", "   ", ""),
+    *("  leading and trailing  ", "l'été—d'après “lui” …", "ﬁ Ǆ ℡ 한국어 \u1112\u1161\u11ab", "x" * 70),
+    *(
+        "a\u0323\u0307 a\u0307\u0323",
+        "don't 3.14 e-mail@x.org",
+        "def f(x):\n\treturn x\n\n\n    y\r\n",
+        "\n",
+        " \n \t\n",
+    ),
+]
+CORPUS = [
+    *(
+        "two dogs run",
+        "a dog runs 12 times",
+        "l'été, d'après lui.",
+        "两只狗在跑",
+        "الثلاثاء 25 مارس",
+        "def f(x):",
+        "    y",
+    ),
+    *("</s> is a word", "the dogs ran; the cats <b>slept</b>", "naïve café"),
+]
+
+
+@pytest.mark.parametrize("whitespace", ["collapse", "keep"])
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "character", "whitespace"])
+def test_tokens_are_pythons(page: PageModel, kind: Any, lowercase: bool, whitespace: Any) -> None:
+    normalization = "none" if kind == "character" and lowercase else "nfc"
+    tokenizer = Tokenizer.train(CORPUS * 3, kind, 400, lowercase, normalization, whitespace, mask=True)
+    ids = list(range(len(tokenizer)))
+    sequences = [
+        *tokenizer.encode(ODD),
+        *([i, j] for i, j in zip(ids, reversed(ids), strict=True)),
+        [240, 163, 4, 0, 2, 1],
+    ]
+    asked = {"json": tokenizer.to_json(), "lines": ODD, "ids": sequences}
+    found = page.answer("tokenise", asked)
+    for line, mine, right in zip(ODD, found["encoded"], tokenizer.encode(ODD), strict=True):
+        assert mine == right, line
+    assert found["normalised"] == [tokenizer.normalise(line) for line in ODD]
+    assert found["decoded"] == tokenizer.decode(sequences)
+    assert found["pieces"] == [tokenizer.pieces(each) for each in sequences]
