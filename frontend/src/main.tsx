@@ -34,9 +34,11 @@ import { PositionsView } from "./views/positions";
 import { OneQuery } from "./views/query";
 import { StepView } from "./views/step";
 import { Training } from "./views/training";
+import { Whole } from "./views/whole";
 import { type Word, isWord, join, say } from "./words";
 
 const VIEWS = {
+  whole: Whole,
   input: Input,
   query: OneQuery,
   matrices: Matrices,
@@ -191,7 +193,7 @@ function Page() {
   const { view, lang, notation } = selection.value;
   document.documentElement.lang = lang === "zh" ? "zh-Hans" : "en";
   if (!model.value) return <p>…</p>;
-  const current = views().find((name) => name === view) ?? "input";
+  const current = views().find((name) => name === view) ?? "whole";
   const Shown = VIEWS[current];
   const now = trace.value,
     { norm, [`${stacks()[0]}_mixer` as const]: mixer } = model.value.config;

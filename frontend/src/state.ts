@@ -4,7 +4,7 @@ import { model } from "./data";
 
 /** `d` is a coordinate of a head, `c` one of the model's own width: these are different spaces. `if` is what `changes` says. */
 const DEFAULTS = {
-  view: "input",
+  view: "whole",
   stack: "encoder",
   layer: "0",
   kind: "self",

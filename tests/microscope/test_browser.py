@@ -29,6 +29,7 @@ if CHROMIUM is None:
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
 
 VIEWS = [
+    "whole",
     "input",
     "query",
     "matrices",
@@ -45,7 +46,7 @@ VIEWS = [
 """Of the encoder–decoder."""
 OF_SHAPE = {
     "decoder": [name for name in VIEWS if name != "cross"],
-    "encoder": ["input", "query", "matrices", "heads", "positions", "block", "labels", "loss", "training"],
+    "encoder": ["whole", "input", "query", "matrices", "heads", "positions", "block", "labels", "loss", "training"],
 }
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 GRAVE = ("serious", "critical")
@@ -408,7 +409,7 @@ def test_back_leads_to_the_view_before(browser: Any, url: str) -> None:
     tab.go_back()
     assert until(tab, "location.hash.includes('view=heads') && document.querySelector('.multiples') !== null")
     tab.go_back()
-    assert until(tab, "!location.hash.includes('view=') && location.hash.includes('i=1')")
+    assert until(tab, "location.hash.includes('view=input') && location.hash.includes('i=1')")
     tab.go_forward()
     assert until(tab, "location.hash.includes('view=heads') && document.querySelector('.multiples') !== null")
     tab.close()
@@ -489,7 +490,7 @@ def test_one_sentence_over_the_training(browser: Any, url: str) -> None:
     tab.click("text=▶ Play")
     assert until(tab, "[...document.querySelectorAll('.checkpoints td:nth-of-type(2)')].every(td => td.textContent)")
     assert tab.locator(".checkpoints tbody tr").count() == 3
-    tab.click(".views button:first-of-type")
+    go(tab, "input")
     tab.select_option("article select", "step-000002")
     assert until(tab, "location.hash.includes('checkpoint=step-000002')")
     tab.close()
@@ -505,7 +506,7 @@ def test_all_of_it_with_the_keyboard_alone(browser: Any, url: str) -> None:
                 return
         raise AssertionError(f"no way to {selector}")
 
-    tab_to(".views button:nth-of-type(4)")
+    tab_to(".views button:nth-of-type(5)")
     tab.keyboard.press("Enter")
     tab_to(".multiples button:nth-of-type(2)")
     tab.keyboard.press("Enter")
@@ -514,7 +515,7 @@ def test_all_of_it_with_the_keyboard_alone(browser: Any, url: str) -> None:
     assert until(tab, "['view=heads', 'head=1', 'i=1'].every(word => location.hash.includes(word))")
     tab.reload()
     tab.wait_for_selector("[data-output]", state="attached")
-    tab_to(".views button:nth-of-type(11)")
+    tab_to(".views button:nth-of-type(12)")
     tab.keyboard.press("Enter")
     tab_to(".forest")
     for key in ("ArrowRight", "ArrowRight", "Enter"):
@@ -548,7 +549,7 @@ def test_a_notebook_shows_it_in_a_frame(browser: Any, translator: Translator) ->
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.set_content(f"<html><body>{look(translator, LINE)._repr_html_()}</body></html>")
     frame = tab.frame_locator("iframe")
-    frame.locator(".views button:nth-of-type(9)").click()
+    frame.locator(".views button:nth-of-type(10)").click()
     frame.locator("svg.wires").wait_for()
     tab.wait_for_timeout(300)
     assert complaints == []

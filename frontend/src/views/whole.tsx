@@ -1,0 +1,886 @@
+// The whole model as one running picture: a token is fed, light travels up, and the answer grows.
+import { useSignal } from "@preact/signals";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { begin, floats, hasMask, model, positionsOf, roots, tokensOf, trace, writes } from "../data";
+import { widest } from "../pictures/canvas";
+import { labels, tokenName } from "../pictures/tokens";
+import { type Stack, hasCross, number, select, selection, stacks } from "../state";
+import { type Group, type Scene, type Theme, type Weights, paint, printed, strip } from "../whole/paint";
+import { type Part, type Plan, type Row, type Tower, plan, rowsOf } from "../whole/plan";
+import { type Moment, type Pass, end, endOf, moment, passes, stops, towerOf } from "../whole/time";
+import type { Tokens } from "../wire";
+import { type Word, isolate, percent, say } from "../words";
+import "./whole.css";
+
+const SPEEDS = [0.25, 0.5, 1, 2, 4];
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+/** The part of a stack in the words of the page. */
+function title(row: { part: Part; missing: boolean }, stack: Stack): string {
+  const { config } = model.value!;
+  if (row.part === "self") {
+    const mixer = config[`${stack}_mixer`];
+    if (mixer !== "attention") return say(`mixer_${mixer}`);
+    return say(stack === "decoder" && hasMask() && !trace.value!.what_if.mask_lifted ? "whole_masked" : "whole_self");
+  }
+  const names: Record<Exclude<Part, "self">, Word> = {
+    embedding: "whole_embedding",
+    positions: "positions_word",
+    norm: "norm",
+    cross: "whole_cross",
+    feed_forward: "feed_forward",
+    add: "whole_add",
+    add_norm: "whole_add_norm",
+    output: writes() ? "whole_output" : "whole_labels",
+  };
+  return say(names[row.part]);
+}
+
+/** Whether a part is missing: from the model, or only while one looks. */
+const isMissing = (row: Row) => row.missing || (row.part === "positions" && trace.value!.what_if.positions_off);
+
+/** The view that shows a part. */
+function viewOf(row: Row, stack: Stack): Record<string, string | number> {
+  const layer = row.layer ?? 0;
+  switch (row.part) {
+    case "embedding":
+      return { view: "input" };
+    case "positions":
+      return { view: "positions" };
+    case "self":
+      return { view: "heads", stack, layer, kind: "self" };
+    case "cross":
+      return { view: "cross", stack, layer, kind: "cross" };
+    case "output":
+      return { view: writes() ? "step" : "labels" };
+    default:
+      return { view: "block", stack, layer };
+  }
+}
+
+/** Up to this number tokens are no text: BOS, EOS and the like. */
+const SPECIAL = 3;
+
+/** Pieces under one name where there is no room for each: whole words, or several of them. */
+function grouped(tokens: Tokens, pitch: number, least: number): Group[] {
+  const names = labels(tokens);
+  const text = (first: number, end: number) => {
+    if (end - first === 1) return names[first];
+    const inside = new Map(
+      tokens.characters.flatMap(([from, to, character]) =>
+        Array.from({ length: to - from }, (_, k) => [from + k, k ? "" : character] as const),
+      ),
+    );
+    const whole = Array.from(
+      { length: end - first },
+      (_, k) => inside.get(first + k) ?? tokenName(tokens.ids[first + k], tokens.pieces[first + k]),
+    )
+      .join("")
+      .replaceAll("␣", " ")
+      .trim();
+    return whole.length > 14 ? `${whole.slice(0, 13)}…` : whole;
+  };
+  const found: [number, number][] = [];
+  for (const [k, each] of tokens.pieces.entries()) {
+    const last = found[found.length - 1];
+    const room = last && (last[1] - last[0]) * pitch >= least;
+    if (
+      !last ||
+      pitch >= least ||
+      Math.min(tokens.ids[k], tokens.ids[k - 1]) <= SPECIAL ||
+      (room && each.startsWith("▁"))
+    )
+      found.push([k, k + 1]);
+    else last[1] = k + 1;
+  }
+  return found.map(([first, last]) => ({
+    first,
+    end: last,
+    text: (until: number) => text(first, Math.min(last, until)),
+  }));
+}
+
+function theme(element: Element): Theme {
+  const style = getComputedStyle(element);
+  const of = (name: string) => style.getPropertyValue(`--${name}`).trim();
+  return {
+    ink: of("ink"),
+    faint: of("faint"),
+    paper: of("paper"),
+    accent: of("accent"),
+    light: of("light"),
+    plus: of("plus"),
+    minus: of("minus"),
+    heads: Array.from({ length: 8 }, (_, k) => of(`head-${k}`)),
+    font: style.fontFamily,
+  };
+}
+
+/** The trace's tokens at the columns of a stack, and what is answered there. */
+const answered = () => trace.value!.replay.target_out;
+
+/** The size of the figure and of its text, kept up to date. */
+function useSize() {
+  const box = useRef<HTMLDivElement>(null);
+  const size = useSignal<{ width: number; height: number; em: number } | null>(null);
+  useLayoutEffect(() => {
+    const element = box.current!;
+    const measure = () => {
+      const em = Number.parseFloat(getComputedStyle(element).fontSize);
+      const width = element.clientWidth;
+      const height = Math.max(38 * em, innerHeight - 10 * em);
+      const last = size.value;
+      if (width && (last?.width !== width || last.height !== height || last.em !== em))
+        size.value = { width, height, em };
+    };
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    addEventListener("resize", measure);
+    measure();
+    return () => {
+      observer.disconnect();
+      removeEventListener("resize", measure);
+    };
+  }, []);
+  return [box, size.value] as const;
+}
+
+/** All that is drawn but the vectors and the weights. */
+function arrange(size: { width: number; height: number; em: number }) {
+  const now = trace.value!,
+    { config } = model.value!;
+  const { em } = size;
+  const kinds = stacks();
+  const tokens = { encoder: now.source, decoder: now.replay.decoder_in };
+  const counts = { encoder: tokens.encoder.ids.length, decoder: tokens.decoder.ids.length };
+  const all = kinds.flatMap((stack) =>
+    rowsOf(config, stack)
+      .filter((row) => row.kind === "box")
+      .map((row) => title(row, stack)),
+  );
+  const names = (widest(all) * 0.78 * em) / 13;
+  const long = (of: string[]) => Math.min(6.5 * em, (widest(of) * 0.75 * em) / 13);
+  // How wide a column will be is only known afterwards, and the names' height decides on the height alone.
+  const measure = (labelled: Record<Stack | "answers", number>) =>
+    plan(config, { ...size, stacks: kinds, counts, labels: labelled, names });
+  const first = measure({ encoder: 0, decoder: 0, answers: 0 });
+  const pitch = (stack: Stack) => first.towers.find((tower) => tower.stack === stack)?.pitch ?? 0;
+  const last = kinds[kinds.length - 1];
+  const answers = answered();
+  const groups = {
+    encoder: grouped(tokens.encoder, pitch("encoder"), 0.85 * em),
+    decoder: grouped(tokens.decoder, pitch("decoder"), 0.85 * em),
+    answers: grouped(answers, pitch(last), 0.85 * em),
+  };
+  const upright = (of: Group[], wide: number) =>
+    of.every((group) => (widest([group.text(group.end)]) * 0.75 * em) / 13 < wide * (group.end - group.first) - 4);
+  const stand = {
+    encoder: upright(groups.encoder, pitch("encoder")),
+    decoder: upright(groups.decoder, pitch("decoder")),
+    answers: upright(groups.answers, pitch(last)),
+  };
+  const high = (row: Stack | "answers") =>
+    stand[row] ? 1.3 * em : 0.87 * long(groups[row].map((group) => group.text(group.end))) + 0.8 * em;
+  return {
+    plan: measure({ encoder: high("encoder"), decoder: high("decoder"), answers: high("answers") }),
+    groups,
+    upright: stand,
+  };
+}
+
+/** The vectors and weights of the trace, as they arrive. */
+function useScene(
+  drawn: ReturnType<typeof arrange> | null,
+  box: { current: HTMLElement | null },
+  redraw: () => void,
+): Scene | null {
+  const now = trace.value!;
+  const night = dark.matches;
+  const scene = useMemo((): Scene | null => {
+    if (!drawn || !box.current) return null;
+    const { config } = model.value!;
+    const { steps } = now.replay,
+      answers = answered();
+    const top = steps.map((step) =>
+      step.top
+        .filter((each) => each.log_prob !== null)
+        .map((each) => ({ text: tokenName(each.id, each.piece), p: Math.exp(each.log_prob!) })),
+    );
+    const chosen = steps.map((step, t) =>
+      step.top.filter((each) => each.log_prob !== null).findIndex((each) => each.id === answers.ids[t]),
+    );
+    return {
+      ...drawn,
+      theme: theme(box.current),
+      ratio: Math.min(2, devicePixelRatio || 1),
+      strips: new Map(),
+      weights: new Map(),
+      off: new Set(now.what_if.heads_off.map(([name, head]) => `${name} ${head}`)),
+      top,
+      chosen,
+      answers: labels(answers),
+      begin: begin(),
+      writes: writes(),
+      mixers: { encoder: config.encoder_mixer, decoder: config.decoder_mixer },
+      kernel: config.kernel,
+      causal: hasMask(),
+      label: 0,
+      looked: null,
+    };
+  }, [drawn, now, night]);
+  useEffect(() => {
+    if (!scene) return;
+    let current = true;
+    const then = <T,>(wanted: Promise<T | null>, use: (found: T) => void) =>
+      wanted.then((found) => {
+        if (current && found) {
+          use(found);
+          redraw();
+        }
+      });
+    for (const tower of scene.plan.towers)
+      for (const row of tower.rows)
+        if (row.kind === "lane")
+          then(floats(row.name), (values) =>
+            scene.strips.set(row.name, strip(tower, row, values, scene.ratio, scene.theme)),
+          );
+        else if (row.part === "self" || row.part === "cross") {
+          const name = row.name.replace(/\.output$/, ""),
+            shape = now.shapes[`${name}.weights`];
+          if (shape)
+            then(roots(`${name}.weights`), (found) =>
+              scene.weights.set(name, { heads: shape[0], queries: shape[1], keys: shape[2], roots: found }),
+            );
+        }
+    return () => {
+      current = false;
+    };
+  }, [scene]);
+  return scene;
+}
+
+/** What a query takes most from: the head, the key and the weight. */
+function strongest(weights: Weights, query: number, off: (head: number) => boolean) {
+  let best = { head: 0, key: 0, weight: 0 };
+  for (let head = 0; head < weights.heads; head++)
+    for (let key = 0; key < weights.keys; key++) {
+      const weight = (weights.roots[(head * weights.queries + query) * weights.keys + key] / 255) ** 2;
+      if (weight > best.weight && !off(head)) best = { head, key, weight };
+    }
+  return best;
+}
+
+/** What happens at a moment, in one sentence with this model's numbers. */
+function told(scene: Scene, now: Moment): string {
+  const { config } = model.value!;
+  const { pass } = now;
+  const tower = towerOf(scene.plan, pass);
+  const row = tower.rows[now.row];
+  const t = writes() ? pass.t : scene.label;
+  const quoted = (text: string) => `“${isolate(text)}”`;
+  const tokens = labels(tokensOf(tower.stack));
+  const where =
+    t === null
+      ? say("encoder")
+      : writes()
+        ? say("whole_step", { t: t + 1, of: scene.answers.length })
+        : say(stacks()[0]);
+  const block = row.layer === null ? "" : say("whole_block", { layer: row.layer });
+  const comma = selection.value.lang === "zh" ? "，" : ", ";
+  const tell = (key: Word, values: Record<string, string | number> = {}) =>
+    [where, block, say(key, values)].filter(Boolean).join(comma);
+  if (now.stage === "back")
+    return t === null
+      ? tell("told_memory")
+      : t + 1 < scene.answers.length
+        ? tell("told_back", { token: quoted(scene.answers[t]) })
+        : say("told_end", { answer: quoted(trace.value!.output) });
+  if (now.stage === "answer") {
+    const [first, second] = scene.top[t ?? 0];
+    return tell("told_answer", {
+      token: quoted(scene.answers[t ?? 0]),
+      first: quoted(first.text),
+      p: printed(first.p),
+      second: second ? quoted(second.text) : "–",
+      q: second ? printed(second.p) : "0",
+    });
+  }
+  const token = quoted(tokens[pass.last]);
+  if (isMissing(row)) return tell("told_missing", { part: title(row, tower.stack) });
+  switch (row.part) {
+    case "embedding":
+      return tell(pass.last > pass.first ? "told_embeddings" : "told_embedding", {
+        width: config.width,
+        token,
+        n: pass.last - pass.first + 1,
+      });
+    case "positions":
+      return tell("told_positions", { how: say(`positions_${positionsOf(config)}`) });
+    case "norm":
+      return tell("told_norm", { norm: say(`norm_${config.norm_kind}`) });
+    case "add":
+    case "add_norm":
+      return tell("told_add");
+    case "feed_forward":
+      return tell("told_feed_forward", { width: config.width, inner: config.feed_forward });
+    case "output":
+      return tell(writes() ? "told_output" : "told_labels");
+    default: {
+      const name = row.name.replace(/\.output$/, ""),
+        weights = scene.weights.get(name);
+      if (!weights)
+        return tell(config[`${tower.stack}_mixer`] === "attention" ? "told_self" : "told_mixer", {
+          mixer: title(row, tower.stack),
+        });
+      const best = strongest(weights, pass.last, (each) => scene.off.has(`${name} ${each}`));
+      const key = quoted(labels(tokensOf(row.part === "cross" ? "encoder" : tower.stack))[best.key]);
+      if (pass.last > pass.first) return tell("told_self");
+      return tell(row.part === "cross" ? "told_cross" : "told_masked", {
+        token,
+        key,
+        head: best.head,
+        share: percent(best.weight),
+      });
+    }
+  }
+}
+
+/** The places of the wires that do not move: behind the canvas. */
+function Ground(props: { plan: Plan }) {
+  const {
+    plan: { towers, wires, em, width, height, answers, back },
+  } = props;
+  const round = (points: [number, number][]) =>
+    points
+      .map(([x, y], k) => {
+        const [before, after] = [points[k - 1], points[k + 1]];
+        if (!before || !after) return `${k ? "L" : "M"}${x},${y}`;
+        const near = ([a, b]: [number, number]) => {
+          const far = Math.hypot(a - x, b - y),
+            by = Math.min(0.5 * em, far / 2) / (far || 1);
+          return `${x + (a - x) * by},${y + (b - y) * by}`;
+        };
+        return `L${near(before)}Q${x},${y} ${near(after)}`;
+      })
+      .join("");
+  const last = towers[towers.length - 1];
+  const { without } = model.value!.config;
+  const { distribution } = props.plan;
+  const level = distribution.y + distribution.height / 2;
+  const out = last.rows[last.rows.length - 1].y + last.rows[last.rows.length - 1].height / 2;
+  const outlet: [number, number][] =
+    distribution.x < last.left && towers.length > 1
+      ? [
+          [last.left - 0.3 * em, out],
+          [props.plan.trunk, out],
+          [props.plan.trunk, level],
+          [distribution.x + distribution.width, level],
+        ]
+      : [
+          [last.left + 2 * em, answers.y],
+          [last.left + 2 * em, distribution.y + distribution.height - 0.2 * em],
+        ];
+  return (
+    <svg class="ground" width={width} height={height} aria-hidden="true">
+      <defs>
+        <marker
+          id="whole-arrow"
+          viewBox="0 0 8 8"
+          refX="6"
+          refY="4"
+          markerUnits="userSpaceOnUse"
+          markerWidth="8"
+          markerHeight="8"
+          orient="auto-start-reverse"
+        >
+          <path d="M0,0L8,4L0,8z" />
+        </marker>
+      </defs>
+      {towers.map((tower) => (
+        <g key={tower.stack}>
+          <text
+            class="stack"
+            font-size={0.85 * em}
+            text-anchor={tower.side === "right" ? "start" : "end"}
+            x={
+              tower.side === "right"
+                ? tower.right + 1.6 * em
+                : tower.side === "left"
+                  ? tower.left - 1.6 * em
+                  : tower.right
+            }
+            y={
+              tower.side === "inside"
+                ? tower.foot + 0.8 * em
+                : tower.side === "left"
+                  ? tower.top - 0.5 * em
+                  : tower.bottom + 1.3 * em
+            }
+          >
+            {say(tower.stack)}
+          </text>
+          {blocks(tower).map(([layer, top, bottom]) => (
+            <rect
+              key={layer}
+              class="block"
+              x={tower.left - 0.55 * em}
+              width={tower.right - tower.left + 1.1 * em}
+              y={top}
+              height={bottom - top}
+              rx={0.5 * em}
+            />
+          ))}
+          {Array.from({ length: tower.count }, (_, k) => (
+            <line key={k} class="column" x1={tower.at(k)} x2={tower.at(k)} y1={tower.bottom} y2={tower.top} />
+          ))}
+          {tower.rows.map(
+            (row, k) =>
+              row.kind === "box" && (
+                <rect
+                  key={k}
+                  class={`box ${row.part} ${isMissing(row) ? "gone" : ""}`}
+                  x={tower.left - 0.3 * em}
+                  width={tower.right - tower.left + 0.6 * em}
+                  y={row.y}
+                  height={row.height}
+                  rx={Math.min(0.35 * em, row.height / 2)}
+                />
+              ),
+          )}
+        </g>
+      ))}
+      {wires.map((wire, k) => (
+        <path
+          key={k}
+          class={`wire ${wire.kind} ${wire.missing ? "gone" : ""}`}
+          d={round(wire.points)}
+          marker-end="url(#whole-arrow)"
+        />
+      ))}
+      <path class="wire" d={round(outlet)} marker-end="url(#whole-arrow)" />
+      {writes() && (
+        <path
+          class={`wire feedback ${without.includes("shift") ? "gone" : ""}`}
+          marker-end="url(#whole-arrow)"
+          d={round([
+            [last.right, answers.y + answers.height - 0.8 * em],
+            [back, answers.y + answers.height - 0.8 * em],
+            [back, last.bottom + 0.2 * em],
+            [last.right + 0.4 * em, last.bottom + 0.2 * em],
+          ])}
+        />
+      )}
+    </svg>
+  );
+}
+
+/** From where to where each block goes. */
+const blocks = (tower: Tower) =>
+  [...new Set(tower.rows.map((row) => row.layer))]
+    .filter((layer) => layer !== null)
+    .map((layer): [number, number, number] => {
+      const own = tower.rows.filter((row) => row.layer === layer);
+      return [layer, own[own.length - 1].y - 2, own[0].y + own[0].height + 2];
+    });
+
+/** What more there is to say of an attention: positions that are not added, and what the model lacks of it. */
+function remarks(row: Row): string[] {
+  const { config } = model.value!,
+    { positions_off, mask_lifted } = trace.value!.what_if;
+  const { without } = config;
+  if (row.part !== "self" && row.part !== "cross") return [];
+  const inside = row.part === "self" && (config.positions === "rotary" || config.positions === "alibi");
+  return [
+    ...(inside
+      ? [
+          say(
+            positionsOf(config) === "none" || positions_off
+              ? "whole_no_positions"
+              : `whole_${config.positions as "rotary" | "alibi"}`,
+          ),
+        ]
+      : []),
+    ...(row.name.startsWith("decoder") && row.part === "self" && (without.includes("mask") || mask_lifted)
+      ? [say("whole_no_mask")]
+      : []),
+    ...(without.includes("scaling") ? [say("whole_no_scaling")] : []),
+  ];
+}
+
+interface Looked {
+  row: Row | null;
+  stack: Stack;
+  position: number | null;
+}
+
+/** The names of boxes, and where one can point or click: before the canvas. */
+function Signs(props: {
+  plan: Plan;
+  looked: Looked | null;
+  onLook: (looked: Looked | null) => void;
+  onOpen: (row: Row, stack: Stack) => void;
+  onStep: (t: number) => void;
+}) {
+  const {
+    plan: { towers, em, width, height },
+    looked,
+  } = props;
+  return (
+    <svg class="signs" width={width} height={height} role="group" aria-label={say("view_whole")}>
+      {towers.map((tower) => {
+        const { stack, side } = tower;
+        const x =
+          side === "inside" ? tower.right - 0.2 * em : side === "left" ? tower.left - 1.6 * em : tower.right + 1.6 * em;
+        return (
+          <g key={stack} class={side}>
+            <rect
+              class="columns"
+              x={tower.left}
+              y={tower.top}
+              width={tower.right - tower.left}
+              height={height - tower.top}
+              onPointerMove={(event) => {
+                const left = event.currentTarget.getBoundingClientRect().left;
+                const position = Math.round((event.clientX - left + tower.left - tower.at(0)) / tower.pitch);
+                props.onLook({ row: null, stack, position: Math.max(0, Math.min(tower.count - 1, position)) });
+              }}
+              onPointerLeave={() => props.onLook(null)}
+              onClick={() => {
+                if (looked?.position == null) return;
+                if (stack === "decoder") props.onStep(looked.position - begin());
+                else select(writes() ? { i: looked.position } : { i: looked.position, t: looked.position });
+              }}
+            />
+            {tower.rows.map(
+              (row) =>
+                row.kind === "box" && (
+                  <g
+                    key={row.name + row.part}
+                    class={`sign ${row.part} ${looked?.row === row ? "lit" : ""} ${isMissing(row) ? "gone" : ""}`}
+                    role="button"
+                    tabIndex={0}
+                    data-name={row.name}
+                    aria-label={described(row, stack)}
+                    onPointerEnter={(event) =>
+                      event.pointerType === "mouse" && props.onLook({ row, stack, position: null })
+                    }
+                    onPointerLeave={() => props.onLook(null)}
+                    onFocus={() => props.onLook({ row, stack, position: null })}
+                    onBlur={() => props.onLook(null)}
+                    onClick={() => props.onOpen(row, stack)}
+                    onKeyDown={(event) => {
+                      if (event.key === "Enter") props.onOpen(row, stack);
+                    }}
+                  >
+                    <rect
+                      x={tower.left - 0.3 * em}
+                      width={tower.right - tower.left + 0.6 * em}
+                      y={row.y}
+                      height={row.height}
+                      rx={Math.min(0.35 * em, row.height / 2)}
+                    />
+                    {side !== "inside" && (
+                      <rect
+                        class="hit"
+                        x={side === "left" ? x - 7 * em : x - 0.4 * em}
+                        width={7.4 * em}
+                        y={row.y - 0.1 * em}
+                        height={Math.max(row.height, 0.9 * em)}
+                      />
+                    )}
+                    <text
+                      x={x}
+                      y={row.y + (side === "inside" && row.height > 2 * em ? 0.75 * em : row.height / 2)}
+                      font-size={(side === "inside" ? 0.66 : 0.78) * em}
+                      text-anchor={side === "right" ? "start" : "end"}
+                      dominant-baseline="central"
+                    >
+                      {title(row, stack)}
+                    </text>
+                  </g>
+                ),
+            )}
+            {tower.rows.map(
+              (row, k) =>
+                (row.part === "self" || row.part === "cross") &&
+                row.kind === "box" &&
+                side !== "inside" && (
+                  <g key={k}>
+                    <text
+                      class="remark"
+                      x={x}
+                      y={row.y + row.height / 2 + 0.95 * em}
+                      font-size={0.66 * em}
+                      text-anchor={side === "left" ? "end" : "start"}
+                      dominant-baseline="central"
+                    >
+                      {remarks(row).join(" · ")}
+                    </text>
+                    <text
+                      class="layer"
+                      x={side === "left" ? tower.right + 0.6 * em : tower.left - 0.6 * em}
+                      y={row.y + row.height / 2}
+                      text-anchor={side === "left" ? "start" : "end"}
+                      dominant-baseline="central"
+                      font-size={0.7 * em}
+                    >
+                      {row.part === "self" && row.layer}
+                    </text>
+                  </g>
+                ),
+            )}
+          </g>
+        );
+      })}
+    </svg>
+  );
+}
+
+/** A box in words: what it is, its canonical name, and the shape of what leaves it. */
+function described(row: Row, stack: Stack): string {
+  const shape = trace.value!.shapes[row.name];
+  return [
+    `${say(stack)}: ${title(row, stack)}`,
+    row.name,
+    shape?.join(" × "),
+    isMissing(row) ? say("whole_missing") : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+export function Whole() {
+  const [box, size] = useSize();
+  const { lang, notation } = selection.value;
+  const now = trace.value!;
+  const drawn = useMemo(() => size && arrange(size), [size, now, lang, notation]);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const slider = useRef<HTMLInputElement>(null);
+  const state = useRef({ at: 0, until: 0, last: 0, frame: 0 });
+  const playing = useSignal(false);
+  const speed = useSignal(2);
+  const caption = useSignal("");
+  const looked = useSignal<Looked | null>(null);
+  const all = useMemo(
+    (): Pass[] => (drawn ? passes(drawn.plan, answered().ids.length, begin(), writes()) : []),
+    [drawn, now],
+  );
+  const ends = all.length ? end(all) : 0;
+
+  const draw = () => {
+    if (!scene || !canvas.current || !all.length) return;
+    const at = moment(scene.plan, all, state.current.at);
+    const { stack, position } = looked.value ?? { stack: "encoder" as const, position: null };
+    scene.label = number("t", answered().ids.length);
+    scene.looked = position === null ? null : { stack, position };
+    paint(canvas.current.getContext("2d")!, scene, at, all);
+    if (slider.current) slider.current.value = String(state.current.at);
+    const words = told(scene, at);
+    if (words !== caption.value) caption.value = words;
+  };
+  const scene = useScene(drawn, box, () => draw());
+
+  const settle = () => {
+    const t = all.length && writes() ? moment(drawn!.plan, all, state.current.at).pass.t : null;
+    if (t !== null && t !== number("t", answered().ids.length)) select({ t });
+  };
+  const stop = () => {
+    playing.value = false;
+    cancelAnimationFrame(state.current.frame);
+    settle();
+  };
+  const tick = (time: number) => {
+    const now = state.current;
+    now.at = Math.min(now.until, now.at + Math.min(0.1, (time - now.last) / 1000) * SPEEDS[speed.value]);
+    now.last = time;
+    draw();
+    if (now.at >= now.until) stop();
+    else now.frame = requestAnimationFrame(tick);
+  };
+  const run = (from: number, until: number) => {
+    cancelAnimationFrame(state.current.frame);
+    Object.assign(state.current, { at: from, until, last: performance.now() });
+    playing.value = true;
+    state.current.frame = requestAnimationFrame(tick);
+  };
+  const play = () => (playing.value ? stop() : run(state.current.at >= ends - 0.01 ? 0 : state.current.at, ends));
+  const seek = (at: number) => {
+    cancelAnimationFrame(state.current.frame);
+    playing.value = false;
+    state.current.at = Math.max(0, Math.min(ends, at));
+    draw();
+    settle();
+  };
+  /** To the next stop, or to the one before. */
+  const step = (by: number) => {
+    const places = stops(drawn!.plan, all),
+      { at } = state.current;
+    const next = by > 0 ? places.find((each) => each > at + 0.002) : places.filter((each) => each < at - 0.002).pop();
+    if (by > 0 && next !== undefined && !calm.matches) run(at, next);
+    else seek(next ?? (by > 0 ? ends : 0));
+  };
+
+  // A new answer is played; the page as it was left, or a link to a step, stands still.
+  const fresh = useRef<unknown>(null);
+  useLayoutEffect(() => {
+    if (!scene) return;
+    canvas.current!.width = scene.plan.width * scene.ratio;
+    canvas.current!.height = scene.plan.height * scene.ratio;
+    if (fresh.current === now) {
+      draw();
+      return;
+    }
+    fresh.current = now;
+    const t = number("t", answered().ids.length);
+    state.current.at = writes() ? (t || calm.matches ? endOf(all, t || answered().ids.length - 1) : 0) : ends;
+    if (!t && !calm.matches) run(0, ends);
+    else {
+      playing.value = false;
+      draw();
+    }
+  }, [scene]);
+  useEffect(draw, [looked.value]);
+  useEffect(() => {
+    const turn = () => draw();
+    dark.addEventListener("change", turn);
+    return () => {
+      cancelAnimationFrame(state.current.frame);
+      dark.removeEventListener("change", turn);
+    };
+  }, []);
+  const chosen = number("t", answered().ids.length);
+  useEffect(() => {
+    if (scene && !writes()) draw();
+    else if (
+      scene &&
+      !playing.value &&
+      all.length &&
+      moment(scene.plan, all, state.current.at).pass.t !== chosen &&
+      fresh.current === now
+    )
+      seek(endOf(all, chosen));
+  }, [chosen]);
+
+  const open = (row: Row, stack: Stack) => {
+    settle();
+    select(viewOf(row, stack));
+  };
+  const steps = answered().ids.length;
+  const place = looked.value;
+  const heads = model.value!.config.heads;
+  const info = place?.row
+    ? described(place.row, place.stack)
+    : place?.position != null
+      ? `${place.position} · ${isolate(labels(tokensOf(place.stack))[place.position])}`
+      : "";
+  return (
+    <figure
+      class="whole"
+      onKeyDown={(event) => {
+        if (
+          event.target instanceof HTMLInputElement ||
+          event.target instanceof HTMLSelectElement ||
+          event.target instanceof HTMLButtonElement
+        )
+          return;
+        if (event.key === " ") {
+          event.preventDefault();
+          event.stopPropagation();
+          play();
+        }
+      }}
+    >
+      <div class="transport" role="group" aria-label={say("steps")}>
+        <button type="button" class="main" onClick={play}>
+          {playing.value ? `⏸ ${say("pause")}` : `▶ ${say("play")}`}
+        </button>
+        <button type="button" aria-label={say("whole_before")} title={say("whole_before")} onClick={() => step(-1)}>
+          ‹
+        </button>
+        <button type="button" aria-label={say("whole_next")} title={say("whole_next")} onClick={() => step(1)}>
+          ›
+        </button>
+        {writes() && (
+          <button
+            type="button"
+            aria-label={say("whole_next_token")}
+            title={say("whole_next_token")}
+            onClick={() => {
+              const { t } = moment(drawn!.plan, all, state.current.at).pass;
+              seek(endOf(all, Math.min(steps - 1, t === null ? 0 : t + 1)));
+            }}
+          >
+            »
+          </button>
+        )}
+        <input
+          ref={slider}
+          type="range"
+          min={0}
+          max={ends}
+          step={0.01}
+          aria-label={say("whole_time")}
+          aria-valuetext={caption.value}
+          onInput={(event) => seek(Number(event.currentTarget.value))}
+        />
+        <label>
+          {say("speed")}{" "}
+          <select
+            value={speed.value}
+            onChange={(event) => {
+              speed.value = Number(event.currentTarget.value);
+            }}
+          >
+            {SPEEDS.map((each, k) => (
+              <option key={each} value={k}>
+                {each} ×
+              </option>
+            ))}
+          </select>
+        </label>
+      </div>
+      <p class="told" aria-live={playing.value ? "off" : "polite"}>
+        {caption.value}
+      </p>
+      <div class="picture" ref={box}>
+        {drawn && (
+          <>
+            <Ground plan={drawn.plan} />
+            <canvas
+              ref={canvas}
+              style={{ width: `${drawn.plan.width}px`, height: `${drawn.plan.height}px` }}
+              aria-hidden="true"
+            />
+            <Signs
+              plan={drawn.plan}
+              looked={place}
+              onLook={(next) => {
+                looked.value = next;
+              }}
+              onOpen={open}
+              onStep={(t) => seek(t < 0 ? 0 : endOf(all, Math.min(steps - 1, t)))}
+            />
+          </>
+        )}
+      </div>
+      <p class="info" data-info>
+        {info || say(hasCross() ? "whole_hint" : "whole_hint_one")}
+      </p>
+      <ul class="legend">
+        <li>
+          <i class="plus" /> + <i class="minus" /> − {say("whole_strips")}
+        </li>
+        <li>
+          {Array.from({ length: Math.min(8, heads) }, (_, k) => (
+            <i key={k} class={`head-${k}`} />
+          ))}{" "}
+          {say("whole_heads", { n: heads })}
+        </li>
+        <li>
+          <i class="dot" /> {say("whole_light")}
+        </li>
+      </ul>
+    </figure>
+  );
+}
