@@ -109,6 +109,8 @@ def test_only_a_language_model_generates(tmp_path: Path) -> None:
         generate(load(tmp_path / "pairs"), "a")
     with pytest.raises(ConfigError, match=r"decoding\.temperature"):
         generate(load(directory(tmp_path)), temperature=-1.0)
+    with pytest.raises(ConfigError, match=r"top_k = 1"):
+        generate(load(directory(tmp_path)), temperature=0.0)
 
 
 @pytest.mark.slow
