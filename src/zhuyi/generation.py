@@ -47,7 +47,7 @@ def generate(
             f"a language model (data.text, in the decoder shape) continues text; {model.name or 'this model'} {other}"
         )
     if temperature == 0:
-        raise ConfigError("temperature = 0 draws nothing: top_k = 1 (--top-k 1) takes the most probable token each time")
+        raise ConfigError("temperature = 0: top_k = 1 (--top-k 1) takes the most probable token each time")
     shaped = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     return _continued(model, prompt, tokens, model.decoding(strategy="sampling", n_best=1, **shaped))
 

@@ -179,7 +179,7 @@ def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
 
 
 def test_one_table_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zhuyi.data import corpus as module
+    from zhuyi.data import compression as module
 
     path = text(tmp_path / "a.tsv", "one\teins")
     opened = []

@@ -1,0 +1,106 @@
+"""Files that may be compressed: which they are is seen in their first bytes, not in their names."""
+
+import gzip
+import io
+import lzma
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from zhuyi.encoding import decoded
+from zhuyi.errors import DataError
+
+_PACKINGS = (".gz", ".xz", ".zst")
+
+
+def _zstd(path: str) -> io.BufferedIOBase:
+    import pyarrow as pa
+
+    return io.BufferedReader(pa.input_stream(path, compression="zstd"))
+
+
+_OPEN: dict[re.Pattern[bytes], Callable[[str], io.BufferedIOBase]] = {
+    re.compile(rb"\x1f\x8b"): lambda path: gzip.GzipFile(path),
+    re.compile(rb"\xfd7zXZ\0"): lambda path: io.BufferedReader(_Xz(path)),
+    # A frame, or one to be skipped, with which pzstd begins.
+    re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"): _zstd,
+}
+"""By the first bytes of a file: no text in UTF-8 begins with them. Names are often wrong."""
+
+
+class _Xz(io.RawIOBase):
+    """All streams of an .xz file. LZMAFile ends at the zeros that may stand between them, and drops the rest."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115 – closed by `close`
+        self._stream = lzma.LZMADecompressor()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = b""
+        while not found:
+            if self._stream.eof:
+                block = self._stream.unused_data.lstrip(b"\0")
+                while not block and (more := self._file.read(io.DEFAULT_BUFFER_SIZE)):
+                    block = more.lstrip(b"\0")
+                if not block:
+                    return 0
+                self._stream = lzma.LZMADecompressor()
+            else:
+                block = self._file.read(io.DEFAULT_BUFFER_SIZE) if self._stream.needs_input else b""
+                if self._stream.needs_input and not block:
+                    raise EOFError("the compressed data ends too early")
+            found = self._stream.decompress(block, len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def text_lines(path: str) -> Iterator[str]:
+    """The lines of a UTF-8 file, compressed or not, without their ends."""
+    number = 0
+    try:
+        with opened(path) as stream:
+            # Bytes end at b"\n" only; text would end at "\r", and str.splitlines at U+2028 too.
+            for line in decoded(stream, f"{path}:"):
+                number += 1
+                yield line
+    except failures() as error:
+        after = f" after line {number}" if number else ""
+        raise DataError(f"{path}: cannot be read{after}: {first_line(error)}") from error
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What libraries raise at a file that they cannot read: pyarrow too, if it has been needed."""
+    arrow = sys.modules.get("pyarrow")
+    return (OSError, EOFError, zlib.error, lzma.LZMAError, *([arrow.ArrowException] if arrow else []))
+
+
+def packing(path: str) -> str:
+    """The ending that says how a file is compressed, or an empty one."""
+    ending = Path(path).suffix.lower()
+    return ending if ending in _PACKINGS else ""
+
+
+def opened(path: str) -> io.BufferedIOBase:
+    """The content of a file, decompressed if it is compressed."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    return next((opener for mark, opener in _OPEN.items() if mark.match(head)), _open_plain)(path)
+
+
+def _open_plain(path: str) -> io.BufferedIOBase:
+    return open(path, "rb")
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says of a failure, in one line."""
+    return (str(error) or type(error).__name__).splitlines()[0]
