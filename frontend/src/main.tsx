@@ -21,6 +21,7 @@ import { Hypothetical, Missing } from "./parts";
 import { type Stack, hasCross, place, select, selection, stacks } from "./state";
 import "./style.css";
 import type { Architecture } from "./wire";
+import { Beside } from "./views/beside";
 import { Beam } from "./views/beam";
 import { Block } from "./views/block";
 import { Cross } from "./views/cross";
@@ -52,6 +53,7 @@ const VIEWS = {
   loss: Loss,
   beam: Beam,
   training: Training,
+  beside: Beside,
 } as const;
 type View = keyof typeof VIEWS;
 /** The views of what a shape has not. */
@@ -255,6 +257,8 @@ function Page() {
               <Hypothetical />
               {lost.value ? <Lost /> : <Shown key={current} />}
             </>
+          ) : current === "beside" ? (
+            <Beside />
           ) : (
             <p>{say("type_a_sentence")}</p>
           )}

@@ -42,11 +42,24 @@ VIEWS = [
     "loss",
     "beam",
     "training",
+    "beside",
 ]
 """Of the encoder–decoder."""
 OF_SHAPE = {
     "decoder": [name for name in VIEWS if name != "cross"],
-    "encoder": ["whole", "input", "query", "matrices", "heads", "positions", "block", "labels", "loss", "training"],
+    "encoder": [
+        "whole",
+        "input",
+        "query",
+        "matrices",
+        "heads",
+        "positions",
+        "block",
+        "labels",
+        "loss",
+        "training",
+        "beside",
+    ],
 }
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 GRAVE = ("serious", "critical")
@@ -130,7 +143,7 @@ def test_every_view_opens(browser: Any, url: str, translator: Translator, langua
         titles.add(tab.text_content("h2"))
         assert tab.evaluate("document.documentElement.scrollWidth") <= width, f"{view} is wider than the screen"
     assert len(titles) == len(VIEWS)
-    assert until(tab, "location.hash.includes('view=training')")
+    assert until(tab, "location.hash.includes('view=beside')")
     assert tab.get_attribute("html", "lang") == {"en": "en", "zh": "zh-Hans"}[language]
     assert complaints == []
     tab.close()

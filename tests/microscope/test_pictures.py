@@ -1,0 +1,210 @@
+"""The pictures of the whole model, of its rivals and of positions, and the tour, in a real browser."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from command_line import in_shape, tiny_model
+
+from zhuyi.config import Config, ModelConfig, changed
+from zhuyi.errors import ZhuyiWarning
+from zhuyi.loading import load
+from zhuyi.microscope.page import look
+from zhuyi.microscope.server import Microscope
+from zhuyi.translator import Translator
+
+pytestmark = [pytest.mark.unix, pytest.mark.slow]
+
+CHROMIUM = shutil.which("chromium")
+if CHROMIUM is None:
+    pytest.skip("no chromium on this machine", allow_module_level=True)
+playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+
+LINE = "two dogs run"
+Open = Callable[..., Any]
+
+
+def with_model(**settings: Any) -> Callable[[Config], Config]:
+    def change(config: Config) -> Config:
+        return config.model_copy(update={"model": changed(config.model, settings)})
+
+    return change
+
+
+def short(translator: Translator) -> Translator:
+    """The tiny model writes what it likes: at most eight tokens of it."""
+    if translator.config.model.shape == "encoder":
+        return translator
+    return translator.with_decoding(translator.decoding(max_ratio=0.0, max_extra=8))
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    return short(load(tiny_model(tmp_path_factory.mktemp("model")), engine="torch", device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Open]:
+    """Opens the page of a model, and fails at the end if the page has complained."""
+    complaints: list[str] = []
+    ends: list[Callable[[], None]] = []
+
+    def open_page(
+        translator: Translator, still: bool = True, width: int = 1280, text: str = LINE, **selected: object
+    ) -> Any:
+        server = Microscope(translator).__enter__()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        motion = "reduce" if still else "no-preference"
+        tab = browser.new_page(viewport={"width": width, "height": 900}, reduced_motion=motion)
+        tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(f"{server.url}#{urlencode({'text': text, 'lang': 'en', **selected})}")
+        if text:
+            tab.wait_for_selector("[data-output]", state="attached")
+        else:
+            tab.wait_for_selector("article")
+
+        def end() -> None:
+            tab.close()
+            server.shutdown()
+            server.__exit__(None, None, None)
+
+        ends.append(end)
+        return tab
+
+    yield open_page
+    for end in ends:
+        end()
+    assert complaints == []
+
+
+def until(tab: Any, condition: str) -> bool:
+    """Whether this becomes true soon; the page's policy forbids Playwright's own way of waiting."""
+    for _ in range(100):
+        if tab.evaluate(condition):
+            return True
+        tab.wait_for_timeout(50)
+    return False
+
+
+TOLD = "document.querySelector('.told').textContent"
+
+
+def test_the_picture_is_drawn_from_the_configuration(opened: Open, translator: Translator) -> None:
+    tab = opened(translator)
+    names = tab.eval_on_selector_all(".whole [data-name]", "all => all.map(each => each.dataset.name)")
+    trace = look(translator, LINE)
+    assert {"encoder.embedding", "encoder.0.self.output", "decoder.0.cross.output", "logits"} <= set(names)
+    assert set(names) <= set(trace)
+    assert tab.locator(".whole .wire.memory").count() == translator.config.model.decoder_layers
+    assert tab.locator(".whole .wire.residual").count() == 2 + 3
+
+
+def test_a_box_says_its_shape_and_opens_its_view(opened: Open, translator: Translator) -> None:
+    tab = opened(translator, stack="encoder")
+    shape = " × ".join(map(str, look(translator, LINE)["decoder.0.cross.output"].shape))
+    box = tab.locator('.whole [data-name="decoder.0.cross.output"]')
+    box.focus()
+    assert until(tab, "document.querySelector('[data-info]').textContent.includes('decoder.0.cross.output')")
+    assert shape in tab.text_content("[data-info]")
+    box.press("Enter")
+    assert until(tab, "location.hash.includes('view=cross') && location.hash.includes('stack=decoder')")
+
+
+def test_the_picture_writes_the_answer_token_by_token(opened: Open, translator: Translator) -> None:
+    tab = opened(translator, still=False)
+    tab.select_option(".transport select", "4")
+    assert until(tab, f"{TOLD}.includes('Encoder')")
+    assert until(tab, f"{TOLD}.includes('Step 2')")
+    tab.click(".transport .main")
+    before = tab.input_value(".transport input[type=range]")
+    tab.wait_for_timeout(200)
+    assert tab.input_value(".transport input[type=range]") == before
+    assert until(tab, "/[#&]t=[1-7]/.test(location.hash)")  # where it stands is the step of all views
+
+
+def test_steps_and_time_can_be_chosen(opened: Open, translator: Translator) -> None:
+    tab = opened(translator, t=2)
+    assert "Step 3 of 8" in tab.text_content(".told")
+    tab.click("[aria-label='To the next token']")
+    assert "Step 4 of 8" in tab.text_content(".told")
+    assert until(tab, "location.hash.includes('t=3')")
+    tab.click("[aria-label='To the part before']")
+    assert "Step 4 of 8" in tab.text_content(".told")
+    tab.locator(".transport input[type=range]").fill("0")
+    assert "Encoder" in tab.text_content(".told")
+
+
+def test_people_who_want_no_motion_see_the_end(opened: Open, translator: Translator) -> None:
+    tab = opened(translator)
+    assert until(tab, f"{TOLD}.includes('Step 8 of 8')")
+    assert "Play" in tab.text_content(".transport .main")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    "change",
+    [
+        in_shape("decoder"),
+        in_shape("encoder"),
+        in_shape("encoder", "token"),
+        with_model(norm="post", norm_kind="layer", positions="sinusoidal"),
+        with_model(encoder_layers=6, decoder_layers=6),
+        with_model(mixer="convolution", encoder_mixer="convolution", decoder_mixer="convolution"),
+        with_model(mixer="recurrence", encoder_mixer="recurrence", decoder_mixer="recurrence"),
+    ],
+    ids=["decoder", "encoder", "labels", "post", "deep", "convolution", "recurrence"],
+)
+def test_every_model_has_its_picture(
+    opened: Open, tmp_path: Path, change: Callable[[Config], Config], width: int
+) -> None:
+    translator = short(load(tiny_model(tmp_path / "model", change), engine="torch", device="cpu"))
+    tab = opened(translator, width=width, text="a dog runs")
+    config: ModelConfig = translator.config.model
+    layers = config.encoder_layers * (config.shape != "decoder") + config.decoder_layers * (config.shape != "encoder")
+    assert tab.locator(".whole .sign.feed_forward").count() == layers
+    assert until(tab, f"{TOLD} !== ''")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_what_a_broken_model_lacks_is_drawn_as_missing(opened: Open, tmp_path: Path) -> None:
+    parts = ["positions", "residual", "cross"]
+    directory = tiny_model(tmp_path, with_model(without=parts))
+    with pytest.warns(ZhuyiWarning):
+        translator = load(directory, engine="torch", device="cpu")
+    tab = opened(short(translator))
+    gone = tab.eval_on_selector_all(".whole .sign.gone", "all => all.map(each => each.dataset.name)")
+    assert {"encoder.input", "decoder.0.cross.output", "encoder.0.self.residual"} <= set(gone)
+    assert "decoder.0.self.output" not in gone
+
+
+def test_attention_beside_its_rivals_needs_no_sentence(opened: Open, translator: Translator) -> None:
+    tab = opened(translator, text="", view="beside")
+    layers, window = (tab.locator(".dials input").nth(place) for place in range(2))
+
+    def seen() -> list[str]:
+        return [
+            text.split("sees ")[1].split(" ")[0] for text in tab.locator(".net p:first-of-type").all_text_contents()
+        ]
+
+    layers.fill("1")
+    assert seen() == ["9", "2", "9"]
+    layers.fill("3")
+    assert seen() == ["9", "4", "9"]
+    window.fill("5")
+    assert seen() == ["9", "7", "9"]
+    steps = [text.split("steps ")[1].split(",")[0] for text in tab.locator(".net p:nth-of-type(2)").all_text_contents()]
+    assert steps == ["1", "4", "9"]
