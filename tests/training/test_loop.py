@@ -313,6 +313,21 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
+def test_checkpoints_of_chosen_steps_are_validated_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
+) -> None:
+    scripted(monkeypatch, "exact", [10.0, 20.0, 30.0, 40.0, 90.0, 50.0])
+    config = copying(tmp_path, training={"steps": 9, "save_every": 4, "keep": 1, "keep_at": [2, 0, 1, 100]})
+    train(config, tmp_path / "out")
+    assert validated(tmp_path / "out") == [0, 1, 2, 4, 8, 9]
+    assert checkpoints_are_whole(tmp_path / "out", config) == [0, 1, 2, 8, 9]
+    untrained = load_tensors(state_of(tmp_path / "out", 0)["model.safetensors"])
+    torch.manual_seed(config.training.seed)
+    drawn = build_model(config, load(tmp_path / "out").tokenizers).transformer.state_dict()
+    assert all(torch.equal(tensor, drawn[name]) for name, tensor in untrained.items())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("which", "members"), [("last", [5, 6, 7]), ("best", [1, 3, 5])])
 def test_an_average_is_a_mean(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None, which: str, members: list[int]

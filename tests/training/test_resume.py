@@ -126,6 +126,15 @@ def test_every_place_to_stop_is_as_good(tmp_path: Path, whole: Whole) -> None:
 
 
 @pytest.mark.slow
+def test_a_checkpoint_before_the_first_update_is_as_good(tmp_path: Path, whole: Whole) -> None:
+    config, run = whole(training={"steps": 6, "keep_at": [0, 3]})
+    for step in (0, 3):
+        out = stopped(run, step, tmp_path / f"{step}")
+        train(config, out, resume=True)
+        same_end(run, out, 6)
+
+
+@pytest.mark.slow
 def test_bpe_dropout_goes_on_in_the_same_segmentation(tmp_path: Path) -> None:
     """As long as it is in the cache; where it is not, the run goes on in another one."""
     text = {"kind": "bpe", "vocabulary": 290, "bpe_dropout": 0.3}

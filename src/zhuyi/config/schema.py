@@ -443,6 +443,12 @@ class TrainingConfig(Section):
         le=MANY,
         description="Newest checkpoints kept on disk. The best, and those to be averaged, are kept besides.",
     )
+    keep_at: tuple[Annotated[int, Field(ge=0, le=MANY)], ...] = Field(
+        (),
+        strict=False,  # TOML and JSON have lists
+        description="Updates with a checkpoint of their own, which is kept: [0, 10, 20, 40, 80] shows what is learnt "
+        "first. 0 is before the first update.",
+    )
     average: int = Field(
         5,
         ge=1,

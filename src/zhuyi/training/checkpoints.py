@@ -41,7 +41,7 @@ RUN_STATE = "run_state.json"
 RUN_TENSORS = "run_state.safetensors"
 MAY_CHANGE = {
     *("training.steps", "training.epochs", "training.minutes", "training.save_every", "training.keep"),
-    *("training.average", "training.average_of", "training.patience", "training.log_every"),
+    *("training.keep_at", "training.average", "training.average_of", "training.patience", "training.log_every"),
     *("training.tensorboard", "training.learning_rate", "training.warmup", "training.clip", "training.precision"),
     *("training.shard", "training.deterministic", "training.device"),
     *(f"data.{side}" for side in FILES),  # what is in the files must not: see `RunState.data_digest`
@@ -198,13 +198,14 @@ class Checkpoints:
         return sorted(folder.glob("*.safetensors"))
 
     def _wanted(self, state: RunState) -> set[int]:
-        """The newest ones, the best one, and those that would be averaged if the run ended now.
+        """Those to be kept in any case, the newest ones, the best one, and those to be averaged if the run ended now.
 
         Later ones than this step were broken when the run was resumed: it is about to write them again.
         """
-        newest = [step for step in self.steps() if step <= state.step][-self._training.keep :]
+        so_far = [step for step in self.steps() if step <= state.step]
+        kept = set(so_far) & set(self._training.keep_at)
         best = state.best_steps(self._training.metric)[:1]
-        return {*newest, *best, *state.averaged_steps(self._training)}
+        return {*kept, *so_far[-self._training.keep :], *best, *state.averaged_steps(self._training)}
 
 
 def _same_settings(then: Config, now: Config, notify: Listener) -> None:

@@ -100,6 +100,16 @@ def fit(
         with optimizer.averaged() if isinstance(optimizer, Optimizer) else nullcontext():
             function(state)
 
+    def check() -> None:
+        nonlocal not_before, saved
+        before, saved = state.seconds, state.step
+        call(validate)
+        state.seconds = clock()
+        not_before = state.seconds + TRAIN_TO_VALIDATION_RATIO * (state.seconds - before)
+        call(save)
+
+    if state.step == 0 and 0 in training.keep_at:
+        check()
     with closing(updates(data, training, state, world)) as coming:
         while not world.any(stop() or out_of_patience(training, state)):
             used = share_used(training, state)
@@ -136,11 +146,7 @@ def fit(
                 for listener in listeners:
                     listener(event)
             if is_due(training, state, used, share, not_before):
-                before, saved = state.seconds, state.step
-                call(validate)
-                state.seconds = clock()
-                not_before = state.seconds + TRAIN_TO_VALIDATION_RATIO * (state.seconds - before)
-                call(save)
+                check()
     if state.step != saved:
         if not world.any(stop()):
             call(validate)

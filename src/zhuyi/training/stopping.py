@@ -42,6 +42,8 @@ def is_due(training: TrainingConfig, state: RunState, before: float, after: floa
         after: the share that is used after it.
         not_before: the second of the run before which a run with a budget in minutes does not validate again.
     """
+    if state.step in training.keep_at:
+        return True
     if training.save_every is not None:
         return state.step % training.save_every == 0
     if training.minutes is not None and state.seconds < not_before:
