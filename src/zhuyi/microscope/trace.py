@@ -226,7 +226,7 @@ def record(
         prefix, tokens = prefix or tuple(tokens), []
         more = CONTINUATION if decoding.max_extra is None else min(decoding.max_extra, CONTINUATION)
         decoding = changed(decoding, {"max_extra": len(prefix) + more})
-    transformer = _changed(transformer_of(translator), what_if)
+    transformer = changed_network(transformer_of(translator), what_if)
     if isinstance(transformer, EncoderOnly):
         if what_if.prefix or what_if.mask_lifted:
             raise ConfigError("the encoder shape has no prefix and no causal mask: look without prefix and mask_lifted")
@@ -282,7 +282,7 @@ def _replay(
     target_out = [*tokens, EOS] if finished and not labels else tokens
     target_in = [] if labels else [BOS, *target_out[:-1]]
     given = torch.tensor([target_in], dtype=source.dtype, device=source.device)
-    tap = Recording(_lifted(transformer) if lifted else None)
+    tap = Recording(lifted_masks(transformer) if lifted else None)
     transformer(source, source_mask, given, tap)
     values = {name: value[0].cpu() for name, value in tap.values.items()}
     floats = {name: value if value.dtype == torch.bool else value.float() for name, value in values.items()}
@@ -293,7 +293,9 @@ def _replay(
     return Replay(target_in, target_out, joined[0].tolist(), labels, floats)
 
 
-def _lifted(transformer: Network) -> dict[str, Callable[[Tensor], Tensor]]:
+def lifted_masks(transformer: Network) -> dict[str, Callable[[Tensor], Tensor]]:
+    """For a tap: every causal mask lets everything be seen."""
+
     def everyone(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
         return torch.ones_like(mask)
 
@@ -301,7 +303,7 @@ def _lifted(transformer: Network) -> dict[str, Callable[[Tensor], Tensor]]:
     return {f"decoder.{layer}.self.mask": everyone for layer in range(len(stack.blocks) if stack else 0)}
 
 
-def _changed(transformer: Network, what_if: WhatIf) -> Network:
+def changed_network(transformer: Network, what_if: WhatIf) -> Network:
     """A copy of the model, changed as `what_if` says; it shares every weight that is not changed.
 
     A head is switched off by zeros in its columns of W_o, so that decoding and replay run the same code as always.
@@ -320,17 +322,22 @@ def _changed(transformer: Network, what_if: WhatIf) -> Network:
     return copy
 
 
-def _attention(transformer: Network, name: str, head: int) -> MultiHeadAttention:
-    """The attention of that canonical name: `encoder.0.self`, `decoder.2.cross`."""
+def attentions(transformer: Network) -> dict[str, MultiHeadAttention]:
+    """Every attention by its canonical name: `encoder.0.self`, `decoder.2.cross`."""
     found: dict[str, object] = {}
     for name_of_stack, stack in transformer.stacks().items():
         for number, block in enumerate(cast(Iterable[Block], stack.blocks)):
             found[f"{name_of_stack}.{number}.self"] = block.mixer
             if block.has_cross:
                 found[f"{name_of_stack}.{number}.cross"] = block.cross
-    attentions = {each: module for each, module in found.items() if isinstance(module, MultiHeadAttention)}
-    if name not in attentions:
-        raise ConfigError(f"{name} is no attention of this model; there are {', '.join(attentions)}")
-    if not 0 <= head < attentions[name].heads:
-        raise ConfigError(f"{name} has the heads 0 to {attentions[name].heads - 1}, and no head {head}")
-    return attentions[name]
+    return {name: module for name, module in found.items() if isinstance(module, MultiHeadAttention)}
+
+
+def _attention(transformer: Network, name: str, head: int) -> MultiHeadAttention:
+    """The attention of that canonical name, which has that head."""
+    found = attentions(transformer)
+    if name not in found:
+        raise ConfigError(f"{name} is no attention of this model; there are {', '.join(found)}")
+    if not 0 <= head < found[name].heads:
+        raise ConfigError(f"{name} has the heads 0 to {found[name].heads - 1}, and no head {head}")
+    return found[name]

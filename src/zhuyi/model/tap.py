@@ -14,6 +14,7 @@ class Tap:
     """The silent tap: returns the value that it is given."""
 
     recording = False
+    """Whether each value has to be computed as it is named: a fused kernel has no weights."""
 
     def __call__(self, name: str, value: Tensor) -> Tensor:
         """Return `value`, or its replacement."""
@@ -27,8 +28,8 @@ class Tap:
 SILENT = Tap()
 
 
-class Recording(Tap):
-    """Keeps every tapped value, and replaces those that `replace` has a function for.
+class Replacing(Tap):
+    """Replaces the values that `replace` has a function for.
 
     Args:
         replace: canonical name → a function from the value to its replacement.
@@ -36,22 +37,38 @@ class Recording(Tap):
 
     recording = True
 
-    def __init__(self, replace: Mapping[str, Callable[[Tensor], Tensor]] | None = None) -> None:
+    def __init__(self, replace: Mapping[str, Callable[[Tensor], Tensor]], prefix: str = "") -> None:
+        self._replace, self._prefix = replace, prefix
+
+    def __call__(self, name: str, value: Tensor) -> Tensor:
+        """Return `value`, or its replacement."""
+        name = self._prefix + name
+        return self._replace[name](value) if name in self._replace else value
+
+    def within(self, scope: str) -> "Replacing":
+        """The same replacements, one scope deeper."""
+        return Replacing(self._replace, f"{self._prefix}{scope}.")
+
+
+class Recording(Replacing):
+    """Keeps every tapped value, and replaces those that `replace` has a function for.
+
+    Args:
+        replace: as for `Replacing`.
+    """
+
+    def __init__(self, replace: Mapping[str, Callable[[Tensor], Tensor]] | None = None, prefix: str = "") -> None:
+        super().__init__(replace or {}, prefix)
         self.values: dict[str, Tensor] = {}
-        self._replace = replace or {}
-        self._prefix = ""
 
     def __call__(self, name: str, value: Tensor) -> Tensor:
         """Record `value` under its full name, after replacing it where asked."""
-        name = self._prefix + name
-        if name in self._replace:
-            value = self._replace[name](value)
-        self.values[name] = value.detach()
+        value = super().__call__(name, value)
+        self.values[self._prefix + name] = value.detach()
         return value
 
     def within(self, scope: str) -> "Recording":
         """The same recording, one scope deeper."""
-        inner = Recording(self._replace)
+        inner = Recording(self._replace, f"{self._prefix}{scope}.")
         inner.values = self.values
-        inner._prefix = f"{self._prefix}{scope}."
         return inner
