@@ -17,6 +17,7 @@ import runs
 import torch
 from runs import copying, said, state_of, weights, with_training
 from safetensors.torch import load as load_tensors
+from torch.nn import functional as F
 
 from zhuyi import files
 from zhuyi.checkpoint import build_model
@@ -42,9 +43,9 @@ from zhuyi.training.events import (
     Validated,
 )
 from zhuyi.training.metrics import read_metrics
-from zhuyi.training.objective import Objective, TeacherForcing
+from zhuyi.training.objective import Objective, TeacherForcing, aim
 from zhuyi.training.recipe import train
-from zhuyi.training.run_state import RunState, rank
+from zhuyi.training.run_state import RunState
 from zhuyi.training.stopping import is_due
 from zhuyi.training.update import update
 
@@ -543,8 +544,22 @@ def test_of_equal_scores_the_lowest_loss_is_best() -> None:
     """BLEU is 0 on words: the first checkpoint must not win, and patience must not run out, while the loss falls."""
     state = RunState(scores={1: 0.0, 2: 0.0, 3: 0.0}, losses={1: 3.0, 2: 1.0, 3: 2.0})
     assert state.best_steps("bleu") == [2, 3, 1]
-    assert rank("wer", 10.0, 5.0) < rank("wer", 20.0, 1.0)
-    assert rank("exact", 100.0, 0.1) < rank("exact", 100.0, 0.2)
+    assert state.rank("wer", 10.0, 5.0) < state.rank("wer", 20.0, 1.0)
+    assert state.rank("exact", 100.0, 0.1) < state.rank("exact", 100.0, 0.2)
+
+
+def test_of_equal_scores_the_loss_that_smoothing_aims_at_is_the_best() -> None:
+    """That of the cross entropy whose gradient is zero: less is a model that is surer than it is asked to be."""
+    logits = torch.zeros(8, dtype=torch.float64)
+    logits[3] = math.log(0.9 / 0.1 * 8 + 1)  # p = 0.9 + 0.1 / 8, and of the others 0.1 / 8
+    logits.requires_grad_()
+    F.cross_entropy(logits, torch.tensor(3), label_smoothing=0.1).backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max() < 1e-12
+    assert aim(0.1, 8) == pytest.approx(float(F.cross_entropy(logits.detach(), torch.tensor(3))), abs=1e-12)
+    assert aim(0.0, 8) == 0.0
+    state = RunState(scores={1: 99.0, 2: 100.0, 3: 100.0}, losses={1: 0.1, 2: 0.08, 3: 0.09}, aim=aim(0.1, 8))
+    assert state.best_steps("exact") == [3, 2, 1]
 
 
 @pytest.mark.slow

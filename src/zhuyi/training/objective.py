@@ -7,6 +7,7 @@ vocabulary. The output projection is a part of the objective: logits over a whol
 tensor of a small model, so they are computed, used for loss and gradient, and freed chunk by chunk.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -54,6 +55,11 @@ def cross_entropy(
     real = target_out != PAD
     smoothed, plain = _CrossEntropy.apply(hidden[real], projection, target_out[real], smoothing)  # type: ignore[no-untyped-call]
     return smoothed, plain
+
+
+def aim(smoothing: float, vocabulary: int) -> float:
+    """The plain loss of a model that has learnt smoothed targets perfectly, in nats a token."""
+    return -math.log(1 - smoothing + smoothing / vocabulary)
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -37,7 +37,7 @@ from zhuyi.training.lock import alone_in
 from zhuyi.training.loop import DivergenceError, fit
 from zhuyi.training.memory import MemoryWatch, warm_up
 from zhuyi.training.metrics import MetricsFile, Recorder, TensorBoard, draw, event_writer
-from zhuyi.training.objective import Objective, TeacherForcing
+from zhuyi.training.objective import Objective, TeacherForcing, aim
 from zhuyi.training.optimizers import Optimizer
 from zhuyi.training.precision import choose_device, fingerprint, process_state, uses_bf16
 from zhuyi.training.resume import check_data, claim, record_machine
@@ -259,6 +259,7 @@ def _restore(
     state = checkpoints.restore(parts.trained, parts.optimizer, notify) or RunState()
     world.on_main(lambda: check_data(state, data.corpus, dev))
     record_machine(state, fingerprint(world.device, parts.bf16, world.size), notify)
+    state.aim = aim(training.label_smoothing, parts.model.transformer.projection.out_features)
     state.threads = set_threads(parts.objective, first, training, state, world)
     warm_up(parts.objective, first, training, state, world, notify)
     return state

@@ -48,10 +48,24 @@ class RunState:
     """The decoded score of each validation, by its step."""
     losses: dict[int, float] = field(default_factory=dict)
     """The dev loss of each validation, by its step."""
+    aim: float = 0.0
+    """The loss that training aims at: see `objective.aim`."""
 
     def best_steps(self, metric: Metric) -> list[int]:
         """Validated steps, best first."""
-        return sorted(self.scores, key=lambda step: (*rank(metric, self.scores[step], self.losses[step]), step))
+        return sorted(self.scores, key=lambda step: (*self.rank(metric, self.scores[step], self.losses[step]), step))
+
+    def rank(self, metric: Metric, score: float, loss: float) -> tuple[float, float]:
+        """What to sort validations by: the best score, and of equal scores the loss that is nearest to the aim.
+
+        Equal scores are common: BLEU is 0 on words and other short lines, exact match is 0 at first and 100 in the end.
+        Scores within `NOISE_PER_CENT` of the worst count as equal too: they only say which repetitions an untrained
+        model happens to write. With label smoothing, a loss below the aim is that of a model which is surer than it was
+        asked to be, as it may be in the middle of a run.
+        """
+        worst_first = better(metric, 1.0, 0.0)
+        counted = -max(score, NOISE_PER_CENT) if worst_first else min(score, 100.0 - NOISE_PER_CENT)
+        return counted, abs(loss - self.aim)
 
     def averaged_steps(self, training: TrainingConfig) -> list[int]:
         """Validated steps whose weights are to be averaged, as `training.average` and `average_of` say."""
@@ -79,14 +93,3 @@ class RunState:
                 "the run to be resumed was made by another version of zhuyi: go on with that one, or start another run "
                 "with another --out"
             ) from error
-
-
-def rank(metric: Metric, score: float, loss: float) -> tuple[float, float]:
-    """What to sort validations by: the best score, and of equal scores the lowest loss.
-
-    Equal scores are common: BLEU is 0 on words and other short lines, exact match is 0 at first and 100 in the end.
-    Scores within `NOISE_PER_CENT` of the worst count as equal too: they only say which repetitions an untrained model
-    happens to write.
-    """
-    worst_first = better(metric, 1.0, 0.0)
-    return (-max(score, NOISE_PER_CENT) if worst_first else min(score, 100.0 - NOISE_PER_CENT)), loss

@@ -11,7 +11,7 @@ from zhuyi.evaluation.held_out import HeldOut, Lines
 from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.events import Listener, Notice, Validated
 from zhuyi.training.int8 import Int8Comparison
-from zhuyi.training.run_state import RunState, rank
+from zhuyi.training.run_state import RunState
 from zhuyi.training.scoring import native_engine, native_runs
 from zhuyi.translator import Translator
 
@@ -121,7 +121,7 @@ def choose(
         load_weights(model.transformer, checkpoints.average(steps))
         found.append((name, validated.evaluate(translator, training.metric)))
     name, evaluation = min(
-        found, key=lambda each: rank(training.metric, each[1].scores[training.metric].value, each[1].loss or 0.0)
+        found, key=lambda each: state.rank(training.metric, each[1].scores[training.metric].value, each[1].loss or 0.0)
     )
     load_weights(model.transformer, checkpoints.average(candidates[name]))
     if len(validated) < len(dev):
