@@ -28,9 +28,8 @@ from typing import Any
 
 from machine import describe
 
-from zhuyi.directory import WEIGHTS
+from zhuyi.directory import METRICS, WEIGHTS, read_metrics
 from zhuyi.files import MANIFEST
-from zhuyi.training.metrics import METRICS, read_metrics
 
 RESULTS = Path(__file__).parent / "results"
 

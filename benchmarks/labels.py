@@ -18,8 +18,7 @@ from typing import Any
 from machine import describe
 
 from zhuyi.config import load_config
-from zhuyi.directory import read_model
-from zhuyi.training.metrics import read_metrics
+from zhuyi.directory import read_metrics, read_model
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"

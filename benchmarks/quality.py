@@ -16,8 +16,7 @@ from machine import describe
 
 import zhuyi
 from zhuyi.data.corpus import Corpus
-from zhuyi.directory import read_model
-from zhuyi.training.metrics import read_metrics
+from zhuyi.directory import read_metrics, read_model
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLES = 20

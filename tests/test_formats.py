@@ -17,11 +17,10 @@ from safetensors.torch import save as save_tensors
 import zhuyi
 from zhuyi.checkpoint import load_model, save_model
 from zhuyi.config import Config, DecodingConfig, build_config, load_config
-from zhuyi.directory import load_config_of, save_decoding
+from zhuyi.directory import load_config_of, read_metrics, save_decoding
 from zhuyi.errors import CheckpointError, ConfigError, ZhuyiWarning
 from zhuyi.files import MANIFEST, read_directory, write_directory
 from zhuyi.training.checkpoints import Checkpoints
-from zhuyi.training.metrics import read_metrics
 from zhuyi.upgrade import FORMAT, UPGRADES, renamed_weights, upgraded
 
 FIXTURES = Path(__file__).parent / "fixtures"

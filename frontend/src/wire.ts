@@ -44,6 +44,18 @@ export interface Choice {
   log_prob: number;
 }
 
+export interface Curve {
+  steps: Array<number>;
+  values: Array<number>;
+}
+
+export interface Curves {
+  loss: Curve;
+  dev_loss: Curve;
+  metric: string;
+  score: Curve;
+}
+
 export interface DecodingConfig {
   strategy: "beam" | "sampling";
   beam: number;
@@ -70,6 +82,11 @@ export interface Embedded {
   precision: "float32" | "float16";
 }
 
+export interface Example {
+  text: string;
+  target: string;
+}
+
 export interface Failure {
   error: string;
   code: "empty_sentence" | "empty_reference" | "long_sentence" | "long_reference" | "labels_of_tokens" | "label_of_sentence" | "checkpoint" | "other";
@@ -80,6 +97,10 @@ export interface HeadEffect {
   name: string;
   head: number;
   loss: number;
+}
+
+export interface HeadEffects {
+  heads: Array<HeadEffect>;
 }
 
 export interface Held {
@@ -103,11 +124,17 @@ export interface Model {
   parameters: number;
   temperatures: Array<number>;
   checkpoints: Array<string>;
+  examples: Array<Example>;
+  curves: Curves | null;
 }
 
 export interface Numbers {
   roots: string | null;
   floats: string | null;
+}
+
+export interface Occlusion {
+  losses: Array<number>;
 }
 
 export interface Replay {
@@ -154,6 +181,20 @@ export interface WhatIf {
   positions_off: boolean;
   mask_lifted: boolean;
   prefix: Array<number>;
+}
+
+export interface Place {
+  text: string;
+  target?: string | null;
+  beam?: number | null;
+  length_penalty?: number | null;
+  heads_off?: Array<[string, number]>;
+  positions_off?: boolean;
+  mask_lifted?: boolean;
+  prefix?: Array<number>;
+  checkpoint?: string;
+  position: number;
+  reference?: boolean;
 }
 
 export interface Request {

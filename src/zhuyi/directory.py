@@ -7,6 +7,8 @@ tokenizer.json        (or tokenizer.source.json and tokenizer.target.json)
 model.safetensors     the weights; a tied matrix stands once
 README.md             the model card: what data, what score, which metric signature
 manifest.json         the format, and the SHA-256 of each file above: see `files`
+
+Beside them a run leaves `checkpoints/` and `metrics.jsonl`, a record of its losses and scores a line.
 """
 
 import json
@@ -36,6 +38,7 @@ DECODING = "decoding.json"
 RUN = "training.json"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
+METRICS = "metrics.jsonl"
 
 Weights: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
 """Every learned tensor by name; a tied matrix has one name."""
@@ -236,6 +239,19 @@ def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
 def checkpoints(directory: Path) -> list[Path]:
     """The model directories that a training run has kept on its way, oldest first."""
     return sorted(path.parent for path in directory.glob("checkpoints/*/" + MANIFEST))
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`; a last line that was cut off by a kill is left out, and a FIFO has none."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_bytes().splitlines():  # bytes: a character may be cut off too, and U+2028 ends no line
+        try:
+            records.append(json.loads(line))
+        except ValueError:  # UnicodeDecodeError is one too
+            break
+    return records
 
 
 def _read_model(directory: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:

@@ -74,9 +74,8 @@ def with_torch(translator: Translator) -> Translator:
     if translator.origin is None:
         name = type(translator.engine).__name__
         raise ConfigError(f"{name} has no weights to be saved or looked into: load the model with engine='torch'")
-    return Translator(
-        *(translator.config, translator.tokenizers, TorchEngine.of(translator.origin.read(), "cpu"), translator.name)
-    )
+    engine, origin = TorchEngine.of(translator.origin.read(), "cpu"), translator.origin
+    return Translator(translator.config, translator.tokenizers, engine, translator.name, origin)
 
 
 def save(translator: Translator, directory: str | Path) -> None:

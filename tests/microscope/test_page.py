@@ -19,6 +19,7 @@ from command_line import in_shape, tiny_model, zhuyi
 from zhuyi.config import Shape
 from zhuyi.loading import load
 from zhuyi.microscope import page
+from zhuyi.microscope.effects import head_effects, occlusion
 from zhuyi.microscope.server import MAX_REQUEST_BYTES, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.microscope.wire import floats, roots
@@ -188,6 +189,31 @@ def test_a_checkpoint_of_the_training_can_be_looked_at(server: Microscope, young
     assert scores == floats(page.look(young, "two dogs")["encoder.0.self.scores"])
     last = look(server, text="two dogs")[1]
     assert ask(server, "GET", f"/api/tensor/{last['id']}/encoder.0.self.scores")[1] != scores
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remembered", [True, False])
+def test_what_a_token_depends_on_is_computed_for_the_very_request(
+    translator: Translator, young: Translator, remembered: bool
+) -> None:
+    asked = {"text": "two dogs", "target": "zwei", "heads_off": [["encoder.0.self", 0]], "checkpoint": "step-000001"}
+    what_if = WhatIf(heads_off=frozenset({("encoder.0.self", 0)}))
+    trace = page.look(young, "two dogs", target="zwei", what_if=what_if)
+    with Microscope(translator, checkpoints={"step-000001": lambda: young}) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        look(server, **({} if remembered else {"beam": 2}), **asked)
+        place = json.dumps({**asked, "position": 1, "reference": True})
+        status, heads, _ = ask(server, "POST", "/api/heads", place)
+        assert status == 200
+        assert json.loads(heads)["heads"] == [vars(each) for each in head_effects(trace, 1, reference=True)]
+        status, hidden, _ = ask(server, "POST", "/api/occlusion", place)
+        assert status == 200
+        assert json.loads(hidden)["losses"] == occlusion(trace, 1, reference=True)
+        for wrong in ({"position": 99}, {"position": -1}, {"position": "1"}, {}, {"position": 1, "token": 1}):
+            status, body, _ = ask(server, "POST", "/api/heads", json.dumps({**asked, **wrong}))
+            assert status == 400
+            assert "position" in json.loads(body)["error"] or "token" in json.loads(body)["error"]
+        server.shutdown()
 
 
 @pytest.mark.slow

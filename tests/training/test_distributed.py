@@ -29,11 +29,11 @@ from zhuyi.checkpoint import build_model
 from zhuyi.config import Config, ModelConfig, TextConfig, to_toml
 from zhuyi.data.batches import Batch, collate
 from zhuyi.data.prepare import prepare
+from zhuyi.directory import read_metrics
 from zhuyi.errors import DataError, TrainingError
 from zhuyi.training import distributed, recipe
 from zhuyi.training.distributed import World, joined
 from zhuyi.training.memory import find_micro_batches, longest_batch
-from zhuyi.training.metrics import read_metrics
 from zhuyi.training.objective import Objective, TeacherForcing
 from zhuyi.training.recipe import train
 from zhuyi.training.run_state import RunState

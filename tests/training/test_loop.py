@@ -24,6 +24,7 @@ from zhuyi.checkpoint import build_model
 from zhuyi.config import Config, TrainingConfig, build_config
 from zhuyi.data.batches import Batch, collate, plan
 from zhuyi.data.prepare import prepare
+from zhuyi.directory import read_metrics
 from zhuyi.errors import CheckpointError, MissingExtra, TrainingError
 from zhuyi.evaluation import held_out
 from zhuyi.evaluation.held_out import Lines
@@ -42,7 +43,6 @@ from zhuyi.training.events import (
     Updated,
     Validated,
 )
-from zhuyi.training.metrics import read_metrics
 from zhuyi.training.objective import Objective, TeacherForcing, aim
 from zhuyi.training.recipe import train
 from zhuyi.training.run_state import RunState

@@ -20,14 +20,13 @@ from runs import SHAPES, after, copying, of_shape, said, state_of, stopped, weig
 
 from zhuyi.config import FILES, Config, describe
 from zhuyi.data.prepare import prepare
-from zhuyi.directory import load_config_of, save_decoding
+from zhuyi.directory import load_config_of, read_metrics, save_decoding
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.training import recipe, stopping, threads
 from zhuyi.training.checkpoints import MAY_CHANGE, Checkpoints
 from zhuyi.training.distributed import ALONE
 from zhuyi.training.events import Listener, ignore
 from zhuyi.training.lock import LOCK, alone_in
-from zhuyi.training.metrics import read_metrics
 from zhuyi.training.recipe import train
 from zhuyi.training.run_state import RunState
 

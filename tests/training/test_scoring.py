@@ -11,6 +11,7 @@ from runs import copying, said, stopped, weights, with_training
 from zhuyi.checkpoint import Model, build_model
 from zhuyi.config import DecodingConfig
 from zhuyi.decoding.hypothesis import Hypothesis
+from zhuyi.directory import read_metrics
 from zhuyi.engine import library
 from zhuyi.engine.native import NativeEngine
 from zhuyi.engine.torch import TorchEngine
@@ -19,7 +20,6 @@ from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training import recipe, scoring
 from zhuyi.training.events import Event, Finished, ignore
 from zhuyi.training.int8 import MAX_DIFFERENCE, MIN_SAME, Int8Comparison
-from zhuyi.training.metrics import read_metrics
 from zhuyi.training.recipe import train
 from zhuyi.training.run_state import RunState
 from zhuyi.training.scoring import ScoringEngine

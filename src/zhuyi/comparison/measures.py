@@ -12,12 +12,12 @@ from typing import cast
 import torch
 
 from zhuyi.config import Metric
+from zhuyi.directory import METRICS, read_metrics
 from zhuyi.evaluation.held_out import Lines
 from zhuyi.model.blocks import Block
 from zhuyi.model.mixers import Recurrence
 from zhuyi.model.stack import Stack
 from zhuyi.model.transformer import Network
-from zhuyi.training.metrics import METRICS, read_metrics
 from zhuyi.translator import Translator
 
 DISTANCE = 100

@@ -14,8 +14,8 @@ import torch
 from zhuyi.comparison.plan import finished, run_directory
 from zhuyi.comparison.variants import Variant
 from zhuyi.config import TrainingConfig
+from zhuyi.directory import METRICS, read_metrics
 from zhuyi.errors import TrainingError
-from zhuyi.training.metrics import METRICS, read_metrics
 
 POLL_SECONDS = 0.2
 REPORT_SECONDS = 2.0

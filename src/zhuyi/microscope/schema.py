@@ -138,6 +138,33 @@ class Architecture(ModelConfig):
     decoder_mixer: MixerKind
 
 
+class Example(Message):
+    """A sentence to begin with."""
+
+    text: str
+    target: str
+    """The right answer; empty where none is known."""
+
+
+class Curve(Message):
+    """What was measured in the course of a run."""
+
+    steps: list[int]
+    values: list[float]
+
+
+class Curves(Message):
+    """How a run went, in at most `run.MAX_POINTS` points a curve."""
+
+    loss: Curve
+    """Of training, in nats a token: the mean since the point before."""
+    dev_loss: Curve
+    metric: str
+    """The name of the score; empty where nothing was validated."""
+    score: Curve
+    """On the dev set."""
+
+
 class Model(Message):
     """What the page knows before there is a sentence."""
 
@@ -153,6 +180,33 @@ class Model(Message):
     temperatures: list[float]
     checkpoints: list[str]
     """Of its training, oldest first."""
+    examples: list[Example]
+    """The first of them is what the page opens with."""
+    curves: Curves | None
+    """Of its training, where its record is there."""
+
+
+class HeadEffect(Message):
+    """What one head does for one token of the output."""
+
+    name: str
+    """Of its attention: `encoder.0.self`."""
+    head: int
+    loss: float
+    """Change of the token's loss in nats when the head is switched off."""
+
+
+class HeadEffects(Message):
+    """Those of all heads, by stack and layer."""
+
+    heads: list[HeadEffect]
+
+
+class Occlusion(Message):
+    """What hiding each token of the source changes."""
+
+    losses: list[float]
+    """Change of a token's loss in nats, for each token that the model reads."""
 
 
 class Embedded(Message):
@@ -167,16 +221,6 @@ class Embedded(Message):
     """Of the weights, in their order; a tied matrix has one name."""
     precision: Literal["float32", "float16"]
     """Of the weights' bytes."""
-
-
-class HeadEffect(Message):
-    """What one head does for one token of the output."""
-
-    name: str
-    """Of its attention: `encoder.0.self`."""
-    head: int
-    loss: float
-    """Change of the token's loss in nats when the head is switched off."""
 
 
 class Numbers(Message):
@@ -208,6 +252,15 @@ class Request(Message):
     mask_lifted: bool = False
     prefix: tuple[int, ...] = ()
     checkpoint: str = ""
+
+
+class Place(Request):
+    """One position of the target, of what a request looks at."""
+
+    position: int
+    """From 0."""
+    reference: bool = False
+    """Of the reference, and not of the model's own output."""
 
 
 class Failure(Message):

@@ -3,6 +3,8 @@
     GET  /                          the page
     GET  /api/model                 what is known before there is a sentence
     POST /api/look                  {text, target?, beam?, prefix?, checkpoint?, ...} → a trace without its tensors
+    POST /api/heads                 the same, with {position, reference?} → what each head does for that token
+    POST /api/occlusion             the same → what each token of the source does for it
     GET  /api/tensor/TRACE/NAME     float32, little-endian; with ?as=roots a byte a weight, for pictures
 
 A request whose Host is not this server is refused, so that no other site's script can ask through the browser.
@@ -18,7 +20,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import ValidationError
@@ -26,7 +28,9 @@ from pydantic import ValidationError
 from zhuyi.errors import CheckpointError, ConfigError, ZhuyiError
 from zhuyi.loading import with_torch
 from zhuyi.microscope import schema
+from zhuyi.microscope.effects import head_effects, occlusion
 from zhuyi.microscope.page import SERVED_POLICY, asset, look, served_html
+from zhuyi.microscope.run import examples_of_dev_set
 from zhuyi.microscope.trace import TextError, Trace, WhatIf
 from zhuyi.microscope.wire import describe_model, describe_trace, floats, roots, tensors
 from zhuyi.translator import Translator
@@ -36,6 +40,8 @@ MAX_TRACES = 8
 MAX_CHECKPOINTS = 3
 """Checkpoints that are held in memory, beside those of the traces."""
 MAX_REQUEST_BYTES = 100_000
+
+Asked = TypeVar("Asked", bound=schema.Message)
 
 
 class Microscope(ThreadingHTTPServer):
@@ -59,9 +65,11 @@ class Microscope(ThreadingHTTPServer):
     ) -> None:
         self._translator, self._checkpoints = with_torch(translator), checkpoints or {}
         self._load = lru_cache(MAX_CHECKPOINTS)(lambda checkpoint: self._checkpoints[checkpoint]())
-        self._traces: OrderedDict[str, Trace] = OrderedDict()
+        self._traces: OrderedDict[str, tuple[schema.Request, Trace]] = OrderedDict()
         self._numbers, self._one_at_a_time = count(1), threading.Lock()
-        self.described = describe_model(self._translator, list(self._checkpoints))
+        described = describe_model(self._translator, list(self._checkpoints))
+        shown = described.examples or examples_of_dev_set(translator.config)
+        self.described = described.model_copy(update={"examples": shown})
         super().__init__((host, port), _Handler)
 
     @property
@@ -97,32 +105,62 @@ class Microscope(ThreadingHTTPServer):
             CheckpointError: if there is no such checkpoint; and as `zhuyi.look`.
             DataError: as `zhuyi.look`.
         """
-        try:
-            request = schema.Request.model_validate_json(asked)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ConfigError(f"not a request to look: {' '.join(map(str, first['loc']))}: {first['msg']}") from error
-        if request.checkpoint and request.checkpoint not in self._checkpoints:
-            raise CheckpointError(f"there is no checkpoint {request.checkpoint}")
-        what_if = WhatIf(request.heads_off, request.positions_off, request.mask_lifted, request.prefix)
+        request = _read(schema.Request, asked)
         with self._one_at_a_time:
-            trace = look(
-                self._load(request.checkpoint) if request.checkpoint else self._translator,
-                request.text,
-                target=request.target or None,
-                beam=request.beam,
-                length_penalty=request.length_penalty,
-                what_if=what_if,
-            )
+            trace = self._record(request)
             number = str(next(self._numbers))
-            self._traces[number] = trace
+            self._traces[number] = request, trace
             while len(self._traces) > MAX_TRACES:
                 self._traces.popitem(last=False)
         return describe_trace(trace).model_copy(update={"id": number, "checkpoint": request.checkpoint})
 
+    def heads(self, asked: bytes) -> schema.HeadEffects:
+        """What each head does for one token of the target.
+
+        Raises:
+            ConfigError: if this is no `schema.Place`, or there is no such position.
+            DataError, CheckpointError: as `look`.
+        """
+        place = _read(schema.Place, asked)
+        with self._one_at_a_time:
+            found = head_effects(self._trace_of(place), place.position, reference=place.reference)
+        return schema.HeadEffects(heads=[schema.HeadEffect(**vars(each)) for each in found])
+
+    def occlusion(self, asked: bytes) -> schema.Occlusion:
+        """What each token of the source does for one token of the target.
+
+        Raises:
+            ConfigError: as `heads`, or if no token can be hidden from the model.
+            DataError, CheckpointError: as `look`.
+        """
+        place = _read(schema.Place, asked)
+        with self._one_at_a_time:
+            found = occlusion(self._trace_of(place), place.position, reference=place.reference)
+        return schema.Occlusion(losses=found)
+
+    def _trace_of(self, place: schema.Place) -> Trace:
+        """The trace that a place is in: a remembered one, if there is one of the same request."""
+        request = schema.Request(**place.model_dump(exclude={"position", "reference"}))
+        for asked, trace in reversed(self._traces.values()):
+            if asked == request:
+                return trace
+        return self._record(request)
+
+    def _record(self, request: schema.Request) -> Trace:
+        if request.checkpoint and request.checkpoint not in self._checkpoints:
+            raise CheckpointError(f"there is no checkpoint {request.checkpoint}")
+        return look(
+            self._load(request.checkpoint) if request.checkpoint else self._translator,
+            request.text,
+            target=request.target or None,
+            beam=request.beam,
+            length_penalty=request.length_penalty,
+            what_if=WhatIf(request.heads_off, request.positions_off, request.mask_lifted, request.prefix),
+        )
+
     def tensor(self, number: str, name: str, as_roots: bool) -> bytes | None:
         """Bytes of one tensor of a remembered trace; None if there is none of this name."""
-        trace = self._traces.get(number)
+        _, trace = self._traces.get(number, (None, None))
         tensor = tensors(trace).get(name) if trace is not None else None
         if tensor is None or (as_roots and not name.endswith(".weights")):
             return None
@@ -158,13 +196,18 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_ours():
             return
         length = self.headers.get("Content-Length", "")
-        if self.path != "/api/look" or self.headers.get_content_type() != "application/json":
+        answers: dict[str, Callable[[bytes], schema.Message]] = {
+            "/api/look": self.server.look,
+            "/api/heads": self.server.heads,
+            "/api/occlusion": self.server.occlusion,
+        }
+        if self.path not in answers or self.headers.get_content_type() != "application/json":
             self._fail(HTTPStatus.NOT_FOUND, "no such page")
         elif not length.isdigit() or int(length) > MAX_REQUEST_BYTES:
             self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {MAX_REQUEST_BYTES:,} bytes")
         else:
             try:
-                found = self.server.look(self.rfile.read(int(length)))
+                found = answers[self.path](self.rfile.read(int(length)))
             except TextError as error:
                 failure = schema.Failure(error=str(error), code=error.code, values=error.values)
                 self._send_json(failure, HTTPStatus.BAD_REQUEST)
@@ -206,6 +249,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+
+
+def _read(kind: type[Asked], asked: bytes) -> Asked:
+    try:
+        return kind.model_validate_json(asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"not a request to look: {' '.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def _is_address(name: str) -> bool:

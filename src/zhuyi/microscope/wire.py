@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zhuyi.decoding.hypothesis import Candidate
 from zhuyi.microscope import schema
+from zhuyi.microscope.run import curves, examples
 from zhuyi.microscope.trace import Replay, Trace, transformer_of
 from zhuyi.text.tokenizer import EOS
 from zhuyi.translator import Translator
@@ -29,7 +30,7 @@ PARAMETERS = "parameters."
 
 def describe_model(translator: Translator, checkpoints: Sequence[str] = ()) -> schema.Model:
     """What the page knows before there is a sentence; `checkpoints` of its training are there to be looked at too."""
-    config = translator.config
+    config, origin = translator.config, translator.origin
     return schema.Model(
         zhuyi=__version__,
         name=translator.name,
@@ -39,6 +40,8 @@ def describe_model(translator: Translator, checkpoints: Sequence[str] = ()) -> s
         parameters=transformer_of(translator).parameter_count(),
         temperatures=TEMPERATURES,
         checkpoints=list(checkpoints),
+        examples=examples(origin.directory) if origin else [],
+        curves=curves(origin.directory) if origin else None,
     )
 
 

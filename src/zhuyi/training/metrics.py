@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zhuyi.directory import METRICS, read_metrics
 from zhuyi.errors import MissingExtra
 from zhuyi.files import readable_failure, write_atomically
 from zhuyi.training.events import Event, Saved, Started, Updated, Validated
 from zhuyi.training.run_state import RUN_ADVICE
-
-METRICS = "metrics.jsonl"
 
 
 class Recorder:
@@ -117,19 +116,6 @@ class TensorBoard:
     def close(self) -> None:
         """Write what has not been written yet."""
         self._writer.close()
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`; a last line that was cut off by a kill is left out, and a FIFO has none."""
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_bytes().splitlines():  # bytes: a character may be cut off too, and U+2028 ends no line
-        try:
-            records.append(json.loads(line))
-        except ValueError:  # UnicodeDecodeError is one too
-            break
-    return records
 
 
 def draw(directory: Path) -> None:
