@@ -33,7 +33,10 @@ class Task:
 TASKS = {
     "dates": Task(
         ROOT / "src/zhuyi/dates.toml",
-        ("training.steps=350", "training.warmup=100", "training.save_every=25", "training.keep=1"),
+        (
+            *("training.steps=350", "training.warmup=100", "training.save_every=25", "training.keep=1"),
+            *("training.keep_at=[]", "training.label_smoothing=0.0"),
+        ),
     ),
     "g2p": Task(
         ROOT / "examples/g2p.toml",

@@ -466,14 +466,21 @@ def test_the_demo_asks_its_model_and_writes_its_page(monkeypatch: pytest.MonkeyP
     import zhuyi.demo
 
     def untrained(_: Config, out: Path, **__: object) -> SimpleNamespace:
-        tiny_model(out)
+        tiny_model(out, lambda _: build_config({**TINY, "model": {**TINY["model"], "max_length": 99}}))
         return SimpleNamespace(interrupted=False)
 
     monkeypatch.setattr(zhuyi.demo, "train", untrained)
     made = zhuyi.demo.demo(out=tmp_path / "dates")
     assert len(made.answers) == zhuyi.demo.SHOWN_ANSWERS
     assert all(len(iso) == len("1998-07-03") for _, iso, _ in made.answers)
-    assert made.page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    shown = [line.split("\t") for line in (tmp_path / "dates/examples.tsv").read_text(encoding="utf-8").splitlines()]
+    assert tuple(shown[0]) in zhuyi.demo.OF_NO_LOCALE
+    assert tuple(shown[-1]) in zhuyi.demo.OF_NO_LOCALE  # an untrained model is wrong
+    assert [written for written, _ in shown[1:-1]] == list(zhuyi.demo.OF_TEST)
+    assert dict(shown)["mardi 25 mars 1986"] == "1986-03-25"
+    page = made.page.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert f'"text":"{shown[0][0]}","source"' in page
 
 
 def test_the_demo_ends_with_commands_that_can_be_pasted(tmp_path: Path) -> None:

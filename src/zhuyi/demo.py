@@ -1,6 +1,6 @@
 """`zhuyi demo`: the main job on data that it makes itself: dates as people write them → ISO 8601."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,10 +11,25 @@ from zhuyi.errors import CheckpointError
 from zhuyi.files import ensure_writable, write_atomically
 from zhuyi.loading import load
 from zhuyi.microscope.page import look
+from zhuyi.microscope.run import EXAMPLES
 from zhuyi.training.events import Listener, Notice
 from zhuyi.training.recipe import Result, train
+from zhuyi.translator import Translator
 
 SHOWN_ANSWERS = 12
+OF_TEST = ("mardi 25 mars 1986", "2017年3月8日星期三", "الثلاثاء، ٢٧ يناير ٢٠٦٠", "pt., 28 września 2035")
+"""Test dates to begin with in the microscope."""
+OF_NO_LOCALE = (
+    ("25/03/86", "1986-03-25"),
+    ("March the 7th, 2024", "2024-03-07"),
+    ("the 3rd of July 1998", "1998-07-03"),
+    ("mar 25 1986", "1986-03-25"),
+    ("3 July 1998 at noon", "1998-07-03"),
+    ("born on 3 July 1998", "1998-07-03"),
+    ("Rendez-vous le 14 septembre 2033", "2033-09-14"),
+    ("Le rendez-vous est fixé au mercredi 14 septembre 2033 à midi", "2033-09-14"),
+)
+"""Dates as no locale of the data writes them: a model that makes no mistake in the test hesitates and errs here."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class Demo:
     answers: list[tuple[str, str, str]]
     """Some of them: as people write it, as ISO 8601, and as the model does."""
     page: Path
-    """The microscope's page of the first one."""
+    """The microscope's page of a date at which the model hesitates."""
 
 
 def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", listeners: Sequence[Listener] = ()) -> Demo:
@@ -66,6 +81,21 @@ def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", listeners: Sequen
         translator, shown = load(out), pairs.test[:SHOWN_ANSWERS]
         translations = translator.translate([written for written, _ in shown])
         answers = [(*pair, translation) for pair, translation in zip(shown, translations, strict=True)]
-        written, iso = shown[0]
+        examples = _examples(translator, dict(pairs.test))
+        lines = "".join(f"{written}\t{iso}\n" for written, iso in examples)
+        write_atomically(out / EXAMPLES, lines.encode())
+        written, iso = examples[0]
         look(translator, written, target=iso).save(page)
     return Demo(result, len(pairs.test), answers, page)
+
+
+def _examples(translator: Translator, test: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What to look at: first what the model gets right and is least sure of, and last a mistake of its own."""
+    answers = translator.hypotheses([written for written, _ in OF_NO_LOCALE])
+    found = [
+        (pair, best.text == pair[1], min(best.token_logprobs))
+        for pair, (best, *_) in zip(OF_NO_LOCALE, answers, strict=True)
+    ]
+    opening, *_ = min(found, key=lambda each: (not each[1], each[2]))
+    mistakes = [pair for pair, right, _ in found if not right and pair != opening]
+    return [opening, *((written, test[written]) for written in OF_TEST), *mistakes[:1]]
