@@ -19,8 +19,7 @@ from contracts.conftest import CONFIGS, SMALL
 from torch import Tensor
 
 from zhuyi.checkpoint import build_model
-from zhuyi.config import Config, DataConfig, DecodingConfig, ModelConfig, TextConfig
-from zhuyi.config.schema import NOT_IN_SHAPE, Part
+from zhuyi.config import NOT_IN_SHAPE, Config, DataConfig, DecodingConfig, ModelConfig, Part, TextConfig
 from zhuyi.loading import build_translator
 from zhuyi.microscope import schema
 from zhuyi.microscope.page import asset, look

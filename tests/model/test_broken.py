@@ -16,8 +16,7 @@ from command_line import write_pairs, zhuyi
 from runs import copying, with_training
 from torch import Tensor
 
-from zhuyi.config import Config, Part, Shape, build_config
-from zhuyi.config.schema import NOT_IN_SHAPE
+from zhuyi.config import NOT_IN_SHAPE, Config, Part, Shape, build_config
 from zhuyi.data.labelled import Labelled
 from zhuyi.data.sequences import InMemory, Sequences
 from zhuyi.decoding.hypothesis import Hypothesis

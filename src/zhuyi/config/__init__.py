@@ -1,35 +1,21 @@
 """One typed, frozen tree of settings: TOML in, overrides in, resolved JSON out."""
 
+from zhuyi.config.data import LANGUAGES, DataConfig
+from zhuyi.config.decoding import DecodingConfig, EngineName, Precision, SearchStrategy
 from zhuyi.config.load import FILES, build_config, changed, load_config, parse_override
+from zhuyi.config.model import NOT_IN_SHAPE, MixerKind, ModelConfig, Part, Shape
 from zhuyi.config.presets import PRESETS
-from zhuyi.config.schema import (
-    LANGUAGES,
-    METRICS_OF,
-    Config,
-    DataConfig,
-    DecodingConfig,
-    EngineName,
-    Metric,
-    MixerKind,
-    ModelConfig,
-    Normalization,
-    Part,
-    Precision,
-    SearchStrategy,
-    Section,
-    Shape,
-    TextConfig,
-    TokenKind,
-    TrainingConfig,
-    Whitespace,
-    readable,
-)
+from zhuyi.config.schema import Config
+from zhuyi.config.section import Section, readable
 from zhuyi.config.show import describe, to_toml
+from zhuyi.config.text import Normalization, TextConfig, TokenKind, Whitespace
+from zhuyi.config.training import METRICS_OF, Metric, TrainingConfig
 
 __all__ = [
     "FILES",
     "LANGUAGES",
     "METRICS_OF",
+    "NOT_IN_SHAPE",
     "PRESETS",
     "Config",
     "DataConfig",

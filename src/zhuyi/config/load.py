@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from zhuyi.config.presets import PRESETS
-from zhuyi.config.schema import Config, Section
+from zhuyi.config.schema import Config
+from zhuyi.config.section import Section
 from zhuyi.encoding import decoded
 from zhuyi.errors import ConfigError
 

@@ -1,0 +1,74 @@
+"""The section [text]: tokenizers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from zhuyi.config.section import Section, each_side
+
+TokenKind = Literal["bpe", "unigram", "character", "whitespace"]
+
+Normalization = Literal["nfc", "none"]
+
+Whitespace = Literal["collapse", "keep"]
+
+
+class TextConfig(Section):
+    """How a line becomes tokens."""
+
+    kind: TokenKind = Field(
+        "bpe",
+        description="bpe (pieces learned by merging, bytes for the unseen), unigram (pieces of a language model), "
+        "character, or whitespace (already segmented text, phones).",
+    )
+    source_kind: TokenKind | None = Field(None, description="Kind of the source side, if not text.kind.")
+    target_kind: TokenKind | None = Field(None, description="Kind of the target side, if not text.kind.")
+    vocabulary: int = Field(
+        8000, ge=8, le=2**20, description="Most tokens in a vocabulary (both sides together when shared)."
+    )
+    shared: bool | None = Field(
+        None, description="One vocabulary for both sides. Unset: true when both sides are of the same kind."
+    )
+    lowercase: bool = Field(False, description="Lower-case everything, in training and in use.")
+    normalization: Normalization = Field(
+        "nfc",
+        description="nfc: characters are composed (Unicode NFC), so that one text is one sequence of tokens however it "
+        "was typed. none: they are read and written as the data have them.",
+    )
+    whitespace: Whitespace | None = Field(
+        None,
+        description="collapse: a run of white space is one space, and there is none at the ends of a line. keep: white "
+        "space is text like any other, line breaks and indentation too (but kind whitespace has no tokens for it). "
+        "Unset: keep for running text (data.text), collapse for pairs.",
+    )
+    mask: bool = Field(False, description="The vocabulary has the token <mask>, as masked pre-training needs it.")
+    bpe_dropout: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Share of BPE merges left out at random, redrawn each epoch (Provilkov 2020)."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        filled = each_side(values, "kind", "source_kind", "target_kind", default="bpe")
+        if filled.get("shared") is None:
+            filled["shared"] = filled["source_kind"] == filled["target_kind"]
+        if filled.get("whitespace") is None:
+            filled["whitespace"] = "collapse"
+        return filled
+
+    @model_validator(mode="after")
+    def _possible(self) -> TextConfig:
+        if self.shared and self.source_kind != self.target_kind:
+            raise ValueError("text.shared = true needs text.source_kind and text.target_kind to be the same")
+        if self.bpe_dropout and "bpe" not in (self.source_kind, self.target_kind):
+            raise ValueError('text.bpe_dropout needs text.kind = "bpe" on at least one side')
+        if self.whitespace == "keep" and self.source_kind == self.target_kind == "whitespace":
+            raise ValueError(
+                'text.whitespace = "keep" needs tokens of white space, which text.kind = "whitespace" has not: set '
+                'text.whitespace = "collapse", or another kind'
+            )
+        return self
