@@ -31,7 +31,7 @@ from machine import describe
 from zhuyi.checkpoint import Model, build_model
 from zhuyi.config import build_config
 from zhuyi.loading import build_translator
-from zhuyi.microscope.page import asset, file_html, look
+from zhuyi.microscope.page import asset, frozen_html, look
 from zhuyi.microscope.server import Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.model.transformer import Transformer
@@ -202,7 +202,7 @@ def served(chromium: Any, translator: Translator, times: int) -> dict[str, Any]:
 
 def as_file(chromium: Any, trace: Trace, folder: Path, full: bool) -> dict[str, Any]:
     path = folder / "look.html"
-    trace.save(path, full)
+    trace.save(path, frozen=True, full=full)
     tab = chromium.new_page(viewport={"width": 1280, "height": 900})
     tab.goto(f"{path.as_uri()}#view=heads&stack=decoder&kind=cross")
     tab.wait_for_selector(".cells canvas")
@@ -240,7 +240,7 @@ def main() -> None:
                 {
                     "tokens": length,
                     "trace": timed(arguments.times, lambda length=length: traced(translator, length)),
-                    "page": timed(3, lambda trace=trace: file_html(trace)),
+                    "page": timed(3, lambda trace=trace: frozen_html(trace)),
                     "files": [as_file(chromium, trace, Path(folder), full) for full in (False, True)],
                 }
             )

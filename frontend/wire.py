@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from zhuyi.microscope.schema import Embedded, Failure, HeadEffects, Held, Occlusion, Place, Request
+from zhuyi.microscope.schema import Embedded, Failure, HeadEffects, Held, Occlusion, Place, Request, Stored
 
 PATH = Path(__file__).parent / "src" / "wire.ts"
 PLAIN = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean", "null": "null"}
@@ -18,7 +18,8 @@ PLAIN = {"integer": "number", "number": "number", "string": "string", "boolean":
 
 def typescript() -> str:
     """All interfaces. What is sent has all its properties; what is asked may leave some out."""
-    sent = _definitions([(each, "serialization") for each in (Held, Embedded, HeadEffects, Occlusion, Failure)])
+    messages = (Held, Embedded, Stored, HeadEffects, Occlusion, Failure)
+    sent = _definitions([(each, "serialization") for each in messages])
     complete = {name: {**schema, "required": [*schema["properties"]]} for name, schema in sent.items()}
     interfaces = {**complete, **_definitions([(each, "validation") for each in (Request, Place)])}
     return "// Written by frontend/wire.py from src/zhuyi/microscope/schema.py.\n" + "".join(

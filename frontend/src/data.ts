@@ -1,21 +1,9 @@
 // Where numbers come from: the server, or what the file holds. Numbers that are printed are float32, always.
 import { computed, signal } from "@preact/signals";
 
-import type { Architecture, Failure, Held, Model, Request, Trace, WhatIf } from "./wire";
-
-/** What the page says in its own language. */
-export interface Problem {
-  code: Failure["code"] | "no_server" | "needs_server";
-  error: string;
-  values: Record<string, number>;
-}
-
-/** Thrown where a question cannot be answered. */
-export class Refusal extends Error {
-  constructor(readonly problem: Problem) {
-    super(problem.error);
-  }
-}
+import { Refusal, type Problem } from "./refusal";
+import { frozen, open, type Source } from "./source";
+import type { Architecture, Model, Request, Trace, WhatIf } from "./wire";
 
 interface About {
   text: string;
@@ -30,12 +18,12 @@ interface Search {
 /** A question says everything, so that two can be compared. */
 export interface Question extends About, Search, WhatIf {}
 
-const element = document.getElementById("held");
-const held: Held | null = element ? JSON.parse(element.textContent!) : null;
+const opening = open();
 
-export const served = held === null;
-export const model = signal<Model | null>(held?.model ?? null);
-export const trace = signal<Trace | null>(held?.trace ?? null);
+/** Whether the page answers questions: a file without its model does not. */
+export const served = !frozen;
+export const model = signal<Model | null>(null);
+export const trace = signal<Trace | null>(null);
 /** Why the last question was not answered, or what this page cannot do; words for each code are in `words.ts`. */
 export const error = signal<Problem | null>(null);
 /** The question that the model is at work on. */
@@ -48,53 +36,41 @@ export const lost = signal(false);
 /** What was found, by question. */
 const seen = signal<Record<string, { output: string; own: number; reference: number | null }>>({});
 
-const kept = new Map<string, Promise<ArrayBuffer | null>>();
+const kept = new Map<string, Promise<unknown>>();
 let waiting: Question | null = null;
 
-function bytes(text: string): ArrayBuffer {
-  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
-}
-
-function fetched(name: string, kind: "roots" | "floats"): Promise<ArrayBuffer | null> {
+/** A tensor of the trace that is shown, asked for once. */
+function tensor<Kind extends "floats" | "roots">(name: string, kind: Kind): ReturnType<Source[Kind]> {
   const { id, shapes } = trace.value!;
   const key = `${name} ${kind}`;
-  if (!kept.has(key)) {
-    if (held) {
-      const text = held.tensors[name]?.[kind];
-      kept.set(key, Promise.resolve(text == null ? null : bytes(text)));
-    } else if (!(name in shapes)) {
-      kept.set(key, Promise.resolve(null)); // another mixer has other values
-    } else {
-      const query = kind === "roots" ? "?as=roots" : "";
-      kept.set(
-        key,
-        fetch(`api/tensor/${id}/${encodeURIComponent(name)}${query}`)
-          .then((answer) => (answer.ok ? answer.arrayBuffer() : Promise.reject()))
-          .catch(() => {
-            lost.value ||= id === trace.value!.id;
-            return null;
-          }),
-      );
+  const ask = async () => {
+    if (!(name in shapes)) return null; // another mixer has other values
+    try {
+      return await (await opening)[kind](id, name);
+    } catch {
+      lost.value ||= id === trace.value!.id;
+      return null;
     }
-  }
-  return kept.get(key)!;
+  };
+  if (!kept.has(key)) kept.set(key, ask());
+  return kept.get(key) as ReturnType<Source[Kind]>;
 }
 
 /** The numbers of a tensor; null where there are none: the file had no space for them. */
-export async function floats(name: string): Promise<Float32Array | null> {
-  const found = await fetched(name, "floats");
-  return found && new Float32Array(found);
-}
-
+export const floats = (name: string) => tensor(name, "floats");
 /** For pictures only: 255·√weight. */
-export async function roots(name: string): Promise<Uint8Array | null> {
-  const found = await fetched(name, "roots");
-  return found && new Uint8Array(found);
-}
+export const roots = (name: string) => tensor(name, "roots");
+
+/** What a head, or a token of the source, does for the loss at a position of the output, or of the reference. */
+export const source: Pick<Source, "heads" | "occlusion"> = {
+  heads: async (...place) => (await opening).heads(...place),
+  occlusion: async (...place) => (await opening).occlusion(...place),
+};
 
 export async function start(): Promise<void> {
-  if (held) return;
-  model.value = await (await fetch("api/model")).json();
+  const opened = await opening;
+  model.value = await opened.model();
+  if (frozen) trace.value = await opened.look({ text: "" });
 }
 
 /** The tokens at the positions of a stack. */
@@ -169,13 +145,7 @@ async function ask(request: Question): Promise<void> {
   underWay.value = request;
   error.value = null;
   try {
-    const answer = await fetch("api/look", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(request satisfies Request),
-    });
-    if (!answer.ok) throw new Refusal((await answer.json()) as Failure);
-    const found: Trace = await answer.json();
+    const found = await (await opening).look(request satisfies Request);
     const own = mean(found.replay.losses),
       reference = found.reference && mean(found.reference.losses);
     seen.value = { ...seen.value, [JSON.stringify(request)]: { output: found.output, own, reference } };

@@ -24,9 +24,12 @@ const DEFAULTS = {
 type Key = keyof typeof DEFAULTS;
 export type Change = Partial<Record<Key, string | number>>;
 
+/** A file says what it opens with, where the address names no sentence. */
+const opening = Object.fromEntries(new URLSearchParams(document.getElementById("page")!.dataset.opening));
+
 function read(): Record<Key, string> {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  return { ...DEFAULTS, ...given };
+  return { ...DEFAULTS, ...(given.text ? {} : opening), ...given };
 }
 
 export const selection = signal(read());

@@ -153,6 +153,12 @@ export interface Step {
   eos: number | null;
 }
 
+export interface Stored {
+  target: string;
+  trace: Trace;
+  tensors: Record<string, Numbers>;
+}
+
 export interface Tokens {
   ids: Array<number>;
   pieces: Array<string>;

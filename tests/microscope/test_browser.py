@@ -1,5 +1,6 @@
 """The page in a real browser: every view, both languages, wide and narrow; its numbers are those of the model."""
 
+import json
 import math
 import shutil
 import threading
@@ -15,8 +16,8 @@ from command_line import in_shape, tiny_model
 from zhuyi.config import Shape, changed
 from zhuyi.errors import CheckpointError, ZhuyiWarning
 from zhuyi.loading import load
-from zhuyi.microscope import page
-from zhuyi.microscope.page import file_html, look
+from zhuyi.microscope import page, wire
+from zhuyi.microscope.page import frozen_html, look, stored
 from zhuyi.microscope.server import MAX_TRACES, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.translator import Translator
@@ -83,6 +84,16 @@ def server(translator: Translator) -> Iterator[Microscope]:
         server.shutdown()
 
 
+@pytest.fixture
+def large(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Microscope]:
+    """The server of a model that is too large for the page: it computes itself."""
+    monkeypatch.setattr(wire, "MAX_FLOAT16_PARAMETERS", 0)
+    with Microscope(translator) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
 @pytest.fixture(scope="module")
 def url(server: Microscope) -> str:
     return server.url
@@ -108,7 +119,7 @@ def opened(browser: Any, url: str, complaints: list[str], width: int = 1280, **s
 
 def opened_file(browser: Any, trace: Trace, folder: Path, complaints: list[str], **selected: str) -> Any:
     written = folder / "look.html"
-    trace.save(written)
+    trace.save(written, frozen=True)
     tab = browser.new_page()
     tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
@@ -146,6 +157,69 @@ def test_every_view_opens(browser: Any, url: str, translator: Translator, langua
     assert until(tab, "location.hash.includes('view=beside')")
     assert tab.get_attribute("html", "lang") == {"en": "en", "zh": "zh-Hans"}[language]
     assert complaints == []
+    tab.close()
+
+
+def test_the_server_computes_where_the_model_is_large(browser: Any, large: Microscope, translator: Translator) -> None:
+    complaints: list[str] = []
+    tab = opened(browser, large.url, complaints, view="loss")
+    assert not tab.evaluate("performance.getEntriesByType('resource').some(({ name }) => name.includes('model.js'))")
+    loss = translator.loss([LINE], [REFERENCE])
+    assert float(tab.get_attribute("[data-mean]", "data-mean")) == pytest.approx(loss, abs=1e-6)
+    for view in VIEWS:
+        go(tab, view)
+        tab.wait_for_timeout(80)
+    assert complaints == []
+    tab.close()
+
+
+def test_a_file_with_its_model_answers_everything(browser: Any, translator: Translator, tmp_path: Path) -> None:
+    file = tmp_path / "look.html"
+    young = stored(look(translator, LINE, target=REFERENCE), "step-000001")
+    opening = page.opening_of(look(translator, LINE, target=REFERENCE))
+    page.write(file, page.living_html(translator, opening, {"step-000001": young, "step-000002": translator}))
+    complaints: list[str] = []
+    tab = browser.new_page()
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda asked: asked.url.startswith(("file:", "blob:")) or complaints.append(asked.url))
+    tab.goto(f"{file.as_uri()}#lang=en")
+    tab.wait_for_selector("[data-output]", state="attached")
+    assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
+    for view in VIEWS:
+        go(tab, view)
+        tab.wait_for_timeout(80)
+        assert "not in this file" not in tab.text_content("article").lower(), view
+
+    tab.click("text=▶ Play")
+    assert until(tab, "[...document.querySelectorAll('.checkpoints td')].every(td => td.textContent)")
+    tab.fill("form input >> nth=0", "cats")
+    tab.fill("form input >> nth=1", "")
+    tab.click("form button")
+    assert until(tab, "document.querySelector('.output').textContent.startsWith('cats')")
+    assert tab.text_content("[data-output]") == translator.translate(["cats"])[0]
+    tab.goto(f"{file.as_uri()}#{urlencode({'text': 'cats', 'lang': 'en', 'checkpoint': 'step-000001'})}")
+    tab.wait_for_selector("[role=alert]:has-text('--checkpoints')")
+
+    changed = json.dumps({"positions_off": True, "beam": 3, "heads_off": [["encoder.0.self", 1]], "prefix": [7]})
+    tab.goto(f"{file.as_uri()}#{urlencode({'text': 'cats', 'lang': 'en', 'view': 'loss', 'if': changed})}")
+    tab.wait_for_selector(".changed")
+    what_if = WhatIf(frozenset({("encoder.0.self", 1)}), positions_off=True, prefix=(7,))
+    right = look(translator, "cats", beam=3, what_if=what_if)
+    assert until(tab, "document.querySelector('[data-mean]') !== null")
+    assert tab.text_content("[data-output]") == right.output
+    assert float(tab.get_attribute("[data-mean]", "data-mean")) == pytest.approx(right.replay.losses.mean(), abs=1e-5)
+    assert complaints == []
+    tab.close()
+
+
+def test_a_page_without_a_worker_computes_itself(browser: Any, translator: Translator, tmp_path: Path) -> None:
+    file = tmp_path / "look.html"
+    page.write(file, page.living_html(translator, {"text": LINE}).replace("worker-src blob:; ", ""))
+    tab = browser.new_page()
+    tab.goto(file.as_uri())
+    tab.wait_for_selector("[data-output]", state="attached")
+    assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
     tab.close()
 
 
@@ -236,7 +310,7 @@ def test_what_is_never_written_is_never_offered(browser: Any, url: str) -> None:
 
 def test_the_file_opens_without_a_network(browser: Any, translator: Translator, tmp_path: Path) -> None:
     written = tmp_path / "look.html"
-    written.write_text(file_html(look(translator, LINE, target=REFERENCE)), encoding="utf-8")
+    written.write_text(frozen_html(look(translator, LINE, target=REFERENCE)), encoding="utf-8")
     context = browser.new_context(offline=True)
     tab, asked, complaints = context.new_page(), [], []
     tab.on("request", lambda request: asked.append(request.url))
@@ -276,7 +350,7 @@ def test_a_file_says_what_was_left_out(
     monkeypatch.setattr(page, "MAX_FILE_BYTES", 0)
     if left != "nothing":
         size = sum(4 * 4 * trace[name].numel() // 3 + 100 for name in trace if name.endswith(("weights", "scores")))
-        monkeypatch.setattr(page, "MAX_FILE_BYTES", len(file_html(trace).encode()) + size)
+        monkeypatch.setattr(page, "MAX_FILE_BYTES", len(frozen_html(trace).encode()) + size)
     complaints: list[str] = []
     tab = opened_file(browser, trace, tmp_path, complaints, lang="en", stack="decoder")
     for view in VIEWS:
@@ -366,10 +440,10 @@ def test_alibi_is_drawn_as_a_bias_on_the_scores(browser: Any, tmp_path: Path) ->
     tab.close()
 
 
-def test_a_forgotten_trace_can_be_looked_at_again(browser: Any, server: Microscope) -> None:
-    tab = opened(browser, server.url, [], view="beam", lang="en")
+def test_a_forgotten_trace_can_be_looked_at_again(browser: Any, large: Microscope) -> None:
+    tab = opened(browser, large.url, [], view="beam", lang="en")
     for _ in range(MAX_TRACES):
-        server.look(b'{"text": "a"}')
+        large.look(b'{"text": "a"}')
     go(tab, "matrices")
     tab.wait_for_selector("text=has forgotten")
     assert "Not in this file" not in tab.text_content("article")
@@ -392,8 +466,10 @@ def test_a_pasted_link_is_followed(browser: Any, url: str, translator: Translato
     tab.close()
 
 
-def test_an_address_that_was_given_is_never_overwritten(browser: Any, url: str, translator: Translator) -> None:
-    tab = opened(browser, url, [], view="input")
+def test_an_address_that_was_given_is_never_overwritten(
+    browser: Any, large: Microscope, translator: Translator
+) -> None:
+    tab = opened(browser, large.url, [], view="input")
     tab.evaluate(
         "() => { location.hash = 'text=cats&view=loss'; document.querySelector('.views button:last-child').click(); }"
     )  # the page hears of the address only after this task

@@ -9,19 +9,22 @@ import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 import torch
 from command_line import in_shape, tiny_model, zhuyi
 
 from zhuyi.config import Shape
+from zhuyi.errors import ConfigError
 from zhuyi.loading import load
-from zhuyi.microscope import page
+from zhuyi.microscope import page, wire
 from zhuyi.microscope.effects import head_effects, occlusion
 from zhuyi.microscope.server import MAX_REQUEST_BYTES, Microscope
-from zhuyi.microscope.trace import Trace, WhatIf
+from zhuyi.microscope.trace import Trace, WhatIf, transformer_of
 from zhuyi.microscope.wire import floats, roots
 from zhuyi.translator import Translator
 
@@ -74,14 +77,18 @@ def look(server: Microscope, **request: object):
     return status, json.loads(body)
 
 
+def content(html: str, name: str) -> str:
+    (text,) = re.findall(rf'<script type="[a-z/]*" id="{name}">(.*?)</script>', html, re.DOTALL)
+    return text
+
+
 def held(html: str) -> dict:
-    (text,) = re.findall(r'<script type="application/json" id="held">(.*?)</script>', html)
-    return json.loads(text)
+    return json.loads(content(html, "held"))
 
 
 def test_a_users_text_is_text_in_the_file(trace: Trace) -> None:
     old = trace.translator
-    html = page.file_html(
+    html = page.frozen_html(
         replace(trace, translator=Translator(old.config, old.tokenizers, old.engine, "</title><script>"))
     )
     assert html.count("<script") == 2  # ours, and the data
@@ -90,7 +97,7 @@ def test_a_users_text_is_text_in_the_file(trace: Trace) -> None:
 
 
 def test_the_file_lets_nothing_run_but_the_page(trace: Trace) -> None:
-    html = page.file_html(trace)
+    html = page.frozen_html(trace)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
     for element, directive in (("script", "script-src"), ("style", "style-src")):
         (content,) = re.findall(rf"<{element}>(.*?)</{element}>", html, re.DOTALL)
@@ -101,32 +108,74 @@ def test_the_file_lets_nothing_run_but_the_page(trace: Trace) -> None:
     assert "connect-src" not in policy
 
 
+def test_the_model_in_a_file_is_this_one(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = trace.translator
+    evil = Translator(old.config, old.tokenizers, old.engine, "</title><script>")
+    html = page.living_html(evil, page.opening_of(trace))
+    embedded = json.loads(content(html, "embedded"))
+    assert embedded["model"]["name"] == "</title><script>"
+    assert embedded["tokenizers"] == [*old.tokenizers.files().values()]
+    parameters = dict(transformer_of(old).named_parameters())
+    assert embedded["shapes"] == {name: list(each.shape) for name, each in parameters.items()}
+    weights = b"".join(floats(each) for each in parameters.values())
+    assert base64.b64decode(content(html, "weights")) == weights
+    (opening,) = re.findall(r'<main id="page" data-opening="([^"]*)">', html)
+    assert dict(parse_qsl(unescape(opening)))["text"] == EVIL
+
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digests = [
+        base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in (script, content(html, "model"))
+    ]
+    assert f"script-src 'sha256-{digests[0]}' 'sha256-{digests[1]}'; worker-src blob:; " in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert "connect-src" not in policy
+
+    monkeypatch.setattr(wire, "MAX_FLOAT32_PARAMETERS", old.config.model.width)
+    html = page.living_html(old, {})
+    assert json.loads(content(html, "embedded"))["precision"] == "float16"
+    assert len(base64.b64decode(content(html, "weights"))) == len(weights) // 2
+    monkeypatch.setattr(wire, "MAX_FLOAT16_PARAMETERS", old.config.model.width)
+    with pytest.raises(ConfigError, match=r"parameters; a page computes with at most .* write a frozen file"):
+        page.living_html(old, {})
+
+
 def test_the_file_holds_the_tensors_exactly(trace: Trace) -> None:
-    found = held(page.file_html(trace))["tensors"]
+    found = held(page.frozen_html(trace))["tensors"]
     for name in ("encoder.0.self.weights", "decoder.0.cross.scores", "encoder.0.feed_forward.residual"):
         assert base64.b64decode(found[name]["floats"]) == floats(trace[name])
     assert "logits" not in found  # what a temperature needs is among the steps
-    assert set(trace) == held(page.file_html(trace, full=True))["tensors"].keys()
+    assert set(trace) == held(page.frozen_html(trace, full=True))["tensors"].keys()
     assert base64.b64decode(found["encoder.0.self.weights"]["roots"]) == roots(trace["encoder.0.self.weights"])
     assert not any(name.startswith("parameters.") for name in found)
 
 
 def test_a_file_keeps_to_its_size_unless_it_is_to_be_full(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = len(page.file_html(trace, full=True).encode())
-    limit = len(page.file_html(trace).encode()) - 2_000
+    whole = len(page.frozen_html(trace, full=True).encode())
+    limit = len(page.frozen_html(trace).encode()) - 2_000
     monkeypatch.setattr(page, "MAX_FILE_BYTES", limit)
-    small = page.file_html(trace)
+    small = page.frozen_html(trace)
     assert len(small.encode()) <= limit
-    assert len(page.file_html(trace, full=True).encode()) == whole
+    assert len(page.frozen_html(trace, full=True).encode()) == whole
     assert "roots" in held(small)["tensors"]["encoder.0.self.weights"]
-    assert len(held(small)["tensors"]) < len(held(page.file_html(trace, full=True))["tensors"])
+    assert len(held(small)["tensors"]) < len(held(page.frozen_html(trace, full=True))["tensors"])
 
 
 def test_the_command_writes_one_file(directory: Path, tmp_path: Path) -> None:
-    done = zhuyi("look", str(directory), "two dogs", "--html", str(tmp_path / "dogs.html"))
+    file = tmp_path / "dogs.html"
+    done = zhuyi("look", str(directory), "two dogs", "--html", str(file), "--frozen")
     assert done.code == 0, done.err
-    assert held((tmp_path / "dogs.html").read_text(encoding="utf-8"))["trace"]["text"] == "two dogs"
-    for words in (["--html", "x.html"], ["two dogs", "--full"], [" ", "--html", "x.html"]):
+    assert held(file.read_text(encoding="utf-8"))["trace"]["text"] == "two dogs"
+    done = zhuyi("look", str(directory), "--html", str(file), "--beam", "3")
+    assert done.code == 0, done.err
+    embedded = json.loads(content(file.read_text(encoding="utf-8"), "embedded"))
+    assert embedded["model"]["name"] == directory.name
+    assert embedded["model"]["decoding"]["beam"] == 3
+    html = ["--html", "x.html"]
+    for words in (
+        *(["two dogs", *html, "--full"], [" ", *html], [*html, "--frozen"], ["two dogs", "--frozen"]),
+        *(["two dogs", "--checkpoints"], ["two dogs", *html, "--frozen", "--checkpoints"], ["--target", "zwei", *html]),
+    ):
         done = zhuyi("look", str(directory), *words)
         assert done.code == 2
         assert len(done.err.splitlines()) == 1
@@ -137,7 +186,7 @@ def test_the_command_writes_one_file(directory: Path, tmp_path: Path) -> None:
 def test_the_command_looks_at_every_shape(tmp_path: Path, shape: Shape, labels: str) -> None:
     directory = tiny_model(tmp_path / "model", in_shape(shape, labels))
     right = "ein Hund" if labels == "token" else "Hund"
-    done = zhuyi("look", directory, "two dogs", "--target", right, "--html", tmp_path / "dogs.html")
+    done = zhuyi("look", directory, "two dogs", "--target", right, "--html", tmp_path / "dogs.html", "--frozen")
     assert done.code == 0, done.err
     found = held((tmp_path / "dogs.html").read_text(encoding="utf-8"))
     assert found["model"]["config"]["shape"] == shape

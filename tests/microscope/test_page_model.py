@@ -22,9 +22,18 @@ from zhuyi.checkpoint import build_model
 from zhuyi.config import NOT_IN_SHAPE, Config, DataConfig, DecodingConfig, ModelConfig, Part, TextConfig
 from zhuyi.loading import build_translator
 from zhuyi.microscope import schema
+from zhuyi.microscope.effects import head_effects, occlusion
 from zhuyi.microscope.page import asset, look
-from zhuyi.microscope.trace import WhatIf
-from zhuyi.microscope.wire import MAX_LISTED, PARAMETERS, describe_trace, embed, tensors
+from zhuyi.microscope.trace import TextError, WhatIf
+from zhuyi.microscope.wire import (
+    MAX_LISTED,
+    PARAMETERS,
+    describe_model,
+    describe_trace,
+    embed,
+    embedded_weights,
+    tensors,
+)
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 from zhuyi.translator import Translator
 
@@ -82,10 +91,13 @@ class PageModel:
         self._tab = tab
         tab.evaluate(WORKER, asset("model.js"))
 
-    def load(self, translator: Translator, precision: str = "float32") -> None:
-        embedded, weights = embed(translator, precision)  # type: ignore[arg-type]
-        (loaded,) = self._ask(("load", "", embedded.model_dump(), base64.b64encode(weights).decode()))
-        assert "failed" not in loaded, loaded
+    def load(self, translator: Translator, precision: schema.Precision = "float32") -> None:
+        embedded = embed(translator, describe_model(translator))
+        assert embedded is not None
+        described = embedded.model_copy(update={"precision": precision}).model_dump(mode="json")
+        weights = base64.b64encode(embedded_weights(translator, precision)).decode()
+        (loaded,) = self._ask(("load", "", described, weights))
+        assert "problem" not in loaded, loaded
 
     def answer(self, method: str, *given: Any) -> Any:
         (reply,) = self._ask((method, *given))
@@ -94,7 +106,7 @@ class PageModel:
 
     def refusal(self, method: str, *given: Any) -> dict[str, Any]:
         (reply,) = self._ask((method, *given))
-        return reply["refused"]
+        return reply["problem"]
 
     def look(self, **request: Any) -> tuple[schema.Trace, dict[str, np.ndarray]]:
         trace = schema.Trace.model_validate(self.answer("look", request))
@@ -230,6 +242,48 @@ def test_any_heads_can_be_off(page: PageModel) -> None:
     page.load(translator)
     found = page.look(text=LINE, target=REFERENCE["line"], heads_off=off)
     same(*found, look(translator, LINE, target=REFERENCE["line"], what_if=WhatIf(frozenset(off))), FLOAT32)
+
+
+def test_effects_of_heads_and_of_hidden_tokens(page: PageModel) -> None:
+    for config in (
+        ModelConfig(**SMALL, key_value_heads=2),
+        ModelConfig(**SMALL, encoder_mixer="convolution", norm="post"),
+        ModelConfig(**SMALL, shape="decoder", positions="alibi"),
+        ModelConfig(**SMALL, shape="encoder"),
+    ):
+        translator = made(config)
+        page.load(translator)
+        asked = {"text": LINE, "target": REFERENCE["line"], "heads_off": [["decoder.1.self", 1]], "mask_lifted": True}
+        what_if = WhatIf(frozenset({("decoder.1.self", 1)}), mask_lifted=True)
+        if config.shape == "encoder":
+            asked, what_if = {"text": LINE, "target": REFERENCE["line"]}, WhatIf()
+        trace = look(translator, LINE, target=REFERENCE["line"], what_if=what_if)
+        for reference in (False, True):
+            found = page.answer("heads", asked, 0, reference)
+            right = head_effects(trace, 0, reference=reference)
+            assert [(each["name"], each["head"]) for each in found] == [(each.name, each.head) for each in right]
+            assert [each["loss"] for each in found] == pytest.approx([each.loss for each in right], abs=1e-5)
+            hidden = occlusion(trace, 0, reference=reference)
+            assert page.answer("occlusion", asked, 0, reference) == pytest.approx(hidden, abs=1e-5)
+    page.load(made(CONFIGS["modern-mixer=recurrence"]))
+    assert page.refusal("occlusion", {"text": LINE}, 0, False)["code"] == "carried"
+
+
+def test_what_cannot_be_looked_at_is_refused_as_in_python(page: PageModel) -> None:
+    translator = made(ModelConfig(**SMALL))
+    page.load(translator)
+    for asked in ({"text": " "}, {"text": "a", "target": " "}, {"text": "x" * 99}, {"text": "a", "target": "x" * 99}):
+        with pytest.raises(TextError) as error:
+            look(translator, asked["text"], target=asked.get("target"))
+        refused = page.refusal("look", asked)
+        assert (refused["code"], refused["values"]) == (error.value.code, error.value.values)
+    tagger = made(CONFIGS["modern-shape=encoder-labels=token"])
+    page.load(tagger)
+    assert page.refusal("look", {"text": LINE, "target": "ein"})["values"] == {"labels": 1, "wanted": 4}
+    with torch.no_grad():
+        translator.engine.transformer.projection.weight.fill_(torch.nan)  # type: ignore[attr-defined]
+    page.load(translator)
+    assert page.refusal("look", {"text": "a"})["code"] == "nan"
 
 
 DECODINGS: dict[str, dict[str, Any]] = {

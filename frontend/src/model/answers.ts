@@ -2,7 +2,7 @@
 import type { Embedded, HeadEffect, Request, Trace } from "../wire";
 import { heads, occlusion } from "./effects";
 import { look, type Look } from "./look";
-import { Refusal } from "./refusal";
+import { refusal } from "../refusal";
 import { Tokenizer } from "./text/tokenizer";
 import { Translator } from "./translator";
 
@@ -37,12 +37,12 @@ export class Answers {
     return tensor ? tensor.data.slice() : null;
   }
 
-  heads(request: Request, position: number): HeadEffect[] {
-    return heads(this.translator(request), request, position);
+  heads(request: Request, position: number, reference: boolean): HeadEffect[] {
+    return heads(this.translator(request), request, { position, reference });
   }
 
-  occlusion(request: Request, position: number): number[] {
-    return occlusion(this.translator(request), request, position);
+  occlusion(request: Request, position: number, reference: boolean): number[] {
+    return occlusion(this.translator(request), request, { position, reference });
   }
 
   /** What a tokenizer makes of lines and of ids, for the test that compares it with Python's. */
@@ -58,7 +58,7 @@ export class Answers {
 
   private translator({ checkpoint }: Request): Translator {
     const found = this.translators.get(checkpoint ?? "");
-    if (!found) throw new Refusal("checkpoint", { name: checkpoint! });
+    if (!found) throw refusal("checkpoint", {}, `${checkpoint} is not here`);
     return found;
   }
 }

@@ -6,8 +6,14 @@ import { everyone } from "./network/attention";
 import type { Matrix } from "./network/matrix";
 import type { Network } from "./network/shapes";
 import type { Replacement } from "./network/tap";
-import { Refusal } from "./refusal";
+import { refusal } from "../refusal";
 import { attentions, type Translator } from "./translator";
+
+/** A position of the output, or of the reference. */
+interface Place {
+  position: number;
+  reference: boolean;
+}
 
 /** What is changed for one replay. */
 interface Change {
@@ -17,27 +23,28 @@ interface Change {
   mask?: Matrix;
 }
 
-/** The loss at a position of the output. */
+/** The loss at a place. */
 function lossAt(
-  position: number,
+  { position, reference }: Place,
   decoded: Decoded,
   { network = decoded.network, replace = {}, mask }: Change = {},
 ): number {
   const [best] = decoded.hypotheses;
+  const tokens = reference ? decoded.right! : best.tokens;
   const masks = { ...lifted(decoded.whatIf, network), ...replace };
-  const { logits, targetOut } = replay(network, decoded.source, best.tokens, best.finished, masks, mask);
+  const { logits, targetOut } = replay(network, decoded.source, tokens, reference || best.finished, masks, mask);
   return lossOf(logits[position], targetOut[position]);
 }
 
 /** Of every head, when it is switched off; of one that is off already, 0. */
-export function heads(translator: Translator, request: Request, position: number): HeadEffect[] {
+export function heads(translator: Translator, request: Request, place: Place): HeadEffect[] {
   const decoded = decode(translator, request);
   const { whatIf, network } = decoded;
-  const before = lossAt(position, decoded);
+  const before = lossAt(place, decoded);
   return Object.entries(attentions(network)).flatMap(([name, attention]) =>
     Array.from({ length: attention.heads }, (_, head) => {
       const without = translator.network({ ...whatIf, heads_off: [...whatIf.heads_off, [name, head]] });
-      return { name, head, loss: lossAt(position, decoded, { network: without }) - before };
+      return { name, head, loss: lossAt(place, decoded, { network: without }) - before };
     }),
   );
 }
@@ -47,17 +54,17 @@ export function heads(translator: Translator, request: Request, position: number
  * In the decoder shape, which has neither, no other position attends to it; EOS, which that shape does not read, has no
  * number there.
  */
-export function occlusion(translator: Translator, request: Request, position: number): number[] {
+export function occlusion(translator: Translator, request: Request, place: Place): number[] {
   const { shape, encoder_mixer, decoder_mixer } = translator.described.config;
   const joined = shape === "decoder";
   const mixer = joined ? decoder_mixer : encoder_mixer;
-  if (mixer === "recurrence" || (joined && mixer !== "attention")) throw new Refusal("carried");
+  if (mixer === "recurrence" || (joined && mixer !== "attention")) throw refusal("carried");
   const decoded = decode(translator, request);
-  const before = lossAt(position, decoded);
+  const before = lossAt(place, decoded);
   const tokens = joined ? decoded.source.slice(0, -1) : decoded.source;
   return tokens.map((_, token) => {
     const change = joined ? { replace: unseen(token, decoded.network) } : { mask: hiding(token, tokens.length) };
-    return lossAt(position, decoded, change) - before;
+    return lossAt(place, decoded, change) - before;
   });
 }
 

@@ -11,7 +11,7 @@ import type { Matrix } from "./network/matrix";
 import { Writer, type Network } from "./network/shapes";
 import { Recording, type Replacement } from "./network/tap";
 import type { Tensor } from "./network/weights";
-import { Refusal } from "./refusal";
+import { refusal } from "../refusal";
 import { BOS, characters, EOS, PAD, type Tokenizer } from "./text/tokenizer";
 import type { Translator } from "./translator";
 
@@ -102,7 +102,7 @@ export function decode(translator: Translator, request: Request): Decoded {
   const right = request.target ? translator.target.encode(request.target) : null;
   if (right) checkLength(right, longest, "reference");
   if (prefix.some((token) => token === PAD || token === BOS || token < 0 || token >= translator.target.size))
-    throw new Refusal("prefix");
+    throw refusal("other", {}, "the prefix holds a number that is no token of the target");
 
   const decoding = { ...given, length_penalty: request.length_penalty ?? given.length_penalty };
   if (request.beam != null)
@@ -127,17 +127,18 @@ export function decode(translator: Translator, request: Request): Decoded {
     };
   }
   const found = search(network, source, decoding, longest, prefix);
-  if (!found.hypotheses.length) throw new Refusal("nan");
+  if (!found.hypotheses.length) throw refusal("nan");
   return { network, whatIf, decoding, source, right, ...found };
 }
 
 function checkLength(tokens: number[], longest: number, what: "sentence" | "reference"): void {
-  if (!tokens.length) throw new Refusal(`empty_${what}`);
-  if (tokens.length + 1 > longest) throw new Refusal(`long_${what}`, { tokens: tokens.length, most: longest - 1 });
+  if (!tokens.length) throw refusal(`empty_${what}`);
+  if (tokens.length + 1 > longest) throw refusal(`long_${what}`, { tokens: tokens.length, most: longest - 1 });
 }
 
 function checkLabels(right: number[], wanted: number, labels: "line" | "token"): void {
-  if (right.length !== wanted) throw new Refusal(`labels_${labels}`, { given: right.length, wanted });
+  if (right.length === wanted) return;
+  throw refusal(labels === "token" ? "labels_of_tokens" : "label_of_sentence", { labels: right.length, wanted });
 }
 
 /** Masks of the decoder's self-attention that hide nothing, where that is asked for. */
@@ -165,7 +166,7 @@ export function replay(
   const all = network.forward(source, targetIn, tap, mask);
   const { values } = tap;
   const logits = targetOut.map((_, row) => all.row(row).data); // the source's EOS has no label
-  if (!all.data.every(Number.isFinite)) throw new Refusal("nan");
+  if (!all.data.every(Number.isFinite)) throw refusal("nan");
   const shape = [targetOut.length, all.width];
   values.set("logits", { shape, data: all.data.subarray(0, shape[0] * shape[1]) });
   const decoderIn = network.config.shape === "decoder" ? [...source.slice(0, -1), ...targetIn] : targetIn;

@@ -1,6 +1,6 @@
 // The model in a thread of its own, so that the page stays alive while it computes.
 import { Answers } from "./answers";
-import { Refusal, type Reason } from "./refusal";
+import { Refusal, type Problem } from "../refusal";
 
 /** What is asked: a method of `Answers` with its arguments. */
 export interface Call {
@@ -13,8 +13,7 @@ export interface Call {
 export interface Reply {
   number: number;
   value?: unknown;
-  refused?: { reason: Reason; values: Record<string, string | number> };
-  failed?: string;
+  problem?: Problem;
 }
 
 const answers = new Answers();
@@ -23,12 +22,16 @@ export function reply({ number, method, given }: Call): Reply {
   try {
     return { number, value: (answers[method] as (...given: unknown[]) => unknown)(...given) };
   } catch (problem) {
-    if (problem instanceof Refusal) return { number, refused: { reason: problem.reason, values: problem.values } };
-    return { number, failed: String(problem) };
+    if (problem instanceof Refusal) return { number, problem: problem.problem };
+    return { number, problem: { code: "other", error: String(problem), values: {} } };
   }
 }
 
-// This file is one script by itself. Where a page has no worker, the page runs it, and calls `zhuyiModel`.
+// This file is one script by itself. In a page that cannot have a worker it is run too, and the page calls `zhuyiModel`.
 const scope = globalThis as unknown as { zhuyiModel: typeof reply; onmessage: (event: MessageEvent<Call>) => void };
-if (typeof document === "undefined") scope.onmessage = ({ data }) => postMessage(reply(data));
-else scope.zhuyiModel = reply;
+if (typeof document === "undefined") {
+  scope.onmessage = ({ data }) => postMessage(reply(data));
+  postMessage("ready");
+} else {
+  scope.zhuyiModel = reply;
+}

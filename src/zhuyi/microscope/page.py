@@ -1,29 +1,47 @@
 """The page: one script and one style sheet, built from `frontend/`, and the HTML around them.
 
-Served, the page asks for tensors when it needs them. As one file it holds them itself and opens without a network:
-pictures of all weights, and as many numbers as fit; the page says what was left out. A content-security policy
-lets nothing run and nothing load but these; text of the user is only ever JSON, in which no `<` is left.
+As one file, the page has the model in it, and computes every answer without a network (`living_html`). Served, it does
+the same with a small model, and asks the server about a large one. A file that is frozen holds one answer instead:
+pictures of all weights, and as many numbers as fit; the page says what was left out (`frozen_html`). A
+content-security policy lets nothing run and nothing load but the page's own; text of the user is only ever JSON, in
+which no `<` is left, or an attribute.
 """
 
 import base64
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import urlencode
 
+from zhuyi.errors import ConfigError
 from zhuyi.files import write_atomically
 from zhuyi.loading import with_torch
 from zhuyi.microscope import schema
 from zhuyi.microscope.trace import Trace, WhatIf, record
-from zhuyi.microscope.wire import PARAMETERS, describe_model, describe_trace, floats, roots, tensors
+from zhuyi.microscope.wire import (
+    MAX_FLOAT16_PARAMETERS,
+    PARAMETERS,
+    describe_model,
+    describe_trace,
+    describe_what_if,
+    embed,
+    embedded_weights,
+    floats,
+    roots,
+    tensors,
+)
 from zhuyi.translator import Translator
 
 MAX_FILE_BYTES = 1_900_000
-"""Size of one file, unless it is to be full."""
+"""Size of a frozen file, unless it is to be full."""
 TENSOR_OVERHEAD_BYTES = 40
 """Of the JSON around one tensor in a file."""
 SERVED_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The content-security policy of the served page."""
@@ -39,24 +57,31 @@ WANTED = (
 class Look(Trace):
     """A trace with its page: a notebook shows it as it is, and `save` writes it as one file."""
 
-    def save(self, path: str | Path, full: bool = False) -> int:
+    def save(self, path: str | Path, *, frozen: bool = False, full: bool = False) -> int:
         """Write the page as one file that needs no network, and return its size in bytes.
+
+        The file has the model in it: it opens with this sentence, and answers any other one.
 
         Args:
             path: of the file.
-            full: leave nothing out; otherwise there are pictures of all weights, and what else fits into 2 MB.
+            frozen: without the model: this one answer, as pictures of all weights, and what else fits into 2 MB.
+            full: of a frozen file: leave nothing out.
 
         Raises:
             CheckpointError: if it cannot be written.
+            ConfigError: if the model is too large for a page.
         """
-        content = file_html(self, full).encode()
-        write_atomically(Path(path), content)
-        return len(content)
+        if frozen or full:
+            return write(path, frozen_html(self, full))
+        beam = self.decoding.beam if self.decoding.strategy == "beam" else None
+        searched = {} if self.replay.labels else {"beam": beam, "length_penalty": self.decoding.length_penalty}
+        translator = self.translator.with_decoding(self.translator.decoding(**searched))
+        return write(path, living_html(translator, opening_of(self)))
 
     def _repr_html_(self) -> str:
         """The page, as a notebook shows it."""
         frame = 'style="width: 100%; height: 48em; border: 0"'
-        return f'<iframe title="zhuyi" srcdoc="{escape(file_html(self), quote=True)}" {frame}></iframe>'
+        return f'<iframe title="zhuyi" srcdoc="{escape(frozen_html(self), quote=True)}" {frame}></iframe>'
 
 
 def look(
@@ -97,16 +122,83 @@ def served_html() -> str:
     return _html('<link rel="stylesheet" href="page.css">', '<script src="page.js" defer></script>', "")
 
 
-def file_html(trace: Trace, full: bool = False) -> str:
-    """The page as one file, with as many tensors of the trace as fit, or with all of them."""
-    script, style = asset("page.js"), asset("page.css")
+def write(path: str | Path, page: str) -> int:
+    """Write a page as a file, and return its size in bytes.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    content = page.encode()
+    write_atomically(Path(path), content)
+    return len(content)
+
+
+def opening_of(trace: Trace) -> dict[str, str]:
+    """What a page opens with, as its address would say it: the sentence, its reference, and what was changed."""
+    changed = {key: value for key, value in describe_what_if(trace.what_if).model_dump().items() if value}
+    words = {"text": trace.text, "target": _reference(trace), "if": json.dumps(changed) if changed else ""}
+    return {key: value for key, value in words.items() if value}
+
+
+def stored(trace: Trace, checkpoint: str) -> schema.Stored:
+    """What a checkpoint of the training answered, for a file that has not its weights: cross attention, and no tree."""
+    described = describe_trace(trace).model_copy(update={"id": checkpoint, "checkpoint": checkpoint, "candidates": []})
+    kept = {name: each for name, each in trace.replay.values.items() if name.endswith(".cross.weights")}
+    numbers = {name: schema.Numbers(floats=base64.b64encode(floats(each)).decode()) for name, each in kept.items()}
+    shapes = {name: list(each.shape) for name, each in kept.items()}
+    described = described.model_copy(update={"shapes": shapes})
+    return schema.Stored(target=_reference(trace), trace=described, tensors=numbers)
+
+
+def _reference(trace: Trace) -> str:
+    if trace.reference is None:
+        return ""
+    return trace.translator.tokenizers.target.decode([trace.reference.target_out])[0]
+
+
+def living_html(
+    translator: Translator,
+    opening: Mapping[str, str],
+    checkpoints: Mapping[str, Translator | schema.Stored] = MappingProxyType({}),
+) -> str:
+    """The page as one file with the model in it.
+
+    Args:
+        translator: of the model.
+        opening: what the page shows first, as its address would say it.
+        checkpoints: of its training, by name, oldest first: models that answer too, or what each of them answered.
+
+    Raises:
+        ConfigError: if the model is too large for a page.
+    """
+    described = describe_model(translator, list(checkpoints))
+    embedded = embed(translator, described)
+    if embedded is None:
+        raise ConfigError(
+            f"the model has {described.parameters:,} parameters; a page computes with at most "
+            f"{MAX_FLOAT16_PARAMETERS:,}: write a frozen file (--frozen), or look without --html"
+        )
+    models = {name: each for name, each in checkpoints.items() if isinstance(each, Translator)}
+    answers = {
+        name: each.model_dump(mode="json") for name, each in checkpoints.items() if isinstance(each, schema.Stored)
+    }
+    weights = {"weights": translator, **{f"weights.{name}": each for name, each in models.items()}}
+    data = [
+        _data("embedded", "application/json", _safe(embedded.model_dump_json())),
+        _data("answers", "application/json", _safe(json.dumps(answers, ensure_ascii=False, separators=(",", ":")))),
+        _data("model", "text/plain", asset("model.js")),
+        *(
+            _data(name, "text/plain", base64.b64encode(embedded_weights(each, embedded.precision)).decode())
+            for name, each in weights.items()
+        ),
+    ]
+    return _file(data, "worker-src blob:; ", asset("model.js"), opening=urlencode(opening))
+
+
+def frozen_html(trace: Trace, full: bool = False) -> str:
+    """The page as one file without the model: with as many tensors of the trace as fit, or with all of them."""
     model, described = describe_model(trace.translator), describe_trace(trace)
-    frame = _html(
-        f"<style>{style}</style>",
-        f"<script>{script}</script>",
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'",
-    )
+    frame = _file([])
     size = len(frame.encode()) + len(_json(schema.Held(model=model, trace=described, tensors={})).encode())
     values = {key: each for key, each in tensors(trace).items() if not key.startswith(PARAMETERS)}
     pictures: dict[str, str] = {}
@@ -123,21 +215,42 @@ def file_html(trace: Trace, full: bool = False) -> str:
             numbers[key] = text
             size += more
     held = {key: schema.Numbers(roots=pictures.get(key), floats=numbers.get(key)) for key in {**pictures, **numbers}}
-    data = _json(schema.Held(model=model, trace=described, tensors=held))
-    return frame.replace("</main>", f'</main><script type="application/json" id="held">{data}</script>', 1)
+    return _file([_data("held", "application/json", _json(schema.Held(model=model, trace=described, tensors=held)))])
 
 
-def _html(style: str, script: str, policy: str) -> str:
+def _file(data: Sequence[str], policy: str = "", *scripts: str, opening: str = "") -> str:
+    """One file of scripts of data and of the page's own; `scripts` may run too."""
+    script, style = asset("page.js"), asset("page.css")
+    allowed = " ".join(f"'{_hash(each)}'" for each in (script, *scripts))
+    return _html(
+        f"<style>{style}</style>",
+        f"{''.join(data)}<script>{script}</script>",
+        f"default-src 'none'; script-src {allowed}; {policy}style-src '{_hash(style)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'",
+        opening,
+    )
+
+
+def _data(name: str, kind: str, content: str) -> str:
+    assert "</script" not in content.lower()
+    return f'<script type="{kind}" id="{escape(name, quote=True)}">{content}</script>'
+
+
+def _html(style: str, script: str, policy: str, opening: str = "") -> str:
+    opens = f' data-opening="{escape(opening, quote=True)}"' if opening else ""
     guard = f'<meta http-equiv="Content-Security-Policy" content="{policy}">' if policy else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{guard}'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>zhuyi</title>'
-        f'<link rel="icon" href="data:,">{style}</head><body><main id="page"></main>{script}</body></html>'
+        f'<link rel="icon" href="data:,">{style}</head><body><main id="page"{opens}></main>{script}</body></html>'
     )
 
 
 def _json(held: schema.Held) -> str:
-    text = held.model_dump_json()
+    return _safe(held.model_dump_json())
+
+
+def _safe(text: str) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

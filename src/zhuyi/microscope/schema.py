@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zhuyi.config import DecodingConfig, MixerKind, ModelConfig
 
+Precision = Literal["float32", "float16"]
+
 MAX_BEAM = 64
 """Its tree holds twice as many candidates a step."""
 
@@ -219,8 +221,8 @@ class Embedded(Message):
     """The content of `tokenizer.json`: of source and target, or of the one that both share."""
     shapes: dict[str, list[int]]
     """Of the weights, in their order; a tied matrix has one name."""
-    precision: Literal["float32", "float16"]
-    """Of the weights' bytes."""
+    precision: Precision
+    """Of the weights."""
 
 
 class Numbers(Message):
@@ -234,6 +236,15 @@ class Held(Message):
     """What a page that is one file holds."""
 
     model: Model
+    trace: Trace
+    tensors: dict[str, Numbers]
+
+
+class Stored(Message):
+    """What a checkpoint of the training answered, where its weights are not in the file."""
+
+    target: str
+    """The reference that it was given; empty without one."""
     trace: Trace
     tensors: dict[str, Numbers]
 

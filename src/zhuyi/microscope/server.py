@@ -1,6 +1,8 @@
 """The page's server: for one's own machine, one model, one sentence at a time.
 
     GET  /                          the page
+    GET  /api/embedded              the model for a page that computes by itself; null, where the server computes
+    GET  /api/weights               its weights; with ?checkpoint=NAME those of a checkpoint of its training
     GET  /api/model                 what is known before there is a sentence
     POST /api/look                  {text, target?, beam?, prefix?, checkpoint?, ...} → a trace without its tensors
     POST /api/heads                 the same, with {position, reference?} → what each head does for that token
@@ -32,7 +34,7 @@ from zhuyi.microscope.effects import head_effects, occlusion
 from zhuyi.microscope.page import SERVED_POLICY, asset, look, served_html
 from zhuyi.microscope.run import examples_of_dev_set
 from zhuyi.microscope.trace import TextError, Trace, WhatIf
-from zhuyi.microscope.wire import describe_model, describe_trace, floats, roots, tensors
+from zhuyi.microscope.wire import describe_model, describe_trace, embed, embedded_weights, floats, roots, tensors
 from zhuyi.translator import Translator
 
 MAX_TRACES = 8
@@ -70,6 +72,7 @@ class Microscope(ThreadingHTTPServer):
         described = describe_model(self._translator, list(self._checkpoints))
         shown = described.examples or examples_of_dev_set(translator.config)
         self.described = described.model_copy(update={"examples": shown})
+        self.embedded = embed(self._translator, self.described)
         super().__init__((host, port), _Handler)
 
     @property
@@ -114,6 +117,18 @@ class Microscope(ThreadingHTTPServer):
                 self._traces.popitem(last=False)
         return describe_trace(trace).model_copy(update={"id": number, "checkpoint": request.checkpoint})
 
+    def weights(self, checkpoint: str) -> bytes:
+        """Those of the model, or of a checkpoint, as the page computes with them.
+
+        Raises:
+            CheckpointError: if there is no such checkpoint, or it is damaged.
+            ConfigError: if the page does not compute.
+        """
+        if self.embedded is None:
+            raise ConfigError("the page does not compute with this model")
+        with self._one_at_a_time:
+            return embedded_weights(self._at(checkpoint), self.embedded.precision)
+
     def heads(self, asked: bytes) -> schema.HeadEffects:
         """What each head does for one token of the target.
 
@@ -147,16 +162,19 @@ class Microscope(ThreadingHTTPServer):
         return self._record(request)
 
     def _record(self, request: schema.Request) -> Trace:
-        if request.checkpoint and request.checkpoint not in self._checkpoints:
-            raise CheckpointError(f"there is no checkpoint {request.checkpoint}")
         return look(
-            self._load(request.checkpoint) if request.checkpoint else self._translator,
+            self._at(request.checkpoint),
             request.text,
             target=request.target or None,
             beam=request.beam,
             length_penalty=request.length_penalty,
             what_if=WhatIf(request.heads_off, request.positions_off, request.mask_lifted, request.prefix),
         )
+
+    def _at(self, checkpoint: str) -> Translator:
+        if checkpoint and checkpoint not in self._checkpoints:
+            raise CheckpointError(f"there is no checkpoint {checkpoint}")
+        return self._load(checkpoint) if checkpoint else self._translator
 
     def tensor(self, number: str, name: str, as_roots: bool) -> bytes | None:
         """Bytes of one tensor of a remembered trace; None if there is none of this name."""
@@ -176,12 +194,22 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if parts.path == "/":
             self._send("text/html; charset=utf-8", served_html().encode())
-        elif parts.path == "/page.js":
-            self._send("text/javascript; charset=utf-8", asset("page.js").encode())
+        elif parts.path in ("/page.js", "/model.js"):
+            self._send("text/javascript; charset=utf-8", asset(parts.path[1:]).encode())
         elif parts.path == "/page.css":
             self._send("text/css; charset=utf-8", asset("page.css").encode())
         elif parts.path == "/api/model":
             self._send_json(self.server.described)
+        elif parts.path == "/api/embedded":
+            self._send_json(self.server.embedded)
+        elif parts.path == "/api/weights":
+            (checkpoint,) = parse_qs(parts.query).get("checkpoint", [""])[:1]
+            try:
+                weights = self.server.weights(checkpoint)
+            except ZhuyiError as error:
+                self._fail(HTTPStatus.BAD_REQUEST, str(error))
+            else:
+                self._send("application/octet-stream", weights)
         elif parts.path.startswith("/api/tensor/"):
             number, _, name = parts.path.removeprefix("/api/tensor/").partition("/")
             found = self.server.tensor(number, unquote(name), parse_qs(parts.query).get("as") == ["roots"])
@@ -230,8 +258,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._fail(HTTPStatus.FORBIDDEN, "this server answers to its own address only")
         return False
 
-    def _send_json(self, message: schema.Message, status: HTTPStatus = HTTPStatus.OK) -> None:
-        self._send("application/json", message.model_dump_json().encode(), status)
+    def _send_json(self, message: schema.Message | None, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._send("application/json", (message.model_dump_json() if message else "null").encode(), status)
 
     def _fail(self, status: HTTPStatus, message: str) -> None:
         self._send_json(schema.Failure(error=message), status)

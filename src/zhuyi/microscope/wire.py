@@ -6,7 +6,6 @@ Printed numbers come from float32 (`floats`). For pictures of attention weights 
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from zhuyi.decoding.hypothesis import Candidate
 from zhuyi.microscope import schema
 from zhuyi.microscope.run import curves, examples
-from zhuyi.microscope.trace import Replay, Trace, transformer_of
+from zhuyi.microscope.trace import Replay, Trace, WhatIf, transformer_of
 from zhuyi.text.tokenizer import EOS
 from zhuyi.translator import Translator
 from zhuyi.version import __version__
@@ -24,6 +23,10 @@ MAX_LISTED = 20
 """Tokens of a distribution that are listed; the others are summed up."""
 TEMPERATURES = [tenths / 10 for tenths in range(2, 31, 2)]
 """Those of the slider: what a file needs for them takes less space than all logits."""
+MAX_FLOAT32_PARAMETERS = 2_000_000
+"""A page computes with float32 up to this size, which takes 5.3 bytes a parameter in a file, and with float16 above."""
+MAX_FLOAT16_PARAMETERS = 20_000_000
+"""A page does not compute with more, which would be a file of more than 55 MB, and slow."""
 PARAMETERS = "parameters."
 """Before the name of a learned tensor; a value of the trace goes by its canonical name."""
 
@@ -45,20 +48,24 @@ def describe_model(translator: Translator, checkpoints: Sequence[str] = ()) -> s
     )
 
 
-def embed(
-    translator: Translator, precision: Literal["float32", "float16"], checkpoints: Sequence[str] = ()
-) -> tuple[schema.Embedded, bytes]:
-    """A model for a page that computes by itself: everything but its weights, and these, one after another."""
-    weights = dict(transformer_of(translator).named_parameters())
-    number = "<f4" if precision == "float32" else "<f2"
-    described = schema.Embedded(
-        model=describe_model(translator, checkpoints),
+def embed(translator: Translator, described: schema.Model) -> schema.Embedded | None:
+    """A model for a page that computes by itself, all but its weights; None if it is too large for that."""
+    if described.parameters > MAX_FLOAT16_PARAMETERS:
+        return None
+    return schema.Embedded(
+        model=described,
         continues=translator.config.continues,
         tokenizers=list(translator.tokenizers.files().values()),
-        shapes={name: list(each.shape) for name, each in weights.items()},
-        precision=precision,
+        shapes={name: list(each.shape) for name, each in transformer_of(translator).named_parameters()},
+        precision="float32" if described.parameters <= MAX_FLOAT32_PARAMETERS else "float16",
     )
-    return described, b"".join(each.detach().cpu().numpy().astype(number).tobytes() for each in weights.values())
+
+
+def embedded_weights(translator: Translator, precision: schema.Precision) -> bytes:
+    """The weights of that model, one after another, little-endian."""
+    number = "<f4" if precision == "float32" else "<f2"
+    weights = transformer_of(translator).parameters()
+    return b"".join(each.detach().float().cpu().numpy().astype(number).tobytes() for each in weights)
 
 
 def describe_trace(trace: Trace) -> schema.Trace:
@@ -76,15 +83,20 @@ def describe_trace(trace: Trace) -> schema.Trace:
         candidates=[_candidate(trace, each) for each in trace.candidates],
         decoding=trace.decoding,
         difference=_finite(trace.difference),
-        what_if=schema.WhatIf(
-            heads_off=sorted(trace.what_if.heads_off),
-            positions_off=trace.what_if.positions_off,
-            mask_lifted=trace.what_if.mask_lifted,
-            prefix=list(trace.what_if.prefix),
-        ),
+        what_if=describe_what_if(trace.what_if),
         replay=_replay(trace, trace.replay),
         reference=_replay(trace, trace.reference) if trace.reference is not None else None,
         shapes={name: list(each.shape) for name, each in tensors(trace).items()},
+    )
+
+
+def describe_what_if(what_if: WhatIf) -> schema.WhatIf:
+    """What was changed while looking."""
+    return schema.WhatIf(
+        heads_off=sorted(what_if.heads_off),
+        positions_off=what_if.positions_off,
+        mask_lifted=what_if.mask_lifted,
+        prefix=list(what_if.prefix),
     )
 
 

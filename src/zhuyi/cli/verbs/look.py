@@ -25,13 +25,16 @@ from zhuyi.cli.options import (
 from zhuyi.errors import ConfigError
 
 if TYPE_CHECKING:
+    from zhuyi.microscope.schema import Stored
     from zhuyi.translator import Translator
 
 
 @verb(
     LOOK,
     'zhuyi look zhuyi-demo "3. Juli 1998"',
-    "[dim]# With the right answer beside it, and as one file that needs no network.[/]\n"
+    "[dim]# As one file with the model in it, which needs no network and answers any sentence.[/]\n"
+    "zhuyi look zhuyi-demo --html dates.html\n"
+    "[dim]# It opens with this sentence, and with the right answer beside it.[/]\n"
     'zhuyi look en-de "A dog runs." --target "Ein Hund rennt." --html dog.html',
 )
 def look(
@@ -45,8 +48,16 @@ def look(
     target: Annotated[
         str | None, typer.Option(parser=as_text, metavar="TEXT", help="The right answer, to compare.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one file, and serve nothing.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="With --html: leave nothing out, whatever the size.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one file with the model in it, and serve nothing.")
+    ] = None,
+    with_checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="With --html: the models kept in training, too, each as large.")
+    ] = False,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="With --html: only the answer to SENTENCE, in 2 MB; for large models.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="With --frozen: leave nothing out, whatever the size.")] = False,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
     max_ratio: MaxRatio = None,
@@ -59,13 +70,19 @@ def look(
 ) -> None:
     """See every step of your own model in the browser: tokens, queries, scores, heads, steps and beams.
 
-    The page is served to this machine alone, until Ctrl-C. With --html it becomes one file that opens anywhere.
+    The page is served to this machine alone, until Ctrl-C. With --html it becomes one file that opens anywhere, and
+    in which everything works.
     """
-    if (target is not None or html is not None) and sentence is None:
-        raise ConfigError("--target and --html want a SENTENCE to look at")
-    if full and html is None:
-        raise ConfigError("--full is of the file that --html writes")
+    if (target is not None or frozen) and sentence is None:
+        raise ConfigError("--target and --frozen want a SENTENCE to look at")
+    if (frozen or with_checkpoints) and html is None:
+        raise ConfigError("--frozen and --checkpoints are of the file that --html writes")
+    if full and not frozen:
+        raise ConfigError("--full is of the file that --frozen writes")
+    if frozen and with_checkpoints:
+        raise ConfigError("a frozen file has no models in it: leave out --frozen or --checkpoints")
     from zhuyi.directory import checkpoints
+    from zhuyi.microscope import page
     from zhuyi.microscope.server import Microscope
     from zhuyi.translator import OF_ENGINE
 
@@ -77,12 +94,23 @@ def look(
         return translator_of(path, device, beam, length_penalty, max_ratio, n_best, settings, "torch", "float32")
 
     translator = load(model)
+    kept = {path.name: partial(load, path) for path in checkpoints(model)}
     if html is not None:
-        assert sentence is not None
-        size = zhuyi.look(translator, sentence, target=target).save(html, full)
+        looked = zhuyi.look(translator, sentence, target=target) if sentence is not None else None
+        if frozen:
+            assert looked is not None
+            size = looked.save(html, frozen=True, full=full)
+        else:
+            opening = page.opening_of(looked) if looked is not None else {}
+            earlier: dict[str, Translator | Stored] = {}
+            for name, read in kept.items():
+                if with_checkpoints:
+                    earlier[name] = read()
+                elif sentence is not None:
+                    earlier[name] = page.stored(zhuyi.look(read(), sentence, target=target), name)
+            size = page.write(html, page.living_html(translator, opening, earlier))
         print(f"{html}: {size / 1e6:.1f} MB; open it in any browser")
         return
-    kept = {path.name: partial(load, path) for path in checkpoints(model)}
     with Microscope(translator, host, port, kept) as server:
         words = {"text": sentence, "target": target} if sentence is not None else {}
         url = server.url + ("#" + urlencode({key: value for key, value in words.items() if value}) if words else "")

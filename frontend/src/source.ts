@@ -1,0 +1,228 @@
+// Where answers come from: the model in the page, the server, or what a file holds. Nothing else of the page knows which.
+import type { Call, Reply } from "./model/worker";
+import { refusal, Refusal } from "./refusal";
+import type { Embedded, Failure, HeadEffect, Held, Model, Numbers, Request, Stored, Trace } from "./wire";
+
+export interface Source {
+  model(): Promise<Model>;
+  look(request: Request): Promise<Trace>;
+  /** The numbers of a tensor of a trace, float32; null where there are none. */
+  floats(id: string, name: string): Promise<Float32Array | null>;
+  /** 255·√p of a tensor of weights, for pictures only; null where there are none. */
+  roots(id: string, name: string): Promise<Uint8Array | null>;
+  /** The change of the loss at a position of the output, or of the reference, when each head is switched off. */
+  heads(request: Request, position: number, reference: boolean): Promise<HeadEffect[]>;
+  /** The same when each token of the source is hidden from attention. */
+  occlusion(request: Request, position: number, reference: boolean): Promise<number[]>;
+}
+
+/** The text of a script of data that the file holds. */
+const held = (id: string): string | null => document.getElementById(id)?.textContent ?? null;
+
+/** A file without its model knows one answer. */
+export const frozen = held("held") !== null;
+
+export async function open(): Promise<Source> {
+  if (frozen) return new Frozen(JSON.parse(held("held")!));
+  if (held("embedded")) return new InPage(IN_FILE);
+  const embedded: Embedded | null = await json("api/embedded");
+  return embedded ? new InPage(fromServer(embedded)) : new Server();
+}
+
+function bytes(base64: string): ArrayBuffer {
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)).buffer;
+}
+
+/** Of a tensor that a file holds. */
+const numbers = (tensor: Numbers | undefined) => (tensor?.floats ? new Float32Array(bytes(tensor.floats)) : null);
+
+class Frozen implements Source {
+  constructor(private readonly held: Held) {}
+
+  model = async () => this.held.model;
+  look = async () => this.held.trace;
+  heads = () => Promise.reject(refusal("needs_server"));
+  occlusion = () => Promise.reject(refusal("needs_server"));
+
+  floats = async (_id: string, name: string) => numbers(this.held.tensors[name]);
+
+  async roots(_id: string, name: string): Promise<Uint8Array | null> {
+    const text = this.held.tensors[name]?.roots;
+    return text == null ? null : new Uint8Array(bytes(text));
+  }
+}
+
+async function json<T>(path: string, message?: object): Promise<T> {
+  const answer = await fetch(
+    path,
+    message && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(message) },
+  ).catch((problem) => {
+    throw refusal("no_server", {}, String(problem));
+  });
+  if (!answer.ok) throw new Refusal((await answer.json()) as Failure);
+  return answer.json();
+}
+
+async function buffer(path: string): Promise<ArrayBuffer> {
+  const answer = await fetch(path);
+  if (!answer.ok) throw refusal("checkpoint", {}, ((await answer.json()) as Failure).error);
+  return answer.arrayBuffer();
+}
+
+class Server implements Source {
+  model = () => json<Model>("api/model");
+  look = (request: Request) => json<Trace>("api/look", request);
+
+  async heads(request: Request, position: number, reference: boolean): Promise<HeadEffect[]> {
+    return (await json<{ heads: HeadEffect[] }>("api/heads", { ...request, position, reference })).heads;
+  }
+
+  async occlusion(request: Request, position: number, reference: boolean): Promise<number[]> {
+    return (await json<{ losses: number[] }>("api/occlusion", { ...request, position, reference })).losses;
+  }
+
+  floats = async (id: string, name: string) =>
+    new Float32Array(await buffer(`api/tensor/${id}/${encodeURIComponent(name)}`));
+  roots = async (id: string, name: string) =>
+    new Uint8Array(await buffer(`api/tensor/${id}/${encodeURIComponent(name)}?as=roots`));
+}
+
+/** What a model in the page is made of. */
+interface Supply {
+  embedded(): Promise<Embedded>;
+  /** The bytes of the weights at a checkpoint of the training, "" for the model itself; null where there are none. */
+  weights(checkpoint: string): Promise<ArrayBuffer | null>;
+  /** What the model answered at a checkpoint whose weights are not there. */
+  answers(): Record<string, Stored>;
+  /** The script of the model. */
+  script(): { url: string } | { text: string };
+}
+
+const fromServer = (embedded: Embedded): Supply => ({
+  embedded: async () => embedded,
+  weights: (checkpoint) => buffer(`api/weights?checkpoint=${encodeURIComponent(checkpoint)}`),
+  answers: () => ({}),
+  script: () => ({ url: "model.js" }),
+});
+
+const IN_FILE: Supply = {
+  embedded: async () => JSON.parse(held("embedded")!),
+  async weights(checkpoint) {
+    const text = held(`weights ${checkpoint}`.trim());
+    return text === null ? null : bytes(text);
+  },
+  answers: () => JSON.parse(held("answers") ?? "{}"),
+  script: () => ({ text: held("model")! }),
+};
+
+class InPage implements Source {
+  private readonly described: Promise<Embedded>;
+  private readonly loaded = new Map<string, Promise<unknown>>();
+  private readonly waiting = new Map<number, (reply: Reply) => void>();
+  private readonly send: Promise<(call: Call) => void>;
+  private readonly answers: Record<string, Stored>;
+  private calls = 0;
+
+  constructor(private readonly supply: Supply) {
+    this.described = supply.embedded();
+    this.answers = supply.answers();
+    this.send = this.started();
+    this.described.then(() => this.load("")).catch(() => undefined); // whoever asks is told
+  }
+
+  model = async () => (await this.described).model;
+
+  async look(request: Request): Promise<Trace> {
+    const { checkpoint = "" } = request;
+    const known = this.answers[checkpoint];
+    if (known) {
+      if (!answersTo(known, request)) throw refusal("needs_checkpoints");
+      return known.trace;
+    }
+    await this.load(checkpoint);
+    return this.ask("look", request);
+  }
+
+  async floats(id: string, name: string): Promise<Float32Array | null> {
+    const known = this.answers[id];
+    return known ? numbers(known.tensors[name]) : this.ask("floats", id, name);
+  }
+
+  async roots(id: string, name: string): Promise<Uint8Array | null> {
+    const floats = await this.floats(id, name);
+    return floats && Uint8Array.from(floats, (p) => Math.round(255 * Math.sqrt(Math.min(Math.max(p, 0), 1))));
+  }
+
+  heads = (request: Request, position: number, reference: boolean) =>
+    this.ask<HeadEffect[]>("heads", request, position, reference);
+  occlusion = (request: Request, position: number, reference: boolean) =>
+    this.ask<number[]>("occlusion", request, position, reference);
+
+  private load(checkpoint: string): Promise<unknown> {
+    const load = async () => {
+      const [embedded, weights] = await Promise.all([this.described, this.supply.weights(checkpoint)]);
+      if (!weights) throw refusal("needs_server");
+      return this.ask("load", checkpoint, embedded, weights);
+    };
+    if (!this.loaded.has(checkpoint)) this.loaded.set(checkpoint, load());
+    const loading = this.loaded.get(checkpoint)!;
+    loading.catch(() => this.loaded.delete(checkpoint)); // the next question tries again
+    return loading;
+  }
+
+  private async ask<T>(method: Call["method"], ...given: unknown[]): Promise<T> {
+    const send = await this.send;
+    const number = ++this.calls;
+    const { value, problem } = await new Promise<Reply>((resolve) => {
+      this.waiting.set(number, resolve);
+      send({ number, method, given });
+    });
+    if (problem) throw new Refusal(problem);
+    return value as T;
+  }
+
+  private receive(reply: Reply): void {
+    this.waiting.get(reply.number)!(reply);
+    this.waiting.delete(reply.number);
+  }
+
+  /** The worker; or, where the browser allows a page of this kind none, the page's own thread. */
+  private async started(): Promise<(call: Call) => void> {
+    const script = this.supply.script();
+    try {
+      const url =
+        "url" in script ? script.url : URL.createObjectURL(new Blob([script.text], { type: "text/javascript" }));
+      const worker = new Worker(url);
+      await new Promise((resolve, reject) => {
+        worker.onmessage = resolve;
+        worker.onerror = reject;
+      });
+      worker.onmessage = ({ data }) => this.receive(data);
+      return (call) => worker.postMessage(call);
+    } catch {
+      const element = document.createElement("script");
+      await new Promise((resolve) => {
+        element.onload = resolve;
+        if ("url" in script) element.src = script.url;
+        else element.text = script.text;
+        document.head.append(element);
+        if ("text" in script) resolve(null);
+      });
+      const { zhuyiModel } = globalThis as unknown as { zhuyiModel: (call: Call) => Reply };
+      return (call) => setTimeout(() => this.receive(zhuyiModel(call)));
+    }
+  }
+}
+
+/** Whether a stored answer is to this question: of the same texts, and of the model as it is. */
+function answersTo({ target, trace: { text, decoding, what_if } }: Stored, asked: Request): boolean {
+  const { heads_off = [], positions_off = false, mask_lifted = false, prefix = [] } = asked;
+  const { beam = decoding.beam, length_penalty = decoding.length_penalty } = asked;
+  return (
+    text === asked.text &&
+    target === (asked.target ?? "") &&
+    JSON.stringify(what_if) === JSON.stringify({ heads_off, positions_off, mask_lifted, prefix }) &&
+    (beam ?? decoding.beam) === decoding.beam &&
+    (length_penalty ?? decoding.length_penalty) === decoding.length_penalty
+  );
+}
