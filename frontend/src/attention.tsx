@@ -1,8 +1,8 @@
 // The attention that is selected, and what its views have in common.
 import { useMemo } from "preact/hooks";
-import { begin, hasMask, model, positionsOf, tokensOf, trace } from "./data";
+import { begin, hasMask, model, positionsOf, tokensOf, trace, writes } from "./data";
 import { Choice, Formula, Missing, upTo } from "./parts";
-import { hasCross, inColumns, number, place, select, type Stack, stacks } from "./state";
+import { type Change, hasCross, inColumns, number, place, select, type Stack, stacks } from "./state";
 import { useFloats, useMatrix } from "./use";
 import { say } from "./words";
 
@@ -20,10 +20,26 @@ export function selected() {
     answers,
     begins,
     head: number("head", heads()),
-    i: number("i", asks.ids.length),
+    i: positionIn(at.stack),
     j: number("j", answers.ids.length),
   };
 }
+
+/** The position of a stack that is chosen. A target's one is the step `t`, in every view. */
+export function positionIn(stack: Stack): number {
+  const { length } = tokensOf(stack).ids;
+  return stack === "decoder" && hasCross() ? number("t", length) : number("i", length);
+}
+
+/** What is selected with a position of a stack. In one sequence of source and target the step goes along. */
+export function chosenAt(stack: Stack, position: number): Change {
+  if (stack === "encoder") return { i: position };
+  return hasCross() ? { t: position } : { i: position, t: Math.max(0, position - begin()) };
+}
+
+/** The step of decoding that is chosen, and what is selected with another one. */
+export const stepOf = (steps: number) => number("t", steps);
+export const atStep = (t: number): Change => (writes() ? chosenAt("decoder", begin() + t) : { t });
 
 /** Where BOS stands among queries and keys; 0, where they are of one side only. */
 export const beginnings = (stack: Stack): [number, number] => (stack === "decoder" ? [begin(), begin()] : [0, 0]);
@@ -36,6 +52,13 @@ export const headWidth = () => model.value!.config.width / heads();
 export const groupOf = (head: number) => Math.floor((head * model.value!.config.key_value_heads) / heads());
 
 export const isThere = (name: string) => `${name}.weights` in trace.value!.shapes;
+
+/** Whether a head is switched off: its pictures are grey then. */
+export const isOff = (name: string, head: number) =>
+  trace.value!.what_if.heads_off.some(([at, which]) => at === name && which === head);
+
+/** Whether scores are divided by √d: a model may be without. */
+export const isScaled = () => !model.value!.config.without.includes("scaling");
 
 export const hasPositions = (kind: "rotary" | "alibi", cross: boolean) =>
   positionsOf(model.value!.config) === kind && !cross && !trace.value!.what_if.positions_off;

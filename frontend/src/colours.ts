@@ -1,36 +1,63 @@
-// Colour-blind-safe: cividis for shares (Nuñez et al. 2018), blue–orange for signed numbers.
-const CIVIDIS = [
-  [0, 32, 77],
-  [0, 52, 110],
-  [57, 72, 107],
-  [87, 93, 109],
-  [112, 113, 115],
-  [138, 134, 120],
-  [165, 157, 117],
-  [195, 182, 105],
-  [228, 207, 86],
-  [255, 234, 70],
-];
-const SIGNED = [
-  [5, 80, 150],
-  [90, 150, 200],
-  [245, 245, 245],
-  [235, 165, 90],
-  [180, 80, 0],
-];
+// Colour-blind-safe, and nothing has the colour of the paper: one hue for shares (dark: the upper half of cividis,
+// Nuñez et al. 2018), blue and orange for signed numbers.
+import { signal } from "@preact/signals";
 
-function between(stops: number[][], share: number): [number, number, number] {
+type Colour = [number, number, number];
+
+const LIGHT = {
+  shares: [
+    [255, 255, 255],
+    [198, 219, 239],
+    [107, 174, 214],
+    [33, 113, 181],
+    [8, 48, 107],
+  ],
+  signed: [
+    [5, 80, 150],
+    [90, 150, 200],
+    [255, 255, 255],
+    [235, 165, 90],
+    [180, 80, 0],
+  ],
+} satisfies Record<string, Colour[]>;
+const DARK = {
+  shares: [
+    [20, 23, 27],
+    [57, 72, 107],
+    [138, 134, 120],
+    [195, 182, 105],
+    [255, 234, 70],
+  ],
+  signed: [
+    [140, 200, 255],
+    [50, 105, 165],
+    [20, 23, 27],
+    [165, 95, 30],
+    [255, 180, 95],
+  ],
+} satisfies Record<string, Colour[]>;
+
+const scheme = matchMedia("(prefers-color-scheme: dark)");
+/** Whether the paper is dark: who draws on a canvas draws again when it changes. */
+export const dark = signal(scheme.matches);
+scheme.addEventListener("change", () => {
+  dark.value = scheme.matches;
+});
+
+function between(stops: Colour[], share: number): Colour {
   const place = Math.max(0, Math.min(1, share)) * (stops.length - 1);
   const low = Math.min(Math.floor(place), stops.length - 2);
-  return [0, 1, 2].map((c) => stops[low][c] + (place - low) * (stops[low + 1][c] - stops[low][c])) as [
-    number,
-    number,
-    number,
-  ];
+  const mixed = (c: 0 | 1 | 2) => stops[low][c] + (place - low) * (stops[low + 1][c] - stops[low][c]);
+  return [mixed(0), mixed(1), mixed(2)];
 }
 
 /** `root`: the square root of a share in [0, 1]. */
-export const shareColour = (root: number) => between(CIVIDIS, root);
+export const shareColour = (root: number) => between((dark.value ? DARK : LIGHT).shares, root);
 /** `value` in [-1, 1]. */
-export const signedColour = (value: number) => between(SIGNED, (value + 1) / 2);
-export const css = ([r, g, b]: [number, number, number]) => `rgb(${r.toFixed(0)},${g.toFixed(0)},${b.toFixed(0)})`;
+export const signedColour = (value: number) => between((dark.value ? DARK : LIGHT).signed, (value + 1) / 2);
+/** Of what is hidden, and has no number. */
+export const hiddenColour = (): Colour => (dark.value ? [70, 74, 82] : [187, 187, 187]);
+
+export const css = ([r, g, b]: Colour) => `rgb(${r.toFixed(0)},${g.toFixed(0)},${b.toFixed(0)})`;
+/** Of letters on this colour. */
+export const inkOn = ([r, g, b]: Colour) => (r * 0.3 + g * 0.59 + b * 0.11 > 125 ? "#000" : "#fff");

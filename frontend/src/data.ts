@@ -33,8 +33,15 @@ export const busy = computed(() => underWay.value !== null);
 export const asked = signal<Question | null>(null);
 /** The server has no tensors of this trace any more. */
 export const lost = signal(false);
+interface Seen {
+  output: string;
+  /** Losses of its own output, and of the reference. */
+  own: number[];
+  reference: number[] | null;
+}
+
 /** What was found, by question. */
-const seen = signal<Record<string, { output: string; own: number; reference: number | null }>>({});
+const seen = signal<Record<string, Seen>>({});
 
 const kept = new Map<string, Promise<unknown>>();
 let waiting: Question | null = null;
@@ -136,6 +143,22 @@ export const again = (change: Partial<Question>) => ask({ ...latest()!, ...chang
 export const saw = (change: Partial<Question>) =>
   asked.value ? seen.value[JSON.stringify({ ...asked.value, ...change })] : undefined;
 
+/** The answer to a question, which is remembered. */
+async function answered(request: Question): Promise<Trace> {
+  const found = await (await opening).look(request satisfies Request);
+  const { output, replay, reference } = found;
+  seen.value = {
+    ...seen.value,
+    [JSON.stringify(request)]: { output, own: replay.losses, reference: reference?.losses ?? null },
+  };
+  return found;
+}
+
+/** Learn what the same question, but for this, is answered, and go on showing what is shown. */
+export async function peek(change: Partial<Question>): Promise<void> {
+  if (served && asked.value && !saw(change)) await answered({ ...asked.value, ...change });
+}
+
 /** While the model is at work only the last of further questions is kept. */
 async function ask(request: Question): Promise<void> {
   if (busy.value) {
@@ -145,10 +168,7 @@ async function ask(request: Question): Promise<void> {
   underWay.value = request;
   error.value = null;
   try {
-    const found = await (await opening).look(request satisfies Request);
-    const own = mean(found.replay.losses),
-      reference = found.reference && mean(found.reference.losses);
-    seen.value = { ...seen.value, [JSON.stringify(request)]: { output: found.output, own, reference } };
+    const found = await answered(request);
     asked.value = request;
     kept.clear();
     lost.value = false;

@@ -130,11 +130,7 @@ function Map() {
       {Array.from({ length: config[`${stack}_layers`] }, (_, k) => config[`${stack}_layers`] - 1 - k).map((layer) => (
         <div class="block" key={layer}>
           <small>{layer}</small>
-          {stack === stacks()[0] ? (
-            part(stack, layer, "self", "block", say("feed_forward"))
-          ) : (
-            <span>{say("feed_forward")}</span>
-          )}
+          {part(stack, layer, "self", "block", say("feed_forward"))}
           {stack === "decoder" && hasCross() && part(stack, layer, "cross", "cross", say("cross"))}
           {part(stack, layer, "self", "heads", mixer(stack))}
         </div>
@@ -144,7 +140,9 @@ function Map() {
   const facts = [
     say("parameters", { n: parameters.toLocaleString() }),
     `${say(`norm_${config.norm}`)} (${say(`norm_${config.norm_kind}`)})`,
-    say("positions_are", { how: say(`positions_${positionsOf(config)}`) }),
+    trace.value?.what_if.positions_off
+      ? say("positions_are_off")
+      : say("positions_are", { how: say(`positions_${positionsOf(config)}`) }),
     ...(!writes()
       ? []
       : [say("tied", { how: say(config.tie === "output" && !hasCross() ? "tie_all" : `tie_${config.tie}`) })]),
@@ -177,8 +175,10 @@ function Shape() {
 }
 
 /** What a view shows in this shape. */
-const explained = (view: View) =>
-  [`explain_${view}_${model.value!.config.shape}`, `explain_${view}`].find(isWord) as Word;
+const explained = (view: View) => {
+  const lifted = trace.value?.what_if.mask_lifted ? [`explain_${view}_lifted`] : [];
+  return [...lifted, `explain_${view}_${model.value!.config.shape}`, `explain_${view}`].find(isWord) as Word;
+};
 
 const Lost = () => (
   <div role="alert">
@@ -199,7 +199,7 @@ function Page() {
   const Shown = VIEWS[current];
   const now = trace.value,
     { norm, [`${stacks()[0]}_mixer` as const]: mixer } = model.value.config;
-  const title = (name: View) => say(`view_${name}`, { stack: say(stacks()[0]) });
+  const title = (name: View) => say(`view_${name}`);
   document.title = `zhuyi · ${title(current)}`;
   return (
     <>

@@ -1,10 +1,11 @@
 // What views are made of beside their pictures: sliders, choices, formulas, notes.
 import type { ComponentChildren } from "preact";
-import { again, busy, model, plain, served, trace, writes } from "./data";
+import { useEffect } from "preact/hooks";
+import { again, busy, model, peek, plain, saw, served, trace, writes } from "./data";
 import formulas from "./formulas.json";
 import { labels } from "./pictures/tokens";
 import type { WhatIf } from "./wire";
-import { join, say } from "./words";
+import { join, say, show } from "./words";
 
 /** A head's name for people. */
 export function headName(name: string, head: number): string {
@@ -62,17 +63,53 @@ export function Choice<T extends string | number>(props: {
 
 export const upTo = (count: number) => Array.from({ length: count }, (_, k) => [k, String(k)] as const);
 
-/** A button that asks the model what would be if. */
+/** A button that asks the model what would be if, and what came of it. */
 export function Ask(props: { change: Partial<WhatIf>; disabled?: boolean; children: ComponentChildren }) {
   return (
-    <p>
-      <button type="button" disabled={!served || busy.value || props.disabled} onClick={() => again(props.change)}>
-        {props.children}
-      </button>
-      {!served && <em> {say("failed_needs_server")}</em>}
+    <>
+      <p>
+        <button type="button" disabled={!served || busy.value || props.disabled} onClick={() => again(props.change)}>
+          {props.children}
+        </button>
+        {!served && <em> {say("failed_needs_server")}</em>}
+      </p>
+      <Outcome />
+    </>
+  );
+}
+
+const NOTHING: WhatIf = { heads_off: [], positions_off: false, mask_lifted: false, prefix: [] };
+
+/** What the changes made of the answer and of the loss: before → after. */
+export function Outcome() {
+  const { what_if, output, replay, reference } = trace.value!;
+  const changed = JSON.stringify({ ...NOTHING, ...what_if }) !== JSON.stringify(NOTHING);
+  const before = saw(NOTHING);
+  useEffect(() => {
+    if (changed) peek(NOTHING).catch(() => null); // then only what is now can be shown
+  }, [changed, trace.value]);
+  if (!changed) return null;
+  const losses = reference?.losses ?? replay.losses;
+  const former = before && (reference ? before.reference : before.own);
+  return (
+    <p class="changed outcome" aria-live="polite">
+      {say("answer")}{" "}
+      {before && (
+        <>
+          <bdi data-before>{before.output || say("nothing")}</bdi> →{" "}
+        </>
+      )}
+      <b>
+        <bdi>{output || say("nothing")}</bdi>
+      </b>
+      <br />
+      {say(reference ? "total_reference" : "total_own")} {former && `${show(total(former))} → `}
+      <b>{show(total(losses))}</b>
     </p>
   );
 }
+
+const total = (values: number[]) => values.reduce((a, b) => a + b, 0);
 
 /** What is not as the model has it; shown above every view. */
 export function Hypothetical() {

@@ -69,6 +69,9 @@ export function select(change: Change): void {
   writing = setTimeout(write, 200); // a browser refuses a new address for every movement of the mouse
 }
 
+/** Whether something else than the default is selected. */
+export const given = (key: Key) => selection.value[key] !== DEFAULTS[key];
+
 /** A whole number from 0 up to this. */
 export const clamp = (value: number, below: number) => Math.max(0, Math.min(below - 1, value));
 

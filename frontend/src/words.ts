@@ -25,6 +25,28 @@ export function say(key: Word, values: Record<string, string | number> = {}): st
 /** Sentences, one after another: between Chinese ones there is no space. */
 export const join = (sentences: string[]) => sentences.join(selection.value.lang === "zh" ? "" : " ");
 
-export const show = (value: number, digits = 3) =>
-  value === -Infinity ? "−∞" : value.toFixed(digits).replace("-", "−");
-export const percent = (value: number) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`;
+/** The sign that is as wide as a digit. */
+const signed = (text: string) => text.replace(/^-/, "−");
+
+/** With so many decimals, two at least; what is too small for them, with two significant digits: 2.1e-6. */
+export function show(value: number, decimals = 3): string {
+  if (value === -Infinity) return "−∞";
+  if (value === 0) return "0"; // −0 too
+  return signed(Math.abs(value) < 10 ** Math.min(2 - decimals, -1) ? value.toExponential(1) : value.toFixed(decimals));
+}
+
+/** As short as a cell of a picture wants it. */
+export function brief(value: number): string {
+  if (value === -Infinity) return "−∞";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  return signed(size < 0.005 ? value.toExponential(0) : value.toFixed(size < 10 ? 2 : size < 100 ? 1 : 0));
+}
+
+export function percent(share: number): string {
+  if (share === 0) return "0 %";
+  return `${share < 0.001 ? (100 * share).toExponential(1) : (100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
+}
+
+/** Layers, heads and coordinates count from 0, as in the names of values; positions from 1 in the lecture. */
+export const ordinal = (k: number) => (inColumns() ? k + 1 : k);

@@ -233,11 +233,11 @@ def test_printed_numbers_are_the_models(browser: Any, url: str, translator: Tran
     trace = look(translator, LINE, target=REFERENCE)
     tab.goto(f"{url}#{urlencode({'text': LINE, 'view': 'matrices', 'layer': 0, 'head': 1, 'i': 2, 'j': 1, 'd': 3})}")
     for letter in ("A′", "Q", "V", "O"):
-        tab.wait_for_selector(f"figure:has-text('{letter} ·') .spoken")
+        tab.wait_for_selector(f"figure:has(figcaption:text-matches('^{letter} ·')) .spoken")
     for name, letter in (("weights", "A′"), ("queries", "Q"), ("values", "V"), ("context", "O")):
-        tensor = trace[f"encoder.0.self.{'rotated_' * (name == 'queries')}{name}"]
+        tensor = trace[f"encoder.0.self.{name}"]
         row, column = (2, 1) if name == "weights" else (1 if name == "values" else 2, 3)
-        spoken = tab.locator(f"figure:has-text('{letter} ·') .spoken").text_content()
+        spoken = tab.locator(f"figure:has(figcaption:text-matches('^{letter} ·')) .spoken").first.text_content()
         number = float(spoken.rsplit(":", 1)[1].replace("−", "-"))
         assert number == pytest.approx(float(tensor[1, row, column]), abs=5.1e-5), name
     assert complaints == []
@@ -246,14 +246,28 @@ def test_printed_numbers_are_the_models(browser: Any, url: str, translator: Tran
 
 def test_arrows_move_the_cell_and_the_address_follows(browser: Any, url: str) -> None:
     tab = opened(browser, url, [], view="matrices")
-    tab.wait_for_selector("figure canvas")
-    tab.focus("figure canvas")
+    inputs = "figure:has(figcaption:text-matches('^I ·')) canvas >> nth=0"
+    tab.wait_for_selector(inputs)
+    tab.focus(inputs)
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("ArrowRight")
     assert until(tab, "location.hash.includes('i=2') && location.hash.includes('c=1')")  # a column is a token
-    tab.hover("figure:has-text('Q ·') canvas", position={"x": 3, "y": 3})
+    result = "figure:has(figcaption:text-matches('^Q ·')) canvas >> nth=0"
+    tab.hover(result, position={"x": 3, "y": 3})
     assert until(tab, "!location.hash.includes('i=2') && location.hash.includes('c=1')")  # I has coordinates of its own
+    tab.close()
+
+
+def test_a_product_is_the_sum_that_is_written_below(browser: Any, url: str, translator: Translator) -> None:
+    tab = opened(browser, url, [], view="matrices", layer="0", head="1", i="2", j="1", d="3")
+    trace = look(translator, LINE)
+    written = tab.locator(".product .numbers")
+    assert until(tab, "document.querySelectorAll('.product .numbers').length === 6")
+    found = [float(each.rsplit("=", 1)[1].replace("−", "-")) for each in written.all_text_contents()]
+    values = [trace[f"encoder.0.self.{name}"] for name in ("queries", "keys", "values", "scores", "context", "output")]
+    wanted = [values[0][1, 2, 3], values[1][1, 1, 3], values[2][1, 1, 3], values[3][1, 2, 1], values[4][1, 2, 3]]
+    assert found == pytest.approx([*map(float, wanted), float(values[5][2, 0])], abs=5.1e-5)
     tab.close()
 
 
@@ -378,7 +392,7 @@ def test_heads_together_are_a_mean_of_weights(browser: Any, tmp_path: Path, monk
     trace = look(translator, LINE, what_if=LONGER)
     monkeypatch.setattr(page, "MAX_FILE_BYTES", 0)
     tab = opened_file(browser, trace, tmp_path, [], view="cross", i="0", j="0")
-    tab.select_option("article .chooser label:nth-of-type(3) select", "mean")
+    tab.select_option("article .chooser label:nth-of-type(1) select", "mean")
     tab.wait_for_timeout(60)
     drawn = tab.eval_on_selector_all(".wires line", "lines => lines.map(line => +line.getAttribute('stroke-opacity'))")
     shares = trace["decoder.0.cross.weights"].mean(dim=0)
@@ -408,7 +422,7 @@ def test_two_quick_changes_are_both_made(browser: Any, url: str) -> None:
 
 def test_a_query_of_the_decoder_sees_no_future(browser: Any, translator: Translator, tmp_path: Path) -> None:
     trace = look(translator, LINE, what_if=LONGER)
-    tab = opened_file(browser, trace, tmp_path, [], view="query", stack="decoder", kind="self", i="1")
+    tab = opened_file(browser, trace, tmp_path, [], view="query", stack="decoder", kind="self", t="1")
     tab.focus(".scroll:has(.answers)")
     tab.keyboard.press("ArrowDown")
     assert until(tab, "location.hash.includes('j=1')")
@@ -597,11 +611,11 @@ def test_all_of_it_with_the_keyboard_alone(browser: Any, url: str) -> None:
 
     tab_to(".views button:nth-of-type(5)")
     tab.keyboard.press("Enter")
-    tab_to(".multiples button:nth-of-type(2)")
+    tab_to(".multiples td:nth-of-type(2) button")
     tab.keyboard.press("Enter")
     tab_to("figure canvas")
     tab.keyboard.press("ArrowRight")
-    assert until(tab, "['view=heads', 'head=1', 'i=1'].every(word => location.hash.includes(word))")
+    assert until(tab, "['view=heads', 'head=1', 't=1'].every(word => location.hash.includes(word))")
     tab.reload()
     tab.wait_for_selector("[data-output]", state="attached")
     tab_to(".views button:nth-of-type(12)")
@@ -685,7 +699,7 @@ def test_source_and_target_of_one_sequence_are_told_apart(browser: Any, tmp_path
     assert float(spoken.rsplit(":", 1)[1]) == pytest.approx(float(trace["decoder.0.self.weights"][0, 5, 2]), abs=5.1e-5)
     figure = tab.locator("figure:has-text('S · scores')")
     figure.locator("text=as table").click()
-    pieces = [each.replace("▁", "␣") for each in trace.pieces(trace.replay.decoder_in)]
+    pieces = [each.replace("▁", "␣").replace("<s>", "BOS") for each in trace.pieces(trace.replay.decoder_in)]
     names = figure.locator("tbody th").all_text_contents()
     assert [name for name, piece in zip(names, pieces, strict=True) if not piece.startswith("<0x")] == [
         piece for piece in pieces if not piece.startswith("<0x")

@@ -1,4 +1,11 @@
 // What pictures that are drawn on a canvas share.
+import { signal } from "@preact/signals";
+
+/** The window: pictures are as large as it allows. */
+export const viewport = signal({ width: innerWidth, height: innerHeight });
+addEventListener("resize", () => {
+  viewport.value = { width: innerWidth, height: innerHeight };
+});
 
 const pen = document.createElement("canvas").getContext("2d")!;
 
@@ -18,4 +25,15 @@ export function paint(canvas: HTMLCanvasElement, rows: number, columns: number, 
     image.data.set([red, green, blue, 255], 4 * k);
   }
   canvas.getContext("2d")!.putImageData(image, 0, 0);
+}
+
+/** The largest size among these numbers; what is infinite has none. */
+export function largest(...all: (ArrayLike<number> | null | undefined)[]): number {
+  let most = 1e-9;
+  for (const numbers of all)
+    for (let k = 0; k < (numbers?.length ?? 0); k++) {
+      const size = Math.abs(numbers![k]);
+      if (size > most && size < Infinity) most = size;
+    }
+  return most;
 }

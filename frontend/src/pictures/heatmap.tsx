@@ -1,21 +1,24 @@
 // A matrix as a picture: one cell a number.
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { css, shareColour, signedColour } from "../colours";
+import { css, dark, hiddenColour, inkOn, shareColour, signedColour } from "../colours";
 import { clamp } from "../state";
-import { isolate, say, show } from "../words";
-import { paint, widest } from "./canvas";
+import { brief, isolate, say, show } from "../words";
+import { largest, paint, viewport, widest } from "./canvas";
+import { common, Legend } from "./legend";
+import { csvOf, escaped, Save } from "./save";
 import { part } from "./tokens";
 
-const CELLS = [2, 3, 4, 6, 9, 14, 20, 28, 38, 52];
+const CELLS = [2, 3, 4, 6, 9, 14, 20, 28, 38, 52, 72];
 
-const LEGIBLE = 9;
+/** Height of the lines of names in pixels; where cells are smaller, not every one is named. */
+const LINE = 12;
 
 const LONGEST_NAME = 170;
 
 /** The place in CELLS of the largest that leaves `count` of them within `pixels`. */
-const fitting = (count: number, pixels: number) =>
-  CELLS.reduce((best, cell, k) => (cell * count <= pixels && cell <= 28 ? k : best), 0);
+const fitting = (count: number, pixels: number, largest: number) =>
+  CELLS.reduce((best, cell, k) => (cell * count <= pixels && cell <= largest ? k : best), 0);
 
 interface Matrix {
   title: string;
@@ -29,6 +32,12 @@ interface Matrix {
   signed?: boolean;
   /** Rows and columns are of one kind: cells are squares. */
   square?: boolean;
+  /** The largest number of the pictures that this one may be compared with. */
+  group?: number;
+  /** How much of the window's width is left to it. */
+  room?: number;
+  /** A factor or a result of a product: cells of this height and width, no names, and only what takes part is lit. */
+  plate?: { row: number; column: number; lit: "row" | "column" | "cell" };
   /** Drawn with a column for each row: the lecture's notation. */
   turned?: boolean;
   /** Where BOS stands among the rows and among the columns, where source and target are one sequence. */
@@ -49,24 +58,32 @@ export function Heatmap(props: Matrix) {
   const [beginDown, beginAcross] = turned ? [props.begin?.[1], props.begin?.[0]] : (props.begin ?? []);
   const choose = (row: number, column: number) => (turned ? props.onChoose(column, row) : props.onChoose(row, column));
   const place = (row: number, column: number) => (turned ? column * rows.length + row : row * columns.length + column);
-  const [across, down] = [fitting(columns.length, Math.min(640, innerWidth - 120)), fitting(rows.length, 420)];
+  const { width, height } = viewport.value;
+  const beyond = width > 760 ? 360 : 130; // of the map, margins and names
+  const roomiest = height > 1300 ? 72 : height > 950 ? 38 : 28;
+  const [across, down] = [
+    fitting(columns.length, (width - beyond) * (props.room ?? 1), roomiest),
+    fitting(rows.length, 0.62 * height, roomiest),
+  ];
+  const most = signed ? (common.value && props.group) || largest(numbers) : 1;
   const sized = (at: number, other: number) =>
     CELLS[clamp(Math.min(at, other + (props.square ? 0 : 5)) + zoom.value, CELLS.length)];
-  const [wide, high] = [sized(across, down), sized(down, across)];
-  const numbered = wide >= 38 && high >= 14 && numbers;
+  const { plate } = props;
+  const [wide, high] = plate
+    ? turned
+      ? [plate.row, plate.column]
+      : [plate.column, plate.row]
+    : [sized(across, down), sized(down, across)];
+  const numbered = !plate && wide >= 38 && high >= 14 && numbers;
+  const at = (k: number) => place(Math.floor(k / columns.length), k % columns.length);
+  const colour = (k: number): [number, number, number] => {
+    if (roots && !signed) return shareColour(roots[at(k)] / 255);
+    const value = numbers?.[at(k)] ?? 0;
+    if (!signed) return shareColour(Math.sqrt(Math.max(0, value)));
+    return Number.isFinite(value) ? signedColour(value / most) : hiddenColour();
+  };
   useEffect(() => {
     if (!canvas.current) return;
-    let largest = 1e-9;
-    if (numbers && signed)
-      for (let k = 0; k < numbers.length; k++)
-        if (Number.isFinite(numbers[k])) largest = Math.max(largest, Math.abs(numbers[k]));
-    const at = (k: number) => place(Math.floor(k / columns.length), k % columns.length);
-    const colour = (k: number): number[] => {
-      if (roots && !signed) return shareColour(roots[at(k)] / 255);
-      const value = numbers?.[at(k)] ?? 0;
-      if (!signed) return shareColour(Math.sqrt(Math.max(0, value)));
-      return Number.isFinite(value) ? signedColour(value / largest) : [187, 187, 187];
-    };
     if (!numbered) {
       paint(canvas.current, rows.length, columns.length, colour);
       return;
@@ -76,17 +93,17 @@ export function Heatmap(props: Matrix) {
     canvas.current.height = rows.length * high * ratio;
     const context = canvas.current.getContext("2d")!;
     context.scale(ratio, ratio);
-    context.font = "11px system-ui, sans-serif";
+    context.font = `${Math.max(11, Math.min(24, Math.floor(wide / 3.6)))}px system-ui, sans-serif`;
     context.textAlign = "center";
     for (let k = 0; k < rows.length * columns.length; k++) {
-      const shade = colour(k) as [number, number, number],
+      const shade = colour(k),
         [x, y] = [(k % columns.length) * wide, Math.floor(k / columns.length) * high];
       context.fillStyle = css(shade);
       context.fillRect(x, y, wide, high);
-      context.fillStyle = shade[0] * 0.3 + shade[1] * 0.59 + shade[2] * 0.11 > 125 ? "#000" : "#fff";
-      context.fillText(show(numbers[at(k)], 2), x + wide / 2, y + high / 2 + 4);
+      context.fillStyle = inkOn(shade);
+      context.fillText(brief(numbers[at(k)]), x + wide / 2, y + high / 2 + 4);
     }
-  }, [numbers, roots, signed, turned, wide, high, numbered, table.value]);
+  }, [numbers, roots, signed, turned, wide, high, numbered, table.value, most, dark.value]);
   const under = (event: MouseEvent): [number, number] => {
     const box = canvas.current!.getBoundingClientRect();
     return [
@@ -108,12 +125,14 @@ export function Heatmap(props: Matrix) {
   };
   const value = numbers ? show(numbers[place(r, c)], 4) : numbers === null ? say("no_numbers") : "…";
   const spoken = `${isolate(props.rows[props.chosen[0]])} → ${isolate(props.columns[props.chosen[1]])}: ${value}`;
-  const text = (cell: number) => `${Math.max(LEGIBLE, Math.min(13, cell))}px`;
+  const text = (cell: number) => `${Math.max(LINE - 1, Math.min(24, 0.62 * cell))}px`;
+  // Where names are taller than cells, each stands for some, and the chosen one is always there.
+  const every = (cell: number) => Math.ceil(LINE / cell);
   const above = useMemo(
     () =>
       columns.map((name, j) => (
         <span key={j} class={part(j, beginAcross)} style={{ width: `${wide}px`, fontSize: text(wide) }}>
-          {wide >= LEGIBLE && (
+          {j % every(wide) === 0 && (
             <i>
               <bdi>{name}</bdi>
             </i>
@@ -128,16 +147,39 @@ export function Heatmap(props: Matrix) {
         <span
           key={i}
           class={part(i, beginDown)}
-          style={{ height: `${high}px`, lineHeight: `${high}px`, fontSize: text(high) }}
+          style={{ height: `${high}px`, lineHeight: `${Math.max(LINE, high)}px`, fontSize: text(high) }}
         >
-          {high >= LEGIBLE && <bdi>{name}</bdi>}
+          {i % every(high) === 0 && <bdi>{name}</bdi>}
         </span>
       )),
     [rows, high, beginDown],
   );
-  const headHeight = useMemo(() => 16 + 0.82 * Math.min(LONGEST_NAME, widest(columns)), [columns]); // they stand at 55°
+  const letters = Math.max(LINE - 1, Math.min(24, 0.62 * wide));
+  const headHeight = useMemo(
+    () => 16 + (0.82 * letters * Math.min(LONGEST_NAME, widest(columns))) / 13,
+    [columns, letters],
+  ); // they stand at 55°
+  const csv = () =>
+    csvOf([["", ...columns], ...rows.map((name, i) => [name, ...columns.map((_, j) => numbers![place(i, j)])])]);
+  const svg = () => {
+    const cells = rows.flatMap((_, i) =>
+      columns.map(
+        (_, j) =>
+          `<rect x="${j * wide}" y="${i * high}" width="${wide}" height="${high}" fill="${css(colour(i * columns.length + j))}"/>`,
+      ),
+    );
+    const name = (text: string, rest: string) => `<text font-size="${LINE}" ${rest}>${escaped(isolate(text))}</text>`;
+    const names = [
+      ...rows.map((text, i) => name(text, `x="-6" y="${(i + 0.5) * high + 4}" text-anchor="end"`)),
+      ...columns.map((text, j) => name(text, `transform="translate(${(j + 0.5) * wide},-4) rotate(-55)"`)),
+    ];
+    const ink = getComputedStyle(document.body).color;
+    const [left, top] = [widest(rows) + 16, headHeight + 30];
+    const [across, down] = [left + columns.length * wide + 0.6 * widest(columns) + 10, top + rows.length * high + 10];
+    return `<svg xmlns="http://www.w3.org/2000/svg" width="${across}" height="${down}" font-family="sans-serif" fill="${ink}"><text x="8" y="20" font-size="15">${escaped(isolate(props.title))}</text><g transform="translate(${left},${top})">${cells.join("")}${names.join("")}</g></svg>`;
+  };
   return (
-    <figure class="matrix">
+    <figure class={plate ? "matrix plate" : "matrix"}>
       <figcaption>
         {props.title}{" "}
         <span class="tools">
@@ -151,7 +193,7 @@ export function Heatmap(props: Matrix) {
           >
             {say(table.value ? "as_picture" : "as_table")}
           </button>
-          {!table.value && (
+          {!table.value && !plate && (
             <>
               <button
                 type="button"
@@ -177,6 +219,7 @@ export function Heatmap(props: Matrix) {
               </button>
             </>
           )}
+          <Save name={props.title} svg={svg} csv={numbers ? csv : null} />
         </span>
       </figcaption>
       {table.value && numbers ? (
@@ -208,25 +251,37 @@ export function Heatmap(props: Matrix) {
         </div>
       ) : (
         <div class="scroll">
-          <div class="plot">
-            <div class="above" aria-hidden="true" style={{ height: `${headHeight}px` }}>
-              {above}
-              <span class="lit" style={{ left: `${c * wide}px`, width: `${wide}px`, fontSize: text(wide) }}>
-                <i>
-                  <bdi>{columns[c]}</bdi>
-                </i>
-              </span>
-            </div>
-            <div class="beside">
-              <div class="names" aria-hidden="true">
-                {beside}
-                <span
-                  class="lit"
-                  style={{ top: `${(r + 0.5) * high - 8}px`, height: "16px", lineHeight: "16px", fontSize: text(high) }}
-                >
-                  <bdi>{rows[r]}</bdi>
+          <div
+            class="plot"
+            style={{ paddingRight: plate ? "0" : `${0.6 * Math.min(LONGEST_NAME, widest(columns))}px` }}
+          >
+            {!plate && (
+              <div class="above" aria-hidden="true" style={{ height: `${headHeight}px` }}>
+                {above}
+                <span class="lit" style={{ left: `${c * wide}px`, width: `${wide}px`, fontSize: text(wide) }}>
+                  <i>
+                    <bdi>{columns[c]}</bdi>
+                  </i>
                 </span>
               </div>
+            )}
+            <div class="beside">
+              {!plate && (
+                <div class="names" aria-hidden="true">
+                  {beside}
+                  <span
+                    class="lit"
+                    style={{
+                      top: `${(r + 0.5) * high - 8}px`,
+                      height: "16px",
+                      lineHeight: "16px",
+                      fontSize: text(high),
+                    }}
+                  >
+                    <bdi>{rows[r]}</bdi>
+                  </span>
+                </div>
+              )}
               <div class="cells" style={{ width: `${columns.length * wide}px`, height: `${rows.length * high}px` }}>
                 <canvas
                   ref={canvas}
@@ -243,13 +298,18 @@ export function Heatmap(props: Matrix) {
                 {beginAcross ? (
                   <span class="edge" style={{ top: "0", bottom: "0", left: `${beginAcross * wide}px` }} />
                 ) : null}
-                <span class="cross" style={{ left: "0", right: "0", top: `${r * high}px`, height: `${high}px` }} />
-                <span class="cross" style={{ top: "0", bottom: "0", left: `${c * wide}px`, width: `${wide}px` }} />
+                {plate?.lit !== "column" && (
+                  <span class="cross" style={{ left: "0", right: "0", top: `${r * high}px`, height: `${high}px` }} />
+                )}
+                {plate?.lit !== "row" && (
+                  <span class="cross" style={{ top: "0", bottom: "0", left: `${c * wide}px`, width: `${wide}px` }} />
+                )}
               </div>
             </div>
           </div>
         </div>
       )}
+      {!table.value && !plate && <Legend shares={!signed} most={most} grouped={signed && props.group !== undefined} />}
       <p class="spoken" aria-live="polite">
         {spoken}
       </p>

@@ -1,6 +1,6 @@
 // A small picture of the weights of one head.
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { shareColour } from "../colours";
+import { dark, shareColour } from "../colours";
 import { paint } from "./canvas";
 
 const SMALL = 64;
@@ -21,7 +21,7 @@ export function pooled(roots: Uint8Array, rows: number, columns: number): [Uint8
   return [found, high, wide];
 }
 
-export function Thumbnail(props: { roots: Uint8Array; rows: number; columns: number; turned: boolean }) {
+export function Thumbnail(props: { roots: Uint8Array; rows: number; columns: number; turned: boolean; side?: number }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [picture, rows, columns] = useMemo(
     () => pooled(props.roots, props.rows, props.columns),
@@ -31,9 +31,9 @@ export function Thumbnail(props: { roots: Uint8Array; rows: number; columns: num
   const at = (k: number) => (props.turned ? (k % wide) * columns + Math.floor(k / wide) : k);
   useEffect(
     () => paint(canvas.current!, high, wide, (k) => shareColour(picture[at(k)] / 255)),
-    [picture, props.turned],
+    [picture, props.turned, dark.value],
   );
-  const cell = Math.max(1, Math.min(5, Math.floor(128 / wide)));
+  const cell = Math.max(1, Math.floor((props.side ?? 128) / Math.max(wide, high)));
   return (
     <canvas
       ref={canvas}

@@ -1,10 +1,12 @@
 // The tree of the search.
 import { signal, useSignal } from "@preact/signals";
 import { hierarchy, type HierarchyPointNode } from "d3-hierarchy";
-import { useMemo } from "preact/hooks";
-import { again, error, served, trace } from "../data";
+import { useMemo, useRef } from "preact/hooks";
+import { atStep } from "../attention";
+import { again, busy, error, served, trace } from "../data";
 import { Formula, Slider } from "../parts";
 import { widest } from "../pictures/canvas";
+import { alone, csvOf, Save } from "../pictures/save";
 import { tokenName } from "../pictures/tokens";
 import { select } from "../state";
 import type { Candidate } from "../wire";
@@ -27,10 +29,57 @@ function lay(first: HierarchyPointNode<Node>, free: number[]): void {
   for (const node of path.reverse()) for (const other of node.children?.slice(1) ?? []) lay(other, free);
 }
 
+/** All hypotheses that ended, best first: what the search compares. */
+function Finished(props: { byNumber: Map<number, Candidate> }) {
+  const ended = trace
+    .value!.candidates.filter((each) => each.fate === "finished")
+    .sort((a, b) => b.score - a.score)
+    .slice(0, 12);
+  if (ended.length < 2) return null;
+  const tokens = (last: Candidate) => {
+    const path: string[] = [];
+    for (let at: Candidate | undefined = last; at; at = props.byNumber.get(at.parent ?? -1))
+      path.unshift(tokenName(at.token, at.piece));
+    return path;
+  };
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={say("compared")}>
+      <table>
+        <caption>{say("compared")}</caption>
+        <thead>
+          <tr>
+            <th scope="col">{say("finished")}</th>
+            <th scope="col">Σ log p</th>
+            <th scope="col">n</th>
+            <th scope="col">{say("score")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {ended.map((each) => {
+            const path = tokens(each);
+            return (
+              <tr key={each.number}>
+                <th scope="row">
+                  <bdi lang="">{path.join(" ")}</bdi>
+                </th>
+                <td class="number">{show(each.total, 4)}</td>
+                <td class="number">{path.length}</td>
+                <td class="number">{show(each.score, 4)}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
 export function Beam() {
   const now = trace.value!;
   const pruned = useSignal(now.candidates.length < 160);
   const chosen = useMemo(() => signal<number | null>(null), [now]); // another search has other nodes
+  const fixed = useMemo(() => signal<number | null>(null), [now]); // looked at until another one is
+  const drawing = useRef<SVGSVGElement>(null);
   const { strategy, beam, length_penalty, temperature, top_k, top_p, seed } = now.decoding;
   const sampling = strategy === "sampling";
   const column = useMemo(
@@ -59,15 +108,29 @@ export function Beam() {
   for (let at = byNumber.get(chosen.value ?? -1); at; at = byNumber.get(at.parent ?? -1)) path.unshift(at);
   const lit = new Set(path.map((each) => each.number));
   const picked = path.at(-1);
+  const isBest = () => path.every((each, k) => each.token === now.replay.target_out.ids[k]);
+  const csv = () =>
+    csvOf([
+      ["number", "parent", "step", "token", "log_prob", "total", "score", "fate"],
+      ...now.candidates.map((each) => [
+        each.number,
+        each.parent ?? "",
+        each.step,
+        tokenName(each.token, each.piece),
+        each.log_prob,
+        each.total,
+        each.score,
+        each.fate,
+      ]),
+    ]);
   const show_step = () => {
     if (!picked) return;
-    const isBest = path.every((each, k) => each.token === now.replay.target_out.ids[k]);
-    if (!isBest && !served) {
+    if (!isBest() && !served) {
       error.value = { code: "needs_server", error: "", values: {} };
       return;
     }
-    if (!isBest) again({ prefix: path.map((each) => each.token) });
-    select({ view: "step", t: picked.step });
+    if (!isBest()) again({ prefix: path.map((each) => each.token) });
+    select({ view: "step", ...atStep(picked.step) });
   };
   const move = (event: KeyboardEvent) => {
     const here = all.find((node) => node.data.candidate?.number === chosen.value) ?? all[0];
@@ -81,7 +144,7 @@ export function Beam() {
     if (event.key === "Enter") show_step();
     if (!event.key.startsWith("Arrow")) return;
     event.preventDefault();
-    if (to?.data.candidate) chosen.value = to.data.candidate.number;
+    if (to?.data.candidate) chosen.value = fixed.value = to.data.candidate.number;
   };
   return (
     <>
@@ -133,7 +196,7 @@ export function Beam() {
         onKeyDown={move}
         aria-label={`${say("view_beam")}. ${picked ? `${isolate(tokenName(picked.token, picked.piece))}, ${say(picked.fate)}` : say("hover_tree")}`}
       >
-        <svg class="tree" width={(steps + 1) * column + 24} height={bottom + 40}>
+        <svg ref={drawing} class="tree" width={(steps + 1) * column + 24} height={bottom + 40}>
           <g transform={"translate(24,20)"}>
             {links.map((link, k) => (
               <path
@@ -150,10 +213,13 @@ export function Beam() {
                     key={each.number}
                     transform={`translate(${node.y},${node.x})`}
                     class={`node ${each.fate} ${lit.has(each.number) ? "on" : ""}`}
-                    onMouseEnter={() => {
-                      chosen.value = each.number;
+                    onPointerEnter={(event) => {
+                      if (event.pointerType === "mouse" && fixed.value === null) chosen.value = each.number;
                     }}
-                    onClick={show_step}
+                    onClick={() => {
+                      if (fixed.value === each.number) show_step();
+                      else chosen.value = fixed.value = each.number;
+                    }}
                   >
                     <circle r="4" />
                     <text x="7" y="4">
@@ -171,6 +237,27 @@ export function Beam() {
           ? `${isolate(tokenName(picked.token, picked.piece))} · log p ${show(picked.log_prob)} · Σ log p ${show(picked.total)} · ${say("score")} ${show(picked.score)} · ${say(picked.fate)}`
           : say("hover_tree")}
       </p>
+      {picked && fixed.value !== null && (
+        <p>
+          <button type="button" disabled={busy.value} onClick={show_step}>
+            {say(isBest() ? "open_step" : "go_on_here")}
+          </button>
+        </p>
+      )}
+      <p class="legend tree">
+        {(["kept", "finished", "pruned"] as const).map((fate) => (
+          <span key={fate}>
+            <svg width="12" height="12" class={`tree ${fate}`} aria-hidden="true">
+              <g class={fate}>
+                <circle cx="6" cy="6" r="4" />
+              </g>
+            </svg>{" "}
+            {say(fate)}
+          </span>
+        ))}
+        <Save name={say("view_beam")} svg={() => drawing.current && alone(drawing.current)} csv={csv} />
+      </p>
+      <Finished byNumber={byNumber} />
     </>
   );
 }

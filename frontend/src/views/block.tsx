@@ -1,12 +1,18 @@
-// One token through one block.
-import { useSignal } from "@preact/signals";
-import { begin, model, tokensOf } from "../data";
-import { Absent, Formula, Slider } from "../parts";
+// One token through one block, as the paper draws it.
+import { useRef } from "preact/hooks";
+import { chosenAt, positionIn } from "../attention";
+import { begin, model, tokensOf, trace } from "../data";
+import { Absent, Choice, Formula, upTo } from "../parts";
+import { largest } from "../pictures/canvas";
+import { common, Legend } from "../pictures/legend";
+import { Player, usePlayer } from "../pictures/player";
+import { alone, Save } from "../pictures/save";
 import { Strip } from "../pictures/strip";
 import { TokenRow } from "../pictures/tokens";
-import { number, select, stacks } from "../state";
-import { useFloats } from "../use";
-import { say, show } from "../words";
+import { row } from "../pictures/vector";
+import { hasCross, number, place, select, type Stack, stacks } from "../state";
+import { useAll, useFloats } from "../use";
+import { brief, percent, say, show } from "../words";
 
 function Stage(props: { name: string; title: string; at: number }) {
   const values = useFloats(props.name);
@@ -44,73 +50,243 @@ function Stage(props: { name: string; title: string; at: number }) {
   );
 }
 
-/** A block of the stack that reads the source. */
+type Kind = "self" | "cross" | "feed_forward";
+
+/** A value on a wire, a box that makes the next one, or the place where the residual is added. */
+type Piece =
+  | { is: "wire"; name: string; title: string }
+  | { is: "box"; kind: Kind | "norm"; title: string; of: Kind }
+  | { is: "plus"; from: number };
+
+const HIGH = { wire: 40, box: 46, plus: 34 };
+
+/** The block from its input upwards. */
+function pieces(stack: Stack, layer: number, entering: string): Piece[] {
+  const { norm, [`${stack}_mixer` as const]: mixer } = model.value!.config;
+  const kinds: Kind[] =
+    stack === "decoder" && hasCross() ? ["self", "cross", "feed_forward"] : ["self", "feed_forward"];
+  const found: Piece[] = [{ is: "wire", name: entering, title: "x" }];
+  for (const kind of kinds) {
+    const at = (part: string) => `${stack}.${layer}.${kind}.${part}`;
+    const title =
+      kind === "self"
+        ? say(mixer !== "attention" ? `mixer_${mixer}` : stack === "decoder" ? "masked_self" : "self")
+        : say(kind);
+    const from = found.length - 1;
+    if (norm === "pre") {
+      found.push({ is: "box", kind: "norm", title: say("norm"), of: kind });
+      found.push({ is: "wire", name: at("norm"), title: say("norm") });
+    }
+    found.push({ is: "box", kind, title, of: kind });
+    found.push({ is: "wire", name: at("output"), title });
+    found.push({ is: "plus", from });
+    found.push({ is: "wire", name: at("residual"), title: "+" });
+    if (norm === "post") {
+      found.push({ is: "box", kind: "norm", title: say("norm"), of: kind });
+      found.push({ is: "wire", name: at("norm"), title: say("norm") });
+    }
+  }
+  return found;
+}
+
+const lengthOf = (values: Float32Array) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+
+/** The block as the paper draws it, with the vectors of one token on its wires. */
+function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; shown: number }) {
+  const drawing = useRef<SVGSVGElement>(null);
+  const { width } = model.value!.config;
+  const wires = props.of.flatMap((each) => (each.is === "wire" ? [each.name] : []));
+  const all = useAll(wires);
+  const vector = (name: string) => {
+    const values = all?.[wires.indexOf(name)];
+    return values ? values.subarray(props.at * width, (props.at + 1) * width) : null;
+  };
+  const total = props.of.reduce((sum, each) => sum + HIGH[each.is], 0) + 20;
+  let height = total - 10;
+  const tops = props.of.map((each) => (height -= HIGH[each.is]));
+  const most = common.value ? largest(...wires.map(vector)) : undefined;
+  const open = (kind: Kind | "norm") => {
+    if (kind === "self" || kind === "cross")
+      select({ view: kind === "cross" ? "cross" : "heads", stack: props.stack, layer: props.layer, kind });
+  };
+  // Steps count wires: a box and a plus belong to the wire that they make.
+  let wire = 0;
+  const stepOfPiece = props.of.map((each) => (each.is === "wire" ? wire++ : wire));
+  return (
+    <figure>
+      <div class="scroll" tabIndex={0} role="region" aria-label={say("block_of", { stack: say(props.stack) })}>
+        <svg ref={drawing} class="block-picture" width="620" viewBox={`0 0 620 ${total}`} role="group">
+          {props.of.map((each, k) => {
+            const [y, later] = [
+              tops[k],
+              stepOfPiece[k] > props.shown ? "later" : stepOfPiece[k] === props.shown ? "now" : "",
+            ];
+            const high = HIGH[each.is];
+            if (each.is === "wire") {
+              const values = vector(each.name);
+              return (
+                <g key={k} class={later}>
+                  <line x1="200" x2="200" y1={y + high} y2={y} />
+                  {values && (
+                    <>
+                      <image
+                        class="on-wire"
+                        href={row(
+                          values,
+                          most ?? largest(values),
+                          `${each.name} ${props.at} ${trace.value!.id} ${trace.value!.text}`,
+                        )}
+                        x="120"
+                        y={y + high / 2 - 7}
+                        width="160"
+                        height="14"
+                        preserveAspectRatio="none"
+                      >
+                        <title>{each.name}</title>
+                      </image>
+                      <text x="296" y={y + high / 2 + 5}>
+                        ‖{each.title === "x" ? "x" : "·"}‖ = {show(lengthOf(values), 2)}
+                      </text>
+                    </>
+                  )}
+                </g>
+              );
+            }
+            if (each.is === "plus") {
+              const from = tops[each.from] + HIGH.wire - 4;
+              return (
+                <g key={k} class={later}>
+                  <path class="around" d={`M200,${from} H60 V${y + high / 2} H188`} />
+                  <circle cx="200" cy={y + high / 2} r="12" />
+                  <text x="200" y={y + high / 2 + 6} text-anchor="middle">
+                    +
+                  </text>
+                  <line x1="200" x2="200" y1={y} y2={y + high / 2 - 12} />
+                  <line x1="200" x2="200" y1={y + high} y2={y + high / 2 + 12} />
+                </g>
+              );
+            }
+            const before = props.of[k - 1],
+              after = props.of[k + 1];
+            const lengths = [before, after].map((one) => (one.is === "wire" ? vector(one.name) : null));
+            const opens = each.kind === "self" || each.kind === "cross";
+            return (
+              <g
+                key={k}
+                class={`${later} unit ${each.kind} ${opens ? "opens" : ""}`}
+                role={opens ? "button" : undefined}
+                tabIndex={opens ? 0 : undefined}
+                onClick={() => open(each.kind)}
+                onKeyDown={(event) => event.key === "Enter" && open(each.kind)}
+              >
+                <rect x="100" y={y + 3} width="200" height={high - 6} rx="6" />
+                <text x="200" y={y + high / 2 + 5} text-anchor="middle">
+                  {each.title}
+                </text>
+                {each.kind === "norm" && lengths[0] && lengths[1] && (
+                  <text class="small" x="314" y={y + high / 2 + 5}>
+                    {brief(lengthOf(lengths[0]))} → {brief(lengthOf(lengths[1]))}
+                  </text>
+                )}
+                {each.kind === "cross" && (
+                  <>
+                    <path class="around" d={`M560,${y + high / 2} H300`} />
+                    <text class="small" x="420" y={y + high / 2 - 5}>
+                      {say("encoder")}: K, V
+                    </text>
+                  </>
+                )}
+              </g>
+            );
+          })}
+        </svg>
+      </div>
+      <figcaption class="tools">
+        <Legend most={most} grouped />
+        <Save
+          name={say("block_of", { stack: say(props.stack) })}
+          svg={() => drawing.current && alone(drawing.current)}
+        />
+      </figcaption>
+    </figure>
+  );
+}
+
+/** What the feed-forward network holds between its two matrices. */
+function Inner(props: { name: string; at: number; width: number }) {
+  const all = useFloats(props.name);
+  if (!all) return <Absent of={all} title={props.name} />;
+  const values = all.subarray(props.at * props.width, (props.at + 1) * props.width);
+  const active = values.reduce((sum, value) => sum + (value > 0 ? 1 : 0), 0) / values.length;
+  return (
+    <>
+      <p>{say("inner_values", { n: values.length, share: percent(active), most: show(largest(values), 2) })}</p>
+      <p>
+        <Strip values={values} title={props.name} />
+      </p>
+    </>
+  );
+}
+
 export function Block() {
   const config = model.value!.config;
-  const [stack] = stacks();
+  const { stack } = place();
   const [layers, tokens] = [config[`${stack}_layers`], tokensOf(stack)];
   const layer = number("layer", layers);
-  const i = number("i", tokens.ids.length);
-  const step = useSignal(9);
+  const i = positionIn(stack);
   const entering = layer
     ? `${stack}.${layer - 1}.feed_forward.${config.norm === "pre" ? "residual" : "norm"}`
     : `${stack}.input`;
-  const sublayer = (part: string, title: string): [string, string][] =>
-    config.norm === "pre"
-      ? [
-          [`${part}.norm`, say("norm")],
-          [`${part}.output`, title],
-          [`${part}.residual`, "+"],
-        ]
-      : [
-          [`${part}.output`, title],
-          [`${part}.residual`, "+"],
-          [`${part}.norm`, say("norm")],
-        ];
-  const stages: [string, string][] = [
-    [entering, "x"],
-    ...[
-      ...sublayer("self", say(`mixer_${config[`${stack}_mixer`]}`)),
-      ...sublayer("feed_forward", say("feed_forward")),
-    ].map(([name, title]): [string, string] => [`${stack}.${layer}.${name}`, title]),
-  ];
+  const drawn = pieces(stack, layer, entering);
+  const stages = drawn.flatMap((each): [string, string][] => (each.is === "wire" ? [[each.name, each.title]] : []));
+  const player = usePlayer(stages.length);
+  const inner = `${stack}.${layer}.feed_forward.inner`;
   return (
     <>
-      <Formula name="block" variant={config.norm} />
-      <Slider title={say("layer")} value={layer} most={layers - 1} onMove={(at) => select({ layer: at })} />
+      <div class="chooser">
+        {stacks().length > 1 && (
+          <Choice
+            title={say("stack")}
+            value={stack}
+            of={stacks().map((each) => [each, say(each)] as const)}
+            onChoose={(value) => select({ stack: value, layer: 0 })}
+          />
+        )}
+        <Choice title={say("layer")} value={layer} of={upTo(layers)} onChoose={(at) => select({ layer: at })} />
+      </div>
       <TokenRow
         tokens={tokens}
-        begin={begin()}
+        begin={stack === "decoder" ? begin() : 0}
         chosen={i}
-        onChoose={(at) => select({ i: at })}
+        onChoose={(at) => select(chosenAt(stack, at))}
         title={say(stack === "encoder" ? "source" : "target_in")}
       />
-      <Slider
-        title={say("steps")}
-        value={Math.min(step.value, stages.length)}
-        least={1}
-        most={stages.length}
-        onMove={(at) => {
-          step.value = at;
-        }}
-      />
-      <div class="scroll" tabIndex={0} role="region" aria-label={say("view_block", { stack: say(stack) })}>
-        <table class="stages">
-          <thead>
-            <tr>
-              <td />
-              <th scope="col">{say("vector")}</th>
-              <th scope="col">{say("mean")}</th>
-              <th scope="col">{say("deviation")}</th>
-              <th scope="col">{say("length")}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {stages.slice(0, step.value).map(([name, title]) => (
-              <Stage key={name} name={name} title={title} at={i} />
-            ))}
-          </tbody>
-        </table>
+      <Formula name="block" variant={config.norm} />
+      <p>{say("length_on_wires")}</p>
+      <Player of={player} names={stages.map(([, title], k) => `${k + 1} ${title}`)} />
+      <div class="pair">
+        <Picture stack={stack} layer={layer} of={drawn} at={i} shown={player.at} />
+        <div>
+          <div class="scroll" tabIndex={0} role="region" aria-label={say("view_block")}>
+            <table class="stages">
+              <thead>
+                <tr>
+                  <td />
+                  <th scope="col">{say("vector")}</th>
+                  <th scope="col">{say("mean")}</th>
+                  <th scope="col">{say("deviation")}</th>
+                  <th scope="col">{say("length")}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {stages.slice(0, player.at + 1).map(([name, title]) => (
+                  <Stage key={name} name={name} title={title} at={i} />
+                ))}
+              </tbody>
+            </table>
+          </div>
+          {inner in trace.value!.shapes && <Inner name={inner} at={i} width={trace.value!.shapes[inner].at(-1)!} />}
+        </div>
       </div>
     </>
   );

@@ -1,13 +1,16 @@
 // Cross-attention: who took values from whom.
 import { useSignal } from "@preact/signals";
-import { useMemo } from "preact/hooks";
-import { Formulas, heads, LayerAndHead } from "../attention";
+import { useMemo, useRef } from "preact/hooks";
+import { atStep, Formulas, heads, isOff, LayerAndHead, stepOf } from "../attention";
 import { mean, model, trace } from "../data";
-import { Absent, Choice } from "../parts";
+import { Absent, Choice, headName, Missing } from "../parts";
+import { viewport, widest } from "../pictures/canvas";
 import { Heatmap } from "../pictures/heatmap";
+import { measure } from "../pictures/patterns";
+import { alone, Save } from "../pictures/save";
 import { labels } from "../pictures/tokens";
-import { inColumns, number, select } from "../state";
-import { useFloats, useRoots } from "../use";
+import { given, inColumns, number, select } from "../state";
+import { useAllRoots, useFloats, useRoots } from "../use";
 import { isolate, percent, say } from "../words";
 
 /** The cross-attention of a layer: one head, or all of them together. */
@@ -28,107 +31,173 @@ function useCross(layer: number, head: number, how: string, size: number) {
   }, [weights, roots, how, head, size]);
 }
 
+/** The head of all cross-attentions whose weights are sharpest and least alike: where an alignment is best seen. */
+function useBest(rows: number, columns: number) {
+  const layers = model.value!.config.decoder_layers;
+  const names = Array.from({ length: layers }, (_, layer) => `decoder.${layer}.cross.weights`);
+  const all = useAllRoots(names);
+  return useMemo(() => {
+    let best: { layer: number; head: number; score: number } | null = null;
+    all?.forEach((roots, layer) => {
+      for (let head = 0; roots && head < heads(); head++) {
+        const { sharpness, answering } = measure(
+          roots.subarray(head * rows * columns, (head + 1) * rows * columns),
+          rows,
+          columns,
+          true,
+        );
+        const score = sharpness * answering;
+        if (!best || score > best.score) best = { layer, head, score };
+      }
+    });
+    return best as { layer: number; head: number; score: number } | null;
+  }, [all, rows, columns]);
+}
+
+/** Wires from source to target; the names stand as far apart as the window allows, so that all are seen at once. */
+function Wires(props: { roots: Uint8Array; sources: string[]; targets: string[]; t: number; j: number }) {
+  const drawing = useRef<SVGSVGElement>(null);
+  const { roots, sources, targets, t, j } = props;
+  const [rows, columns] = [targets.length, sources.length];
+  const longest = Math.max(rows, columns);
+  const gap = Math.max(15, Math.min(30, (0.72 * viewport.value.height) / longest));
+  const high = longest * gap + 10;
+  const [from, to] = [(gap * (longest - columns)) / 2, (gap * (longest - rows)) / 2];
+  const left = Math.min(220, widest(sources)) + 16;
+  const across = left + 260;
+  const wide = across + Math.min(220, widest(targets)) + 16;
+  const size = Math.min(15, gap - 1);
+  return (
+    <figure class="wiring">
+      <div class="scroll" tabIndex={0} role="region" aria-label={say("wires_picture")}>
+        <svg
+          ref={drawing}
+          class="wires"
+          width={wide}
+          height={high}
+          viewBox={`0 0 ${wide} ${high}`}
+          role="img"
+          aria-label={say("view_cross")}
+        >
+          {Array.from(roots, (root, k) => {
+            const share = (root / 255) ** 2,
+              [r, c] = [Math.floor(k / columns), k % columns];
+            if (share < 0.03) return null;
+            return (
+              <line
+                key={k}
+                x1={left}
+                y1={from + (c + 0.5) * gap}
+                x2={across}
+                y2={to + (r + 0.5) * gap}
+                stroke-opacity={share * (r === t || c === j ? 1 : 0.45)}
+                class={r === t ? "lit" : ""}
+              />
+            );
+          })}
+          {sources.map((name, c) => (
+            <text
+              key={`s${c}`}
+              x={left - 8}
+              y={from + (c + 0.5) * gap + 5}
+              font-size={size}
+              text-anchor="end"
+              class={c === j ? "lit" : ""}
+              onMouseEnter={() => select({ j: c })}
+              onClick={() => select({ j: c })}
+            >
+              {isolate(name)}
+            </text>
+          ))}
+          {targets.map((name, r) => (
+            <text
+              key={`t${r}`}
+              x={across + 8}
+              y={to + (r + 0.5) * gap + 5}
+              font-size={size}
+              class={r === t ? "lit" : ""}
+              onMouseEnter={() => select(atStep(r))}
+              onClick={() => select(atStep(r))}
+            >
+              {isolate(name)}
+            </text>
+          ))}
+        </svg>
+      </div>
+      <figcaption class="tools">
+        <Save name={say("view_cross")} svg={() => drawing.current && alone(drawing.current)} />
+      </figcaption>
+    </figure>
+  );
+}
+
 /** Who took values from whom: as wires and as a matrix. */
 export function Alignment() {
-  const how = useSignal("head");
-  const layer = number("layer", model.value!.config.decoder_layers);
-  const head = number("head", heads());
+  const how = useSignal<"best" | "head" | "mean" | "max">(given("head") || given("layer") ? "head" : "best");
   const now = trace.value!;
   const targets = labels(now.replay.target_out),
     sources = labels(now.source);
   const [rows, columns] = [targets.length, sources.length];
-  const t = number("i", rows),
+  const best = useBest(rows, columns);
+  const isBest = how.value === "best";
+  const layer = isBest && best ? best.layer : number("layer", model.value!.config.decoder_layers);
+  const head = isBest && best ? best.head : number("head", heads());
+  const t = stepOf(rows),
     j = number("j", columns);
-  const { numbers, roots } = useCross(layer, head, how.value, rows * columns);
-  const gap = 26;
+  const one = isBest ? "head" : how.value;
+  const { numbers, roots } = useCross(layer, head, one, rows * columns);
   const most = numbers
     ? numbers
         .subarray(t * columns, (t + 1) * columns)
         .reduce((best, value, k, all) => (value > all[best] ? k : best), 0)
     : 0;
+  const name = `decoder.${layer}.cross`;
+  const off = one === "head" && isOff(name, head);
   return (
     <>
       <div class="chooser">
-        <LayerAndHead stack="decoder" />
         <Choice
           title={say("heads_together")}
           value={how.value}
           of={[
+            ["best", say("best_head")],
             ["head", say("one_head")],
             ["mean", say("mean")],
             ["max", say("max")],
           ]}
           onChoose={(value) => {
-            how.value = value;
+            if (value === "head" && isBest) select({ layer, head });
+            how.value = value as "best";
           }}
         />
+        {!isBest && <LayerAndHead stack="decoder" />}
       </div>
+      <p>
+        {isBest && best && say("best_is", { head: headName(name, head) })}{" "}
+        {numbers &&
+          say("most", { target: targets[t], source: sources[most], share: percent(numbers[t * columns + most]) })}
+      </p>
+      {off && <Missing>{say("head_off_here")}</Missing>}
       {roots ? (
         <>
-          <div class="scroll tall" tabIndex={0} role="region" aria-label={say("view_cross")}>
-            <svg
-              class="wires"
-              viewBox={`0 0 460 ${Math.max(rows, columns) * gap + 10}`}
-              role="img"
-              aria-label={say("view_cross")}
-            >
-              {Array.from(roots, (root, k) => {
-                const share = (root / 255) ** 2,
-                  [r, c] = [Math.floor(k / columns), k % columns];
-                return share < 0.03 ? null : (
-                  <line
-                    key={k}
-                    x1="150"
-                    y1={c * gap + 16}
-                    x2="310"
-                    y2={r * gap + 16}
-                    stroke-opacity={share * (r === t || c === j ? 1 : 0.45)}
-                    class={r === t ? "lit" : ""}
-                  />
-                );
-              })}
-              {sources.map((name, c) => (
-                <text
-                  key={`s${c}`}
-                  x="142"
-                  y={c * gap + 20}
-                  text-anchor="end"
-                  class={c === j ? "lit" : ""}
-                  onMouseEnter={() => select({ j: c })}
-                >
-                  {isolate(name)}
-                </text>
-              ))}
-              {targets.map((name, r) => (
-                <text
-                  key={`t${r}`}
-                  x="318"
-                  y={r * gap + 20}
-                  class={r === t ? "lit" : ""}
-                  onMouseEnter={() => select({ i: r })}
-                >
-                  {isolate(name)}
-                </text>
-              ))}
-            </svg>
+          <div class={`pair ${off ? "off" : ""}`}>
+            <Wires {...{ roots, sources, targets, t, j }} />
+            <Heatmap
+              title={`${inColumns() ? "A′" : "P"} · ${say("weights")}`}
+              rows={targets}
+              columns={sources}
+              numbers={numbers}
+              roots={roots}
+              turned={inColumns()}
+              room={0.5}
+              chosen={[t, j]}
+              onChoose={(i, column) => select({ ...atStep(i), j: column })}
+            />
           </div>
-          <Heatmap
-            title={`${inColumns() ? "A′" : "P"} · ${say("weights")}`}
-            rows={targets}
-            columns={sources}
-            numbers={numbers}
-            roots={roots}
-            turned={inColumns()}
-            chosen={[t, j]}
-            onChoose={(i, column) => select({ i, j: column })}
-          />
           <p>{say("cross_names")}</p>
         </>
       ) : (
         <Absent of={roots} />
-      )}
-      {numbers && (
-        <p>{say("most", { target: targets[t], source: sources[most], share: percent(numbers[t * columns + most]) })}</p>
       )}
     </>
   );
@@ -136,7 +205,7 @@ export function Alignment() {
 
 export const Cross = () => (
   <>
-    <Formulas single cross />
     <Alignment />
+    <Formulas single cross />
   </>
 );

@@ -1,101 +1,118 @@
-// All heads, one of them enlarged, and what W_o makes of them.
-import { useSignal } from "@preact/signals";
+// All heads at one glance, what each does, one of them enlarged, and what W_o makes of them.
+import { signal, useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import { Chooser, heads, headWidth, isThere, selected } from "../attention";
-import { model, saw, trace } from "../data";
+import { Chooser, chosenAt, heads, headWidth, isOff, isThere, selected, stepOf } from "../attention";
+import { asked, model, source, tokensOf, trace } from "../data";
 import { Absent, Ask, Choice, Formula, headName, Missing } from "../parts";
+import { largest } from "../pictures/canvas";
+import { HeadMap } from "../pictures/headmap";
 import { Heatmap } from "../pictures/heatmap";
+import { common, Legend } from "../pictures/legend";
+import { measure } from "../pictures/patterns";
 import { Strip } from "../pictures/strip";
 import { pooling, Thumbnail } from "../pictures/thumbnail";
 import { labels } from "../pictures/tokens";
-import { inColumns, select } from "../state";
-import { useFloats, useMatrix, useRoots } from "../use";
-import { join, say } from "../words";
+import { hasCross, inColumns, select, type Stack, stacks } from "../state";
+import { useAnswer, useFloats, useMatrix, useRoots } from "../use";
+import { ordinal, say, show } from "../words";
 
-export function entropy(roots: Uint8Array, rows: number, columns: number): number {
-  let sum = 0;
-  for (let k = 0; k < rows * columns; k++) {
-    const p = (roots[k] / 255) ** 2;
-    if (p > 0) sum -= p * Math.log(p);
-  }
-  return sum / rows;
+/** A head that stays beside the others, also when other views are looked at meanwhile. */
+const pinned = signal<{ name: string; head: number } | null>(null);
+
+type Order = "number" | "entropy" | "diagonal";
+
+interface Attention {
+  stack: Stack;
+  layer: number;
+  kind: "self" | "cross";
 }
 
-function diagonal(roots: Uint8Array, rows: number, columns: number): number {
-  let sum = 0;
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < columns; j++)
-      if (Math.abs(i / rows - j / columns) <= 1.5 / Math.max(rows, columns)) sum += (roots[i * columns + j] / 255) ** 2;
-  return sum / rows;
+/** Every attention of the model, from the input to the output. */
+function attentions(): Attention[] {
+  return stacks().flatMap((stack) =>
+    Array.from({ length: model.value!.config[`${stack}_layers`] }, (_, layer) => layer).flatMap((layer) =>
+      (stack === "decoder" && hasCross() ? (["self", "cross"] as const) : (["self"] as const)).map((kind) => ({
+        stack,
+        layer,
+        kind,
+      })),
+    ),
+  );
 }
 
-function Layer(props: { layer: number; order: string }) {
-  const { stack, kind, layer, head: chosen, asks, answers } = selected();
-  const name = `${stack}.${props.layer}.${kind}`;
+/** The heads of one attention side by side. */
+function Row(props: Attention & { order: Order; side: number }) {
+  const { name: chosenName, head: chosen } = selected();
+  const { stack, layer, kind } = props;
+  const name = `${stack}.${layer}.${kind}`;
   const roots = useRoots(`${name}.weights`);
-  const [rows, columns] = [asks.ids.length, answers.ids.length];
-  const heads = useMemo(() => {
-    const found = Array.from({ length: roots ? roots.length / (rows * columns) : 0 }, (_, head) => ({
-      head,
-      picture: roots!.subarray(head * rows * columns, (head + 1) * rows * columns),
-    }));
-    const measure = props.order === "entropy" ? entropy : diagonal;
-    if (props.order !== "number")
-      found.sort(
-        (a, b) =>
-          (measure(a.picture, rows, columns) - measure(b.picture, rows, columns)) *
-          (props.order === "entropy" ? 1 : -1),
-      );
+  const [rows, columns] = [
+    tokensOf(stack).ids.length,
+    (kind === "cross" ? trace.value!.source : tokensOf(stack)).ids.length,
+  ];
+  const all = useMemo(() => {
+    const size = rows * columns;
+    const found = Array.from({ length: roots ? roots.length / size : 0 }, (_, head) => {
+      const picture = roots!.subarray(head * size, (head + 1) * size);
+      return { head, picture, ...measure(picture, rows, columns, kind === "cross") };
+    });
+    if (props.order === "entropy") found.sort((a, b) => a.entropy - b.entropy);
+    if (props.order === "diagonal") found.sort((a, b) => b.diagonal - a.diagonal);
     return found;
-  }, [roots, props.order, rows, columns]);
-  if (!isThere(name))
-    return (
-      <p>
-        {say("layer")} {props.layer}: {say("no_attention")}
-      </p>
-    );
-  if (!roots) return <Absent of={roots} />;
-  const off = trace.value!.what_if.heads_off;
+  }, [roots, props.order, rows, columns, kind]);
   return (
-    <div class="multiples">
-      {heads.map(({ head, picture }) => (
-        <button
-          type="button"
-          key={head}
-          class={off.some(([at, which]) => at === name && which === head) ? "off" : ""}
-          aria-label={`${props.layer}.${head}: ${say("layer")} ${props.layer}, ${say("head")} ${head}`}
-          aria-pressed={layer === props.layer && chosen === head}
-          onClick={() => select({ layer: props.layer, head })}
-        >
-          <Thumbnail roots={picture} rows={rows} columns={columns} turned={inColumns()} />
-          <small>
-            {props.layer}.{head}
-          </small>
-        </button>
+    <tr>
+      <th scope="row">{name}</th>
+      {!isThere(name) && <td colSpan={heads()}>{say("no_attention")}</td>}
+      {isThere(name) && !roots && (
+        <td colSpan={heads()}>
+          <Absent of={roots} />
+        </td>
+      )}
+      {all.map(({ head, picture, pattern, entropy }) => (
+        <td key={head}>
+          <button
+            type="button"
+            class={isOff(name, head) ? "off" : ""}
+            aria-label={`${headName(name, head)}: ${say(`pattern_${pattern}`)}`}
+            title={say("entropy", { nats: show(entropy) })}
+            aria-pressed={chosenName === name && chosen === head}
+            onClick={() => select({ stack, layer, kind, head })}
+          >
+            <Thumbnail roots={picture} rows={rows} columns={columns} turned={inColumns()} side={props.side} />
+            <small>
+              {head} {say(`pattern_${pattern}`)}
+            </small>
+          </button>
+        </td>
       ))}
-    </div>
+    </tr>
   );
 }
 
 /** One head, enlarged. */
-function Head(props: { name: string; head: number }) {
-  const { asks, answers, begins, i, j } = selected();
+function Head(props: { name: string; head: number; room: number }) {
+  const { stack, asks, answers, begins, i, j } = selected();
   const size = asks.ids.length * answers.ids.length;
   const weights = useMatrix(useFloats(`${props.name}.weights`), props.head, size);
   const roots = useMatrix(useRoots(`${props.name}.weights`), props.head, size);
   if (!roots) return <Absent of={roots} />;
+  const off = isOff(props.name, props.head);
   return (
-    <Heatmap
-      title={headName(props.name, props.head)}
-      rows={labels(asks)}
-      columns={labels(answers)}
-      numbers={weights}
-      roots={roots}
-      turned={inColumns()}
-      begin={begins}
-      chosen={[i, j]}
-      onChoose={(i, j) => select({ i, j })}
-    />
+    <div class={off ? "off" : ""}>
+      <Heatmap
+        title={`${headName(props.name, props.head)}${off ? ` – ${say("head_off_here")}` : ""}`}
+        rows={labels(asks)}
+        columns={labels(answers)}
+        numbers={weights}
+        roots={roots}
+        turned={inColumns()}
+        begin={begins}
+        room={props.room}
+        chosen={[i, j]}
+        onChoose={(i, j) => select({ ...chosenAt(stack, i), j })}
+      />
+    </div>
   );
 }
 
@@ -107,74 +124,85 @@ function Together(props: { name: string }) {
   const [width, whole] = [headWidth(), model.value!.config.width];
   const title = say("together", { token: labels(asks)[i] });
   if (!context || !output) return <Absent of={context && (output as null | undefined)} title={title} />;
+  const given = Array.from({ length: heads() }, (_, head) => {
+    const at = (head * asks.ids.length + i) * width;
+    return context.subarray(at, at + width);
+  });
+  const most = common.value ? largest(...given) : undefined;
   return (
     <section>
       <h3>{title}</h3>
-      {Array.from({ length: heads() }, (_, head) => {
-        const at = (head * asks.ids.length + i) * width;
-        return (
-          <p class="vector" key={head}>
-            <b>
-              {say("head")} {head}
-            </b>{" "}
-            <Strip values={context.subarray(at, at + width)} title={`${say("head")} ${head}`} />
-          </p>
-        );
-      })}
+      {given.map((values, head) => (
+        <p class={`vector ${isOff(props.name, head) ? "off" : ""}`} key={head}>
+          <b>
+            {say("head")} {head}
+          </b>{" "}
+          <Strip values={values} title={`${say("head")} ${head}`} most={most} />
+          {isOff(props.name, head) && <small> {say("head_off_here")}</small>}
+        </p>
+      ))}
       <p class="vector">
-        <b>· Wᵒ</b> <Strip values={output.subarray(i * whole, (i + 1) * whole)} title="Wᵒ" />
+        <b>· Wᵒ =</b> <Strip values={output.subarray(i * whole, (i + 1) * whole)} title="Wᵒ" />
       </p>
+      <Legend most={most} grouped />
     </section>
   );
 }
 
+/** What every head does for the token of the chosen step. */
+function Ablation() {
+  const { target_out } = trace.value!.replay;
+  const t = stepOf(target_out.ids.length);
+  const effects = useAnswer(source.heads, asked.value, t);
+  if (effects === null) return null; // this page cannot tell
+  const title = say("ablation", { token: labels(target_out)[t], step: ordinal(t) });
+  return effects ? <HeadMap effects={effects} title={title} /> : <Missing>{title}: …</Missing>;
+}
+
 export function Heads() {
-  const order = useSignal("number");
-  const pinned = useSignal<{ name: string; head: number } | null>(null);
+  const order = useSignal<Order>("number");
   const { stack, kind, name, head, asks, answers } = selected();
-  const now = trace.value!;
-  const { heads_off } = now.what_if;
-  const off = heads_off.some(([at, which]) => at === name && which === head);
+  const { heads_off } = trace.value!.what_if;
+  const off = isOff(name, head);
   const others = heads_off.filter(([at, which]) => at !== name || which !== head);
-  const before = saw({ heads_off: [] });
   const by = pooling(asks.ids.length, answers.ids.length);
   const same = pinned.value && pinned.value.name.startsWith(stack) && pinned.value.name.endsWith(kind);
   return (
     <>
-      <Chooser />
-      <Formula name={inColumns() ? "heads.columns" : "heads.rows"} />
-      <Choice
-        title={say("order")}
-        value={order.value}
-        of={[
-          ["number", say("by_number")],
-          ["entropy", say("by_entropy")],
-          ["diagonal", say("by_diagonal")],
-        ]}
-        onChoose={(value) => {
-          order.value = value;
-        }}
-      />
+      <div class="chooser">
+        <Choice
+          title={say("order")}
+          value={order.value}
+          of={[
+            ["number", say("by_number")],
+            ["entropy", say("by_entropy")],
+            ["diagonal", say("by_diagonal")],
+          ]}
+          onChoose={(value) => {
+            order.value = value as Order;
+          }}
+        />
+      </div>
       {by > 1 && <Missing>{say("pooled", { by })}</Missing>}
-      {Array.from({ length: model.value!.config[`${stack}_layers`] }, (_, layer) => (
-        <Layer key={`${stack} ${kind} ${layer}`} layer={layer} order={order.value} />
-      ))}
+      <div class="pair">
+        <div class="scroll" tabIndex={0} role="region" aria-label={say("view_heads")}>
+          <table class="multiples">
+            <caption>{say("all_heads")}</caption>
+            <tbody>
+              {attentions()
+                .reverse()
+                .map((each) => (
+                  <Row key={Object.values(each).join(" ")} {...each} order={order.value} side={heads() > 8 ? 56 : 96} />
+                ))}
+            </tbody>
+          </table>
+        </div>
+        <Ablation />
+      </div>
+      <Chooser />
       <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>
         {say(off ? "switch_on" : "switch_off", { head: headName(name, head) })}
       </Ask>
-      {heads_off.length > 0 && (
-        <p class="changed">
-          {join([say("without_heads"), ""])}
-          <b>{now.output || say("nothing")}</b>
-          {before && (
-            <>
-              <br />
-              {join([say("before"), ""])}
-              <span data-before>{before.output || say("nothing")}</span>
-            </>
-          )}
-        </p>
-      )}
       {isThere(name) && (
         <>
           <p>
@@ -189,9 +217,10 @@ export function Heads() {
             </button>
           </p>
           <div class="pair">
-            {same && <Head name={pinned.value!.name} head={pinned.value!.head} />}
-            <Head name={name} head={head} />
+            {same && <Head name={pinned.value!.name} head={pinned.value!.head} room={0.45} />}
+            <Head name={name} head={head} room={same ? 0.45 : 1} />
           </div>
+          <Formula name={inColumns() ? "heads.columns" : "heads.rows"} />
           <Together name={name} />
         </>
       )}

@@ -1,19 +1,20 @@
 // Tokens, their numbers and their embeddings.
+import { atStep, chosenAt, positionIn, stepOf } from "../attention";
 import { again, begin, model, trace } from "../data";
 import { Absent, Choice } from "../parts";
 import { Strip } from "../pictures/strip";
 import { labels, TokenRow } from "../pictures/tokens";
-import { hasCross, number, select, stacks } from "../state";
+import { select, type Stack, stacks } from "../state";
 import { useFloats } from "../use";
 import type { Tokens } from "../wire";
 import { join, say } from "../words";
 
 /** Each token, its number, and its row of the embedding matrix. */
-function Embedded(props: { title: string; tokens: Tokens; begin?: number; of: string; axis: "i" | "t" }) {
+function Embedded(props: { title: string; tokens: Tokens; begin?: number; of: string; stack: Stack }) {
   const width = model.value!.config.width;
   const rows = useFloats(props.of);
   const names = labels(props.tokens);
-  const at = number(props.axis, names.length);
+  const at = positionIn(props.stack);
   return (
     <>
       <h3>{props.title}</h3>
@@ -22,7 +23,7 @@ function Embedded(props: { title: string; tokens: Tokens; begin?: number; of: st
         begin={props.begin}
         title={props.title}
         chosen={at}
-        onChoose={(k) => select({ [props.axis]: k })}
+        onChoose={(k) => select(chosenAt(props.stack, k))}
       />
       {rows ? (
         names.map((name, k) => (
@@ -62,7 +63,7 @@ export function Input() {
         </p>
       )}
       {stacks().includes("encoder") && (
-        <Embedded title={say("source")} tokens={now.source} of="encoder.embedding" axis="i" />
+        <Embedded title={say("source")} tokens={now.source} of="encoder.embedding" stack="encoder" />
       )}
       {stacks().includes("decoder") && (
         <Embedded
@@ -70,15 +71,15 @@ export function Input() {
           tokens={now.replay.decoder_in}
           begin={begin()}
           of="decoder.embedding"
-          axis={hasCross() ? "t" : "i"}
+          stack="decoder"
         />
       )}
       <h3>{say("target_out")}</h3>
       <TokenRow
         tokens={now.replay.target_out}
         title={say("target_out")}
-        chosen={number("t", now.replay.target_out.ids.length)}
-        onChoose={(t) => select({ t })}
+        chosen={stepOf(now.replay.target_out.ids.length)}
+        onChoose={(t) => select(atStep(t))}
       />
     </>
   );

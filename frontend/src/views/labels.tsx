@@ -1,10 +1,12 @@
 // The answer of the encoder shape: labels.
+import { stepOf } from "../attention";
 import { model, trace } from "../data";
 import { Slider } from "../parts";
+import { Bar } from "../pictures/bar";
 import { Distribution } from "../pictures/distribution";
 import { labels } from "../pictures/tokens";
-import { number, select } from "../state";
-import { isolate, say } from "../words";
+import { select } from "../state";
+import { isolate, say, show } from "../words";
 
 /** What a label belongs to: a token, or the whole sentence. */
 export function labelled(): string[] {
@@ -15,7 +17,7 @@ export function labelled(): string[] {
 /** The encoder's answer: a label each, and how probable it is. */
 export function Labels() {
   const { target_out, steps } = trace.value!.replay;
-  const t = number("t", steps.length);
+  const t = stepOf(steps.length);
   return (
     <>
       <p class="explain">{say("never_special")}</p>
@@ -42,9 +44,9 @@ export function Labels() {
                     <bdi>{labels(target_out)[k]}</bdi>
                   </td>
                   <td class="wide">
-                    <span class="bar" style={{ width: `${100 * probability}%` }} />
+                    <Bar share={probability} />
                   </td>
-                  <td class="number">{probability.toFixed(4)}</td>
+                  <td class="number">{show(probability, 4)}</td>
                 </tr>
               );
             })}
@@ -60,7 +62,12 @@ export function Labels() {
           shown={`${t} · ${isolate(labelled()[t])}`}
         />
       )}
-      <Distribution step={steps[t]} chosen={target_out.ids[t]} title={say("top_labels")} />
+      <Distribution
+        step={steps[t]}
+        chosen={target_out.ids[t]}
+        title={say("top_labels")}
+        size={trace.value!.shapes.logits.at(-1)!}
+      />
     </>
   );
 }

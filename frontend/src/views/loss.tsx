@@ -1,91 +1,222 @@
-// The loss at each position.
-import { mean, model, trace, writes } from "../data";
-import { Formula } from "../parts";
-import { labels } from "../pictures/tokens";
+// The loss at each position, and why it is what it is.
+import { useSignal } from "@preact/signals";
+import { atStep, stepOf } from "../attention";
+import { css, dark, inkOn, signedColour } from "../colours";
+import { asked, mean, model, source, trace, writes } from "../data";
+import { Formula, Missing, Outcome } from "../parts";
+import { Bar, LogScale } from "../pictures/bar";
+import { largest } from "../pictures/canvas";
+import { HeadMap } from "../pictures/headmap";
+import { Legend } from "../pictures/legend";
+import { labels, tokenName } from "../pictures/tokens";
+import { inColumns, select } from "../state";
+import { useAnswer } from "../use";
 import type { Replay } from "../wire";
-import { say, show } from "../words";
+import { brief, join, percent, say, show } from "../words";
 import { labelled } from "./labels";
 
-/** −log p of each token, its rank, and the mean; the longest bar is `most`. */
-function Losses(props: { title: string; token: string; of: Replay; most: number }) {
+type Whose = "reference" | "own";
+const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
+
+/** −log p of each token and its rank, with sum and mean. A row opens what it is due to. */
+function Losses(props: {
+  whose: Whose;
+  of: Replay;
+  most: number;
+  log: boolean;
+  open: Whose;
+  onOpen: (k: number) => void;
+}) {
   const { losses, smoothed, ranks, target_out } = props.of;
+  const { smoothing } = model.value!;
+  const text = writes(),
+    own = props.whose === "own";
+  const title = say(own ? (text ? "own_prefix" : "own_labels") : text ? "reference" : "reference_labels");
+  const token = say(own ? (text ? "own_token" : "label") : text ? "right_token" : "right_label");
+  const t = stepOf(losses.length);
+  const foot = (name: string, total: (values: number[]) => number, marked: object) => (
+    <tr>
+      <th scope="row">{name}</th>
+      <td />
+      <td class="number" {...marked}>
+        {show(total(losses), 4)}
+      </td>
+      <td />
+      {smoothing > 0 && <td class="number">{show(total(smoothed), 4)}</td>}
+    </tr>
+  );
   return (
-    <>
-      <h3>{props.title}</h3>
-      <div class="scroll" tabIndex={0} role="region" aria-label={props.title}>
+    <section class="losses">
+      <h3>{title}</h3>
+      {text && (
+        <p class="explain">
+          {say(trace.value!.what_if.mask_lifted ? "mask_sees_answer" : own ? "own_given" : "reference_given")}
+        </p>
+      )}
+      <div class="scroll" tabIndex={0} role="region" aria-label={title}>
         <table class="bars">
           <thead>
             <tr>
-              <th scope="col">{props.token}</th>
+              <th scope="col">{token}</th>
               <th scope="col" colSpan={2}>
                 −log p
               </th>
               <th scope="col">{say("rank")}</th>
-              <th scope="col">{say("smoothed", { share: model.value!.smoothing })}</th>
+              {smoothing > 0 && <th scope="col">{say("smoothed", { share: smoothing })}</th>}
             </tr>
           </thead>
           <tbody>
             {labels(target_out).map((name, k) => (
-              <tr key={k} class={ranks[k] ? "astray" : ""}>
+              <tr
+                key={k}
+                class={`choice ${ranks[k] ? "astray" : ""} ${k === t && props.open === props.whose ? "lit" : ""}`}
+                onClick={() => props.onOpen(k)}
+              >
                 <th scope="row">
-                  {!writes() && (
-                    <>
-                      <bdi>{labelled()[k]}</bdi> →{" "}
-                    </>
-                  )}
-                  <bdi>{name}</bdi>
+                  <button type="button" class="link" aria-expanded={k === t && props.open === props.whose}>
+                    {!text && (
+                      <>
+                        <bdi>{labelled()[k]}</bdi> →{" "}
+                      </>
+                    )}
+                    <bdi>{name}</bdi>
+                  </button>
                 </th>
                 <td class="wide">
-                  <span class="bar" style={{ width: `${(100 * losses[k]) / props.most}%` }} />
+                  <Bar share={losses[k] / props.most} log={props.log} />
                 </td>
                 <td class="number">{show(losses[k], 4)}</td>
                 <td class="number">{ranks[k] + 1}</td>
-                <td class="number">{show(smoothed[k], 4)}</td>
+                {smoothing > 0 && <td class="number">{show(smoothed[k], 4)}</td>}
               </tr>
             ))}
           </tbody>
           <tfoot>
-            <tr>
-              <th scope="row">{say("mean")}</th>
-              <td />
-              <td class="number" data-mean={mean(losses)}>
-                {show(mean(losses), 4)}
-              </td>
-              <td />
-              <td class="number">{show(mean(smoothed), 4)}</td>
-            </tr>
+            {foot(say("sum"), sum, {})}
+            {foot(say("mean"), mean, { "data-mean": mean(losses) })}
           </tfoot>
         </table>
       </div>
+    </section>
+  );
+}
+
+/** Each token of the source, coloured by what hiding it does to the loss. */
+function Hidden(props: { changes: number[] }) {
+  const most = largest(props.changes);
+  const shade = (k: number) => signedColour(props.changes[k] / most);
+  return (
+    <>
+      <p class="tokens" data-dark={dark.value}>
+        {labels(trace.value!.source)
+          .slice(0, props.changes.length)
+          .map((name, k) => (
+            <span class="token" key={k} style={{ background: css(shade(k)), color: inkOn(shade(k)) }}>
+              <bdi>{name}</bdi>
+              <span class="small">
+                {props.changes[k] > 0 && "+"}
+                {brief(props.changes[k])}
+              </span>
+            </span>
+          ))}
+      </p>
+      <Legend most={most} />
     </>
+  );
+}
+
+/** What was wanted instead at one position, what the heads do for its token, and what each token of the source does. */
+function Why(props: { of: Replay }) {
+  const { losses, ranks, steps, target_out } = props.of;
+  const t = stepOf(losses.length);
+  const reference = props.of === trace.value!.reference;
+  const heads = useAnswer(source.heads, asked.value, t, reference);
+  const hidden = useAnswer(source.occlusion, asked.value, t, reference);
+  const right = labels(target_out)[t];
+  const wanted = steps[t].top.filter((each) => each.log_prob !== null).slice(0, 5);
+  return (
+    <section class="why" aria-live="polite">
+      <h3>{say("why", { token: right, step: t + 1 })}</h3>
+      <p>
+        {ranks[t] === 0
+          ? say("why_first", { token: right, share: percent(Math.exp(-losses[t])) })
+          : say("why_astray", {
+              token: right,
+              rank: ranks[t] + 1,
+              share: percent(Math.exp(-losses[t])),
+              wanted: tokenName(wanted[0].id, wanted[0].piece),
+              instead: percent(Math.exp(wanted[0].log_prob!)),
+            })}
+      </p>
+      <div class="scroll" tabIndex={0} role="region" aria-label={say("wanted")}>
+        <table class="bars">
+          <caption>{say("wanted")}</caption>
+          <tbody>
+            {wanted.map((each) => (
+              <tr key={each.id} class={each.id === target_out.ids[t] ? "lit" : ""}>
+                <th scope="row">
+                  <bdi>{tokenName(each.id, each.piece)}</bdi>
+                </th>
+                <td class="wide">
+                  <Bar share={Math.exp(each.log_prob!)} />
+                </td>
+                <td class="number">{show(Math.exp(each.log_prob!), 4)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {writes() && (
+        <p>
+          <button type="button" onClick={() => select({ view: "step", ...atStep(t) })}>
+            {say("open_step")}
+          </button>
+        </p>
+      )}
+      <h4>{say("hidden_tokens")}</h4>
+      {hidden ? <Hidden changes={hidden} /> : <Missing>{hidden === null ? say("needs_model") : "…"}</Missing>}
+      <h4>{say("heads_off_one_by_one")}</h4>
+      {heads ? (
+        <HeadMap effects={heads} title={say("delta_loss", { token: right })} />
+      ) : (
+        <Missing>{heads === null ? say("needs_model") : "…"}</Missing>
+      )}
+    </section>
   );
 }
 
 export function Loss() {
   const { reference, replay } = trace.value!;
-  const most = Math.max(...replay.losses, ...(reference?.losses ?? []), 0.1);
+  const all = [...replay.losses, ...(reference?.losses ?? [])];
+  const most = Math.max(...all, 0.1);
+  const log = useSignal(mean(all) < most / 30); // otherwise there are few bars to be seen
+  const open = useSignal<Whose>(reference ? "reference" : "own");
   const text = writes(),
     variant = text ? "" : "labels";
+  const whose = reference ? open.value : "own";
+  const shown = { most, log: log.value, open: whose };
+  const onOpen = (which: Whose) => (t: number) => {
+    open.value = which;
+    select(text ? atStep(t) : { t });
+  };
+  const { smoothing } = model.value!;
+  const chosen = whose === "reference" ? reference! : replay;
   return (
     <>
-      <Formula name="loss" variant={variant} />
-      <Formula name="loss.smoothed" variant={variant} />
-      {reference ? (
-        <Losses
-          title={say(text ? "reference" : "reference_labels")}
-          token={say(text ? "right_token" : "right_label")}
-          of={reference}
-          most={most}
-        />
-      ) : (
-        <p>{say("give_reference")}</p>
-      )}
-      <Losses
-        title={say(text ? "own_prefix" : "own_labels")}
-        token={say(text ? "own_token" : "label")}
-        of={replay}
-        most={most}
-      />
+      <Outcome />
+      {!trace.value!.what_if.mask_lifted && <Formula name="loss" variant={text && inColumns() ? "sum" : variant} />}
+      {smoothing > 0 && <Formula name="loss.smoothed" variant={variant} />}
+      <LogScale on={log} from="1e-6" />
+      {text && <p>{join([say("row_opens"), say(inColumns() ? "loss_is_sum" : "loss_is_mean")])}</p>}
+      <div class="pair">
+        {reference ? (
+          <Losses whose="reference" of={reference} {...shown} onOpen={onOpen("reference")} />
+        ) : (
+          <p>{say("give_reference")}</p>
+        )}
+        <Losses whose="own" of={replay} {...shown} onOpen={onOpen("own")} />
+      </div>
+      <Why of={chosen} />
     </>
   );
 }

@@ -1,5 +1,5 @@
 // The causal mask and the padding mask.
-import { beginnings, heads, isThere, LayerAndHead, useScores } from "../attention";
+import { beginnings, chosenAt, positionIn, heads, isThere, LayerAndHead, useScores } from "../attention";
 import { hasMask, model, trace } from "../data";
 import { Absent, Ask, Formula, Missing } from "../parts";
 import { Heatmap } from "../pictures/heatmap";
@@ -53,8 +53,8 @@ export function Mask() {
     columns: names,
     turned: inColumns(),
     begin: beginnings("decoder"),
-    chosen: [number("i", n), number("j", n)] as [number, number],
-    onChoose: (i: number, j: number) => select({ i, j }),
+    chosen: [positionIn("decoder"), number("j", n)] as [number, number],
+    onChoose: (i: number, j: number) => select({ ...chosenAt("decoder", i), j }),
   };
   if (!isThere(name)) return <Missing>{say("no_attention")}</Missing>;
   return (

@@ -1,11 +1,48 @@
 // One sentence over the training.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { again, busy, error, model, saw, served, trace } from "../data";
+import { again, asked, busy, error, mean, model, peek, saw, served, trace } from "../data";
 import { Missing, Slider } from "../parts";
 import { hasCross } from "../state";
 import { say, show } from "../words";
 import { Alignment } from "./cross";
+
+/** The loss of this sentence at every checkpoint that has answered; the chosen one is marked. */
+function Curve(props: { names: string[]; at: number }) {
+  const losses = props.names.map((name) => {
+    const found = saw({ checkpoint: name });
+    return found ? mean(found.reference ?? found.own) : null;
+  });
+  const known = losses.filter((loss) => loss !== null);
+  if (known.length < 2) return null;
+  const most = Math.max(...known, 1e-9);
+  const x = (k: number) => 20 + (k * 560) / Math.max(1, props.names.length - 1);
+  const y = (loss: number) => 110 - (95 * loss) / most;
+  const points = losses.flatMap((loss, k) => (loss === null ? [] : [`${x(k)},${y(loss)}`]));
+  const title = say(trace.value!.reference ? "loss_reference" : "loss_own");
+  return (
+    <figure>
+      <svg class="curve" viewBox="0 0 600 130" role="img" aria-label={title}>
+        <polyline points={points.join(" ")} />
+        {losses.map(
+          (loss, k) =>
+            loss !== null && (
+              <circle key={k} cx={x(k)} cy={y(loss)} r={k === props.at ? 6 : 3} class={k === props.at ? "lit" : ""}>
+                <title>{`${props.names[k] || say("the_model")}: ${show(loss, 4)}`}</title>
+              </circle>
+            ),
+        )}
+        <text x="24" y="12">
+          {show(most, 2)}
+        </text>
+        <text x="24" y="126">
+          0
+        </text>
+      </svg>
+      <figcaption class="tools">{title}</figcaption>
+    </figure>
+  );
+}
 
 export function Training() {
   const now = trace.value!;
@@ -24,6 +61,20 @@ export function Training() {
     const timer = setTimeout(() => again({ checkpoint: all[at + 1] }), 400);
     return () => clearTimeout(timer);
   }, [playing.value, busy.value, at]);
+  useEffect(() => {
+    let here = true;
+    const fill = async () => {
+      for (const name of all) {
+        while (here && busy.peek()) await new Promise((done) => setTimeout(done, 100)); // what is asked for comes first
+        if (!here) return;
+        await peek({ checkpoint: name }).catch(() => null); // its row stays empty
+      }
+    };
+    fill();
+    return () => {
+      here = false;
+    };
+  }, [asked.value?.text, asked.value?.target]);
   if (!served) return <Missing>{say("failed_needs_server")}</Missing>;
   if (all.length === 1) return <Missing>{say("no_checkpoints")}</Missing>;
   return (
@@ -49,8 +100,8 @@ export function Training() {
         >
           ▶ {say("play")}
         </button>
-        {all.some((name) => !saw({ checkpoint: name })) && ` ${say("press_play")}`}
       </p>
+      <Curve names={all} at={at} />
       {late && <Missing>{say("late")}</Missing>}
       <div class="scroll" tabIndex={0} role="region" aria-label={say("view_training")}>
         <table class="checkpoints">
@@ -71,8 +122,8 @@ export function Training() {
                   <td>
                     <bdi lang="">{found ? found.output || say("nothing") : "–"}</bdi>
                   </td>
-                  <td class="number">{found ? show(found.own, 4) : ""}</td>
-                  <td class="number">{found?.reference != null ? show(found.reference, 4) : ""}</td>
+                  <td class="number">{found ? show(mean(found.own), 4) : ""}</td>
+                  <td class="number">{found?.reference != null ? show(mean(found.reference), 4) : ""}</td>
                 </tr>
               );
             })}
