@@ -743,5 +743,5 @@ def test_a_model_without_its_mask_hides_no_score(browser: Any, tmp_path: Path) -
     figure.locator("text=as table").click()
     assert "−∞" not in figure.locator("tbody td").all_text_contents()
     go(tab, "positions")
-    assert "No positional encoding." in tab.text_content("article")
+    assert tab.get_attribute("[aria-selected=true]", "data-kind") == "none"
     tab.close()

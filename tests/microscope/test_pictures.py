@@ -208,3 +208,47 @@ def test_attention_beside_its_rivals_needs_no_sentence(opened: Open, translator:
     assert seen() == ["9", "7", "9"]
     steps = [text.split("steps ")[1].split(",")[0] for text in tab.locator(".net p:nth-of-type(2)").all_text_contents()]
     assert steps == ["1", "4", "9"]
+
+
+KINDS = ["sinusoidal", "learned", "rotary", "alibi", "none"]
+
+
+@pytest.mark.parametrize("own", KINDS)
+def test_every_kind_of_positions_can_be_seen(opened: Open, tmp_path: Path, own: str) -> None:
+    translator = short(load(tiny_model(tmp_path, with_model(positions=own)), engine="torch", device="cpu"))
+    tab = opened(translator, view="positions", i=2)
+    assert tab.locator("[role=tab]").count() == len(KINDS)
+    assert tab.get_attribute("[aria-selected=true]", "data-kind") == own
+    assert tab.locator("[role=tab]:has-text('this model')").count() == 1
+    for kind in KINDS:
+        tab.click(f"[data-kind={kind}]")
+        drawn = tab.locator("[role=tabpanel] figure").count()
+        assert (drawn > 0) == (kind != "none" and (kind != "learned" or own == "learned"))
+        assert tab.locator(".pairs svg").count() == (translator.config.model.head_width // 2 if kind == "rotary" else 0)
+
+
+def test_sinusoids_are_the_models(opened: Open, tmp_path: Path) -> None:
+    translator = short(load(tiny_model(tmp_path, with_model(positions="sinusoidal")), engine="torch", device="cpu"))
+    trace = look(translator, LINE)
+    added = float((trace["encoder.input"] - trace["encoder.embedding"])[2, 5])
+    tab = opened(translator, view="positions", i=2, c=5)
+    assert float(tab.text_content("[role=tabpanel] .spoken").rsplit(":", 1)[1].replace("−", "-")) == pytest.approx(
+        added, abs=1e-4
+    )
+
+
+def test_shuffling_the_words_shows_what_positions_are_for(opened: Open, translator: Translator) -> None:
+    tab = opened(translator, view="positions")
+    tab.click("text=Shuffle the words")
+    table = ".orders tbody"
+    assert until(tab, f"document.querySelectorAll('{table} td bdi').length >= 2")
+    other = tab.locator(f"{table} th").nth(1).text_content()
+    assert sorted(other.split()) == sorted(LINE.split())
+    assert other != LINE
+    for known in (3, 4):
+        tab.locator(f"{table} td button").first.click()
+        assert until(tab, f"document.querySelectorAll('{table} td bdi').length === {known}")
+    answers = tab.locator(f"{table} td").all_text_contents()
+    assert answers[0] == translator.translate([LINE])[0]
+    assert answers[2] == translator.translate([other])[0]
+    assert answers[1] == answers[3]  # a bag of words

@@ -1,55 +1,209 @@
-// How the model knows where a token stands.
+// How a model can know where a token stands: every kind of positions, and what is lost without them.
+import { signal, useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import { headWidth, useBias } from "../attention";
-import { begin, model, positionsOf, tokensOf, trace } from "../data";
+import { headWidth } from "../attention";
+import { again, asked, begin, busy, model, positionsOf, saw, served, tokensOf, trace } from "../data";
 import { Absent, Ask, Choice, Formula, headName, Missing, Slider, upTo } from "../parts";
 import { Heatmap } from "../pictures/heatmap";
 import { Strip } from "../pictures/strip";
 import { labels } from "../pictures/tokens";
 import { inColumns, number, select, stacks } from "../state";
 import { useFloats } from "../use";
-import { isolate, say } from "../words";
+import { isolate, say, show } from "../words";
+import "./positions.css";
 
-/** Rotary positions: the angles of each pair of coordinates, and a query of the first head before and after. */
-function Rotary(props: { names: string[]; i: number }) {
-  const { names, i } = props;
-  const attention = `${stacks()[0]}.0.self`;
-  const asking = `${attention}.queries`;
-  const queries = useFloats(asking);
-  const rotated = useFloats(`${attention}.rotated_queries`);
-  const width = headWidth();
-  const off = trace.value!.what_if.positions_off;
-  const angle = (position: number, pair: number) => (off ? 0 : position / 10000 ** ((2 * pair) / width));
-  const pairs = useMemo(() => Array.from({ length: width / 2 }, (_, pair) => String(pair)), [width]);
-  const cosines = useMemo(
-    () => names.flatMap((_, position) => pairs.map((_, pair) => Math.cos(angle(position, pair)))),
-    [names, pairs, off],
+interface Shown {
+  names: string[];
+  i: number;
+  /** It is the model's own. */
+  own: boolean;
+}
+
+/** Radians a position of a pair of coordinates of vectors of this width. */
+const frequency = (pair: number, width: number) => 10000 ** ((-2 * pair) / width);
+const count = (length: number) => Array.from({ length }, (_, k) => String(k));
+
+/** The sinusoids of Vaswani et al. 2017, section 3.5: sine and cosine of each frequency, side by side. */
+const sinusoid = (position: number, c: number, width: number) =>
+  (c % 2 ? Math.cos : Math.sin)(position * frequency(Math.floor(c / 2), width));
+
+/** Positions that are added to the embeddings: a, e and their sum at one token. */
+function Sum(props: Shown & { encoding: ArrayLike<number> }) {
+  const { i, encoding, own } = props;
+  const { width } = model.value!.config;
+  const embeddings = useFloats(`${stacks()[0]}.embedding`);
+  if (!embeddings) return <Absent of={embeddings} title="a" />;
+  const a = embeddings.slice(i * width, (i + 1) * width);
+  const e = Float32Array.from({ length: width }, (_, c) => encoding[i * width + c]);
+  const strips = { a, e, "a + e": a.map((value, c) => value + e[c]) };
+  return (
+    <>
+      <p>{say(own ? "added_letters" : "added_hypothetical")}</p>
+      {Object.entries(strips).map(([title, values]) => (
+        <p class="vector" key={title}>
+          <b>
+            {title}
+            {title !== "a + e" && <sup>{i}</sup>}
+          </b>{" "}
+          <Strip values={values} title={`${title} ${props.names[i]}`} />{" "}
+          <small>{say("vector_length", { length: show(Math.hypot(...values), 2) })}</small>
+        </p>
+      ))}
+    </>
   );
-  const strip = (values: Float32Array, title: string) => (
-    <p class="vector">
-      <b>{title}</b> <Strip values={values.subarray(i * width, (i + 1) * width)} title={title} />
-    </p>
+}
+
+/** A matrix of encodings, a row for each token. */
+function Encodings(props: Shown & { encoding: ArrayLike<number> }) {
+  const { width } = model.value!.config;
+  const columns = useMemo(() => count(width), [width]);
+  return (
+    <Heatmap
+      title={say("encoding")}
+      rows={props.names}
+      columns={columns}
+      numbers={props.encoding}
+      signed
+      turned={inColumns()}
+      begin={[begin(), 0]}
+      chosen={[props.i, number("c", width)]}
+      onChoose={(row, c) => select({ i: row, c })}
+    />
+  );
+}
+
+const [CURVE_WIDTH, CURVE_HEIGHT] = [640, 110];
+
+/** One coordinate of the encoding over all positions. */
+function Curve(props: { c: number; i: number; length: number }) {
+  const { c, i } = props;
+  const { width } = model.value!.config;
+  const most = Math.max(props.length - 1, 63);
+  const x = (position: number) => 10 + (position / most) * (CURVE_WIDTH - 20);
+  const y = (value: number) => CURVE_HEIGHT / 2 - value * (CURVE_HEIGHT / 2 - 12);
+  const line = (coordinate: number) =>
+    Array.from(
+      { length: 4 * most + 1 },
+      (_, k) => `${k ? "L" : "M"}${x(k / 4).toFixed(1)},${y(sinusoid(k / 4, coordinate, width)).toFixed(1)}`,
+    ).join("");
+  const value = sinusoid(i, c, width);
+  return (
+    <figure class="curve">
+      <svg
+        viewBox={`0 0 ${CURVE_WIDTH} ${CURVE_HEIGHT}`}
+        role="img"
+        aria-label={say("curve", { c, i, value: show(value) })}
+      >
+        <line class="axis" x1="0" x2={CURVE_WIDTH} y1={y(0)} y2={y(0)} />
+        {c + 2 < width && <path class="next" d={line(c + 2)} />}
+        <path d={line(c)} />
+        <line class="here" x1={x(i)} x2={x(i)} y1="0" y2={CURVE_HEIGHT} />
+        <circle cx={x(i)} cy={y(value)} r="5" />
+      </svg>
+      <figcaption>{say("curve", { c, i, value: show(value) })}</figcaption>
+    </figure>
+  );
+}
+
+function Sinusoidal(props: Shown) {
+  const { width } = model.value!.config;
+  const c = number("c", width);
+  const encoding = useMemo(
+    () =>
+      Float32Array.from({ length: props.names.length * width }, (_, k) =>
+        sinusoid(Math.floor(k / width), k % width, width),
+      ),
+    [props.names, width],
   );
   return (
     <>
-      {!off && (
-        <>
-          <p>{say("rotary")}</p>
-          <Formula name="angle" />
-          <p>{say("angle_letters")}</p>
-        </>
-      )}
-      <svg class="turns" viewBox="0 0 640 90" role="img" aria-label={say("dials", { token: names[i] })}>
-        {pairs.slice(0, 8).map((pair, d) => (
-          <g key={pair} transform={`translate(${40 + d * 78},42)`}>
-            <circle r="30" />
-            <line x2={30 * Math.cos(angle(i, d))} y2={-30 * Math.sin(angle(i, d))} />
-            <text y="46" text-anchor="middle">
-              {pair}
-            </text>
-          </g>
-        ))}
-      </svg>
+      <Formula name="sinusoid" />
+      <Slider title={say("coordinate")} value={c} most={width - 1} onMove={(to) => select({ c: to })} />
+      <Curve c={c} i={props.i} length={props.names.length} />
+      <Encodings {...props} encoding={encoding} />
+      <Formula name="added" />
+      <Sum {...props} encoding={encoding} />
+    </>
+  );
+}
+
+/** What training has made of them: the difference that they make. */
+function Learned(props: Shown) {
+  const [stack] = stacks();
+  const before = useFloats(`${stack}.embedding`);
+  const after = useFloats(`${stack}.input`);
+  const encoding = useMemo(() => before && after && after.map((value, k) => value - before[k]), [before, after]);
+  if (!props.own) return <Missing>{say("learned_elsewhere")}</Missing>;
+  if (!encoding) return <Absent of={encoding} title="e" />;
+  return (
+    <>
+      <p>{say("learned_positions")}</p>
+      <Encodings {...props} encoding={encoding} />
+      <Formula name="added" />
+      <Sum {...props} encoding={encoding} />
+    </>
+  );
+}
+
+/** Each pair of coordinates as a dial: the hand of the query at i, and that of the key at j. */
+function Dials(props: { i: number; j: number; width: number }) {
+  const { i, j, width } = props;
+  const hand = (position: number, pair: number, long: number) => {
+    const angle = position * frequency(pair, width);
+    return { x2: long * Math.cos(angle), y2: -long * Math.sin(angle) };
+  };
+  return (
+    <div class="pairs" role="img" aria-label={say("dials", { i, j, n: width / 2 })}>
+      {Array.from({ length: width / 2 }, (_, pair) => (
+        <svg class="turns" key={pair} viewBox="-36 -34 72 88" aria-hidden="true">
+          <circle r="30" />
+          <line class="key" {...hand(j, pair, 30)} />
+          <line {...hand(i, pair, 30)} />
+          <text y="48" text-anchor="middle">
+            {pair}
+          </text>
+        </svg>
+      ))}
+    </div>
+  );
+}
+
+function Rotary(props: Shown) {
+  const { names, i, own } = props;
+  const attention = `${stacks()[0]}.0.self`;
+  const asking = `${attention}.queries`;
+  const head = number("head", model.value!.config.heads);
+  const queries = useFloats(own ? asking : null);
+  const rotated = useFloats(own ? `${attention}.rotated_queries` : null);
+  const width = headWidth() - (headWidth() % 2);
+  const j = number("j", names.length);
+  const pairs = useMemo(() => count(width / 2), [width]);
+  const cosines = useMemo(
+    () => names.flatMap((_, position) => pairs.map((_, pair) => Math.cos(position * frequency(pair, width)))),
+    [names, pairs],
+  );
+  const strip = (values: Float32Array, title: string) => {
+    const from = (head * names.length + i) * width;
+    return (
+      <p class="vector">
+        <b>{title}</b> <Strip values={values.subarray(from, from + width)} title={title} />
+      </p>
+    );
+  };
+  return (
+    <>
+      <p>{say("rotary")}</p>
+      <Formula name="angle" />
+      <p>{say("angle_letters")}</p>
+      <Slider
+        title={say("key_position")}
+        value={j}
+        most={names.length - 1}
+        onMove={(to) => select({ j: to })}
+        shown={`${j} · ${isolate(names[j])}`}
+      />
+      <Dials i={i} j={j} width={width} />
+      <p>{say("dials", { i, j, n: width / 2 })}</p>
       <Heatmap
         title={say("cosines")}
         rows={names}
@@ -61,106 +215,177 @@ function Rotary(props: { names: string[]; i: number }) {
         chosen={[i, number("d", pairs.length)]}
         onChoose={(row, d) => select({ i: row, d })}
       />
-      {queries && rotated ? (
-        <>
-          <p>{say("query_turned", { head: headName(attention, 0), token: names[i] })}</p>
-          {strip(queries, "q")}
-          {strip(rotated, "R q")}
-        </>
-      ) : asking in trace.value!.shapes ? (
-        <Absent of={queries && (rotated as null | undefined)} title="q, R q" />
-      ) : (
-        <Missing>{say("no_attention")}</Missing>
-      )}
+      {own &&
+        (queries && rotated ? (
+          <>
+            <p>{say("query_turned", { head: headName(attention, head), token: names[i] })}</p>
+            {strip(queries, "q")}
+            {strip(rotated, "R q")}
+          </>
+        ) : asking in trace.value!.shapes ? (
+          <Absent of={queries && (rotated as null | undefined)} title="q, R q" />
+        ) : (
+          <Missing>{say("no_attention")}</Missing>
+        ))}
     </>
   );
 }
 
-/** Positions that are added to the embeddings a: sinusoidal ones and learned ones. */
-function Added(props: { names: string[]; i: number }) {
-  const { names, i } = props;
-  const { width } = model.value!.config;
-  const before = useFloats(`${stacks()[0]}.embedding`);
-  const after = useFloats(`${stacks()[0]}.input`);
-  const encoding = useMemo(() => before && after && after.map((value, k) => value - before[k]), [before, after]);
-  const columns = useMemo(() => Array.from({ length: width }, (_, c) => String(c)), [width]);
-  if (!before || !after || !encoding) return <Absent of={before && (after as null | undefined)} title="a, e" />;
-  return (
-    <>
-      <Formula name="added" />
-      <p>{say("added_letters")}</p>
-      <Heatmap
-        title={say("encoding")}
-        rows={names}
-        columns={columns}
-        numbers={encoding}
-        signed
-        turned={inColumns()}
-        begin={[begin(), 0]}
-        chosen={[i, number("c", width)]}
-        onChoose={(row, c) => select({ i: row, c })}
-      />
-      {Object.entries({ a: before, e: encoding, "a + e": after }).map(([title, values]) => (
-        <p class="vector" key={title}>
-          <b>{title}</b> <Strip values={values.subarray(i * width, (i + 1) * width)} title={title} />
-        </p>
-      ))}
-    </>
-  );
-}
-
-/** Positions that are a bias on the scores of self-attention: those of one head of the first block. */
-function Biased(props: { names: string[]; i: number }) {
+/** −m |i − j|, with the slopes of Press et al. 2022, section 3. */
+function Biased(props: Shown) {
   const { names, i } = props;
   const { heads } = model.value!.config;
   const head = number("head", heads);
-  const attention = `${stacks()[0]}.0.self`;
-  const bias = useBias(attention, head, names.length, names.length);
-  if (trace.value!.what_if.positions_off) return null;
+  const slope = 2 ** ((-8 * (head + 1)) / heads);
+  const bias = useMemo(
+    () => names.flatMap((_, query) => names.map((_, key) => -slope * Math.abs(query - key))),
+    [names, slope],
+  );
   return (
     <>
       <Formula name="bias" />
       <p>{say("alibi")}</p>
-      <Choice title={say("head")} value={head} of={upTo(heads)} onChoose={(chosen) => select({ head: chosen })} />
-      {bias ? (
-        <Heatmap
-          title={say("bias")}
-          rows={names}
-          columns={names}
-          numbers={bias}
-          signed
-          turned={inColumns()}
-          begin={[begin(), begin()]}
-          chosen={[i, number("j", names.length)]}
-          onChoose={(row, j) => select({ i: row, j })}
-        />
-      ) : `${attention}.bias` in trace.value!.shapes ? (
-        <Absent of={bias} title={say("bias")} />
-      ) : (
-        <Missing>{say("no_attention")}</Missing>
-      )}
+      <Choice title={say("head")} value={head} of={upTo(heads)} onChoose={(chosen) => select({ head: chosen })} /> m ={" "}
+      {show(slope, 4)}
+      <Heatmap
+        title={say("bias")}
+        rows={names}
+        columns={names}
+        numbers={bias}
+        signed
+        turned={inColumns()}
+        begin={[begin(), begin()]}
+        chosen={[i, number("j", names.length)]}
+        onChoose={(row, j) => select({ i: row, j })}
+      />
     </>
   );
 }
 
-/** How each positional encoding is drawn; a new one needs its row here. */
-const DRAWINGS = { sinusoidal: Added, learned: Added, rotary: Rotary, alibi: Biased };
+const Nothing = () => <p>{say("no_positions")}</p>;
 
-export function PositionsView() {
-  const positions = positionsOf(model.value!.config);
-  const now = trace.value!;
-  const names = labels(tokensOf(stacks()[0]));
-  const i = number("i", names.length);
-  const off = now.what_if.positions_off;
-  const Shown = positions !== "none" && DRAWINGS[positions];
+/** How each kind of positions is drawn; a new one needs its row here. */
+const DRAWINGS = { sinusoidal: Sinusoidal, learned: Learned, rotary: Rotary, alibi: Biased, none: Nothing };
+type Kind = keyof typeof DRAWINGS;
+const KINDS = Object.keys(DRAWINGS) as Kind[];
+
+/** A sentence, and the same words in another order. */
+const orders = signal<[string, string] | null>(null);
+
+/** The words of a sentence in another order; its characters, where it is one word; null where there is only one order. */
+export function shuffled(text: string): string | null {
+  const words = text.trim().split(/\s+/);
+  const [parts, space] = words.length > 1 ? [words, " "] : [[...text.trim()], ""];
+  if (new Set(parts).size < 2) return null;
+  for (;;) {
+    const found = parts.map((part) => [Math.random(), part] as const).sort(([a], [b]) => a - b);
+    const joined = found.map(([, part]) => part).join(space);
+    if (joined !== parts.join(space)) return joined;
+  }
+}
+
+/** What the model answers to the words in their order and in another, with positions and without. */
+function Order() {
+  const { text } = asked.value!;
+  const pair = orders.value?.includes(text) ? orders.value : null;
+  const shuffle = () => {
+    const straight = pair?.[0] ?? text,
+      other = shuffled(straight);
+    if (!other) return;
+    orders.value = [straight, other];
+    again({ text: other, target: "" });
+  };
+  const answer = (line: string, positions_off: boolean) => {
+    const found = saw({ text: line, target: "", positions_off }) ?? saw({ text: line, positions_off });
+    if (found) return <bdi lang="">{found.output || say("nothing")}</bdi>;
+    return (
+      <button
+        type="button"
+        class="link"
+        disabled={busy.value}
+        onClick={() => again({ text: line, target: "", positions_off })}
+      >
+        {say("ask")}
+      </button>
+    );
+  };
   return (
     <>
       <p>
-        {positions === "none" ? say("positions_are_off") : say("positions_are", { how: say(`positions_${positions}`) })}
+        <button type="button" disabled={busy.value || shuffled(text) === null} onClick={shuffle}>
+          {say("shuffle")}
+        </button>
       </p>
-      {Shown && (
-        <>
-          <Ask change={{ positions_off: !off }}>{say(off ? "positions_on" : "positions_off")}</Ask>
+      {pair && (
+        <div class="scroll" tabIndex={0} role="region" aria-label={say("shuffle")}>
+          <table class="orders">
+            <thead>
+              <tr>
+                <th scope="col">{say("sentence")}</th>
+                <th scope="col">{say("with_positions")}</th>
+                <th scope="col">{say("without_positions")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {pair.map((line) => (
+                <tr key={line} class={line === text ? "lit" : ""}>
+                  <th scope="row">
+                    <bdi lang="">{line}</bdi>
+                  </th>
+                  <td>{answer(line, false)}</td>
+                  <td>{answer(line, true)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {pair && <p class="explain">{say(stacks()[0] === "encoder" ? "bag_of_words" : "bag_of_words_decoder")}</p>}
+    </>
+  );
+}
+
+export function PositionsView() {
+  const own = positionsOf(model.value!.config);
+  const { positions_off } = trace.value!.what_if;
+  const names = labels(tokensOf(stacks()[0]));
+  const i = number("i", names.length);
+  const kind = useSignal<Kind>(own);
+  const Shown = DRAWINGS[kind.value];
+  const turn = (event: KeyboardEvent) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation();
+    kind.value = KINDS[(KINDS.indexOf(kind.value) + by + KINDS.length) % KINDS.length];
+    (event.currentTarget as HTMLElement).querySelector<HTMLElement>(`[data-kind=${kind.value}]`)?.focus();
+  };
+  return (
+    <>
+      <div class="kinds" role="tablist" aria-label={say("positions_kinds")} onKeyDown={turn}>
+        {KINDS.map((each) => (
+          <button
+            type="button"
+            key={each}
+            role="tab"
+            data-kind={each}
+            aria-selected={each === kind.value}
+            tabIndex={each === kind.value ? 0 : -1}
+            onClick={() => {
+              kind.value = each;
+            }}
+          >
+            {say(`positions_${each}`)}
+            {each === own && ` ★ ${say(positions_off ? "own_positions_off" : "own_positions")}`}
+          </button>
+        ))}
+      </div>
+      {own !== "none" && (
+        <Ask change={{ positions_off: !positions_off }}>{say(positions_off ? "positions_on" : "positions_off")}</Ask>
+      )}
+      {served && asked.value && <Order />}
+      <div role="tabpanel" aria-label={say(`positions_${kind.value}`)}>
+        {kind.value !== "none" && (
           <Slider
             title={say("position")}
             value={i}
@@ -168,9 +393,9 @@ export function PositionsView() {
             onMove={(at) => select({ i: at })}
             shown={`${i} · ${isolate(names[i])}`}
           />
-          <Shown names={names} i={i} />
-        </>
-      )}
+        )}
+        <Shown names={names} i={i} own={kind.value === own && !positions_off} />
+      </div>
     </>
   );
 }
