@@ -17,6 +17,7 @@ import {
   trace,
   writes,
 } from "./data";
+import { Examples } from "./examples";
 import { Hypothetical, Missing } from "./parts";
 import { type Stack, hasCross, place, select, selection, stacks } from "./state";
 import "./style.css";
@@ -224,6 +225,7 @@ function Page() {
             </select>
           </label>
         </div>
+        <Examples />
       </header>
       <Shape />
       <nav class="views" aria-label={say("views")}>
@@ -280,13 +282,15 @@ function Page() {
   );
 }
 
-/** Look at what the address asks for, unless that was asked last. */
+/** Look at what the address asks for, unless that was asked last; at the first example, if it asks for nothing. */
 function follow(): void {
   const { text, target, checkpoint, if: changed } = selection.value,
     last = latest();
   const same =
     last?.text === text && last.target === target && last.checkpoint === checkpoint && changes(last) === changed;
+  const [first] = model.value!.examples;
   if (served && text && !same) look({ text, target, checkpoint }, changed);
+  else if (served && !text && !last && first) look({ ...first, checkpoint }, changed);
 }
 
 /** The address says what is shown, and not what failed; but a later question stands in it already. */

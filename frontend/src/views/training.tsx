@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { again, asked, busy, error, mean, model, peek, saw, served, trace } from "../data";
 import { Missing, Slider } from "../parts";
+import { CurvesOfRun } from "../pictures/curves";
 import { hasCross } from "../state";
 import { say, show } from "../words";
 import { Alignment } from "./cross";
@@ -47,11 +48,18 @@ function Curve(props: { names: string[]; at: number }) {
 export function Training() {
   const now = trace.value!;
   const playing = useSignal(false);
-  const all = [...model.value!.checkpoints, ""];
+  const { checkpoints, curves } = model.value!;
+  const all = [...checkpoints, ""];
   const at = Math.max(0, all.indexOf(now.checkpoint));
   const title = (name: string) => name || say("the_model");
-  const [first, ...later] = model.value!.checkpoints.map((name) => Number(name.split("-").at(-1)));
-  const late = first > (later.at(-1) ?? first) / 2;
+  const steps = checkpoints.map((name) => Number(name.split("-").at(-1)));
+  const late = steps[0] > (steps.at(-1) ?? 0) / 2;
+  /** The checkpoint that is nearest, as it is drawn. */
+  const choose = (step: number) => {
+    const distances = steps.map((each) => Math.abs(Math.log1p(each) - Math.log1p(step)));
+    playing.value = false;
+    again({ checkpoint: checkpoints[distances.indexOf(Math.min(...distances))] });
+  };
   useEffect(() => {
     if (!playing.value || busy.value) return;
     if (at === all.length - 1 || error.value) {
@@ -103,6 +111,7 @@ export function Training() {
       </p>
       <Curve names={all} at={at} />
       {late && <Missing>{say("late")}</Missing>}
+      {curves && <CurvesOfRun curves={curves} at={steps[at] ?? null} onChoose={choose} />}
       <div class="scroll" tabIndex={0} role="region" aria-label={say("view_training")}>
         <table class="checkpoints">
           <thead>
