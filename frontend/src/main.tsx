@@ -20,6 +20,7 @@ import {
 import { Examples } from "./examples";
 import { Hypothetical, Missing } from "./parts";
 import { type Stack, hasCross, place, select, selection, stacks } from "./state";
+import { oneFile } from "./source";
 import "./style.css";
 import type { Architecture } from "./wire";
 import { Beside } from "./views/beside";
@@ -275,7 +276,8 @@ function Page() {
               : say("difference", { by: now.difference === 0 ? "0" : now.difference.toExponential(1) })}
           </p>
         )}
-        {!served && <p>{say("one_file")}</p>}
+        {model.value.precision === "float16" && <p>{say("half_precision")}</p>}
+        {oneFile && <p>{say("one_file")}</p>}
         <p>zhuyi {model.value.zhuyi}</p>
       </footer>
     </>

@@ -21,6 +21,8 @@ const held = (id: string): string | null => document.getElementById(id)?.textCon
 
 /** A file without its model knows one answer. */
 export const frozen = held("held") !== null;
+/** Whether the page is a file, and needs no server. */
+export const oneFile = frozen || held("embedded") !== null;
 
 export async function open(): Promise<Source> {
   if (frozen) return new Frozen(JSON.parse(held("held")!));
@@ -108,7 +110,7 @@ const fromServer = (embedded: Embedded): Supply => ({
 const IN_FILE: Supply = {
   embedded: async () => JSON.parse(held("embedded")!),
   async weights(checkpoint) {
-    const text = held(`weights ${checkpoint}`.trim());
+    const text = held(checkpoint ? `weights.${checkpoint}` : "weights");
     return text === null ? null : bytes(text);
   },
   answers: () => JSON.parse(held("answers") ?? "{}"),
@@ -161,7 +163,7 @@ class InPage implements Source {
   private load(checkpoint: string): Promise<unknown> {
     const load = async () => {
       const [embedded, weights] = await Promise.all([this.described, this.supply.weights(checkpoint)]);
-      if (!weights) throw refusal("needs_server");
+      if (!weights) throw refusal("needs_checkpoints");
       return this.ask("load", checkpoint, embedded, weights);
     };
     if (!this.loaded.has(checkpoint)) this.loaded.set(checkpoint, load());

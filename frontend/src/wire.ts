@@ -79,7 +79,6 @@ export interface Embedded {
   continues: boolean;
   tokenizers: Array<string>;
   shapes: Record<string, Array<number>>;
-  precision: "float32" | "float16";
 }
 
 export interface Example {
@@ -122,6 +121,7 @@ export interface Model {
   decoding: DecodingConfig;
   smoothing: number;
   parameters: number;
+  precision: "float32" | "float16";
   temperatures: Array<number>;
   checkpoints: Array<string>;
   examples: Array<Example>;

@@ -191,6 +191,7 @@ def test_a_file_with_its_model_answers_everything(browser: Any, translator: Tran
         tab.wait_for_timeout(80)
         assert "not in this file" not in tab.text_content("article").lower(), view
 
+    go(tab, "training")
     tab.click("text=▶ Play")
     assert until(tab, "[...document.querySelectorAll('.checkpoints td')].every(td => td.textContent)")
     tab.fill("form input >> nth=0", "cats")
@@ -208,7 +209,9 @@ def test_a_file_with_its_model_answers_everything(browser: Any, translator: Tran
     right = look(translator, "cats", beam=3, what_if=what_if)
     assert until(tab, "document.querySelector('[data-mean]') !== null")
     assert tab.text_content("[data-output]") == right.output
-    assert float(tab.get_attribute("[data-mean]", "data-mean")) == pytest.approx(right.replay.losses.mean(), abs=1e-5)
+    assert float(tab.get_attribute("[data-mean]", "data-mean")) == pytest.approx(
+        float(right.replay.losses.mean()), abs=1e-5
+    )
     assert complaints == []
     tab.close()
 

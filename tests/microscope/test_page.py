@@ -133,7 +133,7 @@ def test_the_model_in_a_file_is_this_one(trace: Trace, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(wire, "MAX_FLOAT32_PARAMETERS", old.config.model.width)
     html = page.living_html(old, {})
-    assert json.loads(content(html, "embedded"))["precision"] == "float16"
+    assert json.loads(content(html, "embedded"))["model"]["precision"] == "float16"
     assert len(base64.b64decode(content(html, "weights"))) == len(weights) // 2
     monkeypatch.setattr(wire, "MAX_FLOAT16_PARAMETERS", old.config.model.width)
     with pytest.raises(ConfigError, match=r"parameters; a page computes with at most .* write a frozen file"):

@@ -94,7 +94,8 @@ class PageModel:
     def load(self, translator: Translator, precision: schema.Precision = "float32") -> None:
         embedded = embed(translator, describe_model(translator))
         assert embedded is not None
-        described = embedded.model_copy(update={"precision": precision}).model_dump(mode="json")
+        described = embedded.model_dump(mode="json")
+        described["model"]["precision"] = precision
         weights = base64.b64encode(embedded_weights(translator, precision)).decode()
         (loaded,) = self._ask(("load", "", described, weights))
         assert "problem" not in loaded, loaded

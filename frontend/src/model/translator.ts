@@ -15,12 +15,12 @@ export class Translator {
   readonly weights: Weights;
 
   /** @param bytes its weights, as `decodeWeights` takes them. */
-  constructor({ model, continues, tokenizers, shapes, precision }: Embedded, bytes: ArrayBuffer) {
+  constructor({ model, continues, tokenizers, shapes }: Embedded, bytes: ArrayBuffer) {
     this.described = model;
     this.continues = continues;
     this.source = new Tokenizer(tokenizers[0]);
     this.target = tokenizers.length > 1 ? new Tokenizer(tokenizers[1]) : this.source;
-    this.weights = decodeWeights(bytes, shapes, precision);
+    this.weights = decodeWeights(bytes, shapes, model.precision);
   }
 
   /** The network, changed as `whatIf` says. */

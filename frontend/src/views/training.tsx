@@ -60,15 +60,16 @@ export function Training() {
     playing.value = false;
     again({ checkpoint: checkpoints[distances.indexOf(Math.min(...distances))] });
   };
+  const working = busy.value; // as it was when `at` was read: an answer may come before the effect does
   useEffect(() => {
-    if (!playing.value || busy.value) return;
+    if (!playing.value || working) return;
     if (at === all.length - 1 || error.value) {
       playing.value = false;
       return;
     }
     const timer = setTimeout(() => again({ checkpoint: all[at + 1] }), 400);
     return () => clearTimeout(timer);
-  }, [playing.value, busy.value, at]);
+  }, [playing.value, working, at]);
   useEffect(() => {
     let here = true;
     const fill = async () => {

@@ -141,13 +141,22 @@ def opening_of(trace: Trace) -> dict[str, str]:
 
 
 def stored(trace: Trace, checkpoint: str) -> schema.Stored:
-    """What a checkpoint of the training answered, for a file that has not its weights: cross attention, and no tree."""
-    described = describe_trace(trace).model_copy(update={"id": checkpoint, "checkpoint": checkpoint, "candidates": []})
+    """What a checkpoint of the training answered, for a file without its weights: cross attention, and no tree.
+
+    Numbers of steps have seven digits, as a float32 has: they are most of what is stored.
+    """
     kept = {name: each for name, each in trace.replay.values.items() if name.endswith(".cross.weights")}
+    described = describe_trace(trace).model_copy(
+        update={
+            "id": checkpoint,
+            "checkpoint": checkpoint,
+            "candidates": [],
+            "shapes": {name: list(each.shape) for name, each in kept.items()},
+        }
+    )
     numbers = {name: schema.Numbers(floats=base64.b64encode(floats(each)).decode()) for name, each in kept.items()}
-    shapes = {name: list(each.shape) for name, each in kept.items()}
-    described = described.model_copy(update={"shapes": shapes})
-    return schema.Stored(target=_reference(trace), trace=described, tensors=numbers)
+    shortened = json.loads(described.model_dump_json(), parse_float=lambda digits: float(f"{float(digits):.7g}"))
+    return schema.Stored(target=_reference(trace), trace=schema.Trace(**shortened), tensors=numbers)
 
 
 def _reference(trace: Trace) -> str:
@@ -188,7 +197,7 @@ def living_html(
         _data("answers", "application/json", _safe(json.dumps(answers, ensure_ascii=False, separators=(",", ":")))),
         _data("model", "text/plain", asset("model.js")),
         *(
-            _data(name, "text/plain", base64.b64encode(embedded_weights(each, embedded.precision)).decode())
+            _data(name, "text/plain", base64.b64encode(embedded_weights(each, embedded.model.precision)).decode())
             for name, each in weights.items()
         ),
     ]

@@ -179,6 +179,8 @@ class Model(Message):
     """Label smoothing in training."""
     parameters: int
     """How many there are."""
+    precision: Precision
+    """Of the weights that the page's numbers come from."""
     temperatures: list[float]
     checkpoints: list[str]
     """Of its training, oldest first."""
@@ -221,8 +223,6 @@ class Embedded(Message):
     """The content of `tokenizer.json`: of source and target, or of the one that both share."""
     shapes: dict[str, list[int]]
     """Of the weights, in their order; a tied matrix has one name."""
-    precision: Precision
-    """Of the weights."""
 
 
 class Numbers(Message):

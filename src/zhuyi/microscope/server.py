@@ -127,7 +127,7 @@ class Microscope(ThreadingHTTPServer):
         if self.embedded is None:
             raise ConfigError("the page does not compute with this model")
         with self._one_at_a_time:
-            return embedded_weights(self._at(checkpoint), self.embedded.precision)
+            return embedded_weights(self._at(checkpoint), self.embedded.model.precision)
 
     def heads(self, asked: bytes) -> schema.HeadEffects:
         """What each head does for one token of the target.

@@ -41,6 +41,7 @@ def describe_model(translator: Translator, checkpoints: Sequence[str] = ()) -> s
         decoding=translator.decoding(),
         smoothing=config.training.label_smoothing,
         parameters=transformer_of(translator).parameter_count(),
+        precision="float32",
         temperatures=TEMPERATURES,
         checkpoints=list(checkpoints),
         examples=examples(origin.directory) if origin else [],
@@ -52,12 +53,12 @@ def embed(translator: Translator, described: schema.Model) -> schema.Embedded | 
     """A model for a page that computes by itself, all but its weights; None if it is too large for that."""
     if described.parameters > MAX_FLOAT16_PARAMETERS:
         return None
+    precision: schema.Precision = "float32" if described.parameters <= MAX_FLOAT32_PARAMETERS else "float16"
     return schema.Embedded(
-        model=described,
+        model=described.model_copy(update={"precision": precision}),
         continues=translator.config.continues,
         tokenizers=list(translator.tokenizers.files().values()),
         shapes={name: list(each.shape) for name, each in transformer_of(translator).named_parameters()},
-        precision="float32" if described.parameters <= MAX_FLOAT32_PARAMETERS else "float16",
     )
 
 
