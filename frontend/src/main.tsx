@@ -19,6 +19,7 @@ import {
 } from "./data";
 import { Examples } from "./examples";
 import { Hypothetical, Missing } from "./parts";
+import { Tour, TourButton } from "./tour";
 import { type Stack, hasCross, place, select, selection, stacks } from "./state";
 import { oneFile } from "./source";
 import "./style.css";
@@ -211,6 +212,7 @@ function Page() {
         </h1>
         <Sentence key={`${asked.value?.text}\n${asked.value?.target}`} />
         <div class="switches">
+          {now && <TourButton />}
           <label>
             {say("language")}{" "}
             <select value={lang} onChange={(event) => select({ lang: event.currentTarget.value })}>
@@ -267,6 +269,7 @@ function Page() {
           )}
         </article>
       </div>
+      <Tour />
       <footer>
         <p>{say("caution")}</p>
         {now && (

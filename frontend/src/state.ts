@@ -20,6 +20,7 @@ const DEFAULTS = {
   text: "",
   target: "",
   if: "",
+  tour: "",
 };
 type Key = keyof typeof DEFAULTS;
 export type Change = Partial<Record<Key, string | number>>;

@@ -252,3 +252,50 @@ def test_shuffling_the_words_shows_what_positions_are_for(opened: Open, translat
     assert answers[0] == translator.translate([LINE])[0]
     assert answers[2] == translator.translate([other])[0]
     assert answers[1] == answers[3]  # a bag of words
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_tour_is_about_this_sentence_and_this_model(opened: Open, translator: Translator, language: str) -> None:
+    reference = "zwei Hunde"
+    trace = look(translator, LINE, target=reference)
+    assert trace.reference is not None
+    tab = opened(translator, lang=language, target=reference)
+    tab.click(".start-tour")
+    said: dict[str, str] = {}
+    for place in range(1, 12):
+        assert until(tab, f"document.querySelector('.tour b').textContent.startsWith('{place} / 11')")
+        tab.wait_for_timeout(400)
+        sentences = tab.locator(".tour p").all_text_contents()
+        assert len(sentences) == 3
+        assert not any("{" in each or "NaN" in each for each in sentences)
+        said[tab.evaluate("new URLSearchParams(location.hash.slice(1)).get('view') ?? 'whole'")] = " ".join(sentences)
+        if place < 11:
+            tab.keyboard.press("ArrowRight")
+    assert len(said) == 11
+    weights = trace["encoder.0.self.weights"]
+    back = max(
+        float(sum(weights[head, i, :i].sum() for i in range(1, weights.shape[1])) / (weights.shape[1] - 1))
+        for head in range(weights.shape[0])
+    )
+    assert f"{100 * back:.0f} %" in said["heads"]
+    assert f"{float(trace.reference.losses.sum()):.3f}" in said["loss"]
+    assert f"{translator.engine.transformer.parameter_count():,}" in said["whole"]  # type: ignore[attr-defined]
+    count = len(trace.replay.decoder_in)
+    assert str(count * (count - 1) // 2) in said["mask"]
+    tab.keyboard.press("ArrowLeft")
+    assert until(tab, "document.querySelector('.tour b').textContent.startsWith('10 / 11')")
+    tab.keyboard.press("Escape")
+    assert until(tab, "document.querySelector('.tour') === null")
+
+
+@pytest.mark.parametrize("change", [in_shape("decoder"), in_shape("encoder")], ids=["decoder", "encoder"])
+def test_every_shape_has_its_tour(opened: Open, tmp_path: Path, change: Callable[[Config], Config]) -> None:
+    translator = short(load(tiny_model(tmp_path, change), engine="torch", device="cpu"))
+    tab = opened(translator, text="a dog runs", tour=1)
+    stops = tab.locator(".tour .progress button")
+    assert until(tab, "document.querySelectorAll('.tour p').length > 0")
+    for place in range(stops.count()):
+        stops.nth(place).click()
+        assert until(tab, f"document.querySelector('.tour b').textContent.startsWith('{place + 1} / ')")
+        tab.wait_for_timeout(200)
+        assert not any("{" in each or "NaN" in each for each in tab.locator(".tour p").all_text_contents())
