@@ -153,10 +153,10 @@ def microscope_page() -> str:
             )
         lines += [
             "",
-            "A trace decodes with a beam of 4, and replays the result with every value recorded. The smaller file",
-            "contains all pictures of weights, and as many tensors as fit into 1.9 MB; the page says what was left",
-            "out. The mouse is moved over the heads of all layers, one of them enlarged; the time includes the event",
-            "handler, rendering and layout.",
+            "A trace decodes with a beam of 4, and replays the result with every value recorded. The files are frozen:",
+            "the model is too large for a page. The smaller one contains all pictures of weights, and as many tensors",
+            "as fit into 1.9 MB; the page says what was left out. The mouse is moved over the heads of all layers, one",
+            "of them enlarged; the time includes the event handler, rendering and layout.",
             "",
         ]
     return "\n".join(lines)

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
 from zhuyi.config import build_config, load_config
 from zhuyi.data.dates import LOCALES, date_pairs, write_dates
+from zhuyi.directory import checkpoints
 from zhuyi.errors import CheckpointError
 from zhuyi.files import ensure_writable, write_atomically
 from zhuyi.loading import load
-from zhuyi.microscope.page import look
+from zhuyi.microscope.page import save_page
 from zhuyi.microscope.run import EXAMPLES
 from zhuyi.training.events import Listener, Notice
 from zhuyi.training.recipe import Result, train
@@ -43,7 +45,7 @@ class Demo:
     answers: list[tuple[str, str, str]]
     """Some of them: as people write it, as ISO 8601, and as the model does."""
     page: Path
-    """The microscope's page of a date at which the model hesitates."""
+    """The microscope's page with the model in it, which opens with a date at which it hesitates."""
 
 
 def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", listeners: Sequence[Listener] = ()) -> Demo:
@@ -84,8 +86,8 @@ def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", listeners: Sequen
         examples = _examples(translator, dict(pairs.test))
         lines = "".join(f"{written}\t{iso}\n" for written, iso in examples)
         write_atomically(out / EXAMPLES, lines.encode())
-        written, iso = examples[0]
-        look(translator, written, target=iso).save(page)
+        kept = {path.name: partial(load, path) for path in checkpoints(out)}
+        save_page(page, translator, *examples[0], kept)
     return Demo(result, len(pairs.test), answers, page)
 
 

@@ -10,7 +10,7 @@ which no `<` is left, or an attribute.
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -163,6 +163,41 @@ def _reference(trace: Trace) -> str:
     if trace.reference is None:
         return ""
     return trace.translator.tokenizers.target.decode([trace.reference.target_out])[0]
+
+
+def save_page(
+    path: str | Path,
+    translator: Translator,
+    line: str | None = None,
+    target: str | None = None,
+    checkpoints: Mapping[str, Callable[[], Translator]] = MappingProxyType({}),
+    with_weights: bool = False,
+) -> int:
+    """Write the page with the model in it, and what its training was like; return its size in bytes.
+
+    Args:
+        path: of the file.
+        translator: of the model.
+        line: a sentence that the page opens with. Unset: the first of the model's examples, if there are any.
+        target: the right answer to it.
+        checkpoints: of its training, by name, oldest first: the file has what each of them answers to that sentence.
+        with_weights: the file has the weights of the checkpoints instead, and so their answers to any sentence.
+
+    Raises:
+        DataError, ConfigError, CheckpointError: as for `look` and `living_html`, or if it cannot be written.
+    """
+    translator = with_torch(translator)
+    examples = describe_model(translator).examples
+    if line is None and examples:
+        line, target = examples[0].text, examples[0].target or None
+    opening = opening_of(look(translator, line, target=target)) if line is not None else {}
+    earlier: dict[str, Translator | schema.Stored] = {}
+    for name, read in checkpoints.items():
+        if with_weights:
+            earlier[name] = with_torch(read())
+        elif line is not None:
+            earlier[name] = stored(look(read(), line, target=target), name)
+    return write(path, living_html(translator, opening, earlier))
 
 
 def living_html(

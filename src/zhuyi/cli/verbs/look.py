@@ -25,7 +25,6 @@ from zhuyi.cli.options import (
 from zhuyi.errors import ConfigError
 
 if TYPE_CHECKING:
-    from zhuyi.microscope.schema import Stored
     from zhuyi.translator import Translator
 
 
@@ -82,7 +81,7 @@ def look(
     if frozen and with_checkpoints:
         raise ConfigError("a frozen file has no models in it: leave out --frozen or --checkpoints")
     from zhuyi.directory import checkpoints
-    from zhuyi.microscope import page
+    from zhuyi.microscope.page import save_page
     from zhuyi.microscope.server import Microscope
     from zhuyi.translator import OF_ENGINE
 
@@ -96,19 +95,11 @@ def look(
     translator = load(model)
     kept = {path.name: partial(load, path) for path in checkpoints(model)}
     if html is not None:
-        looked = zhuyi.look(translator, sentence, target=target) if sentence is not None else None
         if frozen:
-            assert looked is not None
-            size = looked.save(html, frozen=True, full=full)
+            assert sentence is not None
+            size = zhuyi.look(translator, sentence, target=target).save(html, frozen=True, full=full)
         else:
-            opening = page.opening_of(looked) if looked is not None else {}
-            earlier: dict[str, Translator | Stored] = {}
-            for name, read in kept.items():
-                if with_checkpoints:
-                    earlier[name] = read()
-                elif sentence is not None:
-                    earlier[name] = page.stored(zhuyi.look(read(), sentence, target=target), name)
-            size = page.write(html, page.living_html(translator, opening, earlier))
+            size = save_page(html, translator, sentence, target, kept, with_checkpoints)
         print(f"{html}: {size / 1e6:.1f} MB; open it in any browser")
         return
     with Microscope(translator, host, port, kept) as server:

@@ -1,0 +1,127 @@
+"""Measure the page with the model in it, without a network: how soon it is ready, and how fast it computes.
+
+    python benchmarks/page.py zhuyi-demo
+
+Needs chromium and Playwright. Writes results/page.json. The budgets of the demo's page: script and style sheet in
+150 kB (gzipped), the page in 6 MB, ready in 0.5 s, a sentence in 30 ms, and the map of what each head does in 0.5 s.
+"""
+
+import argparse
+import base64
+import gzip
+import json
+import shutil
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from machine import describe
+
+from zhuyi.directory import checkpoints
+from zhuyi.loading import load
+from zhuyi.microscope.page import asset, save_page
+from zhuyi.microscope.wire import describe_model, embed, embedded_weights
+
+RESULTS = Path(__file__).parent / "results"
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+LOADS, ROUNDS = 7, 9
+WIDTHS = (1440, 390)
+
+WATCH = """
+new MutationObserver((_, observer) => {
+  if (!document.querySelector("[data-output]")) return;
+  performance.mark("answered");
+  observer.disconnect();
+}).observe(document, { childList: true, subtree: true });
+"""
+MARKS = """() => Object.fromEntries(performance.getEntriesByType("mark").map((mark) => [mark.name, mark.startTime]))"""
+
+TIMES = """async ([script, embedded, weights, sentences, rounds]) => {
+  const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+  const said = () => new Promise((resolve) => { worker.onmessage = ({ data }) => resolve(data); });
+  await said();
+  const ask = (method, ...given) => {
+    worker.postMessage({ number: 0, method, given });
+    return said();
+  };
+  const bytes = Uint8Array.from(atob(weights), (character) => character.charCodeAt(0)).buffer;
+  await ask("load", "", embedded, bytes);
+  const found = {};
+  const timed = async (name, method, ...given) => {
+    const from = performance.now();
+    const { value } = await ask(method, ...given);
+    if (value === undefined) throw Error(name);
+    (found[name] ??= []).push(performance.now() - from);
+    return value;
+  };
+  for (let round = 0; round < rounds; round++) {
+    for (const text of sentences) {
+      const { replay } = await timed("sentence", "look", { text });
+      await timed("beam of 4", "look", { text, beam: 4 });
+      await timed("heads", "heads", { text }, replay.losses.length >> 1, false);
+      await timed("occlusion", "occlusion", { text }, replay.losses.length >> 1, false);
+    }
+  }
+  return found;
+}"""
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, help="a directory, as zhuyi demo makes it")
+    arguments = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    translator = load(arguments.model, engine="torch", device="cpu")
+    kept = {path.name: partial(load, path) for path in checkpoints(arguments.model)}
+    described = describe_model(translator)
+    embedded = embed(translator, described)
+    assert embedded is not None, "the model is too large for a page"
+    sentences = [example.text for example in described.examples] or ["mardi 25 mars 1986"]
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        page = Path(folder) / "page.html"
+        size = save_page(page, translator, checkpoints=kept)
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=OPTIONS)
+        opened: dict[str, Any] = {}
+        for width in WIDTHS:
+            marks = []
+            for _ in range(LOADS):
+                context = chromium.new_context(viewport={"width": width, "height": 900}, offline=True)
+                context.add_init_script(WATCH)
+                tab = context.new_page()
+                tab.goto(page.as_uri())
+                tab.wait_for_selector("[data-output]", state="attached")
+                marks.append(tab.evaluate(MARKS))
+                context.close()
+            opened[str(width)] = {name: spread([mark[name] / 1000 for mark in marks]) for name in ("ready", "answered")}
+        weights = base64.b64encode(embedded_weights(translator, embedded.model.precision)).decode()
+        given = [asset("model.js"), embedded.model_dump(mode="json"), weights, sentences, ROUNDS]
+        times = chromium.new_page().evaluate(TIMES, given)
+        version = chromium.version
+        chromium.close()
+
+    assets = {name: len(gzip.compress(asset(name).encode(), 9)) for name in ("page.js", "model.js", "page.css")}
+    result = {
+        "machine": describe(1),
+        "chromium": version,
+        "parameters": described.parameters,
+        "precision": embedded.model.precision,
+        "checkpoints": len(kept),
+        "bytes": size,
+        "gzipped": assets,
+        "seconds": opened,
+        "milliseconds": {name: spread(values) for name, values in times.items()},
+    }
+    (RESULTS / "page.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
