@@ -2,7 +2,7 @@
 import { computed, signal } from "@preact/signals";
 
 import { Refusal, type Problem } from "./refusal";
-import { frozen, open, type Source } from "./source";
+import { BESIDE, frozen, open, type Source } from "./source";
 import type { Architecture, Model, Request, Trace, WhatIf } from "./wire";
 
 interface About {
@@ -22,8 +22,11 @@ const opening = open();
 
 /** Whether the page answers questions: a file without its model does not. */
 export const served = !frozen;
-export const model = signal<Model | null>(null);
+/** The model of this page. */
+export const first = signal<Model | null>(null);
 export const trace = signal<Trace | null>(null);
+/** The model that is shown: the one of this page, or the other one beside it. */
+export const model = computed(() => (trace.value?.checkpoint === BESIDE ? first.value!.beside! : first.value));
 /** Why the last question was not answered, or what this page cannot do; words for each code are in `words.ts`. */
 export const error = signal<Problem | null>(null);
 /** The question that the model is at work on. */
@@ -76,7 +79,7 @@ export const source: Pick<Source, "heads" | "occlusion"> = {
 
 export async function start(): Promise<void> {
   const opened = await opening;
-  model.value = await opened.model();
+  first.value = await opened.model();
   if (frozen) trace.value = await opened.look({ text: "" });
 }
 

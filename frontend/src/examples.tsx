@@ -1,10 +1,10 @@
 // Sentences to begin with, one click each.
-import { asked, busy, look, model, served, trace } from "./data";
+import { asked, busy, first, look, served, trace } from "./data";
 import "./examples.css";
 import { say } from "./words";
 
 export function Examples() {
-  const { examples } = model.value!;
+  const { examples } = first.value!;
   if (!served || examples.length === 0) return null;
   return (
     <nav class="examples" aria-label={say("examples")}>

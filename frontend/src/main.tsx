@@ -6,6 +6,7 @@ import {
   busy,
   changes,
   error,
+  first,
   latest,
   look,
   lost,
@@ -17,6 +18,7 @@ import {
   trace,
   writes,
 } from "./data";
+import { TwoModels } from "./two-models";
 import { Examples } from "./examples";
 import { Hypothetical, Missing } from "./parts";
 import { Tour, TourButton } from "./tour";
@@ -259,6 +261,7 @@ function Page() {
                 </b>
                 {!now.output && <i>{say("nothing")}</i>}
               </p>
+              <TwoModels />
               <Hypothetical />
               {lost.value ? <Lost /> : <Shown key={current} />}
             </>
@@ -293,9 +296,9 @@ function follow(): void {
     last = latest();
   const same =
     last?.text === text && last.target === target && last.checkpoint === checkpoint && changes(last) === changed;
-  const [first] = model.value!.examples;
+  const [example] = first.value!.examples;
   if (served && text && !same) look({ text, target, checkpoint }, changed);
-  else if (served && !text && !last && first) look({ ...first, checkpoint }, changed);
+  else if (served && !text && !last && example) look({ ...example, checkpoint }, changed);
 }
 
 /** The address says what is shown, and not what failed; but a later question stands in it already. */

@@ -3,6 +3,9 @@ import type { Call, Reply } from "./model/worker";
 import { refusal, Refusal } from "./refusal";
 import type { Embedded, Failure, HeadEffect, Held, Model, Numbers, Request, Stored, Trace } from "./wire";
 
+/** In the place of a checkpoint's name: the other model that the page shows. */
+export const BESIDE = "beside";
+
 export interface Source {
   model(): Promise<Model>;
   look(request: Request): Promise<Trace>;
@@ -91,7 +94,7 @@ class Server implements Source {
 
 /** What a model in the page is made of. */
 interface Supply {
-  embedded(): Promise<Embedded>;
+  embedded(checkpoint: string): Promise<Embedded>;
   /** The bytes of the weights at a checkpoint of the training, "" for the model itself; null where there are none. */
   weights(checkpoint: string): Promise<ArrayBuffer | null>;
   /** What the model answered at a checkpoint whose weights are not there. */
@@ -101,14 +104,15 @@ interface Supply {
 }
 
 const fromServer = (embedded: Embedded): Supply => ({
-  embedded: async () => embedded,
+  embedded: async (checkpoint) =>
+    checkpoint === BESIDE ? json<Embedded>(`api/embedded?checkpoint=${BESIDE}`) : embedded,
   weights: (checkpoint) => buffer(`api/weights?checkpoint=${encodeURIComponent(checkpoint)}`),
   answers: () => ({}),
   script: () => ({ url: "model.js" }),
 });
 
 const IN_FILE: Supply = {
-  embedded: async () => JSON.parse(held("embedded")!),
+  embedded: async (checkpoint) => JSON.parse(held(checkpoint === BESIDE ? `embedded.${BESIDE}` : "embedded")!),
   async weights(checkpoint) {
     const text = held(checkpoint ? `weights.${checkpoint}` : "weights");
     return text === null ? null : bytes(text);
@@ -126,7 +130,7 @@ class InPage implements Source {
   private calls = 0;
 
   constructor(private readonly supply: Supply) {
-    this.described = supply.embedded();
+    this.described = supply.embedded("");
     this.answers = supply.answers();
     this.send = this.started();
     this.described.then(() => this.load("")).catch(() => undefined); // whoever asks is told
@@ -162,7 +166,10 @@ class InPage implements Source {
 
   private load(checkpoint: string): Promise<unknown> {
     const load = async () => {
-      const [embedded, weights] = await Promise.all([this.described, this.supply.weights(checkpoint)]);
+      const [embedded, weights] = await Promise.all([
+        this.supply.embedded(checkpoint),
+        this.supply.weights(checkpoint),
+      ]);
       if (!weights) throw refusal("needs_checkpoints");
       return this.ask("load", checkpoint, embedded, weights);
     };

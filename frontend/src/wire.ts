@@ -126,6 +126,7 @@ export interface Model {
   checkpoints: Array<string>;
   examples: Array<Example>;
   curves: Curves | null;
+  beside: Model | null;
 }
 
 export interface Numbers {

@@ -9,7 +9,7 @@ const WIDTH = 640,
 
 interface Line {
   name: string;
-  kind: "loss" | "dev" | "score";
+  kind: "loss" | "dev" | "score" | "own";
   curve: Curve;
   /** The value at the top of the picture. */
   most: number;
@@ -28,30 +28,36 @@ function ticks(last: number): number[] {
   return found;
 }
 
-export function CurvesOfRun(props: { curves: Curves; at: number | null; onChoose: (step: number) => void }) {
-  const { loss, dev_loss, metric, score } = props.curves;
-  const last = Math.max(...[loss, dev_loss, score].map(({ steps }) => steps.at(-1) ?? 0), 1);
-  const highest = Math.max(...loss.values, ...dev_loss.values);
+const NONE: Curves = {
+  loss: { steps: [], values: [] },
+  dev_loss: { steps: [], values: [] },
+  metric: "",
+  score: { steps: [], values: [] },
+};
+
+/** `sentence`: the loss of the one that is looked at, at the checkpoints; `at`: the chosen one. */
+export function CurvesOfRun(props: {
+  curves: Curves | null;
+  sentence: Curve;
+  at: number | null;
+  onChoose: (step: number) => void;
+}) {
+  const { sentence } = props;
+  const { loss, dev_loss, metric, score } = props.curves ?? NONE;
+  const last = Math.max(...[loss, dev_loss, score, sentence].map(({ steps }) => steps.at(-1) ?? 0), 1);
+  const highest = Math.max(...loss.values, ...dev_loss.values, ...sentence.values, 1e-9);
   const x = (step: number) => EDGE + ((WIDTH - 2 * EDGE) * Math.log1p(step)) / Math.log1p(last);
   const y = (share: number) => 12 + (HEIGHT - 40) * (1 - share);
   const percent = Math.max(...score.values, 1) > 1; // a share of lines, and not bits a byte
   const top = percent ? 100 : Math.max(...score.values, 0);
-  const lines: Line[] = [
+  const all: Line[] = [
     { name: say("training_loss"), kind: "loss", curve: loss, most: highest },
-    ...(dev_loss.steps.length
-      ? [{ name: say("dev_loss"), kind: "dev", curve: dev_loss, most: highest } satisfies Line]
-      : []),
-    ...(score.steps.length && metric
-      ? [
-          {
-            name: say("dev_score", { metric: metricName(metric) }),
-            kind: "score",
-            curve: score,
-            most: top,
-          } satisfies Line,
-        ]
-      : []),
+    { name: say("dev_loss"), kind: "dev", curve: dev_loss, most: highest },
+    { name: say("sentence_loss"), kind: "own", curve: sentence, most: highest },
+    { name: say("dev_score", { metric: metricName(metric) }), kind: "score", curve: score, most: top },
   ];
+  const lines = all.filter(({ curve }) => curve.steps.length > 0);
+  if (lines.length === 0) return null;
   const choose = (event: MouseEvent) => {
     const box = (event.currentTarget as SVGElement).getBoundingClientRect();
     const share = (((event.clientX - box.left) / box.width) * WIDTH - EDGE) / (WIDTH - 2 * EDGE);

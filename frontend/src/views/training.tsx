@@ -8,43 +8,6 @@ import { hasCross } from "../state";
 import { say, show } from "../words";
 import { Alignment } from "./cross";
 
-/** The loss of this sentence at every checkpoint that has answered; the chosen one is marked. */
-function Curve(props: { names: string[]; at: number }) {
-  const losses = props.names.map((name) => {
-    const found = saw({ checkpoint: name });
-    return found ? mean(found.reference ?? found.own) : null;
-  });
-  const known = losses.filter((loss) => loss !== null);
-  if (known.length < 2) return null;
-  const most = Math.max(...known, 1e-9);
-  const x = (k: number) => 20 + (k * 560) / Math.max(1, props.names.length - 1);
-  const y = (loss: number) => 110 - (95 * loss) / most;
-  const points = losses.flatMap((loss, k) => (loss === null ? [] : [`${x(k)},${y(loss)}`]));
-  const title = say(trace.value!.reference ? "loss_reference" : "loss_own");
-  return (
-    <figure>
-      <svg class="curve" viewBox="0 0 600 130" role="img" aria-label={title}>
-        <polyline points={points.join(" ")} />
-        {losses.map(
-          (loss, k) =>
-            loss !== null && (
-              <circle key={k} cx={x(k)} cy={y(loss)} r={k === props.at ? 6 : 3} class={k === props.at ? "lit" : ""}>
-                <title>{`${props.names[k] || say("the_model")}: ${show(loss, 4)}`}</title>
-              </circle>
-            ),
-        )}
-        <text x="24" y="12">
-          {show(most, 2)}
-        </text>
-        <text x="24" y="126">
-          0
-        </text>
-      </svg>
-      <figcaption class="tools">{title}</figcaption>
-    </figure>
-  );
-}
-
 export function Training() {
   const now = trace.value!;
   const playing = useSignal(false);
@@ -54,6 +17,9 @@ export function Training() {
   const title = (name: string) => name || say("the_model");
   const steps = checkpoints.map((name) => Number(name.split("-").at(-1)));
   const late = steps[0] > (steps.at(-1) ?? 0) / 2;
+  const seen = checkpoints.map((name) => saw({ checkpoint: name }));
+  const known = steps.flatMap((step, k) => (seen[k] ? [{ step, loss: mean(seen[k].reference ?? seen[k].own) }] : []));
+  const sentence = { steps: known.map(({ step }) => step), values: known.map(({ loss }) => loss) };
   /** The checkpoint that is nearest, as it is drawn. */
   const choose = (step: number) => {
     const distances = steps.map((each) => Math.abs(Math.log1p(each) - Math.log1p(step)));
@@ -110,9 +76,8 @@ export function Training() {
           ▶ {say("play")}
         </button>
       </p>
-      <Curve names={all} at={at} />
       {late && <Missing>{say("late")}</Missing>}
-      {curves && <CurvesOfRun curves={curves} at={steps[at] ?? null} onChoose={choose} />}
+      <CurvesOfRun curves={curves} sentence={sentence} at={steps[at] ?? null} onChoose={choose} />
       <div class="scroll" tabIndex={0} role="region" aria-label={say("view_training")}>
         <table class="checkpoints">
           <thead>

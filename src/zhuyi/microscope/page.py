@@ -28,7 +28,7 @@ from zhuyi.microscope.wire import (
     describe_model,
     describe_trace,
     describe_what_if,
-    embed,
+    embed_all,
     embedded_weights,
     floats,
     roots,
@@ -172,6 +172,7 @@ def save_page(
     target: str | None = None,
     checkpoints: Mapping[str, Callable[[], Translator]] = MappingProxyType({}),
     with_weights: bool = False,
+    beside: Translator | None = None,
 ) -> int:
     """Write the page with the model in it, and what its training was like; return its size in bytes.
 
@@ -182,6 +183,7 @@ def save_page(
         target: the right answer to it.
         checkpoints: of its training, by name, oldest first: the file has what each of them answers to that sentence.
         with_weights: the file has the weights of the checkpoints instead, and so their answers to any sentence.
+        beside: of another model, to be looked at on the same page.
 
     Raises:
         DataError, ConfigError, CheckpointError: as for `look` and `living_html`, or if it cannot be written.
@@ -197,13 +199,14 @@ def save_page(
             earlier[name] = with_torch(read())
         elif line is not None:
             earlier[name] = stored(look(read(), line, target=target), name)
-    return write(path, living_html(translator, opening, earlier))
+    return write(path, living_html(translator, opening, earlier, with_torch(beside) if beside else None))
 
 
 def living_html(
     translator: Translator,
     opening: Mapping[str, str],
     checkpoints: Mapping[str, Translator | schema.Stored] = MappingProxyType({}),
+    beside: Translator | None = None,
 ) -> str:
     """The page as one file with the model in it.
 
@@ -211,29 +214,39 @@ def living_html(
         translator: of the model.
         opening: what the page shows first, as its address would say it.
         checkpoints: of its training, by name, oldest first: models that answer too, or what each of them answered.
+        beside: of another model, to be looked at on the same page.
 
     Raises:
         ConfigError: if the model is too large for a page.
     """
-    described = describe_model(translator, list(checkpoints))
-    embedded = embed(translator, described)
-    if embedded is None:
+    described = describe_model(translator, list(checkpoints), beside)
+    embedded = embed_all(described, translator, beside)
+    if not embedded:
+        largest = max(described.parameters, described.beside.parameters if described.beside else 0)
         raise ConfigError(
-            f"the model has {described.parameters:,} parameters; a page computes with at most "
+            f"the model has {largest:,} parameters; a page computes with at most "
             f"{MAX_FLOAT16_PARAMETERS:,}: write a frozen file (--frozen), or look without --html"
         )
     models = {name: each for name, each in checkpoints.items() if isinstance(each, Translator)}
     answers = {
         name: each.model_dump(mode="json") for name, each in checkpoints.items() if isinstance(each, schema.Stored)
     }
-    weights = {"weights": translator, **{f"weights.{name}": each for name, each in models.items()}}
+    if beside is not None:
+        models[schema.BESIDE] = beside
     data = [
-        _data("embedded", "application/json", _safe(embedded.model_dump_json())),
+        *(
+            _data(_of("embedded", name), "application/json", _safe(each.model_dump_json()))
+            for name, each in embedded.items()
+        ),
         _data("answers", "application/json", _safe(json.dumps(answers, ensure_ascii=False, separators=(",", ":")))),
         _data("model", "text/plain", asset("model.js")),
         *(
-            _data(name, "text/plain", base64.b64encode(embedded_weights(each, embedded.model.precision)).decode())
-            for name, each in weights.items()
+            _data(
+                _of("weights", name),
+                "text/plain",
+                base64.b64encode(embedded_weights(each, embedded.get(name, embedded[""]).model.precision)).decode(),
+            )
+            for name, each in {"": translator, **models}.items()
         ),
     ]
     return _file(data, "worker-src blob:; ", asset("model.js"), opening=urlencode(opening))
@@ -260,6 +273,11 @@ def frozen_html(trace: Trace, full: bool = False) -> str:
             size += more
     held = {key: schema.Numbers(roots=pictures.get(key), floats=numbers.get(key)) for key in {**pictures, **numbers}}
     return _file([_data("held", "application/json", _json(schema.Held(model=model, trace=described, tensors=held)))])
+
+
+def _of(kind: str, checkpoint: str) -> str:
+    """The name of a script of data."""
+    return f"{kind}.{checkpoint}" if checkpoint else kind
 
 
 def _file(data: Sequence[str], policy: str = "", *scripts: str, opening: str = "") -> str:

@@ -28,6 +28,10 @@ Refusal = Literal[
 """Why a sentence cannot be looked at. `other`: the English sentence says it."""
 
 
+BESIDE = "beside"
+"""In the place of a checkpoint's name: the other model of `zhuyi look MODEL --beside OTHER`."""
+
+
 class Message(BaseModel):
     """A part of what is sent."""
 
@@ -115,7 +119,7 @@ class Trace(Message):
     id: str = ""
     """By which the server knows it."""
     checkpoint: str = ""
-    """Of the training; empty for the model itself."""
+    """Of the training, or `BESIDE`; empty for the model itself."""
     text: str
     source: Tokens
     normalised: str
@@ -188,6 +192,8 @@ class Model(Message):
     """The first of them is what the page opens with."""
     curves: Curves | None
     """Of its training, where its record is there."""
+    beside: "Model | None" = None
+    """Another model, which the page shows beside this one; it answers under the name `BESIDE`."""
 
 
 class HeadEffect(Message):

@@ -2,7 +2,8 @@
 
     GET  /                          the page
     GET  /api/embedded              the model for a page that computes by itself; null, where the server computes
-    GET  /api/weights               its weights; with ?checkpoint=NAME those of a checkpoint of its training
+    GET  /api/weights               its weights; with ?checkpoint=NAME those of a checkpoint of its training, and with
+                                    ?checkpoint=beside, here as everywhere, those of the other model
     GET  /api/model                 what is known before there is a sentence
     POST /api/look                  {text, target?, beam?, prefix?, checkpoint?, ...} → a trace without its tensors
     POST /api/heads                 the same, with {position, reference?} → what each head does for that token
@@ -34,7 +35,7 @@ from zhuyi.microscope.effects import head_effects, occlusion
 from zhuyi.microscope.page import SERVED_POLICY, asset, look, served_html
 from zhuyi.microscope.run import examples_of_dev_set
 from zhuyi.microscope.trace import TextError, Trace, WhatIf
-from zhuyi.microscope.wire import describe_model, describe_trace, embed, embedded_weights, floats, roots, tensors
+from zhuyi.microscope.wire import describe_model, describe_trace, embed_all, embedded_weights, floats, roots, tensors
 from zhuyi.translator import Translator
 
 MAX_TRACES = 8
@@ -54,6 +55,7 @@ class Microscope(ThreadingHTTPServer):
         host: to listen on; only this machine can reach 127.0.0.1.
         port: 0 for any that is free.
         checkpoints: of its training, by name, oldest first; each is loaded when it is asked for.
+        beside: of another model, to be looked at on the same page.
     """
 
     daemon_threads = True
@@ -64,15 +66,19 @@ class Microscope(ThreadingHTTPServer):
         host: str = "127.0.0.1",
         port: int = 0,
         checkpoints: Mapping[str, Callable[[], Translator]] | None = None,
+        beside: Translator | None = None,
     ) -> None:
-        self._translator, self._checkpoints = with_torch(translator), checkpoints or {}
+        self._translator, self._checkpoints = with_torch(translator), dict(checkpoints or {})
+        other = with_torch(beside) if beside is not None else None
+        described = describe_model(self._translator, list(self._checkpoints), other)
+        if other is not None:
+            self._checkpoints[schema.BESIDE] = lambda: other
         self._load = lru_cache(MAX_CHECKPOINTS)(lambda checkpoint: self._checkpoints[checkpoint]())
         self._traces: OrderedDict[str, tuple[schema.Request, Trace]] = OrderedDict()
         self._numbers, self._one_at_a_time = count(1), threading.Lock()
-        described = describe_model(self._translator, list(self._checkpoints))
         shown = described.examples or examples_of_dev_set(translator.config)
         self.described = described.model_copy(update={"examples": shown})
-        self.embedded = embed(self._translator, self.described)
+        self._embedded = embed_all(self.described, self._translator, other)
         super().__init__((host, port), _Handler)
 
     @property
@@ -124,10 +130,15 @@ class Microscope(ThreadingHTTPServer):
             CheckpointError: if there is no such checkpoint, or it is damaged.
             ConfigError: if the page does not compute.
         """
-        if self.embedded is None:
+        embedded = self.embedded(checkpoint)
+        if embedded is None:
             raise ConfigError("the page does not compute with this model")
         with self._one_at_a_time:
-            return embedded_weights(self._at(checkpoint), self.embedded.model.precision)
+            return embedded_weights(self._at(checkpoint), embedded.model.precision)
+
+    def embedded(self, checkpoint: str) -> schema.Embedded | None:
+        """The model that a page which computes by itself computes with; None, where the server does."""
+        return self._embedded.get(schema.BESIDE if checkpoint == schema.BESIDE else "")
 
     def heads(self, asked: bytes) -> schema.HeadEffects:
         """What each head does for one token of the target.
@@ -192,6 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_ours():
             return
         parts = urlsplit(self.path)
+        checkpoint = parse_qs(parts.query).get("checkpoint", [""])[0]
         if parts.path == "/":
             self._send("text/html; charset=utf-8", served_html().encode())
         elif parts.path in ("/page.js", "/model.js"):
@@ -201,9 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts.path == "/api/model":
             self._send_json(self.server.described)
         elif parts.path == "/api/embedded":
-            self._send_json(self.server.embedded)
+            self._send_json(self.server.embedded(checkpoint))
         elif parts.path == "/api/weights":
-            (checkpoint,) = parse_qs(parts.query).get("checkpoint", [""])[:1]
             try:
                 weights = self.server.weights(checkpoint)
             except ZhuyiError as error:

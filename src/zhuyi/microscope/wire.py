@@ -31,8 +31,16 @@ PARAMETERS = "parameters."
 """Before the name of a learned tensor; a value of the trace goes by its canonical name."""
 
 
-def describe_model(translator: Translator, checkpoints: Sequence[str] = ()) -> schema.Model:
-    """What the page knows before there is a sentence; `checkpoints` of its training are there to be looked at too."""
+def describe_model(
+    translator: Translator, checkpoints: Sequence[str] = (), beside: Translator | None = None
+) -> schema.Model:
+    """What the page knows before there is a sentence.
+
+    Args:
+        translator: of the model.
+        checkpoints: of its training, which are there to be looked at too.
+        beside: of another model that the page shows.
+    """
     config, origin = translator.config, translator.origin
     return schema.Model(
         zhuyi=__version__,
@@ -46,13 +54,24 @@ def describe_model(translator: Translator, checkpoints: Sequence[str] = ()) -> s
         checkpoints=list(checkpoints),
         examples=examples(origin.directory) if origin else [],
         curves=curves(origin.directory) if origin else None,
+        beside=describe_model(beside) if beside is not None else None,
     )
 
 
-def embed(translator: Translator, described: schema.Model) -> schema.Embedded | None:
-    """A model for a page that computes by itself, all but its weights; None if it is too large for that."""
-    if described.parameters > MAX_FLOAT16_PARAMETERS:
-        return None
+def embed_all(
+    described: schema.Model, translator: Translator, beside: Translator | None = None
+) -> dict[str, schema.Embedded]:
+    """The model, as "", and the one beside it, for a page that computes by itself; none, if one is too large."""
+    models = {"": (described, translator)}
+    if beside is not None and described.beside is not None:
+        models[schema.BESIDE] = described.beside, beside
+    if any(each.parameters > MAX_FLOAT16_PARAMETERS for each, _ in models.values()):
+        return {}
+    return {name: _embed(*each) for name, each in models.items()}
+
+
+def _embed(described: schema.Model, translator: Translator) -> schema.Embedded:
+    """All of a model but its weights."""
     precision: schema.Precision = "float32" if described.parameters <= MAX_FLOAT32_PARAMETERS else "float16"
     return schema.Embedded(
         model=described.model_copy(update={"precision": precision}),

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     "[dim]# As one file with the model in it, which needs no network and answers any sentence.[/]\n"
     "zhuyi look zhuyi-demo --html dates.html\n"
     "[dim]# It opens with this sentence, and with the right answer beside it.[/]\n"
-    'zhuyi look en-de "A dog runs." --target "Ein Hund rennt." --html dog.html',
+    'zhuyi look en-de "A dog runs." --target "Ein Hund rennt." --html dog.html\n'
+    "[dim]# What is the mask for? Two models on one page.[/]\n"
+    "zhuyi look zhuyi-demo --beside runs/no-mask",
 )
 def look(
     model: ModelDirectory,
@@ -53,6 +55,10 @@ def look(
     with_checkpoints: Annotated[
         bool, typer.Option("--checkpoints", help="With --html: the models kept in training, too, each as large.")
     ] = False,
+    beside: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Another model on the same page, such as one trained --without a part."),
+    ] = None,
     frozen: Annotated[
         bool, typer.Option("--frozen", help="With --html: only the answer to SENTENCE, in 2 MB; for large models.")
     ] = False,
@@ -78,8 +84,8 @@ def look(
         raise ConfigError("--frozen and --checkpoints are of the file that --html writes")
     if full and not frozen:
         raise ConfigError("--full is of the file that --frozen writes")
-    if frozen and with_checkpoints:
-        raise ConfigError("a frozen file has no models in it: leave out --frozen or --checkpoints")
+    if frozen and (with_checkpoints or beside is not None):
+        raise ConfigError("a frozen file has no models in it: leave out --frozen, or --checkpoints and --beside")
     from zhuyi.directory import checkpoints
     from zhuyi.microscope.page import save_page
     from zhuyi.microscope.server import Microscope
@@ -92,17 +98,17 @@ def look(
     def load(path: Path) -> "Translator":
         return translator_of(path, device, beam, length_penalty, max_ratio, n_best, settings, "torch", "float32")
 
-    translator = load(model)
+    translator, other = load(model), load(beside) if beside is not None else None
     kept = {path.name: partial(load, path) for path in checkpoints(model)}
     if html is not None:
         if frozen:
             assert sentence is not None
             size = zhuyi.look(translator, sentence, target=target).save(html, frozen=True, full=full)
         else:
-            size = save_page(html, translator, sentence, target, kept, with_checkpoints)
+            size = save_page(html, translator, sentence, target, kept, with_checkpoints, other)
         print(f"{html}: {size / 1e6:.1f} MB; open it in any browser")
         return
-    with Microscope(translator, host, port, kept) as server:
+    with Microscope(translator, host, port, kept, other) as server:
         words = {"text": sentence, "target": target} if sentence is not None else {}
         url = server.url + ("#" + urlencode({key: value for key, value in words.items() if value}) if words else "")
         print(f"{url}\nCtrl-C ends it.", flush=True)

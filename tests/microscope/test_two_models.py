@@ -1,0 +1,149 @@
+"""Two models on one page: each answers for itself, in every view, served or in a file."""
+
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from command_line import TINY, in_shape, tiny_model
+from command_line import zhuyi as run
+
+from zhuyi.config import build_config
+from zhuyi.errors import ConfigError
+from zhuyi.loading import load
+from zhuyi.microscope import wire
+from zhuyi.microscope.page import living_html, look
+from zhuyi.microscope.server import Microscope
+from zhuyi.microscope.wire import embedded_weights
+from zhuyi.translator import Translator
+
+CHROMIUM = shutil.which("chromium")
+LINE, REFERENCE = "two dogs", "zwei Hunde"
+
+
+def short(directory: Path) -> Translator:
+    translator = load(directory, engine="torch", device="cpu")
+    return translator.with_decoding(translator.decoding(max_ratio=0.0, max_extra=8))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    return short(tiny_model(tmp_path_factory.mktemp("models") / "whole"))
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    """Without its mask, of another size and with other tokens."""
+    model = {**TINY["model"], "width": 24, "encoder_layers": 2, "without": ["mask"]}
+    config = build_config({"text": {"source_kind": "character", "target_kind": "character"}, "model": model})
+    with pytest.warns(match="trained without mask"):
+        return short(tiny_model(tmp_path_factory.mktemp("models") / "broken", lambda _: config))
+
+
+def ask(server: Microscope, path: str, body: dict[str, Any] | None = None) -> bytes:
+    connection = HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
+    headers = {"Content-Type": "application/json"}
+    connection.request("POST" if body else "GET", path, json.dumps(body) if body else None, headers)
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    return answer.read()
+
+
+@pytest.fixture(scope="module")
+def server(whole: Translator, broken: Translator) -> Iterator[Microscope]:
+    with Microscope(whole, checkpoints={"step-000001": lambda: whole}, beside=broken) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield served
+        served.shutdown()
+
+
+@pytest.mark.slow
+def test_each_answers_for_itself(server: Microscope, whole: Translator, broken: Translator) -> None:
+    model = json.loads(ask(server, "/api/model"))
+    assert (model["name"], model["beside"]["name"]) == ("whole", "broken")
+    assert model["checkpoints"] == ["step-000001"]
+    assert model["beside"]["config"]["without"] == ["mask"]
+    for checkpoint, translator in (("", whole), ("beside", broken)):
+        asked = {"text": LINE, "target": REFERENCE, "checkpoint": checkpoint}
+        trace = look(translator, LINE, target=REFERENCE)
+        found = json.loads(ask(server, "/api/look", asked))
+        assert (found["output"], found["checkpoint"]) == (trace.output, checkpoint)
+        effects = json.loads(ask(server, "/api/heads", {**asked, "position": 0}))["heads"]
+        assert len(effects) == 2 * (3 if checkpoint == "" else 4)
+        embedded = json.loads(ask(server, f"/api/embedded?checkpoint={checkpoint}"))
+        assert embedded["model"]["name"] == translator.name
+        assert embedded["tokenizers"] == list(translator.tokenizers.files().values())
+        assert ask(server, f"/api/weights?checkpoint={checkpoint}") == embedded_weights(translator, "float32")
+
+
+@pytest.mark.slow
+def test_a_page_computes_both_or_neither(
+    whole: Translator, broken: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MAX_FLOAT16_PARAMETERS", wire.describe_model(whole).parameters)
+    with Microscope(whole) as server:
+        assert server.embedded("") is not None
+    with Microscope(whole, beside=broken) as server:
+        assert server.embedded("") is server.embedded("beside") is None
+    larger = wire.describe_model(broken).parameters
+    with pytest.raises(ConfigError, match=f"the model has {larger:,} parameters"):
+        living_html(whole, {}, beside=broken)
+
+
+@pytest.mark.slow
+def test_the_command_takes_another_model(tmp_path: Path) -> None:
+    one, other = (tiny_model(tmp_path / name) for name in ("one", "other"))
+    page = tmp_path / "two.html"
+    assert run("look", one, LINE, "--beside", other, "--html", page).code == 0
+    ids = re.findall(r'<script type="[^"]*" id="([^"]*)">', page.read_text(encoding="utf-8"))
+    assert {"embedded", "weights", "embedded.beside", "weights.beside"} <= set(ids)
+    refused = run("look", one, LINE, "--beside", other, "--html", page, "--frozen")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+
+
+@pytest.mark.unix
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.parametrize("place", ["served", "labels", "file"])
+def test_the_views_show_the_one_that_is_chosen(
+    whole: Translator, broken: Translator, tmp_path: Path, place: str, server: Microscope
+) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    complaints: list[str] = []
+    words, url, other = {"text": LINE, "target": REFERENCE, "view": "loss", "lang": "en"}, server.url, broken
+    if place == "file":
+        (tmp_path / "two.html").write_text(living_html(whole, {}, beside=broken), encoding="utf-8")
+        url = (tmp_path / "two.html").as_uri()
+    if place == "labels":  # a model of another shape, which has other views
+        other, words["target"] = load(tiny_model(tmp_path / "labels", in_shape("encoder")), engine="torch"), ""
+        labels = Microscope(whole, beside=other).__enter__()
+        threading.Thread(target=labels.serve_forever, daemon=True).start()
+        url = labels.url
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=options)
+        tab = chromium.new_page()
+        tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(f"{url}#{urlencode(words)}")
+        for letter, translator in (("B", other), ("A", whole), ("B", other)):
+            tab.click(f".two-models button:has(b:text-is('{letter}'))")
+            tab.wait_for_selector(f".two-models button[aria-pressed=true]:has(b:text-is('{letter}'))")
+            assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
+            if words["target"]:
+                mean = float(tab.get_attribute("[data-mean]", "data-mean"))
+                assert mean == pytest.approx(translator.loss([LINE], [REFERENCE]), abs=1e-5)
+        both = tab.locator(".two-models button").all_text_contents()
+        for shown, translator in zip(both, (whole, other), strict=True):
+            assert (translator.translate([LINE])[0] or "(nothing)") in shown
+        chromium.close()
+    if place == "labels":
+        labels.shutdown()
+        labels.server_close()
+    assert complaints == []
