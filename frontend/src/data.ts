@@ -146,9 +146,9 @@ export const again = (change: Partial<Question>) => ask({ ...latest()!, ...chang
 export const saw = (change: Partial<Question>) =>
   asked.value ? seen.value[JSON.stringify({ ...asked.value, ...change })] : undefined;
 
-/** The answer to a question, which is remembered. */
-async function answered(request: Question): Promise<Trace> {
-  const found = await (await opening).look(request satisfies Request);
+/** The answer to a question, which is remembered; its tensors are only where it is to be shown. */
+async function answered(request: Question, how: "look" | "peek"): Promise<Trace> {
+  const found = await (await opening)[how](request satisfies Request);
   const { output, replay, reference } = found;
   seen.value = {
     ...seen.value,
@@ -159,7 +159,7 @@ async function answered(request: Question): Promise<Trace> {
 
 /** Learn what the same question, but for this, is answered, and go on showing what is shown. */
 export async function peek(change: Partial<Question>): Promise<void> {
-  if (served && asked.value && !saw(change)) await answered({ ...asked.value, ...change });
+  if (served && asked.value && !saw(change)) await answered({ ...asked.value, ...change }, "peek");
 }
 
 /** While the model is at work only the last of further questions is kept. */
@@ -171,7 +171,7 @@ async function ask(request: Question): Promise<void> {
   underWay.value = request;
   error.value = null;
   try {
-    const found = await answered(request);
+    const found = await answered(request, "look");
     asked.value = request;
     kept.clear();
     lost.value = false;

@@ -9,6 +9,8 @@ export const BESIDE = "beside";
 export interface Source {
   model(): Promise<Model>;
   look(request: Request): Promise<Trace>;
+  /** The same for what is not shown: its tensors are not kept. */
+  peek(request: Request): Promise<Trace>;
   /** The numbers of a tensor of a trace, float32; null where there are none. */
   floats(id: string, name: string): Promise<Float32Array | null>;
   /** 255·√p of a tensor of weights, for pictures only; null where there are none. */
@@ -46,6 +48,7 @@ class Frozen implements Source {
 
   model = async () => this.held.model;
   look = async () => this.held.trace;
+  peek = this.look;
   heads = () => Promise.reject(refusal("needs_server"));
   occlusion = () => Promise.reject(refusal("needs_server"));
 
@@ -77,6 +80,7 @@ async function buffer(path: string): Promise<ArrayBuffer> {
 class Server implements Source {
   model = () => json<Model>("api/model");
   look = (request: Request) => json<Trace>("api/look", request);
+  peek = (request: Request) => json<Trace>("api/peek", request);
 
   async heads(request: Request, position: number, reference: boolean): Promise<HeadEffect[]> {
     return (await json<{ heads: HeadEffect[] }>("api/heads", { ...request, position, reference })).heads;
@@ -138,7 +142,10 @@ class InPage implements Source {
 
   model = async () => (await this.described).model;
 
-  async look(request: Request): Promise<Trace> {
+  look = (request: Request) => this.answer("look", request);
+  peek = (request: Request) => this.answer("peek", request);
+
+  private async answer(method: "look" | "peek", request: Request): Promise<Trace> {
     const { checkpoint = "" } = request;
     const known = this.answers[checkpoint];
     if (known) {
@@ -146,7 +153,7 @@ class InPage implements Source {
       return known.trace;
     }
     await this.load(checkpoint);
-    return this.ask("look", request);
+    return this.ask(method, request);
   }
 
   async floats(id: string, name: string): Promise<Float32Array | null> {

@@ -602,6 +602,26 @@ def test_one_sentence_over_the_training(browser: Any, url: str) -> None:
     tab.close()
 
 
+@pytest.mark.parametrize("computes", ["page", "server"])
+def test_the_answers_of_many_checkpoints_make_it_forget_nothing(
+    browser: Any, translator: Translator, monkeypatch: pytest.MonkeyPatch, computes: str
+) -> None:
+    if computes == "server":
+        monkeypatch.setattr(wire, "MAX_FLOAT16_PARAMETERS", 0)
+    kept = dict.fromkeys((f"step-{step:06d}" for step in range(MAX_TRACES + 2)), lambda: translator)
+    with Microscope(translator, checkpoints=kept) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tab = opened(browser, server.url, [], view="training", lang="en")
+        assert until(
+            tab, "[...document.querySelectorAll('.checkpoints td:nth-of-type(2)')].every(td => td.textContent)"
+        )
+        go(tab, "matrices")
+        tab.wait_for_selector("article canvas")
+        assert "Not in this file" not in tab.text_content("article")
+        tab.close()
+        server.shutdown()
+
+
 def test_all_of_it_with_the_keyboard_alone(browser: Any, url: str) -> None:
     tab = opened(browser, url, [], lang="en")
 

@@ -342,6 +342,9 @@ def test_a_server_for_others_answers_to_addresses_and_its_own_name(translator: T
 @pytest.mark.slow
 def test_the_servers_memory_is_short(server: Microscope) -> None:
     first = look(server, text="a")[1]["id"]
+    for _ in range(9):
+        ask(server, "POST", "/api/peek", '{"text": "a"}')
+    assert ask(server, "GET", f"/api/tensor/{first}/logits")[0] == 200
     for _ in range(8):
         last = look(server, text="a")[1]["id"]
     assert ask(server, "GET", f"/api/tensor/{first}/logits")[0] == 404

@@ -29,6 +29,11 @@ export class Answers {
     return { ...found.trace, id };
   }
 
+  /** The same, without keeping any tensor. */
+  peek(request: Request): Trace {
+    return look(this.translator(request), request).trace;
+  }
+
   /** The numbers of a tensor of a trace; null where there is none. */
   floats(id: string, name: string): Float32Array | null {
     const found = this.looks.get(id);

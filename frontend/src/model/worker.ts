@@ -5,7 +5,7 @@ import { Refusal, type Problem } from "../refusal";
 /** What is asked: a method of `Answers` with its arguments. */
 export interface Call {
   number: number;
-  method: "load" | "look" | "floats" | "heads" | "occlusion" | "tokenise";
+  method: "load" | "look" | "peek" | "floats" | "heads" | "occlusion" | "tokenise";
   given: unknown[];
 }
 

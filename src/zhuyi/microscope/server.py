@@ -6,6 +6,7 @@
                                     ?checkpoint=beside, here as everywhere, those of the other model
     GET  /api/model                 what is known before there is a sentence
     POST /api/look                  {text, target?, beam?, prefix?, checkpoint?, ...} → a trace without its tensors
+    POST /api/peek                  the same; no tensor of it can be asked for
     POST /api/heads                 the same, with {position, reference?} → what each head does for that token
     POST /api/occlusion             the same → what each token of the source does for it
     GET  /api/tensor/TRACE/NAME     float32, little-endian; with ?as=roots a byte a weight, for pictures
@@ -123,6 +124,17 @@ class Microscope(ThreadingHTTPServer):
                 self._traces.popitem(last=False)
         return describe_trace(trace).model_copy(update={"id": number, "checkpoint": request.checkpoint})
 
+    def peek(self, asked: bytes) -> schema.Trace:
+        """Look and describe the trace, but do not remember it: it would take the place of one that is shown.
+
+        Raises:
+            ConfigError, DataError, CheckpointError: as `look`.
+        """
+        request = _read(schema.Request, asked)
+        with self._one_at_a_time:
+            trace = self._record(request)
+        return describe_trace(trace).model_copy(update={"checkpoint": request.checkpoint})
+
     def weights(self, checkpoint: str) -> bytes:
         """Those of the model, or of a checkpoint, as the page computes with them.
 
@@ -237,6 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         answers: dict[str, Callable[[bytes], schema.Message]] = {
             "/api/look": self.server.look,
+            "/api/peek": self.server.peek,
             "/api/heads": self.server.heads,
             "/api/occlusion": self.server.occlusion,
         }
