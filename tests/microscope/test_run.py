@@ -11,7 +11,7 @@ from command_line import TINY, tiny_model, write_pairs
 from zhuyi.config import Config, build_config
 from zhuyi.errors import DataError
 from zhuyi.loading import load
-from zhuyi.microscope.page import file_html, look
+from zhuyi.microscope.page import frozen_html, look
 from zhuyi.microscope.run import MAX_EXAMPLES, MAX_POINTS, curves, examples, examples_of_dev_set
 from zhuyi.microscope.server import Microscope
 
@@ -78,12 +78,12 @@ def test_without_them_the_server_takes_lines_of_the_dev_set_and_a_file_none(tmp_
     assert len(shown) == MAX_EXAMPLES
     assert (shown[0], shown[-1]) == (lines[0], lines[-1])
     assert set(shown) <= set(lines)
-    assert '"examples":[]' in file_html(look(model, "two dogs"))
+    assert '"examples":[]' in frozen_html(look(model, "two dogs"))
 
     (directory / "examples.tsv").write_text("two dogs\tzwei Hunde\n", encoding="utf-8")
     with Microscope(load(directory)) as server:
         assert [each.text for each in server.described.examples] == ["two dogs"]
-    assert '"examples":[{"text":"two dogs","target":"zwei Hunde"}]' in file_html(look(load(directory), "two dogs"))
+    assert '"examples":[{"text":"two dogs","target":"zwei Hunde"}]' in frozen_html(look(load(directory), "two dogs"))
 
 
 @pytest.mark.parametrize(("source", "target"), [("gone.txt", "gone.txt"), (None, None), ("one.txt", "two.txt")])
