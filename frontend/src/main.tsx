@@ -1,5 +1,6 @@
 import { render } from "preact";
-import { useState } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
 import {
   again,
   asked,
@@ -20,6 +21,7 @@ import {
 } from "./data";
 import { TwoModels } from "./two-models";
 import { Examples } from "./examples";
+import { Keys, projector, Screen, useKeys } from "./keys";
 import { Hypothetical, Missing } from "./parts";
 import { Tour, TourButton } from "./tour";
 import { type Stack, hasCross, place, select, selection, stacks } from "./state";
@@ -90,7 +92,7 @@ function Sentence() {
         />
       </label>
       {served && (
-        <label>
+        <label class="reference">
           {say("reference_optional")}{" "}
           <input value={target} onInput={(event) => setTarget(event.currentTarget.value)} lang="" dir="auto" />
         </label>
@@ -154,6 +156,7 @@ function Map() {
   ];
   return (
     <nav class="map" aria-label={say("map")}>
+      <Shape />
       <p>
         <b>{name}</b>
         {facts.map((fact) => (
@@ -196,8 +199,32 @@ const Lost = () => (
   </div>
 );
 
+/** The sentence and what the model answers, once. */
+function Answer() {
+  const now = trace.value;
+  if (!now) return null;
+  return (
+    <p class="output">
+      <bdi lang="">{now.text}</bdi> →{" "}
+      <b>
+        <bdi data-output lang="">
+          {now.output}
+        </bdi>
+      </b>
+      {!now.output && <i>{say("nothing")}</i>}
+    </p>
+  );
+}
+
 function Page() {
   const { view, lang, notation } = selection.value;
+  const folded = useSignal(true);
+  const tabs = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const tab = tabs.current?.querySelector<HTMLElement>("[aria-current=page]");
+    if (tab) tabs.current!.scrollLeft = tab.offsetLeft - (tabs.current!.clientWidth - tab.clientWidth) / 2;
+  }, [view, model.value]);
+  useKeys(() => views().map((name) => [name, say(`view_${name}`)]));
   document.documentElement.lang = lang === "zh" ? "zh-Hans" : "en";
   if (!model.value) return <p>…</p>;
   const current = views().find((name) => name === view) ?? "whole";
@@ -208,13 +235,25 @@ function Page() {
   document.title = `zhuyi · ${title(current)}`;
   return (
     <>
-      <header>
+      <header class={folded.value ? "folded" : ""}>
         <h1>
           注意 <span>zhuyi</span>
         </h1>
         <Sentence key={`${asked.value?.text}\n${asked.value?.target}`} />
+        <button
+          type="button"
+          class="fold"
+          aria-label={say("more_settings")}
+          aria-expanded={!folded.value}
+          onClick={() => {
+            folded.value = !folded.value;
+          }}
+        >
+          ⋯
+        </button>
         <div class="switches">
           {now && <TourButton />}
+          <Screen />
           <label>
             {say("language")}{" "}
             <select value={lang} onChange={(event) => select({ lang: event.currentTarget.value })}>
@@ -230,10 +269,11 @@ function Page() {
             </select>
           </label>
         </div>
+        <Answer />
         <Examples />
       </header>
-      <Shape />
-      <nav class="views" aria-label={say("views")}>
+      <Keys />
+      <nav class="views" aria-label={say("views")} ref={tabs}>
         {views().map((name) => (
           <button
             type="button"
@@ -246,21 +286,12 @@ function Page() {
         ))}
       </nav>
       <div class="body">
-        <Map />
+        {!projector.value && <Map />}
         <article aria-busy={busy.value}>
           <h2>{title(current)}</h2>
           <p class="explain">{say(explained(current), { mixer: say(`mixer_${mixer}`), norm: say(`block_${norm}`) })}</p>
           {now ? (
             <>
-              <p class="output">
-                <bdi lang="">{now.text}</bdi> →{" "}
-                <b>
-                  <bdi data-output lang="">
-                    {now.output}
-                  </bdi>
-                </b>
-                {!now.output && <i>{say("nothing")}</i>}
-              </p>
               <TwoModels />
               <Hypothetical />
               {lost.value ? <Lost /> : <Shown key={current} />}
@@ -275,11 +306,11 @@ function Page() {
       <Tour />
       <footer>
         <p>{say("caution")}</p>
-        {now && (
+        {now?.difference !== 0 && now && (
           <p>
             {now.difference === null
               ? say("no_difference")
-              : say("difference", { by: now.difference === 0 ? "0" : now.difference.toExponential(1) })}
+              : say("difference", { by: now.difference.toExponential(1) })}
           </p>
         )}
         {model.value.precision === "float16" && <p>{say("half_precision")}</p>}

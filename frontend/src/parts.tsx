@@ -154,6 +154,7 @@ export function Formula(props: { name: string; variant?: string }) {
   const drawn = all[`${props.name}.${props.variant}`] ?? all[props.name];
   return (
     <p
+      lang="en"
       class="formula"
       tabIndex={0}
       role="group"

@@ -54,7 +54,7 @@ export function useMatrix<T extends Sliced<T>>(
   return useMemo(() => all && all.subarray(matrix * size, (matrix + 1) * size), [all, matrix, size]);
 }
 
-/** What the model says when it is asked for something else than a trace; null where it cannot be. */
+/** What the model says of a position, when it is asked for more than a trace; null where it cannot be asked. */
 export function useAnswer<T>(
   ask: (request: Question, position: number, reference: boolean) => Promise<T>,
   request: Question | null,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from zhuyi.config import Shape, changed
 from zhuyi.errors import CheckpointError, ZhuyiWarning
 from zhuyi.loading import load
 from zhuyi.microscope import page, wire
+from zhuyi.microscope.effects import head_effects, occlusion
 from zhuyi.microscope.page import frozen_html, look, stored
 from zhuyi.microscope.server import MAX_TRACES, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
@@ -314,6 +316,106 @@ def test_a_line_from_right_to_left_turns_nothing_else(browser: Any, translator: 
     assert found == sorted(found)
     source, output = (tab.locator(f".output bdi >> nth={k}").bounding_box() for k in (0, 1))
     assert source["x"] + source["width"] <= output["x"]
+    tab.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_sentence_breaks_a_view(browser: Any, url: str, language: str, scheme: str) -> None:
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    tab, complaints = context.new_page(), []
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    for sentence in ("a", "two dogs and two dogs run here", "二匹の犬", "الثلاثاء ٢٧", "<img onerror=x>\u202e“a"):
+        tab.goto(f"{url}#{urlencode({'text': sentence, 'lang': language, 'view': 'input'})}")
+        tab.wait_for_selector("[data-output]", state="attached")
+        assert until(tab, f"document.querySelector('.output bdi').textContent === {json.dumps(sentence)}")
+        for view in VIEWS:
+            go(tab, view)
+    assert complaints == []
+    context.close()
+
+
+def test_the_chosen_step_is_kept_in_all_views(browser: Any, url: str) -> None:
+    tab = opened(browser, url, [], view="step", target="", **{"if": '{"prefix":[5,6,7]}'})
+    assert until(tab, "document.querySelectorAll('.unrolled g').length > 3")
+    tab.click(".unrolled g >> nth=2")
+    go(tab, "cross")
+    assert until(tab, "document.querySelectorAll('.wires text.lit').length === 2")
+    targets = tab.evaluate("[...document.querySelectorAll('.wires text:not([text-anchor])')].map(e => e.classList[0])")
+    assert targets.index("lit") == 2
+    go(tab, "loss")
+    tab.wait_for_selector(".losses tr.lit")
+    assert tab.evaluate("document.querySelector('.losses tr.lit').sectionRowIndex") == 2
+    go(tab, "block")
+    tab.select_option("article .chooser select >> nth=0", "decoder")
+    assert until(tab, "[...document.querySelectorAll('.tokens .token')].findIndex(e => e.matches('.chosen')) === 2")
+    tab.close()
+
+
+def test_a_change_shows_what_it_makes_of_answer_and_loss(browser: Any, url: str, translator: Translator) -> None:
+    lifted = look(translator, LINE, target=REFERENCE, what_if=WhatIf(mask_lifted=True))
+    plain = look(translator, LINE, target=REFERENCE)
+    assert lifted.reference is not None
+    assert plain.reference is not None
+    tab = opened(browser, url, [], view="mask", lang="en", **{"if": '{"mask_lifted":true}'})
+    assert until(tab, "document.querySelectorAll('.outcome [data-before]').length === 1")
+    before, after = tab.text_content(".outcome").rsplit(":", 1)[1].split("→")
+    assert float(before) == pytest.approx(float(plain.reference.losses.sum()), abs=5.1e-4)
+    assert float(after) == pytest.approx(float(lifted.reference.losses.sum()), abs=5.1e-4)
+    assert "may not see" not in tab.text_content("article")
+    tab.close()
+
+
+def test_a_row_of_the_loss_opens_why(browser: Any, url: str, translator: Translator) -> None:
+    tab = opened(browser, url, [], view="loss", lang="en")
+    tab.click(".losses >> nth=0 >> tbody tr:nth-of-type(2) button")
+    trace = look(translator, LINE, target=REFERENCE)
+    effects = {(each.name, each.head): each.loss for each in head_effects(trace, 1, reference=True)}
+    assert until(tab, "document.querySelectorAll('.headmap button').length > 0")
+    for button in tab.locator(".headmap button").all():
+        spoken, value = button.get_attribute("aria-label").rsplit(":", 1)
+        stack, layer, kind, head = re.match(r"(\w+) block (\d+), (\w+) attention, head (\d+)", spoken).groups()
+        right = effects[f"{stack.lower()}.{layer}.{kind}", int(head)]
+        assert float(value.replace("−", "-")) == pytest.approx(right, rel=0.06, abs=1e-3)
+    hidden = tab.locator(".why .token .small").all_text_contents()
+    assert len(hidden) == len(occlusion(trace, 1, reference=True))
+    tab.click(".headmap button >> nth=0")
+    assert until(tab, "location.hash.includes('view=heads')")
+    tab.close()
+
+
+def test_keys_of_the_whole_page(browser: Any, url: str) -> None:
+    tab = opened(browser, url, [], view="input", lang="en")
+    for key, sign in (("3", "view=heads"), ("l", "head=1"), ("ArrowRight", "view=positions"), ("9", "view=loss")):
+        tab.keyboard.press(key)
+        assert until(tab, f"location.hash.includes('{sign}')"), key
+    tab.keyboard.press("p")
+    assert until(tab, "parseFloat(getComputedStyle(document.body).fontSize) >= 24")
+    tab.keyboard.press("Escape")
+    assert until(tab, "parseFloat(getComputedStyle(document.body).fontSize) === 16")
+    tab.keyboard.press("?")
+    assert until(tab, "document.querySelector('dialog').open")
+    tab.keyboard.press("Escape")
+    tab.focus("form input")
+    tab.keyboard.press("3")
+    assert "view=loss" in tab.evaluate("location.hash")
+    tab.close()
+
+
+def test_what_is_seen_can_be_saved(browser: Any, url: str, translator: Translator) -> None:
+    tab = opened(browser, url, [], view="mask")
+    figure = tab.locator("figure:has(.spoken)").nth(1)
+    with tab.expect_download() as saved:
+        figure.locator("text=CSV").click()
+    rows = saved.value.path().read_text(encoding="utf-8-sig").splitlines()
+    weights = look(translator, LINE)["decoder.0.self.weights"][0]
+    assert len(rows) == len(weights) + 1
+    assert float(rows[1].rsplit(",", len(weights))[1]) == pytest.approx(float(weights[0, 0]))
+    for kind in ("PNG", "SVG"):
+        with tab.expect_download() as saved:
+            figure.locator(f"text={kind}").click()
+        assert saved.value.suggested_filename.endswith(kind.lower())
     tab.close()
 
 

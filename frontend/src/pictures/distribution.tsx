@@ -24,9 +24,9 @@ export function Distribution(props: {
   const drawn = useSignal<number[]>([]);
   const T = temperatures[warmth.value];
   const [logSum, entropy] = step.tempered[warmth.value];
-  const top = step.top.filter((each) => each.log_prob !== null); // the others are never written
+  const { top } = step;
   const most = Math.min(best.value || top.length, top.length);
-  const all = top.map((each) => Math.exp(each.log_prob! / T - logSum));
+  const all = top.map((each) => Math.exp(each.log_prob / T - logSum));
   const kept = best.value ? all.slice(0, most).reduce((a, b) => a + b, 0) : 1;
   const probabilities = all.map((p, k) => (k < most ? p / kept : 0));
   const rest = best.value ? 0 : Math.max(0, 1 - all.reduce((a, b) => a + b, 0));

@@ -1,8 +1,8 @@
 // All heads of the model at one glance, coloured by what each does for the loss at one position.
 import { css, dark, inkOn, signedColour } from "../colours";
-import type { HeadEffect } from "../wire";
 import { headName } from "../parts";
 import { select } from "../state";
+import type { HeadEffect } from "../wire";
 import { brief, say, show } from "../words";
 import { largest } from "./canvas";
 import { Legend } from "./legend";

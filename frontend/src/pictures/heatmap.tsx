@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { css, dark, hiddenColour, inkOn, shareColour, signedColour } from "../colours";
+import { projector } from "../keys";
 import { clamp } from "../state";
 import { brief, isolate, say, show } from "../words";
 import { largest, paint, viewport, widest } from "./canvas";
@@ -59,11 +60,11 @@ export function Heatmap(props: Matrix) {
   const choose = (row: number, column: number) => (turned ? props.onChoose(column, row) : props.onChoose(row, column));
   const place = (row: number, column: number) => (turned ? column * rows.length + row : row * columns.length + column);
   const { width, height } = viewport.value;
-  const beyond = width > 760 ? 360 : 130; // of the map, margins and names
-  const roomiest = height > 1300 ? 72 : height > 950 ? 38 : 28;
+  const beyond = width > 760 && !projector.value ? 360 : 150; // of the map, margins and names
+  const roomiest = projector.value ? 72 : height > 950 ? 38 : 28;
   const [across, down] = [
     fitting(columns.length, (width - beyond) * (props.room ?? 1), roomiest),
-    fitting(rows.length, 0.62 * height, roomiest),
+    fitting(rows.length, (projector.value ? 0.75 : 0.62) * height, roomiest),
   ];
   const most = signed ? (common.value && props.group) || largest(numbers) : 1;
   const sized = (at: number, other: number) =>

@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useMemo, useRef } from "preact/hooks";
 import { atStep, Formulas, heads, isOff, LayerAndHead, stepOf } from "../attention";
 import { mean, model, trace } from "../data";
+import { projector } from "../keys";
 import { Absent, Choice, headName, Missing } from "../parts";
 import { viewport, widest } from "../pictures/canvas";
 import { Heatmap } from "../pictures/heatmap";
@@ -60,13 +61,15 @@ function Wires(props: { roots: Uint8Array; sources: string[]; targets: string[];
   const { roots, sources, targets, t, j } = props;
   const [rows, columns] = [targets.length, sources.length];
   const longest = Math.max(rows, columns);
-  const gap = Math.max(15, Math.min(30, (0.72 * viewport.value.height) / longest));
+  const [widestGap, letters] = projector.value ? [46, 26] : [30, 15];
+  const gap = Math.max(15, Math.min(widestGap, (0.72 * viewport.value.height) / longest));
+  const size = Math.min(letters, gap - 1);
   const high = longest * gap + 10;
   const [from, to] = [(gap * (longest - columns)) / 2, (gap * (longest - rows)) / 2];
-  const left = Math.min(220, widest(sources)) + 16;
+  const room = (names: string[]) => (Math.min(220, widest(names)) * size) / 13 + 16;
+  const left = room(sources);
   const across = left + 260;
-  const wide = across + Math.min(220, widest(targets)) + 16;
-  const size = Math.min(15, gap - 1);
+  const wide = across + room(targets);
   return (
     <figure class="wiring">
       <div class="scroll" tabIndex={0} role="region" aria-label={say("wires_picture")}>
@@ -99,7 +102,7 @@ function Wires(props: { roots: Uint8Array; sources: string[]; targets: string[];
             <text
               key={`s${c}`}
               x={left - 8}
-              y={from + (c + 0.5) * gap + 5}
+              y={from + (c + 0.5) * gap + size / 3}
               font-size={size}
               text-anchor="end"
               class={c === j ? "lit" : ""}
@@ -113,7 +116,7 @@ function Wires(props: { roots: Uint8Array; sources: string[]; targets: string[];
             <text
               key={`t${r}`}
               x={across + 8}
-              y={to + (r + 0.5) * gap + 5}
+              y={to + (r + 0.5) * gap + size / 3}
               font-size={size}
               class={r === t ? "lit" : ""}
               onMouseEnter={() => select(atStep(r))}

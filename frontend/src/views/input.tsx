@@ -54,6 +54,7 @@ export function Input() {
           onChoose={(checkpoint) => again({ checkpoint })}
         />
       )}
+      <p class="explain">{say("pieces_and_ids")}</p>
       {now.normalised !== now.text && (
         <p>
           {join([say("normalised"), ""])}

@@ -126,14 +126,14 @@ function Hidden(props: { changes: number[] }) {
 }
 
 /** What was wanted instead at one position, what the heads do for its token, and what each token of the source does. */
-function Why(props: { of: Replay }) {
+function Why(props: { of: Replay; reference: boolean }) {
   const { losses, ranks, steps, target_out } = props.of;
   const t = stepOf(losses.length);
-  const reference = props.of === trace.value!.reference;
+  const { reference } = props;
   const heads = useAnswer(source.heads, asked.value, t, reference);
   const hidden = useAnswer(source.occlusion, asked.value, t, reference);
   const right = labels(target_out)[t];
-  const wanted = steps[t].top.filter((each) => each.log_prob !== null).slice(0, 5);
+  const wanted = steps[t].top.slice(0, 5);
   return (
     <section class="why" aria-live="polite">
       <h3>{say("why", { token: right, step: t + 1 })}</h3>
@@ -145,7 +145,7 @@ function Why(props: { of: Replay }) {
               rank: ranks[t] + 1,
               share: percent(Math.exp(-losses[t])),
               wanted: tokenName(wanted[0].id, wanted[0].piece),
-              instead: percent(Math.exp(wanted[0].log_prob!)),
+              instead: percent(Math.exp(wanted[0].log_prob)),
             })}
       </p>
       <div class="scroll" tabIndex={0} role="region" aria-label={say("wanted")}>
@@ -158,9 +158,9 @@ function Why(props: { of: Replay }) {
                   <bdi>{tokenName(each.id, each.piece)}</bdi>
                 </th>
                 <td class="wide">
-                  <Bar share={Math.exp(each.log_prob!)} />
+                  <Bar share={Math.exp(each.log_prob)} />
                 </td>
-                <td class="number">{show(Math.exp(each.log_prob!), 4)}</td>
+                <td class="number">{show(Math.exp(each.log_prob), 4)}</td>
               </tr>
             ))}
           </tbody>
@@ -192,7 +192,7 @@ export function Loss() {
   const log = useSignal(mean(all) < most / 30); // otherwise there are few bars to be seen
   const open = useSignal<Whose>(reference ? "reference" : "own");
   const text = writes(),
-    variant = text ? "" : "labels";
+    variant = !text ? "labels" : inColumns() ? "sum" : "";
   const whose = reference ? open.value : "own";
   const shown = { most, log: log.value, open: whose };
   const onOpen = (which: Whose) => (t: number) => {
@@ -204,7 +204,7 @@ export function Loss() {
   return (
     <>
       <Outcome />
-      {!trace.value!.what_if.mask_lifted && <Formula name="loss" variant={text && inColumns() ? "sum" : variant} />}
+      {!trace.value!.what_if.mask_lifted && <Formula name="loss" variant={variant} />}
       {smoothing > 0 && <Formula name="loss.smoothed" variant={variant} />}
       <LogScale on={log} from="1e-6" />
       {text && <p>{join([say("row_opens"), say(inColumns() ? "loss_is_sum" : "loss_is_mean")])}</p>}
@@ -216,7 +216,7 @@ export function Loss() {
         )}
         <Losses whose="own" of={replay} {...shown} onOpen={onOpen("own")} />
       </div>
-      <Why of={chosen} />
+      <Why of={chosen} reference={whose === "reference"} />
     </>
   );
 }

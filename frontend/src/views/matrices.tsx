@@ -175,10 +175,11 @@ export function Matrices() {
 
   const slice = (of: "q" | "k" | "v") => {
     const at = of === "q" ? head : group;
+    if (!served) return null;
     return learned[of] && learned[of].subarray(at * d * whole, (at + 1) * d * whole);
   };
   const letters = lecture
-    ? { I: "I", given: cross ? "Ī" : "I", A: "A", shares: "A′", all: "O¹ … Oʰ", output: "B" }
+    ? { I: "I", given: cross ? "Ī" : "I", A: "A", shares: "A′", all: "O¹ ⋯ Oʰ", output: "B" }
     : { I: "X", given: cross ? "Y" : "X", A: "S", shares: "P", all: "concat(O)", output: "output" };
   const W = (letter: string) => (lecture ? `W^${letter}` : `W_${letter}ᵀ`);
   const chosen = {
@@ -304,7 +305,7 @@ export function Matrices() {
           }
           group={largest(output)}
           factors={factors(
-            { letter: W("o"), numbers: learned.o, axes: ["e", "o"], learned: true, turned: !lecture },
+            { letter: W("o"), numbers: served ? learned.o : null, axes: ["e", "o"], learned: true, turned: !lecture },
             { letter: letters.all, numbers: together, axes: ["i", "o"], turned: lecture },
           )}
           results={[{ letter: letters.output, numbers: output, axes: ["i", "e"], turned: lecture }]}

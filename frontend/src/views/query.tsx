@@ -129,6 +129,7 @@ function Picture(props: Drawn) {
         <svg
           ref={drawing}
           class="attend"
+          style={{ "--value": `${Math.min(12, cell / 2.9)}px` }}
           width={wide}
           viewBox={`0 0 ${wide} ${HEIGHT}`}
           role="img"
