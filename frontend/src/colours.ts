@@ -59,5 +59,8 @@ export const signedColour = (value: number) => between((dark.value ? DARK : LIGH
 export const hiddenColour = (): Colour => (dark.value ? [70, 74, 82] : [187, 187, 187]);
 
 export const css = ([r, g, b]: Colour) => `rgb(${r.toFixed(0)},${g.toFixed(0)},${b.toFixed(0)})`;
-/** Of letters on this colour. */
-export const inkOn = ([r, g, b]: Colour) => (r * 0.3 + g * 0.59 + b * 0.11 > 125 ? "#000" : "#fff");
+/** Of letters on this colour: the one of two that has the larger contrast (WCAG's relative luminance). */
+export function inkOn(colour: Colour): string {
+  const [r, g, b] = colour.map((part) => (part / 255) ** 2.2);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff";
+}

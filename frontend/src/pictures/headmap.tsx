@@ -3,7 +3,7 @@ import { css, dark, inkOn, signedColour } from "../colours";
 import { headName } from "../parts";
 import { select } from "../state";
 import type { HeadEffect } from "../wire";
-import { brief, say, show } from "../words";
+import { brief, say } from "../words";
 import { largest } from "./canvas";
 import { Legend } from "./legend";
 
@@ -17,6 +17,7 @@ export function HeadMap(props: { effects: HeadEffect[]; title: string }) {
   const names = [...new Set(props.effects.map((each) => each.name))].reverse();
   const most = largest(props.effects.map((each) => each.loss));
   const shade = (loss: number) => signedColour(loss / most);
+  const printed = (loss: number) => `${loss > 0 ? "+" : ""}${brief(loss)}`;
   return (
     <div class="scroll headmap" data-dark={dark.value} tabIndex={0} role="region" aria-label={props.title}>
       <table>
@@ -31,12 +32,11 @@ export function HeadMap(props: { effects: HeadEffect[]; title: string }) {
                   <td key={head}>
                     <button
                       type="button"
-                      aria-label={`${headName(name, head)}: ${show(loss)}`}
+                      aria-label={`${headName(name, head)}: ${printed(loss)}`}
                       style={{ background: css(shade(loss)), color: inkOn(shade(loss)) }}
                       onClick={() => openHead(name, head)}
                     >
-                      {loss > 0 && "+"}
-                      {brief(loss)}
+                      {printed(loss)}
                     </button>
                   </td>
                 ))}

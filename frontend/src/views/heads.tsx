@@ -74,7 +74,7 @@ function Row(props: Attention & { order: Order; side: number }) {
           <button
             type="button"
             class={isOff(name, head) ? "off" : ""}
-            aria-label={`${headName(name, head)}: ${say(`pattern_${pattern}`)}`}
+            aria-label={`${headName(name, head)} ${say(`pattern_${pattern}`)}`}
             title={say("entropy", { nats: show(entropy) })}
             aria-pressed={chosenName === name && chosen === head}
             onClick={() => select({ stack, layer, kind, head })}
