@@ -91,9 +91,9 @@ function hesitates(): { t: number; first: string; p: string; second: string; q: 
   return {
     t,
     first: name(first),
-    p: show(probability(t, 0), 3),
+    p: show(probability(t, 0), 4),
     second: name(second),
-    q: show(probability(t, 1), 3),
+    q: show(probability(t, 1), 4),
     entropy: show(one[1], 2),
   };
 }
@@ -357,21 +357,19 @@ async function tellLoss(): Promise<Told> {
     names = labels(shown.target_out);
   const worst = losses.reduce((most, value, k) => (value > losses[most] ? k : most), 0);
   const last = losses.length - 1;
-  const significant = (value: number) =>
-    value < 0.001 ? value.toExponential(1).replace("-", "−") : show(value, value < 1 && value > 0.999 ? 6 : 3);
   const sum = losses.reduce((a, b) => a + b, 0);
   return told(
     { t: worst },
     [
       now.reference ? "tour_loss_1" : "tour_loss_own",
-      { sum: significant(sum), mean: significant(mean(losses)), n: losses.length },
+      { sum: show(sum, 4), mean: show(mean(losses), 4), n: losses.length },
     ],
     [
       "tour_loss_2",
-      { token: quoted(names[worst]), loss: significant(losses[worst]), p: significant(Math.exp(-losses[worst])) },
+      { token: quoted(names[worst]), loss: show(losses[worst], 4), p: show(Math.exp(-losses[worst]), 4) },
     ],
     ...(writes()
-      ? [["tour_loss_3", { token: names[last], p: significant(Math.exp(-losses[last])) }] as [Word, Values]]
+      ? [["tour_loss_3", { token: names[last], p: show(Math.exp(-losses[last]), 4) }] as [Word, Values]]
       : []),
   );
 }

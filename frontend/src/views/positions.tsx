@@ -2,7 +2,7 @@
 import { signal, useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { headWidth } from "../attention";
-import { again, asked, begin, busy, model, positionsOf, saw, served, tokensOf, trace } from "../data";
+import { again, asked, begin, busy, model, peek, positionsOf, saw, served, tokensOf, trace } from "../data";
 import { Absent, Ask, Choice, Formula, headName, Missing, Slider, upTo } from "../parts";
 import { Heatmap } from "../pictures/heatmap";
 import { Strip } from "../pictures/strip";
@@ -288,26 +288,19 @@ export function shuffled(text: string): string | null {
 function Order() {
   const { text } = asked.value!;
   const pair = orders.value?.includes(text) ? orders.value : null;
-  const shuffle = () => {
-    const straight = pair?.[0] ?? text,
-      other = shuffled(straight);
-    if (!other) return;
-    orders.value = [straight, other];
-    again({ text: other, target: "" });
+  const question = (line: string, positions_off: boolean) => ({ text: line, target: "", positions_off });
+  const shuffle = async () => {
+    const other = shuffled(text)!;
+    orders.value = [text, other];
+    try {
+      for (const line of [text, other]) for (const off of [false, true]) await peek(question(line, off));
+    } catch {
+      orders.value = null; // such as the words, in another order, are too many tokens
+    }
   };
   const answer = (line: string, positions_off: boolean) => {
-    const found = saw({ text: line, target: "", positions_off }) ?? saw({ text: line, positions_off });
-    if (found) return <bdi lang="">{found.output || say("nothing")}</bdi>;
-    return (
-      <button
-        type="button"
-        class="link"
-        disabled={busy.value}
-        onClick={() => again({ text: line, target: "", positions_off })}
-      >
-        {say("ask")}
-      </button>
-    );
+    const found = saw(question(line, positions_off));
+    return found ? <bdi lang="">{found.output || say("nothing")}</bdi> : "…";
   };
   return (
     <>
@@ -328,9 +321,15 @@ function Order() {
             </thead>
             <tbody>
               {pair.map((line) => (
-                <tr key={line} class={line === text ? "lit" : ""}>
+                <tr key={line}>
                   <th scope="row">
-                    <bdi lang="">{line}</bdi>
+                    {line === text ? (
+                      <bdi lang="">{line}</bdi>
+                    ) : (
+                      <button type="button" class="link" onClick={() => again({ text: line, target: "" })}>
+                        <bdi lang="">{line}</bdi>
+                      </button>
+                    )}
                   </th>
                   <td>{answer(line, false)}</td>
                   <td>{answer(line, true)}</td>

@@ -5,11 +5,11 @@ import { begin, floats, hasMask, model, positionsOf, roots, tokensOf, trace, wri
 import { widest } from "../pictures/canvas";
 import { labels, tokenName } from "../pictures/tokens";
 import { type Stack, hasCross, number, select, selection, stacks } from "../state";
-import { type Group, type Scene, type Theme, type Weights, paint, printed, strip } from "../whole/paint";
+import { type Group, type Scene, type Theme, type Weights, paint, strip } from "../whole/paint";
 import { type Part, type Plan, type Row, type Tower, plan, rowsOf } from "../whole/plan";
 import { type Moment, type Pass, end, endOf, moment, passes, stops, towerOf } from "../whole/time";
 import type { Tokens } from "../wire";
-import { type Word, isolate, percent, say } from "../words";
+import { type Word, isolate, ordinal, percent, say, show } from "../words";
 import "./whole.css";
 
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
@@ -301,9 +301,9 @@ function told(scene: Scene, now: Moment): string {
     return tell("told_answer", {
       token: quoted(scene.answers[t ?? 0]),
       first: quoted(first.text),
-      p: printed(first.p),
+      p: show(first.p, 4),
       second: second ? quoted(second.text) : "–",
-      q: second ? printed(second.p) : "0",
+      q: second ? show(second.p, 4) : "0",
     });
   }
   const token = quoted(tokens[pass.last]);
@@ -526,6 +526,16 @@ function Signs(props: {
     plan: { towers, em, width, height },
     looked,
   } = props;
+  const tapped = useRef("");
+  /** A finger cannot point: its first tap looks, and the second one opens. */
+  const click = (event: PointerEvent, row: Row, stack: Stack) => {
+    if (event.pointerType !== "touch" || tapped.current === row.name) {
+      props.onOpen(row, stack);
+      return;
+    }
+    tapped.current = row.name;
+    props.onLook({ row, stack, position: null });
+  };
   return (
     <svg class="signs" width={width} height={height} role="group" aria-label={say("view_whole")}>
       {towers.map((tower) => {
@@ -539,7 +549,7 @@ function Signs(props: {
               x={tower.left}
               y={tower.top}
               width={tower.right - tower.left}
-              height={height - tower.top}
+              height={tower.foot - tower.top}
               onPointerMove={(event) => {
                 const left = event.currentTarget.getBoundingClientRect().left;
                 const position = Math.round((event.clientX - left + tower.left - tower.at(0)) / tower.pitch);
@@ -568,7 +578,7 @@ function Signs(props: {
                     onPointerLeave={() => props.onLook(null)}
                     onFocus={() => props.onLook({ row, stack, position: null })}
                     onBlur={() => props.onLook(null)}
-                    onClick={() => props.onOpen(row, stack)}
+                    onClick={(event) => click(event as unknown as PointerEvent, row, stack)}
                     onKeyDown={(event) => {
                       if (event.key === "Enter") props.onOpen(row, stack);
                     }}
@@ -772,7 +782,7 @@ export function Whole() {
   const info = place?.row
     ? described(place.row, place.stack)
     : place?.position != null
-      ? `${place.position} · ${isolate(labels(tokensOf(place.stack))[place.position])}`
+      ? `${ordinal(place.position)} · ${isolate(labels(tokensOf(place.stack))[place.position])}`
       : "";
   return (
     <figure
@@ -865,8 +875,9 @@ export function Whole() {
         )}
       </div>
       <p class="info" data-info>
-        {info || say(hasCross() ? "whole_hint" : "whole_hint_one")}
+        {info && <span>{info}</span>}
       </p>
+      <p class="hint">{say(hasCross() ? "whole_hint" : "whole_hint_one")}</p>
       <ul class="legend">
         <li>
           <i class="plus" /> + <i class="minus" /> − {say("whole_strips")}

@@ -1,5 +1,6 @@
 // One moment of the running picture on a canvas: vectors as strips, weights as threads, the light, and what is written.
 import type { Stack } from "../state";
+import { show } from "../words";
 import { LISTED, type Plan, type Row, type Tower } from "./plan";
 import { type Moment, type Pass, towerOf } from "./time";
 
@@ -610,7 +611,7 @@ function bars(pen: CanvasRenderingContext2D, scene: Scene, t: number, grown: num
     pen.textAlign = "right";
     pen.fillText(shortened(pen, text, names - 0.5 * em), from - 0.5 * em, y);
     pen.textAlign = "left";
-    pen.fillText(printed(p), from + Math.max(0, room) * p * grown + 0.4 * em, y);
+    pen.fillText(show(p, 4), from + Math.max(0, room) * p * grown + 0.4 * em, y);
     pen.fillStyle = chosen ? scene.theme.accent : scene.theme.faint;
     pen.fillRect(from, y - 0.27 * line, Math.max(0, room) * p * grown, 0.54 * line);
   }
@@ -623,11 +624,4 @@ function shortened(pen: CanvasRenderingContext2D, text: string, most: number): s
   let end = text.length - 1;
   while (end > 1 && pen.measureText(`${text.slice(0, end)}…`).width > most) end -= 1;
   return `${text.slice(0, end)}…`;
-}
-
-/** A probability with two significant digits. */
-export function printed(p: number): string {
-  if (p >= 0.9995) return "1.000";
-  if (p >= 0.001) return p.toFixed(3);
-  return p === 0 ? "0" : p.toExponential(0).replace("-", "−");
 }
