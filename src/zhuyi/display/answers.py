@@ -24,7 +24,7 @@ def show_demo(demo: "Demo", console: Console) -> None:
         highlight=False,
     )
     console.print(
-        f"\nEvery step of a date at which it hesitates is a page now; open it in a browser: {demo.page}\n\n"
+        f"\nA page with the model in it, which shows its every step; open it in a browser: {demo.page}\n\n"
         "Next:\n\n"
         f"  echo '7. März 2024' | zhuyi translate {place}\n"
         f"  zhuyi look {place} '7. März 2024'\n"
