@@ -1,11 +1,12 @@
 // What a part of the model does for one token of the output: the change of its loss when the part is taken away. The
 // output is kept and replayed, so that all effects are of the same tokens.
 import type { HeadEffect, Request } from "../wire";
-import { decode, lifted, lossOf, replay, type Decoded } from "./look";
+import { decode, lifted, lossOf, targetOf, type Decoded } from "./look";
 import { everyone } from "./network/attention";
 import type { Matrix } from "./network/matrix";
-import type { Network } from "./network/shapes";
-import type { Replacement } from "./network/tap";
+import type { Memory } from "./network/blocks";
+import { EncoderDecoder, type Network } from "./network/shapes";
+import { Recording, SILENT, type Replacement } from "./network/tap";
 import { refusal } from "../refusal";
 import { attentions, type Translator } from "./translator";
 
@@ -15,36 +16,42 @@ interface Place {
   reference: boolean;
 }
 
-/** What is changed for one replay. */
+/** What is changed for one pass. */
 interface Change {
   network?: Network;
   replace?: Record<string, Replacement>;
   /** Which tokens of the source may be attended to. */
   mask?: Matrix;
+  /** The encoder's output, where the change leaves it as it is. */
+  memory?: Memory;
 }
 
-/** The loss at a place. */
-function lossAt(
-  { position, reference }: Place,
-  decoded: Decoded,
-  { network = decoded.network, replace = {}, mask }: Change = {},
-): number {
-  const [best] = decoded.hypotheses;
-  const tokens = reference ? decoded.right! : best.tokens;
-  const masks = { ...lifted(decoded.whatIf, network), ...replace };
-  const { logits, targetOut } = replay(network, decoded.source, tokens, reference || best.finished, masks, mask);
-  return lossOf(logits[position], targetOut[position]);
+/** The loss at a place: one pass over the target up to there, or over all of it where later positions are seen too. */
+function lossAt({ position, reference }: Place, decoded: Decoded, change: Change = {}): number {
+  const { source, whatIf, right, hypotheses } = decoded;
+  const { network = decoded.network, replace = {}, mask = everyone(source.length), memory } = change;
+  const { targetIn, targetOut } = reference
+    ? targetOf(network, right!, true)
+    : targetOf(network, hypotheses[0].tokens, hypotheses[0].finished);
+  const causal = !whatIf.mask_lifted && !network.config.without.includes("mask");
+  const given = causal ? targetIn.slice(0, position + 1) : targetIn;
+  const tap = new Recording({ ...lifted(whatIf, network), ...replace });
+  const hidden = network.hidden(source, mask, given, tap, memory);
+  return lossOf(network.project(hidden.row(position)).data, targetOut[position]);
 }
 
 /** Of every head, when it is switched off; of one that is off already, 0. */
 export function heads(translator: Translator, request: Request, place: Place): HeadEffect[] {
   const decoded = decode(translator, request);
-  const { whatIf, network } = decoded;
+  const { whatIf, network, source } = decoded;
   const before = lossAt(place, decoded);
+  const memory =
+    network instanceof EncoderDecoder ? network.encode(source, everyone(source.length), SILENT) : undefined;
   return Object.entries(attentions(network)).flatMap(([name, attention]) =>
     Array.from({ length: attention.heads }, (_, head) => {
       const without = translator.network({ ...whatIf, heads_off: [...whatIf.heads_off, [name, head]] });
-      return { name, head, loss: lossAt(place, decoded, { network: without }) - before };
+      const change = { network: without, memory: name.startsWith("decoder") ? memory : undefined };
+      return { name, head, loss: lossAt(place, decoded, change) - before };
     }),
   );
 }

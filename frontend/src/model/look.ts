@@ -7,7 +7,6 @@ import { largest, logProbabilities, logSumExp } from "./decoding/distribution";
 import type { Candidate, Hypothesis } from "./decoding/hypothesis";
 import { label, labelLogProbabilities } from "./decoding/labels";
 import { search } from "./decoding/search";
-import type { Matrix } from "./network/matrix";
 import { Writer, type Network } from "./network/shapes";
 import { Recording, type Replacement } from "./network/tap";
 import type { Tensor } from "./network/weights";
@@ -147,30 +146,33 @@ export function lifted({ mask_lifted }: WhatIf, { stacks }: Network): Record<str
   return Object.fromEntries(layers.map((_, layer) => [`decoder.${layer}.self.mask`, ({ data }) => data.map(() => 1)]));
 }
 
-/**
- * @param finished whether EOS ends the tokens.
- * @param mask which tokens of the source may be attended to; all, if it is not given.
- */
-export function replay(
+/** What a target is written from, and what is right at each place; EOS ends the tokens if they are `finished`. */
+export function targetOf(
+  network: Network,
+  tokens: number[],
+  finished: boolean,
+): { targetIn: number[]; targetOut: number[] } {
+  if (!(network instanceof Writer)) return { targetIn: [], targetOut: tokens };
+  const targetOut = finished ? [...tokens, EOS] : tokens;
+  return { targetIn: [BOS, ...targetOut.slice(0, -1)], targetOut };
+}
+
+function replay(
   network: Network,
   source: number[],
   tokens: number[],
   finished: boolean,
   replace: Record<string, Replacement>,
-  mask?: Matrix,
 ): Replayed {
-  const writes = network instanceof Writer;
-  const targetOut = finished && writes ? [...tokens, EOS] : tokens;
-  const targetIn = writes ? [BOS, ...targetOut.slice(0, -1)] : [];
+  const { targetIn, targetOut } = targetOf(network, tokens, finished);
   const tap = new Recording(replace);
-  const all = network.forward(source, targetIn, tap, mask);
-  const { values } = tap;
+  const all = network.forward(source, targetIn, tap);
   const logits = targetOut.map((_, row) => all.row(row).data); // the source's EOS has no label
   if (!all.data.every(Number.isFinite)) throw refusal("nan");
   const shape = [targetOut.length, all.width];
-  values.set("logits", { shape, data: all.data.subarray(0, shape[0] * shape[1]) });
+  tap.values.set("logits", { shape, data: all.data.subarray(0, shape[0] * shape[1]) });
   const decoderIn = network.config.shape === "decoder" ? [...source.slice(0, -1), ...targetIn] : targetIn;
-  return { targetIn, targetOut, decoderIn, values, logits };
+  return { targetIn, targetOut, decoderIn, values: tap.values, logits };
 }
 
 const logProbsOf = (network: Network, logits: Float32Array) =>
@@ -217,17 +219,24 @@ function step(target: Tokenizer, logProbs: Float32Array, temperatures: number[])
   const top = largest(logProbs, MAX_LISTED).filter((id) => logProbs[id] > -Infinity); // the others are never written
   return {
     top: top.map((id) => ({ id, piece: target.pieces([id])[0], log_prob: logProbs[id] })),
-    tempered: temperatures.map((temperature): [number, number] => {
-      const cooled = logProbs.map((logProb) => logProb / temperature);
-      const logSum = logSumExp(cooled);
-      const entropy = cooled.reduce(
-        (sum, each) => sum + (each === -Infinity ? 0 : -Math.exp(each - logSum) * (each - logSum)),
-        0,
-      );
-      return [logSum, entropy];
-    }),
+    tempered: temperatures.map((temperature) => tempered(logProbs, temperature)),
     eos: finite(logProbs[EOS]),
   };
+}
+
+/** log Σ p^(1/T), which makes each log p / T a log-probability again, and the entropy in nats. */
+function tempered(logProbs: Float32Array, temperature: number): [number, number] {
+  const most = logProbs.reduce((a, b) => Math.max(a, b)) / temperature;
+  let sum = 0;
+  let weighted = 0;
+  for (let k = 0; k < logProbs.length; k++) {
+    if (logProbs[k] === -Infinity) continue;
+    const cooled = logProbs[k] / temperature - most;
+    const weight = Math.exp(cooled);
+    sum += weight;
+    weighted += weight * cooled;
+  }
+  return [most + Math.log(sum), Math.log(sum) - weighted / sum];
 }
 
 function tokens(tokenizer: Tokenizer, ids: number[]): Tokens {

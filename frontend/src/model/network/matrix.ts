@@ -14,20 +14,6 @@ export class Matrix {
   }
 }
 
-/** Those of several matrices of one width, one below the other. */
-export function stacked(parts: Matrix[]): Matrix {
-  const all = new Matrix(
-    parts.reduce((sum, part) => sum + part.rows, 0),
-    parts[0].width,
-  );
-  let row = 0;
-  for (const part of parts) {
-    all.data.set(part.data, row * all.width);
-    row += part.rows;
-  }
-  return all;
-}
-
 export function plus(x: Matrix, y: Matrix): Matrix {
   const sum = new Matrix(x.rows, x.width);
   for (let k = 0; k < sum.data.length; k++) sum.data[k] = x.data[k] + y.data[k];
@@ -37,41 +23,94 @@ export function plus(x: Matrix, y: Matrix): Matrix {
 /** x Wᵀ for the `outputs × x.width` matrix W: each output is the dot product of a row of x and a row of W. */
 export function product(x: Matrix, weight: Float32Array, outputs: number): Matrix {
   const y = new Matrix(x.rows, outputs);
-  const inputs = x.width;
-  const from = x.data;
-  const to = y.data;
-  const blocked = outputs - (outputs % 4);
-  for (let row = 0; row < x.rows; row++) {
-    const first = row * inputs;
-    const end = first + inputs;
-    // Four rows of W at a time: each number of x is read once for them, and no sum waits for another.
-    for (let o = 0; o < blocked; o += 4) {
-      let a = o * inputs;
-      let b = a + inputs;
-      let c = b + inputs;
-      let d = c + inputs;
-      let sumA = 0;
-      let sumB = 0;
-      let sumC = 0;
-      let sumD = 0;
-      for (let k = first; k < end; k++) {
-        const value = from[k];
-        sumA += value * weight[a++];
-        sumB += value * weight[b++];
-        sumC += value * weight[c++];
-        sumD += value * weight[d++];
-      }
-      const at = row * outputs + o;
-      to[at] = sumA;
-      to[at + 1] = sumB;
-      to[at + 2] = sumC;
-      to[at + 3] = sumD;
-    }
-    for (let o = blocked; o < outputs; o++) {
-      let sum = 0;
-      for (let k = first, a = o * inputs; k < end; k++) sum += from[k] * weight[a++];
-      to[row * outputs + o] = sum;
-    }
+  // Eight sums at a time, of two rows of x and four of W: each number that is read is used for several of them, and no
+  // sum waits for another.
+  const rows = x.rows - (x.rows % 2);
+  const columns = outputs - (outputs % 4);
+  for (let row = 0; row < rows; row += 2) {
+    for (let column = 0; column < columns; column += 4) dots(x, weight, y, row, column);
+  }
+  for (let row = 0; row < rows; row++) {
+    for (let column = columns; column < outputs; column++) dot(x, weight, y, row, column);
+  }
+  for (let row = rows; row < x.rows; row++) {
+    for (let column = 0; column < columns; column += 4) fourDots(x, weight, y, row, column);
+    for (let column = columns; column < outputs; column++) dot(x, weight, y, row, column);
   }
   return y;
+}
+
+function dots(x: Matrix, weight: Float32Array, y: Matrix, row: number, column: number): void {
+  const { width, data } = x;
+  const p = row * width;
+  const q = p + width;
+  const a = column * width;
+  const b = a + width;
+  const c = b + width;
+  const d = c + width;
+  let pa = 0;
+  let pb = 0;
+  let pc = 0;
+  let pd = 0;
+  let qa = 0;
+  let qb = 0;
+  let qc = 0;
+  let qd = 0;
+  for (let k = 0; k < width; k++) {
+    const ofP = data[p + k];
+    const ofQ = data[q + k];
+    const ofA = weight[a + k];
+    const ofB = weight[b + k];
+    const ofC = weight[c + k];
+    const ofD = weight[d + k];
+    pa += ofP * ofA;
+    pb += ofP * ofB;
+    pc += ofP * ofC;
+    pd += ofP * ofD;
+    qa += ofQ * ofA;
+    qb += ofQ * ofB;
+    qc += ofQ * ofC;
+    qd += ofQ * ofD;
+  }
+  const first = row * y.width + column;
+  y.data[first] = pa;
+  y.data[first + 1] = pb;
+  y.data[first + 2] = pc;
+  y.data[first + 3] = pd;
+  const second = first + y.width;
+  y.data[second] = qa;
+  y.data[second + 1] = qb;
+  y.data[second + 2] = qc;
+  y.data[second + 3] = qd;
+}
+
+function fourDots(x: Matrix, weight: Float32Array, y: Matrix, row: number, column: number): void {
+  const { width, data } = x;
+  const p = row * width;
+  const a = column * width;
+  const b = a + width;
+  const c = b + width;
+  const d = c + width;
+  let pa = 0;
+  let pb = 0;
+  let pc = 0;
+  let pd = 0;
+  for (let k = 0; k < width; k++) {
+    const ofP = data[p + k];
+    pa += ofP * weight[a + k];
+    pb += ofP * weight[b + k];
+    pc += ofP * weight[c + k];
+    pd += ofP * weight[d + k];
+  }
+  const first = row * y.width + column;
+  y.data[first] = pa;
+  y.data[first + 1] = pb;
+  y.data[first + 2] = pc;
+  y.data[first + 3] = pd;
+}
+
+function dot(x: Matrix, weight: Float32Array, y: Matrix, row: number, column: number): void {
+  let sum = 0;
+  for (let k = 0; k < x.width; k++) sum += x.data[row * x.width + k] * weight[column * x.width + k];
+  y.data[row * y.width + column] = sum;
 }

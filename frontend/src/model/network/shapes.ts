@@ -25,15 +25,17 @@ export abstract class Network {
   /**
    * The hidden state behind each output, given the source and, for a target, its tokens before it.
    * @param mask which tokens of the source may be attended to.
+   * @param memory of the source, where it is known already and the shape has one.
    */
-  abstract hidden(source: number[], mask: Matrix, targetIn: number[], tap: Tap): Matrix;
+  abstract hidden(source: number[], mask: Matrix, targetIn: number[], tap: Tap, memory?: Memory): Matrix;
 
   /** Logits of each output: the distribution over the vocabulary, before its softmax. */
   forward(source: number[], targetIn: number[], tap: Tap, mask = everyone(source.length)): Matrix {
     return tap.rows("logits", this.project(this.hidden(source, mask, targetIn, tap)));
   }
 
-  protected project(hidden: Matrix): Matrix {
+  /** Logits of hidden states. */
+  project(hidden: Matrix): Matrix {
     return product(hidden, this.projection.data, this.projection.shape[0]);
   }
 }
@@ -49,7 +51,7 @@ export abstract class Writer extends Network {
   }
 }
 
-class EncoderDecoder extends Writer {
+export class EncoderDecoder extends Writer {
   readonly stacks: Record<"encoder" | "decoder", Stack>;
 
   constructor(config: Architecture, weights: Weights) {
@@ -62,15 +64,21 @@ class EncoderDecoder extends Writer {
     };
   }
 
-  hidden(source: number[], mask: Matrix, targetIn: number[], tap: Tap): Matrix {
-    return this.stacks.decoder.apply(targetIn, null, this.encode(source, mask, tap), tap.within("decoder"));
+  hidden(
+    source: number[],
+    mask: Matrix,
+    targetIn: number[],
+    tap: Tap,
+    memory = this.encode(source, mask, tap),
+  ): Matrix {
+    return this.stacks.decoder.apply(targetIn, null, memory, tap.within("decoder"));
   }
 
   read(source: number[], rows: number, limit: number): Cache {
     return this.stacks.decoder.start(rows, limit, this.encode(source, everyone(source.length), SILENT));
   }
 
-  private encode(source: number[], mask: Matrix, tap: Tap): Memory {
+  encode(source: number[], mask: Matrix, tap: Tap): Memory {
     return { states: this.stacks.encoder.apply(source, mask, null, tap.within("encoder")), mask };
   }
 }
