@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import torch
@@ -480,7 +481,8 @@ def test_the_demo_asks_its_model_and_writes_its_page(monkeypatch: pytest.MonkeyP
     assert dict(shown)["mardi 25 mars 1986"] == "1986-03-25"
     page = made.page.read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
-    assert f'"text":"{shown[0][0]}","source"' in page
+    assert f'data-opening="{urlencode({"text": shown[0][0], "target": shown[0][1]}).replace("&", "&amp;")}"' in page
+    assert 'id="weights"' in page
 
 
 def test_the_demo_ends_with_commands_that_can_be_pasted(tmp_path: Path) -> None:

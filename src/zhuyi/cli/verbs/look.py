@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @verb(
     LOOK,
     'zhuyi look zhuyi-demo "3. Juli 1998"',
-    "[dim]# As one file with the model in it, which needs no network and answers any sentence.[/]\n"
+    "[dim]# One file with the model in it: it answers any sentence, offline.[/]\n"
     "zhuyi look zhuyi-demo --html dates.html\n"
     "[dim]# It opens with this sentence, and with the right answer beside it.[/]\n"
     'zhuyi look en-de "A dog runs." --target "Ein Hund rennt." --html dog.html\n'
