@@ -22,7 +22,7 @@ from machine import describe
 from zhuyi.directory import checkpoints
 from zhuyi.loading import load
 from zhuyi.microscope.page import asset, save_page
-from zhuyi.microscope.wire import describe_model, embed, embedded_weights
+from zhuyi.microscope.wire import describe_model, embed_all, embedded_weights
 
 RESULTS = Path(__file__).parent / "results"
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -81,8 +81,7 @@ def main() -> None:
     translator = load(arguments.model, engine="torch", device="cpu")
     kept = {path.name: partial(load, path) for path in checkpoints(arguments.model)}
     described = describe_model(translator)
-    embedded = embed(translator, described)
-    assert embedded is not None, "the model is too large for a page"
+    embedded = embed_all(described, translator)[""]
     sentences = [example.text for example in described.examples] or ["mardi 25 mars 1986"]
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:

@@ -30,7 +30,7 @@ from zhuyi.microscope.wire import (
     PARAMETERS,
     describe_model,
     describe_trace,
-    embed,
+    embed_all,
     embedded_weights,
     tensors,
 )
@@ -92,9 +92,7 @@ class PageModel:
         tab.evaluate(WORKER, asset("model.js"))
 
     def load(self, translator: Translator, precision: schema.Precision = "float32") -> None:
-        embedded = embed(translator, describe_model(translator))
-        assert embedded is not None
-        described = embedded.model_dump(mode="json")
+        described = embed_all(describe_model(translator), translator)[""].model_dump(mode="json")
         described["model"]["precision"] = precision
         weights = base64.b64encode(embedded_weights(translator, precision)).decode()
         (loaded,) = self._ask(("load", "", described, weights))
