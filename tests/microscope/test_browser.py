@@ -195,6 +195,8 @@ def test_a_file_with_its_model_answers_everything(browser: Any, translator: Tran
 
     go(tab, "training")
     tab.click("text=▶ Play")
+    assert until(tab, "location.hash.includes('checkpoint=')")
+    assert until(tab, "!location.hash.includes('checkpoint=')")
     assert until(tab, "[...document.querySelectorAll('.checkpoints td')].every(td => td.textContent)")
     tab.fill("form input >> nth=0", "cats")
     tab.fill("form input >> nth=1", "")

@@ -206,8 +206,12 @@ def test_an_output_begins_with_its_prefix(translator: Translator, trace: Trace, 
 
 def test_a_trace_is_saved_as_a_page_and_shows_itself_in_a_notebook(trace: Trace, tmp_path: Path) -> None:
     trace.save(tmp_path / "look.html")
+    alive = (tmp_path / "look.html").read_text(encoding="utf-8")
+    trace.save(tmp_path / "look.html", frozen=True)
     page = (tmp_path / "look.html").read_text(encoding="utf-8")
-    assert page.startswith("<!doctype html>")
+    assert all(each.startswith("<!doctype html>") for each in (alive, page))
+    assert 'id="weights"' in alive
+    assert 'id="weights"' not in page
     shown = trace._repr_html_()
     assert unescape(shown.partition('srcdoc="')[2].partition('"')[0]) == page
     with pytest.raises(CheckpointError, match="cannot write"):
