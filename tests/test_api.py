@@ -31,6 +31,7 @@ PUBLIC = {
     "check",
     "compare",
     "evaluate",
+    "evaluate_text",
     "export_model",
     "generate",
     "load",
