@@ -803,7 +803,7 @@ export function Whole() {
     >
       <div class="transport" role="group" aria-label={say("steps")}>
         <button type="button" class="main" data-play onClick={play}>
-          {playing.value ? `⏸ ${say("pause")}` : `▶ ${say("play")}`}
+          {playing.value ? `❚❚ ${say("pause")}` : `▶ ${say("play")}`}
         </button>
         <button type="button" aria-label={say("whole_before")} title={say("whole_before")} onClick={() => step(-1)}>
           ‹
