@@ -18,8 +18,8 @@ from zhuyi.microscope.server import Microscope
 
 HERE = Path(__file__).parent
 VIEWS = {
-    "look-cross": ({"view": "cross", "lang": "en", "layer": "2", "i": "1", "j": "1"}, 670),
-    "look-query": ({"view": "query", "lang": "zh", "layer": "1", "head": "2", "i": "1"}, 640),
+    "look-cross": ({"view": "cross", "lang": "en"}, 800),
+    "look-query": ({"view": "query", "lang": "zh", "layer": "1", "head": "2", "i": "1"}, 900),
     "look-beam": ({"view": "beam", "lang": "en"}, 800),
 }
 """By the name of the picture, what is selected, and the height of the window."""
@@ -36,8 +36,6 @@ def main() -> None:
             tab = chromium.new_page(viewport={"width": 1120, "height": height})
             tab.goto(f"{server.url}#{urlencode({'text': line, **selected})}")
             tab.wait_for_selector("[data-output]", state="attached")
-            if selected["view"] == "cross":
-                tab.select_option("article .chooser label:nth-of-type(3) select", "mean")
             if selected["view"] == "beam":
                 tab.hover(".node.finished")  # the path to the end of a hypothesis
             tab.wait_for_timeout(500)
