@@ -103,18 +103,24 @@ export function LayerAndHead(props: { stack: Stack }) {
   );
 }
 
+/** Which stack is looked at, where there are two. */
+export function StackChoice(props: { value: Stack }) {
+  if (stacks().length < 2) return null;
+  return (
+    <Choice
+      title={say("stack")}
+      value={props.value}
+      of={stacks().map((each) => [each, say(each)] as const)}
+      onChoose={(value) => select({ stack: value, layer: 0 })}
+    />
+  );
+}
+
 export function Chooser() {
   const { stack, kind } = place();
   return (
     <div class="chooser">
-      {stacks().length > 1 && (
-        <Choice
-          title={say("stack")}
-          value={stack}
-          of={stacks().map((each) => [each, say(each)] as const)}
-          onChoose={(value) => select({ stack: value, layer: 0 })}
-        />
-      )}
+      <StackChoice value={stack} />
       {stack === "decoder" && hasCross() && (
         <Choice
           title={say("kind")}

@@ -333,13 +333,13 @@ function follow(): void {
 }
 
 /** The address says what is shown, and not what failed; but a later question stands in it already. */
-function tell(): void {
+function writeAddress(): void {
   const now = asked.value;
   if (now && !outdated()) select({ text: now.text, target: now.target, checkpoint: now.checkpoint, if: changes(now) });
 }
 
-asked.subscribe(tell);
-error.subscribe(tell);
+asked.subscribe(writeAddress);
+error.subscribe(writeAddress);
 
 start().then(() => {
   render(<Page />, document.getElementById("page")!);

@@ -137,7 +137,7 @@ class InPage implements Source {
     this.described = supply.embedded("");
     this.answers = supply.answers();
     this.send = this.started();
-    this.described.then(() => this.load("")).catch(() => undefined); // whoever asks is told
+    this.described.then(() => this.load("")).catch(() => undefined); // a question that needs it fails then
   }
 
   model = async () => (await this.described).model;

@@ -10,20 +10,20 @@ import "./tour.css";
 import { isolate, percent, say, show, type Word } from "./words";
 
 /** What is said at a stop, and what is to be seen there. */
-interface Told {
+interface Content {
   sentences: string[];
   seen: Change;
 }
 interface Stop {
   view: string;
   title: Word;
-  tell: () => Promise<Told>;
+  content: () => Promise<Content>;
 }
 type Values = Record<string, string | number>;
 
 const quoted = (text: string) => `“${isolate(text)}”`;
 const number = (value: number) => value.toLocaleString("en");
-const told = (seen: Change, ...sentences: [Word, Values?][]): Told => ({
+const content = (seen: Change, ...sentences: [Word, Values?][]): Content => ({
   seen,
   sentences: sentences.map(([key, values]) => say(key, values)),
 });
@@ -98,12 +98,12 @@ function hesitates(): { t: number; first: string; p: string; second: string; q: 
   };
 }
 
-async function tellWhole(): Promise<Told> {
+async function atWhole(): Promise<Content> {
   const now = trace.value!,
     { parameters, config } = model.value!;
   const { t, first, p, second, q } = hesitates();
   const steps = now.replay.target_out.ids.length;
-  return told(
+  return content(
     { t },
     [
       "tour_whole_1",
@@ -121,7 +121,7 @@ async function tellWhole(): Promise<Told> {
   );
 }
 
-async function tellQuery(): Promise<Told> {
+async function atQuery(): Promise<Content> {
   const [stack] = stacks();
   const names = labels(tokensOf(stack));
   const weights = (await weightsOf(`${stack}.0.self`))!;
@@ -145,7 +145,7 @@ async function tellQuery(): Promise<Told> {
     n: names.length,
     score: scores ? show(scores[at] + (bias?.[at] ?? 0), 2) : "…",
   };
-  return told(
+  return content(
     { stack, layer: 0, kind: "self", head: most.head, i: most.i, j: most.j },
     ["tour_query_1", values],
     ["tour_query_2", values],
@@ -153,7 +153,7 @@ async function tellQuery(): Promise<Told> {
   );
 }
 
-async function tellMatrices(): Promise<Told> {
+async function atMatrices(): Promise<Content> {
   const [stack] = stacks();
   const n = tokensOf(stack).ids.length,
     { shapes } = trace.value!;
@@ -162,7 +162,7 @@ async function tellMatrices(): Promise<Told> {
   );
   const count = learned.reduce((sum, [, [rows, columns]]) => sum + rows * columns, 0);
   const [rows, columns] = learned[0]?.[1] ?? [0, 0];
-  return told(
+  return content(
     { stack, layer: 0, kind: "self" },
     ["tour_matrices_1", { n, rows, columns }],
     ["tour_matrices_2", { n, square: number(n * n) }],
@@ -170,11 +170,11 @@ async function tellMatrices(): Promise<Told> {
   );
 }
 
-async function tellHeads(): Promise<Told> {
+async function atHeads(): Promise<Content> {
   const { config } = model.value!;
   const [stack] = stacks();
   const all = await allWeights(stack, "self");
-  // Under a causal mask every head looks back: what tells them apart is how close.
+  // Under a causal mask every head looks back: they differ in how close.
   const causal = stack === "decoder" && hasMask();
   const before = (of: Weights, head: number, i: number) =>
     causal
@@ -186,7 +186,7 @@ async function tellHeads(): Promise<Told> {
   const broad = best(all, (of, head) =>
     mean(indices(of.queries).map((i) => entropy(indices(of.keys).map((j) => of.at(head, i, j))))),
   )!;
-  return told(
+  return content(
     { ...placeOf(back.of.name), head: back.head },
     [
       "tour_heads_1",
@@ -208,7 +208,7 @@ async function tellHeads(): Promise<Told> {
   );
 }
 
-async function tellPositions(): Promise<Told> {
+async function atPositions(): Promise<Content> {
   const { config } = model.value!;
   const [stack] = stacks();
   const kind = positionsOf(config),
@@ -237,13 +237,13 @@ async function tellPositions(): Promise<Told> {
     learned: "tour_positions_added",
     none: "tour_positions_none",
   };
-  return told({ i: n - 1, j: 0 }, ["tour_positions_1", values], [own[kind], values], ["tour_positions_3", values]);
+  return content({ i: n - 1, j: 0 }, ["tour_positions_1", values], [own[kind], values], ["tour_positions_3", values]);
 }
 
-async function tellBeside(): Promise<Told> {
+async function atBeside(): Promise<Content> {
   const n = tokensOf(stacks()[0]).ids.length,
     { width } = model.value!.config;
-  return told(
+  return content(
     {},
     ["tour_beside_1", { n }],
     ["tour_beside_2", { n, layers: n - 1 }],
@@ -251,7 +251,7 @@ async function tellBeside(): Promise<Told> {
   );
 }
 
-async function tellBlock(): Promise<Told> {
+async function atBlock(): Promise<Content> {
   const { config } = model.value!;
   const [stack] = stacks();
   const width = config.width,
@@ -266,7 +266,7 @@ async function tellBlock(): Promise<Told> {
   const lengths = await Promise.all(tokens.map((_, k) => length(`${end}.feed_forward.${part}`, k)));
   const i = lengths.reduce((most, value, k) => (value > lengths[most] ? k : most), 0);
   const shown = async (name: string) => show(await length(name, i), 1);
-  return told(
+  return content(
     { stack, layer: 0, i },
     ["tour_block_1", { inner: config.feed_forward, width, mixer: say(`mixer_${config[`${stack}_mixer`]}`) }],
     [
@@ -280,10 +280,10 @@ async function tellBlock(): Promise<Told> {
   );
 }
 
-async function tellStep(): Promise<Told> {
+async function atStep(): Promise<Content> {
   const { t, first, p, second, q, entropy: nats } = hesitates();
   const size = trace.value!.shapes.logits.at(-1)!;
-  return told(
+  return content(
     { t },
     ["tour_step_1", { t: t + 1, n: t, size: number(size) }],
     ["tour_step_2", { first, p, second, q }],
@@ -291,10 +291,10 @@ async function tellStep(): Promise<Told> {
   );
 }
 
-async function tellLabels(): Promise<Told> {
+async function atLabels(): Promise<Content> {
   const { t, first, p, second, q, entropy: nats } = hesitates();
   const size = trace.value!.shapes.logits.at(-1)!;
-  return told(
+  return content(
     { t },
     ["tour_labels_1", { n: trace.value!.replay.steps.length, size: number(size) }],
     ["tour_labels_2", { first, p, second, q }],
@@ -302,11 +302,11 @@ async function tellLabels(): Promise<Told> {
   );
 }
 
-async function tellMask(): Promise<Told> {
+async function atMask(): Promise<Content> {
   const n = tokensOf("decoder").ids.length,
     names = labels(tokensOf("decoder"));
   const i = Math.floor((n - 1) / 2);
-  return told(
+  return content(
     { stack: "decoder", layer: 0, kind: "self", i, j: i },
     ["tour_mask_1", { token: quoted(names[i]), seen: i + 1, n }],
     ["tour_mask_2", { hidden: number((n * (n - 1)) / 2), of: number(n * n) }],
@@ -314,7 +314,7 @@ async function tellMask(): Promise<Told> {
   );
 }
 
-async function tellCross(): Promise<Told> {
+async function atCross(): Promise<Content> {
   const now = trace.value!;
   const answers = labels(now.replay.target_out),
     names = labels(now.source);
@@ -327,14 +327,14 @@ async function tellCross(): Promise<Told> {
     (of, head) =>
       (distinct(of, head) / of.queries) * mean(indices(of.queries).map((t) => of.at(head, t, peak(of, head, t)))),
   );
-  if (!found) return told({}, ["tour_cross_1", { n: names.length }]);
+  if (!found) return content({}, ["tour_cross_1", { n: names.length }]);
   const { of, head } = found;
   const t = indices(of.queries).reduce(
     (most, each) => (of.at(head, each, peak(of, head, each)) > of.at(head, most, peak(of, head, most)) ? each : most),
     0,
   );
   const j = peak(of, head, t);
-  return told(
+  return content(
     { ...placeOf(of.name), head, i: t, t, j },
     ["tour_cross_1", { n: names.length }],
     [
@@ -350,7 +350,7 @@ async function tellCross(): Promise<Told> {
   );
 }
 
-async function tellLoss(): Promise<Told> {
+async function atLoss(): Promise<Content> {
   const now = trace.value!,
     shown = now.reference ?? now.replay;
   const { losses } = shown,
@@ -358,7 +358,7 @@ async function tellLoss(): Promise<Told> {
   const worst = losses.reduce((most, value, k) => (value > losses[most] ? k : most), 0);
   const last = losses.length - 1;
   const sum = losses.reduce((a, b) => a + b, 0);
-  return told(
+  return content(
     { t: worst },
     [
       now.reference ? "tour_loss_1" : "tour_loss_own",
@@ -378,20 +378,20 @@ async function tellLoss(): Promise<Told> {
 function stops(): Stop[] {
   const attention = model.value!.config[`${stacks()[0]}_mixer`] === "attention";
   const all: (Stop | false)[] = [
-    { view: "whole", title: "view_whole", tell: tellWhole },
-    attention && { view: "query", title: "view_query", tell: tellQuery },
-    attention && { view: "matrices", title: "view_matrices", tell: tellMatrices },
-    attention && { view: "heads", title: "view_heads", tell: tellHeads },
-    { view: "positions", title: "view_positions", tell: tellPositions },
-    { view: "beside", title: "view_beside", tell: tellBeside },
-    { view: "block", title: "view_block", tell: tellBlock },
+    { view: "whole", title: "view_whole", content: atWhole },
+    attention && { view: "query", title: "view_query", content: atQuery },
+    attention && { view: "matrices", title: "view_matrices", content: atMatrices },
+    attention && { view: "heads", title: "view_heads", content: atHeads },
+    { view: "positions", title: "view_positions", content: atPositions },
+    { view: "beside", title: "view_beside", content: atBeside },
+    { view: "block", title: "view_block", content: atBlock },
     writes()
-      ? { view: "step", title: "view_step", tell: tellStep }
-      : { view: "labels", title: "view_labels", tell: tellLabels },
+      ? { view: "step", title: "view_step", content: atStep }
+      : { view: "labels", title: "view_labels", content: atLabels },
     writes() &&
-      model.value!.config.decoder_mixer === "attention" && { view: "mask", title: "view_mask", tell: tellMask },
-    hasCross() && { view: "cross", title: "view_cross", tell: tellCross },
-    { view: "loss", title: "view_loss", tell: tellLoss },
+      model.value!.config.decoder_mixer === "attention" && { view: "mask", title: "view_mask", content: atMask },
+    hasCross() && { view: "cross", title: "view_cross", content: atCross },
+    { view: "loss", title: "view_loss", content: atLoss },
   ];
   return all.filter((each) => each !== false);
 }
@@ -424,7 +424,7 @@ export function Tour() {
     if (!at) return;
     let current = true;
     const stop = all[at - 1];
-    stop.tell().then((found) => {
+    stop.content().then((found) => {
       if (!current) return;
       sentences.value = found.sentences;
       select({ view: stop.view, ...found.seen });
@@ -437,7 +437,7 @@ export function Tour() {
   useEffect(() => {
     let current = true;
     if (at)
-      all[at - 1].tell().then((found) => {
+      all[at - 1].content().then((found) => {
         if (current) sentences.value = found.sentences;
       });
     return () => {

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +24,6 @@ from zhuyi.microscope.trace import Trace, WhatIf
 from zhuyi.translator import Translator
 
 pytestmark = [pytest.mark.unix, pytest.mark.slow]
-
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("no chromium on this machine", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
 
 VIEWS = [
     "whole",
@@ -99,15 +93,6 @@ def large(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
 @pytest.fixture(scope="module")
 def url(server: Microscope) -> str:
     return server.url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
 
 
 def opened(browser: Any, url: str, complaints: list[str], width: int = 1280, **selected: str) -> Any:

@@ -4,7 +4,6 @@ pytest tests/microscope/test_every_page.py             a few of the combinations
 pytest -m long tests/microscope/test_every_page.py     all of them
 """
 
-import shutil
 import threading
 from collections.abc import Iterator
 from itertools import product
@@ -21,11 +20,6 @@ from zhuyi.microscope.server import Microscope
 from zhuyi.translator import Translator
 
 pytestmark = [pytest.mark.unix, pytest.mark.slow]
-
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("no chromium on this machine", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
 
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 GRAVE = ("serious", "critical")
@@ -65,15 +59,6 @@ def url(translator: Translator) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.url
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ The built script runs in a browser's worker, as in a page; one process answers f
 import base64
 import json
 import math
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Any, get_args
@@ -24,7 +22,7 @@ from zhuyi.loading import build_translator
 from zhuyi.microscope import schema
 from zhuyi.microscope.effects import head_effects, occlusion
 from zhuyi.microscope.page import asset, look
-from zhuyi.microscope.trace import TextError, WhatIf
+from zhuyi.microscope.trace import TextError, WhatIf, transformer_of
 from zhuyi.microscope.wire import (
     MAX_LISTED,
     PARAMETERS,
@@ -38,11 +36,6 @@ from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 from zhuyi.translator import Translator
 
 pytestmark = [pytest.mark.unix, pytest.mark.slow]
-
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("no chromium on this machine", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
 
 FLOAT32 = 1e-4
 """Of the largest number of a tensor."""
@@ -122,12 +115,8 @@ class PageModel:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[PageModel]:
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield PageModel(browser.new_page())
-        browser.close()
+def page(browser: Any) -> PageModel:
+    return PageModel(browser.new_page())
 
 
 @cache
@@ -280,7 +269,7 @@ def test_what_cannot_be_looked_at_is_refused_as_in_python(page: PageModel) -> No
     page.load(tagger)
     assert page.refusal("look", {"text": LINE, "target": "ein"})["values"] == {"labels": 1, "wanted": 4}
     with torch.no_grad():
-        translator.engine.transformer.projection.weight.fill_(torch.nan)  # type: ignore[attr-defined]
+        transformer_of(translator).projection.weight.fill_(torch.nan)
     page.load(translator)
     assert page.refusal("look", {"text": "a"})["code"] == "nan"
 

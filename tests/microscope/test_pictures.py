@@ -1,6 +1,5 @@
 """The pictures of the whole model, of its rivals and of positions, and the tour, in a real browser."""
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +14,10 @@ from zhuyi.errors import ZhuyiWarning
 from zhuyi.loading import load
 from zhuyi.microscope.page import look
 from zhuyi.microscope.server import Microscope
+from zhuyi.microscope.trace import transformer_of
 from zhuyi.translator import Translator
 
 pytestmark = [pytest.mark.unix, pytest.mark.slow]
-
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("no chromium on this machine", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
 
 LINE = "two dogs run"
 Open = Callable[..., Any]
@@ -45,15 +40,6 @@ def short(translator: Translator) -> Translator:
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
     return short(load(tiny_model(tmp_path_factory.mktemp("model")), engine="torch", device="cpu"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -291,7 +277,7 @@ def test_the_tour_is_about_this_sentence_and_this_model(opened: Open, translator
     )
     assert f"{100 * back:.0f} %" in said["heads"]
     assert f"{float(trace.reference.losses.sum()):.4f}" in said["loss"]
-    assert f"{translator.engine.transformer.parameter_count():,}" in said["whole"]  # type: ignore[attr-defined]
+    assert f"{transformer_of(translator).parameter_count():,}" in said["whole"]
     count = len(trace.replay.decoder_in)
     assert str(count * (count - 1) // 2) in said["mask"]
     tab.keyboard.press("ArrowLeft")

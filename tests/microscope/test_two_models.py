@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -23,7 +22,6 @@ from zhuyi.microscope.server import Microscope
 from zhuyi.microscope.wire import embedded_weights
 from zhuyi.translator import Translator
 
-CHROMIUM = shutil.which("chromium")
 LINE, REFERENCE = "two dogs", "zwei Hunde"
 
 
@@ -109,12 +107,10 @@ def test_the_command_takes_another_model(tmp_path: Path) -> None:
 
 @pytest.mark.unix
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 @pytest.mark.parametrize("place", ["served", "labels", "file"])
 def test_the_views_show_the_one_that_is_chosen(
-    whole: Translator, broken: Translator, tmp_path: Path, place: str, server: Microscope
+    browser: Any, whole: Translator, broken: Translator, tmp_path: Path, place: str, server: Microscope
 ) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
     complaints: list[str] = []
     words, url, other = {"text": LINE, "target": REFERENCE, "view": "loss", "lang": "en"}, server.url, broken
     if place == "file":
@@ -125,24 +121,21 @@ def test_the_views_show_the_one_that_is_chosen(
         labels = Microscope(whole, beside=other).__enter__()
         threading.Thread(target=labels.serve_forever, daemon=True).start()
         url = labels.url
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=options)
-        tab = chromium.new_page()
-        tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.goto(f"{url}#{urlencode(words)}")
-        for letter, translator in (("B", other), ("A", whole), ("B", other)):
-            tab.click(f".two-models button:has(b:text-is('{letter}'))")
-            tab.wait_for_selector(f".two-models button[aria-pressed=true]:has(b:text-is('{letter}'))")
-            assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
-            if words["target"]:
-                mean = float(tab.get_attribute("[data-mean]", "data-mean"))
-                assert mean == pytest.approx(translator.loss([LINE], [REFERENCE]), abs=1e-5)
-        both = tab.locator(".two-models button").all_text_contents()
-        for shown, translator in zip(both, (whole, other), strict=True):
-            assert (translator.translate([LINE])[0] or "(nothing)") in shown
-        chromium.close()
+    tab = browser.new_page()
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.goto(f"{url}#{urlencode(words)}")
+    for letter, translator in (("B", other), ("A", whole), ("B", other)):
+        tab.click(f".two-models button:has(b:text-is('{letter}'))")
+        tab.wait_for_selector(f".two-models button[aria-pressed=true]:has(b:text-is('{letter}'))")
+        assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
+        if words["target"]:
+            mean = float(tab.get_attribute("[data-mean]", "data-mean"))
+            assert mean == pytest.approx(translator.loss([LINE], [REFERENCE]), abs=1e-5)
+    both = tab.locator(".two-models button").all_text_contents()
+    for shown, translator in zip(both, (whole, other), strict=True):
+        assert (translator.translate([LINE])[0] or "(nothing)") in shown
+    tab.close()
     if place == "labels":
         labels.shutdown()
         labels.server_close()

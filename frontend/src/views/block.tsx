@@ -1,6 +1,6 @@
 // One token through one block, as the paper draws it.
 import { useRef } from "preact/hooks";
-import { chosenAt, positionIn } from "../attention";
+import { chosenAt, positionIn, StackChoice } from "../attention";
 import { begin, model, tokensOf, trace } from "../data";
 import { Absent, Choice, Formula, upTo } from "../parts";
 import { largest } from "../pictures/canvas";
@@ -10,7 +10,7 @@ import { alone, Save } from "../pictures/save";
 import { Strip } from "../pictures/strip";
 import { TokenRow } from "../pictures/tokens";
 import { row } from "../pictures/vector";
-import { hasCross, number, place, select, type Stack, stacks } from "../state";
+import { hasCross, number, place, select, type Stack } from "../state";
 import { useAll, useFloats } from "../use";
 import { brief, percent, say, show } from "../words";
 
@@ -244,14 +244,7 @@ export function Block() {
   return (
     <>
       <div class="chooser">
-        {stacks().length > 1 && (
-          <Choice
-            title={say("stack")}
-            value={stack}
-            of={stacks().map((each) => [each, say(each)] as const)}
-            onChoose={(value) => select({ stack: value, layer: 0 })}
-          />
-        )}
+        <StackChoice value={stack} />
         <Choice title={say("layer")} value={layer} of={upTo(layers)} onChoose={(at) => select({ layer: at })} />
       </div>
       <TokenRow

@@ -10,7 +10,7 @@ export type Normalizer =
 
 /**
  * A pattern in the syntax of Oniguruma, which the library uses. Only white space differs: to JavaScript's `\s`, U+FEFF
- * is one and U+0085 is none; and how a dot is told to match line breaks.
+ * is one and U+0085 is none; and the flag with which a dot matches line breaks.
  */
 export function regex(pattern: string, flags = "gu"): RegExp {
   const translated = pattern
