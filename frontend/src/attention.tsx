@@ -46,7 +46,7 @@ export const beginnings = (stack: Stack): [number, number] => (stack === "decode
 
 export const heads = () => model.value!.config.heads;
 
-export const headWidth = () => model.value!.config.width / heads();
+export const headWidth = () => model.value!.config.head_width;
 
 /** Several queries' heads may share one head of keys and values. */
 export const groupOf = (head: number) => Math.floor((head * model.value!.config.key_value_heads) / heads());

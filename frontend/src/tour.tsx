@@ -222,19 +222,26 @@ async function atPositions(): Promise<Content> {
       last: show(2 ** -8, 4),
       far: show((n - 1) * 2 ** (-8 / config.heads), 1),
     });
-  if (kind === "sinusoidal" || kind === "learned") {
+  if (["sinusoidal", "tensor2tensor", "learned"].includes(kind)) {
     const [before, after] = [await floats(`${stack}.embedding`), await floats(`${stack}.input`)];
     const length = (of: (c: number) => number) => show(Math.hypot(...indices(config.width).map(of)), 1);
     Object.assign(
       values,
-      before && after ? { a: length((c) => before[c]), e: length((c) => after[c] - before[c]) } : { a: "…", e: "…" },
+      before && after
+        ? {
+            a: length((c) => before[c]),
+            e: length((c) => after[c] - (config.embedding_norm ? 0 : before[c])),
+          }
+        : { a: "…", e: "…" },
     );
   }
+  const added = config.embedding_norm ? "tour_positions_normed" : "tour_positions_added";
   const own: Record<typeof kind, Word> = {
     rotary: "tour_positions_rotary",
     alibi: "tour_positions_alibi",
-    sinusoidal: "tour_positions_added",
-    learned: "tour_positions_added",
+    sinusoidal: added,
+    tensor2tensor: added,
+    learned: added,
     none: "tour_positions_none",
   };
   return content({ i: n - 1, j: 0 }, ["tour_positions_1", values], [own[kind], values], ["tour_positions_3", values]);

@@ -44,7 +44,10 @@ def options() -> dict[str, list]:
         "encoder_mixer": list(MIXERS),
         "decoder_mixer": list(MIXERS),
         **{key: list(get_args(ModelConfig.model_fields[key].annotation)) for key in ("norm", "bias", "tie")},
+        **{key: [False, True] for key in ("embedding_scale", "embedding_norm", "final_norm", "output_bias")},
         "key_value_heads": [1, 2, 4],
+        "head_width": [6],
+        "norm_epsilon": [0.1],
         "decoder_layers": [1, 3],
         "kernel": [1, 5],
     }

@@ -34,7 +34,7 @@ def test_a_gradient_penalty_has_the_references_gradient(config, model, sentences
     expected = penalty_gradients(loss, list(parameters.values()))
     with kernels.use("explicit"):
         hidden = model.hidden(source, mask, target_in)
-    smoothed, _ = cross_entropy(hidden, model.projection.weight, targets, 0.1)
+    smoothed, _ = cross_entropy(hidden, model.projection.weight, targets, 0.1, model.projection.bias)
     found = penalty_gradients(smoothed, list(parameters.values()))
     scale = max(value.abs().max().item() for value in expected)
     for name, one, other in zip(parameters, found, expected, strict=True):

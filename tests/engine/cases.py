@@ -21,8 +21,8 @@ from zhuyi.model.shapes import SHAPES
 from zhuyi.model.transformer import Network
 from zhuyi.text.tokenizer import BOS, EOS
 
-ACTIVATIONS = ("relu", "gelu", "swiglu")
-POSITIONS = ("none", "sinusoidal", "learned", "rotary", "alibi")
+ACTIVATIONS = ("relu", "gelu", "silu", "swiglu", "geglu")
+POSITIONS = ("none", "sinusoidal", "tensor2tensor", "learned", "rotary", "alibi")
 """In the order of native/transformer.h."""
 
 FIRST = 4
@@ -43,6 +43,18 @@ MODELS = {
         SMALL | {"positions": "learned", "norm_kind": "rms", "bias": "feed_forward", "tie": "none"},
         40,
         21,
+    ),
+    "marian": (
+        "paper",
+        SMALL | {"positions": "tensor2tensor", "activation": "silu", "bias": "all", "output_bias": True, "width": 36},
+        40,
+        None,
+    ),
+    "bart": (
+        "paper",
+        SMALL | {"activation": "geglu", "embedding_norm": True, "embedding_scale": False, "head_width": 10},
+        40,
+        None,
     ),
     "decoder": ("modern", SMALL | {"shape": "decoder"}, 45, None),
     "decoder-learned": ("paper", SMALL | {"shape": "decoder", "positions": "learned", "tie": "none"}, 40, None),
@@ -96,11 +108,12 @@ def _words(
     if config.shape == "encoder-decoder":
         weights.setdefault("decoder.embedding.weight", weights["encoder.embedding.weight"])
     weights.setdefault("projection.weight", weights["decoder.embedding.weight"])
-    yield config.width, config.heads, config.key_value_heads or config.heads
+    yield config.width, config.heads, config.groups, config.head_width
     yield (config.encoder_layers if config.shape == "encoder-decoder" else 0,)
     yield config.decoder_layers, config.feed_forward, ACTIVATIONS.index(config.activation)
     yield POSITIONS.index(config.positions), int(config.norm == "pre"), int(config.norm_kind == "rms")
-    yield config.max_length, source, target
+    yield int(config.embedding_scale), int(config.embedding_norm), int(config.final_norm)
+    yield config.max_length, source, target, config.norm_epsilon
     yield (len(weights),)
     for name, weight in weights.items():
         rows, columns = weight.shape if weight.ndim == 2 else (1, len(weight))

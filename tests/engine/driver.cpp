@@ -141,6 +141,7 @@ struct Cases {
             return all;
         };
         for (int32_t* field = &config.width; field != &config.precision; field++) *field = (int32_t)integer();
+        config.norm_epsilon = number();
         weights.resize(integer());
         for (Weight& weight : weights) {
             weight.name = word();

@@ -3,6 +3,7 @@ import { signal, useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { headWidth } from "../attention";
 import { again, asked, begin, busy, model, peek, positionsOf, saw, served, tokensOf, trace } from "../data";
+import { tensor2tensor } from "../model/network/positions";
 import { Absent, Ask, Choice, Formula, headName, Missing, Slider, upTo } from "../parts";
 import { Heatmap } from "../pictures/heatmap";
 import { Strip } from "../pictures/strip";
@@ -24,8 +25,8 @@ const frequency = (pair: number, width: number) => 10000 ** ((-2 * pair) / width
 const count = (length: number) => Array.from({ length }, (_, k) => String(k));
 
 /** The sinusoids of Vaswani et al. 2017, section 3.5: sine and cosine of each frequency, side by side. */
-const sinusoid = (position: number, c: number, width: number) =>
-  (c % 2 ? Math.cos : Math.sin)(position * frequency(Math.floor(c / 2), width));
+const sinusoid = (position: number, c: number, period: number) =>
+  (c % 2 ? Math.cos : Math.sin)(position * frequency(Math.floor(c / 2), period));
 
 /** Positions that are added to the embeddings: a, e and their sum at one token. */
 function Sum(props: Shown & { encoding: ArrayLike<number> }) {
@@ -75,7 +76,7 @@ function Encodings(props: Shown & { encoding: ArrayLike<number> }) {
 const [CURVE_WIDTH, CURVE_HEIGHT] = [640, 110];
 
 /** One coordinate of the encoding over all positions. */
-function Curve(props: { c: number; i: number; length: number }) {
+function Curve(props: { c: number; i: number; length: number; period: number }) {
   const { c, i } = props;
   const { width } = model.value!.config;
   const most = Math.max(props.length - 1, 63);
@@ -84,9 +85,9 @@ function Curve(props: { c: number; i: number; length: number }) {
   const line = (coordinate: number) =>
     Array.from(
       { length: 4 * most + 1 },
-      (_, k) => `${k ? "L" : "M"}${x(k / 4).toFixed(1)},${y(sinusoid(k / 4, coordinate, width)).toFixed(1)}`,
+      (_, k) => `${k ? "L" : "M"}${x(k / 4).toFixed(1)},${y(sinusoid(k / 4, coordinate, props.period)).toFixed(1)}`,
     ).join("");
-  const value = sinusoid(i, c, width);
+  const value = sinusoid(i, c, props.period);
   return (
     <figure class="curve">
       <svg
@@ -105,21 +106,22 @@ function Curve(props: { c: number; i: number; length: number }) {
   );
 }
 
-function Sinusoidal(props: Shown) {
+function Sinusoids(props: Shown & { formula: "sinusoid" | "tensor2tensor"; period: number }) {
   const { width } = model.value!.config;
+  const { period } = props;
   const c = number("c", width);
   const encoding = useMemo(
     () =>
       Float32Array.from({ length: props.names.length * width }, (_, k) =>
-        sinusoid(Math.floor(k / width), k % width, width),
+        sinusoid(Math.floor(k / width), k % width, period),
       ),
-    [props.names, width],
+    [props.names, width, period],
   );
   return (
     <>
-      <Formula name="sinusoid" />
+      <Formula name={props.formula} />
       <Slider title={say("coordinate")} value={c} most={width - 1} onMove={(to) => select({ c: to })} />
-      <Curve c={c} i={props.i} length={props.names.length} />
+      <Curve c={c} i={props.i} length={props.names.length} period={period} />
       <Encodings {...props} encoding={encoding} />
       <Formula name="added" />
       <Sum {...props} encoding={encoding} />
@@ -264,8 +266,21 @@ function Biased(props: Shown) {
 
 const Nothing = () => <p>{say("no_positions")}</p>;
 
+const Sinusoidal = (props: Shown) => <Sinusoids {...props} formula="sinusoid" period={model.value!.config.width} />;
+
+const Tensor2Tensor = (props: Shown) => (
+  <Sinusoids {...props} formula="tensor2tensor" period={tensor2tensor(model.value!.config.width)} />
+);
+
 /** How each kind of positions is drawn; a new one needs its row here. */
-const DRAWINGS = { sinusoidal: Sinusoidal, learned: Learned, rotary: Rotary, alibi: Biased, none: Nothing };
+const DRAWINGS = {
+  sinusoidal: Sinusoidal,
+  tensor2tensor: Tensor2Tensor,
+  learned: Learned,
+  rotary: Rotary,
+  alibi: Biased,
+  none: Nothing,
+};
 type Kind = keyof typeof DRAWINGS;
 const KINDS = Object.keys(DRAWINGS) as Kind[];
 

@@ -118,7 +118,7 @@ export function rowsOf(config: Architecture, stack: Stack): Unplaced[] {
     height,
   });
   const inner = (part: Part, layer: number, name: string) => (detailed ? [lane(part, layer, name, INNER)] : []);
-  const added = config.positions === "sinusoidal" || config.positions === "learned" || without.has("positions");
+  const added = ["sinusoidal", "tensor2tensor", "learned"].includes(config.positions) || without.has("positions");
   const sublayer = (part: "self" | "cross" | "feed_forward", layer: number): Unplaced[] => {
     const name = `${stack}.${layer}.${part}`;
     const missing = part === "cross" && without.has("cross");
@@ -145,12 +145,15 @@ export function rowsOf(config: Architecture, stack: Stack): Unplaced[] {
     ...(added
       ? [box("positions", null, `${stack}.input`, without.has("positions")), lane("positions", null, `${stack}.input`)]
       : []),
+    ...(config.embedding_norm
+      ? [box("norm", null, `${stack}.input`, without.has("norm")), lane("norm", null, `${stack}.input`)]
+      : []),
     ...Array.from({ length: layers }, (_, layer) => [
       ...sublayer("self", layer),
       ...(stack === "decoder" && config.shape === "encoder-decoder" ? sublayer("cross", layer) : []),
       ...sublayer("feed_forward", layer),
     ]).flat(),
-    ...(config.norm === "pre"
+    ...(config.final_norm
       ? [box("norm", null, `${stack}.output`, without.has("norm")), lane("norm", null, `${stack}.output`)]
       : []),
     ...(last ? [box("output", null, "logits")] : []),

@@ -14,6 +14,9 @@ Part = Literal["mask", "positions", "residual", "norm", "scaling", "cross", "beg
 
 Shape = Literal["encoder-decoder", "decoder", "encoder"]
 
+UNSET: Any = None
+"""The default of what follows from other settings: each model has a value."""
+
 NOT_IN_SHAPE: dict[Shape, tuple[Part, ...]] = {
     "encoder-decoder": (),
     "decoder": ("cross",),
@@ -35,27 +38,45 @@ class ModelConfig(Section):
         "line", description="Shape encoder: one label a line (classification), or one a token (tagging)."
     )
     width: int = Field(256, ge=2, le=2**16, description="d_model: length of every vector between blocks.")
-    heads: int = Field(4, ge=1, le=2**16, description="Attention heads; each is width / heads wide.")
+    heads: int = Field(4, ge=1, le=2**16, description="Attention heads.")
+    head_width: int = Field(
+        UNSET, ge=1, le=2**16, description="Width of each head's queries, keys and values. Unset: width / heads."
+    )
     key_value_heads: int | None = Field(
         None, ge=1, le=2**16, description="Heads of keys and values (grouped-query attention). Unset: as many as heads."
     )
     encoder_layers: int = Field(4, ge=1, le=1000, description="Encoder blocks, in the shapes that have an encoder.")
     decoder_layers: int = Field(4, ge=1, le=1000, description="Decoder blocks, in the shapes that have a decoder.")
     feed_forward: int = Field(1024, ge=1, le=2**20, description="Inner width of the feed-forward layers.")
-    activation: Literal["relu", "gelu", "swiglu"] = Field("swiglu", description="Non-linearity of the feed-forward.")
+    activation: Literal["relu", "gelu", "silu", "swiglu", "geglu"] = Field(
+        "swiglu",
+        description="Non-linearity of the feed-forward. swiglu and geglu are applied to a gate, a third linear map; "
+        "the gelu in geglu is its approximation with tanh, as in T5.",
+    )
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout on embeddings and on every residual branch.")
     attention_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout on the attention weights.")
     feed_forward_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout inside the feed-forward.")
-    positions: Literal["sinusoidal", "learned", "rotary", "alibi", "none"] = Field(
+    positions: Literal["sinusoidal", "tensor2tensor", "learned", "rotary", "alibi", "none"] = Field(
         "rotary",
-        description="How order enters: sinusoids or a learned table added to the embeddings, rotated queries and keys, "
-        "attention scores that fall with the distance (alibi: the encoder knows no direction), or not at all.",
+        description="How order enters: sinusoids or a learned table added to the embeddings (tensor2tensor: sinusoids "
+        "with the wavelengths of that library, as in Marian), rotated queries and keys, attention scores that fall "
+        "with the distance (alibi: the encoder knows no direction), or not at all.",
     )
+    embedding_scale: bool = Field(True, description="Embeddings are multiplied by √width.")
+    embedding_norm: bool = Field(False, description="A norm after embeddings and positions, as in BART.")
     norm: Literal["pre", "post"] = Field(
         "pre", description="Normalise before each sublayer, or after its residual sum (2017)."
     )
     norm_kind: Literal["layer", "rms"] = Field("rms", description="LayerNorm or RMSNorm.")
+    norm_epsilon: float = Field(
+        UNSET,
+        gt=0,
+        le=1,
+        description="Added to the variance or mean square that a norm divides by. Unset: 1e-5 (layer), 1e-6 (rms).",
+    )
+    final_norm: bool = Field(UNSET, description="A norm after the last block. Unset: with pre-norm only.")
     bias: Literal["all", "feed_forward", "none"] = Field("none", description="Which linear maps have a bias.")
+    output_bias: bool = Field(False, description="The output projection has a bias, a number for each token.")
     tie: Literal["none", "output", "all"] = Field(
         "all",
         description="Which embeddings are one matrix: none; output (target embedding = output projection); all "
@@ -86,22 +107,28 @@ class ModelConfig(Section):
         if not isinstance(values, dict):
             return values
         filled = each_side(values, "mixer", "encoder_mixer", "decoder_mixer", default="attention")
-        if filled.get("key_value_heads") is None:
-            filled["key_value_heads"] = filled.get("heads", cls.model_fields["heads"].default)
-        return filled
+        width, heads, norm, kind = (
+            filled.get(key, cls.model_fields[key].default) for key in ("width", "heads", "norm", "norm_kind")
+        )
+        follows = {
+            "key_value_heads": heads,
+            "norm_epsilon": 1e-6 if kind == "rms" else 1e-5,
+            "final_norm": norm == "pre",
+        }
+        if isinstance(width, int) and isinstance(heads, int) and heads > 0:
+            if width % heads and filled.get("head_width") is None:
+                raise ValueError(f"model.width = {width} is not a multiple of model.heads = {heads}")
+            follows["head_width"] = max(width // heads, 1)
+        return {**filled, **{key: value for key, value in follows.items() if filled.get(key) is None}}
 
     @model_validator(mode="after")
     def _possible(self) -> ModelConfig:
-        if self.width % self.heads:
-            raise ValueError(f"model.width = {self.width} is not a multiple of model.heads = {self.heads}")
         if self.key_value_heads is not None and self.heads % self.key_value_heads:
             raise ValueError(
                 f"model.heads = {self.heads} is not a multiple of model.key_value_heads = {self.key_value_heads}"
             )
         if self.positions == "rotary" and self.head_width % 2:
-            raise ValueError(
-                f'model.positions = "rotary" needs an even width per head, not {self.head_width}: change model.width'
-            )
+            raise ValueError(f'model.positions = "rotary" needs an even model.head_width, not {self.head_width}')
         if "recurrence" in (self.encoder_mixer, self.decoder_mixer) and self.width % 2:
             raise ValueError(f'model.mixer = "recurrence" needs an even model.width, not {self.width}')
         if self.encoder_mixer == "convolution" and self.kernel % 2 == 0:
@@ -129,11 +156,6 @@ class ModelConfig(Section):
         if twice := [part for part in get_args(Part) if parts.count(part) > 1]:
             raise ValueError(f"model.without names {', '.join(twice)} twice")
         return tuple(sorted(parts, key=get_args(Part).index))
-
-    @property
-    def head_width(self) -> int:
-        """Width of one attention head."""
-        return self.width // self.heads
 
     @property
     def groups(self) -> int:

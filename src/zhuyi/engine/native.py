@@ -30,8 +30,8 @@ from zhuyi.text.tokenizer import EOS
 
 # Numbers as the C++ has them.
 PRECISIONS = tuple(LARGEST_ERROR)
-ACTIVATIONS = ("relu", "gelu", "swiglu")
-POSITIONS = ("none", "sinusoidal", "learned", "rotary", "alibi")
+ACTIVATIONS = ("relu", "gelu", "silu", "swiglu", "geglu")
+POSITIONS = ("none", "sinusoidal", "tensor2tensor", "learned", "rotary", "alibi")
 ERROR_BYTES = 256
 
 STREAMED_TOKENS = 8
@@ -53,9 +53,10 @@ class _Config(ctypes.Structure):
     """`ZhuyiConfig` of native/transformer.h."""
 
     _fields_ = [
-        *_integers("width", "heads", "key_value_heads", "encoder_layers", "decoder_layers", "feed_forward"),
-        *_integers("activation", "positions", "pre_norm", "rms_norm", "max_length"),
-        *_integers("source_vocabulary", "target_vocabulary", "precision"),
+        *_integers("width", "heads", "key_value_heads", "head_width", "encoder_layers", "decoder_layers"),
+        *_integers("feed_forward", "activation", "positions", "pre_norm", "rms_norm", "embedding_scale"),
+        *_integers("embedding_norm", "final_norm", "max_length", "source_vocabulary", "target_vocabulary", "precision"),
+        ("norm_epsilon", ctypes.c_float),
     ]
 
 
@@ -116,6 +117,7 @@ class _Model:
             config.width,
             config.heads,
             config.groups,
+            config.head_width,
             0 if config.shape == "decoder" else config.encoder_layers,
             config.decoder_layers,
             config.feed_forward,
@@ -123,10 +125,14 @@ class _Model:
             POSITIONS.index(config.positions),
             config.norm == "pre",
             config.norm_kind == "rms",
+            config.embedding_scale,
+            config.embedding_norm,
+            config.final_norm,
             config.max_length,
             len(source),
             len(target),
             PRECISIONS.index(precision),
+            config.norm_epsilon,
         )
         error = ctypes.create_string_buffer(ERROR_BYTES)
         self.handle = self.functions.zhuyi_model(ctypes.byref(sizes), table, len(table), error)
@@ -139,10 +145,11 @@ class _Model:
 
 
 def _check_biases(weights: Weights, config: ModelConfig) -> None:
-    """See that those maps have a bias, and no others, that `model.bias` names."""
+    """See that those maps have a bias, and no others, that `model.bias` and `model.output_bias` name."""
     for name in weights:
-        if of_map := re.search(r"\.(mixer|cross|feed_forward)\.\w+\.weight$", name):
-            bias, wanted = name.removesuffix("weight") + "bias", config.bias in ("all", of_map[1])
+        if of_map := re.search(r"\.(mixer|cross|feed_forward)\.\w+\.weight$|^projection\.weight$", name):
+            bias = name.removesuffix("weight") + "bias"
+            wanted = config.bias in ("all", of_map[1]) if of_map[1] else config.output_bias
             if wanted != (bias in weights):
                 raise CheckpointError(f"tensor {bias} is {'missing' if wanted else 'not one of this model'}")
 

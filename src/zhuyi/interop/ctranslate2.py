@@ -6,7 +6,7 @@ that tree, each from one kind of module:
     Stack                 embedding, the table of positions that are added, blocks, and the final norm
     MultiHeadAttention    linear = [query; key; value], output (self), or query, [key; value], output (cross)
     FeedForward           linear_0 = inner, linear_1 = outer; gated: linear_0 = gate, linear_0_noact = inner
-    projection            and a bias that no model of ours has: it excludes PAD and BOS, which are never written
+    projection            and its bias, which excludes PAD and BOS: they are never written
 
 What the two programs do not have in common is refused by the name of its key.
 """
@@ -39,12 +39,12 @@ FILES = frozenset(
     }
 )
 """The names of all files that a directory may hold."""
-ACTIVATION = {"relu": "RELU", "gelu": "GELU", "swiglu": "SWISH"}
-"""The names of activations, ours and CTranslate2's; the gate of swiglu is an option of its own there."""
+ACTIVATION = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "swiglu": "SWISH", "geglu": "GELUTanh"}
+"""The names of activations, ours and CTranslate2's; a gate is an option of its own there."""
 EXPRESSIBLE = {
     "encoder_mixer": ("attention",),
     "decoder_mixer": ("attention",),
-    "positions": ("sinusoidal", "learned", "rotary", "none"),
+    "positions": ("sinusoidal", "tensor2tensor", "learned", "rotary", "none"),
     "activation": tuple(ACTIVATION),
     "norm": ("pre", "post"),
     "norm_kind": ("layer", "rms"),
@@ -116,16 +116,16 @@ def write(transformer: Transformer, tokenizers: Tokenizers, directory: Path, pre
     _fill_stack(specification.encoder, specification.encoder.embeddings[0], transformer.encoder, config)
     _fill_stack(specification.decoder, specification.decoder.embeddings, transformer.decoder, config)
     _fill_linear(specification.decoder.projection, transformer.projection)
-    excluded = np.zeros(len(tokenizers.target), np.float32)
-    excluded[[PAD, BOS]] = NEVER
-    specification.decoder.projection.bias = excluded
+    if transformer.projection.bias is None:
+        specification.decoder.projection.bias = np.zeros(len(tokenizers.target), np.float32)
+    specification.decoder.projection.bias[[PAD, BOS]] = NEVER
 
     specification.register_source_vocabulary(_vocabulary(tokenizers.source))
     specification.register_target_vocabulary(_vocabulary(tokenizers.target))
     settings = specification.config
     settings.unk_token, settings.bos_token, settings.eos_token = (SPECIALS[token] for token in (UNK, BOS, EOS))
     settings.decoder_start_token, settings.add_source_eos = SPECIALS[BOS], True
-    settings.layer_norm_epsilon = _epsilon(transformer)
+    settings.layer_norm_epsilon = config.norm_epsilon
     settings.add_attribute("zhuyi", __version__)
 
     specification.validate()
@@ -156,11 +156,14 @@ def _specification(config: ModelConfig) -> Any:
     """The empty tree of a model's specification."""
     specs = _ctranslate2().specs
     options: dict[str, Any] = {
-        "pre_norm": config.norm == "pre",
         "rms_norm": config.norm_kind == "rms",
         "activation": specs.common_spec.Activation[ACTIVATION[config.activation]],
         "ffn_glu": ACTIVATIONS[config.activation].gated,
+        "layernorm_embedding": config.embedding_norm,
+        "no_final_norm": not config.final_norm,
     }
+    if config.head_width * config.heads != config.width:
+        options["head_dim"] = config.head_width
     if config.groups != config.heads:
         options["num_heads_kv"] = config.groups
     if config.positions == "rotary":
@@ -174,14 +177,17 @@ def _specification(config: ModelConfig) -> Any:
 
 def _fill_stack(specification: Any, embedding: Any, stack: Stack, config: ModelConfig) -> None:
     embedding.weight = _array(stack.embedding.weight)
-    specification.scale_embeddings = True  # by √width
+    specification.scale_embeddings = config.embedding_scale  # by √width
+    specification.pre_norm = config.norm == "pre"  # only now: with post-norm, a new specification has no final norm
     if isinstance(stack.positions, Sinusoidal | Learned):
         specification.position_encodings.encodings = _array(stack.positions.table)
     elif type(stack.positions) is Positions:
         specification.position_encodings.encodings = np.zeros((config.max_length, config.width), np.float32)
     for layer, block in zip(specification.layer, cast(Iterable[Block], stack.blocks), strict=True):
         _fill_block(layer, block)
-    if not isinstance(stack.norm, nn.Identity):
+    if config.embedding_norm:
+        _fill_norm(specification.layernorm_embedding, stack.embedding_norm)
+    if config.final_norm:
         _fill_norm(specification.layer_norm, stack.norm)
 
 
@@ -218,12 +224,6 @@ def _fill_norm(specification: Any, norm: nn.Module) -> None:
     specification.gamma = _array(norm.weight)
     if isinstance(norm, nn.LayerNorm):
         specification.beta = _array(norm.bias)
-
-
-def _epsilon(transformer: Transformer) -> float:
-    """Of the norms, which all have the same."""
-    norm = next(module for module in transformer.modules() if isinstance(module, nn.LayerNorm | RMSNorm))
-    return norm.epsilon if isinstance(norm, RMSNorm) else norm.eps
 
 
 def _array(tensor: Tensor) -> npt.NDArray[np.float32]:

@@ -133,10 +133,10 @@ class MultiHeadAttention(nn.Module):
         self.heads, self.groups = config.heads, config.groups
         self.dropout = config.attention_dropout
         bias = config.bias == "all"
-        self.query = nn.Linear(config.width, config.width, bias=bias)
+        self.query = nn.Linear(config.width, config.heads * config.head_width, bias=bias)
         self.key = nn.Linear(config.width, self.groups * config.head_width, bias=bias)
         self.value = nn.Linear(config.width, self.groups * config.head_width, bias=bias)
-        self.output = nn.Linear(config.width, config.width, bias=bias)
+        self.output = nn.Linear(config.heads * config.head_width, config.width, bias=bias)
 
     def queries(
         self, x: Float[Tensor, "batch query width"], tap: Tap = SILENT

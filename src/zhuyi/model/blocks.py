@@ -8,6 +8,7 @@ Post-norm (2017): x ← norm(x + sublayer(x)). Pre-norm (Xiong et al. 2020): x �
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,7 +27,7 @@ from zhuyi.model.tap import SILENT, Tap
 class RMSNorm(nn.Module):
     """x / √(mean x² + ε) · weight: a LayerNorm that subtracts no mean (Zhang & Sennrich 2019)."""
 
-    def __init__(self, width: int, epsilon: float = 1e-6) -> None:
+    def __init__(self, width: int, epsilon: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.epsilon = epsilon
@@ -36,10 +37,16 @@ class RMSNorm(nn.Module):
         return kernels.rms_norm(x, self.weight, self.epsilon)
 
 
-NORMS: dict[str, Callable[[int], nn.Module]] = {
+NORMS: dict[str, Callable[[int, float], nn.Module]] = {
     "layer": nn.LayerNorm,  # Ba et al. 2016
     "rms": RMSNorm,
 }
+"""From the width and ε."""
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    """The norm of a model's vectors."""
+    return NORMS[config.norm_kind](config.width, config.norm_epsilon)
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,10 @@ class Activation:
 
 ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(F.relu),
-    "gelu": Activation(F.gelu),
+    "gelu": Activation(F.gelu),  # Hendrycks & Gimpel 2016
+    "silu": Activation(F.silu),  # Ramachandran et al. 2017, who call it swish
     "swiglu": Activation(F.silu, gated=True),
+    "geglu": Activation(partial(F.gelu, approximate="tanh"), gated=True),
 }
 
 
@@ -102,7 +111,7 @@ class Residual(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.pre_norm = config.norm == "pre"
-        self.norm = NORMS[config.norm_kind](config.width)
+        self.norm = make_norm(config)
         self.dropout = Dropout(config.dropout)
 
     def before(self, x: Float[Tensor, "batch time width"], tap: Tap = SILENT) -> Float[Tensor, "batch time width"]:

@@ -78,6 +78,8 @@ def _no_residual(network: Network) -> None:
 def _no_norm(network: Network) -> None:
     for owner in (*_all(network, Residual), *_all(network, Stack)):
         owner.norm = nn.Identity()
+    for stack in _all(network, Stack):
+        stack.embedding_norm = nn.Identity()
 
 
 def _no_scaling(network: Network) -> None:

@@ -1,8 +1,8 @@
 """Positional encoding: attention by itself does not know the order of its input.
 
-A positional encoding is one class with a row in the table `POSITIONS`. It may *add* to the embeddings (sinusoidal,
-learned), *rotate* queries and keys (rotary), or give a *bias* on the attention scores (ALiBi); the methods that it does
-not override leave everything as it is.
+A positional encoding is one class with a row in the table `POSITIONS`. It may *add* to the embeddings (sinusoids, a
+learned table), *rotate* queries and keys (rotary), or give a *bias* on the attention scores (ALiBi); the methods that
+it does not override leave everything as it is.
 
 A sequence begins at position `start`, which may differ from row to row of the batch.
 """
@@ -60,28 +60,41 @@ def rows_of(table: Float[Tensor, "max_length width"], start: Start, time: int) -
     return table[start[:, None] + torch.arange(time, device=table.device)]
 
 
-def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:
-    """sin and cos of geometrically spaced wavelengths, side by side (Vaswani et al. 2017, section 3.5).
+def tensor2tensor_wavelengths(width: int) -> Float[Tensor, " half"]:
+    """Positions per radian, 10000^(i / (width / 2 - 1)) for i = 0, 1, ..., so that the last is 10000 itself.
 
-    Column 2i is sin(position / 10000^(2i / width)), column 2i + 1 the cosine.
+    So have the authors' own program (Vaswani et al. 2018), and after it fairseq and Marian.
     """
-    angle = torch.arange(length, dtype=torch.float64)[:, None] / wavelengths(width)
+    return 10000 ** (torch.arange((width + 1) // 2, dtype=torch.float64) / max((width + 1) // 2 - 1, 1))
+
+
+def sinusoids(length: int, wavelengths: Float[Tensor, " half"], width: int) -> Float[Tensor, "length width"]:
+    """sin and cos of each wavelength, side by side: column 2i is sin(position / wavelength i), 2i + 1 the cosine."""
+    angle = torch.arange(length, dtype=torch.float64)[:, None] / wavelengths
     table = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
     return table[:, :width].to(torch.get_default_dtype())
 
 
 class Sinusoidal(Positions):
-    """Adds fixed sinusoids (Vaswani et al. 2017, section 3.5)."""
+    """Adds fixed sinusoids, whose wavelengths are a geometric series (Vaswani et al. 2017, section 3.5)."""
 
     table: Tensor
+    wavelengths = staticmethod(wavelengths)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.register_buffer("table", sinusoids(config.positions_limit, config.width), persistent=False)
+        table = sinusoids(config.positions_limit, self.wavelengths(config.width), config.width)
+        self.register_buffer("table", table, persistent=False)
 
     def add(self, x: Float[Tensor, "batch time width"], start: Start = 0) -> Float[Tensor, "batch time width"]:
         """Add rows `start`, ... of the table."""
         return x + rows_of(self.table, start, x.shape[1]).to(x.dtype)
+
+
+class Tensor2Tensor(Sinusoidal):
+    """The same, but for the series of wavelengths: see `tensor2tensor_wavelengths`."""
+
+    wavelengths = staticmethod(tensor2tensor_wavelengths)
 
 
 class Learned(Positions):
@@ -148,6 +161,7 @@ class ALiBi(Positions):
 
 POSITIONS: dict[str, type[Positions]] = {
     "sinusoidal": Sinusoidal,
+    "tensor2tensor": Tensor2Tensor,
     "learned": Learned,
     "rotary": Rotary,
     "alibi": ALiBi,

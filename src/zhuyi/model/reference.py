@@ -85,8 +85,8 @@ def encoder(w: Values, config: ModelConfig, ids: list[int]) -> tuple[Tensor, Val
     for n in range(config.encoder_layers):
         a, block = encoder_block(part(w, f"blocks.{n}"), config, a)
         values |= named(str(n), block)
-    # With pre-norm, nothing has normalised the last sum yet.
-    a = values["output"] = norm(part(w, "norm"), config, a) if config.norm == "pre" else a
+    # With pre-norm, nothing has normalised the last sum yet: then there is a final norm, unless the model says not.
+    a = values["output"] = norm(part(w, "norm"), config, a) if config.final_norm else a
     return a, named("encoder", values)
 
 
@@ -98,18 +98,22 @@ def decoder(w: Values, config: ModelConfig, ids: list[int], memory: Tensor | Non
     for n in range(config.decoder_layers):
         a, block = decoder_block(part(w, f"blocks.{n}"), config, a, memory)
         values |= named(str(n), block)
-    a = values["output"] = norm(part(w, "norm"), config, a) if config.norm == "pre" else a
+    a = values["output"] = norm(part(w, "norm"), config, a) if config.final_norm else a
     return a, named("decoder", values)
 
 
 def embed(w: Values, config: ModelConfig, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Which token it is; and the first a^i, which says (positional encoding) where it stands, too."""
-    embedding = a = w["embedding.weight"][torch.as_tensor(ids)] * math.sqrt(config.width)
+    embedding = a = w["embedding.weight"][torch.as_tensor(ids)]
+    if config.embedding_scale:
+        embedding = a = embedding * math.sqrt(config.width)
     if config.positions == "learned":
         a = a + w["positions.table"][: len(a)]
-    if config.positions == "sinusoidal":  # sin, cos, sin, cos, ...: section 3.5
-        angle = angles(len(a), config.width)
+    if config.positions in ("sinusoidal", "tensor2tensor"):  # sin, cos, sin, cos, ...: section 3.5
+        angle = angles(len(a), config.width, to_the_end=config.positions == "tensor2tensor")
         a = a + torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, : config.width]
+    if config.embedding_norm:  # Lewis et al. 2020 (BART)
+        a = norm(part(w, "embedding_norm"), config, a)
     return embedding, a
 
 
@@ -232,9 +236,16 @@ def feed_forward(w: Values, config: ModelConfig, x: Tensor) -> Values:
         inner = inner.clamp(min=0.0)
     elif config.activation == "gelu":  # x times the probability that a standard normal number is below x
         inner = inner * (1 + torch.erf(inner / math.sqrt(2))) / 2
+    elif config.activation == "silu":  # Ramachandran et al. 2017
+        inner = inner * torch.sigmoid(inner)
     elif config.activation == "swiglu":  # Shazeer 2020
         gate = linear(part(w, "gate"), x)
         inner = gate * torch.sigmoid(gate) * inner
+    elif (
+        config.activation == "geglu"
+    ):  # the same with gelu, here by tanh, which is almost erf (Hendrycks & Gimpel 2016)
+        gate = linear(part(w, "gate"), x)
+        inner = gate * (1 + torch.tanh(math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3))) / 2 * inner
     return {"inner": inner, "output": linear(part(w, "outer"), inner)}
 
 
@@ -246,14 +257,15 @@ def linear(w: Values, x: Tensor) -> Tensor:
 def norm(w: Values, config: ModelConfig, x: Tensor) -> Tensor:
     """Each vector at mean 0 and variance 1 (Ba et al. 2016), or at mean square 1 (rms; Zhang & Sennrich 2019)."""
     if config.norm_kind == "rms":
-        return w["weight"] * x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + 1e-6)
+        return w["weight"] * x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + config.norm_epsilon)
     x = x - x.mean(dim=-1, keepdim=True)
-    return w["weight"] * x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + 1e-5) + w["bias"]
+    return w["weight"] * x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + config.norm_epsilon) + w["bias"]
 
 
-def angles(time: int, width: int) -> Tensor:
-    """position / 10000^(m / width) for m = 0, 2, 4, ..."""
-    frequency = 10000.0 ** (-torch.arange(0, width, 2).double() / width)
+def angles(time: int, width: int, to_the_end: bool = False) -> Tensor:
+    """position / 10000^(m / width) for m = 0, 2, 4, ...; `to_the_end`: so spaced that the last is position / 10000."""
+    m = torch.arange(0, width, 2).double()
+    frequency = 10000.0 ** (-m / (max(float(m[-1]), 1.0) if to_the_end else width))
     return einsum("t,m->tm", torch.arange(time).double(), frequency)
 
 

@@ -36,15 +36,14 @@ class DecoderOnly(Network):
         super().__init__(config)
         embedding = nn.Embedding(source_vocabulary, config.width)
         self.decoder = Stack(config, embedding, POSITIONS[config.positions](config), causal=True, cross=False)
-        self.projection = nn.Linear(config.width, source_vocabulary, bias=False)
+        self.projection = nn.Linear(config.width, source_vocabulary, bias=config.output_bias)
         self._initialise()
         if config.tie != "none":
             self.projection.weight = embedding.weight
 
     def in_order(self) -> nn.ModuleList:
         """As `Network.in_order`."""
-        decoder = self.decoder
-        return nn.ModuleList((decoder.embedding, decoder.positions, decoder.blocks, decoder.norm, self.projection))
+        return nn.ModuleList((*self.decoder.in_order(), self.projection))
 
     def hidden(
         self,
@@ -104,15 +103,14 @@ class EncoderOnly(Network):
         super().__init__(config)
         embedding = nn.Embedding(source_vocabulary, config.width)
         self.encoder = Stack(config, embedding, POSITIONS[config.positions](config), causal=False, cross=False)
-        self.projection = nn.Linear(config.width, target_vocabulary or source_vocabulary, bias=False)
+        self.projection = nn.Linear(config.width, target_vocabulary or source_vocabulary, bias=config.output_bias)
         self._initialise()
         if target_vocabulary is None and config.tie != "none":
             self.projection.weight = embedding.weight
 
     def in_order(self) -> nn.ModuleList:
         """As `Network.in_order`."""
-        encoder = self.encoder
-        return nn.ModuleList((encoder.embedding, encoder.positions, encoder.blocks, encoder.norm, self.projection))
+        return nn.ModuleList((*self.encoder.in_order(), self.projection))
 
     def hidden(
         self,

@@ -1,4 +1,6 @@
-"""A stack of blocks, from tokens to hidden states: embed → positions → dropout → blocks → norm.
+"""A stack of blocks, from tokens to hidden states: embed → positions → norm → dropout → blocks → norm.
+
+Both norms are optional.
 
 The encoder and the decoder are both a `Stack`. The decoder's is causal, and its blocks have cross-attention where there
 is an encoder; it also runs a few positions at a time, mostly one, with a cache.
@@ -14,14 +16,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from zhuyi.config import ModelConfig
-from zhuyi.model.blocks import NORMS, Block, Dropout
+from zhuyi.model.blocks import Block, Dropout, make_norm
 from zhuyi.model.cache import Cache
 from zhuyi.model.positions import Positions
 from zhuyi.model.tap import SILENT, Tap
 
 
 class Stack(nn.Module):
-    """Embedding, positions, blocks and the final norm.
+    """Embedding, positions and their norm, blocks and the final norm.
 
     Args:
         config: sizes and options.
@@ -36,11 +38,17 @@ class Stack(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding, self.positions = embedding, positions
+        self.scale = math.sqrt(config.width) if config.embedding_scale else 1.0
+        self.embedding_norm = make_norm(config) if config.embedding_norm else nn.Identity()
         self.dropout = Dropout(config.dropout)
         layers = config.decoder_layers if causal else config.encoder_layers
         self.blocks = nn.ModuleList(Block(config, causal, cross) for _ in range(layers))
         # With pre-norm, nothing has normalised the last residual sum yet.
-        self.norm = NORMS[config.norm_kind](config.width) if config.norm == "pre" else nn.Identity()
+        self.norm = make_norm(config) if config.final_norm else nn.Identity()
+
+    def in_order(self) -> tuple[nn.Module, ...]:
+        """Its parts, as `Network.in_order`."""
+        return self.embedding, self.positions, self.blocks, self.embedding_norm, self.norm
 
     def forward(
         self,
@@ -61,7 +69,7 @@ class Stack(nn.Module):
             tap: records the intermediate values.
         """
         x = self.positions.add(tap("embedding", self._embed(tokens)))
-        x = tap("input", self.dropout(x))
+        x = tap("input", self.dropout(self.embedding_norm(x)))
         for number, block in enumerate(self.blocks):
             x = block(x, padding, self.positions, memory, memory_mask, tap.within(str(number)))
         return tap("output", self.norm(x))
@@ -81,7 +89,7 @@ class Stack(nn.Module):
         """The hidden states of the next positions, given their tokens, and the cache for the step after them."""
         position = cache.position + tokens.shape[1]
         assert position <= cache.limit, "stepped past the limit that the cache was started with"
-        x = self.dropout(self.positions.add(self._embed(tokens), cache.position))
+        x = self.dropout(self.embedding_norm(self.positions.add(self._embed(tokens), cache.position)))
         layers = []
         for block, layer in zip(cast(Iterable[Block], self.blocks), cache.layers, strict=True):
             x, past = block.step(x, layer, cache.source_mask, cache.position, self.positions)
@@ -89,7 +97,7 @@ class Stack(nn.Module):
         return self.norm(x), replace(cache, layers=tuple(layers), position=position)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        vectors: Tensor = self.embedding(tokens) * math.sqrt(self.embedding.embedding_dim)
+        vectors: Tensor = self.embedding(tokens) * self.scale
         if torch.is_autocast_enabled(vectors.device.type):
             vectors = vectors.to(torch.get_autocast_dtype(vectors.device.type))
         return vectors

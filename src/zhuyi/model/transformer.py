@@ -47,7 +47,10 @@ class Network(nn.Module, ABC):
         return {name: child for name, child in self.named_children() if isinstance(child, Stack)}
 
     def _initialise(self) -> None:
-        """Glorot & Bengio 2010 for the maps; embeddings of length about 1 (a stack multiplies them by √width)."""
+        """Glorot & Bengio 2010 for the maps; embeddings of length about 1 (a stack multiplies them by √width).
+
+        Where it does not, they are of the same length: tied to the projection, they must not be longer.
+        """
         for module in self.in_order().modules():
             if isinstance(module, nn.Linear | nn.Conv1d):
                 nn.init.xavier_uniform_(module.weight)
@@ -107,7 +110,7 @@ class Transformer(Network):
         source_positions, target_positions = (POSITIONS[config.positions](config) for _ in range(2))
         self.encoder = Stack(config, source_embedding, source_positions, causal=False, cross=False)
         self.decoder = Stack(config, target_embedding, target_positions, causal=True, cross=True)
-        self.projection = nn.Linear(config.width, targets, bias=False)
+        self.projection = nn.Linear(config.width, targets, bias=config.output_bias)
         self._initialise()
         # Ties share a parameter and not a module, which torch.func.functional_call would not restore (torch 2.13).
         if config.tie != "none":
@@ -119,7 +122,8 @@ class Transformer(Network):
         """As `Network.in_order`: the order of versions before there were stacks."""
         encoder, decoder = self.encoder, self.decoder
         parts = (decoder.embedding, encoder.embedding, encoder.positions, decoder.positions)
-        return nn.ModuleList((*parts, encoder.blocks, decoder.blocks, encoder.norm, decoder.norm, self.projection))
+        norms = (encoder.embedding_norm, decoder.embedding_norm, encoder.norm, decoder.norm)
+        return nn.ModuleList((*parts, encoder.blocks, decoder.blocks, *norms, self.projection))
 
     def encode(
         self,

@@ -1,6 +1,6 @@
 """The objective: the sum of cross entropies at every target position, EOS included (teacher forcing).
 
-    loss = -Σ log softmax(hidden Wᵀ)[right token]
+    loss = -Σ log softmax(hidden Wᵀ + b)[right token]        b: if the output projection has a bias
 
 With label smoothing s (Szegedy et al. 2016) the right answer is (1 - s) on the token and s spread evenly over the
 vocabulary. The output projection is a part of the objective: logits over a whole vocabulary are the largest
@@ -31,6 +31,7 @@ def cross_entropy(
     projection: Float[Tensor, "vocabulary width"],
     target_out: Int[Tensor, "batch target"],
     smoothing: float = 0.0,
+    bias: Float[Tensor, " vocabulary"] | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Sums over all target positions that are not PAD, in nats.
 
@@ -41,10 +42,13 @@ def cross_entropy(
         projection: rows are the vocabulary's output embeddings.
         target_out: the right tokens.
         smoothing: label smoothing, in [0, 1).
+        bias: of the projection, if it has one.
 
     Returns:
         The smoothed cross entropy, to be minimised, and the plain one, to be read (it has no gradient).
     """
+    if bias is not None:  # a column of the projection, whose coordinate is always 1
+        hidden, projection = F.pad(hidden, (0, 1), value=1.0), torch.cat([projection, bias[:, None]], dim=1)
     if transformed():
         logits = (hidden @ projection.to(hidden.dtype).T).to(torch.promote_types(hidden.dtype, torch.float32))
         smoothed, plain = (
@@ -147,7 +151,9 @@ class TeacherForcing:
         with products(self.bf16, batch.source.device):
             hidden = network.hidden(batch.source, batch.source_mask, batch.target_in)
         hidden = hidden.to(torch.bfloat16) if self.bf16 else hidden
-        return cross_entropy(hidden, network.projection.weight, batch.target_out, self.smoothing)
+        return cross_entropy(
+            hidden, network.projection.weight, batch.target_out, self.smoothing, network.projection.bias
+        )
 
 
 class Objective(nn.Module):

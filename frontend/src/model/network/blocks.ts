@@ -9,7 +9,7 @@ import { CrossAttention, type Remembered } from "./attention";
 import { Linear } from "./linear";
 import { Matrix, plus } from "./matrix";
 import { MIXERS, type Mixer, type State } from "./mixers";
-import { NORMS, type Norm } from "./norms";
+import { normOf, type Norm } from "./norms";
 import type { Positions } from "./positions";
 import { SILENT, type Tap } from "./tap";
 import type { Weights } from "./weights";
@@ -25,13 +25,18 @@ export function erf(x: number): number {
   return x < 0 ? tail - 1 : 1 - tail;
 }
 
+/** The approximation of gelu by tanh (Hendrycks & Gimpel 2016). */
+const geluByTanh = (x: number) => (x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))) / 2;
+
 const silu = (x: number) => x / (1 + Math.exp(-x));
 
 /** Of each element; a gated one is applied to a second linear map, by which the inner values are multiplied. */
 const ACTIVATIONS: Record<Architecture["activation"], { of: (x: number) => number; gated: boolean }> = {
   relu: { of: (x) => Math.max(x, 0), gated: false },
   gelu: { of: (x) => (x * (1 + erf(x / Math.SQRT2))) / 2, gated: false },
+  silu: { of: silu, gated: false },
   swiglu: { of: silu, gated: true }, // Shazeer 2020
+  geglu: { of: geluByTanh, gated: true },
 };
 
 /** Two linear maps and a non-linearity between, at each position alone (Vaswani et al. 2017, section 3.3). */
@@ -67,7 +72,7 @@ export class Residual {
   private readonly pre: boolean;
 
   constructor(config: Architecture, weights: Weights) {
-    this.norm = NORMS[config.norm_kind](weights.part("norm"));
+    this.norm = normOf(config, weights.part("norm"));
     this.pre = config.norm === "pre";
   }
 

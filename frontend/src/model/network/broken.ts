@@ -31,11 +31,11 @@ const TAKE_AWAY: Partial<Record<Part, (network: Network) => void>> = {
   },
   norm: (network) => {
     for (const owner of [...residuals(network), ...stacks(network)]) owner.norm = identity;
+    for (const stack of stacks(network)) stack.embeddingNorm = identity;
   },
   scaling: (network) => {
-    const { width, heads } = network.config;
     for (const each of [...selfAttentions(network), ...crossAttentions(network)])
-      each.query.factor = Math.sqrt(width / heads);
+      each.query.factor = Math.sqrt(network.config.head_width);
   },
   cross: (network) => {
     for (const each of crossAttentions(network)) each.key.factor = each.value.factor = 0;

@@ -21,10 +21,13 @@ export interface Positions {
 /** Positions per radian, 10000^(m / width) for m = 0, 2, 4, ... */
 export const wavelength = (pair: number, width: number) => 10000 ** ((2 * pair) / width);
 
-/** sin and cos of geometrically spaced wavelengths, side by side (Vaswani et al. 2017, section 3.5). */
-export function sinusoid(position: number, width: number): Float32Array {
+/** The width whose last wavelength is 10000 itself, as tensor2tensor has them. */
+export const tensor2tensor = (width: number) => Math.max(2 * Math.ceil(width / 2) - 2, 1);
+
+/** sin and cos of wavelengths in a geometric series, side by side (Vaswani et al. 2017, section 3.5). */
+function sinusoid(position: number, width: number, period: number): Float32Array {
   return Float32Array.from({ length: width }, (_, k) => {
-    const angle = position / wavelength(k >> 1, width);
+    const angle = position / wavelength(k >> 1, period);
     return k % 2 ? Math.cos(angle) : Math.sin(angle);
   });
 }
@@ -98,7 +101,8 @@ class ALiBi implements Positions {
 
 /** `weights` are those of the stack; `width` is the model's. */
 export const POSITIONS: Record<Architecture["positions"], (weights: Weights, width: number) => Positions> = {
-  sinusoidal: (_, width) => new Added((position) => sinusoid(position, width)),
+  sinusoidal: (_, width) => new Added((position) => sinusoid(position, width, width)),
+  tensor2tensor: (_, width) => new Added((position) => sinusoid(position, width, tensor2tensor(width))),
   learned,
   rotary: () => new Rotary(),
   alibi: () => new ALiBi(),

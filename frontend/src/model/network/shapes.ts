@@ -6,20 +6,22 @@
 import type { Architecture } from "../../wire";
 import { everyone } from "./attention";
 import type { Memory } from "./blocks";
-import { Matrix, product } from "./matrix";
+import { Linear } from "./linear";
+import { Matrix } from "./matrix";
 import { selectRows, Stack, type Cache } from "./stack";
 import { SILENT, type Tap } from "./tap";
 import type { Tensor, Weights } from "./weights";
 
 export abstract class Network {
   abstract readonly stacks: Partial<Record<"encoder" | "decoder", Stack>>;
-  protected readonly projection: Tensor;
+  private readonly projection: Linear;
 
   constructor(
     readonly config: Architecture,
     weights: Weights,
   ) {
-    this.projection = firstOf(weights, "projection", "decoder.embedding", "encoder.embedding");
+    const bias = config.output_bias ? weights.get("projection.bias") : null;
+    this.projection = new Linear(firstOf(weights, "projection", "decoder.embedding", "encoder.embedding"), bias);
   }
 
   /**
@@ -36,7 +38,7 @@ export abstract class Network {
 
   /** Logits of hidden states. */
   project(hidden: Matrix): Matrix {
-    return product(hidden, this.projection.data, this.projection.shape[0]);
+    return this.projection.apply(hidden);
   }
 }
 

@@ -1,11 +1,12 @@
-// A stack of blocks, from tokens to hidden states: embed → positions → blocks → norm.
+// A stack of blocks, from tokens to hidden states: embed → positions → norm → blocks → norm.
+// Both norms are optional.
 //
 // The encoder and the decoder are both a `Stack`. The decoder's is causal, and its blocks have cross-attention where
 // there is an encoder; it also runs one position at a time, with a cache.
 import type { Architecture } from "../../wire";
 import { Block, type LayerCache, type Memory } from "./blocks";
 import { Matrix } from "./matrix";
-import { identity, NORMS, type Norm } from "./norms";
+import { identity, normOf, type Norm } from "./norms";
 import { POSITIONS, type Place, type Positions } from "./positions";
 import type { Tap } from "./tap";
 import type { Tensor, Weights } from "./weights";
@@ -26,6 +27,8 @@ export function selectRows({ layers, position }: Cache, rows: number[]): Cache {
 export class Stack {
   positions: Positions;
   norm: Norm;
+  embeddingNorm: Norm;
+  private readonly scale: number;
   readonly blocks: Block[];
 
   constructor(
@@ -41,8 +44,9 @@ export class Stack {
       { length: layers },
       (_, layer) => new Block(config, weights.part(`blocks.${layer}`), causal, cross),
     );
-    // With pre-norm, nothing has normalised the last residual sum yet.
-    this.norm = config.norm === "pre" ? NORMS[config.norm_kind](weights.part("norm")) : identity;
+    this.scale = config.embedding_scale ? Math.sqrt(config.width) : 1;
+    this.embeddingNorm = config.embedding_norm ? normOf(config, weights.part("embedding_norm")) : identity;
+    this.norm = config.final_norm ? normOf(config, weights.part("norm")) : identity;
   }
 
   /**
@@ -78,7 +82,7 @@ export class Stack {
   }
 
   private add(x: Matrix, place: Place): Matrix {
-    return this.positions.add?.(x, place) ?? x;
+    return this.embeddingNorm(this.positions.add?.(x, place) ?? x);
   }
 
   private embed(tokens: number[]): Matrix {
@@ -86,10 +90,9 @@ export class Stack {
       shape: [, width],
       data,
     } = this.embedding;
-    const scale = Math.sqrt(width);
     const x = new Matrix(tokens.length, width);
     tokens.forEach((token, row) => {
-      for (let k = 0; k < width; k++) x.data[row * width + k] = data[token * width + k] * scale;
+      for (let k = 0; k < width; k++) x.data[row * width + k] = data[token * width + k] * this.scale;
     });
     return x;
   }

@@ -338,6 +338,7 @@ class Linear {
 struct Norm {
     bool rms = false;
     int width = 0;
+    float epsilon = 0;
     Buffer<float> weight, bias;  // `bias` of LayerNorm only
 
     void apply(const float* x, float* y, int rows, int stride) const {
@@ -348,7 +349,7 @@ struct Norm {
     void rms_norm(const float* x, float* y) const {
         Vector squares = {};
         for (int i = 0; i < width; i += LANES) squares = load(x + i) * load(x + i) + squares;
-        const Vector scale = splat(1 / std::sqrt(sum(squares) / width + 1e-6f));
+        const Vector scale = splat(1 / std::sqrt(sum(squares) / width + epsilon));
         for (int i = 0; i < width; i += LANES) store(y + i, load(x + i) * scale * load(&weight[i]));
     }
 
@@ -362,7 +363,7 @@ struct Norm {
             const Vector difference = (load(x + i) - mean) * lanes_below(width - i);
             squares = difference * difference + squares;
         }
-        const Vector scale = splat(1 / std::sqrt(sum(squares) / width + 1e-5f));
+        const Vector scale = splat(1 / std::sqrt(sum(squares) / width + epsilon));
         for (i = 0; i < width; i += LANES)
             store(y + i, (load(x + i) - mean) * scale * load(&weight[i]) + load(&bias[i]));
     }
@@ -371,6 +372,12 @@ struct Norm {
 inline Vector relu(Vector x) { return max(Vector{}, x); }
 
 inline Vector silu(Vector x) { return x * reciprocal(1.0f + exponential(max(splat(-80.0f), x) * -1.0f)); }
+
+// The approximation of `gelu` below: x (1 + tanh u) / 2 = x / (1 + e^-2u) with u = √(2/π) (x + 0.044715 x³).
+inline Vector gelu_by_tanh(Vector x) {
+    const Vector u = (x + 0.044715f * x * x * x) * 0.7978845608f;
+    return x * reciprocal(1.0f + exponential(max(splat(-40.0f), u) * -2.0f));
+}
 
 // x times the probability that a standard normal number is below x, whose error function is that of Abramowitz & Stegun
 // 1964, formula 7.1.26: to 1.5e-7.

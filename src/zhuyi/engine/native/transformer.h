@@ -18,16 +18,18 @@
 
 #include "kernels.h"
 
-enum Activation { RELU = 0, GELU = 1, SWIGLU = 2 };
-enum Positions { NONE = 0, SINUSOIDAL = 1, LEARNED = 2, ROTARY = 3, ALIBI = 4 };
+enum Activation { RELU = 0, GELU = 1, SILU = 2, SWIGLU = 3, GEGLU = 4 };
+enum Positions { NONE = 0, SINUSOIDAL = 1, TENSOR2TENSOR = 2, LEARNED = 3, ROTARY = 4, ALIBI = 5 };
 
 extern "C" {
 struct ZhuyiConfig {  // zhuyi.config.ModelConfig
-    int32_t width, heads, key_value_heads;
+    int32_t width, heads, key_value_heads, head_width;
     int32_t encoder_layers;  // 0: the decoder shape
     int32_t decoder_layers, feed_forward;
-    int32_t activation, positions, pre_norm, rms_norm, max_length;
+    int32_t activation, positions, pre_norm, rms_norm;
+    int32_t embedding_scale, embedding_norm, final_norm, max_length;
     int32_t source_vocabulary, target_vocabulary, precision;
+    float norm_epsilon;
 };
 struct ZhuyiWeight {
     const char* name;
@@ -105,6 +107,7 @@ inline Norm make_norm(const ZhuyiConfig& config, const Weights& weights, const s
     Norm norm;
     norm.rms = config.rms_norm;
     norm.width = config.width;
+    norm.epsilon = config.norm_epsilon;
     norm.weight = with_stride(weights.find(name + ".weight", 1, config.width), 1, config.width);
     if (!norm.rms) norm.bias = with_stride(weights.find(name + ".bias", 1, config.width), 1, config.width);
     return norm;
@@ -129,14 +132,15 @@ class PositionalEncoding {
 
   public:
     PositionalEncoding(const ZhuyiConfig& config, const Weights& weights, const std::string& name)
-        : kind((Positions)config.positions), width(config.width), half(config.width / config.heads / 2) {
+        : kind((Positions)config.positions), width(config.width), half(config.head_width / 2) {
         const int stride = stride_of(width), limit = positions_limit(config);
         if (kind == LEARNED) table = with_stride(weights.find(name + ".table", limit, width), limit, width);
-        if (kind == SINUSOIDAL) {
+        if (kind == SINUSOIDAL || kind == TENSOR2TENSOR) {
             table.at_least((size_t)limit * stride);
+            const int period = kind == SINUSOIDAL ? width : std::max((width + 1) / 2 * 2 - 2, 1);
             for (int position = 0; position < limit; position++)
                 for (int i = 0; i < width; i++) {
-                    const double angle = position / wavelength(i / 2 * 2, width);
+                    const double angle = position / wavelength(i / 2 * 2, period);
                     table[(size_t)position * stride + i] = (float)(i % 2 ? std::cos(angle) : std::sin(angle));
                 }
         }
@@ -158,7 +162,7 @@ class PositionalEncoding {
     const float* slopes() const { return kind == ALIBI ? head_slopes.data() : nullptr; }
 
     void add(float* x, int position) const {
-        if (kind != SINUSOIDAL && kind != LEARNED) return;
+        if (kind != SINUSOIDAL && kind != TENSOR2TENSOR && kind != LEARNED) return;
         const float* row = table.data() + (size_t)position * stride_of(width);
         for (int i = 0; i < width; i++) x[i] += row[i];
     }
@@ -185,19 +189,19 @@ struct Attention {
 
     Attention(const ZhuyiConfig& config, const Weights& weights, const std::string& name, bool cross)
         : groups(config.key_value_heads) {
-        const int width = config.width, head = width / config.heads, precision = config.precision;
+        const int width = config.width, head = config.head_width, precision = config.precision;
         shape = {config.heads, config.heads / groups, head, rounded_up(head, precision == FLOAT32 ? LANES : 2 * LANES)};
         const auto place = [=, stride = shape.stride](int i) { return i / head * stride + i % head; };
         const int keys = groups * shape.stride;
         maps = Linear(query_width() + (cross ? 0 : 2 * keys), width, (Precision)precision);
-        add_map(maps, 0, weights, name + ".query", width, width, place, unchanged);
+        add_map(maps, 0, weights, name + ".query", shape.heads * head, width, place, unchanged);
         if (cross) memory_maps = Linear(2 * keys, width, (Precision)precision);
         Linear& of_keys = cross ? memory_maps : maps;
         const int first = cross ? 0 : query_width();
         add_map(of_keys, first, weights, name + ".key", groups * head, width, place, unchanged);
         add_map(of_keys, first + keys, weights, name + ".value", groups * head, width, place, unchanged);
         output = Linear(width, query_width(), (Precision)precision);
-        add_map(output, 0, weights, name + ".output", width, width, unchanged, place);
+        add_map(output, 0, weights, name + ".output", width, shape.heads * head, unchanged, place);
     }
 
     int query_width() const { return shape.heads * shape.stride; }
@@ -212,7 +216,7 @@ struct FeedForward {
 
     FeedForward(const ZhuyiConfig& config, const Weights& weights, const std::string& name)
         : activation((Activation)config.activation), width(stride_of(config.feed_forward)) {
-        const bool gated = activation == SWIGLU;
+        const bool gated = activation == SWIGLU || activation == GEGLU;
         inner = Linear(gated ? 2 * width : width, config.width, (Precision)config.precision);
         add_map(inner, 0, weights, name + ".inner", config.feed_forward, config.width, unchanged, unchanged);
         if (gated) add_map(inner, width, weights, name + ".gate", config.feed_forward, config.width, unchanged, unchanged);
@@ -230,8 +234,13 @@ struct FeedForward {
             float* to = y + (size_t)row * width;
             for (int i = 0; i < width; i += LANES) {
                 const Vector value = load(from + i);
-                if (activation == SWIGLU) store(to + i, silu(load(from + width + i)) * value);
-                else store(to + i, activation == RELU ? relu(value) : gelu(value));
+                switch (activation) {
+                    case RELU: store(to + i, relu(value)); break;
+                    case GELU: store(to + i, gelu(value)); break;
+                    case SILU: store(to + i, silu(value)); break;
+                    case SWIGLU: store(to + i, silu(load(from + width + i)) * value); break;
+                    case GEGLU: store(to + i, gelu_by_tanh(load(from + width + i)) * value); break;
+                }
             }
         }
         outer.add(outer.prepare(y, rows, width, work.operand), rows, x);
@@ -278,23 +287,29 @@ struct Block {
 
 struct Stack {
     int width, stride;
+    float scale;
     Buffer<float> embedding;  // [token][width]
     PositionalEncoding positions;
+    std::unique_ptr<Norm> embedding_norm;
     std::vector<Block> blocks;
-    std::unique_ptr<Norm> norm;  // pre-norm: nothing has normalised the last sum yet
+    std::unique_ptr<Norm> norm;
 
     Stack(const ZhuyiConfig& config, const Weights& weights, const std::string& name, int vocabulary, int layers, bool cross)
-        : width(config.width), stride(stride_of(config.width)), positions(config, weights, name + ".positions") {
+        : width(config.width),
+          stride(stride_of(config.width)),
+          scale(config.embedding_scale ? std::sqrt((float)config.width) : 1.0f),
+          positions(config, weights, name + ".positions") {
         embedding = with_stride(weights.find(name + ".embedding.weight", vocabulary, width), vocabulary, width);
         for (int n = 0; n < layers; n++) blocks.emplace_back(config, weights, name + ".blocks." + std::to_string(n), cross);
-        if (config.pre_norm) norm = std::make_unique<Norm>(make_norm(config, weights, name + ".norm"));
+        if (config.embedding_norm) embedding_norm = std::make_unique<Norm>(make_norm(config, weights, name + ".embedding_norm"));
+        if (config.final_norm) norm = std::make_unique<Norm>(make_norm(config, weights, name + ".norm"));
     }
 
     void embed(int token, int position, float* x) const {
         const float* vector = embedding.data() + (size_t)token * stride;
-        const float scale = std::sqrt((float)width);
         for (int i = 0; i < stride; i++) x[i] = vector[i] * scale;
         positions.add(x, position);
+        if (embedding_norm) embedding_norm->apply(x, x, 1, stride);
     }
 };
 
