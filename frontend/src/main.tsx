@@ -13,18 +13,17 @@ import {
   lost,
   model,
   outdated,
-  positionsOf,
   served,
   start,
   trace,
-  writes,
 } from "./data";
 import { TwoModels } from "./two-models";
 import { Examples } from "./examples";
 import { Keys, projector, Screen, useKeys } from "./keys";
+import { Facts, Map } from "./map";
 import { Hypothetical, Missing } from "./parts";
 import { Tour, TourButton } from "./tour";
-import { type Stack, hasCross, place, select, selection, stacks } from "./state";
+import { select, selection, stacks } from "./state";
 import { oneFile } from "./source";
 import "./style.css";
 import type { Architecture } from "./wire";
@@ -43,7 +42,7 @@ import { OneQuery } from "./views/query";
 import { StepView } from "./views/step";
 import { Training } from "./views/training";
 import { Whole } from "./views/whole";
-import { type Word, isWord, join, say } from "./words";
+import { type Word, isWord, say } from "./words";
 
 const VIEWS = {
   whole: Whole,
@@ -107,78 +106,6 @@ function Sentence() {
         </p>
       )}
     </form>
-  );
-}
-
-/** The model, drawn from its own configuration: each part leads to the view that shows it. */
-function Map() {
-  const { name, parameters, config } = model.value!;
-  const at = place();
-  const part = (stack: Stack, layer: number, kind: string, view: View, title: string) => (
-    <button
-      type="button"
-      aria-current={
-        selection.value.view === view && at.stack === stack && at.layer === layer && at.kind === kind
-          ? "true"
-          : undefined
-      }
-      onClick={() => select({ stack, layer, kind, view })}
-    >
-      {title}
-    </button>
-  );
-  const mixer = (stack: Stack) => {
-    const kind = config[`${stack}_mixer`];
-    return say(kind !== "attention" ? `mixer_${kind}` : stack === "decoder" ? "masked_self" : "self");
-  };
-  const stack = (stack: Stack) => (
-    <section key={stack}>
-      <h3>{say(stack)}</h3>
-      {Array.from({ length: config[`${stack}_layers`] }, (_, k) => config[`${stack}_layers`] - 1 - k).map((layer) => (
-        <div class="block" key={layer}>
-          <small>{layer}</small>
-          {part(stack, layer, "self", "block", say("feed_forward"))}
-          {stack === "decoder" && hasCross() && part(stack, layer, "cross", "cross", say("cross"))}
-          {part(stack, layer, "self", "heads", mixer(stack))}
-        </div>
-      ))}
-    </section>
-  );
-  const facts = [
-    say("parameters", { n: parameters.toLocaleString() }),
-    `${say(`norm_${config.norm}`)} (${say(`norm_${config.norm_kind}`)})`,
-    trace.value?.what_if.positions_off
-      ? say("positions_are_off")
-      : say("positions_are", { how: say(`positions_${positionsOf(config)}`) }),
-    ...(!writes()
-      ? []
-      : [say("tied", { how: say(config.tie === "output" && !hasCross() ? "tie_all" : `tie_${config.tie}`) })]),
-  ];
-  return (
-    <nav class="map" aria-label={say("map")}>
-      <Shape />
-      <p>
-        <b>{name}</b>
-        {facts.map((fact) => (
-          <span key={fact}>
-            <br />
-            {fact}
-          </span>
-        ))}
-      </p>
-      {[...stacks()].reverse().map(stack)}
-    </nav>
-  );
-}
-
-/** Which of the three shapes it is, and what was taken away from it. */
-function Shape() {
-  const { shape, without } = model.value!.config;
-  return (
-    <p class="shape">
-      {join([say(`shape_${shape}`), ""])}
-      {without.length > 0 && <b>{say("without", { parts: without.join(", ") })}</b>}
-    </p>
   );
 }
 
@@ -269,8 +196,10 @@ function Page() {
             </select>
           </label>
         </div>
-        <Answer />
-        <Examples />
+        <div class="answered">
+          <Answer />
+          <Examples />
+        </div>
       </header>
       <Keys />
       <nav class="views" aria-label={say("views")} ref={tabs}>
@@ -286,8 +215,8 @@ function Page() {
         ))}
       </nav>
       <div class="body">
-        {!projector.value && <Map />}
-        <article aria-busy={busy.value}>
+        {!projector.value && current !== "whole" && <Map />}
+        <article aria-busy={busy.value} data-view={current}>
           <h2>{title(current)}</h2>
           <p class="explain">{say(explained(current), { mixer: say(`mixer_${mixer}`), norm: say(`block_${norm}`) })}</p>
           {now ? (
@@ -295,6 +224,7 @@ function Page() {
               <TwoModels />
               <Hypothetical />
               {lost.value ? <Lost /> : <Shown key={current} />}
+              {current === "whole" && <Facts />}
             </>
           ) : current === "beside" ? (
             <Beside />

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -52,6 +53,7 @@ def opened(browser: Any) -> Iterator[Open]:
         translator: Translator,
         still: bool = True,
         width: int = 1280,
+        height: int = 900,
         touch: bool = False,
         text: str = LINE,
         **selected: object,
@@ -59,7 +61,7 @@ def opened(browser: Any) -> Iterator[Open]:
         server = Microscope(translator).__enter__()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         motion = "reduce" if still else "no-preference"
-        tab = browser.new_page(viewport={"width": width, "height": 900}, reduced_motion=motion, has_touch=touch)
+        tab = browser.new_page(viewport={"width": width, "height": height}, reduced_motion=motion, has_touch=touch)
         tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.goto(f"{server.url}#{urlencode({'text': text, 'lang': 'en', **selected})}")
@@ -102,6 +104,30 @@ def test_the_picture_is_drawn_from_the_configuration(opened: Open, translator: T
     assert set(names) <= set(trace)
     assert tab.locator(".whole .wire.memory").count() == translator.config.model.decoder_layers
     assert tab.locator(".whole .wire.residual").count() == 2 + 3
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (1920, 1080)])
+@pytest.mark.parametrize("projected", [False, True])
+def test_the_picture_fits_the_first_screen(
+    opened: Open, translator: Translator, size: tuple[int, int], projected: bool
+) -> None:
+    tab = opened(translator, width=size[0], height=size[1])
+    if projected:
+        tab.keyboard.press("p")
+        assert until(tab, "document.documentElement.classList.contains('projector')")
+        tab.wait_for_timeout(300)
+    box = tab.locator(".whole .signs").bounding_box()
+    assert box["y"] + box["height"] <= size[1]
+    assert box["height"] > size[1] / 2
+    texts = tab.locator(".whole .signs text")
+    letters = {float(texts.nth(place).get_attribute("font-size")) for place in range(texts.count())}
+    assert min(letters) >= (24 if projected else 11)
+    lines = tab.eval_on_selector_all(
+        ".whole .signs > .right text:not(.layer)",
+        "all => all.map(each => each.getBoundingClientRect()).map(({y, height}) => y + height / 2)",
+    )
+    lines.sort()
+    assert all(after - before >= min(letters) for before, after in pairwise(lines))
 
 
 def test_a_box_says_its_shape_and_opens_its_view(opened: Open, translator: Translator) -> None:

@@ -2,11 +2,12 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { begin, floats, hasMask, model, positionsOf, roots, tokensOf, trace, writes } from "../data";
+import { projector } from "../keys";
 import { widest } from "../pictures/canvas";
 import { labels, tokenName } from "../pictures/tokens";
 import { type Stack, hasCross, number, select, selection, stacks } from "../state";
 import { type Group, type Scene, type Theme, type Weights, paint, strip } from "../whole/paint";
-import { type Part, type Plan, type Row, type Tower, plan, rowsOf } from "../whole/plan";
+import { type Part, type Plan, type Row, type Tower, legible, letters, plan, rowsOf } from "../whole/plan";
 import { type Moment, type Pass, end, endOf, moment, passes, stops, towerOf } from "../whole/time";
 import type { Tokens } from "../wire";
 import { type Word, isolate, ordinal, percent, say, show } from "../words";
@@ -63,7 +64,7 @@ function viewOf(row: Row, stack: Stack): Record<string, string | number> {
 const SPECIAL = 3;
 
 /** Pieces under one name where there is no room for each: whole words, or several of them. */
-function grouped(tokens: Tokens, pitch: number, least: number): Group[] {
+function grouped(tokens: Tokens, pitch: number, least: number): Omit<Group, "upright">[] {
   const names = labels(tokens);
   const text = (first: number, end: number) => {
     if (end - first === 1) return names[first];
@@ -120,19 +121,31 @@ function theme(element: Element): Theme {
 /** The trace's tokens at the columns of a stack, and what is answered there. */
 const answered = () => trace.value!.replay.target_out;
 
-/** The size of the figure and of its text, kept up to date. */
-function useSize() {
+interface Size {
+  width: number;
+  height: number;
+  /** The size of text, and of the smallest letters. */
+  em: number;
+  least: number;
+}
+
+/** Below the picture, for the name of what one points at, in em. */
+const INFO = 1.2;
+
+/** The room for the figure, to the lower edge of the window, and the size of its text, kept up to date. */
+function useSize(shown: unknown) {
   const box = useRef<HTMLDivElement>(null);
-  const size = useSignal<{ width: number; height: number; em: number } | null>(null);
+  const size = useSignal<Size | null>(null);
+  const large = projector.value;
   useLayoutEffect(() => {
     const element = box.current!;
     const measure = () => {
       const em = Number.parseFloat(getComputedStyle(element).fontSize);
       const width = element.clientWidth;
-      const height = Math.max(38 * em, innerHeight - 10 * em);
+      const height = innerHeight - element.getBoundingClientRect().top - scrollY - INFO * em;
       const last = size.value;
       if (width && (last?.width !== width || last.height !== height || last.em !== em))
-        size.value = { width, height, em };
+        size.value = { width, height, em, least: large ? 24 : 11 };
     };
     const observer = new ResizeObserver(measure);
     observer.observe(element);
@@ -142,12 +155,12 @@ function useSize() {
       observer.disconnect();
       removeEventListener("resize", measure);
     };
-  }, []);
+  }, [shown, large]);
   return [box, size.value] as const;
 }
 
 /** All that is drawn but the vectors and the weights. */
-function arrange(size: { width: number; height: number; em: number }) {
+function arrange(size: Size) {
   const now = trace.value!,
     { config } = model.value!;
   const { em } = size;
@@ -159,33 +172,36 @@ function arrange(size: { width: number; height: number; em: number }) {
       .filter((row) => row.kind === "box")
       .map((row) => title(row, stack)),
   );
-  const names = (widest(all) * 0.78 * em) / 13;
-  const long = (of: string[]) => Math.min(6.5 * em, (widest(of) * 0.75 * em) / 13);
+  const names = (widest(all) * letters(size, 0.78)) / 13;
+  const letter = letters(size, 0.75);
+  const long = (of: string[]) => Math.min(9 * letter, (widest(of) * letter) / 13);
   // How wide a column will be is only known afterwards, and the names' height decides on the height alone.
   const measure = (labelled: Record<Stack | "answers", number>) =>
     plan(config, { ...size, stacks: kinds, counts, labels: labelled, names });
   const first = measure({ encoder: 0, decoder: 0, answers: 0 });
   const pitch = (stack: Stack) => first.towers.find((tower) => tower.stack === stack)?.pitch ?? 0;
   const last = kinds[kinds.length - 1];
-  const answers = answered();
+  const named = (of: Tokens, stack: Stack): Group[] => {
+    const found = grouped(of, pitch(stack), 1.15 * letter).map((group) => {
+      const room = pitch(stack) * (group.end - group.first) - 4;
+      return { ...group, upright: (widest([group.text(group.end)]) * letter) / 13 < room };
+    });
+    // Single tokens all stand alike.
+    const alike = found.length === of.ids.length && !found.every((group) => group.upright);
+    return alike ? found.map((group) => ({ ...group, upright: false })) : found;
+  };
   const groups = {
-    encoder: grouped(tokens.encoder, pitch("encoder"), 0.85 * em),
-    decoder: grouped(tokens.decoder, pitch("decoder"), 0.85 * em),
-    answers: grouped(answers, pitch(last), 0.85 * em),
+    encoder: named(tokens.encoder, "encoder"),
+    decoder: named(tokens.decoder, "decoder"),
+    answers: named(answered(), last),
   };
-  const upright = (of: Group[], wide: number) =>
-    of.every((group) => (widest([group.text(group.end)]) * 0.75 * em) / 13 < wide * (group.end - group.first) - 4);
-  const stand = {
-    encoder: upright(groups.encoder, pitch("encoder")),
-    decoder: upright(groups.decoder, pitch("decoder")),
-    answers: upright(groups.answers, pitch(last)),
+  const high = (row: Stack | "answers") => {
+    const turned = groups[row].filter((group) => !group.upright).map((group) => group.text(group.end));
+    return turned.length ? 0.87 * long(turned) + 0.8 * em : letter + 0.55 * em;
   };
-  const high = (row: Stack | "answers") =>
-    stand[row] ? 1.3 * em : 0.87 * long(groups[row].map((group) => group.text(group.end))) + 0.8 * em;
   return {
     plan: measure({ encoder: high("encoder"), decoder: high("decoder"), answers: high("answers") }),
     groups,
-    upright: stand,
   };
 }
 
@@ -367,8 +383,9 @@ function Ground(props: { plan: Plan }) {
   const last = towers[towers.length - 1];
   const { without } = model.value!.config;
   const { distribution } = props.plan;
-  const level = distribution.y + distribution.height / 2;
+  const middle = distribution.y + distribution.height / 2;
   const out = last.rows[last.rows.length - 1].y + last.rows[last.rows.length - 1].height / 2;
+  const level = Math.abs(middle - out) < distribution.height / 2 ? out : middle;
   const outlet: [number, number][] =
     distribution.x < last.left && towers.length > 1
       ? [
@@ -401,7 +418,7 @@ function Ground(props: { plan: Plan }) {
         <g key={tower.stack}>
           <text
             class="stack"
-            font-size={0.85 * em}
+            font-size={letters(props.plan, 0.85)}
             text-anchor={tower.side === "right" ? "start" : "end"}
             x={
               tower.side === "right"
@@ -410,13 +427,8 @@ function Ground(props: { plan: Plan }) {
                   ? tower.left - 1.6 * em
                   : tower.right
             }
-            y={
-              tower.side === "inside"
-                ? tower.foot + 0.8 * em
-                : tower.side === "left"
-                  ? tower.top - 0.5 * em
-                  : tower.bottom + 1.3 * em
-            }
+            y={tower.name}
+            dominant-baseline="central"
           >
             {say(tower.stack)}
           </text>
@@ -466,14 +478,16 @@ function Ground(props: { plan: Plan }) {
           d={round([
             [last.right, answers.y + answers.height - 0.8 * em],
             [back, answers.y + answers.height - 0.8 * em],
-            [back, last.bottom + 0.2 * em],
-            [last.right + 0.4 * em, last.bottom + 0.2 * em],
+            [back, last.bottom + 0.4 * em],
+            [last.right + 0.4 * em, last.bottom + 0.4 * em],
           ])}
         />
       )}
     </svg>
   );
 }
+
+const boxes = (tower: Tower, part: Part) => tower.rows.filter((row) => row.kind === "box" && row.part === part);
 
 /** From where to where each block goes. */
 const blocks = (tower: Tower) =>
@@ -484,28 +498,53 @@ const blocks = (tower: Tower) =>
       return [layer, own[own.length - 1].y - 2, own[0].y + own[0].height + 2];
     });
 
-/** What more there is to say of an attention: positions that are not added, and what the model lacks of it. */
-function remarks(row: Row): string[] {
+/** What an attention lacks: from the model, or only while one looks. */
+function lacks(row: Row): Word[] {
   const { config } = model.value!,
     { positions_off, mask_lifted } = trace.value!.what_if;
-  const { without } = config;
   if (row.part !== "self" && row.part !== "cross") return [];
   const inside = row.part === "self" && (config.positions === "rotary" || config.positions === "alibi");
   return [
-    ...(inside
-      ? [
-          say(
-            positionsOf(config) === "none" || positions_off
-              ? "whole_no_positions"
-              : `whole_${config.positions as "rotary" | "alibi"}`,
-          ),
-        ]
+    ...(inside && (positionsOf(config) === "none" || positions_off) ? (["whole_no_positions"] as const) : []),
+    ...(row.name.startsWith("decoder") && row.part === "self" && (!hasMask() || mask_lifted)
+      ? (["whole_no_mask"] as const)
       : []),
-    ...(row.name.startsWith("decoder") && row.part === "self" && (without.includes("mask") || mask_lifted)
-      ? [say("whole_no_mask")]
-      : []),
-    ...(without.includes("scaling") ? [say("whole_no_scaling")] : []),
+    ...(config.without.includes("scaling") ? (["whole_no_scaling"] as const) : []),
   ];
+}
+
+/** What more there is to say of an attention: positions that are not added, and what it lacks. */
+function remarks(row: Row): string[] {
+  const { positions } = model.value!.config;
+  const lacking = lacks(row);
+  const inside = row.part === "self" && (positions === "rotary" || positions === "alibi");
+  return [
+    ...(inside && !lacking.includes("whole_no_positions") ? [say(`whole_${positions}`)] : []),
+    ...lacking.map((word) => say(word)),
+  ];
+}
+
+/** The names of a stack's boxes for which there is room, and what more there is to say of them. */
+function linesOf(tower: Tower, of: Plan): { row: Row; y: number; remark?: string }[] {
+  const boxes = tower.rows.filter((row) => row.kind === "box");
+  const names = boxes.map((row) => ({ row, y: row.y + row.height / 2 }));
+  if (tower.side === "inside") return names;
+  const height = letters(of, 0.78);
+  const minor = (row: Row) => ["norm", "add", "add_norm"].includes(row.part) && !isMissing(row);
+  const more = names.flatMap((line) => {
+    const remark = remarks(line.row).join(" · ");
+    return remark ? [{ ...line, y: line.y + height + 1, remark }] : [];
+  });
+  return legible(
+    [
+      ...names.filter(({ row }) => !minor(row)),
+      ...more.filter(({ row }) => lacks(row).length > 0),
+      ...names.filter(({ row }) => minor(row)),
+      ...more,
+    ],
+    height,
+    tower.name,
+  );
 }
 
 interface Looked {
@@ -523,9 +562,11 @@ function Signs(props: {
   onStep: (t: number) => void;
 }) {
   const {
+    plan,
     plan: { towers, em, width, height },
     looked,
   } = props;
+  const small = letters(plan, 0.66);
   const tapped = useRef("");
   /** A finger cannot point: its first tap looks, and the second one opens. */
   const click = (event: PointerEvent, row: Row, stack: Stack) => {
@@ -542,6 +583,8 @@ function Signs(props: {
         const { stack, side } = tower;
         const x =
           side === "inside" ? tower.right - 0.2 * em : side === "left" ? tower.left - 1.6 * em : tower.right + 1.6 * em;
+        const lines = linesOf(tower, plan);
+        const named = new Set(lines.map((line) => !line.remark && line.row));
         return (
           <g key={stack} class={side}>
             <rect
@@ -593,53 +636,56 @@ function Signs(props: {
                     {side !== "inside" && (
                       <rect
                         class="hit"
-                        x={side === "left" ? x - 7 * em : x - 0.4 * em}
-                        width={7.4 * em}
+                        x={side === "left" ? x - plan.names : x - 0.4 * em}
+                        width={plan.names + 0.4 * em}
                         y={row.y - 0.1 * em}
                         height={Math.max(row.height, 0.9 * em)}
                       />
                     )}
-                    <text
-                      x={x}
-                      y={row.y + (side === "inside" && row.height > 2 * em ? 0.75 * em : row.height / 2)}
-                      font-size={(side === "inside" ? 0.66 : 0.78) * em}
-                      text-anchor={side === "right" ? "start" : "end"}
-                      dominant-baseline="central"
-                    >
-                      {title(row, stack)}
-                    </text>
+                    {named.has(row) && (
+                      <text
+                        x={x}
+                        y={row.y + (side === "inside" && row.height > 2 * em ? 0.75 * em : row.height / 2)}
+                        font-size={letters(plan, side === "inside" ? 0.66 : 0.78)}
+                        text-anchor={side === "right" ? "start" : "end"}
+                        dominant-baseline="central"
+                      >
+                        {title(row, stack)}
+                      </text>
+                    )}
                   </g>
                 ),
             )}
-            {tower.rows.map(
-              (row, k) =>
-                (row.part === "self" || row.part === "cross") &&
-                row.kind === "box" &&
-                side !== "inside" && (
-                  <g key={k}>
-                    <text
-                      class="remark"
-                      x={x}
-                      y={row.y + row.height / 2 + 0.95 * em}
-                      font-size={0.66 * em}
-                      text-anchor={side === "left" ? "end" : "start"}
-                      dominant-baseline="central"
-                    >
-                      {remarks(row).join(" · ")}
-                    </text>
-                    <text
-                      class="layer"
-                      x={side === "left" ? tower.right + 0.6 * em : tower.left - 0.6 * em}
-                      y={row.y + row.height / 2}
-                      text-anchor={side === "left" ? "start" : "end"}
-                      dominant-baseline="central"
-                      font-size={0.7 * em}
-                    >
-                      {row.part === "self" && row.layer}
-                    </text>
-                  </g>
+            {lines.map(
+              ({ row, y, remark }) =>
+                remark && (
+                  <text
+                    key={row.name}
+                    class="remark"
+                    x={x}
+                    y={y}
+                    font-size={small}
+                    text-anchor={side === "left" ? "end" : "start"}
+                    dominant-baseline="central"
+                  >
+                    {remark}
+                  </text>
                 ),
             )}
+            {side !== "inside" &&
+              boxes(tower, "self").map((own) => (
+                <text
+                  key={own.name}
+                  class="layer"
+                  x={side === "left" ? tower.right + 0.8 * em : tower.left - 0.8 * em}
+                  y={own.y + own.height / 2}
+                  text-anchor={side === "left" ? "start" : "end"}
+                  dominant-baseline="central"
+                  font-size={small}
+                >
+                  {own.layer}
+                </text>
+              ))}
           </g>
         );
       })}
@@ -654,6 +700,7 @@ function described(row: Row, stack: Stack): string {
     `${say(stack)}: ${title(row, stack)}`,
     row.name,
     shape?.join(" × "),
+    ...remarks(row),
     isMissing(row) ? say("whole_missing") : "",
   ]
     .filter(Boolean)
@@ -661,9 +708,9 @@ function described(row: Row, stack: Stack): string {
 }
 
 export function Whole() {
-  const [box, size] = useSize();
   const { lang, notation } = selection.value;
   const now = trace.value!;
+  const [box, size] = useSize(now);
   const drawn = useMemo(() => size && arrange(size), [size, now, lang, notation]);
   const canvas = useRef<HTMLCanvasElement>(null);
   const slider = useRef<HTMLInputElement>(null);

@@ -1,7 +1,7 @@
 // One moment of the running picture on a canvas: vectors as strips, weights as threads, the light, and what is written.
 import type { Stack } from "../state";
 import { show } from "../words";
-import { LISTED, type Plan, type Row, type Tower } from "./plan";
+import { LISTED, type Plan, type Row, type Tower, letters } from "./plan";
 import { type Moment, type Pass, towerOf } from "./time";
 
 export interface Weights {
@@ -17,6 +17,8 @@ export interface Group {
   first: number;
   end: number;
   text: (end: number) => string;
+  /** Whether there is room for it upright. */
+  upright: boolean;
 }
 
 export interface Theme {
@@ -42,8 +44,6 @@ export interface Scene {
   /** `name head` of those that are switched off. */
   off: Set<string>;
   groups: Record<Stack | "answers", Group[]>;
-  /** Whether names of tokens stand upright, in each row of them. */
-  upright: Record<Stack | "answers", boolean>;
   /** The most probable tokens of each step, and which of them was chosen. */
   top: { text: string; p: number }[][];
   chosen: number[];
@@ -186,7 +186,7 @@ function names(pen: CanvasRenderingContext2D, scene: Scene, tower: Tower, now: M
       group.text(end),
       x,
       tower.bottom + 0.6 * em,
-      scene.upright[tower.stack] ? "below" : "hanging",
+      group.upright ? "below" : "hanging",
       lit || current ? "bold" : "",
     );
   }
@@ -204,7 +204,7 @@ function label(
 ): void {
   const { em } = scene.plan;
   pen.save();
-  pen.font = `${weight} ${0.75 * em}px ${scene.theme.font}`;
+  pen.font = `${weight} ${letters(scene.plan, 0.75)}px ${scene.theme.font}`;
   pen.fillStyle = weight ? scene.theme.accent : scene.theme.ink;
   pen.translate(x, y);
   if (how === "hanging" || how === "standing") pen.rotate(-Math.PI / 3);
@@ -540,7 +540,7 @@ function written(pen: CanvasRenderingContext2D, scene: Scene, now: Moment, passe
       group.text(Math.min(group.end, complete)),
       x,
       place(0)[1],
-      scene.upright.answers ? "above" : "standing",
+      group.upright ? "above" : "standing",
       answering && scene.writes && group.end > now.pass.t! && group.first <= now.pass.t! ? "bold" : "",
     );
   }
@@ -585,7 +585,7 @@ function rowOf(scene: Scene, t: number): Point {
 function flying(pen: CanvasRenderingContext2D, scene: Scene, text: string, x: number, y: number): void {
   const { em } = scene.plan;
   glow(pen, scene, x, y, 0.6 * em);
-  pen.font = `bold ${0.8 * em}px ${scene.theme.font}`;
+  pen.font = `bold ${letters(scene.plan, 0.8)}px ${scene.theme.font}`;
   pen.textAlign = "center";
   pen.textBaseline = "middle";
   pen.lineWidth = 4;
@@ -606,7 +606,7 @@ function bars(pen: CanvasRenderingContext2D, scene: Scene, t: number, grown: num
     const y = distribution.y + (k + 0.9) * line,
       chosen = k === scene.chosen[t];
     pen.globalAlpha = alpha;
-    pen.font = `${chosen ? "bold " : ""}${0.62 * line}px ${scene.theme.font}`;
+    pen.font = `${chosen ? "bold " : ""}${Math.max(scene.plan.least, 0.62 * line)}px ${scene.theme.font}`;
     pen.fillStyle = chosen ? scene.theme.accent : scene.theme.ink;
     pen.textAlign = "right";
     pen.fillText(shortened(pen, text, names - 0.5 * em), from - 0.5 * em, y);

@@ -40,6 +40,8 @@ export interface Tower {
   bottom: number;
   /** Below the names of its tokens. */
   foot: number;
+  /** The line of the stack's own name. */
+  name: number;
   /** Where the names of boxes stand. */
   side: "left" | "right" | "inside";
   /** Where residual connections pass. */
@@ -50,6 +52,10 @@ export interface Plan {
   width: number;
   height: number;
   em: number;
+  /** Letters are no smaller. */
+  least: number;
+  /** How wide the names of boxes are. */
+  names: number;
   towers: Tower[];
   wires: Wire[];
   /** The row of answers, one at each position. */
@@ -69,6 +75,8 @@ export interface Sizes {
   height: number;
   /** The size of text. */
   em: number;
+  /** Letters are no smaller. */
+  least: number;
   counts: Record<Stack, number>;
   /** How high the names of tokens are. */
   labels: Record<Stack | "answers", number>;
@@ -76,6 +84,8 @@ export interface Sizes {
   names: number;
 }
 
+/** Pixels of a unit of height in the lowest picture. */
+const LEAST = 0.2;
 /** With more layers than this, only the residual stream is drawn. */
 const DETAILED = 3;
 /** How many tokens of a distribution are drawn. */
@@ -160,6 +170,17 @@ export function rowsOf(config: Architecture, stack: Stack): Unplaced[] {
   ];
 }
 
+/** The size of letters that would be this share of the text's. */
+export const letters = (of: { em: number; least: number }, share: number) => Math.max(of.least, share * of.em);
+
+/** Which lines of names have room below one another, and beside the one that is `taken`; the first are most important. */
+export function legible<Line extends { y: number }>(lines: Line[], height: number, taken: number): Line[] {
+  const found: Line[] = [];
+  for (const line of lines)
+    if ([taken, ...found.map(({ y }) => y)].every((y) => Math.abs(y - line.y) >= height)) found.push(line);
+  return found;
+}
+
 const tall = (rows: Unplaced[]) => rows.reduce((sum, row) => sum + row.height + GAP, 0);
 
 /** The whole picture: the encoder on the left and the decoder on the right, or one above the other where it is narrow. */
@@ -174,18 +195,30 @@ export function plan(config: Architecture, sizes: Sizes): Plan {
   const gap = both && !narrow ? 4.5 * em : 0;
   const back = config.shape === "encoder" ? 0 : 1.4 * em;
   const stacked = both && narrow;
-  const shown = LISTED * 1.25 * em + em;
-  // The encoder is lower than the decoder by its cross-attention, and by its answers.
-  const beside = both && !narrow && tall(rows.decoder) - tall(rows.encoder) > 100;
+  const line = Math.max(1.25 * em, 1.25 * sizes.least);
+  const shown = LISTED * line + em;
+  let beside = both && !narrow;
   const over = (stack: Stack) => (stack === last ? labels.answers + (beside ? 0 : shown) + 1.4 * em : 1.8 * em);
-  const below = (stack: Stack) => labels[stack] + (stack === "decoder" ? 2 * em : em);
+  const below = (stack: Stack) =>
+    narrow ? labels[stack] + 2 * em : Math.max(labels[stack] + 0.6 * em, stack === "decoder" ? 2 * em : 0);
   const fixed = (stack: Stack) => over(stack) + below(stack);
   const units = stacked
     ? tall(rows.encoder) + tall(rows.decoder)
     : Math.max(...kinds.map((stack) => tall(rows[stack])));
-  const fixedHeight = stacked ? fixed("encoder") + fixed("decoder") : Math.max(...kinds.map(fixed));
-  const least = narrow ? 0.85 : Math.max(config.encoder_layers, config.decoder_layers) > DETAILED ? 0.58 : 0.7;
-  const dense = (Math.max(least, Math.min(1.25, ((sizes.height - fixedHeight) / units / em) * 16)) * em) / 16;
+  const density = () => {
+    const fixedHeight = stacked ? fixed("encoder") + fixed("decoder") : Math.max(...kinds.map(fixed));
+    return Math.max(
+      narrow ? (0.85 * em) / 16 : LEAST,
+      Math.min((1.25 * em) / 16, (sizes.height - fixedHeight) / units),
+    );
+  };
+  let dense = density();
+  // The encoder is lower than the decoder by its cross-attention and by its answers: there may be room above it.
+  const free = (stack: Stack) => (tall(rows[last]) - tall(rows[stack])) * dense + over(last) - 2.6 * em;
+  if (beside && free("encoder") < LISTED * line) {
+    beside = false;
+    dense = density();
+  }
 
   // The widths: by the number of positions, but none is squeezed.
   const space =
@@ -220,6 +253,7 @@ export function plan(config: Architecture, sizes: Sizes): Plan {
       top: y,
       bottom,
       foot: bottom + labels[stack],
+      name: side === "left" ? y - 0.5 * em : bottom + (side === "right" ? 1.2 * em : labels[stack] + 0.8 * em),
       side,
       bypass: side === "right" ? start + wide + 0.8 * em : start - 0.8 * em,
     };
@@ -242,21 +276,22 @@ export function plan(config: Architecture, sizes: Sizes): Plan {
   const end = towers[towers.length - 1];
   const answers = { y: end.top - labels.answers - 0.4 * em, height: labels.answers };
   const room = end.right - end.left;
-  const free = towers[0].right - towers[0].left;
+  const across = towers[0].right - towers[0].left;
+  const roomy = beside ? Math.max(line, Math.min(1.5 * em, free("encoder") / LISTED)) : line;
   const distribution = beside
     ? {
-        x: towers[0].left + Math.max(0, free - 30 * em) / 2,
+        x: towers[0].left + Math.max(0, across - 30 * em) / 2,
         y: 0.4 * em,
-        width: Math.min(free, 30 * em),
-        height: LISTED * 1.5 * em,
-        line: 1.5 * em,
+        width: Math.min(across, 30 * em),
+        height: LISTED * roomy,
+        line: roomy,
       }
     : {
         x: end.left,
         y: answers.y - shown - 0.2 * em,
         width: Math.min(Math.max(room, 14 * em), 24 * em),
         height: shown,
-        line: 1.25 * em,
+        line: roomy,
       };
   const trunk = stacked ? 0.7 * em : both ? (towers[0].right + towers[1].left) / 2 : 0;
   const wayBack = narrow
@@ -266,6 +301,8 @@ export function plan(config: Architecture, sizes: Sizes): Plan {
     width,
     height,
     em,
+    least: sizes.least,
+    names: sizes.names,
     towers,
     wires: wires(config, towers, trunk, em),
     answers,

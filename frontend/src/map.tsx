@@ -1,0 +1,91 @@
+// The model beside the views: what it is, and its parts, each of which leads to the view that shows it.
+import { model, positionsOf, trace, writes } from "./data";
+import { type Stack, hasCross, place, select, selection, stacks } from "./state";
+import { join, say } from "./words";
+
+function facts(): string[] {
+  const { parameters, config } = model.value!;
+  return [
+    say("parameters", { n: parameters.toLocaleString() }),
+    `${say(`norm_${config.norm}`)} (${say(`norm_${config.norm_kind}`)})`,
+    trace.value?.what_if.positions_off
+      ? say("positions_are_off")
+      : say("positions_are", { how: say(`positions_${positionsOf(config)}`) }),
+    ...(!writes()
+      ? []
+      : [say("tied", { how: say(config.tie === "output" && !hasCross() ? "tie_all" : `tie_${config.tie}`) })]),
+  ];
+}
+
+/** The model, drawn from its own configuration: each part leads to the view that shows it. */
+export function Map() {
+  const { name, config } = model.value!;
+  const at = place();
+  const part = (stack: Stack, layer: number, kind: string, view: string, title: string) => (
+    <button
+      type="button"
+      aria-current={
+        selection.value.view === view && at.stack === stack && at.layer === layer && at.kind === kind
+          ? "true"
+          : undefined
+      }
+      onClick={() => select({ stack, layer, kind, view })}
+    >
+      {title}
+    </button>
+  );
+  const mixer = (stack: Stack) => {
+    const kind = config[`${stack}_mixer`];
+    return say(kind !== "attention" ? `mixer_${kind}` : stack === "decoder" ? "masked_self" : "self");
+  };
+  const stack = (stack: Stack) => (
+    <section key={stack}>
+      <h3>{say(stack)}</h3>
+      {Array.from({ length: config[`${stack}_layers`] }, (_, k) => config[`${stack}_layers`] - 1 - k).map((layer) => (
+        <div class="block" key={layer}>
+          <small>{layer}</small>
+          {part(stack, layer, "self", "block", say("feed_forward"))}
+          {stack === "decoder" && hasCross() && part(stack, layer, "cross", "cross", say("cross"))}
+          {part(stack, layer, "self", "heads", mixer(stack))}
+        </div>
+      ))}
+    </section>
+  );
+  return (
+    <nav class="map" aria-label={say("map")}>
+      <Shape />
+      <p>
+        <b>{name}</b>
+        {facts().map((fact) => (
+          <span key={fact}>
+            <br />
+            {fact}
+          </span>
+        ))}
+      </p>
+      {[...stacks()].reverse().map(stack)}
+    </nav>
+  );
+}
+
+/** Which of the three shapes it is, and what was taken away from it. */
+function Shape() {
+  const { shape, without } = model.value!.config;
+  return (
+    <p class="shape">
+      {join([say(`shape_${shape}`), ""])}
+      {without.length > 0 && <b>{say("without", { parts: without.join(", ") })}</b>}
+    </p>
+  );
+}
+
+/** The same in a line, where the picture itself is the map. */
+export const Facts = () => (
+  <div class="facts">
+    <Shape />
+    <p>
+      <b>{model.value!.name}</b>
+      {facts().map((fact) => ` · ${fact}`)}
+    </p>
+  </div>
+);
