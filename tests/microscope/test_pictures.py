@@ -218,6 +218,47 @@ def test_what_a_broken_model_lacks_is_drawn_as_missing(opened: Open, tmp_path: P
     assert "decoder.0.self.output" not in gone
 
 
+def saved(tab: Any, place: str, kind: str) -> str:
+    with tab.expect_download() as download:
+        tab.locator(f"{place} .save button").get_by_text(kind, exact=True).first.click()
+    return Path(download.value.path()).read_text(encoding="utf-8-sig")
+
+
+def test_pictures_and_their_numbers_are_saved(opened: Open, translator: Translator) -> None:
+    trace = look(translator, LINE)
+    tab = opened(translator)
+    drawn = saved(tab, ".whole", "SVG")
+    assert 'href="data:image/png;base64,' in drawn
+    assert "masked self-attention" in drawn
+    rows = saved(tab, ".whole", "CSV").splitlines()
+    assert rows[0] == '"Step","Token","p","Chosen"'
+    assert [row.split(",")[0] for row in rows if row.endswith(",1")] == [str(step + 1) for step in range(8)]
+    tab = opened(translator, view="block", stack="decoder")
+    assert "<image" in saved(tab, "article", "SVG")
+    wires = [row.split(",") for row in saved(tab, "article", "CSV").splitlines()[1:]]
+    values = trace["decoder.0.self.residual"][0]
+    (found,) = (row for row in wires if row[0] == '"decoder.0.self.residual"')
+    assert [float(cell) for cell in found[2:]] == pytest.approx(values.tolist(), abs=1e-5)
+    assert float(found[1]) == pytest.approx(float(values.norm()), abs=1e-4)
+    tab = opened(translator, view="cross", layer=0, head=1)
+    weights = [row.rsplit(",", 1) for row in saved(tab, ".wiring", "CSV").splitlines()[1:]]
+    expected = trace["decoder.0.cross.weights"][1]
+    assert [float(cell) for _, cell in weights] == pytest.approx(expected.flatten().tolist(), abs=1e-6)
+    tab = opened(translator, view="positions")
+    assert saved(tab, ".pairs + figcaption", "SVG").count("<circle") == translator.config.model.head_width // 2
+
+
+def test_letters_are_large_on_a_projector(opened: Open, translator: Translator) -> None:
+    tab = opened(translator, view="block", stack="decoder", width=1440)
+    tab.keyboard.press("p")
+    tab.wait_for_timeout(300)
+    scale = "document.querySelector('.block-picture').getScreenCTM().a"
+    assert (
+        tab.evaluate(f"parseFloat(document.querySelector('.block-picture').getAttribute('font-size')) * {scale}")
+        >= 23.9
+    )
+
+
 def test_attention_beside_its_rivals_needs_no_sentence(opened: Open, translator: Translator) -> None:
     tab = opened(translator, text="", view="beside")
     layers, window = (tab.locator(".dials input").nth(place) for place in range(2))
@@ -249,8 +290,9 @@ def test_every_kind_of_positions_can_be_seen(opened: Open, tmp_path: Path, own: 
     assert tab.locator("[role=tab]:has-text('this model')").count() == 1
     for kind in KINDS:
         tab.click(f"[data-kind={kind}]")
-        drawn = tab.locator("[role=tabpanel] figure").count()
-        assert (drawn > 0) == (kind != "none" and (kind != "learned" or own == "learned"))
+        drawn = kind != "none" and (kind != "learned" or own == "learned")
+        figures = "document.querySelectorAll('[role=tabpanel] figure').length"
+        assert until(tab, f"{figures} > 0" if drawn else f"{figures} === 0")
         assert tab.locator(".pairs svg").count() == (translator.config.model.head_width // 2 if kind == "rotary" else 0)
 
 

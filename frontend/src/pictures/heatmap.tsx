@@ -12,14 +12,19 @@ import { part } from "./tokens";
 
 const CELLS = [2, 3, 4, 6, 9, 14, 20, 28, 38, 52, 72];
 
-/** Height of the lines of names in pixels; where cells are smaller, not every one is named. */
-const LINE = 12;
+/** Height of the lines of names in pixels. */
+const line = () => (projector.value ? 26 : 12);
 
 const LONGEST_NAME = 170;
+
+/** Numbers in their order: where cells are small, not every one has to be read. */
+const isScale = (names: string[]) => names.every((name, k) => name === String(k));
 
 /** The place in CELLS of the largest that leaves `count` of them within `pixels`. */
 const fitting = (count: number, pixels: number, largest: number) =>
   CELLS.reduce((best, cell, k) => (cell * count <= pixels && cell <= largest ? k : best), 0);
+/** The place of the smallest in which every name can be read. */
+const readable = (names: string[]) => (isScale(names) ? 0 : CELLS.findIndex((cell) => cell >= line()));
 
 interface Matrix {
   title: string;
@@ -67,15 +72,15 @@ export function Heatmap(props: Matrix) {
     fitting(rows.length, (projector.value ? 0.75 : 0.62) * height, roomiest),
   ];
   const most = signed ? (common.value && props.group) || largest(numbers) : 1;
-  const sized = (at: number, other: number) =>
-    CELLS[clamp(Math.min(at, other + (props.square ? 0 : 5)) + zoom.value, CELLS.length)];
+  const sized = (names: string[], at: number, other: number) =>
+    CELLS[clamp(Math.max(readable(names), Math.min(at, other + (props.square ? 0 : 5))) + zoom.value, CELLS.length)];
   const { plate } = props;
   const [wide, high] = plate
     ? turned
       ? [plate.row, plate.column]
       : [plate.column, plate.row]
-    : [sized(across, down), sized(down, across)];
-  const numbered = !plate && wide >= 38 && high >= 14 && numbers;
+    : [sized(columns, across, down), sized(rows, down, across)];
+  const numbered = !plate && wide >= (projector.value ? 72 : 38) && high >= line() && numbers;
   const at = (k: number) => place(Math.floor(k / columns.length), k % columns.length);
   const colour = (k: number): [number, number, number] => {
     if (roots && !signed) return shareColour(roots[at(k)] / 255);
@@ -94,7 +99,7 @@ export function Heatmap(props: Matrix) {
     canvas.current.height = rows.length * high * ratio;
     const context = canvas.current.getContext("2d")!;
     context.scale(ratio, ratio);
-    context.font = `${Math.max(11, Math.min(24, Math.floor(wide / 3.6)))}px system-ui, sans-serif`;
+    context.font = `${Math.max(line() - 2, Math.min(24, Math.floor(wide / 3.6)))}px system-ui, sans-serif`;
     context.textAlign = "center";
     for (let k = 0; k < rows.length * columns.length; k++) {
       const shade = colour(k),
@@ -102,7 +107,7 @@ export function Heatmap(props: Matrix) {
       context.fillStyle = css(shade);
       context.fillRect(x, y, wide, high);
       context.fillStyle = inkOn(shade);
-      context.fillText(brief(numbers[at(k)]), x + wide / 2, y + high / 2 + 4);
+      context.fillText(brief(numbers[at(k)]), x + wide / 2, y + high / 2 + line() / 3);
     }
   }, [numbers, roots, signed, turned, wide, high, numbered, table.value, most, dark.value]);
   const under = (event: MouseEvent): [number, number] => {
@@ -126,9 +131,10 @@ export function Heatmap(props: Matrix) {
   };
   const value = numbers ? show(numbers[place(r, c)], 4) : numbers === null ? say("no_numbers") : "…";
   const spoken = `${isolate(props.rows[props.chosen[0]])} → ${isolate(props.columns[props.chosen[1]])}: ${value}`;
-  const text = (cell: number) => `${Math.max(LINE - 1, Math.min(24, 0.62 * cell))}px`;
+  const lettersIn = (cell: number) => Math.max(projector.value ? 24 : 11, Math.min(24, 0.62 * cell));
+  const text = (cell: number) => `${lettersIn(cell)}px`;
   // Where names are taller than cells, each stands for some, and the chosen one is always there.
-  const every = (cell: number) => Math.ceil(LINE / cell);
+  const every = (cell: number) => Math.ceil(line() / cell);
   const above = useMemo(
     () =>
       columns.map((name, j) => (
@@ -140,7 +146,7 @@ export function Heatmap(props: Matrix) {
           )}
         </span>
       )),
-    [columns, wide, beginAcross],
+    [columns, wide, beginAcross, projector.value],
   );
   const beside = useMemo(
     () =>
@@ -148,14 +154,14 @@ export function Heatmap(props: Matrix) {
         <span
           key={i}
           class={part(i, beginDown)}
-          style={{ height: `${high}px`, lineHeight: `${Math.max(LINE, high)}px`, fontSize: text(high) }}
+          style={{ height: `${high}px`, lineHeight: `${Math.max(line(), high)}px`, fontSize: text(high) }}
         >
           {i % every(high) === 0 && <bdi>{name}</bdi>}
         </span>
       )),
-    [rows, high, beginDown],
+    [rows, high, beginDown, projector.value],
   );
-  const letters = Math.max(LINE - 1, Math.min(24, 0.62 * wide));
+  const letters = lettersIn(wide);
   const headHeight = useMemo(
     () => 16 + (0.82 * letters * Math.min(LONGEST_NAME, widest(columns))) / 13,
     [columns, letters],
@@ -169,10 +175,14 @@ export function Heatmap(props: Matrix) {
           `<rect x="${j * wide}" y="${i * high}" width="${wide}" height="${high}" fill="${css(colour(i * columns.length + j))}"/>`,
       ),
     );
-    const name = (text: string, rest: string) => `<text font-size="${LINE}" ${rest}>${escaped(isolate(text))}</text>`;
+    const name = (text: string, rest: string) => `<text font-size="12" ${rest}>${escaped(isolate(text))}</text>`;
     const names = [
-      ...rows.map((text, i) => name(text, `x="-6" y="${(i + 0.5) * high + 4}" text-anchor="end"`)),
-      ...columns.map((text, j) => name(text, `transform="translate(${(j + 0.5) * wide},-4) rotate(-55)"`)),
+      ...rows.map((text, i) =>
+        i % every(high) ? "" : name(text, `x="-6" y="${(i + 0.5) * high + 4}" text-anchor="end"`),
+      ),
+      ...columns.map((text, j) =>
+        j % every(wide) ? "" : name(text, `transform="translate(${(j + 0.5) * wide},-4) rotate(-55)"`),
+      ),
     ];
     const ink = getComputedStyle(document.body).color;
     const [left, top] = [widest(rows) + 16, headHeight + 30];
@@ -273,9 +283,9 @@ export function Heatmap(props: Matrix) {
                   <span
                     class="lit"
                     style={{
-                      top: `${(r + 0.5) * high - 8}px`,
-                      height: "16px",
-                      lineHeight: "16px",
+                      top: `${(r + 0.5) * high - Math.max(line(), high) / 2}px`,
+                      height: `${Math.max(line(), high)}px`,
+                      lineHeight: `${Math.max(line(), high)}px`,
                       fontSize: text(high),
                     }}
                   >

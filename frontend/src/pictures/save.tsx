@@ -9,6 +9,9 @@ const STYLED = [
   "stroke-opacity",
   "stroke-dasharray",
   "opacity",
+  "visibility",
+  "image-rendering",
+  "text-decoration",
   "paint-order",
   "font-family",
   "font-size",
@@ -33,6 +36,20 @@ export function alone(drawn: SVGSVGElement): string {
   copy.setAttribute("height", String(height));
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   return new XMLSerializer().serializeToString(copy);
+}
+
+/** All that is drawn within an element, each where it is seen. */
+export function together(box: Element): string {
+  const around = box.getBoundingClientRect();
+  const found = [...box.querySelectorAll<SVGSVGElement | HTMLCanvasElement>("svg, canvas")].map((each) => {
+    const { left, top, width, height } = each.getBoundingClientRect();
+    const content =
+      each instanceof HTMLCanvasElement
+        ? `<image href="${each.toDataURL()}" width="${width}" height="${height}"/>`
+        : alone(each);
+    return `<g transform="translate(${left - around.left},${top - around.top})">${content}</g>`;
+  });
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${around.width}" height="${around.height}">${found.join("")}</svg>`;
 }
 
 export const escaped = (text: string) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);

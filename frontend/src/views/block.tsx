@@ -3,10 +3,11 @@ import { useRef } from "preact/hooks";
 import { chosenAt, positionIn, StackChoice } from "../attention";
 import { begin, model, tokensOf, trace } from "../data";
 import { Absent, Choice, Formula, upTo } from "../parts";
-import { largest } from "../pictures/canvas";
+import { projector } from "../keys";
+import { largest, viewport } from "../pictures/canvas";
 import { common, Legend } from "../pictures/legend";
 import { Player, usePlayer } from "../pictures/player";
-import { alone, Save } from "../pictures/save";
+import { alone, csvOf, Save } from "../pictures/save";
 import { Strip } from "../pictures/strip";
 import { TokenRow } from "../pictures/tokens";
 import { row } from "../pictures/vector";
@@ -58,6 +59,7 @@ type Piece =
   | { is: "box"; kind: Kind | "norm"; title: string; of: Kind }
   | { is: "plus"; from: number };
 
+const WIDE = 620;
 const HIGH = { wire: 40, box: 46, plus: 34 };
 
 /** The block from its input upwards. */
@@ -102,6 +104,11 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
     return values ? values.subarray(props.at * width, (props.at + 1) * width) : null;
   };
   const total = props.of.reduce((sum, each) => sum + HIGH[each.is], 0) + 20;
+  // On a projector letters are 24 pixels high, and all that stands beside them is as much further away.
+  const { width: across, height: down } = viewport.value;
+  const scale = projector.value ? Math.min((0.88 * down) / total, (0.94 * across) / WIDE) : 1;
+  const letters = projector.value ? Math.max(14, 24 / scale) : 14;
+  const x = (place: number) => (place * letters) / 14;
   let height = total - 10;
   const tops = props.of.map((each) => (height -= HIGH[each.is]));
   const most = common.value ? largest(...wires.map(vector)) : undefined;
@@ -115,7 +122,14 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
   return (
     <figure>
       <div class="scroll" tabIndex={0} role="region" aria-label={say("block_of", { stack: say(props.stack) })}>
-        <svg ref={drawing} class="block-picture" width="620" viewBox={`0 0 620 ${total}`} role="group">
+        <svg
+          ref={drawing}
+          class="block-picture"
+          width={x(WIDE) * scale}
+          viewBox={`0 0 ${x(WIDE)} ${total}`}
+          font-size={letters}
+          role="group"
+        >
           {props.of.map((each, k) => {
             const [y, later] = [
               tops[k],
@@ -126,7 +140,7 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
               const values = vector(each.name);
               return (
                 <g key={k} class={later}>
-                  <line x1="200" x2="200" y1={y + high} y2={y} />
+                  <line x1={x(200)} x2={x(200)} y1={y + high} y2={y} />
                   {values && (
                     <>
                       <image
@@ -136,15 +150,15 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
                           most ?? largest(values),
                           `${each.name} ${props.at} ${trace.value!.id} ${trace.value!.text}`,
                         )}
-                        x="120"
+                        x={x(120)}
                         y={y + high / 2 - 7}
-                        width="160"
+                        width={x(160)}
                         height="14"
                         preserveAspectRatio="none"
                       >
                         <title>{each.name}</title>
                       </image>
-                      <text x="296" y={y + high / 2 + 5}>
+                      <text x={x(296)} y={y + high / 2 + letters / 3}>
                         ‖{each.title === "x" ? "x" : "·"}‖ = {show(lengthOf(values), 2)}
                       </text>
                     </>
@@ -156,13 +170,13 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
               const from = tops[each.from] + HIGH.wire - 4;
               return (
                 <g key={k} class={later}>
-                  <path class="around" d={`M200,${from} H60 V${y + high / 2} H188`} />
-                  <circle cx="200" cy={y + high / 2} r="12" />
-                  <text x="200" y={y + high / 2 + 6} text-anchor="middle">
+                  <path class="around" d={`M${x(200)},${from} H${x(60)} V${y + high / 2} H${x(200) - 12}`} />
+                  <circle cx={x(200)} cy={y + high / 2} r="12" />
+                  <text x={x(200)} y={y + high / 2 + letters / 3} text-anchor="middle">
                     +
                   </text>
-                  <line x1="200" x2="200" y1={y} y2={y + high / 2 - 12} />
-                  <line x1="200" x2="200" y1={y + high} y2={y + high / 2 + 12} />
+                  <line x1={x(200)} x2={x(200)} y1={y} y2={y + high / 2 - 12} />
+                  <line x1={x(200)} x2={x(200)} y1={y + high} y2={y + high / 2 + 12} />
                 </g>
               );
             }
@@ -179,19 +193,19 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
                 onClick={() => open(each.kind)}
                 onKeyDown={(event) => event.key === "Enter" && open(each.kind)}
               >
-                <rect x="100" y={y + 3} width="200" height={high - 6} rx="6" />
-                <text x="200" y={y + high / 2 + 5} text-anchor="middle">
+                <rect x={x(100)} y={y + 3} width={x(200)} height={high - 6} rx="6" />
+                <text x={x(200)} y={y + high / 2 + letters / 3} text-anchor="middle">
                   {each.title}
                 </text>
                 {each.kind === "norm" && lengths[0] && lengths[1] && (
-                  <text class="small" x="314" y={y + high / 2 + 5}>
+                  <text class="small" x={x(314)} y={y + high / 2 + letters / 3}>
                     {brief(lengthOf(lengths[0]))} → {brief(lengthOf(lengths[1]))}
                   </text>
                 )}
                 {each.kind === "cross" && (
                   <>
-                    <path class="around" d={`M560,${y + high / 2} H300`} />
-                    <text class="small" x="420" y={y + high / 2 - 5}>
+                    <path class="around" d={`M${x(560)},${y + high / 2} H${x(300)}`} />
+                    <text class="small" x={x(420)} y={y + high / 2 - 5}>
                       {say("encoder")}: K, V
                     </text>
                   </>
@@ -206,6 +220,15 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
         <Save
           name={say("block_of", { stack: say(props.stack) })}
           svg={() => drawing.current && alone(drawing.current)}
+          csv={
+            all && !all.includes(null)
+              ? () =>
+                  csvOf([
+                    ["", say("length"), ...Array.from({ length: width }, (_, c) => String(c))],
+                    ...wires.map((name) => [name, lengthOf(vector(name)!), ...vector(name)!]),
+                  ])
+              : null
+          }
         />
       </figcaption>
     </figure>

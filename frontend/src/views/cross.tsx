@@ -8,7 +8,7 @@ import { Absent, Choice, headName, Missing } from "../parts";
 import { viewport, widest } from "../pictures/canvas";
 import { Heatmap } from "../pictures/heatmap";
 import { measure } from "../pictures/patterns";
-import { alone, Save } from "../pictures/save";
+import { alone, csvOf, Save } from "../pictures/save";
 import { labels } from "../pictures/tokens";
 import { given, inColumns, number, select } from "../state";
 import { useAllRoots, useFloats, useRoots } from "../use";
@@ -56,9 +56,17 @@ function useBest(rows: number, columns: number) {
 }
 
 /** Wires from source to target; the names stand as far apart as the window allows, so that all are seen at once. */
-function Wires(props: { roots: Uint8Array; sources: string[]; targets: string[]; t: number; j: number }) {
+function Wires(props: {
+  roots: Uint8Array;
+  /** Printed numbers, where there are some. */
+  numbers: Float32Array | null | undefined;
+  sources: string[];
+  targets: string[];
+  t: number;
+  j: number;
+}) {
   const drawing = useRef<SVGSVGElement>(null);
-  const { roots, sources, targets, t, j } = props;
+  const { roots, numbers, sources, targets, t, j } = props;
   const [rows, columns] = [targets.length, sources.length];
   const longest = Math.max(rows, columns);
   const [widestGap, letters] = projector.value ? [46, 26] : [30, 15];
@@ -128,7 +136,19 @@ function Wires(props: { roots: Uint8Array; sources: string[]; targets: string[];
         </svg>
       </div>
       <figcaption class="tools">
-        <Save name={say("view_cross")} svg={() => drawing.current && alone(drawing.current)} />
+        <Save
+          name={say("view_cross")}
+          svg={() => drawing.current && alone(drawing.current)}
+          csv={
+            numbers
+              ? () =>
+                  csvOf([
+                    [say("target_out"), say("source"), say("weights")],
+                    ...Array.from(numbers, (p, k) => [targets[Math.floor(k / columns)], sources[k % columns], p]),
+                  ])
+              : null
+          }
+        />
       </figcaption>
     </figure>
   );
@@ -184,7 +204,7 @@ export function Alignment() {
       {roots ? (
         <>
           <div class={`pair ${off ? "off" : ""}`}>
-            <Wires {...{ roots, sources, targets, t, j }} />
+            <Wires {...{ roots, numbers, sources, targets, t, j }} />
             <Heatmap
               title={`${inColumns() ? "A′" : "P"} · ${say("weights")}`}
               rows={targets}

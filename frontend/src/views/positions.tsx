@@ -1,16 +1,17 @@
 // How a model can know where a token stands: every kind of positions, and what is lost without them.
 import { signal, useSignal } from "@preact/signals";
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { headWidth } from "../attention";
 import { again, asked, begin, busy, model, peek, positionsOf, saw, served, tokensOf, trace } from "../data";
 import { tensor2tensor } from "../model/network/positions";
 import { Absent, Ask, Choice, Formula, headName, Missing, Slider, upTo } from "../parts";
 import { Heatmap } from "../pictures/heatmap";
+import { alone, csvOf, Save, together } from "../pictures/save";
 import { Strip } from "../pictures/strip";
 import { labels } from "../pictures/tokens";
 import { inColumns, number, select, stacks } from "../state";
 import { useFloats } from "../use";
-import { isolate, say, show } from "../words";
+import { isolate, ordinal, say, show } from "../words";
 import "./positions.css";
 
 interface Shown {
@@ -27,6 +28,10 @@ const count = (length: number) => Array.from({ length }, (_, k) => String(k));
 /** The sinusoids of Vaswani et al. 2017, section 3.5: sine and cosine of each frequency, side by side. */
 const sinusoid = (position: number, c: number, period: number) =>
   (c % 2 ? Math.cos : Math.sin)(position * frequency(Math.floor(c / 2), period));
+
+/** Vectors with their names, a row each. */
+const vectorsCsv = (vectors: [string, ArrayLike<number>][]) =>
+  csvOf(vectors.map(([title, values]) => [title, ...Array.from(values)]));
 
 /** Positions that are added to the embeddings: a, e and their sum at one token. */
 function Sum(props: Shown & { encoding: ArrayLike<number> }) {
@@ -50,6 +55,7 @@ function Sum(props: Shown & { encoding: ArrayLike<number> }) {
           <small>{say("vector_length", { length: show(Math.hypot(...values), 2) })}</small>
         </p>
       ))}
+      <Save name={`a + e ${props.names[i]}`} svg={null} csv={() => vectorsCsv(Object.entries(strips))} />
     </>
   );
 }
@@ -77,6 +83,7 @@ const [CURVE_WIDTH, CURVE_HEIGHT] = [640, 110];
 
 /** One coordinate of the encoding over all positions. */
 function Curve(props: { c: number; i: number; length: number; period: number }) {
+  const drawing = useRef<SVGSVGElement>(null);
   const { c, i } = props;
   const { width } = model.value!.config;
   const most = Math.max(props.length - 1, 63);
@@ -91,6 +98,7 @@ function Curve(props: { c: number; i: number; length: number; period: number }) 
   return (
     <figure class="curve">
       <svg
+        ref={drawing}
         viewBox={`0 0 ${CURVE_WIDTH} ${CURVE_HEIGHT}`}
         role="img"
         aria-label={say("curve", { c, i, value: show(value) })}
@@ -101,7 +109,16 @@ function Curve(props: { c: number; i: number; length: number; period: number }) 
         <line class="here" x1={x(i)} x2={x(i)} y1="0" y2={CURVE_HEIGHT} />
         <circle cx={x(i)} cy={y(value)} r="5" />
       </svg>
-      <figcaption>{say("curve", { c, i, value: show(value) })}</figcaption>
+      <figcaption>
+        {say("curve", { c, i, value: show(value) })}
+        <Save
+          name={say("positions_sinusoidal")}
+          svg={() => drawing.current && alone(drawing.current)}
+          csv={() =>
+            csvOf(Array.from({ length: most + 1 }, (_, position) => [ordinal(position), sinusoid(position, c, width)]))
+          }
+        />
+      </figcaption>
     </figure>
   );
 }
@@ -149,24 +166,42 @@ function Learned(props: Shown) {
 
 /** Each pair of coordinates as a dial: the hand of the query at i, and that of the key at j. */
 function Dials(props: { i: number; j: number; width: number }) {
+  const box = useRef<HTMLDivElement>(null);
   const { i, j, width } = props;
   const hand = (position: number, pair: number, long: number) => {
     const angle = position * frequency(pair, width);
     return { x2: long * Math.cos(angle), y2: -long * Math.sin(angle) };
   };
+  const pairs = Array.from({ length: width / 2 }, (_, pair) => pair);
+  const told = say("dials", { i, j, n: width / 2 });
   return (
-    <div class="pairs" role="img" aria-label={say("dials", { i, j, n: width / 2 })}>
-      {Array.from({ length: width / 2 }, (_, pair) => (
-        <svg class="turns" key={pair} viewBox="-36 -34 72 88" aria-hidden="true">
-          <circle r="30" />
-          <line class="key" {...hand(j, pair, 30)} />
-          <line {...hand(i, pair, 30)} />
-          <text y="48" text-anchor="middle">
-            {pair}
-          </text>
-        </svg>
-      ))}
-    </div>
+    <figure>
+      <div class="pairs" ref={box} role="img" aria-label={told}>
+        {pairs.map((pair) => (
+          <svg class="turns" key={pair} viewBox="-36 -34 72 88" aria-hidden="true">
+            <circle r="30" />
+            <line class="key" {...hand(j, pair, 30)} />
+            <line {...hand(i, pair, 30)} />
+            <text y="48" text-anchor="middle">
+              {pair}
+            </text>
+          </svg>
+        ))}
+      </div>
+      <figcaption>
+        {told}
+        <Save
+          name={say("positions_rotary")}
+          svg={() => box.current && together(box.current)}
+          csv={() =>
+            csvOf([
+              ["", say("query_angle"), say("key_angle")],
+              ...pairs.map((pair) => [pair, i * frequency(pair, width), j * frequency(pair, width)]),
+            ])
+          }
+        />
+      </figcaption>
+    </figure>
   );
 }
 
@@ -184,14 +219,15 @@ function Rotary(props: Shown) {
     () => names.flatMap((_, position) => pairs.map((_, pair) => Math.cos(position * frequency(pair, width)))),
     [names, pairs],
   );
-  const strip = (values: Float32Array, title: string) => {
+  const at = (values: Float32Array) => {
     const from = (head * names.length + i) * width;
-    return (
-      <p class="vector">
-        <b>{title}</b> <Strip values={values.subarray(from, from + width)} title={title} />
-      </p>
-    );
+    return values.subarray(from, from + width);
   };
+  const strip = (values: Float32Array, title: string) => (
+    <p class="vector">
+      <b>{title}</b> <Strip values={at(values)} title={title} />
+    </p>
+  );
   return (
     <>
       <p>{say("rotary")}</p>
@@ -205,7 +241,6 @@ function Rotary(props: Shown) {
         shown={`${j} · ${isolate(names[j])}`}
       />
       <Dials i={i} j={j} width={width} />
-      <p>{say("dials", { i, j, n: width / 2 })}</p>
       <Heatmap
         title={say("cosines")}
         rows={names}
@@ -223,6 +258,16 @@ function Rotary(props: Shown) {
             <p>{say("query_turned", { head: headName(attention, head), token: names[i] })}</p>
             {strip(queries, "q")}
             {strip(rotated, "R q")}
+            <Save
+              name={`q ${props.names[i]}`}
+              svg={null}
+              csv={() =>
+                vectorsCsv([
+                  ["q", at(queries)],
+                  ["R q", at(rotated)],
+                ])
+              }
+            />
           </>
         ) : asking in trace.value!.shapes ? (
           <Absent of={queries && (rotated as null | undefined)} title="q, R q" />

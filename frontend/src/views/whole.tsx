@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { begin, floats, hasMask, model, positionsOf, roots, tokensOf, trace, writes } from "../data";
 import { projector } from "../keys";
 import { widest } from "../pictures/canvas";
+import { csvOf, Save, together } from "../pictures/save";
 import { labels, tokenName } from "../pictures/tokens";
 import { type Stack, hasCross, number, select, selection, stacks } from "../state";
 import { type Group, type Scene, type Theme, type Weights, paint, strip } from "../whole/paint";
@@ -826,6 +827,13 @@ export function Whole() {
   const steps = answered().ids.length;
   const place = looked.value;
   const heads = model.value!.config.heads;
+  const csv = () =>
+    csvOf([
+      [say(writes() ? "step" : "position"), say("token"), "p", say("is_chosen")],
+      ...scene!.top.flatMap((step, t) =>
+        step.map(({ text, p }, k) => [ordinal(t), text, p, k === scene!.chosen[t] ? 1 : 0]),
+      ),
+    ]);
   const info = place?.row
     ? described(place.row, place.stack)
     : place?.position != null
@@ -924,7 +932,10 @@ export function Whole() {
       <p class="info" data-info>
         {info && <span>{info}</span>}
       </p>
-      <p class="hint">{say(hasCross() ? "whole_hint" : "whole_hint_one")}</p>
+      <p class="hint">
+        {say(hasCross() ? "whole_hint" : "whole_hint_one")}
+        <Save name={say("view_whole")} svg={() => box.current && together(box.current)} csv={csv} />
+      </p>
       <ul class="legend">
         <li>
           <i class="plus" /> + <i class="minus" /> − {say("whole_strips")}
