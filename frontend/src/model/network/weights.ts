@@ -28,14 +28,20 @@ export class Weights {
   }
 }
 
-/** IEEE 754 half precision to single: each of the 65,536 numbers once, since a model has many more weights. */
-const HALVES = new Float32Array(1 << 16);
-for (let bits = 0; bits < HALVES.length; bits++) {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) HALVES[bits] = fraction ? NaN : sign * Infinity;
-  else HALVES[bits] = sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+/** IEEE 754 half precision to single. */
+function fromHalves(halves: Uint16Array): Float32Array {
+  const singles = new Float32Array(1 << 16); // each of the 65,536 numbers once, since a model has many more weights
+  for (let bits = 0; bits < singles.length; bits++) {
+    const sign = bits & 0x8000 ? -1 : 1;
+    const exponent = (bits >> 10) & 31;
+    const fraction = bits & 1023;
+    if (exponent === 31) singles[bits] = fraction ? NaN : sign * Infinity;
+    else
+      singles[bits] = sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+  }
+  const found = new Float32Array(halves.length);
+  for (let k = 0; k < found.length; k++) found[k] = singles[halves[k]];
+  return found;
 }
 
 /**
@@ -47,10 +53,7 @@ export function decodeWeights(
   shapes: Record<string, number[]>,
   precision: "float32" | "float16",
 ): Weights {
-  const all =
-    precision === "float32"
-      ? new Float32Array(bytes)
-      : Float32Array.from(new Uint16Array(bytes), (half) => HALVES[half]);
+  const all = precision === "float32" ? new Float32Array(bytes) : fromHalves(new Uint16Array(bytes));
   const tensors = new Map<string, Tensor>();
   let first = 0;
   for (const [name, shape] of Object.entries(shapes)) {
