@@ -1,4 +1,5 @@
 // Where answers come from: the model in the page, the server, or what a file holds. Nothing else of the page knows which.
+import { bytes } from "./base64";
 import type { Call, Reply } from "./model/worker";
 import { refusal, Refusal } from "./refusal";
 import type { Embedded, Failure, HeadEffect, Held, Model, Numbers, Request, Stored, Trace } from "./wire";
@@ -24,6 +25,24 @@ export interface Source {
 /** The text of a script of data that the file holds. */
 const held = (id: string): string | null => document.getElementById(id)?.textContent ?? null;
 
+/** The same for what is large, and stands after the page's own script: the browser may not have read all of it yet. */
+async function heldLater(id: string): Promise<string | null> {
+  const read = () => document.readyState !== "loading" || document.getElementById(id)?.nextSibling != null;
+  await new Promise<void>((resolve) => {
+    const check = () => {
+      if (!read()) return;
+      observer.disconnect();
+      document.removeEventListener("readystatechange", check);
+      resolve();
+    };
+    const observer = new MutationObserver(check);
+    observer.observe(document.body, { childList: true });
+    document.addEventListener("readystatechange", check);
+    check();
+  });
+  return held(id);
+}
+
 /** A file without its model knows one answer. */
 export const frozen = held("held") !== null;
 /** Whether the page is a file, and needs no server. */
@@ -34,10 +53,6 @@ export async function open(): Promise<Source> {
   if (held("embedded")) return new InPage(IN_FILE);
   const embedded: Embedded | null = await json("api/embedded");
   return embedded ? new InPage(fromServer(embedded)) : new Server();
-}
-
-function bytes(base64: string): ArrayBuffer {
-  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)).buffer;
 }
 
 /** Of a tensor that a file holds. */
@@ -99,10 +114,13 @@ class Server implements Source {
 /** What a model in the page is made of. */
 interface Supply {
   embedded(checkpoint: string): Promise<Embedded>;
-  /** The bytes of the weights at a checkpoint of the training, "" for the model itself; null where there are none. */
-  weights(checkpoint: string): Promise<ArrayBuffer | null>;
-  /** What the model answered at a checkpoint whose weights are not there. */
-  answers(): Record<string, Stored>;
+  /**
+   * The weights at a checkpoint of the training, "" for the model itself, as bytes or in base64; null where there are
+   * none.
+   */
+  weights(checkpoint: string): Promise<ArrayBuffer | string | null>;
+  /** What the model answered at checkpoints whose weights are not there. */
+  answers(): Promise<Record<string, Stored>>;
   /** The script of the model. */
   script(): { url: string } | { text: string };
 }
@@ -111,17 +129,14 @@ const fromServer = (embedded: Embedded): Supply => ({
   embedded: async (checkpoint) =>
     checkpoint === BESIDE ? json<Embedded>(`api/embedded?checkpoint=${BESIDE}`) : embedded,
   weights: (checkpoint) => buffer(`api/weights?checkpoint=${encodeURIComponent(checkpoint)}`),
-  answers: () => ({}),
+  answers: async () => ({}),
   script: () => ({ url: "model.js" }),
 });
 
 const IN_FILE: Supply = {
   embedded: async (checkpoint) => JSON.parse(held(checkpoint === BESIDE ? `embedded.${BESIDE}` : "embedded")!),
-  async weights(checkpoint) {
-    const text = held(checkpoint ? `weights.${checkpoint}` : "weights");
-    return text === null ? null : bytes(text);
-  },
-  answers: () => JSON.parse(held("answers") ?? "{}"),
+  weights: (checkpoint) => heldLater(checkpoint ? `weights.${checkpoint}` : "weights"),
+  answers: async () => JSON.parse((await heldLater("answers")) ?? "{}"),
   script: () => ({ text: held("model")! }),
 };
 
@@ -130,12 +145,12 @@ class InPage implements Source {
   private readonly loaded = new Map<string, Promise<unknown>>();
   private readonly waiting = new Map<number, (reply: Reply) => void>();
   private readonly send: Promise<(call: Call) => void>;
-  private readonly answers: Record<string, Stored>;
+  /** What the file holds of checkpoints, once one of them was asked for. */
+  private answers?: Record<string, Stored>;
   private calls = 0;
 
   constructor(private readonly supply: Supply) {
     this.described = supply.embedded("");
-    this.answers = supply.answers();
     this.send = this.started();
     this.described.then(() => this.load("")).catch(() => undefined); // a question that needs it fails then
   }
@@ -147,7 +162,8 @@ class InPage implements Source {
 
   private async answer(method: "look" | "peek", request: Request): Promise<Trace> {
     const { checkpoint = "" } = request;
-    const known = this.answers[checkpoint];
+    if (checkpoint) this.answers ??= await this.supply.answers();
+    const known = this.answers?.[checkpoint];
     if (known) {
       if (!answersTo(known, request)) throw refusal("needs_checkpoints");
       return known.trace;
@@ -157,7 +173,7 @@ class InPage implements Source {
   }
 
   async floats(id: string, name: string): Promise<Float32Array | null> {
-    const known = this.answers[id];
+    const known = this.answers?.[id];
     return known ? numbers(known.tensors[name]) : this.ask("floats", id, name);
   }
 

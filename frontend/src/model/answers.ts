@@ -1,4 +1,5 @@
 // What a model in the page is asked, and what it answers; the worker and, where there is none, the page itself run this.
+import { bytes } from "../base64";
 import type { Embedded, HeadEffect, Request, Trace } from "../wire";
 import { heads, occlusion } from "./effects";
 import { look, type Look } from "./look";
@@ -14,9 +15,12 @@ export class Answers {
   private readonly looks = new Map<string, Look & { translator: Translator }>();
   private count = 0;
 
-  /** @param checkpoint of the training whose weights these are; empty for the model itself. */
-  load(checkpoint: string, embedded: Embedded, weights: ArrayBuffer): void {
-    this.translators.set(checkpoint, new Translator(embedded, weights));
+  /**
+   * @param checkpoint of the training whose weights these are; empty for the model itself.
+   * @param weights their bytes, or these in base64.
+   */
+  load(checkpoint: string, embedded: Embedded, weights: ArrayBuffer | string): void {
+    this.translators.set(checkpoint, new Translator(embedded, typeof weights === "string" ? bytes(weights) : weights));
   }
 
   look(request: Request): Trace {

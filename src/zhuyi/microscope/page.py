@@ -233,13 +233,14 @@ def living_html(
     }
     if beside is not None:
         models[schema.BESIDE] = beside
-    data = [
+    first = [
         *(
             _data(_of("embedded", name), "application/json", _safe(each.model_dump_json()))
             for name, each in embedded.items()
         ),
-        _data("answers", "application/json", _safe(json.dumps(answers, ensure_ascii=False, separators=(",", ":")))),
         _data("model", "text/plain", asset("model.js")),
+    ]
+    large = [
         *(
             _data(
                 _of("weights", name),
@@ -248,8 +249,9 @@ def living_html(
             )
             for name, each in {"": translator, **models}.items()
         ),
+        _data("answers", "application/json", _safe(json.dumps(answers, ensure_ascii=False, separators=(",", ":")))),
     ]
-    return _file(data, "worker-src blob:; ", asset("model.js"), opening=urlencode(opening))
+    return _file(first, "worker-src blob:; ", asset("model.js"), large=large, opening=urlencode(opening))
 
 
 def frozen_html(trace: Trace, full: bool = False) -> str:
@@ -280,13 +282,16 @@ def _of(kind: str, checkpoint: str) -> str:
     return f"{kind}.{checkpoint}" if checkpoint else kind
 
 
-def _file(data: Sequence[str], policy: str = "", *scripts: str, opening: str = "") -> str:
-    """One file of scripts of data and of the page's own; `scripts` may run too."""
+def _file(data: Sequence[str], policy: str = "", *scripts: str, large: Sequence[str] = (), opening: str = "") -> str:
+    """One file of scripts of data and of the page's own; `scripts` may run too.
+
+    The page's own script runs before a browser has read what is `large`, and waits for it (`frontend/src/source.ts`).
+    """
     script, style = asset("page.js"), asset("page.css")
     allowed = " ".join(f"'{_hash(each)}'" for each in (script, *scripts))
     return _html(
         f"<style>{style}</style>",
-        f"{''.join(data)}<script>{script}</script>",
+        f"{''.join(data)}<script>{script}</script>{''.join(large)}",
         f"default-src 'none'; script-src {allowed}; {policy}style-src '{_hash(style)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'",
         opening,
