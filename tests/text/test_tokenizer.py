@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from zhuyi.config import Normalization, TextConfig, TokenKind
 from zhuyi.errors import CheckpointError
-from zhuyi.text import tokenizer as module
-from zhuyi.text.tokenizer import BOS, BYTES, EOS, MASK, PAD, SPECIALS, UNK, Tokenizer, Tokenizers, normalizer
+from zhuyi.text import trainers as module
+from zhuyi.text.normalizer import normalizer
+from zhuyi.text.tokenizer import BOS, BYTES, EOS, MASK, PAD, SPECIALS, UNK, Tokenizer, Tokenizers
 
 LINES = [
     "A dog runs through the snow.",

@@ -21,7 +21,8 @@ from zhuyi.data.sequences import Numbered
 from zhuyi.data.store import Store
 from zhuyi.data.windows import Windows
 from zhuyi.errors import ConfigError, DataError
-from zhuyi.text.tokenizer import FORMAT, Tokenizer, Tokenizers
+from zhuyi.text.tokenizer import Tokenizer, Tokenizers
+from zhuyi.text.trainers import FORMAT
 from zhuyi.version import __version__
 
 

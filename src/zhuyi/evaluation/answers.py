@@ -1,11 +1,11 @@
-"""What the metrics compare: answers and references in the tokenizer's normal form (`text.tokenizer.normalizer`)."""
+"""What the metrics compare: answers and references in the tokenizer's normal form (`text.normalizer`)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from zhuyi.config import TextConfig
 from zhuyi.errors import DataError
-from zhuyi.text.tokenizer import normalizer
+from zhuyi.text.normalizer import normalizer
 
 
 @dataclass(frozen=True)

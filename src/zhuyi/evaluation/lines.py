@@ -1,7 +1,7 @@
 """Scores of translations and of labels, computed the same way in training and by users.
 
 Every score has a signature that says how it was computed. Before any comparison, both sides are brought into the normal
-form of the tokenizer (`text.tokenizer.normalizer`): Unicode NFC, a single space for each run of white space, none at
+form of the tokenizer (`text.normalizer`): Unicode NFC, a single space for each run of white space, none at
 the ends. A model with `text.lowercase` is scored in lower case, one with `text.normalization = "none"` without NFC, and
 one with `text.whitespace = "keep"` with all of its white space; the signature says so.
 """

@@ -15,36 +15,21 @@ restored with it. A line break is a token of its own, so the tokens of a text ar
 """
 
 import json
-import random
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
 
 from zhuyi.config import Normalization, TextConfig, TokenKind, Whitespace
 from zhuyi.errors import CheckpointError, DataError
+from zhuyi.text import trainers
+from zhuyi.text.normalizer import BREAK, SPACE, keeps_whitespace
+from zhuyi.text.special import BOS, BYTES, EOS, MASK, PAD, SPECIALS, UNK
 
-PAD, UNK, BOS, EOS = 0, 1, 2, 3
-SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
-BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
-MASK = "<mask>"
-SPACE, BREAK = " ", "\n"
-
-FORMAT = 2
-"""Version of the training procedure below. When it changes, cached vocabularies are learnt again."""
-MOST_LINES = 2_000_000
-"""A vocabulary is learnt from at most this many lines, sampled uniformly: more would cost memory and change nothing."""
-LONGEST_WORD = 1_000
-"""Longer words (a genome, a file on one line) are split into parts of this many characters before training, because
-the time of BPE's trainer grows with the square of a word's length."""
-LEAST_PIECES = 16
-"""With fewer places for subwords than this, unigram has only the bytes and the space: its trainer might not end."""
+__all__ = ["BOS", "BYTES", "EOS", "MASK", "PAD", "SPECIALS", "UNK", "Tokenizer", "Tokenizers"]
 
 
 class Tokenizer:
@@ -78,8 +63,7 @@ class Tokenizer:
                 always collapses it.
             mask: whether the last token is `<mask>`, which no text has.
         """
-        form = normalizer(lowercase, normalization, "collapse" if kind == "whitespace" else whitespace)
-        engine = _TRAIN[kind](_sample(lines), vocabulary - mask, form)
+        engine = trainers.train(lines, kind, vocabulary - mask, lowercase, normalization, whitespace)
         return cls.from_json(_content(engine, mask))
 
     @classmethod
@@ -119,7 +103,7 @@ class Tokenizer:
     @property
     def keeps_whitespace(self) -> bool:
         """Whether white space is text like any other (`text.whitespace`)."""
-        return _keeps_whitespace(self._engine)
+        return keeps_whitespace(self._engine.normalizer)
 
     def normalise(self, line: str) -> str:
         """The normal form of a line, which `encode` encodes and `decode` restores."""
@@ -221,186 +205,6 @@ def _read(files: Mapping[str, bytes], directory: Path, name: str) -> Tokenizer:
         return Tokenizer.from_json(files[name].decode())
     except ValueError as error:  # UnicodeDecodeError is one too
         raise CheckpointError(f"{directory / name}: the tokenizer is damaged ({error})".replace("\n", " ")) from error
-
-
-def _sample(lines: Iterable[str]) -> list[str]:
-    """At most `MOST_LINES` lines, sampled uniformly with a fixed seed (reservoir sampling)."""
-    rng = random.Random(0)
-    kept: list[str] = []
-    for seen, line in enumerate(lines):
-        if seen < MOST_LINES:
-            kept.append(line)
-        elif (place := rng.randrange(seen + 1)) < MOST_LINES:
-            kept[place] = line
-    return kept
-
-
-def normalizer(
-    lowercase: bool, normalization: Normalization, whitespace: Whitespace = "collapse"
-) -> normalizers.Normalizer:
-    """The function from a line to its normal form, which is what is encoded, decoded and scored (`normalize_str`).
-
-    The steps are: lower case if `lowercase` (code point by code point); NFC according to Unicode 9, unless
-    `normalization` is none; a single space for each run of white space, and none at the ends, unless `whitespace` is
-    keep. White space is defined as in `str.isspace` and `str.split`.
-    """
-    lower = [normalizers.Lowercase()] if lowercase else []
-    nfc = [normalizers.NFC()] if normalization == "nfc" else []
-    spaces = [normalizers.Replace(Regex(r"[\s\x1C-\x1F]+"), SPACE), normalizers.Strip()]
-    return normalizers.Sequence([*lower, *nfc, *(spaces if whitespace == "collapse" else [])])
-
-
-def _keeps_whitespace(engine: Engine) -> bool:
-    """Whether the normal form does."""
-    return bool(engine.normalizer.normalize_str(BREAK))
-
-
-def _set_up_pieces(engine: Engine, apart: str) -> None:
-    """The settings that bpe and unigram share. No subword crosses a space, a digit, or the edge of a match of `apart`.
-
-    Each digit is a token, so that numbers are copied digit by digit. `apart` matches `<` and no letter, so that
-    "<pad>", "</s>" or "<0x41>" in a user's text can never match the tokens of these names.
-
-    A word has the space before it. If white space is kept, its other runs are words too, and every line break is one;
-    else the first word of a line has a space as well, which decoding removes.
-    """
-    keeps = _keeps_whitespace(engine)
-    words = (
-        pre_tokenizers.Split(Regex(_WORDS), "isolated")
-        if keeps
-        else pre_tokenizers.Metaspace(SPACE, prepend_scheme="always")
-    )
-    engine.pre_tokenizer = pre_tokenizers.Sequence(
-        [words, pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Split(Regex(apart), "isolated")]
-    )
-    strip = [] if keeps else [decoders.Strip(SPACE, 1, 0)]
-    engine.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), *strip])
-
-
-_WORDS = rf"{BREAK}|{SPACE}?\S+|[^\S{BREAK}]+(?!\S)|[^\S{BREAK}]+"
-"""A line break; a word and the space before it; white space up to that space (as in GPT-2, Radford et al. 2019)."""
-
-
-def _alphabet(engine: Engine) -> list[str]:
-    """Characters that every vocabulary of subwords has."""
-    return [SPACE, BREAK] if _keeps_whitespace(engine) else [SPACE]
-
-
-def _common_text(engine: Engine, lines: list[str], vocabulary: int) -> list[str]:
-    """The normalised lines, with a gap in place of characters too rare for the vocabulary, and within long words.
-
-    Characters take at most half of the vocabulary that special tokens and bytes leave, so that subwords have the other
-    half. The trainers' own limit on the alphabet breaks ties at random; this one does not.
-    """
-    normalised = [engine.normalizer.normalize_str(line) for line in lines]
-    ranked = _ranked(chain.from_iterable(normalised))
-    most = max(vocabulary - len(SPECIALS) - len(BYTES), 0) // 2
-    gap = _alphabet(engine)[-1]  # no subword crosses it
-    if rare := str.maketrans(dict.fromkeys(ranked[most:], gap)):
-        normalised = [line.translate(rare) for line in normalised]
-    return [_PART.sub(rf"\g<0>{gap}", line) if len(line) > LONGEST_WORD else line for line in normalised]
-
-
-_PART = re.compile(rf"\S{{{LONGEST_WORD}}}(?=\S)|\s{{{LONGEST_WORD}}}")
-
-
-def _train_bpe(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
-    engine = Engine(models.BPE(unk_token=SPECIALS[UNK], byte_fallback=True))
-    engine.normalizer = form
-    # Otherwise "dog.", "dog," and "dog" would each be merged separately.
-    _set_up_pieces(engine, apart=rf"{SPACE}?[\p{{P}}<>]+")
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[*SPECIALS, *BYTES],
-        initial_alphabet=_alphabet(engine),
-        show_progress=False,
-    )
-    engine.train_from_iterator(_common_text(engine, lines, vocabulary), trainer)
-    return engine
-
-
-def _train_unigram(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
-    engine = Engine(models.Unigram())
-    engine.normalizer = form
-    # The language model places punctuation well. (If it is split off, this trainer's subwords become much worse.)
-    _set_up_pieces(engine, apart=r"[<>]")
-    text = _common_text(engine, lines, vocabulary)
-    most = vocabulary - len(SPECIALS) - len(BYTES)
-    pieces = [(character, 0.0) for character in _alphabet(engine)]
-    if most >= LEAST_PIECES and any(_VISIBLE.search(line) for line in text):
-        trainer = trainers.UnigramTrainer(
-            vocab_size=most + 1,  # UNK included, which the trainer requires
-            initial_alphabet=_alphabet(engine),
-            special_tokens=[SPECIALS[UNK]],
-            unk_token=SPECIALS[UNK],
-            show_progress=False,
-        )
-        engine.train_from_iterator(text, trainer)
-        pieces = _in_order(json.loads(engine.to_str())["model"]["vocab"][1:])
-    fixed = [(token, 0.0) for token in (*SPECIALS, *BYTES)]
-    engine.model = models.Unigram([*fixed, *pieces], unk_id=UNK, byte_fallback=True)
-    return engine
-
-
-_VISIBLE = re.compile(r"[^\s\0]")
-"""Of white space and NUL alone, with which it separates words, the trainer makes scores that are not numbers."""
-
-
-def _in_order(pieces: list[list[Any]]) -> list[tuple[str, float]]:
-    """Unigram's subwords as a function of the text alone, best first.
-
-    The trainer iterates over hash maps whose order differs between runs. This changes the last bits of the scores, and
-    the order in which characters that were pruned and restored receive the scores lowest + 0.0001 k.
-    """
-    lowest = min(score for _, score in pieces)
-    put_back = lowest + 0.0001 * sum(len(piece) == 1 for piece, _ in pieces)
-    scores = {piece: lowest if len(piece) == 1 and score < put_back else score for piece, score in pieces}
-    return sorted(((piece, round(score, 6)) for piece, score in scores.items()), key=lambda item: (-item[1], item[0]))
-
-
-def _train_character(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
-    engine = _word_level(_ranked(chain.from_iterable(map(form.normalize_str, lines))), vocabulary)
-    engine.normalizer = form
-    engine.pre_tokenizer = pre_tokenizers.Split(Regex("(?m:.)"), "isolated")  # line breaks too
-    engine.decoder = decoders.Fuse()
-    return engine
-
-
-def _train_whitespace(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
-    # "</s>" or "<0x41>" in a user's text keeps the space before it: it is an ordinary word, not the token of that name.
-    reserved = {*SPECIALS, *BYTES, MASK}
-    counted = _ranked(word for line in lines for word in form.normalize_str(line).split())
-    engine = _word_level([SPACE + word if word in reserved else word for word in counted], vocabulary)
-    engine.normalizer = form
-    word = rf"{SPACE}(<pad>|<unk>|<s>|</s>|<mask>|<0x[0-9A-F]{{2}}>)(?={SPACE}|$)|[^{SPACE}]+"
-    engine.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Metaspace(SPACE, prepend_scheme="always", split=False),
-            pre_tokenizers.Split(Regex(word), "removed", invert=True),
-        ]
-    )
-    engine.decoder = decoders.Sequence(
-        [decoders.Replace(Regex(rf"\A{SPACE}?"), SPACE), decoders.Fuse(), decoders.Strip(SPACE, 1, 0)]
-    )
-    return engine
-
-
-def _word_level(ranked: list[str], vocabulary: int) -> Engine:
-    tokens = [*SPECIALS, *ranked[: max(vocabulary - len(SPECIALS), 0)]]
-    return Engine(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token=SPECIALS[UNK]))
-
-
-def _ranked(symbols: Iterable[str]) -> list[str]:
-    """The symbols by descending frequency; ties are in the order of code points."""
-    return [symbol for symbol, _ in sorted(Counter(symbols).items(), key=lambda item: (-item[1], item[0]))]
-
-
-_TRAIN: dict[TokenKind, Callable[[list[str], int, normalizers.Normalizer], Engine]] = {
-    "bpe": _train_bpe,
-    "unigram": _train_unigram,
-    "character": _train_character,
-    "whitespace": _train_whitespace,
-}
 
 
 def _content(engine: Engine, mask: bool) -> str:
