@@ -5,6 +5,8 @@
     character   one token per code point; unseen ones become UNK
     whitespace  the words that white space separates (segmented text, phones); unseen ones become UNK
 
+Imported ones may be cut into tokens otherwise, and look these up in a list of their own (see `lookup`).
+
 Every line is first normalised (see `normalizer`), and scores compare lines in the same normal form. Decoding is
 lossless on normalised lines: bpe and unigram restore any line exactly, character and whitespace any line whose
 characters or words are in the vocabulary. No character is reserved: inside a token a space is a space, and only
@@ -26,6 +28,7 @@ from tokenizers import Tokenizer as Engine
 from zhuyi.config import Normalization, TextConfig, TokenKind, Whitespace
 from zhuyi.errors import CheckpointError, DataError
 from zhuyi.text import trainers
+from zhuyi.text.lookup import VOCABULARY, Lookup
 from zhuyi.text.normalizer import BREAK, SPACE, keeps_whitespace
 from zhuyi.text.special import BOS, BYTES, EOS, MASK, PAD, SPECIALS, UNK
 
@@ -35,7 +38,7 @@ __all__ = ["BOS", "BYTES", "EOS", "MASK", "PAD", "SPECIALS", "UNK", "Tokenizer",
 class Tokenizer:
     """The tokenizer of one side: strings ↔ ids in [0, len(tokenizer)), where 0 to 3 are PAD, UNK, BOS and EOS."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine | Lookup) -> None:
         self._engine = engine
 
     @classmethod
@@ -74,7 +77,8 @@ class Tokenizer:
             ValueError: if `text` is not such a result.
         """
         try:
-            engine = Engine.from_str(text)
+            content = json.loads(text) if f'"{VOCABULARY}"' in text else {}  # a piece may also be called so
+            engine = Lookup.from_content(content) if VOCABULARY in content else Engine.from_str(text)
         except Exception as error:  # the library raises no narrower type
             raise ValueError(f"not a tokenizer: {error}") from error
         if tuple(engine.id_to_token(i) for i in range(4)) != SPECIALS:
@@ -91,8 +95,10 @@ class Tokenizer:
     @property
     def fallback(self) -> range:
         """The ids that replace what is not in the vocabulary: those of the 256 bytes (bpe, unigram), or UNK."""
-        has_bytes = self._engine.id_to_token(len(SPECIALS)) == BYTES[0]
-        return range(len(SPECIALS), len(SPECIALS) + len(BYTES)) if has_bytes else range(UNK, UNK + 1)
+        first = self._engine.token_to_id(BYTES[0])
+        if first is None or self._engine.id_to_token(first + len(BYTES) - 1) != BYTES[-1]:
+            return range(UNK, UNK + 1)
+        return range(first, first + len(BYTES))
 
     @property
     def mask(self) -> int | None:
@@ -104,6 +110,13 @@ class Tokenizer:
     def keeps_whitespace(self) -> bool:
         """Whether white space is text like any other (`text.whitespace`)."""
         return keeps_whitespace(self._engine.normalizer)
+
+    def has_vocabulary_of(self, other: "Tokenizer") -> bool:
+        """Whether ids have the same meaning in both: they are one, or look tokens up in the same list."""
+        mine, theirs = self._engine, other._engine
+        return mine is theirs or (
+            isinstance(mine, Lookup) and isinstance(theirs, Lookup) and mine.pieces == theirs.pieces
+        )
 
     def normalise(self, line: str) -> str:
         """The normal form of a line, which `encode` encodes and `decode` restores."""
@@ -120,8 +133,9 @@ class Tokenizer:
         return [encoding.ids for encoding in self._engine.encode_batch_fast(list(lines), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """The line of each sequence. PAD, BOS and EOS are left out, and UNK becomes `<unk>`."""
-        kept = [[i for i in sequence if i == UNK or i > EOS] for sequence in ids]
+        """The line of each sequence. PAD, BOS, EOS and other special tokens are left out; UNK becomes `<unk>`."""
+        special = self._engine.special if isinstance(self._engine, Lookup) else ()
+        kept = [[i for i in sequence if (i == UNK or i > EOS) and i not in special] for sequence in ids]
         return list(self._engine.decode_batch(kept, skip_special_tokens=False))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
@@ -146,15 +160,15 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Tokenizers:
-    """The tokenizers of both sides, which are one object if the vocabulary is shared."""
+    """The tokenizers of both sides, which are one object if both vocabulary and engine are shared."""
 
     source: Tokenizer
     target: Tokenizer
 
     @property
     def shared(self) -> bool:
-        """Whether ids have the same meaning on both sides."""
-        return self.source is self.target
+        """Whether ids have the same meaning on both sides, whose lines may be cut into tokens by different rules."""
+        return self.source.has_vocabulary_of(self.target)
 
     @classmethod
     def train(cls, config: TextConfig, sources: Iterable[str], targets: Iterable[str]) -> "Tokenizers":
@@ -173,7 +187,7 @@ class Tokenizers:
 
     def files(self) -> dict[str, str]:
         """The files of a model directory that hold the tokenizers: name → content."""
-        if self.shared:
+        if self.source is self.target:
             return {"tokenizer.json": self.source.to_json()}
         return {"tokenizer.source.json": self.source.to_json(), "tokenizer.target.json": self.target.to_json()}
 
