@@ -24,8 +24,8 @@ LINES = [
     "一只狗在雪地里跑。",
     "Ein <unk> Hund und </s> 2024.",
 ] * 4
-KINDS: tuple[TokenKind, ...] = ("bpe", "unigram", "character", "whitespace")
-LOSSLESS: tuple[TokenKind, ...] = ("bpe", "unigram")
+KINDS: tuple[TokenKind, ...] = ("bpe", "unigram", "character", "whitespace", "bytes")
+LOSSLESS: tuple[TokenKind, ...] = ("bpe", "unigram", "bytes")
 TRAINED = {kind: Tokenizer.train(LINES, kind, 500, lowercase=False) for kind in KINDS}
 any_text = st.text(st.characters(exclude_categories=["Cs"]))
 # What some tool or other reserves, hides, joins or takes for white space; and letters, so that there are words.
@@ -82,7 +82,9 @@ def test_text_that_the_vocabulary_has_seen_comes_back(
 
 
 CODE = ["def f(x):\n", "    return  x\n", "\n", "\t\tif 12 < 3:  # <unk>\n", "一只 狗\n", "e\u0301 \r\n"] * 4
-KEEPING = {kind: Tokenizer.train(CODE, kind, 400, lowercase=False, whitespace="keep") for kind in KINDS[:3]}
+KEEPING = {
+    kind: Tokenizer.train(CODE, kind, 400, lowercase=False, whitespace="keep") for kind in KINDS if kind != "whitespace"
+}
 
 
 @pytest.mark.parametrize("kind", LOSSLESS)
@@ -120,7 +122,7 @@ def test_the_tokens_of_a_text_are_those_of_its_lines(kind: TokenKind, text: str)
     assert whole == [i for line in KEEPING[kind].encode(lines) for i in line]
 
 
-@pytest.mark.parametrize("kind", KEEPING)
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "character"])
 def test_runs_of_white_space_are_subwords_and_a_word_has_the_space_before_it(kind: TokenKind) -> None:
     [ids] = KEEPING[kind].encode(["    return  x\n"])
     pieces = KEEPING[kind].pieces(ids)
@@ -218,7 +220,7 @@ def test_empty_lines_have_no_tokens(kind: TokenKind) -> None:
     assert TRAINED[kind].encode([]) == []
 
 
-@pytest.mark.parametrize("kind", LOSSLESS)
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_digits_stand_alone(kind: TokenKind) -> None:
     tokenizer = Tokenizer.train(["2024 2024-12 1999 x86"] * 100, kind, 400, lowercase=False)
     [ids] = tokenizer.encode(["2024-12 x86"])
@@ -229,6 +231,25 @@ def test_character_tokens_are_code_points() -> None:
     tokenizer = TRAINED["character"]
     [ids] = tokenizer.encode(["A dog☃"])
     assert tokenizer.pieces(ids) == ["A", "▁", "d", "o", "g", "<unk>"]
+
+
+def test_byte_tokens_are_bytes_of_any_text() -> None:
+    tokenizer = Tokenizer.train(["abc"], "bytes", 8000, lowercase=False)
+    assert len(tokenizer) == 260
+    assert tokenizer.to_json() == TRAINED["bytes"].to_json()  # nothing is learnt
+    [ids] = tokenizer.encode(["aé☃"])
+    assert ids == [4 + byte for byte in "aé☃".encode()]
+    assert tokenizer.pieces(ids[:2]) == ["<0x61>", "<0xC3>"]
+    assert tokenizer.fallback == range(UNK, UNK + 1)
+    assert len(Tokenizer.train([], "bytes", 8, lowercase=True, mask=True)) == 261
+
+
+@given(data=st.binary(max_size=40))
+def test_bytes_that_are_no_text_leave_the_rest_of_a_line(data: bytes) -> None:
+    [line] = TRAINED["bytes"].decode([[4 + byte for byte in data]])
+    assert line == data.decode(errors="replace")
+    ids = [4 + byte for byte in b"\xe2\x98"]
+    assert TRAINED["bytes"].decode([[4 + 97, *ids, UNK, BOS, 4 + 98, EOS]]) == ["a�<unk>b"]
 
 
 def test_whitespace_tokens_are_words() -> None:
@@ -322,7 +343,7 @@ def test_training_does_not_depend_on_threads_or_hash_seeds() -> None:
         "rng = random.Random(5)\n"
         "words = [''.join(rng.choices('abcdefghijklmnop狗猫雪', k=rng.randint(1, 7))) for _ in range(300)]\n"
         "lines = [' '.join(rng.choices(words, k=8)) for _ in range(400)] + [chr(0x4e00 + i) for i in range(150)]\n"
-        "for kind in ('bpe', 'unigram', 'character', 'whitespace'):\n"
+        "for kind in ('bpe', 'unigram', 'character', 'whitespace', 'bytes'):\n"
         "    text = Tokenizer.train(lines, kind, 420, False).to_json()\n"
         "    print(kind, hashlib.sha256(text.encode()).hexdigest())\n"
     )
@@ -357,7 +378,7 @@ def test_dropout_varies_the_pieces_and_not_the_text() -> None:
     assert set(random.decode(list(ways))) == {line}
     assert TRAINED["bpe"].encode([line]) == TRAINED["bpe"].encode([line])
     assert "0.5" not in TRAINED["bpe"].to_json()
-    for kind in ("unigram", "character", "whitespace"):
+    for kind in ("unigram", "character", "whitespace", "bytes"):
         assert TRAINED[kind].with_dropout(0.5) is TRAINED[kind]
     assert TRAINED["bpe"].with_dropout(0.0) is TRAINED["bpe"]
 

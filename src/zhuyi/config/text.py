@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from zhuyi.config.section import Section, each_side
 
-TokenKind = Literal["bpe", "unigram", "character", "whitespace"]
+TokenKind = Literal["bpe", "unigram", "character", "whitespace", "bytes"]
 
 Normalization = Literal["nfc", "none"]
 
@@ -21,12 +21,15 @@ class TextConfig(Section):
     kind: TokenKind = Field(
         "bpe",
         description="bpe (pieces learned by merging, bytes for the unseen), unigram (pieces of a language model), "
-        "character, or whitespace (already segmented text, phones).",
+        "character, whitespace (already segmented text, phones), or bytes (of UTF-8; nothing is learnt or unseen).",
     )
     source_kind: TokenKind | None = Field(None, description="Kind of the source side, if not text.kind.")
     target_kind: TokenKind | None = Field(None, description="Kind of the target side, if not text.kind.")
     vocabulary: int = Field(
-        8000, ge=8, le=2**20, description="Most tokens in a vocabulary (both sides together when shared)."
+        8000,
+        ge=8,
+        le=2**20,
+        description="Most tokens in a vocabulary (both sides together when shared). One of bytes has 260 in any case.",
     )
     shared: bool | None = Field(
         None, description="One vocabulary for both sides. Unset: true when both sides are of the same kind."

@@ -4,11 +4,12 @@
     unigram     subwords of a unigram language model (Kudo 2018); unseen characters become bytes
     character   one token per code point; unseen ones become UNK
     whitespace  the words that white space separates (segmented text, phones); unseen ones become UNK
+    bytes       one token per byte of UTF-8 (Xue et al. 2022), of which there are 256; nothing is learnt, or unseen
 
 Imported ones may be cut into tokens otherwise, and look these up in a list of their own (see `lookup`).
 
 Every line is first normalised (see `normalizer`), and scores compare lines in the same normal form. Decoding is
-lossless on normalised lines: bpe and unigram restore any line exactly, character and whitespace any line whose
+lossless on normalised lines: bpe, unigram and bytes restore any line exactly, character and whitespace any line whose
 characters or words are in the vocabulary. No character is reserved: inside a token a space is a space, and only
 `pieces` shows it as `▁` (U+2581), as SentencePiece does. No word is reserved: "</s>" in a user's text is not EOS.
 
@@ -30,7 +31,7 @@ from zhuyi.errors import CheckpointError, DataError
 from zhuyi.text import trainers
 from zhuyi.text.lookup import VOCABULARY, Lookup
 from zhuyi.text.normalizer import BREAK, SPACE, keeps_whitespace
-from zhuyi.text.special import BOS, BYTES, EOS, MASK, PAD, SPECIALS, UNK
+from zhuyi.text.special import BOS, BYTES, EOS, MASK, PAD, SPECIALS, UNK, spell
 
 __all__ = ["BOS", "BYTES", "EOS", "MASK", "PAD", "SPECIALS", "UNK", "Tokenizer", "Tokenizers"]
 
@@ -59,7 +60,7 @@ class Tokenizer:
             kind: the kind of tokens; see the top of this module.
             vocabulary: the maximum number of tokens, including the four special ones and (bpe, unigram) the 256 bytes.
                 The rarest characters are left out if there are too many, and become bytes or UNK. Even the smallest
-                bpe or unigram vocabulary has 261 tokens: 4, 256 and the space.
+                bpe or unigram vocabulary has 261 tokens: 4, 256 and the space. One of bytes always has 260.
             lowercase: lower-case everything, here and in `encode`.
             normalization: the Unicode normalization; see `normalizer`.
             whitespace: what becomes of white space; see `normalizer`. The kind whitespace has no tokens for it, and
@@ -95,7 +96,7 @@ class Tokenizer:
     @property
     def fallback(self) -> range:
         """The ids that replace what is not in the vocabulary: those of the 256 bytes (bpe, unigram), or UNK."""
-        first = self._engine.token_to_id(BYTES[0])
+        first = self._engine.token_to_id(BYTES[0]) if self._engine.pre_tokenizer is not None else None
         if first is None or self._engine.id_to_token(first + len(BYTES) - 1) != BYTES[-1]:
             return range(UNK, UNK + 1)
         return range(first, first + len(BYTES))
@@ -133,9 +134,14 @@ class Tokenizer:
         return [encoding.ids for encoding in self._engine.encode_batch_fast(list(lines), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """The line of each sequence. PAD, BOS, EOS and other special tokens are left out; UNK becomes `<unk>`."""
+        """The line of each sequence. PAD, BOS, EOS and other special tokens are left out; UNK becomes `<unk>`.
+
+        Where bytes are no UTF-8, the line has `�`: one for a run of pieces `<0xE2>`, or (bytes) for what is none.
+        """
         special = self._engine.special if isinstance(self._engine, Lookup) else ()
         kept = [[i for i in sequence if (i == UNK or i > EOS) and i not in special] for sequence in ids]
+        if self._engine.pre_tokenizer is None:
+            return [spell(map(self._engine.id_to_token, sequence)) for sequence in kept]
         return list(self._engine.decode_batch(kept, skip_special_tokens=False))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
@@ -152,7 +158,7 @@ class Tokenizer:
         Encoding is then random, and cannot be seeded. Other kinds of tokenizers have no merges and return themselves.
         """
         content = json.loads(self.to_json())
-        if not share or content["model"]["type"] != "BPE":
+        if not share or not content["model"].get("merges"):
             return self
         content["model"]["dropout"] = share
         return Tokenizer.from_json(_dump(content))

@@ -155,7 +155,8 @@ def _in_order(pieces: list[list[Any]]) -> list[tuple[str, float]]:
 
 
 def _train_character(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
-    engine = _word_level(_ranked(chain.from_iterable(map(form.normalize_str, lines))), vocabulary)
+    ranked = _ranked(chain.from_iterable(map(form.normalize_str, lines)))
+    engine = _word_level(ranked[: max(vocabulary - len(SPECIALS), 0)])
     engine.normalizer = form
     engine.pre_tokenizer = pre_tokenizers.Split(Regex("(?m:.)"), "isolated")  # line breaks too
     engine.decoder = decoders.Fuse()
@@ -163,10 +164,15 @@ def _train_character(lines: list[str], vocabulary: int, form: normalizers.Normal
 
 
 def _train_whitespace(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
+    ranked = _ranked(word for line in lines for word in form.normalize_str(line).split())
+    return whitespace_engine(ranked[: max(vocabulary - len(SPECIALS), 0)], form)
+
+
+def whitespace_engine(words: list[str], form: normalizers.Normalizer) -> Engine:
+    """The engine whose tokens are these words, in their order."""
     # "</s>" or "<0x41>" in a user's text keeps the space before it: it is an ordinary word, not the token of that name.
     reserved = {*SPECIALS, *BYTES, MASK}
-    counted = _ranked(word for line in lines for word in form.normalize_str(line).split())
-    engine = _word_level([SPACE + word if word in reserved else word for word in counted], vocabulary)
+    engine = _word_level([SPACE + word if word in reserved else word for word in words])
     engine.normalizer = form
     word = rf"{SPACE}(<pad>|<unk>|<s>|</s>|<mask>|<0x[0-9A-F]{{2}}>)(?={SPACE}|$)|[^{SPACE}]+"
     engine.pre_tokenizer = pre_tokenizers.Sequence(
@@ -181,8 +187,16 @@ def _train_whitespace(lines: list[str], vocabulary: int, form: normalizers.Norma
     return engine
 
 
-def _word_level(ranked: list[str], vocabulary: int) -> Engine:
-    tokens = [*SPECIALS, *ranked[: max(vocabulary - len(SPECIALS), 0)]]
+def _train_bytes(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
+    fixed = {token: i for i, token in enumerate((*SPECIALS, *BYTES))}
+    engine = Engine(models.BPE(fixed, [], unk_token=SPECIALS[UNK], byte_fallback=True))  # and nothing else to fall from
+    engine.normalizer = form
+    engine.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    return engine
+
+
+def _word_level(ranked: list[str]) -> Engine:
+    tokens = [*SPECIALS, *ranked]
     return Engine(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token=SPECIALS[UNK]))
 
 
@@ -196,4 +210,5 @@ _TRAIN: dict[TokenKind, Callable[[list[str], int, normalizers.Normalizer], Engin
     "unigram": _train_unigram,
     "character": _train_character,
     "whitespace": _train_whitespace,
+    "bytes": _train_bytes,
 }

@@ -7,6 +7,7 @@ from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation
 from zhuyi.model.broken import symptoms
 from zhuyi.model.transformer import Network
+from zhuyi.text.special import BYTES, SPECIALS
 from zhuyi.training.int8 import Int8Comparison
 
 
@@ -39,7 +40,7 @@ def model_card(
         "## Data",
         "",
         f"- Training: {_training_data(config, store)}.",
-        f"- Text: {_kinds(config)} of at most {config.text.vocabulary:,} tokens, "
+        f"- Text: {_kinds(config)} of {_size(config)} tokens, "
         f"Unicode normalization {config.text.normalization}{', lower-cased' if config.text.lowercase else ''}.",
         *_languages(config.data.source_language, config.data.target_language),
         f"- Weights: {chosen}{_start(config.training.start_from)}.",
@@ -119,6 +120,12 @@ def _kinds(config: Config) -> str:
         return f"{text.source_kind}, a vocabulary"
     vocabularies = "one shared vocabulary" if text.shared else "a vocabulary a side"
     return f"{text.source_kind} → {text.target_kind}, {vocabularies}"
+
+
+def _size(config: Config) -> str:
+    text = config.text
+    is_bytes = text.source_kind == text.target_kind == "bytes"
+    return f"{len(SPECIALS) + len(BYTES) + text.mask}" if is_bytes else f"at most {text.vocabulary:,}"
 
 
 def _cell(signature: str) -> str:
