@@ -1,0 +1,146 @@
+"""Vocabularies of other programs: their tokens in our order, and where each has its row in their matrices."""
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer as Engine
+
+from zhuyi.errors import CheckpointError
+from zhuyi.interop.reading import read_bytes
+from zhuyi.text.lookup import Lookup
+from zhuyi.text.normalizer import normalizer
+from zhuyi.text.special import SPECIALS
+from zhuyi.text.tokenizer import Tokenizer
+from zhuyi.text.trainers import whitespace_engine
+
+MOST_PIECES = 1 << 20
+LARGEST_FILE = 1 << 26
+"""Bytes of a vocabulary in text."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A model's tokens by id: PAD, UNK, BOS and EOS, then the others as the model has them."""
+
+    pieces: list[str]
+    rows: list[int | None]
+    """The row of each in the model's own matrices; None where it has no such token."""
+    special: list[int]
+    """Ids, other than the first four, that no text has: tags of languages, sentinels, rows without a name."""
+
+    @classmethod
+    def of(
+        cls,
+        pieces: Sequence[str | None],
+        pad: int | None = None,
+        unk: int | None = None,
+        bos: int | None = None,
+        eos: int | None = None,
+        special: Collection[int] = (),
+    ) -> "Vocabulary":
+        """Put a model's tokens in our order.
+
+        Args:
+            pieces: by row; None is a row without a name.
+            pad, unk, bos, eos: the rows of the four that come first, which lose their names.
+            special: the rows of other tokens that no text has.
+        """
+        ends = [pad, unk, bos, eos]
+        rows: list[int | None] = [*ends, *(row for row in range(len(pieces)) if row not in ends)]
+        no_text = {*special, *(row for row, piece in enumerate(pieces) if piece is None)}
+        named = [f"<row {row}>" if piece is None else piece for row, piece in enumerate(pieces)]
+        return cls(
+            [*SPECIALS, *(named[row] for row in rows[len(SPECIALS) :] if row is not None)],
+            rows,
+            [i for i, row in enumerate(rows) if i >= len(SPECIALS) and row in no_text],
+        )
+
+    def tokenizer(self, engine: Engine) -> Tokenizer:
+        """The tokenizer that looks up the tokens of an engine."""
+        return Tokenizer(Lookup(json.loads(engine.to_str()), self.pieces, self.special))
+
+
+def word_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
+    """The tokenizer whose tokens are the words of a vocabulary, between white space, as they stand in a line."""
+    words = [piece for i, piece in enumerate(vocabulary.pieces) if i >= len(SPECIALS) and i not in vocabulary.special]
+    return vocabulary.tokenizer(whitespace_engine(words, normalizer(lowercase=False, normalization="none")))
+
+
+def read_pieces(path: Path) -> list[str | None]:
+    """The tokens of a vocabulary file by id: a JSON object or YAML (token: id), or text (a token a line).
+
+    Ids that no token has are None.
+
+    Raises:
+        CheckpointError: naming the line, or what else is wrong.
+    """
+    try:
+        text = read_bytes(path, LARGEST_FILE).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path}: not UTF-8") from error
+    if path.suffix not in (".json", ".yml", ".yaml"):
+        return list(text.removesuffix("\n").split("\n")) if text else []
+    ids = _from_json(path, text) if text.lstrip().startswith("{") else _from_yaml(path, text)
+    if not ids or max(ids.values()) >= MOST_PIECES:
+        raise CheckpointError(f"{path}: {'no tokens' if not ids else f'an id is not below {MOST_PIECES:,}'}")
+    pieces: list[str | None] = [None] * (max(ids.values()) + 1)
+    for piece, i in ids.items():
+        if pieces[i] is not None:
+            raise CheckpointError(f"{path}: {pieces[i]!r} and {piece!r} have the same id {i}")
+        pieces[i] = piece
+    return pieces
+
+
+def _from_json(path: Path, text: str) -> Mapping[str, int]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not JSON ({error})") from error
+    if not all(type(i) is int and i >= 0 for i in found.values()):
+        raise CheckpointError(f"{path}: not an object of ids")
+    return found  # type: ignore[no-any-return]
+
+
+_ENTRY = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s"'].*?|)\s*:\s+(\d{1,9})\s*""")
+
+
+def _from_yaml(path: Path, text: str) -> Mapping[str, int]:
+    """The one form that vocabularies have: an entry a line, its token plain or between quotation marks."""
+    ids: dict[str, int] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip() or line.startswith(("#", "---", "...")):
+            continue
+        entry = _ENTRY.fullmatch(line)
+        if entry is None:
+            raise CheckpointError(f"{path}:{number}: not an entry of the form token: id")
+        piece = _scalar(entry[1])
+        if piece is None or piece in ids:
+            raise CheckpointError(f"{path}:{number}: {'damaged' if piece is None else 'a second'} token {entry[1]}")
+        ids[piece] = int(entry[2])
+    return ids
+
+
+_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)", re.DOTALL)
+_ESCAPED = {
+    **{"0": "\0", "a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b"},
+    **{" ": " ", '"': '"', "/": "/", "\\": "\\", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029"},
+}
+
+
+def _scalar(written: str) -> str | None:
+    """A scalar of YAML (1.2, section 7.3); None if it is none."""
+    if written.startswith("'"):
+        return written[1:-1].replace("''", "'")
+    if not written.startswith('"'):
+        return written
+    try:
+        return _ESCAPE.sub(lambda found: _character(found[1]), written[1:-1])
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def _character(escape: str) -> str:
+    return chr(int(escape[1:], 16)) if len(escape) > 1 else _ESCAPED[escape]
