@@ -6,18 +6,24 @@ The built script runs in a browser's worker, as in a page; one process answers f
 import base64
 import json
 import math
+import unicodedata
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from contracts.conftest import CONFIGS, SMALL
+from interop.sentencepiece_models import EVERY, LINES, NAMES, imported, trained, words
+from tokenizers import Tokenizer as Engine
 from torch import Tensor
 
 from zhuyi.checkpoint import build_model
-from zhuyi.config import NOT_IN_SHAPE, Config, DataConfig, DecodingConfig, ModelConfig, Part, TextConfig
+from zhuyi.config import NOT_IN_SHAPE, Config, DataConfig, DecodingConfig, ModelConfig, Part, TextConfig, TokenKind
+from zhuyi.interop import sentencepiece
+from zhuyi.interop.vocabulary import Vocabulary, word_tokenizer
 from zhuyi.loading import build_translator
 from zhuyi.microscope import schema
 from zhuyi.microscope.effects import head_effects, occlusion
@@ -32,7 +38,7 @@ from zhuyi.microscope.wire import (
     embedded_weights,
     tensors,
 )
-from zhuyi.text.tokenizer import Tokenizer, Tokenizers
+from zhuyi.text.tokenizer import BYTES, Tokenizer, Tokenizers
 from zhuyi.translator import Translator
 
 pytestmark = [pytest.mark.unix, pytest.mark.slow]
@@ -355,20 +361,42 @@ CORPUS = [
 
 @pytest.mark.parametrize("whitespace", ["collapse", "keep"])
 @pytest.mark.parametrize("lowercase", [False, True])
-@pytest.mark.parametrize("kind", ["bpe", "unigram", "character", "whitespace"])
+@pytest.mark.parametrize("kind", get_args(TokenKind))
 def test_tokens_are_pythons(page: PageModel, kind: Any, lowercase: bool, whitespace: Any) -> None:
     normalization = "none" if kind == "character" and lowercase else "nfc"
     tokenizer = Tokenizer.train(CORPUS * 3, kind, 400, lowercase, normalization, whitespace, mask=True)
-    ids = list(range(len(tokenizer)))
-    sequences = [
-        *tokenizer.encode(ODD),
-        *([i, j] for i, j in zip(ids, reversed(ids), strict=True)),
-        [240, 163, 4, 0, 2, 1],
-    ]
-    asked = {"json": tokenizer.to_json(), "lines": ODD, "ids": sequences}
-    found = page.answer("tokenise", asked)
-    for line, mine, right in zip(ODD, found["encoded"], tokenizer.encode(ODD), strict=True):
+    same_tokens(page, tokenizer, ODD)
+
+
+def same_tokens(page: PageModel, tokenizer: Tokenizer, lines: list[str]) -> None:
+    """The page cuts the lines as Python does, and joins any tokens as it does."""
+    encoded, ids = tokenizer.encode(lines), list(range(len(tokenizer)))
+    pairs = zip(ids, reversed(ids), strict=True)
+    sequences = [*encoded, *map(list, pairs), [240, 163, 4, 0, 2, 1], [4 + 0xE2, 4 + 0x98, 4 + 0x41, 4 + 0x80]]
+    found = page.answer("tokenise", {"json": tokenizer.to_json(), "lines": lines, "ids": sequences})
+    for line, mine, right in zip(lines, found["encoded"], encoded, strict=True):
         assert mine == right, line
-    assert found["normalised"] == [tokenizer.normalise(line) for line in ODD]
+    assert found["normalised"] == [tokenizer.normalise(line) for line in lines]
     assert found["decoded"] == tokenizer.decode(sequences)
     assert found["pieces"] == [tokenizer.pieces(each) for each in sequences]
+
+
+@pytest.mark.parametrize(("algorithm", "rule", "fallback"), EVERY)
+def test_imported_tokens_are_pythons(
+    page: PageModel, tmp_path: Path, algorithm: str, rule: str, fallback: bool
+) -> None:
+    model = imported(trained(algorithm, rule, fallback), tmp_path)
+    lines = [unicodedata.normalize(form, line) for form in ("NFC", "NFD") for line in [*ODD, *LINES, *NAMES[::5]]]
+    same_tokens(page, sentencepiece.tokenizer(model), lines)
+
+
+def test_tokens_that_are_looked_up_are_pythons(page: PageModel) -> None:
+    listed = ["</s>", "<unk>", "▁a", "b", "c", "▁b", "é", ">>fra<<", "àà", "<pad>"]
+    vocabulary = Vocabulary.of(listed, unk=1, eos=0, pad=9, special=[7])
+    lines = ["ab és", "aàà aààà", ">>fra<< </s> <pad> b", "", "▁", "ab c"]
+    for pieces in (("▁a", "▁", "b", "é", "s"), ("▁b", "▁", "c", "▁a", ">>fra<<")):
+        same_tokens(page, sentencepiece.tokenizer(words(*pieces), vocabulary), lines)
+    same_tokens(page, word_tokenizer(vocabulary), lines)
+    unlisted = Vocabulary.of([*BYTES, "<extra_id_0>", "</s>", "<unk>", "<pad>"], 259, 258, None, 257, special=[256])
+    engine = Engine.from_str(Tokenizer.train([], "bytes", 260, lowercase=False).to_json())
+    same_tokens(page, unlisted.tokenizer(engine), [*lines, *ODD])

@@ -1,11 +1,15 @@
 // The normal form of a line, as the library `tokenizers` makes it: lower case, NFC, one space for each run of white space.
 
+import { characterMap } from "./charactermap";
+
 type Function = (text: string) => string;
+export type Pattern = { Regex: string } | { String: string };
 
 export type Normalizer =
   | { type: "Sequence"; normalizers: Normalizer[] }
   | { type: "Lowercase" | "NFC" }
-  | { type: "Replace"; pattern: { Regex: string }; content: string }
+  | { type: "Precompiled"; precompiled_charsmap: string }
+  | { type: "Replace"; pattern: Pattern; content: string }
   | { type: "Strip"; strip_left: boolean; strip_right: boolean };
 
 /**
@@ -16,9 +20,16 @@ export function regex(pattern: string, flags = "gu"): RegExp {
   const translated = pattern
     .replaceAll("(?m:.)", "[^]")
     .replaceAll("\\A", "^")
+    .replaceAll("\\z", "$")
     .replaceAll("\\s", "\\p{White_Space}")
     .replaceAll("\\S", "\\P{White_Space}");
   return new RegExp(translated, flags);
+}
+
+/** Every match becomes `content`. */
+export function replacing(pattern: Pattern, content: string): Function {
+  const searched = "Regex" in pattern ? regex(pattern.Regex) : pattern.String;
+  return (text) => text.replaceAll(searched, () => content);
 }
 
 export function normalizerOf(made: Normalizer | null): Function {
@@ -32,10 +43,10 @@ export function normalizerOf(made: Normalizer | null): Function {
       return (text) => Array.from(text, (character) => character.toLowerCase()).join("");
     case "NFC":
       return (text) => text.normalize("NFC");
-    case "Replace": {
-      const pattern = regex(made.pattern.Regex);
-      return (text) => text.replace(pattern, () => made.content);
-    }
+    case "Precompiled":
+      return characterMap(made.precompiled_charsmap);
+    case "Replace":
+      return replacing(made.pattern, made.content);
     case "Strip": {
       const ends = [...(made.strip_left ? ["^\\s+"] : []), ...(made.strip_right ? ["\\s+$"] : [])];
       const pattern = regex(ends.join("|"));

@@ -6,9 +6,10 @@ type Cut = (text: string) => string[];
 
 export type PreTokenizer =
   | { type: "Sequence"; pretokenizers: PreTokenizer[] }
-  | { type: "Metaspace"; replacement: string; prepend_scheme: string; split: boolean }
+  | { type: "Metaspace"; replacement: string; prepend_scheme: "always" | "never"; split: boolean }
   | { type: "Digits"; individual_digits: boolean }
-  | { type: "Split"; pattern: { Regex: string }; behavior: "Isolated" | "Removed"; invert: boolean };
+  | { type: "Split"; pattern: { Regex: string }; behavior: Behavior; invert: boolean };
+type Behavior = "Isolated" | "Removed" | "MergedWithPrevious";
 
 export function preTokenizerOf(made: PreTokenizer | null): Cut {
   if (!made) return (text) => [text];
@@ -18,18 +19,22 @@ export function preTokenizerOf(made: PreTokenizer | null): Cut {
       return (text) => cuts.reduce((parts, cut) => parts.flatMap(cut), [text]);
     }
     case "Metaspace": {
-      // a word has the space before it; the first one too
-      const { replacement, split } = made;
+      // a word has the space before it; the first one too, unless the scheme is never
+      const { replacement, prepend_scheme, split } = made;
       return (text) => {
         const marked = text.replaceAll(" ", replacement);
-        const all = marked.startsWith(replacement) ? marked : replacement + marked;
+        const has = prepend_scheme === "never" || marked.startsWith(replacement);
+        const all = has ? marked : replacement + marked;
         return split ? all.split(regex(`(?=${replacement})`, "u")) : [all];
       };
     }
     case "Digits":
       return isolate(made.individual_digits ? /\p{N}/gu : /\p{N}+/gu);
-    case "Split":
-      return made.invert ? only(regex(made.pattern.Regex)) : isolate(regex(made.pattern.Regex));
+    case "Split": {
+      const pattern = regex(made.pattern.Regex);
+      if (made.behavior === "MergedWithPrevious") return after(pattern);
+      return made.invert ? only(pattern) : isolate(pattern);
+    }
   }
 }
 
@@ -51,3 +56,11 @@ const only =
   (pattern: RegExp): Cut =>
   (text) =>
     Array.from(text.matchAll(pattern), ([match]) => match);
+
+/** A part ends with each match. */
+const after =
+  (pattern: RegExp): Cut =>
+  (text) => {
+    const ends = Array.from(text.matchAll(pattern), ({ 0: match, index }) => index + match.length);
+    return [0, ...ends].map((start, k) => text.slice(start, ends[k])).filter((part) => part);
+  };

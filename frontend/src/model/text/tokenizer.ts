@@ -1,5 +1,5 @@
 // The tokenizer of one side: lines ↔ ids. It is what `tokenizer.json` describes, in the library's format.
-import { normalizerOf, regex, type Normalizer } from "./normalizer";
+import { normalizerOf, replacing, type Normalizer, type Pattern } from "./normalizer";
 import { preTokenizerOf, type PreTokenizer } from "./pretokenizer";
 import { idsOf, tokeniserOf, type TokenModel, type Tokenise } from "./vocabulary";
 
@@ -12,7 +12,7 @@ export const SPECIALS = ["<pad>", "<unk>", "<s>", "</s>"] as const;
 type Decoder =
   | { type: "Sequence"; decoders: Decoder[] }
   | { type: "ByteFallback" | "Fuse" }
-  | { type: "Replace"; pattern: { Regex: string }; content: string }
+  | { type: "Replace"; pattern: Pattern; content: string }
   | { type: "Strip"; content: string; start: number; stop: number };
 
 interface Description {
@@ -20,6 +20,8 @@ interface Description {
   pre_tokenizer: PreTokenizer | null;
   model: TokenModel;
   decoder: Decoder;
+  /** The list of the model's own in which tokens are looked up, and those ids in it that no text has. */
+  vocabulary?: { pieces: string[]; special: number[] };
 }
 
 export class Tokenizer {
@@ -29,6 +31,9 @@ export class Tokenizer {
   private readonly cut: (text: string) => string[];
   private readonly tokenise: Tokenise;
   private readonly tokens: string[] = [];
+  /** From names to ids; what is not among them is UNK. */
+  private readonly ids: ReadonlyMap<string, number>;
+  private readonly special: ReadonlySet<number>;
   private readonly join: (tokens: string[]) => string[];
 
   /** @param json the content of a `tokenizer.json`. */
@@ -38,20 +43,28 @@ export class Tokenizer {
     this.normalise = normalizerOf(made.normalizer);
     this.cut = preTokenizerOf(made.pre_tokenizer);
     this.tokenise = tokeniserOf(made.model, ids);
-    this.join = joinerOf(made.decoder);
-    for (const [token, id] of ids) this.tokens[id] = token;
-    this.size = ids.size;
+    this.join = made.pre_tokenizer ? joinerOf(made.decoder) : spellAll;
+    this.special = new Set(made.vocabulary?.special);
+    if (made.vocabulary) this.tokens = made.vocabulary.pieces;
+    else for (const [token, id] of ids) this.tokens[id] = token;
+    const ordinary = [...this.tokens.entries()].filter(([id]) => id > EOS && !this.special.has(id));
+    this.ids = new Map(ordinary.map(([id, token]) => [token, id]));
+    this.size = this.tokens.length;
   }
 
   /** Ids without BOS and EOS. An empty line has none. */
   encode(line: string): number[] {
     const form = this.normalise(line);
-    return form ? this.cut(form).flatMap(this.tokenise) : [];
+    return form
+      ? this.cut(form)
+          .flatMap(this.tokenise)
+          .map((token) => this.ids.get(token) ?? UNK)
+      : [];
   }
 
-  /** PAD, BOS and EOS are left out. */
+  /** PAD, BOS, EOS and other special tokens are left out. */
   decode(ids: number[]): string {
-    const kept = ids.filter((id) => (id === UNK || id > EOS) && id < this.size);
+    const kept = ids.filter((id) => (id === UNK || id > EOS) && id < this.size && !this.special.has(id));
     return this.join(kept.map((id) => this.tokens[id])).join("");
   }
 
@@ -73,8 +86,8 @@ function joinerOf(made: Decoder): (tokens: string[]) => string[] {
     case "Fuse":
       return (tokens) => [tokens.join("")];
     case "Replace": {
-      const pattern = regex(made.pattern.Regex, "u");
-      return (tokens) => tokens.map((token) => token.replace(pattern, () => made.content));
+      const replace = replacing(made.pattern, made.content);
+      return (tokens) => tokens.map(replace);
     }
     case "Strip": {
       const { content, start } = made;
@@ -115,6 +128,18 @@ function spell(tokens: string[]): string[] {
   if (bytes.length) flush();
   return parts;
 }
+
+const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
+const encoder = new TextEncoder();
+
+/** All tokens as bytes become text; what is none is `�`, and no more. */
+const spellAll = (tokens: string[]): string[] => {
+  const bytes = tokens.flatMap((token) => {
+    const byte = BYTE.exec(token);
+    return byte ? Number.parseInt(byte[1], 16) : Array.from(encoder.encode(token));
+  });
+  return [lenient.decode(Uint8Array.from(bytes))];
+};
 
 /** Runs of byte pieces that are one character: (first, end, character). `<0xE2>` alone says nothing to anyone. */
 export function characters(pieces: string[]): [number, number, string][] {
