@@ -211,7 +211,7 @@ def test_many_processes_begin_with_another_model(tmp_path: Path, alone: tuple[Co
     """Each rank has its weights, and its settings where none are given; when the run goes on too."""
     config, first = alone
     unsaid = config.model_copy(update={"text": TextConfig(), "model": ModelConfig()})
-    config = with_training(unsaid, start_from=str(first), learning_rate=0.002, ema=0.9)
+    config = with_training(unsaid, start_from=str(first), learning_rate=0.002, ema=0.9, freeze=("decoder.blocks.0",))
     train(config, tmp_path / "whole")
     train_in(2, with_training(config, steps=10, shard=shard), tmp_path / "out")
     train_in(2, with_training(config, shard=shard, start_from=None), tmp_path / "out", resume=True)

@@ -26,8 +26,17 @@ class TrainingConfig(Section):
 
     start_from: FileSpec | None = Field(
         None,
-        description="A zhuyi model directory, whose weights and tokenizers the run begins with, and whose model and "
-        "text settings it has where they are not set. Relative to the file that says it.",
+        description="A zhuyi model directory, whose weights and tokenizers the run begins with. Where they are not "
+        "set, the settings of model, text and decoding are that model's, and so are optimizer (with beta1, beta2, "
+        "epsilon and weight_decay), label_smoothing and metric; learning_rate is a tenth of that model's, and warmup "
+        "50. Relative to the file that says it.",
+    )
+    freeze: tuple[str, ...] = Field(
+        (),
+        strict=False,  # TOML and JSON have lists
+        description="Parts of the model that stay as they are: encoder, decoder, embeddings, projection, a block such "
+        'as "decoder.blocks.0" (the first one), or anything that has a name in model.safetensors. A tied matrix is '
+        "frozen under each of its names.",
     )
     steps: int | None = Field(
         None, ge=1, le=MANY, description="Budget in updates. The first budget reached ends the run."

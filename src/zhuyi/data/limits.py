@@ -48,6 +48,19 @@ def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:
     return decoding.model_copy(update={"max_ratio": ratio, "max_extra": extra})
 
 
+def no_lower_than(least: DecodingConfig, decoding: DecodingConfig) -> DecodingConfig:
+    """`decoding`, whose limits were chosen from the data of a run, with limits no lower than those of `least`.
+
+    So a model that is trained further may write outputs as long as before. Limits that either has not are left alone.
+    """
+    higher = {}
+    for name in ("max_ratio", "max_extra"):
+        ours, theirs = getattr(decoding, name), getattr(least, name)
+        if ours is not None and theirs is not None:
+            higher[name] = max(ours, theirs)
+    return decoding.model_copy(update=higher)
+
+
 def limits_of_text(decoding: DecodingConfig, max_length: int) -> DecodingConfig:
     """`decoding` with `max_ratio` and `max_extra`, where they are not set, that let an output have `max_length` tokens.
 

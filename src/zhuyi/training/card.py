@@ -1,6 +1,8 @@
 """The model card: a README.md in the model directory that says what data, what size, what score, which signature."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from zhuyi.config import Config, Part, readable
 from zhuyi.data.store import Store
@@ -18,6 +20,7 @@ def model_card(
     chosen: str,
     evaluations: dict[str, Evaluation],
     int8: Int8Comparison | None = None,
+    before: Mapping[str, float] = MappingProxyType({}),
 ) -> str:
     """Markdown, written at the end of a run.
 
@@ -25,6 +28,7 @@ def model_card(
         chosen: which weights these are, in words.
         evaluations: by the name of the set ("dev", "test").
         int8: what int8 changes on the dev set.
+        before: scores on the dev set of the model that the run began with, by metric.
     """
     sizes = config.model
     lines = [
@@ -57,6 +61,8 @@ def model_card(
         lines.append(f"| {name} | loss (nats a {unit}) | {evaluation.loss:.4f} | lines:{evaluation.lines} |")
         for score in evaluation.scores.values():
             lines.append(f"| {name} | {score.name} | {score.value:.2f} | {_cell(score.signature)} |")
+    if before and "dev" in evaluations:
+        lines += ["", f"{gained(before, evaluations['dev'])}."]
     if int8 is not None:
         lines += ["", f"{int8}, on the dev set."]
     rest = "in `config.json`, those of its training in `training.json`."
@@ -70,6 +76,20 @@ def model_card(
             "",
         ]
     return "\n".join(lines)
+
+
+def gained(before: Mapping[str, float], dev: Evaluation) -> str:
+    """What a run has changed of the scores on the dev set, in words.
+
+    Args:
+        before: of the model that the run began with, by metric.
+        dev: of the weights that are kept.
+    """
+    found = [(name, before[name], score.value) for name, score in dev.scores.items() if name in before]
+    changes = (
+        f"{name} {old:.2f} before the first update, {new:.2f} now ({new - old:+.2f})" for name, old, new in found
+    )
+    return f"Dev: {', '.join(changes)}"
 
 
 def _broken(without: tuple[Part, ...]) -> list[str]:

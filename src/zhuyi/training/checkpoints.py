@@ -25,7 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zhuyi.checkpoint import Model
-from zhuyi.config import FILES, LANGUAGES, Config, DecodingConfig, changed, describe, readable
+from zhuyi.config import FILES, LANGUAGES, Config, DecodingConfig, TrainingConfig, changed, describe, readable
 from zhuyi.directory import DECODING, WEIGHTS, load_config_of, model_files, read_config
 from zhuyi.errors import CheckpointError, ConfigError, DamagedError
 from zhuyi.files import MANIFEST, in_current_format, read_directory, write_directory
@@ -56,7 +56,7 @@ class Checkpoints:
 
     Args:
         directory: the run's; they are in `checkpoints` below it.
-        config: of the run: how many are kept.
+        config: of the run.
         world: the processes of the run. They all see `directory`; saving and restoring takes all of them.
 
     Attributes:
@@ -66,7 +66,7 @@ class Checkpoints:
 
     def __init__(self, directory: Path, config: Config, world: World = ALONE) -> None:
         self._directory = directory / "checkpoints"
-        self._training = config.training
+        self._seed = config.training.seed
         self._world = world
         self.newest: int | None = None
         self.epoch = 0
@@ -115,7 +115,7 @@ class Checkpoints:
         files[RUN_STATE] = state.to_json()
         shutil.rmtree(self.path(state.step), ignore_errors=True)  # if it is there, then it is broken
         write_directory(self.path(state.step), files, shards, RUN_ADVICE)
-        for step in set(self.steps()) - self._wanted(state):
+        for step in set(self.steps()) - self._wanted(state, model.config.training):
             shutil.rmtree(self.path(step))
 
     def settings_of_run(self, config: Config, notify: Listener) -> tuple[Config, Tokenizers | None]:
@@ -164,7 +164,7 @@ class Checkpoints:
         with self._world.all_or_none(), in_current_format(directory) as whole, _named_in_utf8(whole) as path:
             _restore_tensors(trained, optimizer, path)
             optimizer.exchange()
-            _restore_rng_states(path / RUN_TENSORS, self._world, self._training.seed, newest)
+            _restore_rng_states(path / RUN_TENSORS, self._world, self._seed, newest)
             state = RunState.from_json((path / RUN_STATE).read_bytes())
         self.epoch = state.epoch
         return state
@@ -197,15 +197,15 @@ class Checkpoints:
                 ) from error
         return sorted(folder.glob("*.safetensors"))
 
-    def _wanted(self, state: RunState) -> set[int]:
+    def _wanted(self, state: RunState, training: TrainingConfig) -> set[int]:
         """Those to be kept in any case, the newest ones, the best one, and those to be averaged if the run ended now.
 
         Later ones than this step were broken when the run was resumed: it is about to write them again.
         """
         so_far = [step for step in self.steps() if step <= state.step]
-        kept = set(so_far) & set(self._training.keep_at)
-        best = state.best_steps(self._training.metric)[:1]
-        return {*kept, *so_far[-self._training.keep :], *best, *state.averaged_steps(self._training)}
+        kept = set(so_far) & set(training.keep_at)
+        best = state.best_steps(training.metric)[:1]
+        return {*kept, *so_far[-training.keep :], *best, *state.averaged_steps(training)}
 
 
 def _same_settings(then: Config, now: Config, notify: Listener) -> None:
@@ -242,7 +242,7 @@ def _moments(trained: Network, optimizer: Optimizer) -> dict[str, Tensor]:
     return {
         f"optimizer.{name}.{moment}": tensor.detach()
         for name, parameter in trained.named_parameters()
-        for moment, tensor in optimizer.state[parameter].items()
+        for moment, tensor in optimizer.state.get(parameter, {}).items()  # what is frozen has none
     }
 
 
@@ -257,6 +257,8 @@ def _restore_tensors(trained: Network, optimizer: Optimizer, directory: Path) ->
     tensors: dict[str, Tensor] = {}
     for name, parameter in trained.named_parameters():
         tensors[name] = parameter.detach()
+        if not parameter.requires_grad:  # frozen
+            continue
         optimizer.state[parameter] = {}
         for key, entry in stored.items():
             moment = key.removeprefix(f"optimizer.{name}.")

@@ -136,6 +136,8 @@ class Finished:
     """By the name of the set: "dev", "test"."""
     int8: Int8Comparison | None
     """What int8 changes on the dev set; None without one, and where int8 cannot be computed."""
+    before: Mapping[str, float]
+    """Scores on the dev set of the model that the run began with, by metric; empty where it began with none."""
 
 
 Event = Preparing | Checked | Started | Updated | Validated | Saved | Notice | Finished

@@ -71,7 +71,8 @@ def fit(
         optimizer: of the parameters of `model`, whose learning rate is set here. The default is `Optimizer`, and the
             model then has the averaged weights at the end, where `training.ema` is not 0.
         state: where the run stands; it is changed. The default is a new one.
-        validate: called when a validation is due, and at the end, with the model in evaluation mode and, of an
+        validate: called when a validation is due, at the end, and before the first update where `training.start_from`
+            or `training.keep_at` asks for it, with the model in evaluation mode and, of an
             `Optimizer`, the averaged weights. It sets `state.waited`, which `training.patience` looks at.
         save: called after each `validate`, under the same conditions, and at the end, even if `stop` ended the run.
         stop: asked before each update whether to end the run.
@@ -108,7 +109,7 @@ def fit(
         not_before = state.seconds + TRAIN_TO_VALIDATION_RATIO * (state.seconds - before)
         call(save)
 
-    if state.step == 0 and 0 in training.keep_at:
+    if state.step == 0 and (0 in training.keep_at or training.start_from is not None):
         check()
     with closing(updates(data, training, state, world)) as coming:
         while not world.any(stop() or out_of_patience(training, state)):

@@ -29,14 +29,15 @@ class Optimizer(torch.optim.Optimizer):
     smaller factor at first, when the weights are still far from anything. `state[parameter]["average"]` holds it.
 
     Args:
-        model: what is to be learned.
+        model: what is to be learned, but for parameters that need no gradient.
         config: of the run.
         bf16: whether Muon's products are bf16.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, bf16: bool = False) -> None:
+        learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
         hidden = _of_the_blocks(model) if config.optimizer == "muon" else []
-        others = [parameter for parameter in model.parameters() if not any(parameter is each for each in hidden)]
+        others = [parameter for parameter in learned if not any(parameter is each for each in hidden)]
         matrices, vectors = [each for each in others if each.dim() > 1], [each for each in others if each.dim() <= 1]
         groups = [
             {"params": hidden, "weight_decay": config.weight_decay, "rule": "muon"},
@@ -44,7 +45,7 @@ class Optimizer(torch.optim.Optimizer):
             {"params": vectors, "weight_decay": 0.0, "rule": "adamw"},
         ]
         rate, betas = config.learning_rate, (config.beta1, config.beta2)
-        adamw = torch.optim.AdamW(model.parameters(), lr=rate, betas=betas, eps=config.epsilon, fused=True)
+        adamw = torch.optim.AdamW(learned, lr=rate, betas=betas, eps=config.epsilon, fused=True)
         defaults = {**adamw.defaults, "rule": "adamw", "ema": config.ema, "bf16": bf16, "updates": 0}
         super().__init__([group for group in groups if group["params"]], defaults)
 
@@ -135,7 +136,8 @@ class Optimizer(torch.optim.Optimizer):
 def _of_the_blocks(model: nn.Module) -> list[nn.Parameter]:
     """Matrices that map hidden states to hidden states, of whatever mixer."""
     stacks = [module for module in model.modules() if isinstance(module, Stack)]
-    return [weight for stack in stacks for weight in stack.blocks.parameters() if weight.dim() > 1]
+    weights = [weight for stack in stacks for weight in stack.blocks.parameters() if weight.requires_grad]
+    return [weight for weight in weights if weight.dim() > 1]
 
 
 def orthogonal(matrix: Float[Tensor, "rows columns"], bf16: bool = False) -> Float[Tensor, "rows columns"]:

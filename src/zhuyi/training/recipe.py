@@ -6,9 +6,9 @@ prepare the data → build the model → restore the newest checkpoint → fit �
 import copy
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch import nn
 from zhuyi.checkpoint import Model, build_model, save_model
 from zhuyi.config import Config, TrainingConfig, changed
 from zhuyi.data.batches import padding_share, plan
+from zhuyi.data.limits import no_lower_than
 from zhuyi.data.prepare import Prepared, examples, open_dev_text, prepare
 from zhuyi.data.sequences import Numbered, Sequences
 from zhuyi.data.store import Store
@@ -32,6 +33,7 @@ from zhuyi.training.checkpoints import Checkpoints
 from zhuyi.training.distributed import World, gather_weights, joined
 from zhuyi.training.epochs import EpochStores
 from zhuyi.training.events import Checked, Event, Finished, Listener, Notice, Saved, Started
+from zhuyi.training.freeze import freeze
 from zhuyi.training.int8 import Int8Comparison
 from zhuyi.training.lock import alone_in
 from zhuyi.training.loop import DivergenceError, fit
@@ -45,7 +47,7 @@ from zhuyi.training.run_state import RUN_ADVICE, RunState
 from zhuyi.training.scoring import ScoringEngine
 from zhuyi.training.stopping import interruption, out_of_patience
 from zhuyi.training.threads import PaceWatch, set_threads, try_threads
-from zhuyi.training.validation import choose, compare_int8, score_dev, validated_lines
+from zhuyi.training.validation import choose, compare_int8, score_beginning, score_dev, validated_lines
 from zhuyi.training.warm_start import WarmStart, load_what_fits, warm_start
 from zhuyi.translator import Translator
 
@@ -66,6 +68,8 @@ class Result:
     """By the name of the set: "dev", "test"."""
     int8: Int8Comparison | None = None
     """What int8 changes on the dev set; None without one, and where int8 cannot be computed."""
+    before: Mapping[str, float] = field(default_factory=dict)
+    """Scores on the dev set of the model that the run began with, by metric; empty where it began with none."""
 
 
 def train(
@@ -111,7 +115,10 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
 
     def validate(state: RunState) -> None:
         gather_weights(parts.trained, parts.model.transformer, world)
-        world.on_main(lambda: score_dev(translator, validated, training.metric, state, notify_all))
+        if state.step == 0 and training.start_from is not None:
+            world.on_main(lambda: score_beginning(translator, dev, training.metric, state, notify_all))
+        else:
+            world.on_main(lambda: score_dev(translator, validated, training.metric, state, notify_all))
 
     def save(state: RunState) -> None:
         if state.step != checkpoints.newest:
@@ -157,8 +164,8 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
         gather_weights(parts.trained, parts.model.transformer, world)
         finish = partial(_finish, parts.model, translator, dev, test, data.store, out, checkpoints, state, notify)
         end = world.on_main(finish) or end
-    emit(Finished(state.step, state.seconds, stopped, end.chosen, end.evaluations, end.int8))
-    return Result(out, state.step, state.seconds, stopped, end.chosen, end.evaluations, end.int8)
+    emit(Finished(state.step, state.seconds, stopped, end.chosen, end.evaluations, end.int8, state.before))
+    return Result(out, state.step, state.seconds, stopped, end.chosen, end.evaluations, end.int8, state.before)
 
 
 @dataclass(frozen=True)
@@ -209,6 +216,9 @@ def _prepare(
             warm = warm_start(config, config.training.start_from)
         config, tokenizers = _without_parts(warm.config), warm.tokenizers
     data = world.on_main(lambda: prepare(config, tokenizers, epoch, notify))
+    if data is not None and warm is not None:
+        decoding = no_lower_than(warm.limits, data.config.decoding)
+        data = replace(data, config=data.config.model_copy(update={"decoding": decoding}))
     with world.all_or_none():
         if data is not None:
             notify(Checked(data.report))
@@ -234,7 +244,9 @@ def _build(data: Prepared, warm: WarmStart | None, notify: Listener, world: Worl
     torch.manual_seed(training.seed)
     model = build_model(data.config, data.tokenizers)
     if warm is not None:
-        _load_warm(model.transformer, warm, notify)
+        _load_warm(model.transformer, warm, data.config.training, notify)
+    with world.all_or_none():
+        freeze(model.transformer, training.freeze)
     trained = _trained(model.transformer, training, world)
     bf16 = bool(world.broadcast(uses_bf16(training, world.device)))
     objective = world.parallel(Objective(trained, TeacherForcing(training.label_smoothing, bf16)), training.shard)
@@ -265,12 +277,18 @@ def _restore(
     return state
 
 
-def _load_warm(transformer: Network, warm: WarmStart, notify: Listener) -> None:
+def _load_warm(transformer: Network, warm: WarmStart, training: TrainingConfig, notify: Listener) -> None:
     fresh = load_what_fits(transformer, warm.weights)
     but = f", except {', '.join(fresh)}, which do not fit" if fresh else ""
     if warm.new_labels:
         but = f"; the labels and {', '.join(fresh)} are new"
-    notify(Notice(f"Beginning with the weights of {warm.config.training.start_from}{but}."))
+    notify(Notice(f"Beginning with the weights of {training.start_from}{but}."))
+    notify(
+        Notice(
+            f"Fine-tuning: training.optimizer = {training.optimizer}, learning_rate = {training.learning_rate:.3g}, "
+            f"warmup = {training.warmup}; the model itself was trained at {warm.rate:.3g}."
+        )
+    )
 
 
 def _trained(transformer: Network, training: TrainingConfig, world: World) -> Network:
@@ -341,7 +359,8 @@ def _finish(
     if test is not None:
         evaluations["test"] = test.evaluate(translator, training.metric)
     int8 = compare_int8(model, dev, evaluations)
-    save_model(model, out, model_card(config, model.transformer, store, chosen, evaluations, int8), RUN_ADVICE)
+    card = model_card(config, model.transformer, store, chosen, evaluations, int8, state.before)
+    save_model(model, out, card, RUN_ADVICE)
     draw(out)
     return _End(chosen, evaluations, int8)
 

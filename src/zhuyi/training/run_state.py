@@ -48,6 +48,8 @@ class RunState:
     """The decoded score of each validation, by its step."""
     losses: dict[int, float] = field(default_factory=dict)
     """The dev loss of each validation, by its step."""
+    before: dict[str, float] = field(default_factory=dict)
+    """The scores on all dev lines of the weights that the run began with, where they are another model's: by metric."""
     aim: float = 0.0
     """The loss that training aims at: see `objective.aim`."""
 

@@ -94,6 +94,20 @@ def score_dev(translator: Translator, dev: HeldOut | None, metric: Metric, state
     notify(Validated(state.step, state.seconds, state.losses[state.step], scores, sample))
 
 
+def score_beginning(
+    translator: Translator, dev: HeldOut | None, metric: Metric, state: RunState, notify: Listener
+) -> None:
+    """Score the model that a run begins with, before the first update: on all dev lines, so that one sees at the end
+    what was gained or lost; and on those of a validation, which its scores are compared with."""
+    if dev is None or state.before:
+        return
+    whole = dev.evaluate(translator, metric)
+    state.before = {str(name): score.value for name, score in whole.scores.items()}
+    part = whole if state.dev_lines == len(dev) else dev.evenly(state.dev_lines).evaluate(translator, metric)
+    state.scores[0], state.losses[0] = part.scores[metric].value, part.loss or 0.0
+    notify(Validated(0, state.seconds, whole.loss or 0.0, state.before, dev.sample(translator, whole, 0)))
+
+
 def choose(
     model: Model,
     checkpoints: Checkpoints,
@@ -111,7 +125,8 @@ def choose(
         return f"the last step, {state.step:,}", {}
     whole = {step for step, _ in checkpoints.readable(notify)}
     ranked = [step for step in state.best_steps(training.metric) if step in whole]
-    candidates = {f"step {ranked[0]:,}, the best of {len(state.scores)} validated": ranked[:1]}
+    best = f"step {ranked[0]:,}" if ranked[0] or not state.before else "what the run began with"
+    candidates = {f"{best}, the best of {len(state.scores)} validated": ranked[:1]}
     averaged = [step for step in state.averaged_steps(training) if step in whole]
     if len(averaged) > 1:
         candidates[f"the average of the {training.average_of} {len(averaged)} checkpoints"] = averaged

@@ -1,18 +1,20 @@
 """A run that begins with the weights and tokenizers of another model (`training.start_from`): a warm start.
 
-Vocabulary and architecture are that model's. The moments of the optimiser, the moving average, the schedule and the
-random state are new. Where labels are learned after masked pre-training (Devlin et al. 2019, section 3.2), so are the
-vocabulary of the labels and the projection to them.
+Vocabulary, architecture and search are that model's, and so is the way it was trained (`OF_THE_MODEL`). The moments of
+the optimiser, the moving average, the schedule and the random state are new: a short warm-up, and a tenth of the
+model's own peak rate, since a high rate undoes what it has learnt. Where labels are learned after masked pre-training
+(Devlin et al. 2019, section 3.2), the vocabulary of the labels and the projection to them are new too.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zhuyi.checkpoint import load_model
-from zhuyi.config import LANGUAGES, Config, changed
+from zhuyi.config import LANGUAGES, PRESETS, Config, DecodingConfig, TrainingConfig, changed
 from zhuyi.data.prepare import learn_labels
 from zhuyi.errors import ConfigError
 from zhuyi.model.transformer import Network
@@ -25,6 +27,15 @@ MAY_DIFFER = {
 """Settings of [model] and [text] that may be others than the model's: they leave most of its weights what they are."""
 OF_LABELS = {"model.labels", "text.shared", "text.kind", "text.target_kind", "text.whitespace"}
 """Those that may be others too where labels are learned after masked pre-training."""
+
+OF_THE_MODEL = ("optimizer", "beta1", "beta2", "epsilon", "weight_decay", "label_smoothing", "metric")
+"""Settings of [training] that are the model's where they are not set: a rate belongs to an optimiser."""
+RATE_SHARE = 0.1
+"""Of the model's own peak learning rate."""
+WARMUP = 50
+"""Updates: Adam's second moment, a mean over about 1 / (1 - β₂) of them, is new."""
+LIMITS = ("max_ratio", "max_extra")
+"""Settings of [decoding] that are chosen from the data of the run, and are no lower than the model's."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,10 @@ class WarmStart:
     """Of that model, under every name that a matrix has: a tied one has several. Those that fit are used."""
     new_labels: bool
     """Whether labels are learned after masked pre-training."""
+    limits: DecodingConfig
+    """Of that model: an output of the run may be at least as long."""
+    rate: float
+    """The peak learning rate that it was trained at, or is taken to have been."""
 
 
 def warm_start(config: Config, directory: str | Path) -> WarmStart:
@@ -52,11 +67,25 @@ def warm_start(config: Config, directory: str | Path) -> WarmStart:
     model = load_model(directory)
     weights = {name: each.detach() for name, each in model.transformer.named_parameters(remove_duplicate=False)}
     tokenizers, new_labels = model.tokenizers, _are_labels_new(model.config, config)
-    config = with_settings_of(model.config, config, str(directory))
+    unlimited = model.config.decoding.model_copy(update=dict.fromkeys(LIMITS))
+    training = fine_tuning(model.config.training)
+    begins = model.config.model_copy(update={"training": training, "decoding": unlimited})
+    config = with_settings_of(begins, config, str(directory))
     if new_labels:
         tokenizers = Tokenizers(tokenizers.source, learn_labels(config))
         del weights["projection.weight"]
-    return WarmStart(config, tokenizers, weights, new_labels)
+    return WarmStart(
+        config, tokenizers, weights, new_labels, model.config.decoding, training.learning_rate / RATE_SHARE
+    )
+
+
+def fine_tuning(model: TrainingConfig) -> TrainingConfig:
+    """How to go on with a model that was trained as `model` says.
+
+    One that does not say so was imported, and counts as trained by the preset `paper`: with Adam, and without decay.
+    """
+    trained = model if model.model_fields_set else TrainingConfig(**PRESETS["paper"]["training"])
+    return trained.model_copy(update={"learning_rate": RATE_SHARE * trained.learning_rate, "warmup": WARMUP})
 
 
 def _are_labels_new(model: Config, config: Config) -> bool:
@@ -66,7 +95,9 @@ def _are_labels_new(model: Config, config: Config) -> bool:
 
 
 def with_settings_of(model: Config, config: Config, name: str) -> Config:
-    """`config` with what it leaves unset of [model], [text] and the languages as in `model`, which is called `name`.
+    """`config` with what it leaves unset as in `model`, which is called `name`.
+
+    That is [model], [text], [decoding], the languages, and of [training] the rate, its warm-up and `OF_THE_MODEL`.
 
     Raises:
         ConfigError: if it has a setting that must not differ, and does.
@@ -77,7 +108,7 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
             f'{name} was pre-trained on masked tokens: set model.shape = "encoder", model.labels = "line" or "token"'
         )
     may_differ = MAY_DIFFER | OF_LABELS if new_labels else MAY_DIFFER
-    sections = {}
+    sections: dict[str, Any] = {}
     for section in ("model", "text"):
         theirs, ours = getattr(model, section), getattr(config, section)
         given = {key: getattr(ours, key) for key in type(ours).model_fields if key in ours.model_fields_set}
@@ -93,10 +124,16 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
             given |= {key: getattr(ours, key) for key in of_section - {"kind", "whitespace"}}
         sections[section] = changed(theirs, given)
     tags = {key: getattr(config.data, key) or getattr(model.data, key) for key in LANGUAGES}
-    training = config.training
-    if sections["model"].shape == "encoder" and "metric" not in training.model_fields_set and not new_labels:
-        training = training.model_copy(update={"metric": model.training.metric})  # the default is of translations
-    return config.model_copy(update={**sections, "data": changed(config.data, tags), "training": training})
+    same_task = not new_labels and (model.data.text is None) == (config.data.text is None)
+    keys = {"learning_rate", "warmup", *OF_THE_MODEL} - (set() if same_task else {"metric"})
+    training = {key: getattr(model.training, key) for key in keys - config.training.model_fields_set}
+    decoding = config.decoding.model_dump(include=config.decoding.model_fields_set)
+    sections |= {
+        "data": changed(config.data, tags),
+        "training": config.training.model_copy(update=training),
+        "decoding": changed(model.decoding, decoding),
+    }
+    return config.model_copy(update=sections)
 
 
 @torch.no_grad()

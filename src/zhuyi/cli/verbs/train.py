@@ -34,7 +34,9 @@ from zhuyi.cli.streams import to_json
     "[dim]# From a file of settings, into runs/en-de; and on, after it was stopped.[/]\n"
     "zhuyi train en-de.toml\n"
     "zhuyi train en-de.toml --resume",
-    "[dim]# On with a model that you have, on other data.[/]\nzhuyi train other.toml --from en-de",
+    "[dim]# On with a model that you have, on your own pairs.[/]\n"
+    "zhuyi train --from en-de --source my.en --target my.de \\\n"
+    "    --dev-source dev.en --dev-target dev.de --out my-en-de",
     "[dim]# A language model, on one file of text.[/]\n"
     "zhuyi train --set data.text=book.txt \\\n"
     "    --set model.shape=decoder --out book",
@@ -103,6 +105,10 @@ def train(
         print(f"It was {symptoms(resolved.model.without)}.")
     for name, evaluation in result.evaluations.items():
         show(evaluation, name)
+    if result.before and "dev" in result.evaluations:
+        from zhuyi.training.card import gained
+
+        print(f"{gained(result.before, result.evaluations['dev'])}.")
     place, int8 = shlex.quote(str(directory)), result.int8
     if int8 is not None:
         print(f"{int8}." if int8.recommended else f"{int8}: that changes too much, so stay with float32.")

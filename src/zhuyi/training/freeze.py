@@ -1,0 +1,41 @@
+"""Parts of a network that a run does not change (`training.freeze`): they have no gradient and no optimiser state."""
+
+from collections.abc import Iterable
+
+from zhuyi.errors import ConfigError
+from zhuyi.model.transformer import Network
+
+EMBEDDINGS = "embeddings"
+"""The name of all embeddings of tokens together."""
+
+
+def freeze(network: Network, names: Iterable[str]) -> None:
+    """Freeze the weights that have one of `names`, or stand below it: `encoder`, `decoder.blocks.0`, `embeddings`.
+
+    A matrix that is tied has several names, and is frozen if one of them is given.
+
+    Raises:
+        ConfigError: if nothing has one of the names, or nothing is left to be learned.
+    """
+    weights = dict(network.named_parameters(remove_duplicate=False))
+    for name in names:
+        found = [each for each in weights if _is_of(each, name)]
+        if not found:
+            there = ", ".join(dict.fromkeys([*network.stacks(), EMBEDDINGS, *map(_part, weights)]))
+            raise ConfigError(f"training.freeze = {name!r}: the model has no such part; there are {there}")
+        for each in found:
+            weights[each].requires_grad_(False)
+    if not any(weight.requires_grad for weight in weights.values()):
+        raise ConfigError("training.freeze leaves nothing to be learned: leave out one of its names")
+
+
+def _is_of(weight: str, name: str) -> bool:
+    if name == EMBEDDINGS:
+        return ".embedding." in weight
+    return f"{weight}.".startswith(f"{name}.")
+
+
+def _part(weight: str) -> str:
+    """The part that a weight is of, as it is named to a user: a block, or what stands before and after the blocks."""
+    parts = weight.split(".")
+    return ".".join(parts[:3] if "blocks" in parts else parts[:-1])

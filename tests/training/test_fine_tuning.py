@@ -1,0 +1,141 @@
+"""Training goes on with a model: rates that suit it, its score before, what may stay as it is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import copying, said, state_of, stopped, weights, with_training, write_lines
+
+import zhuyi
+from zhuyi.checkpoint import load_model
+from zhuyi.config import PRESETS, Config, build_config
+from zhuyi.directory import load_config_of, read_metrics
+from zhuyi.errors import ConfigError
+from zhuyi.model.shapes import SHAPES
+from zhuyi.training.freeze import freeze
+from zhuyi.training.recipe import train
+from zhuyi.training.warm_start import fine_tuning, warm_start
+
+RECIPE = {"optimizer": "adamw", "learning_rate": 0.02, "weight_decay": 0.1, "label_smoothing": 0.05, "metric": "chrf"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has learnt a little, in other ways than the defaults."""
+    folder = tmp_path_factory.mktemp("first")
+    train(copying(folder, training=RECIPE, decoding={"beam": 2, "length_penalty": 0.6}), folder / "model")
+    return folder / "model"
+
+
+def more(folder: Path, first: Path, **training: Any) -> Config:
+    """A run on other lines that begins with `first`, and says nothing of how that was made."""
+    lines, dev = write_lines(folder / "more.txt", 40, 5, "abcxyz"), write_lines(folder / "dev-of-more.txt", 60, 6)
+    data = {"source": lines, "target": lines, "dev_source": dev, "dev_target": dev}
+    budget = {"steps": 6, "save_every": 3, "tokens_per_batch": 150, "threads": 1, "device": "cpu"}
+    return build_config({"data": data, "training": {**budget, **training, "start_from": str(first)}})
+
+
+def test_rates_follow_from_how_the_model_was_trained(model: Path, tmp_path: Path) -> None:
+    training = warm_start(more(tmp_path, model), model).config.training
+    assert (training.learning_rate, training.warmup) == (pytest.approx(0.002), 50)
+    assert training.model_dump(include=set(RECIPE) - {"learning_rate"}) == {
+        name: value for name, value in RECIPE.items() if name != "learning_rate"
+    }
+    assert (training.schedule, training.steps) == ("cosine", 6)
+
+
+def test_what_is_set_wins(model: Path, tmp_path: Path) -> None:
+    given = {"learning_rate": 1e-3, "warmup": 400, "optimizer": "muon", "metric": "bleu"}  # each is the default
+    training = warm_start(more(tmp_path, model, **given), model).config.training
+    assert {name: getattr(training, name) for name in given} == given
+
+
+def test_a_model_that_does_not_say_how_it_was_trained_was_trained_as_in_the_paper() -> None:
+    training = fine_tuning(build_config({}).training)
+    assert training.learning_rate == pytest.approx(PRESETS["paper"]["training"]["learning_rate"] / 10)
+    assert (training.optimizer, training.weight_decay) == ("adamw", 0.0)
+
+
+def test_the_search_is_the_model_s_and_outputs_may_be_as_long(model: Path, tmp_path: Path) -> None:
+    before, config = load_config_of(model).decoding, more(tmp_path, model)
+    train(with_training(config, steps=1), tmp_path / "out")
+    after = load_config_of(tmp_path / "out").decoding
+    assert (after.beam, after.length_penalty) == (2, 0.6)
+    assert (after.max_ratio or 0) >= (before.max_ratio or 0)
+    assert (after.max_extra or 0) >= (before.max_extra or 0)
+
+
+@pytest.mark.slow
+def test_the_score_before_the_first_update_is_that_of_the_model(model: Path, tmp_path: Path) -> None:
+    """Of all dev lines, although validations of so short a run score only 50."""
+    config = more(tmp_path, model)
+    lines = Path(config.data.dev_source or "").read_text(encoding="utf-8").splitlines()
+    expected = zhuyi.evaluate(zhuyi.load(model, device="cpu"), lines, lines, ["chrf"])
+    result, printed = said(config, tmp_path / "whole")
+    first, *others = [record for record in read_metrics(tmp_path / "whole/metrics.jsonl") if "dev_chrf" in record]
+    assert (first["step"], first["dev_chrf"]) == (0, pytest.approx(expected.scores["chrf"].value, abs=1e-4))
+    assert first["dev_loss"] == pytest.approx(expected.loss)
+    assert [record["step"] for record in others] == [3, 6]
+    assert result.before == {"chrf": expected.scores["chrf"].value}
+    assert "learning_rate = 0.002, warmup = 50; the model itself was trained at 0.02" in printed
+    card = (tmp_path / "whole/README.md").read_text(encoding="utf-8")
+    assert f"Dev: chrf {first['dev_chrf']:.2f} before the first update" in card
+
+    out = stopped(tmp_path / "whole", 0, tmp_path / "out")
+    again, printed = said(config, out, resume=True)
+    assert "Other than before" not in printed
+    assert again.before == result.before
+    assert weights(out) == weights(tmp_path / "whole")
+
+
+FROZEN = ("embeddings", "decoder.blocks.0.cross")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_what_is_frozen_stays_as_it_is(model: Path, tmp_path: Path, optimizer: str) -> None:
+    config = more(tmp_path, model, freeze=FROZEN, learning_rate=0.01, warmup=0, optimizer=optimizer)
+    train(with_training(config, keep=9, average=1), tmp_path / "whole")
+    before, after = (load_model(path).transformer for path in (model, tmp_path / "whole/checkpoints/step-000006"))
+    now, frozen = dict(after.named_parameters()), set()
+    for name, weight in before.named_parameters():
+        if now[name].equal(weight):
+            frozen.add(name)
+    crossing = {f"decoder.blocks.0.cross.{part}.weight" for part in ("query", "key", "value", "output")}
+    assert frozen == {"encoder.embedding.weight", *crossing}
+    moments = state_of(tmp_path / "whole", 6)["run_state.safetensors"]
+    assert b"optimizer.encoder.norm.weight." in moments
+    assert not any(f"optimizer.{name}.".encode() in moments for name in frozen)
+
+    out = stopped(tmp_path / "whole", 3, tmp_path / "out")
+    train(with_training(config, keep=9, average=1), out, resume=True)
+    assert state_of(out, 6) == state_of(tmp_path / "whole", 6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_names_of_parts(shape: str) -> None:
+    network = SHAPES[shape](build_config({"model": {"shape": shape, "width": 16, "heads": 2}}).model, 20, None)
+    (stack, *_) = network.stacks()
+    freeze(network, [f"{stack}.blocks.0", "embeddings"])
+    frozen = {name for name, weight in network.named_parameters() if not weight.requires_grad}
+    assert {name.rpartition(".blocks.0.")[0] for name in frozen if ".blocks." in name} == {stack}
+    assert any("embedding" in name for name in frozen)
+    assert any(weight.requires_grad for weight in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ("encodre",),
+            "training.freeze = 'encodre': the model has no such part; there are encoder, decoder, embeddings",
+        ),
+        (("encoder.blocks.1",), "no such part; there are .*encoder.blocks.0"),
+        (("encoder", "decoder"), "leaves nothing to be learned"),
+    ],
+)
+def test_names_of_no_part_are_one_line(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        train(copying(tmp_path, training={"freeze": names}), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
