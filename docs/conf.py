@@ -100,6 +100,8 @@ def values_of(annotation: Any) -> str:
         return f"a list of {values_of(get_args(annotation)[0])}"
     if get_origin(annotation) is Annotated:
         return values_of(get_args(annotation)[0])
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"tables of {', '.join(f'`{key}`' for key in annotation.model_fields)}"
     parts = [part for part in get_args(annotation) if part is not NoneType]
     return ", ".join(map(values_of, parts)) if parts else str(annotation.__name__)
 

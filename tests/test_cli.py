@@ -388,7 +388,13 @@ class Recorder:
     def __call__(self, config: Any, out: Path, *, resume: bool, listeners: Any) -> SimpleNamespace:
         self.config, self.out, self.resume = config, out, resume
         return SimpleNamespace(
-            interrupted=self.interrupted, steps=1, seconds=1.0, chosen="a step", evaluations={}, int8=self.int8
+            interrupted=self.interrupted,
+            steps=1,
+            seconds=1.0,
+            chosen="a step",
+            evaluations={},
+            int8=self.int8,
+            before={},
         )
 
 

@@ -10,10 +10,11 @@ import zhuyi
 from zhuyi.checkpoint import load_model
 from zhuyi.config import PRESETS, Config, build_config
 from zhuyi.directory import load_config_of, read_metrics
-from zhuyi.errors import ConfigError
+from zhuyi.errors import ConfigError, DataError
 from zhuyi.model.shapes import SHAPES
 from zhuyi.training.freeze import freeze
 from zhuyi.training.recipe import train
+from zhuyi.training.run_state import RunState
 from zhuyi.training.warm_start import fine_tuning, warm_start
 
 RECIPE = {"optimizer": "adamw", "learning_rate": 0.02, "weight_decay": 0.1, "label_smoothing": 0.05, "metric": "chrf"}
@@ -139,3 +140,46 @@ def test_names_of_no_part_are_one_line(tmp_path: Path, names: tuple[str, ...], m
         train(copying(tmp_path, training={"freeze": names}), tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def with_old_pairs(config: Config, folder: Path, weight: float = 0.7) -> Config:
+    """The same run with older lines mixed in: an epoch of 40 new lines has 28 of 50 old ones."""
+    old = write_lines(folder / "old.txt", 50, 9, "defghi")
+    data = {**config.data.model_dump(), "mix": [{"source": old, "target": old, "weight": weight}]}
+    return config.model_copy(update={"data": config.data.model_validate(data)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [({}, (3, 6)), ({"kind": "bpe", "vocabulary": 290, "bpe_dropout": 0.3}, (6,))],
+    ids=["plain", "dropout"],
+)
+def test_a_resumed_mix_ends_like_one_that_was_left_alone(
+    tmp_path: Path, text: dict[str, Any], steps: tuple[int, ...]
+) -> None:
+    """With BPE-dropout, as long as the segmentation of the epoch is in the cache."""
+    training = {"steps": 9, "save_every": 3, "keep": 99, "tokens_per_batch": 200}
+    config = with_old_pairs(copying(tmp_path, text=text, pairs=40, training=training), tmp_path)
+    train(config, tmp_path / "whole")
+    epochs = {
+        RunState.from_json(file.read_bytes()).epoch for file in tmp_path.glob("whole/checkpoints/*/run_state.json")
+    }
+    assert epochs == {0, 1, 2}
+    for step in steps:
+        out = stopped(tmp_path / "whole", step, tmp_path / f"{step}")
+        train(config, out, resume=True)
+        assert state_of(out, 9) == state_of(tmp_path / "whole", 9)
+        assert weights(out) == weights(tmp_path / "whole")
+    assert "mixed in, 0.7 for each: `old.txt`" in (tmp_path / "whole/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_another_mix_is_refused_and_a_moved_one_is_not(tmp_path: Path) -> None:
+    config = with_old_pairs(copying(tmp_path, pairs=40, training={"steps": 4, "save_every": 2}), tmp_path)
+    train(config, tmp_path / "out")
+    longer = with_training(config, steps=5)
+    with pytest.raises(DataError, match=r"old\.txt, their weights or the dev set are not what"):
+        train(with_old_pairs(longer, tmp_path, weight=0.8), tmp_path / "out", resume=True)
+    (tmp_path / "moved").mkdir()
+    assert train(with_old_pairs(longer, tmp_path / "moved"), tmp_path / "out", resume=True).steps == 5

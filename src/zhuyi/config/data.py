@@ -27,6 +27,20 @@ _LANGUAGE_TAG = re.compile(
 """Language, script, region, variants, extensions, private use: RFC 5646, section 2.1, except for what is not in use."""
 
 
+class MixedCorpus(Section):
+    """One corpus of `data.mix`."""
+
+    source: FileSpec = Field(description="As data.source.")
+    target: FileSpec = Field(description="As data.target.")
+    weight: float = Field(1.0, ge=1e-6, le=1000, description="Its pairs in an epoch, for each pair of data.source.")
+
+    @model_validator(mode="after")
+    def _names_files(self) -> MixedCorpus:
+        if "" in (self.source, self.target):
+            raise ValueError(f"data.mix: {'target' if self.source else 'source'} is empty: name a file")
+        return self
+
+
 class DataConfig(Section):
     """Where the pairs or the running text come from, and what happens to pairs that cannot be trained on."""
 
@@ -56,6 +70,13 @@ class DataConfig(Section):
         lt=1.0,
         description="Share of data.text, in characters, that is left for validation where data.dev_text is unset: its "
         "end, from the first line that begins there. 0: none.",
+    )
+    mix: tuple[MixedCorpus, ...] = Field(
+        (),
+        strict=False,  # TOML and JSON have lists
+        description="Further corpora, each with source, target and weight (1 unless set): every epoch has all pairs of "
+        "data.source, and weight times as many of each of these, drawn in turn. Old pairs that are mixed in keep a "
+        "model that is fine-tuned from forgetting them.",
     )
     long_lines: Literal["error", "skip", "truncate"] = Field(
         "skip", description="Training pairs longer than model.max_length: stop, leave out (counted), or cut (counted)."
@@ -87,6 +108,12 @@ class DataConfig(Section):
                     f"data.text and data.{part}source are both set: a run learns from running text or from pairs; "
                     "leave one of them out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _mixed_into_pairs(self) -> DataConfig:
+        if self.mix and self.source is None:
+            raise ValueError("data.mix is mixed into pairs: name them, as data.source and data.target")
         return self
 
     @model_validator(mode="after")

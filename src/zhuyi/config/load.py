@@ -50,6 +50,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), preset: str | N
         for key in keys:
             if isinstance(values := tree.get(section), dict) and key in values:
                 values[key] = _relative_to(path.parent, values[key])
+    data = tree.get("data")
+    for mixed in data.get("mix", []) if isinstance(data, dict) and isinstance(data.get("mix"), list) else []:
+        for key in {"source", "target"} & mixed.keys() if isinstance(mixed, dict) else ():
+            mixed[key] = _relative_to(path.parent, mixed[key])
     return build_config(tree, overrides, preset, where=str(path))
 
 

@@ -87,6 +87,8 @@ class Config(Section):
                 'training.objective = "masked" learns from running text, with the token <mask>: set data.text in place '
                 "of data.source, and leave text.mask unset"
             )
+        if shape == "encoder" and self.data.mix:
+            raise ValueError("data.mix is of pairs of text, and not of labels: put their lines into one file")
         if gives_labels and (self.text.shared or self.text.target_kind != "whitespace"):
             raise ValueError(
                 'model.shape = "encoder" writes labels: set text.target_kind = "whitespace" and text.shared = false'

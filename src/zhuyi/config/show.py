@@ -6,6 +6,7 @@ from typing import Any
 
 from zhuyi.config.load import build_config, sections
 from zhuyi.config.schema import Config
+from zhuyi.config.section import Section
 from zhuyi.errors import ConfigError
 
 
@@ -30,13 +31,21 @@ def to_toml(config: Config) -> str:
             lines += ["", f"[{section}]"]
             current = section
         lines.append(f"# {meaning}")
-        line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        line = f"{key} = {_toml(value)}"
         if value is None:
             line = f"# {key} is not set"
         elif section and _follows(config, section, key):
             line = f"# {line}  # unless set, follows from the others"
         lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Section):
+        return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value)} }}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _follows(config: Config, section: str, key: str) -> bool:

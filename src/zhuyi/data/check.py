@@ -4,15 +4,18 @@ Everything is counted in passes over the store, in memory that does not grow wit
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zhuyi.config import Config
+from zhuyi.config import Config, readable
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.limits import count_over_limit
+from zhuyi.data.mix import share_of
 from zhuyi.data.sequences import Integers
 from zhuyi.data.store import FilterReport, Store
 from zhuyi.data.tokenise import MAX_LINES, digests, remarks
@@ -77,6 +80,19 @@ class HeldOutReport:
 
 
 @dataclass(frozen=True)
+class MixedReport:
+    """A corpus that is mixed in."""
+
+    source: str
+    pairs: int
+    """Pairs in the corpus."""
+    kept: int
+    """Those that can be trained on."""
+    drawn: int
+    """Those of an epoch."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What is known of a corpus before training."""
 
@@ -91,6 +107,8 @@ class Report:
     target: SideReport
     dev: HeldOutReport | None
     test: HeldOutReport | None
+    mixed: tuple[MixedReport, ...] = ()
+    """The corpora of `data.mix`, in which leaks are looked for too."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists and numbers, for JSON."""
@@ -103,7 +121,8 @@ class Report:
         for name in ("dev", "test"):
             held_out[name] = HeldOutReport(**_tuples(values[name])) if values[name] else None
         sides = {name: _side_from_dict(values[name]) for name in ("source", "target")}
-        return cls(**{**values, "outcome": outcome, **held_out, **sides})
+        mixed = tuple(MixedReport(**each) for each in values["mixed"])
+        return cls(**{**values, "outcome": outcome, **held_out, **sides, "mixed": mixed})
 
 
 @dataclass(frozen=True)
@@ -159,13 +178,14 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-def make_report(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
+def make_report(config: Config, tokenizers: Tokenizers, store: Store, mixed: Sequence[Store] = ()) -> Report:
     """Look at the training pairs, and for them in the dev and test sets.
 
     Args:
         config: whose `data` names the dev and test sets, and whose `decoding` says how long an output may be.
         tokenizers: of both sides.
         store: the training pairs, tokenised.
+        mixed: the corpora of `data.mix`, tokenised.
 
     Raises:
         DataError: naming the file and line that cannot be read.
@@ -182,6 +202,11 @@ def make_report(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
         for found in held_out:
             if found is not None:
                 found.look_among(part.source_digest, part.pair_digest)
+    for part in chain.from_iterable(each.parts() for each in mixed):
+        for found in held_out:
+            if found is not None:
+                found.look_among(part.source_digest, part.pair_digest)
+    dev, test = (found.report() if found is not None else None for found in held_out)
     return Report(
         store.outcome,
         limit,
@@ -189,7 +214,12 @@ def make_report(config: Config, tokenizers: Tokenizers, store: Store) -> Report:
         count_over_limit(config.decoding, store, limit),
         _side(tokenizers.source, store.source_lengths, source_unknown),
         _side(tokenizers.target, store.target_lengths, target_unknown),
-        *(found.report() if found is not None else None for found in held_out),
+        dev,
+        test,
+        tuple(
+            MixedReport(readable(each.source), of.outcome.pairs, len(of), share_of(len(store), each.weight))
+            for each, of in zip(data.mix, mixed, strict=True)
+        ),
     )
 
 

@@ -3,8 +3,10 @@
 Each of these is done once for the same data, and read from the cache ever after.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 import tokenizers as library
@@ -17,6 +19,7 @@ from zhuyi.data.corpus import MAX_LINE_CHARACTERS, Corpus, Pair, Text, read_line
 from zhuyi.data.labelled import Labelled, check_labels
 from zhuyi.data.limits import choose_limits, limits_of_text
 from zhuyi.data.masked import Masked
+from zhuyi.data.mix import Mix
 from zhuyi.data.sequences import Numbered
 from zhuyi.data.store import Store
 from zhuyi.data.windows import Windows
@@ -38,10 +41,20 @@ class Prepared:
     """Of both sides; one object where the vocabulary is shared."""
     store: Store
     """The same as tokens."""
+    mixed: tuple[Store, ...]
+    """The corpora of `data.mix` as tokens."""
     dev: Store | None
     """The dev part of running text as tokens."""
     report: Report | TextReport
     """What the check of them found."""
+
+    def fingerprint(self) -> str:
+        """All that the training pairs depend on."""
+        mix = [
+            [each.fingerprint(), mixed.weight]
+            for each, mixed in zip(open_mix(self.config), self.config.data.mix, strict=True)
+        ]
+        return self.corpus.fingerprint() + (json.dumps(mix) if mix else "")
 
 
 @dataclass(frozen=True)
@@ -86,22 +99,29 @@ def prepare(
     store = store_of_epoch(config, corpus, tokenizers, epoch, progress=progress)
     if isinstance(corpus, Text):
         return _prepare_text(config, corpus, tokenizers, store, notify)
+    mixed = mixed_of_epoch(config, tokenizers, epoch)
     if config.model.shape == "encoder":
         check_labels(config, tokenizers, store)
     else:
-        config = config.model_copy(update={"decoding": choose_limits(config.decoding, store)})
+        pairs = examples(config, store, tokenizers, epoch=0, mixed=mixed)
+        config = config.model_copy(update={"decoding": choose_limits(config.decoding, pairs)})
     notify(Preparing("Checking the corpus"))
     data, limits = config.data, config.decoding.model_dump(include={"max_ratio", "max_extra"})
     held_out = [
         Corpus(source, target).fingerprint() if source and target else None
         for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
     ]
-    report = cached(
-        {"report": store.path.name, "held out": held_out, "limits": limits, "version": __version__},
-        lambda: make_report(config, tokenizers, store).to_dict(),
-    )
+    made_of: dict[str, Any] = {
+        "report": store.path.name,
+        "held out": held_out,
+        "limits": limits,
+        "version": __version__,
+    }
+    if mixed:
+        made_of["mix"] = [each.path.name for each in mixed], data.model_dump(mode="json", include={"mix"})
+    report = cached(made_of, lambda: make_report(config, tokenizers, store, mixed).to_dict())
     notify(Preparing(""))
-    return Prepared(config, corpus, tokenizers, store, None, Report.from_dict(report))
+    return Prepared(config, corpus, tokenizers, store, mixed, None, Report.from_dict(report))
 
 
 def _prepare_text(
@@ -120,14 +140,17 @@ def _prepare_text(
         lambda: make_text_report(tokenizers, store, dev).to_dict(),
     )
     notify(Preparing(""))
-    return Prepared(config, corpus, tokenizers, store, dev, TextReport.from_dict(report))
+    return Prepared(config, corpus, tokenizers, store, (), dev, TextReport.from_dict(report))
 
 
-def examples(config: Config, store: Store, tokenizers: Tokenizers, epoch: int | None) -> Numbered:
+def examples(
+    config: Config, store: Store, tokenizers: Tokenizers, epoch: int | None, mixed: Sequence[Store] = ()
+) -> Numbered:
     """What a model is trained on in an epoch.
 
-    That is pairs; or lines and their labels; or the windows of running text, which each epoch cuts, and masks, anew.
-    None is no epoch, but validation: the first window is whole, and what is masked is always the same.
+    That is pairs, and those of `mixed` that the epoch draws; or lines and their labels; or the windows of running text,
+    which each epoch cuts, and masks, anew. None is no epoch, but validation: the first window is whole, and what is
+    masked is always the same.
     """
     seed = config.training.seed
     if config.data.text is not None:
@@ -137,6 +160,8 @@ def examples(config: Config, store: Store, tokenizers: Tokenizers, epoch: int | 
             return windows
         assert tokenizers.target.mask is not None
         return Masked(windows, tokenizers.target.mask, seed, epoch or 0)
+    if mixed and epoch is not None:
+        return Mix(store, mixed, [each.weight for each in config.data.mix], seed, epoch)
     return Labelled(store, config.model.labels) if config.model.shape == "encoder" else store
 
 
@@ -167,6 +192,15 @@ def open_corpus(config: Config) -> Corpus | Text:
     if config.data.source is None or config.data.target is None:
         raise ConfigError("data.source is not set: give --source and --target, or [data] source and target in the file")
     return Corpus(config.data.source, config.data.target)
+
+
+def open_mix(config: Config) -> list[Corpus]:
+    """The corpora of `data.mix`.
+
+    Raises:
+        DataError: as `open_corpus`.
+    """
+    return [Corpus(each.source, each.target) for each in config.data.mix]
 
 
 def open_dev_text(config: Config) -> Text | None:
@@ -216,6 +250,11 @@ def store_of_epoch(
     )
 
 
+def mixed_of_epoch(config: Config, tokenizers: Tokenizers, epoch: int, oldest: int = 0) -> tuple[Store, ...]:
+    """The corpora of `data.mix` as `store_of_epoch` gives them."""
+    return tuple(store_of_epoch(config, corpus, tokenizers, epoch, oldest) for corpus in open_mix(config))
+
+
 def learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
     """The vocabularies of a corpus, as `files`, and its number of `pairs` or lines: kept in the cache."""
     made_of = {
@@ -225,6 +264,8 @@ def learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
         "version": __version__,
         "library": library.__version__,
     }
+    if mix := open_mix(config):
+        made_of["mix"] = [each.fingerprint() for each in mix]
     return cast("dict[str, Any]", cached(made_of, lambda: _learn(config, corpus)))
 
 
@@ -253,5 +294,8 @@ def _learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
     if isinstance(corpus, Text):
         learned = Tokenizers.train(config.text, (), (pair.target for pair in pairs()))
     else:
-        learned = Tokenizers.train(config.text, (pair.source for pair in pairs()), read_lines(corpus.target))
+        mix = open_mix(config)
+        sources = chain((pair.source for pair in pairs()), (pair.source for each in mix for pair in each))
+        targets = chain.from_iterable(read_lines(each.target) for each in (corpus, *mix))
+        learned = Tokenizers.train(config.text, sources, targets)
     return {"files": learned.files(), "pairs": count}

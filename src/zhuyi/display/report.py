@@ -22,6 +22,14 @@ def show_report(report: Report | TextReport, console: Console) -> None:
     outcome = report.outcome
     kept = "all kept" if outcome.kept == outcome.pairs else f"{outcome.kept:,} kept"
     console.print(f"[bold]{outcome.pairs:,} pairs[/], {kept}", highlight=False)
+    for mixed in report.mixed:
+        kept = "" if mixed.kept == mixed.pairs else f", {mixed.kept:,} kept"
+        console.print(
+            f"mixed in: {mixed.drawn:,} pairs an epoch, of {mixed.pairs:,} in {mixed.source}{kept}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(_lengths_table({"source": report.source, "target": report.target}))
     console.print(_findings_table(report))
     for name, found in (("training", outcome), ("dev", report.dev), ("test", report.test)):

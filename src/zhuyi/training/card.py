@@ -128,9 +128,10 @@ def _training_data(config: Config, store: Store) -> str:
     data, outcome = config.data, store.outcome
     if data.text is not None:
         return f"{store.text_tokens:,} tokens of `{_file(data.text)}`"
+    mixed = "".join(f"; mixed in, {each.weight:g} for each: `{_file(each.source)}`" for each in data.mix)
     return (
         f"{len(store):,} pairs of `{_file(data.source)}` → `{_file(data.target)}` ({outcome.empty:,} empty and "
-        f"{outcome.long:,} long pairs of {outcome.pairs:,}; long lines: {data.long_lines})"
+        f"{outcome.long:,} long pairs of {outcome.pairs:,}; long lines: {data.long_lines}){mixed}"
     )
 
 

@@ -44,7 +44,7 @@ MAY_CHANGE = {
     *("training.keep_at", "training.average", "training.average_of", "training.patience", "training.log_every"),
     *("training.tensorboard", "training.learning_rate", "training.warmup", "training.clip", "training.precision"),
     *("training.shard", "training.deterministic", "training.device"),
-    *(f"data.{side}" for side in FILES),  # what is in the files must not: see `RunState.data_digest`
+    *(f"data.{side}" for side in (*FILES, "mix")),  # what is in the files must not: see `RunState.data_digest`
     *(f"data.{side}" for side in LANGUAGES),
     *(f"decoding.{key}" for key in DecodingConfig.model_fields),
 }

@@ -10,11 +10,12 @@ import numpy as np
 
 from zhuyi.config import TrainingConfig
 from zhuyi.data.batches import Batch, Plan, ahead, collate, plan, token_counts
-from zhuyi.data.prepare import Prepared, examples, store_of_epoch
+from zhuyi.data.prepare import Prepared, examples, mixed_of_epoch, store_of_epoch
 from zhuyi.data.sequences import Numbered, Sequences
+from zhuyi.data.store import Store
 from zhuyi.training.distributed import ALONE, World
 from zhuyi.training.events import Listener
-from zhuyi.training.resume import check_store, record_segmentation
+from zhuyi.training.resume import check_stores, record_segmentation
 from zhuyi.training.run_state import RunState
 from zhuyi.training.update import EMPTY_BATCH
 
@@ -93,7 +94,8 @@ def _planned(
 class EpochStores:
     """What each epoch is trained on.
 
-    It is the same, unless BPE-dropout segments words differently each time, or running text is cut into other windows.
+    It is the same, unless BPE-dropout segments words differently each time, `data.mix` has other pairs in turn, or
+    running text is cut into other windows.
 
     Args:
         data: of the run.
@@ -108,17 +110,22 @@ class EpochStores:
     ) -> None:
         self.examples: Numbered = data.store
         """What the epoch that was asked for last is trained on."""
-        self._store, self._opened = data.store, state.epoch
+        self._stores, self._opened = (data.store, *data.mixed), state.epoch
         self._data, self._state, self._oldest, self._world, self._notify = data, state, oldest, world, notify
 
     def __call__(self, epoch: int) -> Numbered:
         """What an epoch, from 0, is trained on; all processes open it."""
-        config, corpus, tokenizers = self._data.config, self._data.corpus, self._data.tokenizers
+        config, tokenizers = self._data.config, self._data.tokenizers
         if config.text.bpe_dropout:
             if epoch != self._opened:
-                build = partial(store_of_epoch, config, corpus, tokenizers, epoch, self._oldest())
-                self._store, self._opened = self._world.main_first(build), epoch
-            record_segmentation(self._state, epoch, self._store, self._notify)
-        check_store(self._store, self._world)
-        self.examples = examples(config, self._store, tokenizers, epoch)
+                self._stores, self._opened = self._world.main_first(partial(self._build, epoch)), epoch
+            record_segmentation(self._state, epoch, self._stores, self._notify)
+        check_stores(self._stores, self._world)
+        main, *mixed = self._stores
+        self.examples = examples(config, main, tokenizers, epoch, mixed)
         return self.examples
+
+    def _build(self, epoch: int) -> tuple[Store, ...]:
+        config, tokenizers, oldest = self._data.config, self._data.tokenizers, self._oldest()
+        main = store_of_epoch(config, self._data.corpus, tokenizers, epoch, oldest)
+        return main, *mixed_of_epoch(config, tokenizers, epoch, oldest)

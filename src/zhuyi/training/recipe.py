@@ -107,7 +107,7 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     config, training = data.config, data.config.training
     if data.dev is not None and (dev_text := open_dev_text(config)) is not None:
         dev = RunningText.of(config, data.tokenizers, dev_text, data.dev)
-    first = examples(config, data.store, data.tokenizers, epoch=0)
+    first = examples(config, data.store, data.tokenizers, epoch=0, mixed=data.mixed)
     parts = _build(data, warm, notify, world)
     state = _restore(parts, checkpoints, data, first, dev, notify, world)
     translator = Translator(config, parts.model.tokenizers, ScoringEngine(parts.model, state, notify))
@@ -156,7 +156,9 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
             )
         except DivergenceError as error:
             with world.all_or_none():
-                raise TrainingError(_advice(error, config, stores.examples, checkpoints.newest is not None)) from error
+                raise TrainingError(
+                    _advice(error, config, stores.examples, len(data.store), checkpoints.newest is not None)
+                ) from error
         stopped = world.any(bool(interrupted))
     end = _End("", {}, None)
     if not stopped:
@@ -269,7 +271,7 @@ def _restore(
     """
     training = data.config.training
     state = checkpoints.restore(parts.trained, parts.optimizer, notify) or RunState()
-    world.on_main(lambda: check_data(state, data.corpus, dev))
+    world.on_main(lambda: check_data(state, data, dev))
     record_machine(state, fingerprint(world.device, parts.bf16, world.size), notify)
     state.aim = aim(training.label_smoothing, parts.model.transformer.projection.out_features)
     state.threads = set_threads(parts.objective, first, training, state, world)
@@ -365,15 +367,18 @@ def _finish(
     return _End(chosen, evaluations, int8)
 
 
-def _advice(error: DivergenceError, config: Config, data: Numbered, saved: bool) -> str:
-    """What to do about a loss that is not a number."""
-    training, lines = config.training, sorted(data.line(int(pair)) for pair in error.pairs)
+def _advice(error: DivergenceError, config: Config, data: Numbered, size: int, saved: bool) -> str:
+    """What to do about a loss that is not a number. `size`: pairs of `data.source`."""
+    training, pairs = config.training, error.pairs
+    if config.data.mix:  # what is mixed in comes after them, and is of other files
+        pairs = pairs[pairs < size]
+    lines = sorted(data.line(int(pair)) for pair in pairs)
     some = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")
+    batch = f"lines {some} of {config.data.text or config.data.source}" if lines else "pairs of data.mix"
     advice = ["half the training.learning_rate", "a longer training.warmup"]
     advice += [] if training.clip else ["training.clip = 1"]
     advice += [] if training.precision == "float32" else ['training.precision = "float32"']
     return (
-        f"step {error.step}: the loss is not a number (learning rate {error.rate:.2g}; batch of lines {some} of "
-        f"{config.data.text or config.data.source}); try {', or '.join(advice)}"
-        + ("; --resume continues from the last checkpoint" if saved else "")
+        f"step {error.step}: the loss is not a number (learning rate {error.rate:.2g}; batch of "
+        f"{batch}); try {', or '.join(advice)}" + ("; --resume continues from the last checkpoint" if saved else "")
     )

@@ -2,9 +2,10 @@
 
 import hashlib
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from zhuyi.data.corpus import Corpus, Text
+from zhuyi.data.prepare import Prepared
 from zhuyi.data.store import Store
 from zhuyi.directory import CARD, CONFIG, WEIGHTS
 from zhuyi.errors import CheckpointError, DataError
@@ -33,13 +34,15 @@ def claim(out: Path, checkpoints: Checkpoints, resume: bool, notify: Listener) -
     ensure_writable(out, RUN_ADVICE)
 
 
-def check_data(state: RunState, corpus: Corpus | Text, dev: HeldOut | None) -> None:
+def check_data(state: RunState, data: Prepared, dev: HeldOut | None) -> None:
     """Make sure that a run continues with the data that it began with, wherever the files are now."""
-    digest = hashlib.sha256(f"{corpus.fingerprint()}{dev}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{data.fingerprint()}{dev}".encode()).hexdigest()
     if state.step and state.data_digest != digest:
-        files = ", ".join(dict.fromkeys((corpus.source, corpus.target)))
+        mixed = [name for each in data.config.data.mix for name in (each.source, each.target)]
+        files = ", ".join(dict.fromkeys((data.corpus.source, data.corpus.target, *mixed)))
+        what = f"{files}, their weights" if mixed else files
         raise DataError(
-            f"{files} or the dev set are not what the run to be resumed has learned from: "
+            f"{what} or the dev set are not what the run to be resumed has learned from: "
             "give it the same ones, unchanged, or start another run with another --out"
         )
     state.data_digest = digest
@@ -54,24 +57,28 @@ def record_machine(state: RunState, here: str, notify: Listener) -> None:
     state.fingerprint = here
 
 
-def record_segmentation(state: RunState, epoch: int, store: Store, notify: Listener) -> None:
+def record_segmentation(state: RunState, epoch: int, stores: Sequence[Store], notify: Listener) -> None:
     """A resumed epoch should be segmented as it was; the cache may have lost it, and no seed brings it back."""
-    segmentation = _lengths_checksum(store)
+    segmentation = _lengths_checksum(stores)
     if epoch == state.epoch and state.batches and state.segmentation != segmentation:
         text = f"epoch {epoch + 1} was no longer in the cache, and BPE-dropout has segmented it again."
         notify(Notice(text, warning="Not to the last bit"))
     state.segmentation = segmentation
 
 
-def check_store(store: Store, world: World) -> None:
-    """All ranks must make the same batches of the same corpus."""
-    if world.size > 1 and not world.same(_lengths_checksum(store)):
+def check_stores(stores: Sequence[Store], world: World) -> None:
+    """All ranks must make the same batches of the same corpora."""
+    if world.size > 1 and not world.same(_lengths_checksum(stores)):
         raise DataError(
             "the processes of this run have different data: let all see the same files and, with text.bpe_dropout, the "
             "same ZHUYI_CACHE"
         )
 
 
-def _lengths_checksum(store: Store) -> int:
+def _lengths_checksum(stores: Sequence[Store]) -> int:
     """A checksum of the lengths of all pairs."""
-    return zlib.crc32(store.target_lengths.tobytes(), zlib.crc32(store.source_lengths.tobytes()))
+    checksum = 0
+    for store in stores:
+        for lengths in (store.source_lengths, store.target_lengths):
+            checksum = zlib.crc32(lengths.tobytes(), checksum)
+    return checksum
