@@ -115,7 +115,7 @@ function Curve(props: { c: number; i: number; length: number; period: number }) 
           name={say("positions_sinusoidal")}
           svg={() => drawing.current && alone(drawing.current)}
           csv={() =>
-            csvOf(Array.from({ length: most + 1 }, (_, position) => [ordinal(position), sinusoid(position, c, width)]))
+            csvOf(Array.from({ length: most + 1 }, (_, position) => [ordinal(position), sinusoid(position, c, props.period)]))
           }
         />
       </figcaption>
