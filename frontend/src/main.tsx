@@ -112,7 +112,10 @@ function Sentence() {
 /** What a view shows in this shape. */
 const explained = (view: View) => {
   const lifted = trace.value?.what_if.mask_lifted ? [`explain_${view}_lifted`] : [];
-  return [...lifted, `explain_${view}_${model.value!.config.shape}`, `explain_${view}`].find(isWord) as Word;
+  const { config, decoding } = model.value!;
+  return [...lifted, `explain_${view}_${config.shape}`, `explain_${view}_${decoding.stop}`, `explain_${view}`].find(
+    isWord,
+  ) as Word;
 };
 
 const Lost = () => (

@@ -66,6 +66,8 @@ export interface DecodingConfig {
   strategy: "beam" | "sampling";
   beam: number;
   length_penalty: number;
+  penalty: "wu" | "power";
+  stop: "bound" | "huggingface" | "huggingface-early" | "marian";
   n_best: number;
   temperature: number;
   top_k: number;
@@ -75,6 +77,8 @@ export interface DecodingConfig {
   max_repetition: number;
   max_ratio: number | null;
   max_extra: number | null;
+  end_at_limit: boolean;
+  allow_unknown: boolean;
   engine: "auto" | "native" | "torch";
   precision: "float32" | "bf16" | "int8";
   workers: number | null;

@@ -12,7 +12,7 @@ import torch
 from contracts.conftest import CONFIGS, SMALL, build
 
 from zhuyi.checkpoint import build_model, weights_of
-from zhuyi.config import Config, DecodingConfig, ModelConfig, Precision, Shape
+from zhuyi.config import Config, DecodingConfig, ModelConfig, Precision, Shape, StoppingRule, changed
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.engine.choice import engine_of
 from zhuyi.engine.native import NativeEngine, unsupported
@@ -44,6 +44,19 @@ DECODINGS = {
     "filters": DecodingConfig(beam=3, n_best=2, no_repeat_ngram=2, max_repetition=4),
     "one token": DecodingConfig(beam=4, n_best=4, max_ratio=0.0, max_extra=1),
     "a beam wider than the vocabulary": DecodingConfig(beam=9, n_best=9, max_ratio=0.0, max_extra=3),
+    "power": DecodingConfig(beam=4, n_best=3, penalty="power", length_penalty=1.5, **LIMITS),
+    "no unknown": DecodingConfig(beam=3, n_best=2, allow_unknown=False, end_at_limit=True, **LIMITS),
+    "greedy to an end": DecodingConfig(beam=1, stop="huggingface", allow_unknown=False, end_at_limit=True, **LIMITS),
+    **{
+        f"{rule}{' to an end' if ended else ''}": DecodingConfig(
+            beam=5, n_best=5, stop=rule, penalty="power", end_at_limit=ended, max_ratio=0.5, max_extra=4
+        )
+        for rule in get_args(StoppingRule)
+        for ended in (False, True)
+    },
+    "Marian, a beam wider than the vocabulary": DecodingConfig(
+        beam=9, n_best=9, stop="marian", max_ratio=0.0, max_extra=3
+    ),
     "samples": DecodingConfig(strategy="sampling", n_best=3, **LIMITS),
     "shaped samples": DecodingConfig(
         strategy="sampling", n_best=2, top_k=5, top_p=0.8, temperature=0.7, seed=7, no_repeat_ngram=1, **LIMITS
@@ -118,7 +131,11 @@ def test_whatever_the_search_native_finds_what_torch_finds(config: ModelConfig, 
 @pytest.mark.parametrize("prefix", [[7], [7, 3, 5], [1, 1, 1, 1, 1, 1], [0], [9] * 30])
 def test_whatever_the_prefix_native_finds_what_torch_finds(config: ModelConfig, prefix: list[int]) -> None:
     both, sources = engines(config), sentences(5, 1, 12)
-    assert_same(both.native.decode(sources, BEAM, prefix=prefix), both.torch.decode(sources, BEAM, prefix=prefix))
+    for rule in get_args(StoppingRule):
+        decoding = changed(BEAM, {"stop": rule})
+        assert_same(
+            both.native.decode(sources, decoding, prefix=prefix), both.torch.decode(sources, decoding, prefix=prefix)
+        )
 
 
 @every(VARIED)

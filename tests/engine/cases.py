@@ -23,7 +23,8 @@ from zhuyi.text.tokenizer import BOS, EOS
 
 ACTIVATIONS = ("relu", "gelu", "silu", "swiglu", "geglu")
 POSITIONS = ("none", "sinusoidal", "tensor2tensor", "learned", "rotary", "alibi")
-"""In the order of native/transformer.h."""
+STOPPING_RULES = ("bound", "huggingface", "huggingface-early", "marian")
+"""In the order of the engine's C++."""
 
 FIRST = 4
 """The first token that is not special."""
@@ -70,6 +71,10 @@ DECODINGS: list[tuple[dict[str, Any], list[int]]] = [
     ({"beam": 2, "n_best": 2, "no_repeat_ngram": 2}, []),
     ({"beam": 3, "max_repetition": 4}, []),
     ({"beam": 70, "n_best": 40, "max_ratio": 0.1, "max_extra": 3}, []),  # more rows than a step has, and than tokens
+    ({"beam": 4, "n_best": 4, "stop": "huggingface", "penalty": "power", "end_at_limit": True}, [FIRST + 2]),
+    ({"beam": 3, "stop": "huggingface", "penalty": "power", "length_penalty": 0.6, "max_extra": 2}, []),
+    ({"beam": 4, "n_best": 2, "stop": "huggingface-early", "penalty": "power"}, []),
+    ({"beam": 5, "n_best": 5, "stop": "marian", "penalty": "power", "allow_unknown": False}, []),
     ({"strategy": "sampling", "n_best": 2}, [FIRST]),
     ({"strategy": "sampling", "n_best": 3, "top_k": 5, "top_p": 0.9, "temperature": 0.8, "seed": 2**32 - 1}, []),
 ]
@@ -156,8 +161,16 @@ def _words(
 
 def _settings(decoding: DecodingConfig, every_token: bool = False) -> Sequence[object]:
     counts = (decoding.rows, decoding.n_best, decoding.top_k, decoding.no_repeat_ngram, decoding.max_repetition)
+    rules = (decoding.penalty == "power", STOPPING_RULES.index(decoding.stop))
+    rules += (decoding.end_at_limit, not decoding.allow_unknown)
     shares = (decoding.length_penalty, decoding.temperature, decoding.top_p)
-    return int(decoding.strategy == "sampling"), *counts, int(every_token), *map(float, shares), decoding.seed
+    return (
+        int(decoding.strategy == "sampling"),
+        *counts,
+        *map(int, (every_token, *rules)),
+        *map(float, shares),
+        decoding.seed,
+    )
 
 
 def _sentence(

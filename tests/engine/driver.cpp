@@ -43,6 +43,7 @@ struct ZhuyiWeight {
 };
 struct ZhuyiDecoding {
     int32_t sampling, rows, n_best, top_k, no_repeat_ngram, max_repetition, every_token;
+    int32_t power, stop, end_at_limit, no_unknown;
     float length_penalty, temperature, top_p;
     uint32_t seed;
 };
@@ -152,7 +153,7 @@ struct Cases {
         tasks.resize(integer());
         for (Task& task : tasks) {
             ZhuyiDecoding& decoding = task.decoding;
-            for (int32_t* field = &decoding.sampling; field <= &decoding.every_token; field++) *field = (int32_t)integer();
+            for (int32_t* field = &decoding.sampling; field <= &decoding.no_unknown; field++) *field = (int32_t)integer();
             decoding.length_penalty = number();
             decoding.temperature = number();
             decoding.top_p = number();
@@ -449,6 +450,7 @@ class Trial {
         refused("a limit of 0", [](Request& r) { r.limits[0] = 0; });
         refused("a limit beyond max_length", [&](Request& r) { r.limits[0] = config.max_length + 1; });
         refused("no rows", [](Request& r) { r.decoding.rows = 0; });
+        refused("a rule that there is not", [](Request& r) { r.decoding.stop = 4; });
         refused("no hypotheses", [](Request& r) { r.decoding.n_best = 0; });
         refused("more hypotheses than rows", [](Request& r) { r.decoding.n_best = r.decoding.rows + 1; });
         refused("-1 sentences", [](Request&) {}, -1);

@@ -21,7 +21,17 @@ from tokenizers import Tokenizer as Engine
 from torch import Tensor
 
 from zhuyi.checkpoint import build_model
-from zhuyi.config import NOT_IN_SHAPE, Config, DataConfig, DecodingConfig, ModelConfig, Part, TextConfig, TokenKind
+from zhuyi.config import (
+    NOT_IN_SHAPE,
+    Config,
+    DataConfig,
+    DecodingConfig,
+    ModelConfig,
+    Part,
+    StoppingRule,
+    TextConfig,
+    TokenKind,
+)
 from zhuyi.interop import sentencepiece
 from zhuyi.interop.vocabulary import Vocabulary, word_tokenizer
 from zhuyi.loading import build_translator
@@ -287,6 +297,10 @@ DECODINGS: dict[str, dict[str, Any]] = {
     "greedy and filtered": {"beam": 1, "no_repeat_ngram": 1, "max_extra": 14},
     "greedy to the end of a repetition": {"beam": 1, "max_repetition": 2, "max_extra": 14},
     "one token": {"beam": 4, "n_best": 4, "max_extra": 1},
+    "power": {"beam": 3, "penalty": "power", "length_penalty": 0.6, "allow_unknown": False},
+    "greedy to an end": {"beam": 1, "allow_unknown": False, "end_at_limit": True},
+    **{rule: {"beam": 4, "n_best": 4, "stop": rule, "penalty": "power"} for rule in get_args(StoppingRule)},
+    "Hugging Face to an end": {"beam": 4, "n_best": 4, "stop": "huggingface", "end_at_limit": True},
     "sampled": {"strategy": "sampling", "n_best": 3},
     "sampled as shaped": {
         **{"strategy": "sampling", "n_best": 2, "top_k": 5, "top_p": 0.8, "temperature": 0.7, "seed": 2**32 - 7},
@@ -302,6 +316,8 @@ def test_every_search_is_pythons(page: PageModel, settings: dict[str, Any], shap
     page.load(translator)
     for line in (LINE, "a", "cats cats cats"):
         same(*page.look(text=line), look(translator, line), FLOAT32)
+    prefixed = WhatIf(prefix=(7, 5))
+    same(*page.look(text=LINE, prefix=[7, 5]), look(translator, LINE, what_if=prefixed), FLOAT32)
 
 
 def test_a_beam_wider_than_the_vocabulary(page: PageModel) -> None:

@@ -148,7 +148,7 @@ export function Beam() {
   };
   return (
     <>
-      <Formula name="beam" />
+      <Formula name="beam" variant={now.decoding.penalty} />
       <p class="explain">{join([say("beam_letters"), say("may_write")])}</p>
       {sampling && <p class="sampling">{say("sampled", { temperature, top_k, top_p, seed })}</p>}
       <Slider

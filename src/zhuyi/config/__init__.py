@@ -1,7 +1,7 @@
 """One typed, frozen tree of settings: TOML in, overrides in, resolved JSON out."""
 
 from zhuyi.config.data import LANGUAGES, DataConfig
-from zhuyi.config.decoding import DecodingConfig, EngineName, Precision, SearchStrategy
+from zhuyi.config.decoding import DecodingConfig, EngineName, Precision, SearchStrategy, StoppingRule
 from zhuyi.config.load import FILES, build_config, changed, load_config, parse_override
 from zhuyi.config.model import NOT_IN_SHAPE, MixerKind, ModelConfig, Part, Shape
 from zhuyi.config.presets import PRESETS
@@ -30,6 +30,7 @@ __all__ = [
     "SearchStrategy",
     "Section",
     "Shape",
+    "StoppingRule",
     "TextConfig",
     "TokenKind",
     "TrainingConfig",

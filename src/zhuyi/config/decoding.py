@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 SearchStrategy = Literal["beam", "sampling"]
 
+PenaltyName = Literal["wu", "power"]
+
+StoppingRule = Literal["bound", "huggingface", "huggingface-early", "marian"]
+
 EngineName = Literal["native", "torch"]
 
 Precision = Literal["float32", "bf16", "int8"]
@@ -34,7 +38,20 @@ class DecodingConfig(Section):
         1.0,
         ge=0.0,
         le=5,
-        description="α of Wu et al. 2016: scores are divided by ((5 + length) / 6)^α. 0: not at all.",
+        description="α: scores are divided by this power of the length, as penalty says. 0: not at all.",
+    )
+    penalty: PenaltyName = Field(
+        "wu",
+        description="What scores are divided by. wu: ((5 + length) / 6)^α (Wu et al. 2016). power: length^α, as in "
+        "Hugging Face and Marian. EOS counts.",
+    )
+    stop: StoppingRule = Field(
+        "bound",
+        description="When a beam search ends, and what it can find. bound: when no live prefix can beat the worst "
+        "hypothesis that is kept; greedy search's prefix stays in the beam. huggingface: when `beam` hypotheses are "
+        "finished and the best live prefix, at its present length, is no better than the worst of them; "
+        "huggingface-early (early_stopping in Hugging Face): when `beam` are finished; what is forced has no part in "
+        "either's scores. marian: when all have ended; each that ends makes the beam one narrower.",
     )
     n_best: int = Field(
         1, ge=1, le=1024, description="Translations given for a line: the best of the beam, or so many samples."
@@ -80,6 +97,12 @@ class DecodingConfig(Section):
         "pairs fit.",
     )
     max_extra: int | None = Field(None, ge=0, le=1_000_000, description="See max_ratio. Unset: training chooses it.")
+    end_at_limit: bool = Field(
+        False, description="The last token that the limit allows is EOS (forced_eos_token_id in Hugging Face)."
+    )
+    allow_unknown: bool = Field(
+        True, description="Whether an output may have UNK, which stands for what the vocabulary lacks."
+    )
     engine: Literal["auto", "native", "torch"] = Field(
         "auto",
         description="What computes. native: zhuyi's own loop, on CPUs. torch: any model, on CPUs and GPUs. auto: "

@@ -1,28 +1,31 @@
 """Beam search: at every step, the best continuations of the best prefixes.
 
 Each step takes the best 2·beam candidates of a sentence. At most one continuation of each prefix is EOS, so at least
-`beam` of them live on; one that is EOS is finished if it stands among the first `beam`. Until greedy search has ended,
-its prefix is one of those that live: no beam gives a lower score than greedy search, ties of tokens aside.
+`beam` of them live on; one that is EOS is finished if it stands among the first `beam`. At the length limit, live
+prefixes count among the hypotheses, as unfinished ones. Sums of log-probabilities are in float32; hypotheses are scored
+by them over a length penalty (`score.py`).
 
-Sums of log-probabilities are in float32; hypotheses are scored by them over the length penalty of Wu et al. 2016
-(eq. 14). The search of a sentence ends when no live prefix can still beat the worst hypothesis that is kept, or at the
-length limit; there, live prefixes count among the hypotheses, as unfinished ones.
+When a search ends before the limit, and which candidates may finish or live, are what the rules of `decoding.stop`
+differ in: a class each, of which `BeamSearch` is zhuyi's own. The others give what other programs give.
 """
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zhuyi.config import DecodingConfig
+from zhuyi.config import DecodingConfig, StoppingRule
 from zhuyi.decoding.hypothesis import Candidate, Hypothesis
-from zhuyi.decoding.score import normalised
+from zhuyi.decoding.score import counted, normalised
 from zhuyi.text.tokenizer import BOS, EOS
 
 ROOT = -1  # the parent of a first token
 
 
 class BeamSearch:
-    """Per sentence: a tree of all candidates, the live prefixes, and the best finished hypotheses.
+    """Per sentence: a tree of all candidates, the live prefixes, and the best finished hypotheses. The rule `bound`.
+
+    A search ends when no live prefix can still beat the worst hypothesis that is kept. Until greedy search has ended,
+    its prefix is one of those that live: no beam gives a lower score than greedy search, ties of tokens aside.
 
     A node of the tree is one candidate: its token, log-probability and parent. Step t grows the nodes t·2·beam and
     following, best first. A prefix or hypothesis is the number of its last node, so that no step moves any text.
@@ -30,11 +33,12 @@ class BeamSearch:
     """
 
     reorders = True
+    follows_greedy = True
 
     def __init__(self, limits: Int[Tensor, " batch"], decoding: DecodingConfig) -> None:
-        batch, beam, n_best = len(limits), decoding.beam, decoding.n_best
+        batch, beam, kept = len(limits), decoding.beam, self.kept(decoding)
         nodes = int(limits.max()) * 2 * beam
-        self.alpha = decoding.length_penalty
+        self.decoding = decoding
         self.limits = limits
         self.step = 0
 
@@ -43,20 +47,40 @@ class BeamSearch:
         self.log_probs = torch.zeros(batch, nodes, device=limits.device)
 
         # One live prefix, the empty one. Were all `beam` of them alive, they would stay copies of each other.
-        # While greedy search continues, the first one is its prefix; the others are in order, best first.
+        # While greedy search is followed, the first one is its prefix; the others are in order, best first.
         self.live_sums = torch.full((batch, beam), -torch.inf, device=limits.device)
         self.live_sums[:, 0] = 0.0
         self.live_nodes = limits.new_full((batch, beam), ROOT)
-        self.greedy_lives = torch.ones(batch, dtype=torch.bool, device=limits.device)
+        self.greedy_lives = torch.full((batch,), self.follows_greedy, device=limits.device)
         self.sums = limits.new_zeros(batch, 2 * beam, dtype=torch.float32)
         self.finishes = torch.zeros(batch, 2 * beam, dtype=torch.bool, device=limits.device)
         self.last_tokens = limits.new_full((batch * beam,), BOS)
 
-        self.finished_scores = torch.full((batch, n_best), -torch.inf, device=limits.device)
-        self.finished_nodes = limits.new_full((batch, n_best), ROOT)
+        self.finished_scores = torch.full((batch, kept), -torch.inf, device=limits.device)
+        self.finished_nodes = limits.new_full((batch, kept), ROOT)
+
+    def kept(self, decoding: DecodingConfig) -> int:
+        """How many finished hypotheses have a place."""
+        return decoding.n_best
+
+    def may_finish(self) -> Int[Tensor, "batch 1"] | int:
+        """How many of the first candidates may end a hypothesis."""
+        return self.decoding.beam
+
+    def may_live(self) -> Int[Tensor, "batch 1"] | int:
+        """How many of the first candidates may live on."""
+        return 2 * self.decoding.beam
+
+    def decided(self) -> Bool[Tensor, " batch"]:
+        """Which searches end before the limit. All do where no prefix lives."""
+        # A sum only falls and is divided by at most the limit's penalty: no live prefix can end above this bound.
+        # No number of finished hypotheses ends the search before: where EOS is always among the best candidates, as
+        # after label smoothing with a small vocabulary, they may all be poor.
+        bound = normalised(self.live_sums.amax(dim=1), self.limits, self.decoding)
+        return bound <= self.finished_scores[:, -1]
 
     def advance(
-        self, log_probs: Float[Tensor, "rows vocabulary"]
+        self, log_probs: Float[Tensor, "rows vocabulary"], forced: Bool[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " rows"], Bool[Tensor, " batch"]]:
         """Grow the tree by one step, move finished hypotheses out, and let the best other candidates live on."""
         batch, beam = self.live_sums.shape
@@ -65,7 +89,7 @@ class BeamSearch:
         # The best of a sentence are among the best of each of its rows; a small vocabulary has fewer than 2·beam.
         row_log_probs, row_tokens = log_probs.topk(min(candidates, log_probs.shape[1]))
         row_log_probs = row_log_probs.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
-        row_sums = self.live_sums.view(-1, 1) + row_log_probs
+        row_sums = self.live_sums.view(-1, 1) + counted(row_log_probs, forced.repeat_interleave(beam), self.decoding)
         best = row_sums.view(batch, -1).topk(candidates).indices
         # Greedy search's next token is the best of the first row: number 0. It is a candidate, the last if need be.
         missing = self.greedy_lives & (best != 0).all(dim=1)
@@ -83,46 +107,40 @@ class BeamSearch:
         nodes = torch.arange(first, first + candidates, device=best.device).expand(batch, -1)
         self.step += 1
 
-        ends = tokens == EOS
-        self.finishes = ends & greedy
-        self.finishes[:, :beam] |= ends[:, :beam]
-        scores = normalised(sums, self.step, self.alpha).masked_fill(~self.finishes, -torch.inf)
-        n_best = self.finished_scores.shape[1]
-        self.finished_scores, order = torch.cat([self.finished_scores, scores], dim=1).topk(n_best)
+        ends, place = tokens == EOS, torch.arange(candidates, device=best.device)
+        self.finishes = ends & ((place < self.may_finish()) | greedy)
+        lives = ~ends & (place < self.may_live())
+        scores = normalised(sums, self.step, self.decoding).masked_fill(~self.finishes, -torch.inf)
+        kept = self.finished_scores.shape[1]
+        self.finished_scores, order = torch.cat([self.finished_scores, scores], dim=1).topk(kept)
         self.finished_nodes = torch.cat([self.finished_nodes, nodes], dim=1).gather(1, order)
 
         self.greedy_lives = (greedy & ~ends & (sums > -torch.inf)).any(dim=1)
-        living = sums.masked_fill(ends, -torch.inf)
+        living = sums.masked_fill(~lives, -torch.inf)
         order = living.masked_fill(greedy & self.greedy_lives[:, None], torch.inf).topk(beam).indices
         self.live_sums = living.gather(1, order)
         self.live_nodes = nodes.gather(1, order)
         self.last_tokens = tokens.gather(1, order).flatten()
 
-        # A sum only falls and is divided by at most the limit's penalty: no live prefix can end above this bound.
-        # No number of finished hypotheses ends the search before: where EOS is always among the best candidates, as
-        # after label smoothing with a small vocabulary, they may all be poor.
-        bound = normalised(self.live_sums.amax(dim=1), self.limits, self.alpha)
-        done = (bound <= self.finished_scores[:, -1]) | (self.limits == self.step)
         rows = beams.gather(1, order) + beam * torch.arange(batch, device=best.device)[:, None]
-        return rows.flatten(), done
+        return rows.flatten(), self.decided() | (self.limits == self.step)
 
     def hypotheses(self, sentence: int) -> list[Hypothesis]:
         """List the best hypotheses of a sentence, whether finished or cut by the length limit, best first."""
-        live_scores = normalised(self.live_sums[sentence], self.step, self.alpha)
-        scored_nodes = [
-            *zip(self.finished_scores[sentence].tolist(), self.finished_nodes[sentence].tolist(), strict=True),
-            *zip(live_scores.tolist(), self.live_nodes[sentence].tolist(), strict=True),
-        ]
+        scores, nodes = self.finished_scores[sentence], self.finished_nodes[sentence]
+        if self.limits[sentence] == self.step:
+            live_scores = normalised(self.live_sums[sentence], self.step, self.decoding)
+            scores, nodes = torch.cat([scores, live_scores]), torch.cat([nodes, self.live_nodes[sentence]])
+        scored_nodes = [each for each in zip(scores.tolist(), nodes.tolist(), strict=True) if each[0] > -torch.inf]
         scored_nodes.sort(key=lambda scored: -scored[0])  # of equal scores, the finished one is first
-        n_best = self.finished_scores.shape[1]
-        return [self._hypothesis(sentence, score, node) for score, node in scored_nodes if score > -torch.inf][:n_best]
+        return [self._hypothesis(sentence, score, node) for score, node in scored_nodes[: self.decoding.n_best]]
 
     def candidates(self, sentence: int) -> list[Candidate]:
         """List the 2·beam best continuations of the last step, except those of log-probability −inf."""
         sums = self.sums[sentence]
         first = (self.step - 1) * len(sums)
-        scores = normalised(sums, self.step, self.alpha).tolist()
-        living = set(self.live_nodes[sentence].tolist())
+        scores = normalised(sums, self.step, self.decoding).tolist()
+        living = set(self.live_nodes[sentence, self.live_sums[sentence] > -torch.inf].tolist())
         candidates = []
         for place, total in enumerate(sums.tolist()):
             if total == -torch.inf:
@@ -170,3 +188,68 @@ class BeamSearch:
         log_probs = self.log_probs[sentence, path].tolist()
         finished = tokens[-1] == EOS
         return Hypothesis(tokens[:-1] if finished else tokens, score, log_probs, finished)
+
+
+class HuggingFaceBeam(BeamSearch):
+    """The rule of Hugging Face's `generate` (transformers 5.24, `_beam_search` with `early_stopping=False`).
+
+    A search ends when `beam` hypotheses are finished, and the best live prefix, had it ended here, would be no better
+    than the worst of them: a longer one might be. At the limit, the first `beam` candidates are hypotheses.
+    """
+
+    follows_greedy = False
+
+    def kept(self, decoding: DecodingConfig) -> int:
+        """As many as the beam is wide."""
+        return decoding.beam
+
+    def may_live(self) -> Int[Tensor, "batch 1"]:
+        """At the limit, the first `beam` only."""
+        return torch.where(self.limits == self.step, 1, 2)[:, None] * self.decoding.beam
+
+    def decided(self) -> Bool[Tensor, " batch"]:
+        """The best live prefix is scored by its present length."""
+        return normalised(self.live_sums[:, 0], self.step, self.decoding) <= self.finished_scores[:, -1]
+
+
+class HuggingFaceEarlyBeam(HuggingFaceBeam):
+    """The same with `early_stopping=True`: a search ends when `beam` hypotheses are finished."""
+
+    def decided(self) -> Bool[Tensor, " batch"]:
+        """All places are taken."""
+        return (self.finished_scores[:, -1] > -torch.inf) | (self.live_sums[:, 0] == -torch.inf)
+
+
+class MarianBeam(BeamSearch):
+    """The rule of Marian (1.12, `translator/beam_search.cpp`).
+
+    The beam begins as wide as `beam`, and becomes one narrower with each hypothesis that ends: a step has as many
+    candidates as the beam is then wide, for those that end and those that live together. A search ends when all have.
+    """
+
+    follows_greedy = False
+
+    def kept(self, decoding: DecodingConfig) -> int:
+        """All of them: no more than the beam was wide can end."""
+        return decoding.beam
+
+    def may_finish(self) -> Int[Tensor, "batch 1"]:
+        """As many as have not ended before."""
+        return (self.finished_scores == -torch.inf).sum(dim=1, keepdim=True)
+
+    def may_live(self) -> Int[Tensor, "batch 1"]:
+        """The same candidates."""
+        return self.may_finish()
+
+    def decided(self) -> Bool[Tensor, " batch"]:
+        """None lives."""
+        return self.live_sums[:, 0] == -torch.inf
+
+
+BEAMS: dict[StoppingRule, type[BeamSearch]] = {
+    "bound": BeamSearch,
+    "huggingface": HuggingFaceBeam,
+    "huggingface-early": HuggingFaceEarlyBeam,
+    "marian": MarianBeam,
+}
+"""The rules of `decoding.stop`."""

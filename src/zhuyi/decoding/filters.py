@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zhuyi.config import DecodingConfig
-from zhuyi.text.tokenizer import EOS
+from zhuyi.text.tokenizer import EOS, UNK
 
 Constraint = Callable[[Tensor, Tensor], Tensor]
 """From log-probabilities (rows × vocabulary) and the tokens written so far (rows × steps) to log-probabilities."""
@@ -29,6 +29,8 @@ UNIT = 2**30
 def constraints(decoding: DecodingConfig) -> list[Constraint]:
     """List the constraints that a configuration asks for; they hold for every strategy."""
     wanted: list[Constraint] = []
+    if not decoding.allow_unknown:
+        wanted.append(lambda log_probs, written: forbid(log_probs, (UNK,)))
     if decoding.no_repeat_ngram:
         wanted.append(partial(no_repeated_ngram, size=decoding.no_repeat_ngram))
     if decoding.max_repetition:

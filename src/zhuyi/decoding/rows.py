@@ -6,7 +6,7 @@ from torch import Tensor
 
 from zhuyi.config import DecodingConfig
 from zhuyi.decoding.hypothesis import Candidate, Hypothesis
-from zhuyi.decoding.score import normalised
+from zhuyi.decoding.score import counted, normalised
 from zhuyi.text.tokenizer import BOS, EOS
 
 
@@ -22,7 +22,7 @@ class IndependentRows:
     def __init__(self, limits: Int[Tensor, " batch"], decoding: DecodingConfig) -> None:
         self.width = decoding.rows
         rows, steps = len(limits) * self.width, int(limits.max())
-        self.alpha = decoding.length_penalty
+        self.decoding = decoding
         self.limits = limits
         self.step = 0
         self.last_tokens = limits.new_full((rows,), BOS)
@@ -36,15 +36,17 @@ class IndependentRows:
         raise NotImplementedError
 
     def advance(
-        self, log_probs: Float[Tensor, "rows vocabulary"]
+        self, log_probs: Float[Tensor, "rows vocabulary"], forced: Bool[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " rows"], Bool[Tensor, " batch"]]:
         """Write the chosen token in each row that has not ended; every row continues itself."""
         chosen = self.choose(log_probs)
         going = self.last_tokens != EOS
         self.last_tokens = chosen.where(going, EOS)
         self.tokens[:, self.step] = self.last_tokens
-        self.log_probs[:, self.step] = log_probs.gather(1, chosen[:, None])[:, 0]
-        self.sums = torch.where(going, self.sums + self.log_probs[:, self.step], self.sums)
+        chosen_log_probs = log_probs.gather(1, chosen[:, None])
+        self.log_probs[:, self.step] = chosen_log_probs[:, 0]
+        gains = counted(chosen_log_probs, forced.repeat_interleave(self.width), self.decoding)[:, 0]
+        self.sums = torch.where(going, self.sums + gains, self.sums)
         self.lengths = self.lengths + going
         self.step += 1
 
@@ -54,7 +56,7 @@ class IndependentRows:
     def hypotheses(self, sentence: int) -> list[Hypothesis]:
         """List what the rows of a sentence wrote, best first, except those whose model failed (NaN)."""
         rows = self._rows(sentence)
-        scores = normalised(self.sums[rows], self.lengths[rows], self.alpha).tolist()
+        scores = normalised(self.sums[rows], self.lengths[rows], self.decoding).tolist()
         written = zip(scores, self.lengths[rows].tolist(), self.tokens[rows], self.log_probs[rows], strict=True)
         hypotheses = []
         for score, length, tokens, log_probs in written:
@@ -89,7 +91,7 @@ class IndependentRows:
                     token=token,
                     log_prob=log_prob,
                     total=total.item(),
-                    score=normalised(total, self.step, self.alpha).item(),
+                    score=normalised(total, self.step, self.decoding).item(),
                     fate="pruned" if place else "finished" if token == EOS else "kept",
                 )
                 for place, (token, log_prob, total) in enumerate(weighed)

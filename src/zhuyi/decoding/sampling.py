@@ -35,7 +35,6 @@ class Sampling(IndependentRows):
 
     def __init__(self, limits: Int[Tensor, " batch"], decoding: DecodingConfig, lines: Int[Tensor, " batch"]) -> None:
         super().__init__(limits, decoding)
-        self.decoding = decoding
         self.lines = lines.repeat_interleave(self.width)
         self.samples = torch.arange(self.width, device=limits.device).repeat(len(limits))
 

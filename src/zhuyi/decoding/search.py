@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zhuyi.config import DecodingConfig, SearchStrategy
-from zhuyi.decoding.beam import BeamSearch
+from zhuyi.decoding.beam import BEAMS
 from zhuyi.decoding.filters import constraints, forbid, force
 from zhuyi.decoding.greedy import GreedySearch
 from zhuyi.decoding.hypothesis import Candidate, Hypothesis
 from zhuyi.decoding.sampling import Sampling
 from zhuyi.model.cache import Cache
-from zhuyi.text.tokenizer import BOS, PAD
+from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 
 @runtime_checkable
@@ -43,9 +43,12 @@ class Strategy(Protocol):
     """Whether a row may continue another row of its sentence."""
 
     def advance(
-        self, log_probs: Float[Tensor, "rows vocabulary"]
+        self, log_probs: Float[Tensor, "rows vocabulary"], forced: Bool[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " rows"], Bool[Tensor, " batch"]]:
-        """Take one step: the row that each row now continues, and the sentences that are done."""
+        """Take one step: the row that each row now continues, and the sentences that are done.
+
+        A sentence is `forced` where the prefix or the length limit leaves it no choice of its next token.
+        """
         ...
 
     def hypotheses(self, sentence: int) -> list[Hypothesis]:
@@ -62,7 +65,7 @@ class Strategy(Protocol):
 
 
 def _beam(limits: Tensor, decoding: DecodingConfig, lines: Tensor) -> Strategy:
-    return GreedySearch(limits, decoding) if decoding.beam == 1 else BeamSearch(limits, decoding)
+    return GreedySearch(limits, decoding) if decoding.beam == 1 else BEAMS[decoding.stop](limits, decoding)
 
 
 STRATEGIES: dict[SearchStrategy, Callable[[Tensor, DecodingConfig, Tensor], Strategy]] = {
@@ -119,11 +122,14 @@ def search(
         logits, cache = model.step(strategy.last_tokens, cache)
         log_probs = log_probabilities(logits)
         if step < len(prefix):
-            log_probs = force(log_probs, prefix[step])
+            log_probs, forced = force(log_probs, prefix[step]), torch.ones_like(limits, dtype=torch.bool)
         else:
             for constrain in filters:
                 log_probs = constrain(log_probs, written)
-        rows, done = strategy.advance(log_probs)
+            forced = (limits == step + 1) & decoding.end_at_limit
+            if decoding.end_at_limit:
+                log_probs = torch.where(forced.repeat_interleave(width)[:, None], force(log_probs, EOS), log_probs)
+        rows, done = strategy.advance(log_probs, forced)
         if observe is not None:
             observe(strategy)
         if done.any():
@@ -134,7 +140,7 @@ def search(
                 break
             # One long sentence must not keep the rows of all the others at work.
             kept = (~done).nonzero().flatten()
-            running = running[kept]
+            running, limits = running[kept], limits[kept]
             strategy.keep(kept)
             rows = rows.view(-1, width)[kept].flatten()
             cache = cache.select(rows)

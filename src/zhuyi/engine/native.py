@@ -15,12 +15,12 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from zhuyi.config import DecodingConfig, ModelConfig, Precision
+from zhuyi.config import DecodingConfig, ModelConfig, Precision, StoppingRule
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.directory import Weights
 from zhuyi.engine.library import LARGEST_ERROR, LibraryError, library
@@ -32,6 +32,7 @@ from zhuyi.text.tokenizer import EOS
 PRECISIONS = tuple(LARGEST_ERROR)
 ACTIVATIONS = ("relu", "gelu", "silu", "swiglu", "geglu")
 POSITIONS = ("none", "sinusoidal", "tensor2tensor", "learned", "rotary", "alibi")
+STOPPING_RULES = get_args(StoppingRule)
 ERROR_BYTES = 256
 
 STREAMED_TOKENS = 8
@@ -76,6 +77,7 @@ class _Decoding(ctypes.Structure):
 
     _fields_ = [
         *_integers("sampling", "rows", "n_best", "top_k", "no_repeat_ngram", "max_repetition", "every_token"),
+        *_integers("power", "stop", "end_at_limit", "no_unknown"),
         ("length_penalty", ctypes.c_float),
         ("temperature", ctypes.c_float),
         ("top_p", ctypes.c_float),
@@ -302,6 +304,7 @@ class NativeEngine:
         """As `Engine.stream`: a few tokens at a time, since a search says what it has found when it is done."""
         text = list(text)
         plain = {"strategy": "sampling", "n_best": 1, "max_ratio": 0.0, "max_repetition": 0, "no_repeat_ngram": 0}
+        plain |= {"end_at_limit": False, "allow_unknown": True}
         how = decoding.model_copy(update=plain)
         while len(text) < self.max_length - 1:
             limit = min(len(text) + STREAMED_TOKENS, self.max_length - 1)
@@ -379,6 +382,10 @@ def _settings(decoding: DecodingConfig) -> _Decoding:
         decoding.no_repeat_ngram,
         decoding.max_repetition,
         False,
+        decoding.penalty == "power",
+        STOPPING_RULES.index(decoding.stop),
+        decoding.end_at_limit,
+        not decoding.allow_unknown,
         decoding.length_penalty,
         decoding.temperature,
         decoding.top_p,

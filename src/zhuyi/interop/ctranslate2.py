@@ -264,9 +264,10 @@ print(translate(["A line of text."]))
 
 - CTranslate2 adds EOS to the source, and never writes PAD or BOS, as zhuyi.
 - `min_decoding_length` must be 0: the default of 1 forbids an empty output.
+- A model that may not write UNK (`decoding.allow_unknown = false`) needs `disable_unk=True`.
 - With `beam_size=1`, it writes what `zhuyi translate --beam 1` writes. With larger beams, the two agree at a length
-  penalty of 0 only: CTranslate2 has another length penalty, and another rule for the end of a search. Even there,
-  zhuyi's answer may be a better one: its beam never loses the prefix of greedy search.
+  penalty of 0 only: CTranslate2's is that of `decoding.penalty = "power"`, and it has another rule for the end of a
+  search. Even there, zhuyi's answer may be a better one: its beam never loses the prefix of greedy search.
 - zhuyi also ends an output at `decoding.max_ratio` · source + `decoding.max_extra` tokens, and where it repeats itself
   (`decoding.max_repetition`). CTranslate2 ends it at `max_decoding_length` only.
 """

@@ -1,6 +1,6 @@
 // A step's distribution, and what may be chosen from it: log-probabilities, −∞ for what may not.
 import type { DecodingConfig } from "../../wire";
-import { BOS, EOS, PAD } from "../text/tokenizer";
+import { BOS, EOS, PAD, UNK } from "../text/tokenizer";
 
 /** Log-probabilities in float32; `never` may not be written. */
 export function logSoftmax(logits: Float32Array, never: readonly number[]): Float32Array {
@@ -33,6 +33,13 @@ export function largest(values: ArrayLike<number>, most: number): number[] {
   return best;
 }
 
+/** This token may not be chosen. */
+function forbid(logProbs: Float32Array, token: number): Float32Array {
+  const filtered = logProbs.slice();
+  filtered[token] = -Infinity;
+  return filtered;
+}
+
 /** Only this token may be chosen; it keeps its log-probability. */
 export function force(logProbs: Float32Array, token: number): Float32Array {
   const forced = new Float32Array(logProbs.length).fill(-Infinity);
@@ -44,8 +51,9 @@ export function force(logProbs: Float32Array, token: number): Float32Array {
 export type Constraint = (logProbs: Float32Array, written: number[]) => Float32Array;
 
 /** Those that a configuration asks for; they hold for every strategy. */
-export function constraints({ no_repeat_ngram, max_repetition }: DecodingConfig): Constraint[] {
+export function constraints({ allow_unknown, no_repeat_ngram, max_repetition }: DecodingConfig): Constraint[] {
   const wanted: Constraint[] = [];
+  if (!allow_unknown) wanted.push((logProbs) => forbid(logProbs, UNK));
   if (no_repeat_ngram) wanted.push((logProbs, written) => noRepeatedNgram(logProbs, written, no_repeat_ngram));
   if (max_repetition) wanted.push((logProbs, written) => endOfRepetition(logProbs, written, max_repetition));
   return wanted;

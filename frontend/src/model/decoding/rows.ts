@@ -1,7 +1,7 @@
 // Rows that never branch, which greedy search and sampling have in common: each writes one output.
 import type { DecodingConfig } from "../../wire";
 import { BOS, EOS } from "../text/tokenizer";
-import { normalised, type Candidate, type Hypothesis } from "./hypothesis";
+import { counted, normalised, type Candidate, type Hypothesis } from "./hypothesis";
 import type { Advance, Strategy } from "./search";
 
 interface Row {
@@ -36,14 +36,14 @@ export abstract class IndependentRows implements Strategy {
   }
 
   /** Write the chosen token in each row that has not ended; every row continues itself. */
-  advance(logProbs: Float32Array[]): Advance {
+  advance(logProbs: Float32Array[], forced: boolean): Advance {
     this.went = this.rows.map(({ tokens }) => tokens.at(-1) !== EOS);
     this.rows.forEach((row, k) => {
       if (!this.went[k]) return;
       const token = this.choose(logProbs[k], k);
       row.tokens.push(token);
       row.logProbs.push(logProbs[k][token]);
-      row.sum = Math.fround(row.sum + logProbs[k][token]);
+      row.sum = Math.fround(row.sum + counted(logProbs[k][token], forced, this.decoding));
     });
     this.step++;
     const ended = this.rows.every(({ tokens }) => tokens.at(-1) === EOS);
@@ -53,7 +53,7 @@ export abstract class IndependentRows implements Strategy {
   hypotheses(): Hypothesis[] {
     const found = this.rows.map(({ tokens, logProbs, sum }) => {
       const finished = tokens.at(-1) === EOS;
-      const score = normalised(sum, tokens.length, this.decoding.length_penalty);
+      const score = normalised(sum, tokens.length, this.decoding);
       return { tokens: finished ? tokens.slice(0, -1) : tokens, score, logProbs, finished };
     });
     return found.filter(({ score }) => score > -Infinity).sort((a, b) => b.score - a.score); // NaN is not
@@ -78,7 +78,7 @@ export abstract class IndependentRows implements Strategy {
           token: each,
           log_prob,
           total,
-          score: normalised(total, this.step, this.decoding.length_penalty),
+          score: normalised(total, this.step, this.decoding),
           fate: place ? "pruned" : each === EOS ? "finished" : "kept",
         }),
       );

@@ -2,7 +2,8 @@
 import type { DecodingConfig } from "../../wire";
 import { selectRows } from "../network/stack";
 import type { Writer } from "../network/shapes";
-import { BeamSearch } from "./beam";
+import { EOS } from "../text/tokenizer";
+import { BEAMS } from "./beam";
 import { constraints, force, logProbabilities } from "./distribution";
 import { GreedySearch } from "./greedy";
 import type { Candidate, Hypothesis } from "./hypothesis";
@@ -18,8 +19,8 @@ export interface Advance {
 export interface Strategy {
   /** Of each row; BOS at first. */
   readonly lastTokens: number[];
-  /** Take one step, given the log-probabilities of each row. */
-  advance(logProbs: Float32Array[]): Advance;
+  /** Take one step, given the log-probabilities of each row; `forced`: there is no choice of the next token. */
+  advance(logProbs: Float32Array[], forced: boolean): Advance;
   /** What was found, best first; empty if the model gave no number. */
   hypotheses(): Hypothesis[];
   /** What the last step weighed, best first, and what became of each. */
@@ -28,7 +29,7 @@ export interface Strategy {
 
 function strategyOf(limit: number, decoding: DecodingConfig): Strategy {
   if (decoding.strategy === "sampling") return new Sampling(limit, decoding, decoding.n_best);
-  return decoding.beam === 1 ? new GreedySearch(limit, decoding, 1) : new BeamSearch(limit, decoding);
+  return decoding.beam === 1 ? new GreedySearch(limit, decoding, 1) : new BEAMS[decoding.stop](limit, decoding);
 }
 
 /** Most tokens of the output of a source of so many, EOS counted on both sides. */
@@ -57,12 +58,15 @@ export function search(
   let written = strategy.lastTokens.map((): number[] => []);
   for (let step = 0; ; step++) {
     const logits = network.step(strategy.lastTokens, cache);
+    const last = decoding.end_at_limit && step + 1 === limit;
     const { rows, done } = strategy.advance(
       written.map((tokens, row) => {
         const logProbs = logProbabilities(logits.row(row).data);
         if (step < prefix.length) return force(logProbs, prefix[step]);
-        return filters.reduce((filtered, constrain) => constrain(filtered, tokens), logProbs);
+        const filtered = filters.reduce((before, constrain) => constrain(before, tokens), logProbs);
+        return last ? force(filtered, EOS) : filtered;
       }),
+      last || step < prefix.length,
     );
     candidates.push(...strategy.candidates());
     if (done) return { hypotheses: strategy.hypotheses(), candidates };

@@ -320,6 +320,7 @@ static std::shared_ptr<Job> checked(const ZhuyiConfig& config, const ZhuyiReques
     job->decoding = *request.decoding;
     const ZhuyiDecoding& how = job->decoding;
     require(how.rows >= 1 && how.n_best >= 1 && how.n_best <= how.rows, "n_best is less than 1, or more than the rows");
+    require(how.stop >= BOUND && how.stop <= MARIAN, "there is no such rule for the end of a search");
     require(request.count >= 0 && request.first_token[0] == 0 && request.first_prefix[0] == 0, "a count is less than 0");
     for (int64_t i = 0; i < request.count; i++) {
         const int64_t length = request.first_token[i + 1] - request.first_token[i];

@@ -10,16 +10,21 @@
 
 #include "transformer.h"
 
-constexpr int PAD = 0, BOS = 2, EOS = 3, ROOT = -1;
+constexpr int PAD = 0, UNK = 1, BOS = 2, EOS = 3, ROOT = -1;
 
 extern "C" {
 struct ZhuyiDecoding {  // zhuyi.config.DecodingConfig
     int32_t sampling, rows, n_best, top_k, no_repeat_ngram, max_repetition;
     int32_t every_token;  // PAD and BOS have a share of the probability too, as in training's loss
+    int32_t power, stop;  // the length penalty is a power of the length; one of the rules of `Stop`
+    int32_t end_at_limit, no_unknown;
     float length_penalty, temperature, top_p;
     uint32_t seed;
 };
 }
+
+// The rules of decoding.stop: see the classes in zhuyi/decoding/beam.py.
+enum Stop { BOUND, HUGGING_FACE, HUGGING_FACE_EARLY, MARIAN };
 
 struct Hypothesis {
     std::vector<int32_t> tokens;
@@ -28,9 +33,10 @@ struct Hypothesis {
     bool finished;
 };
 
-// The sum of log-probabilities over ((5 + length) / 6)^α (Wu et al. 2016, eq. 14).
-inline float normalised(float sum, int length, float alpha) {
-    return sum / (float)std::pow((5.0 + length) / 6.0, (double)alpha);
+// The sum of log-probabilities over ((5 + length) / 6)^α (Wu et al. 2016, eq. 14) or length^α.
+inline float normalised(float sum, int length, const ZhuyiDecoding& decoding) {
+    const double base = decoding.power ? length : (5.0 + length) / 6.0;
+    return sum / (float)std::pow(base, (double)decoding.length_penalty);
 }
 
 // What is wanted of a row's next-token distribution, taken from the logits as the projection gives them, some tokens at
@@ -241,7 +247,7 @@ class Search {
         forced_first = first_tokens;
         forced_count = first_count;
         step = source_count = 0;
-        greedy_lives = true;
+        greedy_lives = decoding.stop == BOUND;
         done = false;
         nodes.clear();
         finished.clear();
@@ -279,8 +285,10 @@ class Search {
             if (step < forced_count) {
                 distribution.force(forced_first[step]);
             } else {
+                if (decoding.no_unknown) distribution.forbidden.push_back(UNK);
                 if (decoding.no_repeat_ngram) no_repeated_ngram(prefix.written, decoding.no_repeat_ngram, distribution.forbidden);
                 if (decoding.max_repetition && repeats(prefix.written, decoding.max_repetition)) distribution.force(EOS);
+                if (is_forced()) distribution.force(EOS);
             }
         }
     }
@@ -293,14 +301,15 @@ class Search {
         const int count = decoding.sampling ? draw_each(distributions) : choose_best(distributions);
         live.swap(next);
         live.resize(count);
-        done = step == limit || std::all_of(live.begin(), live.end(), [&](const Prefix& prefix) { return is_lost(prefix); });
+        done = live.empty() || step == limit || is_decided();
     }
 
     // Best first; one that is empty, unfinished and has the score -∞, if the model gave no number.
     std::vector<Hypothesis> hypotheses() const {
         std::vector<Finished> found(finished);
-        for (const Prefix& prefix : live)
-            found.push_back({normalised(prefix.sum, step, decoding.length_penalty), prefix.node, prefix.sample});
+        if (step == limit)
+            for (const Prefix& prefix : live)
+                found.push_back({normalised(prefix.sum, step, decoding), prefix.node, prefix.sample});
         if (decoding.sampling)
             std::stable_sort(found.begin(), found.end(), [](const Finished& a, const Finished& b) { return a.sample < b.sample; });
         std::stable_sort(found.begin(), found.end(), [](const Finished& a, const Finished& b) { return a.score > b.score; });
@@ -329,23 +338,46 @@ class Search {
         past.at_least(source_count + (size_t)rounded_up(step + 1, 32) * decoding.rows, filled, model.key_bytes());
     }
 
+    // Whether the prefix or the length limit leaves no choice of the next token.
+    bool is_forced() const { return step < forced_count || (decoding.end_at_limit && step + 1 == limit); }
+
+    // Whether the next token has a part in the scores: with Hugging Face's rules, it has none if it is forced.
+    bool counts() const {
+        return !is_forced() || (decoding.stop != HUGGING_FACE && decoding.stop != HUGGING_FACE_EARLY);
+    }
+
+    // How many finished hypotheses have a place.
+    int places() const { return decoding.sampling || decoding.stop == BOUND ? decoding.n_best : decoding.rows; }
+
     // Whether no continuation of a prefix can be among the best hypotheses: a sum only falls, and is divided by at most
-    // the limit's penalty.
+    // the limit's penalty. The other rules do not ask.
     bool is_lost(const Prefix& prefix) const {
-        return !decoding.sampling && (int)finished.size() == decoding.n_best &&
-               normalised(prefix.sum, limit, decoding.length_penalty) <= finished.back().score;
+        return !decoding.sampling && decoding.stop == BOUND && (int)finished.size() == places() &&
+               normalised(prefix.sum, limit, decoding) <= finished.back().score;
+    }
+
+    // Whether the search ends before the limit, although prefixes live.
+    bool is_decided() const {
+        if (decoding.sampling || (int)finished.size() < places()) return false;
+        switch (decoding.stop) {
+            case BOUND: return std::all_of(live.begin(), live.end(), [&](const Prefix& prefix) { return is_lost(prefix); });
+            case HUGGING_FACE: return normalised(live[0].sum, step, decoding) <= finished.back().score;
+            default: return true;  // Marian's: all have ended
+        }
     }
 
     // The best candidates of all rows: those that end are finished, and the best of the others live on. As in
     // zhuyi/decoding/beam.py; with one row there is one candidate.
     int choose_best(Distribution* distributions) {
         candidates.clear();
+        const bool counted = counts();
         for (int row = 0, number = 0; row < row_count(); row++, number++) {
             const float log_sum = distributions[row].log_sum();
             for (int i = 0; i < distributions[row].best_count(); i++, number++) {
                 const float log_prob = log_probability(distributions[row].best_logit(i), log_sum);
                 if (log_prob > -INFINITY)  // not true of NaN
-                    candidates.push_back({live[row].sum + log_prob, log_prob, row, distributions[row].best_token(i), number});
+                    candidates.push_back(
+                        {live[row].sum + (counted ? log_prob : 0), log_prob, row, distributions[row].best_token(i), number});
             }
         }
         const size_t most = decoding.rows == 1 ? 1 : 2 * decoding.rows;
@@ -365,6 +397,10 @@ class Search {
         if (has_greedy && std::none_of(candidates.begin(), candidates.end(), is_greedy)) candidates.back() = greedy;
 
         step++;
+        // How many of the first candidates may end a hypothesis, and how many may live on.
+        const int may_finish = decoding.stop == MARIAN ? decoding.rows - (int)finished.size() : decoding.rows;
+        const bool all_live = decoding.stop == BOUND || (decoding.stop != MARIAN && step < limit);
+        const int may_live = all_live ? 2 * decoding.rows : may_finish;
         const int first = (int)nodes.size();
         for (const Candidate& each : candidates) nodes.push_back({each.token, live[each.row].node, each.log_prob});
         greedy_lives = false;
@@ -381,8 +417,8 @@ class Search {
         for (int i = 0; i < (int)candidates.size(); i++) {
             const Candidate& each = candidates[i];
             if (each.token == EOS) {
-                if (i < decoding.rows || is_greedy(each)) finish({normalised(each.sum, step, decoding.length_penalty), first + i, 0});
-            } else if (count < decoding.rows && !is_greedy(each)) {
+                if (i < may_finish || is_greedy(each)) finish({normalised(each.sum, step, decoding), first + i, 0});
+            } else if (count < decoding.rows && i < may_live && !is_greedy(each)) {
                 live_on(i);
             }
         }
@@ -397,11 +433,12 @@ class Search {
         finished.push_back(hypothesis);
         for (size_t place = finished.size() - 1; place && finished[place - 1].score < finished[place].score; place--)
             std::swap(finished[place - 1], finished[place]);
-        if ((int)finished.size() > decoding.n_best) finished.pop_back();
+        if ((int)finished.size() > places()) finished.pop_back();
     }
 
     // Each row draws its next token; one whose distribution is not a number ends without a hypothesis.
     int draw_each(Distribution* distributions) {
+        const bool counted = counts();
         step++;
         int count = 0;
         for (int row = 0; row < row_count(); row++) {
@@ -419,10 +456,10 @@ class Search {
                 token = draw(log_probs, decoding, random_word(decoding.seed, line, step - 1, prefix.sample));
             }
             if (token < 0 || !(log_prob_of(token) > -INFINITY)) continue;
-            const float log_prob = log_prob_of(token), total = prefix.sum + log_prob;
+            const float log_prob = log_prob_of(token), total = prefix.sum + (counted ? log_prob : 0);
             nodes.push_back({token, prefix.node, log_prob});
             const int node = (int)nodes.size() - 1;
-            if (token == EOS) finished.push_back({normalised(total, step, decoding.length_penalty), node, prefix.sample});
+            if (token == EOS) finished.push_back({normalised(total, step, decoding), node, prefix.sample});
             else go_on(next[count++], prefix, node, token, total);
         }
         return count;
