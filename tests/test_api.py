@@ -33,6 +33,7 @@ PUBLIC = {
     "evaluate",
     "evaluate_text",
     "export_model",
+    "import_model",
     "generate",
     "load",
     "load_config",

@@ -30,7 +30,9 @@ from zhuyi.training.int8 import Int8Comparison
 from zhuyi.translator import Translation
 
 GROUP: Any = typer.main.get_command(cli.app)
-VERBS = ("demo", "check", "train", "config", "compare", "translate", "generate", "evaluate", "export", "look")
+VERBS = (
+    *("demo", "import", "check", "train", "config", "compare", "translate", "generate", "evaluate", "export", "look"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_the_help_page_groups_the_verbs() -> None:
         name: re.findall(r"^│ (\w+) ", rows, re.MULTILINE) for name, rows in zip(groups[::2], groups[1::2], strict=True)
     }
     assert found == {
-        "Start": ["demo"],
+        "Start": ["demo", "import"],
         "Train": ["check", "train", "config", "compare"],
         "Use": ["translate", "generate", "evaluate", "export"],
         "Look": ["look"],

@@ -54,9 +54,14 @@ app = typer.Typer(
 )
 
 
-def verb(group: str, *examples: str) -> Callable[[Verb], Verb]:
-    """A verb of the command line: its docstring is the help page, with examples below."""
-    return lambda run: app.command(help=_prose(run.__doc__), epilog=_examples(*examples), rich_help_panel=group)(run)
+def verb(group: str, *examples: str, name: str | None = None) -> Callable[[Verb], Verb]:
+    """A verb of the command line: its docstring is the help page, with examples below.
+
+    Its name is that of the function, unless that is a word of Python's own.
+    """
+    return lambda run: app.command(name, help=_prose(run.__doc__), epilog=_examples(*examples), rich_help_panel=group)(
+        run
+    )
 
 
 def _version(asked: bool) -> None:

@@ -3,6 +3,7 @@
 # In the order of the help page.
 # isort: off
 from zhuyi.cli.verbs.demo import demo
+from zhuyi.cli.verbs.import_model import import_model
 from zhuyi.cli.verbs.check import check
 from zhuyi.cli.verbs.train import train
 from zhuyi.cli.verbs.config import config
@@ -13,4 +14,16 @@ from zhuyi.cli.verbs.evaluate import evaluate
 from zhuyi.cli.verbs.export import export
 from zhuyi.cli.verbs.look import look
 
-__all__ = ["check", "compare", "config", "demo", "evaluate", "export", "generate", "look", "train", "translate"]
+__all__ = [
+    "check",
+    "compare",
+    "config",
+    "demo",
+    "evaluate",
+    "export",
+    "generate",
+    "import_model",
+    "look",
+    "train",
+    "translate",
+]

@@ -1,0 +1,52 @@
+"""The verb `import`: a model of another program becomes a model directory."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import zhuyi
+from zhuyi.cli.app import START, verb
+
+
+@verb(
+    START,
+    "[dim]# OPUS-MT, as it lies in a directory of Hugging Face.[/]\n"
+    "zhuyi import opus-mt-en-de --out en-de\n"
+    'echo "A dog runs." | zhuyi translate en-de',
+    "[dim]# A model of Marian; its vocabularies lie elsewhere.[/]\n"
+    "zhuyi import model.npz --vocabulary source.spm --vocabulary target.spm --out en-de",
+    "[dim]# Go on with it on pairs of your own.[/]\nzhuyi train --from en-de --source my.en --target my.de --out mine",
+    name="import",
+)
+def import_model(
+    path: Annotated[Path, typer.Argument(metavar="PATH", show_default=False, help="A directory or file.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", show_default=False, help="Where it goes. Default: the name of PATH.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", show_default=False, help="What PATH is, where it is not recognised: huggingface."),
+    ] = None,
+    vocabulary: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="The vocabulary, where it does not lie beside the model; given twice: of the source, of the target.",
+        ),
+    ] = None,
+) -> None:
+    """Make a model directory of another program's model. It translates as the original does.
+
+    Known are directories of Hugging Face with a MarianMT model, such as those of OPUS-MT. The result is an ordinary
+    model: translate it, look into it, go on training it. What zhuyi has not is refused by the name of the setting, and
+    nothing is written. The licence of the original goes on to hold: what is found about it is printed.
+    """
+    place = out or Path(path.resolve().stem)
+    imported = zhuyi.import_model(path, place, format, vocabularies=vocabulary or ())
+    source, target = imported.tokens
+    sizes = f"{source:,} tokens" if source == target else f"{source:,} and {target:,} tokens"
+    print(f"{place}: {imported.program}, {imported.parameters:,} parameters, {sizes}")
+    print(f"Licence: {imported.licence or 'nothing is said about it beside the model; ask its makers'}")
+    print(f"Use it:  zhuyi translate {place}")

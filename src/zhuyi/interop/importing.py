@@ -1,0 +1,141 @@
+"""`zhuyi import`: a model of another program becomes a model directory, which translates as the original does.
+
+Each format has a function that recognises a path and one that reads it, in the table `IMPORTERS`. What was read is
+checked against the model that its configuration describes, and written whole or not at all.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from zhuyi.checkpoint import build_model
+from zhuyi.config import build_config
+from zhuyi.directory import StoredModel, check_shapes, write_model
+from zhuyi.errors import CheckpointError, ConfigError
+from zhuyi.files import MANIFEST, ensure_writable
+from zhuyi.interop import huggingface
+from zhuyi.interop.foreign import Foreign, Reader
+
+
+@dataclass(frozen=True)
+class Importer:
+    """A format that can be imported."""
+
+    recognises: Callable[[Path], bool]
+    """Whether a path, which exists, is of this format."""
+    read: Reader
+    """From the path and the files of vocabularies to the model."""
+
+
+IMPORTERS = {
+    "huggingface": Importer(huggingface.recognises, huggingface.read),
+}
+"""By the names that `--format` takes."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model directory that was written from a model of another program."""
+
+    directory: Path
+    program: str
+    """Whose model it was."""
+    parameters: int
+    licence: str | None
+    """What was found about it beside the model, None if nothing."""
+    tokens: tuple[int, int]
+    """In the vocabulary of the source and of the target."""
+
+
+def import_model(
+    path: str | Path,
+    out: str | Path,
+    format: str | None = None,
+    *,
+    vocabularies: Iterable[str | Path] = (),
+) -> Imported:
+    """Write a model of another program as a model directory.
+
+    Args:
+        path: a directory or file of the other program.
+        out: the directory to write; it must not hold other files.
+        format: one of `IMPORTERS`. Unset: what the path looks like.
+        vocabularies: files, of the source and then of the target, where they do not lie beside the model.
+
+    Raises:
+        CheckpointError: if there is no such model, it is damaged, or has something that zhuyi has not: the message
+            names the file and the setting. Or if `out` cannot be written, or holds other files.
+        ConfigError: if there is no such format.
+    """
+    path, out = Path(path), Path(out)
+    ensure_free(out)
+    foreign = read_foreign(path, format, [Path(each) for each in vocabularies])
+    stored = as_stored(foreign, path)
+    write_model(stored, out, _card(foreign, path))
+    return Imported(
+        out,
+        foreign.program,
+        sum(weight.size for weight in stored.weights.values()),
+        foreign.licence,
+        (len(stored.tokenizers.source), len(stored.tokenizers.target)),
+    )
+
+
+def read_foreign(path: Path, format: str | None, vocabularies: Sequence[Path]) -> Foreign:
+    """Read a model of another program; arguments and errors as of `import_model`."""
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file or directory")
+    if format is not None and format not in IMPORTERS:
+        raise ConfigError(f"format {format!r} is not one of {', '.join(IMPORTERS)}")
+    known = [format] if format else [name for name, each in IMPORTERS.items() if each.recognises(path)]
+    if not known:
+        raise CheckpointError(
+            f"{path}: not a model that zhuyi knows ({', '.join(IMPORTERS)}); if it is one, say which by --format"
+        )
+    return IMPORTERS[known[0]].read(path, vocabularies)
+
+
+def as_stored(foreign: Foreign, path: Path) -> StoredModel:
+    """The model as a model directory has it, checked against the network that its configuration describes.
+
+    Raises:
+        CheckpointError: if they do not fit, or zhuyi has no such model.
+    """
+    tree = {"model": foreign.model, "text": foreign.text, "decoding": foreign.decoding}
+    try:
+        config = build_config(tree)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: zhuyi has no such model: {error}") from error
+    languages = dict(zip(("source_language", "target_language"), foreign.languages, strict=True))
+    config = config.model_copy(update={"data": config.data.model_copy(update=languages)})
+    with torch.device("meta"):  # shapes alone
+        network = build_model(config, foreign.tokenizers).transformer
+    wanted = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    try:
+        check_shapes(foreign.weights, wanted)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    # What was permuted may lie in columns, which a file of weights does not know.
+    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in foreign.weights.items()}
+    return StoredModel(config, foreign.tokenizers, weights)
+
+
+def ensure_free(out: Path) -> None:
+    """See that a model directory can be written, and nothing but a model is overwritten.
+
+    Raises:
+        CheckpointError: otherwise.
+    """
+    if out.exists() and not out.is_dir():
+        raise CheckpointError(f"{out}: a file, not a directory: choose another place")
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).exists():
+        raise CheckpointError(f"{out} holds other files: choose another directory")
+    ensure_writable(out)
+
+
+def _card(foreign: Foreign, path: Path) -> str:
+    licence = foreign.licence or "not stated beside the model: ask its makers before you pass it on"
+    return f"# An imported model\n\n{foreign.program}, imported by zhuyi from `{path.name}`.\n\nLicence: {licence}\n"

@@ -1,0 +1,132 @@
+"""Models of Hugging Face translate as the original does: small random ones, made here, against `transformers` itself."""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentencepiece
+import torch
+from torch import Tensor, nn
+from transformers import MarianConfig, MarianMTModel, MarianTokenizer
+
+import zhuyi
+from zhuyi.config import DecodingConfig
+from zhuyi.interop.importing import import_model
+
+WORDS = [first + vowel + last for first in "bdfgklmnprstvz" for vowel in "aeiou" for last in ("", "n", "sta")]
+LIMIT = 40
+
+
+def lines(count: int, seed: int = 0) -> list[str]:
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(WORDS, k=rng.randint(1, 12))) for _ in range(count)]
+
+
+def train_sentencepiece(path: Path, text: Sequence[str], size: int) -> None:
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(text),
+        model_prefix=str(path.with_suffix("")),
+        vocab_size=size,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    path.with_suffix(".model").rename(path)
+
+
+def randomise(model: nn.Module) -> None:
+    """Weights at which answers differ from line to line, and of which none has a special value."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+            elif name.endswith("bias"):
+                parameter.copy_(0.2 * torch.randn_like(parameter))
+            elif "embed_positions" not in name:
+                parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5 * 1.4)
+
+
+@dataclass(frozen=True)
+class Original:
+    """A directory of Hugging Face, and what is in it."""
+
+    directory: Path
+    model: Any
+    tokenizer: Any
+
+    def answers(self, text: Sequence[str], **how: Any) -> list[str]:
+        batch = self.tokenizer(list(text), return_tensors="pt", padding=True)
+        found = self.model.generate(**batch, do_sample=False, **how)
+        return list(self.tokenizer.batch_decode(found, skip_special_tokens=True))
+
+
+@pytest.fixture(scope="module")
+def marian(tmp_path_factory: pytest.TempPathFactory) -> Original:
+    return make_marian(tmp_path_factory.mktemp("marian") / "opus", "swish")
+
+
+def make_marian(directory: Path, activation: str) -> Original:
+    directory.mkdir()
+    for side, text in (("source", lines(500)), ("target", [line.upper() for line in lines(500, 1)])):
+        train_sentencepiece(directory / f"{side}.spm", text, 60)
+    pieces = ["</s>", "<unk>"]
+    for side in ("source", "target"):
+        model = sentencepiece.SentencePieceProcessor(str(directory / f"{side}.spm"))
+        found = [model.id_to_piece(i) for i in range(3, len(model))]
+        pieces += [piece for piece in found[:-3] if piece not in pieces]  # some pieces are in no vocabulary
+    pieces += [">>fra<<", ">>deu<<", "<pad>"]
+    (directory / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
+    torch.manual_seed(0)
+    config = MarianConfig(
+        **{"vocab_size": len(pieces), "d_model": 32, "encoder_layers": 2, "decoder_layers": 2},
+        **{"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
+        **{"activation_function": activation, "scale_embedding": True, "max_position_embeddings": 64},
+        **{"pad_token_id": len(pieces) - 1, "eos_token_id": 0, "decoder_start_token_id": len(pieces) - 1},
+        **{"forced_eos_token_id": 0},
+    )
+    model = MarianMTModel(config).eval()
+    randomise(model)
+    with torch.no_grad():
+        model.final_logits_bias.copy_(0.5 * torch.randn(1, len(pieces)))
+        model.final_logits_bias[0, 0] += 2  # outputs end
+        model.model.shared.weight[-1] = 0
+    model.generation_config.num_beams, model.generation_config.max_length = 1, LIMIT
+    model.generation_config.bad_words_ids = [[len(pieces) - 1]]
+    model.save_pretrained(directory)
+    tokenizer = MarianTokenizer(
+        source_spm=str(directory / "source.spm"),
+        target_spm=str(directory / "target.spm"),
+        vocab=str(directory / "vocab.json"),
+    )
+    (directory / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
+    return Original(directory, model, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def imported(marian: Original, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("imported") / "opus"
+    assert import_model(marian.directory, out).licence == "apache-2.0"
+    return out
+
+
+def test_marian_has_the_originals_tokens(marian: Original, imported: Path) -> None:
+    ours = zhuyi.load(imported).tokenizers
+    text = [*lines(50, 2), "Unknown wörds, 猫 and x≥y"]
+    theirs = marian.tokenizer.get_vocab()
+    for line in text:
+        ids = ours.source.encode([line])[0]
+        assert [theirs.get(piece, 1) for piece in ours.source.pieces(ids)] == marian.tokenizer(line).input_ids[:-1]
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+@pytest.mark.parametrize("beam", [1, 4, 6])
+@pytest.mark.parametrize("alpha", [1.0, 0.6])
+def test_marian_answers_as_the_original(marian: Original, imported: Path, engine: str, beam: int, alpha: float) -> None:
+    text = lines(50, 3)
+    translator = zhuyi.load(imported, engine=engine)
+    decoding = translator.config.decoding.model_copy(update={"beam": beam, "length_penalty": alpha})
+    ours = [best[0].text for best in translator.hypotheses(text, decoding)]
+    assert ours == marian.answers(text, num_beams=beam, length_penalty=alpha, early_stopping=False)
