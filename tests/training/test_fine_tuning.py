@@ -1,5 +1,8 @@
 """Training goes on with a model: rates that suit it, its score before, what may stay as it is."""
 
+import random
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +186,59 @@ def test_another_mix_is_refused_and_a_moved_one_is_not(tmp_path: Path) -> None:
         train(with_old_pairs(longer, tmp_path, weight=0.8), tmp_path / "out", resume=True)
     (tmp_path / "moved").mkdir()
     assert train(with_old_pairs(longer, tmp_path / "moved"), tmp_path / "out", resume=True).steps == 5
+
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+KNOWN: tuple[Callable[[date], str], ...] = (
+    lambda day: f"{day:%d/%m/%Y}",
+    lambda day: f"{day:%d.%m.%Y}",
+    lambda day: f"{MONTHS[day.month - 1]} {day.day}, {day.year}",
+)
+
+
+def write_dates(folder: Path, name: str, forms: Sequence[Callable[[date], str]], count: int) -> dict[str, str]:
+    """Pairs of a date in one of the forms and in ISO 8601, and some others for validation."""
+    data = {}
+    for key, lines in (("", count), ("dev_", 100)):
+        rng = random.Random(f"{name} {key}")
+        days = [date(1950, 1, 1) + timedelta(days=rng.randrange(40_000)) for _ in range(lines)]
+        sides = {"source": [rng.choice(forms)(day) for day in days], "target": list(map(str, days))}
+        for side, texts in sides.items():
+            path = folder / f"{name}.{key}{side}"
+            path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+            data[f"{key}{side}"] = str(path)
+    return data
+
+
+@pytest.mark.slow
+def test_dates_of_a_form_that_was_never_seen_are_learnt_from_300_of_them(tmp_path: Path) -> None:
+    """D07-M03-Y1986: most of what a model of dates knows goes on to be true."""
+    settings = {"tokens_per_batch": 1000, "threads": 1, "device": "cpu", "average": 1}
+    tree: dict[str, dict[str, Any]] = {
+        "data": write_dates(tmp_path, "known", KNOWN, 3000),
+        "text": {"kind": "character"},
+        "model": {
+            "width": 64,
+            "heads": 4,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "feed_forward": 128,
+            "dropout": 0.0,
+        },
+        "training": {
+            **settings,
+            "steps": 350,
+            "save_every": 350,
+            "learning_rate": 5e-3,
+            "warmup": 50,
+            "metric": "exact",
+        },
+        "decoding": {"beam": 1},
+    }
+    first = train(build_config(tree), tmp_path / "known")
+    assert first.evaluations["dev"].scores["exact"].value > 80
+    data = write_dates(tmp_path, "new", [lambda day: f"D{day:%d}-M{day:%m}-Y{day:%Y}"], 300)
+    training = {**settings, "steps": 150, "save_every": 150, "start_from": str(tmp_path / "known")}
+    moved = train(build_config({"data": data, "training": training}), tmp_path / "moved")
+    assert moved.before["exact"] < 50
+    assert moved.evaluations["dev"].scores["exact"].value >= 95
