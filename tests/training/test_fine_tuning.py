@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from runs import copying, said, state_of, stopped, weights, with_training, write_lines
 
 import zhuyi
-from zhuyi.checkpoint import load_model
-from zhuyi.config import PRESETS, Config, build_config
+from zhuyi.checkpoint import build_model, load_model, save_model
+from zhuyi.config import PRESETS, Config, TextConfig, build_config
+from zhuyi.data.prepare import learn, open_corpus
 from zhuyi.directory import load_config_of, read_metrics
 from zhuyi.errors import ConfigError, DataError
 from zhuyi.model.shapes import SHAPES
+from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.freeze import freeze
 from zhuyi.training.recipe import train
 from zhuyi.training.run_state import RunState
@@ -242,3 +245,46 @@ def test_dates_of_a_form_that_was_never_seen_are_learnt_from_300_of_them(tmp_pat
     moved = train(build_config({"data": data, "training": training}), tmp_path / "moved")
     assert moved.before["exact"] < 50
     assert moved.evaluations["dev"].scores["exact"].value >= 95
+
+
+@pytest.mark.parametrize("tie", ["all", "output", "none"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_new_pieces_begin_with_the_mean_of_their_parts(tmp_path: Path, tie: str, shared: bool) -> None:
+    """Embeddings and projection, tied or not; a piece of the source alone where the other side cannot have it."""
+    text = {"kind": "bpe", "vocabulary": 290} if shared else {"source_kind": "bpe", "target_kind": "character"}
+    first = copying(tmp_path, text={"kind": None, "vocabulary": 290, **text}, model={"tie": tie}, letters="abc")
+    tokenizers = Tokenizers.from_files(learn(first, open_corpus(first))["files"])
+    save_model(build_model(first, tokenizers), tmp_path / "first")
+    config = more(tmp_path, tmp_path / "first", steps=1, learning_rate=1e-12, weight_decay=0.0)
+    config = config.model_copy(update={"text": TextConfig(add_pieces=("abcabc", "ß"), kind="bpe")})
+    config.text.model_fields_set.intersection_update({"add_pieces"})
+    result, printed = said(config, tmp_path / "out")
+    before, after = load_model(tmp_path / "first"), load_model(tmp_path / "out")
+    rows = dict(after.transformer.named_parameters(remove_duplicate=False))
+    sides = {"encoder.embedding": "source", "decoder.embedding": "target", "projection": "target"}
+    for part, side in sides.items():
+        old, new = (getattr(each.tokenizers, side) for each in (before, after))
+        then = dict(before.transformer.named_parameters(remove_duplicate=False))[f"{part}.weight"]
+        now = rows[f"{part}.weight"]
+        assert torch.allclose(now[: len(old)], then, atol=1e-6)
+        for piece in ("abcabc", "ß"):
+            ids, (id, *others) = old.encode([piece])[0], new.encode([piece])[0]
+            if side == "source" or shared:
+                assert not others
+            if not others:
+                assert torch.allclose(now[id], then[ids].mean(dim=0), atol=1e-6)
+    assert after.config.text.add_pieces == ("abcabc", "ß")
+    assert zhuyi.load(tmp_path / "out", device="cpu").translate(["abcabc"])
+    assert "ß" in zhuyi.load(tmp_path / "out").tokenizers.source.decode(after.tokenizers.source.encode(["ß"]))
+    assert result.steps == 1
+    assert "do not fit" not in printed
+
+
+def test_pieces_that_cannot_be_are_one_line(model: Path, tmp_path: Path) -> None:
+    config = more(tmp_path, model)
+    settings = TextConfig(add_pieces=("ab",))
+    settings.model_fields_set.intersection_update({"add_pieces"})
+    with pytest.raises(ConfigError, match=r"text\.add_pieces: 'ab' is not one word to the tokenizer, but 'a' and 'b'"):
+        warm_start(config.model_copy(update={"text": settings}), model)
+    with pytest.raises(ConfigError, match=r"text\.add_pieces adds to the vocabulary of another model"):
+        train(copying(tmp_path, text={"add_pieces": ["ß"]}), tmp_path / "out")

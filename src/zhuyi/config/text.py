@@ -47,6 +47,12 @@ class TextConfig(Section):
         "Unset: keep for running text (data.text), collapse for pairs.",
     )
     mask: bool = Field(False, description="The vocabulary has the token <mask>, as masked pre-training needs it.")
+    add_pieces: tuple[str, ...] = Field(
+        (),
+        strict=False,  # TOML and JSON have lists
+        description="Words (or, of kind character, characters) that become a token each, in a run that begins with "
+        "another model (training.start_from). Its rows of embedding and projection are means of those of its parts.",
+    )
     bpe_dropout: float = Field(
         0.0, ge=0.0, lt=1.0, description="Share of BPE merges left out at random, redrawn each epoch (Provilkov 2020)."
     )

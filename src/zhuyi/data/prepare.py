@@ -111,14 +111,8 @@ def prepare(
         Corpus(source, target).fingerprint() if source and target else None
         for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
     ]
-    made_of: dict[str, Any] = {
-        "report": store.path.name,
-        "held out": held_out,
-        "limits": limits,
-        "version": __version__,
-    }
-    if mixed:
-        made_of["mix"] = [each.path.name for each in mixed], data.model_dump(mode="json", include={"mix"})
+    mix = [each.path.name for each in mixed], data.model_dump(mode="json", include={"mix"})
+    made_of = {"report": store.path.name, "mix": mix, "held out": held_out, "limits": limits, "version": __version__}
     report = cached(made_of, lambda: make_report(config, tokenizers, store, mixed).to_dict())
     notify(Preparing(""))
     return Prepared(config, corpus, tokenizers, store, mixed, None, Report.from_dict(report))
@@ -257,9 +251,13 @@ def mixed_of_epoch(config: Config, tokenizers: Tokenizers, epoch: int, oldest: i
 
 def learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
     """The vocabularies of a corpus, as `files`, and its number of `pairs` or lines: kept in the cache."""
+    if config.text.add_pieces:
+        raise ConfigError(
+            "text.add_pieces adds to the vocabulary of another model: name it as training.start_from, or leave it out"
+        )
     made_of = {
         "format": FORMAT,
-        "vocabulary": config.text.model_dump(exclude={"bpe_dropout"}),
+        "vocabulary": config.text.model_dump(exclude={"bpe_dropout", "add_pieces"}),
         "corpus": corpus.fingerprint(),
         "version": __version__,
         "library": library.__version__,

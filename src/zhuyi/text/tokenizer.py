@@ -31,6 +31,7 @@ from zhuyi.errors import CheckpointError, DataError
 from zhuyi.text import trainers
 from zhuyi.text.lookup import VOCABULARY, Lookup
 from zhuyi.text.normalizer import BREAK, SPACE, keeps_whitespace
+from zhuyi.text.pieces import NoPieceError, add_pieces
 from zhuyi.text.special import BOS, BYTES, EOS, MASK, PAD, SPECIALS, UNK, spell
 
 __all__ = ["BOS", "BYTES", "EOS", "MASK", "PAD", "SPECIALS", "UNK", "Tokenizer", "Tokenizers"]
@@ -118,6 +119,17 @@ class Tokenizer:
         return mine is theirs or (
             isinstance(mine, Lookup) and isinstance(theirs, Lookup) and mine.pieces == theirs.pieces
         )
+
+    def with_pieces(self, texts: Sequence[str]) -> tuple["Tokenizer", list[list[int]]]:
+        """A copy in which each of `texts` is one token; and of each new id, in order, the ids that its text had before.
+
+        Raises:
+            NoPieceError: if one of them cannot be a token.
+        """
+        if texts and self.mask is not None:
+            raise NoPieceError(texts[0], f"cannot be added to a vocabulary that ends with {MASK}")
+        content, parts = add_pieces(self.to_json(), texts)
+        return Tokenizer.from_json(content), parts
 
     def normalise(self, line: str) -> str:
         """The normal form of a line, which `encode` encodes and `decode` restores."""

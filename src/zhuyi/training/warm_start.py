@@ -6,6 +6,7 @@ model's own peak rate, since a high rate undoes what it has learnt. Where labels
 (Devlin et al. 2019, section 3.2), the vocabulary of the labels and the projection to them are new too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from zhuyi.config import LANGUAGES, PRESETS, Config, DecodingConfig, TrainingCon
 from zhuyi.data.prepare import learn_labels
 from zhuyi.errors import ConfigError
 from zhuyi.model.transformer import Network
-from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.text.pieces import NoPieceError
+from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 MAY_DIFFER = {
     *("model.dropout", "model.attention_dropout", "model.feed_forward_dropout", "model.max_length", "model.tie"),
-    "text.bpe_dropout",
+    *("text.bpe_dropout", "text.add_pieces"),
 }
 """Settings of [model] and [text] that may be others than the model's: they leave most of its weights what they are."""
 OF_LABELS = {"model.labels", "text.shared", "text.kind", "text.target_kind", "text.whitespace"}
@@ -74,6 +76,8 @@ def warm_start(config: Config, directory: str | Path) -> WarmStart:
     if new_labels:
         tokenizers = Tokenizers(tokenizers.source, learn_labels(config))
         del weights["projection.weight"]
+    if config.text.add_pieces:
+        tokenizers, weights = with_pieces(config, tokenizers, weights)
     return WarmStart(
         config, tokenizers, weights, new_labels, model.config.decoding, training.learning_rate / RATE_SHARE
     )
@@ -112,6 +116,8 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
     for section in ("model", "text"):
         theirs, ours = getattr(model, section), getattr(config, section)
         given = {key: getattr(ours, key) for key in type(ours).model_fields if key in ours.model_fields_set}
+        if "add_pieces" in given:  # to those that the model has been given before
+            given["add_pieces"] = tuple(dict.fromkeys((*theirs.add_pieces, *given["add_pieces"])))
         given = {key: value for key, value in given.items() if value not in (None, getattr(theirs, key))}
         for key, value in given.items():
             if f"{section}.{key}" not in may_differ:
@@ -134,6 +140,54 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
         "decoding": changed(model.decoding, decoding),
     }
     return config.model_copy(update=sections)
+
+
+def with_pieces(
+    config: Config, tokenizers: Tokenizers, weights: dict[str, Tensor]
+) -> tuple[Tokenizers, dict[str, Tensor]]:
+    """`tokenizers` and `weights` with the pieces of `text.add_pieces`, whose rows are the means of their parts' rows.
+
+    Where each side has a vocabulary of its own, a piece is added to those that can have it; labels get none.
+
+    Raises:
+        ConfigError: naming a piece that no vocabulary can have.
+    """
+    encoder_only = config.model.shape == "encoder"
+    one = encoder_only or tokenizers.source is tokenizers.target
+    source, *others = [tokenizers.source] if one else [tokenizers.source, tokenizers.target]
+    refused: dict[str, list[str]] = {}
+    extended = [_with_possible(side, config.text.add_pieces, refused) for side in (source, *others)]
+    for reasons in refused.values():
+        if len(reasons) == len(extended):
+            raise ConfigError(f"text.add_pieces: {reasons[0]}")
+    new = Tokenizers(extended[0][0], tokenizers.target if encoder_only else extended[-1][0])
+    if tokenizers.shared and not new.shared:
+        raise ConfigError("text.add_pieces: source and target share a vocabulary, but divide these pieces differently")
+    longer = {
+        name: _with_rows(weight, extended[0 if name.startswith("encoder.") else -1][1])
+        for name, weight in weights.items()
+        if name.endswith(".embedding.weight") or (name.startswith("projection.") and not encoder_only)
+    }
+    return new, {**weights, **longer}
+
+
+def _with_possible(
+    tokenizer: Tokenizer, texts: Sequence[str], refused: dict[str, list[str]]
+) -> tuple[Tokenizer, list[list[int]]]:
+    """`Tokenizer.with_pieces` of those that it can have; why not the others, is added to `refused`."""
+    possible = []
+    for text in texts:
+        try:
+            tokenizer.with_pieces([text])
+            possible.append(text)
+        except NoPieceError as error:
+            refused.setdefault(text, []).append(str(error))
+    return tokenizer.with_pieces(possible)
+
+
+def _with_rows(weight: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
+    """A matrix, or a bias, over a vocabulary with a row for each new token: the mean of those of its parts."""
+    return torch.cat([weight, *(weight[list(ids)].mean(dim=0, keepdim=True) for ids in parts)])
 
 
 @torch.no_grad()

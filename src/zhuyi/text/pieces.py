@@ -1,0 +1,140 @@
+"""New pieces in a vocabulary that exists (`text.add_pieces`): words, or characters, that become a token each.
+
+    unigram                as probable as the most probable subword, and so more than any division into parts
+    bpe                    merged last, out of the parts that it had, from left to right: what lies between is new too
+    character, whitespace  one more character, one more word
+
+Ids that exist keep their meaning; the new ones follow them.
+"""
+
+import json
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
+
+from tokenizers import Tokenizer as Engine
+
+from zhuyi.text.lookup import VOCABULARY
+from zhuyi.text.special import BYTES, MASK, SPECIALS, UNK
+
+_FIXED = frozenset((*SPECIALS, *BYTES, MASK))
+
+
+class NoPieceError(ValueError):
+    """`text` cannot be one token; the message says why."""
+
+    def __init__(self, text: str, why: str) -> None:
+        super().__init__(f"{text!r} {why}")
+
+
+def add_pieces(tokenizer: str, texts: Sequence[str]) -> tuple[str, list[list[int]]]:
+    """Add each of `texts` that is not one token yet.
+
+    Args:
+        tokenizer: the content of a `tokenizer.json`.
+        texts: as users write them; each is a word, or for the kind character a character.
+
+    Returns:
+        The content of the new `tokenizer.json`; and of each new id, in order, the ids that its text had before.
+
+    Raises:
+        NoPieceError: if one of them cannot be a token.
+    """
+    added = _Vocabulary(json.loads(tokenizer))
+    words = [added.word(text) for text in texts]
+    if added.kind == "BPE":
+        added.merge(words)
+    else:
+        for word in words:
+            added.add(word, added.parts(word))
+    added.check(texts, words)
+    return added.content()
+
+
+class _Vocabulary:
+    """The object in a `tokenizer.json`, and what is added to it."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self._engine_content = {key: value for key, value in content.items() if key != VOCABULARY}
+        self._list: dict[str, Any] | None = content.get(VOCABULARY)
+        self._engine = self._rebuilt()
+        self.kind = content["model"]["type"]
+        self._pieces = self._list["pieces"] if self._list else list(_by_id(self._engine))
+        self._ids = {piece: id for id, piece in enumerate(self._pieces)}
+        self._known = set(self._engine.get_vocab())
+        self._new: list[list[int]] = []
+
+    def word(self, text: str) -> str:
+        """The one word that a text is to the tokenizer, before it looks for tokens."""
+        if self._engine.pre_tokenizer is None:
+            raise NoPieceError(text, "cannot be added to bytes, which have a token for everything")
+        normal = self._engine.normalizer.normalize_str(text)
+        words = [word for word, _ in self._engine.pre_tokenizer.pre_tokenize_str(normal)]
+        if len(words) != 1:
+            raise NoPieceError(
+                text, f"is not one word to the tokenizer, but {' and '.join(map(repr, words)) or 'none'}"
+            )
+        if words[0] in _FIXED:
+            raise NoPieceError(text, "is the name of another token")
+        return str(words[0])
+
+    def parts(self, text: str) -> list[int]:
+        """The ids that a text had before."""
+        tokens = (self._engine.id_to_token(token.id) for token in self._engine.model.tokenize(text))
+        return [self._ids.get(token, UNK) for token in tokens]
+
+    def add(self, token: str, parts: list[int]) -> None:
+        """Add a token to the vocabulary, unless it is there."""
+        model = self._engine_content["model"]
+        if token not in self._known:
+            self._known.add(token)
+            if self.kind == "Unigram":
+                subwords = [score for piece, score in model["vocab"] if piece not in _FIXED]
+                model["vocab"].append([token, max(subwords, default=0.0)])
+            else:
+                model["vocab"][token] = len(model["vocab"])
+        if token not in self._ids:
+            self._ids[token] = len(self._pieces)
+            self._pieces.append(token)
+            self._new.append(parts)
+
+    def merge(self, words: list[str]) -> None:
+        """Add words by merging their parts; characters that are not in the vocabulary come first."""
+        model, before = self._engine_content["model"], {token: [id] for token, id in self._ids.items()}
+        for character in dict.fromkeys("".join(words)):
+            if character not in self._known:
+                before[character] = self.parts(character)
+                self.add(character, before[character])
+        merges = {tuple(pair) for pair in model["merges"]}
+        for word in words:
+            made, ids = "", list[int]()
+            for token in (each.value for each in self._rebuilt().model.tokenize(word)):
+                pair = (made, token)
+                made, ids = made + token, ids + before.get(token, [UNK])
+                if pair[0] and pair not in merges:
+                    merges.add(pair)
+                    model["merges"].append(list(pair))
+                    self.add(made, ids)
+                    before[made] = ids
+            self.add(word, ids)
+
+    def check(self, texts: Sequence[str], words: Sequence[str]) -> None:
+        """See that each word is one token now."""
+        model = self._rebuilt().model
+        for text, word in zip(texts, words, strict=True):
+            if (tokens := [token.value for token in model.tokenize(word)]) != [word]:
+                raise NoPieceError(text, f"would still be divided into {' and '.join(map(repr, tokens))}")
+
+    def content(self) -> tuple[str, list[list[int]]]:
+        """What `add_pieces` gives."""
+        content = dict(self._engine_content)
+        if self._list is not None:
+            content[VOCABULARY] = self._list
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")), self._new
+
+    def _rebuilt(self) -> Engine:
+        return Engine.from_str(json.dumps(self._engine_content))
+
+
+def _by_id(engine: Engine) -> list[str]:
+    return [token for token, _ in sorted(engine.get_vocab().items(), key=itemgetter(1))]
