@@ -133,7 +133,7 @@ def evaluate(model: Path, data: Path, sides: tuple[str, str], name: str, metric:
 def sports(multi30k: Path, work: Path) -> dict[str, Any]:
     """Captions without sports → captions of sports."""
     sides, pairs = ("en", "de"), split_captions(multi30k, work)
-    mix = json.dumps(str(work / "other.en")), json.dumps(str(work / "other.de"))
+    old = mix_of(work / "other.en", work / "other.de")
     updates = {"training__steps": UPDATES, "training__save_every": VALIDATED_EVERY, **EVERY_RUN}
     begin = ("--from", work / "base")
     runs = {
@@ -142,7 +142,7 @@ def sports(multi30k: Path, work: Path) -> dict[str, Any]:
         "replay": train(
             *(work / "replay", work, sides, "sports", *begin),
             **updates,
-            data__mix=f"[{{source = {mix[0]}, target = {mix[1]}}}]",
+            data__mix=old,
         ),
         "scratch": train(work / "scratch", work, sides, "sports", **SCRATCH, **updates),
     }
@@ -163,13 +163,21 @@ def dates(demo: Path, work: Path) -> dict[str, Any]:
     ):
         write_pairs(work, name, sides, some)
     settings = {"training__steps": DATES_UPDATES, "training__threads": 1}
-    found = train(work / "dates", work, sides, "dates", "--from", demo, **settings)
-    found["test"] = evaluate(work / "dates", work, sides, "dates-test", "exact")
-    found["old"] = {
-        name: evaluate(model, demo / "dates", sides, "test", "exact")
-        for name, model in (("before", demo), ("after", work / "dates"))
+    old = mix_of(demo / "dates/train.text", demo / "dates/train.iso")
+    runs: dict[str, dict[str, Any]] = {
+        "before": {},
+        "fine-tuned": train(work / "dates", work, sides, "dates", "--from", demo, **settings),
+        "replay": train(work / "dates-replay", work, sides, "dates", "--from", demo, **settings, data__mix=old),
     }
-    return {"pairs": DATES, "updates": DATES_UPDATES, **found}
+    for found, model in zip(runs.values(), (demo, work / "dates", work / "dates-replay"), strict=True):
+        found["new"] = evaluate(model, work, sides, "dates-test", "exact")
+        found["old"] = evaluate(model, demo / "dates", sides, "test", "exact")
+    return {"pairs": DATES, "updates": DATES_UPDATES, "runs": runs}
+
+
+def mix_of(source: Path, target: Path) -> str:
+    """`data.mix` with as many pairs of these files as there are new ones."""
+    return f"[{{source = {json.dumps(str(source))}, target = {json.dumps(str(target))}}}]"
 
 
 def _day(number: int) -> date:
@@ -184,14 +192,14 @@ def main() -> None:
     parser.add_argument("--note", default="")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    found = {
-        "dates": dates(arguments.demo, arguments.work),
-        "sports": sports(arguments.multi30k, arguments.work),
-        "machine": describe(threads=1),
-        "note": arguments.note,
-    }
-    (RESULTS / "finetune.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found, indent=1))
+    found: dict[str, Any] = {"machine": describe(threads=1), "note": arguments.note}
+    for name, measure in (
+        ("dates", lambda: dates(arguments.demo, arguments.work)),
+        ("sports", lambda: sports(arguments.multi30k, arguments.work)),
+    ):
+        found[name] = measure()
+        (RESULTS / "finetune.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps(found[name], indent=1), flush=True)
 
 
 if __name__ == "__main__":
