@@ -18,7 +18,7 @@ from zhuyi.version import __version__
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
 ARCHITECTURE = ROOT / "docs/architecture.md"
-GUIDES = [ROOT / f"docs/{name}.md" for name in ("start", "train", "use", "look", "engine")]
+GUIDES = [ROOT / f"docs/{name}.md" for name in ("start", "train", "finetune", "use", "look", "engine")]
 COURSE = notebooks.chapters(ROOT / "docs/course")
 BOTH_LANGUAGES = [
     (ENGLISH, CHINESE),
@@ -82,7 +82,7 @@ def test_the_table_of_verbs_is_complete() -> None:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the README's commands speak of."""
     rng = random.Random(0)
-    for part, count in (("train", 60), ("dev", 5), ("test", 4)):
+    for part, count in (("train", 60), ("dev", 5), ("test", 4), ("my", 20), ("my-dev", 4)):
         lines = [" ".join(rng.choices(["a", "dog", "cat", "runs", "sleeps"], k=4)) for _ in range(count)]
         (tmp_path / f"{part}.en").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         (tmp_path / f"{part}.de").write_text("".join(f"{line.upper()}\n" for line in lines), encoding="utf-8")
