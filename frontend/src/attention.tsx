@@ -60,8 +60,11 @@ export const isOff = (name: string, head: number) =>
 /** Whether scores are divided by √d: a model may be without. */
 export const isScaled = () => !model.value!.config.without.includes("scaling");
 
-export const hasPositions = (kind: "rotary" | "alibi", cross: boolean) =>
+export const hasPositions = (kind: "rotary" | "alibi" | "relative", cross: boolean) =>
   positionsOf(model.value!.config) === kind && !cross && !trace.value!.what_if.positions_off;
+
+/** The kind of positions by which an attention has a bias on its scores, if any. */
+export const biasedBy = (cross: boolean) => (["alibi", "relative"] as const).find((kind) => hasPositions(kind, cross));
 
 /** The bias of positions on the scores of a head; undefined where there is none. */
 export function useBias(name: string, head: number, rows: number, columns: number): Float32Array | null | undefined {
@@ -147,7 +150,7 @@ export const NoAttention = () => (
 /** How queries, keys and values come about, one query at a time or all together, and what becomes of them. */
 export function Formulas(props: { single?: boolean; cross: boolean }) {
   const turned = hasPositions("rotary", props.cross),
-    biased = hasPositions("alibi", props.cross);
+    bias = biasedBy(props.cross);
   const { single } = props,
     lecture = inColumns();
   const [own, given] = !lecture ? ["X", "Y"] : single ? ["a", "ā"] : ["I", "Ī"];
@@ -155,9 +158,9 @@ export function Formulas(props: { single?: boolean; cross: boolean }) {
   return (
     <>
       <Formula name={name} variant={turned ? "rotary" : props.cross ? "cross" : ""} />
-      <Formula name={name === "query" ? "answer" : `${name}.together`} variant={biased ? "alibi" : ""} />
+      <Formula name={name === "query" ? "answer" : `${name}.together`} variant={bias ?? ""} />
       {props.cross && <p class="explain">{say("cross_sides", { own, given })}</p>}
-      {biased && <p class="explain">{say("alibi")}</p>}
+      {bias && <p class="explain">{say(bias)}</p>}
       {turned && <p class="explain">{say("turned", { half: headWidth() / 2 })}</p>}
     </>
   );

@@ -222,6 +222,13 @@ async function atPositions(): Promise<Content> {
       last: show(2 ** -8, 4),
       far: show((n - 1) * 2 ** (-8 / config.heads), 1),
     });
+  if (kind === "relative") {
+    const bias = await floats(`${stack}.0.self.bias`);
+    Object.assign(values, {
+      first: bias ? show(bias[0], 2) : "…",
+      far: bias ? show(bias[(n - 1) * n], 2) : "…",
+    });
+  }
   if (["sinusoidal", "tensor2tensor", "learned"].includes(kind)) {
     const [before, after] = [await floats(`${stack}.embedding`), await floats(`${stack}.input`)];
     const length = (of: (c: number) => number) => show(Math.hypot(...indices(config.width).map(of)), 1);
@@ -239,6 +246,7 @@ async function atPositions(): Promise<Content> {
   const own: Record<typeof kind, Word> = {
     rotary: "tour_positions_rotary",
     alibi: "tour_positions_alibi",
+    relative: "tour_positions_relative",
     sinusoidal: added,
     tensor2tensor: added,
     learned: added,

@@ -14,7 +14,7 @@ export interface Architecture {
   dropout: number;
   attention_dropout: number;
   feed_forward_dropout: number;
-  positions: "sinusoidal" | "tensor2tensor" | "learned" | "rotary" | "alibi" | "none";
+  positions: "sinusoidal" | "tensor2tensor" | "learned" | "rotary" | "alibi" | "relative" | "none";
   embedding_scale: boolean;
   embedding_norm: boolean;
   norm: "pre" | "post";

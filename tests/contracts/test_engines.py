@@ -15,7 +15,7 @@ from zhuyi.checkpoint import build_model, weights_of
 from zhuyi.config import Config, DecodingConfig, ModelConfig, Precision, Shape, StoppingRule, changed
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.engine.choice import engine_of
-from zhuyi.engine.native import NativeEngine, unsupported
+from zhuyi.engine.native import POSITIONS, NativeEngine, unsupported
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import ZhuyiWarning
 from zhuyi.model.transformer import Network
@@ -219,18 +219,19 @@ def test_what_native_does_not_know_is_named(config: ModelConfig) -> None:
         "shape": config.shape if config.shape == "encoder" else None,
         "encoder_mixer": config.mixer_of(causal=False) if config.shape == "encoder-decoder" else None,
         "decoder_mixer": config.mixer_of(causal=True),
+        "positions": config.positions,
     }
-    key, value = next((key, value) for key, value in settings.items() if value not in (None, "attention"))
+    key, value = next((key, value) for key, value in settings.items() if value not in (None, "attention", *POSITIONS))
     assert unsupported(config) == f'it has no model.{key} = "{value}"'
 
 
 def test_native_is_not_asked_for_what_it_does_not_know() -> None:
     config = Config(model=next(iter(UNKNOWN.values())))
     model = build_model(config, Tokenizers.train(config.text, ["a b"], ["c d"])).stored()
-    with pytest.warns(ZhuyiWarning, match="torch computes.*_mixer"):
+    with pytest.warns(ZhuyiWarning, match="torch computes.*positions"):
         assert isinstance(engine_of(model, "cpu"), TorchEngine)
 
 
-def test_every_configuration_is_known_or_has_another_mixer_or_is_an_encoder() -> None:
-    others = ("convolution", "recurrence", "kernel", "shape=encoder")
+def test_every_configuration_is_known_but_for_mixers_relative_positions_and_encoders() -> None:
+    others = ("convolution", "recurrence", "kernel", "relative", "shape=encoder")
     assert {name for name in CONFIGS if any(other in name for other in others)} == {*UNKNOWN}

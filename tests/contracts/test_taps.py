@@ -11,7 +11,7 @@ from zhuyi.model.transformer import Transformer
 
 ATTENTION = {"queries", "keys", "values", "scores", "mask", "weights", "context", "output"}
 ROTATED = {"rotated_queries", "rotated_keys"}
-BIASED = {"alibi": {"bias"}}
+BIASED = {"alibi": {"bias"}, "relative": {"bias"}}
 MIXER_NAMES = {"attention": ATTENTION | ROTATED, "convolution": {"gated", "output"}, "recurrence": {"states", "output"}}
 RESIDUAL = {"norm", "residual"}
 

@@ -278,7 +278,7 @@ def test_attention_beside_its_rivals_needs_no_sentence(opened: Open, translator:
     assert steps == ["1", "4", "9"]
 
 
-KINDS = ["sinusoidal", "learned", "rotary", "alibi", "none"]
+KINDS = ["sinusoidal", "tensor2tensor", "learned", "rotary", "alibi", "relative", "none"]
 
 
 @pytest.mark.parametrize("own", KINDS)
@@ -290,7 +290,7 @@ def test_every_kind_of_positions_can_be_seen(opened: Open, tmp_path: Path, own: 
     assert tab.locator("[role=tab]:has-text('this model')").count() == 1
     for kind in KINDS:
         tab.click(f"[data-kind={kind}]")
-        drawn = kind != "none" and (kind != "learned" or own == "learned")
+        drawn = kind != "none" and (kind not in ("learned", "relative") or own == kind)
         figures = "document.querySelectorAll('[role=tabpanel] figure').length"
         assert until(tab, f"{figures} > 0" if drawn else f"{figures} === 0")
         assert tab.locator(".pairs svg").count() == (translator.config.model.head_width // 2 if kind == "rotary" else 0)

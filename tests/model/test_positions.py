@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from zhuyi.config import ModelConfig
-from zhuyi.model.positions import POSITIONS, ALiBi, Learned, Rotary, Sinusoidal, sinusoids
+from zhuyi.model.positions import POSITIONS, ALiBi, Learned, Relative, Rotary, Sinusoidal, sinusoids
 
 SIZES = ModelConfig(width=16, heads=2, max_length=64)
 
@@ -74,9 +74,9 @@ def test_each_row_may_start_where_it_likes(kind):
 
 
 @pytest.mark.parametrize("kind", POSITIONS)
-def test_only_learned_positions_are_learned_and_saved(kind):
+def test_only_tables_are_learned_and_saved(kind):
     positions = POSITIONS[kind](SIZES)
-    learned = {"table"} if POSITIONS[kind] is Learned else set()
+    learned = {"table"} if POSITIONS[kind] in (Learned, Relative) else set()
     assert {name for name, _ in positions.named_parameters()} == learned
     assert set(positions.state_dict()) == learned
 
@@ -96,3 +96,24 @@ def test_alibi_is_the_papers():
         below = [[0, 0, 0], [-slope, 0, 0], [-2 * slope, -slope, 0]]
         assert bias[0, head].tril().tolist() == below
     assert torch.equal(bias, bias.mT), "to the right as to the left"
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_buckets_of_distances_are_those_of_t5(causal):
+    """Raffel et al. 2020: of 32 buckets, those of a side are for one distance each, then for wider and wider ranges."""
+    distances = torch.arange(-300, 301)
+    begins = [distance for distance in range(301) if distance < 16] if causal else list(range(8))
+    exact = len(begins)
+    begins += [math.ceil(exact * (128 / exact) ** (n / exact) - 1e-6) for n in range(exact)]
+    for distance, bucket in zip(distances.tolist(), Relative.buckets_of(distances, causal).tolist(), strict=True):
+        after = 16 if distance > 0 and not causal else 0
+        far = max(-distance, 0) if causal else abs(distance)
+        assert bucket == after + max(n for n, begin in enumerate(begins) if begin <= far)
+    assert causal or begins[8:] == [8, 12, 16, 23, 32, 46, 64, 91]
+
+
+def test_relative_positions_learn():
+    positions = Relative(ModelConfig(width=16, heads=2), causal=True)
+    positions.bias(2, 3, torch.tensor([0, 1])).sum().backward()
+    gradient = positions.table.grad
+    assert gradient[:, 0].tolist() == gradient[:, 1].tolist() == [8, 3, 1] + [0] * 29

@@ -115,7 +115,12 @@ function Curve(props: { c: number; i: number; length: number; period: number }) 
           name={say("positions_sinusoidal")}
           svg={() => drawing.current && alone(drawing.current)}
           csv={() =>
-            csvOf(Array.from({ length: most + 1 }, (_, position) => [ordinal(position), sinusoid(position, c, props.period)]))
+            csvOf(
+              Array.from({ length: most + 1 }, (_, position) => [
+                ordinal(position),
+                sinusoid(position, c, props.period),
+              ]),
+            )
           }
         />
       </figcaption>
@@ -309,6 +314,46 @@ function Biased(props: Shown) {
   );
 }
 
+/** The number learned for each distance, of the first layer's scores: all layers have the same. */
+function Relative(props: Shown) {
+  const { names, i } = props;
+  const { heads } = model.value!.config;
+  const head = number("head", heads);
+  const name = `${stacks()[0]}.0.self.bias`;
+  const all = useFloats(props.own && name in trace.value!.shapes ? name : null);
+  const bias = useMemo(
+    () => all?.subarray(head * names.length ** 2, (head + 1) * names.length ** 2),
+    [all, head, names],
+  );
+  if (!props.own) return <Missing>{say("relative_elsewhere")}</Missing>;
+  return (
+    <>
+      <Formula name="relative" />
+      <p>{say("relative")}</p>
+      {!(name in trace.value!.shapes) ? (
+        <Missing>{say("no_attention")}</Missing>
+      ) : !bias ? (
+        <Absent of={all as null | undefined} title="r" />
+      ) : (
+        <>
+          <Choice title={say("head")} value={head} of={upTo(heads)} onChoose={(chosen) => select({ head: chosen })} />
+          <Heatmap
+            title={say("relative_bias")}
+            rows={names}
+            columns={names}
+            numbers={bias}
+            signed
+            turned={inColumns()}
+            begin={[begin(), begin()]}
+            chosen={[i, number("j", names.length)]}
+            onChoose={(row, j) => select({ i: row, j })}
+          />
+        </>
+      )}
+    </>
+  );
+}
+
 const Nothing = () => <p>{say("no_positions")}</p>;
 
 const Sinusoidal = (props: Shown) => <Sinusoids {...props} formula="sinusoid" period={model.value!.config.width} />;
@@ -324,6 +369,7 @@ const DRAWINGS = {
   learned: Learned,
   rotary: Rotary,
   alibi: Biased,
+  relative: Relative,
   none: Nothing,
 };
 type Kind = keyof typeof DRAWINGS;

@@ -10,7 +10,7 @@ import { type Stack, hasCross, number, select, selection, stacks } from "../stat
 import { type Group, type Scene, type Theme, type Weights, paint, strip } from "../whole/paint";
 import { type Part, type Plan, type Row, type Tower, legible, letters, plan, rowsOf } from "../whole/plan";
 import { type Moment, type Pass, end, endOf, moment, passes, stops, towerOf } from "../whole/time";
-import type { Tokens } from "../wire";
+import type { Architecture, Tokens } from "../wire";
 import { type Word, isolate, ordinal, percent, say, show } from "../words";
 import "./whole.css";
 
@@ -499,12 +499,16 @@ const blocks = (tower: Tower) =>
       return [layer, own[own.length - 1].y - 2, own[0].y + own[0].height + 2];
     });
 
+/** Whether positions are a matter of self-attention, and not added before it. */
+const isInside = (kind: Architecture["positions"]): kind is "rotary" | "alibi" | "relative" =>
+  kind === "rotary" || kind === "alibi" || kind === "relative";
+
 /** What an attention lacks: from the model, or only while one looks. */
 function lacks(row: Row): Word[] {
   const { config } = model.value!,
     { positions_off, mask_lifted } = trace.value!.what_if;
   if (row.part !== "self" && row.part !== "cross") return [];
-  const inside = row.part === "self" && (config.positions === "rotary" || config.positions === "alibi");
+  const inside = row.part === "self" && isInside(config.positions);
   return [
     ...(inside && (positionsOf(config) === "none" || positions_off) ? (["whole_no_positions"] as const) : []),
     ...(row.name.startsWith("decoder") && row.part === "self" && (!hasMask() || mask_lifted)
@@ -518,9 +522,10 @@ function lacks(row: Row): Word[] {
 function remarks(row: Row): string[] {
   const { positions } = model.value!.config;
   const lacking = lacks(row);
-  const inside = row.part === "self" && (positions === "rotary" || positions === "alibi");
   return [
-    ...(inside && !lacking.includes("whole_no_positions") ? [say(`whole_${positions}`)] : []),
+    ...(row.part === "self" && isInside(positions) && !lacking.includes("whole_no_positions")
+      ? [say(`whole_${positions}`)]
+      : []),
     ...lacking.map((word) => say(word)),
   ];
 }

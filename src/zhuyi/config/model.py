@@ -56,11 +56,12 @@ class ModelConfig(Section):
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout on embeddings and on every residual branch.")
     attention_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout on the attention weights.")
     feed_forward_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout inside the feed-forward.")
-    positions: Literal["sinusoidal", "tensor2tensor", "learned", "rotary", "alibi", "none"] = Field(
+    positions: Literal["sinusoidal", "tensor2tensor", "learned", "rotary", "alibi", "relative", "none"] = Field(
         "rotary",
         description="How order enters: sinusoids or a learned table added to the embeddings (tensor2tensor: sinusoids "
         "with the wavelengths of that library, as in Marian), rotated queries and keys, attention scores that fall "
-        "with the distance (alibi: the encoder knows no direction), or not at all.",
+        "with the distance (alibi: the encoder knows no direction) or to which a learned number is added for each "
+        "distance (relative, as in T5; torch computes it), or not at all.",
     )
     embedding_scale: bool = Field(True, description="Embeddings are multiplied by √width.")
     embedding_norm: bool = Field(False, description="A norm after embeddings and positions, as in BART.")

@@ -366,6 +366,8 @@ def unsupported(config: ModelConfig, precision: Precision = "float32") -> str | 
     for stack in ("decoder",) if config.shape == "decoder" else ("encoder", "decoder"):
         if (mixer := config.mixer_of(causal=stack == "decoder")) != "attention":
             return f'it has no model.{stack}_mixer = "{mixer}"'
+    if config.positions not in POSITIONS:
+        return f'it has no model.positions = "{config.positions}"'
     try:
         library(precision)
     except LibraryError as error:

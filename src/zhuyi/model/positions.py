@@ -1,15 +1,18 @@
 """Positional encoding: attention by itself does not know the order of its input.
 
 A positional encoding is one class with a row in the table `POSITIONS`. It may *add* to the embeddings (sinusoids, a
-learned table), *rotate* queries and keys (rotary), or give a *bias* on the attention scores (ALiBi); the methods that
-it does not override leave everything as it is.
+learned table), *rotate* queries and keys (rotary), or give a *bias* on the attention scores (ALiBi, relative); the
+methods that it does not override leave everything as it is. Each stack has its own.
 
 A sequence begins at position `start`, which may differ from row to row of the batch.
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from zhuyi.config import ModelConfig
 from zhuyi.model import kernels
@@ -23,9 +26,10 @@ class Positions(nn.Module):
 
     Args:
         config: sizes; positions 0 to `positions_limit` - 1 exist.
+        causal: no query sees the keys after it, as in the decoder.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, causal: bool = False) -> None:
         super().__init__()
 
     def add(self, x: Float[Tensor, "batch time width"], start: Start = 0) -> Float[Tensor, "batch time width"]:
@@ -81,8 +85,8 @@ class Sinusoidal(Positions):
     table: Tensor
     wavelengths = staticmethod(wavelengths)
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ModelConfig, causal: bool = False) -> None:
+        super().__init__(config, causal)
         table = sinusoids(config.positions_limit, self.wavelengths(config.width), config.width)
         self.register_buffer("table", table, persistent=False)
 
@@ -100,8 +104,8 @@ class Tensor2Tensor(Sinusoidal):
 class Learned(Positions):
     """Adds a vector learned for each position (Gehring et al. 2017, section 3.1)."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ModelConfig, causal: bool = False) -> None:
+        super().__init__(config, causal)
         self.table = nn.Parameter(torch.empty(config.positions_limit, config.width))
         nn.init.normal_(self.table, std=0.02)
 
@@ -119,8 +123,8 @@ class Rotary(Positions):
     cosine: Tensor
     sine: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ModelConfig, causal: bool = False) -> None:
+        super().__init__(config, causal)
         angle = torch.arange(config.positions_limit, dtype=torch.float64)[:, None] / wavelengths(config.head_width)
         cosine, sine = angle.cos().to(torch.get_default_dtype()), angle.sin().to(torch.get_default_dtype())
         self.register_buffer("cosine", torch.cat([cosine, cosine], dim=-1), persistent=False)
@@ -146,8 +150,8 @@ class ALiBi(Positions):
 
     slopes: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ModelConfig, causal: bool = False) -> None:
+        super().__init__(config, causal)
         slopes = 2.0 ** (-8 * torch.arange(1, config.heads + 1, dtype=torch.float64) / config.heads)
         self.register_buffer("slopes", slopes.to(torch.get_default_dtype()), persistent=False)
 
@@ -159,11 +163,53 @@ class ALiBi(Positions):
         return -self.slopes[:, None, None] * (i - j).abs()
 
 
+class Relative(Positions):
+    """Adds to each score a number learned for each head and distance (Raffel et al. 2020, section 2.1: T5).
+
+    Distances share `BUCKETS` numbers: short ones have one each, longer ones share it with more and more of their
+    neighbours up to `FARTHEST`, and all beyond that share one. Where queries see both sides, half of the buckets are
+    for the keys after them. All layers of a stack have the same numbers.
+    """
+
+    BUCKETS = 32
+    FARTHEST = 128
+
+    buckets: Tensor
+
+    def __init__(self, config: ModelConfig, causal: bool = False) -> None:
+        super().__init__(config, causal)
+        self.table = nn.Parameter(torch.empty(self.BUCKETS, config.heads))
+        nn.init.normal_(self.table, std=config.width**-0.5)
+        self.before = config.positions_limit - 1
+        distances = torch.arange(-self.before, self.before + 1)  # of a key from its query
+        self.register_buffer("buckets", self.buckets_of(distances, causal), persistent=False)
+
+    @classmethod
+    def buckets_of(cls, distances: Int[Tensor, " number"], causal: bool) -> Int[Tensor, " number"]:
+        """The rows of the table for distances from a query to a key, below 0 where the key comes first."""
+        buckets = cls.BUCKETS if causal else cls.BUCKETS // 2
+        after = torch.zeros_like(distances) if causal else buckets * (distances > 0)
+        distances = -distances.clamp(max=0) if causal else distances.abs()
+        exact = buckets // 2
+        octaves = torch.log(distances.clamp(min=exact).double() / exact) / math.log(cls.FARTHEST / exact)
+        # As exact as logarithms are, 16 / 8 must not fall short of the bucket that it begins.
+        far = exact + (octaves * (buckets - exact) + 1e-9).long()
+        return after + torch.where(distances < exact, distances, far.clamp(max=buckets - 1))
+
+    def bias(self, query: int, key: int, start: Start = 0) -> Float[Tensor, "#batch heads query key"]:
+        """The numbers of the distances j - i for query i and key j."""
+        first = torch.as_tensor(start, device=self.buckets.device).view(-1, 1, 1)
+        i = first + torch.arange(query, device=self.buckets.device)[:, None]
+        j = torch.arange(key, device=self.buckets.device)
+        return F.embedding(self.buckets[j - i + self.before], self.table).permute(0, 3, 1, 2)
+
+
 POSITIONS: dict[str, type[Positions]] = {
     "sinusoidal": Sinusoidal,
     "tensor2tensor": Tensor2Tensor,
     "learned": Learned,
     "rotary": Rotary,
     "alibi": ALiBi,
+    "relative": Relative,
     "none": Positions,
 }

@@ -83,7 +83,7 @@ def encoder(w: Values, config: ModelConfig, ids: list[int]) -> tuple[Tensor, Val
     values["embedding"], a = embed(w, config, ids)
     values["input"] = a
     for n in range(config.encoder_layers):
-        a, block = encoder_block(part(w, f"blocks.{n}"), config, a)
+        a, block = encoder_block(layer(w, n), config, a)
         values |= named(str(n), block)
     # With pre-norm, nothing has normalised the last sum yet: then there is a final norm, unless the model says not.
     a = values["output"] = norm(part(w, "norm"), config, a) if config.final_norm else a
@@ -96,7 +96,7 @@ def decoder(w: Values, config: ModelConfig, ids: list[int], memory: Tensor | Non
     values["embedding"], a = embed(w, config, ids)
     values["input"] = a
     for n in range(config.decoder_layers):
-        a, block = decoder_block(part(w, f"blocks.{n}"), config, a, memory)
+        a, block = decoder_block(layer(w, n), config, a, memory)
         values |= named(str(n), block)
     a = values["output"] = norm(part(w, "norm"), config, a) if config.final_norm else a
     return a, named("decoder", values)
@@ -157,11 +157,16 @@ def add_and_norm(
 def self_attention(w: Values, config: ModelConfig, x: Tensor, causal: bool) -> Values:
     """As many vectors out as in; `causal`: position i sees only those j ≤ i."""
     everyone = torch.ones(len(x), len(x), dtype=torch.bool)
-    return attention(w, config, x, x, everyone.tril() if causal else everyone[:1])
+    bias = None
+    if config.positions == "alibi":
+        bias = slopes(len(x), config.heads)
+    if config.positions == "relative":
+        bias = relative(w["positions"], len(x), causal)
+    return attention(w, config, x, x, everyone.tril() if causal else everyone[:1], bias)
 
 
-def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor) -> Values:
-    """b^i for each position of `x`, from those positions of `y` where the mask is True."""
+def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor, bias: Tensor | None = None) -> Values:
+    """b^i for each position of `x`, from those positions of `y` where the mask is True; `bias`: added to α."""
     groups = config.groups
     q = heads(linear(part(w, "query"), x), config.heads)  # q^i = W^q a^i
     k = heads(linear(part(w, "key"), y), groups)  # k^j = W^k a^j
@@ -171,8 +176,7 @@ def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor
     rotated = {"rotated_queries": rotated_q, "rotated_keys": rotated_k} if x is y else {}
     # α_{i,j} = q^i · k^j / √d. The p heads of a group share its keys and values (Ainslie et al. 2023).
     alpha = einsum("gpid,gjd->gpij", rotated_q.view(groups, -1, *q.shape[1:]), rotated_k) / math.sqrt(config.head_width)
-    bias = {"bias": distances(len(x), config.heads)} if config.positions == "alibi" and x is y else {}
-    biased = alpha + bias["bias"].view_as(alpha) if bias else alpha
+    biased = alpha if bias is None else alpha + bias.view_as(alpha)
     # α′ = softmax(α): each in (0, 1), a row's sum is 1, and what is masked is e^-∞ = 0.
     masked = torch.where(mask, biased, -math.inf)
     exp_alpha = torch.exp(masked - masked.amax(dim=-1, keepdim=True))
@@ -185,7 +189,7 @@ def attention(w: Values, config: ModelConfig, x: Tensor, y: Tensor, mask: Tensor
         "keys": k,
         "values": v,
         **rotated,
-        **bias,
+        **({} if bias is None else {"bias": bias}),
         "scores": alpha.flatten(0, 1),
         "mask": mask[None],
         "weights": alpha_prime.flatten(0, 1),
@@ -276,10 +280,33 @@ def rotate(x: Tensor) -> Tensor:
     return torch.cat([rotated.real, rotated.imag], dim=-1)
 
 
-def distances(time: int, heads: int) -> Tensor:
+def slopes(time: int, heads: int) -> Tensor:
     """-2^(-8 p / heads) · |i - j| for the heads p = 1, 2, ... (Press et al. 2022, section 3, for both sides)."""
     t = torch.arange(time).double()
     return -einsum("p,ij->pij", 2.0 ** (-8 * torch.arange(1, heads + 1).double() / heads), (t[:, None] - t).abs())
+
+
+def relative(table: Tensor, time: int, causal: bool) -> Tensor:
+    """For each head a learned number of the distance from i to j; far ones share theirs (Raffel et al. 2020)."""
+    rows = [[bucket(j - i, len(table), causal) for j in range(time)] for i in range(time)]
+    return table[torch.tensor(rows)].movedim(2, 0)
+
+
+def bucket(distance: int, buckets: int, causal: bool) -> int:
+    """A row of the table: half of the rows are for keys after the query, unless causal; of each side, see below."""
+    if not causal:
+        return (buckets // 2 if distance > 0 else 0) + bucket(-abs(distance), buckets // 2, causal=True)
+    distance, exact = max(-distance, 0), buckets // 2
+    if distance < exact:
+        return distance
+    # Bucket exact + n begins where distance / exact ≥ (128 / exact)^(n / exact), here in integers.
+    return exact + max(n for n in range(exact) if distance**exact * exact**n >= exact**exact * 128**n)
+
+
+def layer(w: Values, n: int) -> Values:
+    """The weights of block n, and the table of positions that all blocks of its stack share, if there is one."""
+    table = {"mixer.positions": w["positions.table"]} if "positions.table" in w else {}
+    return part(w, f"blocks.{n}") | table
 
 
 def heads(x: Tensor, number: int) -> Tensor:

@@ -35,7 +35,8 @@ class DecoderOnly(Network):
         assert target_vocabulary is None, "the decoder shape has one vocabulary"
         super().__init__(config)
         embedding = nn.Embedding(source_vocabulary, config.width)
-        self.decoder = Stack(config, embedding, POSITIONS[config.positions](config), causal=True, cross=False)
+        positions = POSITIONS[config.positions](config, True)
+        self.decoder = Stack(config, embedding, positions, causal=True, cross=False)
         self.projection = nn.Linear(config.width, source_vocabulary, bias=config.output_bias)
         self._initialise()
         if config.tie != "none":
@@ -102,7 +103,8 @@ class EncoderOnly(Network):
     def __init__(self, config: ModelConfig, source_vocabulary: int, target_vocabulary: int | None = None) -> None:
         super().__init__(config)
         embedding = nn.Embedding(source_vocabulary, config.width)
-        self.encoder = Stack(config, embedding, POSITIONS[config.positions](config), causal=False, cross=False)
+        positions = POSITIONS[config.positions](config, False)
+        self.encoder = Stack(config, embedding, positions, causal=False, cross=False)
         self.projection = nn.Linear(config.width, target_vocabulary or source_vocabulary, bias=config.output_bias)
         self._initialise()
         if target_vocabulary is None and config.tie != "none":

@@ -107,7 +107,7 @@ class Transformer(Network):
         target_embedding = nn.Embedding(targets, config.width)
         # Nothing is drawn on the device "meta": this weight is replaced below.
         source_embedding = nn.Embedding(source_vocabulary, config.width, device="meta" if one_embedding else None)
-        source_positions, target_positions = (POSITIONS[config.positions](config) for _ in range(2))
+        source_positions, target_positions = (POSITIONS[config.positions](config, causal) for causal in (False, True))
         self.encoder = Stack(config, source_embedding, source_positions, causal=False, cross=False)
         self.decoder = Stack(config, target_embedding, target_positions, causal=True, cross=True)
         self.projection = nn.Linear(config.width, targets, bias=config.output_bias)

@@ -1,7 +1,7 @@
 // Positional encoding: attention by itself does not know the order of its input.
 //
 // One of them may add to the embeddings (sinusoidal, learned), rotate queries and keys (rotary), or give a bias on the
-// scores (ALiBi). One that does nothing of this is no encoding.
+// scores (ALiBi, relative). One that does nothing of this is no encoding.
 import type { Architecture } from "../../wire";
 import { Matrix } from "./matrix";
 import type { Tensor, Weights } from "./weights";
@@ -99,12 +99,53 @@ class ALiBi implements Positions {
   }
 }
 
-/** `weights` are those of the stack; `width` is the model's. */
-export const POSITIONS: Record<Architecture["positions"], (weights: Weights, width: number) => Positions> = {
+const FARTHEST = 128;
+
+/** The row of a distance from query to key among `buckets` of T5 (Raffel et al. 2020, section 2.1). */
+function bucketOf(distance: number, buckets: number, causal: boolean): number {
+  if (!causal) {
+    const half = buckets / 2;
+    return (distance > 0 ? half : 0) + bucketOf(-Math.abs(distance), half, true);
+  }
+  const before = Math.max(-distance, 0);
+  const exact = buckets / 2;
+  if (before < exact) return before;
+  const octaves = Math.log(before / exact) / Math.log(FARTHEST / exact);
+  // As exact as logarithms are, 16 / 8 must not fall short of the bucket that it begins.
+  return Math.min(exact + Math.floor(octaves * (buckets - exact) + 1e-9), buckets - 1);
+}
+
+/** Adds to each score a number learned for each head and distance, of which far ones share theirs. */
+class Relative implements Positions {
+  constructor(
+    private readonly weights: Weights,
+    private readonly causal: boolean,
+  ) {}
+
+  bias(heads: number, queries: number, keys: number, start: number): Tensor {
+    const {
+      shape: [buckets],
+      data: table,
+    } = this.weights.get("positions.table"); // only now: a broken model has none
+    const data = new Float32Array(heads * queries * keys);
+    for (let i = 0; i < queries; i++)
+      for (let j = 0; j < keys; j++) {
+        const row = bucketOf(j - start - i, buckets, this.causal) * heads;
+        for (let head = 0; head < heads; head++) data[(head * queries + i) * keys + j] = table[row + head];
+      }
+    return { shape: [heads, queries, keys], data };
+  }
+}
+
+type Make = (weights: Weights, width: number, causal: boolean) => Positions;
+
+/** `weights` and `causal` are those of the stack; `width` is the model's. */
+export const POSITIONS: Record<Architecture["positions"], Make> = {
   sinusoidal: (_, width) => new Added((position) => sinusoid(position, width, width)),
   tensor2tensor: (_, width) => new Added((position) => sinusoid(position, width, tensor2tensor(width))),
   learned,
   rotary: () => new Rotary(),
   alibi: () => new ALiBi(),
+  relative: (weights, _, causal) => new Relative(weights, causal),
   none: () => ({}),
 };

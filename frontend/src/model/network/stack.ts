@@ -38,7 +38,7 @@ export class Stack {
     private readonly causal: boolean,
     cross: boolean,
   ) {
-    this.positions = POSITIONS[config.positions](weights, config.width);
+    this.positions = POSITIONS[config.positions](weights, config.width, causal);
     const layers = causal ? config.decoder_layers : config.encoder_layers;
     this.blocks = Array.from(
       { length: layers },
