@@ -14,6 +14,7 @@ import torch
 from command_line import TINY, tiny_model
 from command_line import zhuyi as run
 from contracts.conftest import CONFIGS, of_shapes
+from interop.sentencepiece_models import words
 from tokenizers import Tokenizer as Engine
 
 import zhuyi
@@ -22,6 +23,8 @@ from zhuyi.config import Config, DecodingConfig, ModelConfig, build_config
 from zhuyi.errors import CheckpointError, ConfigError, DataError, MissingExtra, ZhuyiError
 from zhuyi.interop.ctranslate2 import EXPRESSIBLE
 from zhuyi.interop.export import made_lines
+from zhuyi.interop.sentencepiece import tokenizer
+from zhuyi.interop.vocabulary import Vocabulary
 from zhuyi.loading import build_translator
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.translator import Translation, Translator
@@ -219,6 +222,32 @@ def test_its_readme_is_a_program_that_translates(
     assert capsys.readouterr().out
     translator = zhuyi.load(model, device="cpu")
     texts = ["a dog runs", "", "two <s> cats", "👩‍👩‍👧", "dogs " * 40]
+    wanted = translator.hypotheses(texts, translator.decoding(beam=1, **UNLIMITED))
+    assert names["translate"](texts) == [best[0].text for best in wanted]
+
+
+def test_tokens_that_are_looked_up_are_so_by_the_readme_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The source's engine has not all tokens, the target's has others, and the embeddings are shared."""
+    listed = ["</s>", "<unk>", "▁a", "b", "c", "▁b", "é", "<pad>"]
+    vocabulary = Vocabulary.of(listed, unk=1, eos=0, pad=7)
+    tokenizers = Tokenizers(
+        tokenizer(words("▁a", "▁", "c", "x"), vocabulary), tokenizer(words("▁b", "▁", "c"), vocabulary)
+    )
+    torch.manual_seed(2)
+    model = build_model(characters({}), tokenizers)
+    with torch.no_grad():
+        for parameter in model.transformer.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    translator = build_translator(model, "cpu")
+    zhuyi.export_model(translator, tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "out")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", Path("README.md").read_text(encoding="utf-8"), re.M | re.S)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert capsys.readouterr().out
+    texts = ["ab", "a c x", "é bb", "aéa ca", "q"]
     wanted = translator.hypotheses(texts, translator.decoding(beam=1, **UNLIMITED))
     assert names["translate"](texts) == [best[0].text for best in wanted]
 

@@ -74,4 +74,9 @@ def test_words_are_looked_up_as_they_stand() -> None:
     assert tokenizer.pieces(ids) == ["a", "un@@", "<unk>", "ﬁ"]
     assert tokenizer.decode([[BOS, *ids, EOS]]) == ["a un@@ <unk> ﬁ"]
     assert tokenizer.encode(["</s> <pad> <unk> <row 5>"]) == [[UNK] * 5]
-    assert vocabulary.special == [vocabulary.pieces.index("<row 5>")]
+    assert vocabulary.special == [vocabulary.pieces.index(name) for name in ("<row 4>", "<row 5>")]
+
+
+def test_two_tokens_of_one_name_are_refused() -> None:
+    with pytest.raises(CheckpointError, match="two pieces"):
+        word_tokenizer(Vocabulary.of(["a", None, "<row 1>"]))

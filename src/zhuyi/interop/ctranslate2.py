@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer as Engine
 from torch import Tensor, nn
 
 from zhuyi.config import ModelConfig
@@ -28,7 +27,7 @@ from zhuyi.model.blocks import ACTIVATIONS, Block, RMSNorm
 from zhuyi.model.positions import Learned, Positions, Sinusoidal
 from zhuyi.model.stack import Stack
 from zhuyi.model.transformer import Transformer
-from zhuyi.text.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Tokenizer, Tokenizers
+from zhuyi.text.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Tokenizers
 from zhuyi.version import __version__
 
 PRECISIONS = ("float32", "int8")
@@ -66,7 +65,7 @@ class CTranslate2Directory:
 
     def __init__(self, directory: Path, tokenizers: Tokenizers) -> None:
         self._translator = _ctranslate2().Translator(str(directory))
-        self._source, self._target = _vocabulary(tokenizers.source), _vocabulary(tokenizers.target)
+        self._source, self._target = tokenizers.source.names, tokenizers.target.names
         self._ids = {token: i for i, token in enumerate(self._target)}
 
     def decode(self, sources: Sequence[Tokens], limit: int) -> list[list[int]]:
@@ -120,8 +119,8 @@ def write(transformer: Transformer, tokenizers: Tokenizers, directory: Path, pre
         specification.decoder.projection.bias = np.zeros(len(tokenizers.target), np.float32)
     specification.decoder.projection.bias[[PAD, BOS]] = NEVER
 
-    specification.register_source_vocabulary(_vocabulary(tokenizers.source))
-    specification.register_target_vocabulary(_vocabulary(tokenizers.target))
+    specification.register_source_vocabulary(tokenizers.source.names)
+    specification.register_target_vocabulary(tokenizers.target.names)
     settings = specification.config
     settings.unk_token, settings.bos_token, settings.eos_token = (SPECIALS[token] for token in (UNK, BOS, EOS))
     settings.decoder_start_token, settings.add_source_eos = SPECIALS[BOS], True
@@ -131,10 +130,10 @@ def write(transformer: Transformer, tokenizers: Tokenizers, directory: Path, pre
     specification.validate()
     specification.optimize(quantization=None if precision == "float32" else precision)
     specification.save(str(directory))
-    for name, text in tokenizers.files().items():
-        (directory / name).write_text(text, encoding="utf-8", newline="\n")
-    names = ["tokenizer.json"] * 2 if tokenizers.shared else ["tokenizer.source.json", "tokenizer.target.json"]
-    card = CARD.format(source=names[0], target=names[1], limit=config.max_length, longest=config.max_length - 1)
+    names = [*tokenizers.files()]
+    for name, tokenizer in zip(names, (tokenizers.source, tokenizers.target), strict=False):
+        (directory / name).write_text(tokenizer.engine_to_json(), encoding="utf-8", newline="\n")
+    card = CARD.format(source=names[0], target=names[-1], limit=config.max_length, longest=config.max_length - 1)
     (directory / "README.md").write_text(card, encoding="utf-8", newline="\n")
 
 
@@ -231,12 +230,6 @@ def _array(tensor: Tensor) -> npt.NDArray[np.float32]:
     return tensor.detach().float().cpu().numpy().copy()
 
 
-def _vocabulary(tokenizer: Tokenizer) -> list[str]:
-    """Each token by its name in the library `tokenizers`, which is what CTranslate2 takes."""
-    numbers: dict[str, int] = Engine.from_str(tokenizer.to_json()).get_vocab()
-    return sorted(numbers, key=numbers.__getitem__)
-
-
 CARD = """# A zhuyi model for CTranslate2
 
 Written by `zhuyi export`. It needs `pip install ctranslate2 tokenizers`, and no torch:
@@ -255,8 +248,7 @@ def translate(lines, beam_size=1):
     tokens = [line.tokens[:{longest}] for line in source.encode_batch(lines, add_special_tokens=False)]
     limits = {{"min_decoding_length": 0, "max_decoding_length": {limit}, "max_input_length": 0}}
     found = translator.translate_batch(tokens, beam_size=beam_size, length_penalty=0, max_batch_size=32, **limits)
-    outputs = [[target.token_to_id(token) for token in each.hypotheses[0]] for each in found]
-    return target.decode_batch(outputs, skip_special_tokens=False)
+    return [target.decoder.decode(each.hypotheses[0]) for each in found]
 
 
 print(translate(["A line of text."]))

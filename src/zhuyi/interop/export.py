@@ -142,7 +142,7 @@ def export_model(
 def made_lines(tokenizer: Tokenizer) -> list[str]:
     """Lines of 1 to 12 random tokens of a vocabulary, none blank; the same for the same vocabulary."""
     rng = random.Random(0)
-    ordinary = range(max(len(SPECIALS), tokenizer.fallback.stop), len(tokenizer))
+    ordinary = [token for token in range(len(SPECIALS), len(tokenizer)) if token not in tokenizer.fallback]
     alone = tokenizer.decode([[token] for token in ordinary])
     visible = [token for token, text in zip(ordinary, alone, strict=True) if text.strip()] or [UNK]
     return tokenizer.decode([rng.choices(visible, k=rng.randint(1, 12)) for _ in range(COMPARED)])

@@ -83,6 +83,13 @@ class SentencePieceModel:
     remove_extra_whitespaces: bool = True
 
     @property
+    def settings(self) -> dict[str, str | bool]:
+        """Settings of [text] that say the same of its tokens and their normal form."""
+        lowercase = _form(self).normalize_str("A") == "a"
+        normalization = "nfc" if self.character_map else "none"
+        return {"kind": self.algorithm, "lowercase": lowercase, "normalization": normalization}
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """Its pieces in our order."""
         kinds = [piece.kind for piece in self.pieces]

@@ -16,7 +16,7 @@ from zhuyi.text.special import SPECIALS
 from zhuyi.text.tokenizer import Tokenizer
 from zhuyi.text.trainers import whitespace_engine
 
-MOST_PIECES = 1 << 20
+MOST_PIECES = (1 << 20) - 4
 LARGEST_FILE = 1 << 26
 """Bytes of a vocabulary in text."""
 
@@ -44,23 +44,31 @@ class Vocabulary:
         """Put a model's tokens in our order.
 
         Args:
-            pieces: by row; None is a row without a name.
+            pieces: by row; None is a row without a name. Another row that is called as one of the four loses its name.
             pad, unk, bos, eos: the rows of the four that come first, which lose their names.
             special: the rows of other tokens that no text has.
         """
         ends = [pad, unk, bos, eos]
         rows: list[int | None] = [*ends, *(row for row in range(len(pieces)) if row not in ends)]
-        no_text = {*special, *(row for row, piece in enumerate(pieces) if piece is None)}
-        named = [f"<row {row}>" if piece is None else piece for row, piece in enumerate(pieces)]
+        unnamed = {row for row, piece in enumerate(pieces) if piece is None or piece in SPECIALS}
+        no_text = {*special, *unnamed}
+        named = [f"<row {row}>" if row in unnamed else piece for row, piece in enumerate(pieces)]
         return cls(
-            [*SPECIALS, *(named[row] for row in rows[len(SPECIALS) :] if row is not None)],
+            [*SPECIALS, *(named[row] or "" for row in rows[len(SPECIALS) :] if row is not None)],
             rows,
             [i for i, row in enumerate(rows) if i >= len(SPECIALS) and row in no_text],
         )
 
     def tokenizer(self, engine: Engine) -> Tokenizer:
-        """The tokenizer that looks up the tokens of an engine."""
-        return Tokenizer(Lookup(json.loads(engine.to_str()), self.pieces, self.special))
+        """The tokenizer that looks up the tokens of an engine.
+
+        Raises:
+            CheckpointError: if two tokens have one name.
+        """
+        try:
+            return Tokenizer(Lookup(json.loads(engine.to_str()), self.pieces, self.special))
+        except ValueError as error:
+            raise CheckpointError(f"not a vocabulary: {error}") from error
 
 
 def word_tokenizer(vocabulary: Vocabulary) -> Tokenizer:

@@ -41,6 +41,8 @@ class Lookup:
     def __init__(self, engine: dict[str, Any], pieces: Sequence[str], special: Sequence[int] = ()) -> None:
         if not all(isinstance(piece, str) for piece in pieces):
             raise ValueError("a piece of the vocabulary is not a string")
+        if len(set(pieces)) < len(pieces):
+            raise ValueError("two pieces of the vocabulary are the same")
         if not all(type(i) is int and 0 <= i < len(pieces) for i in special):
             raise ValueError("a special token is not in the vocabulary")
         self._engine = Engine.from_str(json.dumps(engine))
@@ -70,6 +72,10 @@ class Lookup:
         content[VOCABULARY] = {"pieces": self.pieces, "special": sorted(self.special)}
         indent, separators = (2, None) if pretty else (None, (",", ":"))
         return json.dumps(content, ensure_ascii=False, indent=indent, separators=separators)
+
+    def engine_to_str(self) -> str:
+        """What the library opens: without the list."""
+        return str(self._engine.to_str())
 
     @property
     def normalizer(self) -> normalizers.Normalizer:

@@ -91,6 +91,15 @@ class Tokenizer:
         """The content of a `tokenizer.json`."""
         return str(self._engine.to_str(pretty=False))
 
+    def engine_to_json(self) -> str:
+        """The part of it that the library `tokenizers` opens: it cuts lines, and joins the names of tokens."""
+        return self._engine.engine_to_str() if isinstance(self._engine, Lookup) else self.to_json()
+
+    @property
+    def names(self) -> list[str]:
+        """Each token by a name that no other has."""
+        return [self._engine.id_to_token(i) or SPECIALS[UNK] for i in range(len(self))]
+
     def __len__(self) -> int:
         return int(self._engine.get_vocab_size())
 
