@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import MarianConfig, MarianMTModel, MarianTokenizer
 
 import zhuyi
-from zhuyi.config import DecodingConfig
 from zhuyi.interop.importing import import_model
 
 WORDS = [first + vowel + last for first in "bdfgklmnprstvz" for vowel in "aeiou" for last in ("", "n", "sta")]
