@@ -1,4 +1,4 @@
-"""Models of Hugging Face translate as the original does: small random ones, made here, against `transformers` itself."""
+"""Models of Hugging Face answer as the originals do: small random ones, made here, against `transformers` itself."""
 
 import json
 import random

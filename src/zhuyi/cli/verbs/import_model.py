@@ -15,7 +15,8 @@ from zhuyi.cli.app import START, verb
     "zhuyi import opus-mt-en-de --out en-de\n"
     'echo "A dog runs." | zhuyi translate en-de',
     "[dim]# A model of Marian; its vocabularies lie elsewhere.[/]\n"
-    "zhuyi import model.npz --vocabulary source.spm --vocabulary target.spm --out en-de",
+    "zhuyi import model.npz --out en-de \\\n"
+    "    --vocabulary source.spm --vocabulary target.spm",
     "[dim]# Go on with it on pairs of your own.[/]\nzhuyi train --from en-de --source my.en --target my.de --out mine",
     name="import",
 )
