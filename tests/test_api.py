@@ -41,7 +41,7 @@ PUBLIC = {
     "save",
     "train",
 }
-LATER = {"import_model", "serve"}
+LATER = {"serve"}
 """Names of the tool that are reserved for features that are planned: nothing else is to be called so."""
 PACKAGES = {
     "zhuyi.model": {
