@@ -88,6 +88,7 @@ export interface Embedded {
   model: Model;
   continues: boolean;
   tokenizers: Array<string>;
+  frames: Array<Frame>;
   shapes: Record<string, Array<number>>;
 }
 
@@ -100,6 +101,13 @@ export interface Failure {
   error: string;
   code: "empty_sentence" | "empty_reference" | "long_sentence" | "long_reference" | "labels_of_tokens" | "label_of_sentence" | "checkpoint" | "other";
   values: Record<string, number>;
+}
+
+export interface Frame {
+  prefix: Array<number>;
+  suffix: Array<number>;
+  tags: Array<number>;
+  own: Record<string, number>;
 }
 
 export interface HeadEffect {
@@ -187,6 +195,7 @@ export interface Trace {
   candidates: Array<Candidate>;
   decoding: DecodingConfig;
   difference: number | null;
+  given: number;
   what_if: WhatIf;
   replay: Replay;
   reference: Replay | null;

@@ -121,12 +121,14 @@ def read_model(directory: str | Path) -> StoredModel:
 
     Raises:
         CheckpointError: naming the file and what is wrong with it.
+        ConfigError: if [text] names a piece that its vocabulary has not.
     """
     directory = Path(directory)
     files = _read_model(directory, lambda name: name == WEIGHTS or name.endswith(".json"))
     if WEIGHTS not in files:
         raise CheckpointError(f"{directory}: {MANIFEST} does not list {WEIGHTS}: this is not a model directory")
-    config, tokenizers = read_config(directory, files), Tokenizers.load(files, directory)
+    config = read_config(directory, files)
+    tokenizers = Tokenizers.load(files, directory).framed(config.text)
     try:
         weights = {name: weight.astype(np.float32, copy=False) for name, weight in load_tensors(files[WEIGHTS]).items()}
     except SafetensorError as error:

@@ -9,6 +9,7 @@ from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.directory import Origin
 from zhuyi.engine.protocol import Engine
 from zhuyi.errors import ConfigError, DataError
+from zhuyi.text.framing import with_languages
 from zhuyi.text.tokenizer import Tokenizers
 
 OF_ENGINE = {"engine", "precision", "workers"}
@@ -20,7 +21,8 @@ class Translation:
     """One translation of a line.
 
     `score` is the log-probability over the length penalty; `token_logprobs` are those of `pieces`, and of EOS after
-    them if `finished`; it is False where the length limit came before EOS.
+    them if `finished`; it is False where the length limit came before EOS. Pieces of `text.target_prefix` are no part
+    of the text.
     """
 
     text: str
@@ -71,6 +73,8 @@ class Translator:
         length_penalty: float | None = None,
         max_ratio: float | None = None,
         on_cut: Callable[[int, int], None] | None = None,
+        to: str | None = None,
+        from_language: str | None = None,
     ) -> list[str]:
         """The best translation of each line; an empty line gives an empty line.
 
@@ -80,12 +84,15 @@ class Translator:
             length_penalty: overrides `decoding.length_penalty`.
             max_ratio: overrides `decoding.max_ratio`.
             on_cut: called with the number (from 0) and the tokens of each line too long for the model, which is cut.
+            to: the language of the translation, for a model of several; see `with_languages`.
+            from_language: the language of the lines.
 
         Raises:
-            ConfigError: as `decoding`.
+            ConfigError: as `decoding` and `with_languages`.
         """
         decoding = self.decoding(beam=beam, length_penalty=length_penalty, max_ratio=max_ratio, n_best=1)
-        return [best[0].text for best in self.hypotheses(lines, decoding, on_cut)]
+        chosen = self.with_languages(to, from_language)
+        return [best[0].text for best in chosen.hypotheses(lines, decoding, on_cut)]
 
     def hypotheses(
         self,
@@ -108,11 +115,12 @@ class Translator:
             if len(tokens) > self.longest:
                 if on_cut is not None:
                     on_cut(number, len(tokens))
-                encoded[number] = tokens[: self.longest]
+                encoded[number] = self.tokenizers.source.cut(tokens, self.longest)
         translations: list[list[Translation]] = [[Translation("", 0.0, [], [], True)] for _ in lines]
         wanted = [number for number, tokens in enumerate(encoded) if tokens]
         sources, numbers = [encoded[number] for number in wanted], [first + number for number in wanted]
-        for number, alternatives in zip(wanted, self.engine.decode(sources, decoding, numbers), strict=True):
+        found = self.engine.decode(sources, decoding, numbers, self.tokenizers.target.frame.prefix)
+        for number, alternatives in zip(wanted, found, strict=True):
             translations[number] = self._texts(alternatives)
         return translations
 
@@ -146,18 +154,19 @@ class Translator:
     def loss(self, sources: Sequence[str], targets: Sequence[str]) -> float:
         """Mean cross entropy per target token in nats: EOS included, no label smoothing, teacher forcing.
 
-        Lines too long for the model are cut, as in `translate`.
+        The pieces of `text.target_prefix` count, as in training. Lines too long for the model are cut, as in
+        `translate`.
 
         Raises:
             DataError: if there are no lines.
         """
         if not sources:
             raise DataError("there are no lines: the mean loss of none is no number")
-        longest = self.longest
-        return self.engine.loss(
-            [tokens[:longest] for tokens in self.tokenizers.source.encode(sources)],
-            [tokens[:longest] for tokens in self.tokenizers.target.encode(targets)],
+        source, target = (
+            [side.cut(tokens, self.longest) for tokens in side.encode(lines)]
+            for side, lines in ((self.tokenizers.source, sources), (self.tokenizers.target, targets))
         )
+        return self.engine.loss(source, target)
 
     def decoding(self, **settings: Any) -> DecodingConfig:
         """The model's own `decoding` section, with the settings given here in the place of its own; None changes none.
@@ -198,6 +207,23 @@ class Translator:
         """The same model, whose own `decoding` section is another one."""
         config = self.config.model_copy(update={"decoding": decoding})
         return Translator(config, self.tokenizers, self.engine, self.name, self.origin)
+
+    def with_languages(self, to: str | None = None, from_language: str | None = None) -> "Translator":
+        """The same model, which translates between other languages: for one that was trained on several.
+
+        Args:
+            to: the language of the translations, as one of the model's tags (`text.tags`) names it: `fra` finds
+                `>>fra<<`, `__fra__`, `<fra>` or `fra_Latn`. Unset: as the model's configuration says.
+            from_language: the language of the lines, likewise.
+
+        Raises:
+            ConfigError: if the model has no such language; the message names those that it has.
+        """
+        if to is None and from_language is None:
+            return self
+        text = with_languages(self.config.text, to, from_language)
+        config, tokenizers = self.config.model_copy(update={"text": text}), self.tokenizers.framed(text)
+        return Translator(config, tokenizers, self.engine, self.name, self.origin)
 
     def _texts(self, hypotheses: list[Hypothesis]) -> list[Translation]:
         target = self.tokenizers.target

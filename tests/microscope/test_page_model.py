@@ -7,7 +7,7 @@ import base64
 import json
 import math
 import unicodedata
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -48,6 +48,7 @@ from zhuyi.microscope.wire import (
     embedded_weights,
     tensors,
 )
+from zhuyi.text.framing import Frame
 from zhuyi.text.tokenizer import BYTES, Tokenizer, Tokenizers
 from zhuyi.translator import Translator
 
@@ -139,7 +140,7 @@ def page(browser: Any) -> PageModel:
 def tokenizers(text: TextConfig) -> Tokenizers:
     return Tokenizers.train(
         text, ["a dog runs", "two cats", "a cat runs"], ["ein Hund rennt", "zwei Katzen", "eine Katze"]
-    )
+    ).framed(text)
 
 
 def made(
@@ -327,6 +328,32 @@ def test_a_beam_wider_than_the_vocabulary(page: PageModel) -> None:
     same(*page.look(text="a dog"), look(translator, "a dog"), FLOAT32)
 
 
+FRAMED = TextConfig(
+    vocabulary=310,
+    tags=(">>fra<<", ">>deu<<", "<en>", "<de>", "<fr>"),
+    source_prefix=("<s>", ">>fra<<"),
+    source_suffix=("<en>",),
+    target_prefix=("<de>", "▁"),
+)
+
+
+@pytest.mark.parametrize("strategy", ["beam", "sampling"])
+@pytest.mark.parametrize("shape", ["encoder-decoder", "decoder"])
+def test_what_stands_before_and_after_every_line(page: PageModel, shape: str, strategy: str) -> None:
+    text = FRAMED.model_copy(update={"shared": shape == "decoder"})
+    translator = made(ModelConfig(**SMALL, shape=shape), text=text, strategy=strategy, n_best=2)
+    page.load(translator)
+    for line in ("a dog", " >>deu<< a dog", ">>i<< a"):
+        expected = look(translator, line, target="Hund")
+        assert expected.given == 2
+        same(*page.look(text=line, target="Hund"), expected, FLOAT32)
+    other = translator.tokenizers.target.find("<fr>")
+    for prefix in ((other,), (other, 9, 10)):
+        expected = look(translator, "a dog", what_if=WhatIf(prefix=prefix))
+        same(*page.look(text="a dog", prefix=prefix), expected, FLOAT32)
+    assert page.refusal("look", {"text": ">>deu<<"})["code"] == "empty_sentence"
+
+
 def test_a_language_model_continues_the_text(page: PageModel) -> None:
     translator = made(ModelConfig(**SMALL, shape="decoder"), data=DataConfig(text="any.txt"), max_extra=3)
     assert translator.config.continues
@@ -371,7 +398,7 @@ CORPUS = [
         "def f(x):",
         "    y",
     ),
-    *("</s> is a word", "the dogs ran; the cats <b>slept</b>", "naïve café"),
+    *("</s> is a word", "<en> >>fra<<", "the dogs ran; the cats <b>slept</b>", "naïve café"),
 ]
 
 
@@ -380,8 +407,13 @@ CORPUS = [
 @pytest.mark.parametrize("kind", get_args(TokenKind))
 def test_tokens_are_pythons(page: PageModel, kind: Any, lowercase: bool, whitespace: Any) -> None:
     normalization = "none" if kind == "character" and lowercase else "nfc"
-    tokenizer = Tokenizer.train(CORPUS * 3, kind, 400, lowercase, normalization, whitespace, mask=True)
+    tags = (">>fra<<", ">>zh-Hans<<", "<en>")
+    tokenizer = Tokenizer.train(CORPUS * 3, kind, 400, lowercase, normalization, whitespace, mask=True, tags=tags)
     same_tokens(page, tokenizer, ODD)
+    ids = {tag: tokenizer.find(tag) for tag in tags}
+    frame = Frame((2, ids[">>fra<<"]), (ids["<en>"], 9), tuple(ids.values()), {tag: ids[tag] for tag in tags[:2]})
+    of_lines = [">>zh-Hans<< two dogs", "  >>fra<<two >>fra<< <en> dogs", ">>ita<< two", ">>fra<<", "\t>>fra<< two"]
+    same_tokens(page, tokenizer.framed(frame), [*of_lines, *ODD])
 
 
 def same_tokens(page: PageModel, tokenizer: Tokenizer, lines: list[str]) -> None:
@@ -389,7 +421,8 @@ def same_tokens(page: PageModel, tokenizer: Tokenizer, lines: list[str]) -> None
     encoded, ids = tokenizer.encode(lines), list(range(len(tokenizer)))
     pairs = zip(ids, reversed(ids), strict=True)
     sequences = [*encoded, *map(list, pairs), [240, 163, 4, 0, 2, 1], [4 + 0xE2, 4 + 0x98, 4 + 0x41, 4 + 0x80]]
-    found = page.answer("tokenise", {"json": tokenizer.to_json(), "lines": lines, "ids": sequences})
+    asked = {"json": tokenizer.to_json(), "frame": asdict(tokenizer.frame), "lines": lines, "ids": sequences}
+    found = page.answer("tokenise", asked)
     for line, mine, right in zip(lines, found["encoded"], encoded, strict=True):
         assert mine == right, line
     assert found["normalised"] == [tokenizer.normalise(line) for line in lines]

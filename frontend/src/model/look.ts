@@ -72,6 +72,7 @@ export function look(translator: Translator, request: Request): Look {
     candidates: decoded.candidates.map((each) => ({ ...each, piece: translator.target.pieces([each.token])[0] })),
     decoding,
     difference: difference(network, whatIf, own, best),
+    given: translator.target.frame.prefix.length,
     what_if: whatIf,
     replay: describe(translator, network, own),
     reference: reference && describe(translator, network, reference),
@@ -87,7 +88,7 @@ export function look(translator: Translator, request: Request): Look {
 
 /** Decode as a request asks. */
 export function decode(translator: Translator, request: Request): Decoded {
-  const { config, decoding: given } = translator.described;
+  const { config, decoding: own } = translator.described;
   const longest = Math.min(MAX_TOKENS, config.max_length);
   const whatIf: WhatIf = {
     heads_off: [...(request.heads_off ?? [])].sort(([a, i], [b, j]) => (a < b ? -1 : a > b ? 1 : i - j)),
@@ -96,16 +97,16 @@ export function decode(translator: Translator, request: Request): Decoded {
     prefix: request.prefix ?? [],
   };
   let sentence = translator.source.encode(request.text);
-  let prefix = whatIf.prefix;
+  const given = translator.target.frame.prefix;
+  let prefix = [...whatIf.prefix, ...given.slice(whatIf.prefix.length)];
   checkLength(sentence, longest, "sentence");
   const right = request.target ? translator.target.encode(request.target) : null;
   if (right) checkLength(right, longest, "reference");
   if (prefix.some((token) => token === PAD || token === BOS || token < 0 || token >= translator.target.size))
     throw refusal("other", {}, "the prefix holds a number that is no token of the target");
 
-  const decoding = { ...given, length_penalty: request.length_penalty ?? given.length_penalty };
-  if (request.beam != null)
-    Object.assign(decoding, { beam: request.beam, n_best: Math.min(given.n_best, request.beam) });
+  const decoding = { ...own, length_penalty: request.length_penalty ?? own.length_penalty };
+  if (request.beam != null) Object.assign(decoding, { beam: request.beam, n_best: Math.min(own.n_best, request.beam) });
   if (translator.continues) {
     if (!prefix.length) prefix = sentence;
     sentence = [];

@@ -15,11 +15,10 @@ export class Translator {
   readonly weights: Weights;
 
   /** @param bytes its weights, as `decodeWeights` takes them. */
-  constructor({ model, continues, tokenizers, shapes }: Embedded, bytes: ArrayBuffer) {
+  constructor({ model, continues, tokenizers, frames, shapes }: Embedded, bytes: ArrayBuffer) {
     this.described = model;
     this.continues = continues;
-    this.source = new Tokenizer(tokenizers[0]);
-    this.target = tokenizers.length > 1 ? new Tokenizer(tokenizers[1]) : this.source;
+    [this.source, this.target] = frames.map((frame, side) => new Tokenizer(tokenizers[side] ?? tokenizers[0], frame));
     this.weights = decodeWeights(bytes, shapes, model.precision);
   }
 

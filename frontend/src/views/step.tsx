@@ -18,7 +18,7 @@ const COLUMN = 58;
 function Unrolled(props: { t: number }) {
   const drawing = useRef<SVGSVGElement>(null);
   const { decoder_in, target_out } = trace.value!.replay;
-  const given = labels(decoder_in).slice(begin());
+  const inputs = labels(decoder_in).slice(begin());
   const written = labels(target_out);
   const left = widest([say("target_out"), say("target_in")]) + 8;
   const x = (k: number) => left + (k + 0.5) * COLUMN;
@@ -43,13 +43,20 @@ function Unrolled(props: { t: number }) {
           </text>
           {written.map((name, k) => (
             <g key={k} class={k === props.t ? "lit" : k > props.t ? "later" : ""} onClick={() => select(atStep(k))}>
-              <rect x={x(k) - COLUMN / 2 + 3} y="12" width={COLUMN - 6} height="28" rx="4" />
+              <rect
+                class={k < trace.value!.given ? "given" : ""}
+                x={x(k) - COLUMN / 2 + 3}
+                y="12"
+                width={COLUMN - 6}
+                height="28"
+                rx="4"
+              />
               <text x={x(k)} y="31" text-anchor="middle">
                 {short(name)}
               </text>
               <rect x={x(k) - COLUMN / 2 + 3} y="94" width={COLUMN - 6} height="28" rx="4" />
               <text x={x(k)} y="113" text-anchor="middle">
-                {short(given[k])}
+                {short(inputs[k])}
               </text>
               <line x1={x(k)} x2={x(k)} y1="94" y2="42" />
               {k + 1 < written.length && (
@@ -122,6 +129,7 @@ export function StepView() {
       <Unrolled t={t} />
       {hasCross() && <Takes t={t} />}
       <Outcome />
+      {t < now.given && <p>{say("token_is_given")}</p>}
       <Distribution
         key={t}
         step={now.replay.steps[t]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zhuyi.config.section import Section, each_side
 
@@ -13,6 +13,13 @@ TokenKind = Literal["bpe", "unigram", "character", "whitespace", "bytes"]
 Normalization = Literal["nfc", "none"]
 
 Whitespace = Literal["collapse", "keep"]
+
+
+FRAME = ("source_prefix", "source_suffix", "target_prefix")
+"""The keys of [text] whose pieces stand before and after every line."""
+
+PIECES = ("tags", *FRAME)
+"""The keys of [text] that list pieces."""
 
 
 class TextConfig(Section):
@@ -53,6 +60,28 @@ class TextConfig(Section):
         description="Words (or, of kind character, characters) that become a token each, in a run that begins with "
         "another model (training.start_from). Its rows of embedding and projection are means of those of its parts.",
     )
+    tags: tuple[str, ...] = Field(
+        (),
+        strict=False,  # TOML and JSON have lists
+        description="Pieces that no text makes, such as the language tags >>fra<< and >>deu<<: training adds them to "
+        "the vocabularies. A source line may begin with its own tag of the form >>NAME<<; it stands in the place of "
+        "the one in text.source_prefix. --to NAME chooses a tag in use.",
+    )
+    source_prefix: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="Pieces before every source line, as the vocabulary spells them: a tag, a special token such as "
+        "<s>, or the words of a task. They count among its tokens.",
+    )
+    source_suffix: tuple[str, ...] = Field(
+        (), strict=False, description="Pieces after every source line, before EOS, which follows in any case."
+    )
+    target_prefix: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="Pieces with which every target begins. They are learned as the others are; in use they are given, "
+        "and not searched for.",
+    )
     bpe_dropout: float = Field(
         0.0, ge=0.0, lt=1.0, description="Share of BPE merges left out at random, redrawn each epoch (Provilkov 2020)."
     )
@@ -68,6 +97,22 @@ class TextConfig(Section):
         if filled.get("whitespace") is None:
             filled["whitespace"] = "collapse"
         return filled
+
+    @field_validator(*PIECES, mode="before")
+    @classmethod
+    def _lists(cls, pieces: Any, info: ValidationInfo) -> Any:
+        if isinstance(pieces, str):
+            raise ValueError(f'text.{info.field_name} = {pieces!r} is not a list of pieces, such as [">>fra<<"]')
+        return pieces
+
+    @field_validator(*PIECES)
+    @classmethod
+    def _not_empty(cls, pieces: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "" in pieces:
+            raise ValueError(f"text.{info.field_name} has an empty piece: leave it out")
+        if info.field_name == "tags" and (twice := [tag for tag in pieces if pieces.count(tag) > 1]):
+            raise ValueError(f"text.tags names {twice[0]} twice")
+        return pieces
 
     @model_validator(mode="after")
     def _possible(self) -> TextConfig:

@@ -30,6 +30,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from zhuyi.errors import ZhuyiError
+from zhuyi.text.framing import Frame
 from zhuyi.text.segmentation import count_marks
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
@@ -105,7 +106,8 @@ class ChunkTokenizer:
     """How pairs become tokens; the arguments are those of `build.build_store`."""
 
     def __init__(self, tokenizers: Tokenizers, max_length: int | None, long_lines: str, dropout: float) -> None:
-        self.settings = (tokenizers.files(), max_length, long_lines, dropout)
+        frames = [asdict(frame) for frame in tokenizers.frames]
+        self.settings = (tokenizers.files(), frames, max_length, long_lines, dropout)
         self.schema = schema(tokenizers)
         self._most = None if max_length is None else max_length - 1
         self._truncate = long_lines == "truncate"
@@ -122,7 +124,7 @@ class ChunkTokenizer:
             empty = lengths.min(axis=0) == 0
             long = ~empty & (lengths.max(axis=0) > self._most)
         usable = np.flatnonzero(~empty if self._truncate else ~(empty | long))
-        kept = [[side[i][: self._most] for i in usable] for side in sides]
+        kept = [[self._cut(side[i], of) for i in usable] for side, (of, _) in zip(sides, self._sides, strict=True)]
         message = b""
         if len(usable):
             columns = [first + usable, *map(self._lists, kept), *digests(*texts)[usable].T]
@@ -148,6 +150,9 @@ class ChunkTokenizer:
             for i, line in zip(long, plain.encode([lines[i] for i in long]), strict=True):
                 tokens[i] = line
         return tokens
+
+    def _cut(self, tokens: list[int], tokenizer: Tokenizer) -> list[int]:
+        return tokens if self._most is None else tokenizer.cut(tokens, self._most)
 
     def _lists(self, lines: list[list[int]]) -> pa.Array:
         type = self.schema.field("source").type
@@ -274,8 +279,9 @@ def _receive(stream: IO[bytes]) -> bytes:
 def _work(chunks: IO[bytes], answers: IO[bytes]) -> None:
     """What a worker does."""
     with suppress(EOFError, BrokenPipeError):  # the end, which is the other one's
-        files, *rest = marshal.loads(_receive(chunks))
-        tokenize = ChunkTokenizer(Tokenizers.from_files(files), *rest)
+        files, frames, *rest = marshal.loads(_receive(chunks))
+        tokenizers = Tokenizers.from_files(files).with_frames(*(Frame(**frame) for frame in frames))
+        tokenize = ChunkTokenizer(tokenizers, *rest)
         while True:
             report, message = tokenize(marshal.loads(_receive(chunks)))
             _send(answers, json.dumps(asdict(report)).encode())

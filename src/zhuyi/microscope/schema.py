@@ -129,6 +129,8 @@ class Trace(Message):
     decoding: DecodingConfig
     """How the sentence was searched."""
     difference: float | None
+    given: int
+    """How many of the first tokens of every output are given, and no choice (`text.target_prefix`)."""
     what_if: WhatIf
     replay: Replay
     reference: Replay | None
@@ -219,6 +221,15 @@ class Occlusion(Message):
     """Change of a token's loss in nats, for each token that the model reads."""
 
 
+class Frame(Message):
+    """What stands before and after the lines of one side, as `text.framing.Frame`."""
+
+    prefix: list[int]
+    suffix: list[int]
+    tags: list[int]
+    own: dict[str, int]
+
+
 class Embedded(Message):
     """A model that the page itself computes with, all but its weights, which stand one after another in bytes."""
 
@@ -227,6 +238,8 @@ class Embedded(Message):
     """Whether it is a language model, which continues running text."""
     tokenizers: list[str]
     """The content of `tokenizer.json`: of source and target, or of the one that both share."""
+    frames: list[Frame]
+    """Of source and target."""
     shapes: dict[str, list[int]]
     """Of the weights, in their order; a tied matrix has one name."""
 

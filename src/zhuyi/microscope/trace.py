@@ -59,7 +59,8 @@ class WhatIf:
     mask_lifted: bool = False
     """In the replay, every target position sees those after it. No decoding can do that."""
     prefix: tuple[int, ...] = ()
-    """Tokens that every output begins with, whatever the model thinks of them."""
+    """Tokens that every output begins with, whatever the model thinks of them; instead of the pieces of
+    `text.target_prefix`, as far as it goes."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,11 @@ class Trace:
 
     def __len__(self) -> int:
         return len(self.replay.values)
+
+    @property
+    def given(self) -> int:
+        """How many of the first tokens of every output are given (`text.target_prefix`): they are no choice."""
+        return len(self.translator.tokenizers.target.frame.prefix)
 
     @property
     def output(self) -> str:
@@ -221,7 +227,8 @@ def record(
 
     if any(token in (PAD, BOS) or not 0 <= token < len(tokenizers.target) for token in what_if.prefix):
         raise ConfigError("the prefix holds a number that is no token of the target")
-    prefix = what_if.prefix
+    given = tokenizers.target.frame.prefix
+    prefix = (*what_if.prefix, *given[len(what_if.prefix) :])
     if translator.config.continues:
         prefix, tokens = prefix or tuple(tokens), []
         more = CONTINUATION if decoding.max_extra is None else min(decoding.max_extra, CONTINUATION)

@@ -6,6 +6,7 @@ Printed numbers come from float32 (`floats`). For pictures of attention weights 
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -77,6 +78,7 @@ def _embed(described: schema.Model, translator: Translator) -> schema.Embedded:
         model=described.model_copy(update={"precision": precision}),
         continues=translator.config.continues,
         tokenizers=list(translator.tokenizers.files().values()),
+        frames=[schema.Frame(**asdict(frame)) for frame in translator.tokenizers.frames],
         shapes={name: list(each.shape) for name, each in transformer_of(translator).named_parameters()},
     )
 
@@ -103,6 +105,7 @@ def describe_trace(trace: Trace) -> schema.Trace:
         candidates=[_candidate(trace, each) for each in trace.candidates],
         decoding=trace.decoding,
         difference=_finite(trace.difference),
+        given=trace.given,
         what_if=describe_what_if(trace.what_if),
         replay=_replay(trace, trace.replay),
         reference=_replay(trace, trace.reference) if trace.reference is not None else None,

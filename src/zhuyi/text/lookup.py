@@ -49,6 +49,7 @@ class Lookup:
         self.pieces, self.special = tuple(pieces), frozenset(special)
         no_text = self.special | set(range(len(SPECIALS)))
         self._ids = {piece: i for i, piece in enumerate(self.pieces) if i not in no_text}
+        self._first = {piece: i for i, piece in reversed([*enumerate(self.pieces)])}
         self._unknown = _unknown(engine["model"])
         tokens = map(self._engine.id_to_token, range(self._engine.get_vocab_size()))
         self._table = [UNK if token is None else self._ids.get(token, UNK) for token in tokens]
@@ -97,7 +98,7 @@ class Lookup:
 
     def token_to_id(self, piece: str) -> int | None:
         """The first id of a piece, special or not; None if there is none."""
-        return self.pieces.index(piece) if piece in self.pieces else None
+        return self._first.get(piece)
 
     def encode_batch_fast(self, lines: Sequence[str], add_special_tokens: bool) -> list[Encoding]:
         """The ids of each line."""

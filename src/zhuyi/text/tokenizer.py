@@ -11,7 +11,8 @@ Imported ones may be cut into tokens otherwise, and look these up in a list of t
 Every line is first normalised (see `normalizer`), and scores compare lines in the same normal form. Decoding is
 lossless on normalised lines: bpe, unigram and bytes restore any line exactly, character and whitespace any line whose
 characters or words are in the vocabulary. No character is reserved: inside a token a space is a space, and only
-`pieces` shows it as `▁` (U+2581), as SentencePiece does. No word is reserved: "</s>" in a user's text is not EOS.
+`pieces` shows it as `▁` (U+2581), as SentencePiece does. No word is reserved: "</s>" in a user's text is not EOS, and
+`<fra>` is no tag (but see `framing` for `>>fra<<` at the beginning of a source line).
 
 Where the normal form keeps white space (`text.whitespace`), a line of running text includes its line break, and is
 restored with it. A line break is a token of its own, so the tokens of a text are those of its lines.
@@ -27,8 +28,9 @@ from typing import Any
 from tokenizers import Tokenizer as Engine
 
 from zhuyi.config import Normalization, TextConfig, TokenKind, Whitespace
-from zhuyi.errors import CheckpointError, DataError
+from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.text import trainers
+from zhuyi.text.framing import Frame, is_of_target
 from zhuyi.text.lookup import VOCABULARY, Lookup
 from zhuyi.text.normalizer import BREAK, SPACE, keeps_whitespace
 from zhuyi.text.pieces import NoPieceError, add_pieces
@@ -38,10 +40,15 @@ __all__ = ["BOS", "BYTES", "EOS", "MASK", "PAD", "SPECIALS", "UNK", "Tokenizer",
 
 
 class Tokenizer:
-    """The tokenizer of one side: strings ↔ ids in [0, len(tokenizer)), where 0 to 3 are PAD, UNK, BOS and EOS."""
+    """The tokenizer of one side: strings ↔ ids in [0, len(tokenizer)), where 0 to 3 are PAD, UNK, BOS and EOS.
 
-    def __init__(self, engine: Engine | Lookup) -> None:
-        self._engine = engine
+    Args:
+        engine: from lines to tokens and back.
+        frame: what stands before and after the tokens of every line.
+    """
+
+    def __init__(self, engine: Engine | Lookup, frame: Frame = Frame()) -> None:  # noqa: B008  # frozen
+        self._engine, self.frame = engine, frame
 
     @classmethod
     def train(
@@ -53,6 +60,7 @@ class Tokenizer:
         normalization: Normalization = "nfc",
         whitespace: Whitespace = "collapse",
         mask: bool = False,
+        tags: Sequence[str] = (),
     ) -> "Tokenizer":
         """Learn a vocabulary. The same lines always give the same vocabulary.
 
@@ -67,9 +75,18 @@ class Tokenizer:
             whitespace: what becomes of white space; see `normalizer`. The kind whitespace has no tokens for it, and
                 always collapses it.
             mask: whether the last token is `<mask>`, which no text has.
+            tags: further tokens that no text has, the last ones before `<mask>`.
+
+        Raises:
+            ConfigError: if a text could have one of the tags.
         """
-        engine = trainers.train(lines, kind, vocabulary - mask, lowercase, normalization, whitespace)
-        return cls.from_json(_content(engine, mask))
+        for tag in tags:
+            if not trainers.is_no_text(tag) or tag in (*SPECIALS, *BYTES, MASK):
+                raise ConfigError(f"text.tags: {tag!r} could be text, or another token: write it as >>NAME<< or <NAME>")
+        added = [*tags, *([MASK] if mask else [])]
+        most = vocabulary - len(added)
+        engine = trainers.train(lines, kind, most, lowercase, normalization, whitespace, tags)
+        return cls.from_json(_content(engine, added))
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
@@ -122,6 +139,14 @@ class Tokenizer:
         """Whether white space is text like any other (`text.whitespace`)."""
         return keeps_whitespace(self._engine.normalizer)
 
+    def framed(self, frame: Frame) -> "Tokenizer":
+        """The same vocabulary, with something else before and after the tokens of every line."""
+        return Tokenizer(self._engine, frame)
+
+    def tokenises_as(self, other: "Tokenizer") -> bool:
+        """Whether lines are cut into the same tokens, whatever stands before and after them."""
+        return self._engine is other._engine
+
     def has_vocabulary_of(self, other: "Tokenizer") -> bool:
         """Whether ids have the same meaning in both: they are one, or look tokens up in the same list."""
         mine, theirs = self._engine, other._engine
@@ -144,23 +169,43 @@ class Tokenizer:
         """The normal form of a line, which `encode` encodes and `decode` restores."""
         return str(self._engine.normalizer.normalize_str(line))
 
+    def find(self, piece: str) -> int | None:
+        """The id of a token in its readable form, as `pieces` gives it; None if there is none."""
+        for token in (piece, piece.replace("▁", SPACE).replace("⏎", BREAK)):
+            if (found := self._engine.token_to_id(token)) is not None:
+                return int(found)
+        return None
+
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line, without BOS and EOS (`data.batches` adds them). An empty line has no tokens.
+        """Ids of each line within its frame, without BOS and EOS (`data.batches` adds them).
+
+        A line without tokens of its own has none at all.
 
         Raises:
             DataError: if `lines` is one string, whose characters would be taken for lines.
         """
         if isinstance(lines, str):
             raise DataError(f"a list of lines is wanted, not a string: write [{lines[:40]!r}]")
-        return [encoding.ids for encoding in self._engine.encode_batch_fast(list(lines), add_special_tokens=False)]
+        before, texts = zip(*map(self.frame.split, lines), strict=True) if lines else ((), ())
+        tokens = [each.ids for each in self._engine.encode_batch_fast(list(texts), add_special_tokens=False)]
+        suffix = self.frame.suffix
+        return [[*prefix, *ids, *suffix] if ids else [] for prefix, ids in zip(before, tokens, strict=True)]
+
+    def cut(self, tokens: Sequence[int], longest: int) -> list[int]:
+        """At most `longest` tokens of an encoded line: its first ones, and what stands after every line."""
+        suffix = self.frame.suffix
+        return [*tokens[: longest - len(suffix)], *suffix] if len(tokens) > longest else [*tokens]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """The line of each sequence. PAD, BOS, EOS and other special tokens are left out; UNK becomes `<unk>`.
+        """The line of each sequence. The frame's prefix, PAD, BOS, EOS, tags and other special tokens are left out.
 
+        UNK becomes `<unk>`.
         Where bytes are no UTF-8, the line has `�`: one for a run of pieces `<0xE2>`, or (bytes) for what is none.
         """
         special = self._engine.special if isinstance(self._engine, Lookup) else ()
-        kept = [[i for i in sequence if (i == UNK or i > EOS) and i not in special] for sequence in ids]
+        prefix, silent = self.frame.prefix, {PAD, BOS, EOS, *special, *self.frame.tags}
+        starts = [len(prefix) if tuple(sequence[: len(prefix)]) == prefix else 0 for sequence in ids]
+        kept = [[i for i in sequence[start:] if i not in silent] for start, sequence in zip(starts, ids, strict=True)]
         if self._engine.pre_tokenizer is None:
             return [spell(map(self._engine.id_to_token, sequence)) for sequence in kept]
         return list(self._engine.decode_batch(kept, skip_special_tokens=False))
@@ -182,12 +227,12 @@ class Tokenizer:
         if not share or not content["model"].get("merges"):
             return self
         content["model"]["dropout"] = share
-        return Tokenizer.from_json(_dump(content))
+        return Tokenizer.from_json(_dump(content)).framed(self.frame)
 
 
 @dataclass(frozen=True)
 class Tokenizers:
-    """The tokenizers of both sides, which are one object if both vocabulary and engine are shared."""
+    """The tokenizers of both sides, which may share their vocabulary."""
 
     source: Tokenizer
     target: Tokenizer
@@ -197,24 +242,58 @@ class Tokenizers:
         """Whether ids have the same meaning on both sides, whose lines may be cut into tokens by different rules."""
         return self.source.has_vocabulary_of(self.target)
 
+    @property
+    def frames(self) -> tuple[Frame, Frame]:
+        """What stands before and after the lines of source and target."""
+        return self.source.frame, self.target.frame
+
+    def with_frames(self, source: Frame, target: Frame) -> "Tokenizers":
+        """The same vocabularies with these frames."""
+        return Tokenizers(self.source.framed(source), self.target.framed(target))
+
+    def framed(self, text: TextConfig) -> "Tokenizers":
+        """The same vocabularies, with what `text` says to stand before and after the lines of each side.
+
+        Raises:
+            ConfigError: naming the key and the piece that is not in the vocabulary, or cannot stand there.
+        """
+        found = ({tag: side.find(tag) for tag in text.tags} for side in (self.source, self.target))
+        source, target = ({tag: id for tag, id in tags.items() if id is not None} for tags in found)
+        for tag in text.tags:
+            if tag not in source and tag not in target:
+                raise ConfigError(f"text.tags: {tag!r} is not in the vocabulary")
+        before, after = (_ids(self.source, text, key) for key in ("source_prefix", "source_suffix"))
+        given = _ids(self.target, text, "target_prefix")
+        own = {tag: id for tag, id in source.items() if is_of_target(tag)}
+        return self.with_frames(
+            Frame(before, after, tuple(source.values()), own), Frame(given, tags=tuple(target.values()))
+        )
+
     @classmethod
     def train(cls, config: TextConfig, sources: Iterable[str], targets: Iterable[str]) -> "Tokenizers":
-        """Learn the vocabularies that `config` specifies. Each side is read once, the source first."""
+        """Learn the vocabularies that `config` specifies. Each side is read once, the source first.
+
+        Raises:
+            ConfigError: if a text could have one of the tags.
+        """
         assert config.source_kind is not None
         assert config.target_kind is not None
         assert config.whitespace is not None
         settings = config.vocabulary, config.lowercase, config.normalization, config.whitespace
+        if config.tags:  # those of the lines' own are not text
+            of_lines = Frame(own=dict.fromkeys(config.tags, UNK))
+            sources = (of_lines.split(line)[1] for line in sources)
         if config.shared:
-            both = Tokenizer.train(chain(sources, targets), config.source_kind, *settings, config.mask)
+            both = Tokenizer.train(chain(sources, targets), config.source_kind, *settings, config.mask, config.tags)
             return cls(both, both)
         return cls(
-            Tokenizer.train(sources, config.source_kind, *settings, config.mask),
-            Tokenizer.train(targets, config.target_kind, *settings),
+            Tokenizer.train(sources, config.source_kind, *settings, config.mask, config.tags),
+            Tokenizer.train(targets, config.target_kind, *settings, tags=config.tags),
         )
 
     def files(self) -> dict[str, str]:
         """The files of a model directory that hold the tokenizers: name → content."""
-        if self.source is self.target:
+        if self.source.tokenises_as(self.target):
             return {"tokenizer.json": self.source.to_json()}
         return {"tokenizer.source.json": self.source.to_json(), "tokenizer.target.json": self.target.to_json()}
 
@@ -239,6 +318,23 @@ class Tokenizers:
         return cls(read[0], read[-1])
 
 
+def _ids(tokenizer: Tokenizer, text: TextConfig, key: str) -> tuple[int, ...]:
+    """The ids of the pieces that a key lists."""
+    never = (PAD,) if key.startswith("source") else (PAD, UNK, BOS, EOS)
+    ids = []
+    for piece in getattr(text, key):
+        if (found := tokenizer.find(piece)) is None:
+            side = key.partition("_")[0]
+            raise ConfigError(
+                f"text.{key}: {piece!r} is not in the vocabulary of the {side}: name a piece that is, or a tag of "
+                "text.tags"
+            )
+        if found in never:
+            raise ConfigError(f"text.{key}: {piece} cannot stand there: leave it out")
+        ids.append(found)
+    return tuple(ids)
+
+
 def _read(files: Mapping[str, bytes], directory: Path, name: str) -> Tokenizer:
     if name not in files:
         raise CheckpointError(f"{directory}: {name} is missing")
@@ -248,18 +344,19 @@ def _read(files: Mapping[str, bytes], directory: Path, name: str) -> Tokenizer:
         raise CheckpointError(f"{directory / name}: the tokenizer is damaged ({error})".replace("\n", " ")) from error
 
 
-def _content(engine: Engine, mask: bool) -> str:
-    """The tokenizer as JSON, with `<mask>` at the end of its vocabulary or without.
+def _content(engine: Engine, added: Sequence[str]) -> str:
+    """The tokenizer as JSON, with further tokens at the end of its vocabulary.
 
     It has no added tokens, which the library would match in any text before everything else.
     """
     content = json.loads(engine.to_str())
     content["added_tokens"] = []
     vocabulary = content["model"]["vocab"]
-    if mask and isinstance(vocabulary, list):  # unigram
-        vocabulary.append([MASK, 0.0])
-    elif mask:
-        vocabulary[MASK] = len(vocabulary)
+    for token in added:
+        if isinstance(vocabulary, list):  # unigram
+            vocabulary.append([token, 0.0])
+        else:
+            vocabulary[token] = len(vocabulary)
     return _dump(content)
 
 

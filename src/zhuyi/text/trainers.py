@@ -4,7 +4,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -33,10 +33,21 @@ def train(
     lowercase: bool,
     normalization: Normalization,
     whitespace: Whitespace,
+    tags: Sequence[str] = (),
 ) -> Engine:
-    """The engine of a tokenizer whose vocabulary is learnt from `lines`; see `Tokenizer.train`."""
+    """The engine of a tokenizer whose vocabulary is learnt from `lines`, without the tags; see `Tokenizer.train`."""
     form = normalizer(lowercase, normalization, "collapse" if kind == "whitespace" else whitespace)
+    if kind == "whitespace":
+        return _train_whitespace(_sample(lines), vocabulary, form, tags)
     return _TRAIN[kind](_sample(lines), vocabulary, form)
+
+
+def is_no_text(tag: str) -> bool:
+    """Whether a token of this name is made of no text: subwords of bpe and unigram end at `<` and `>`."""
+    return bool(_TAG.fullmatch(tag)) and any(map(str.isalnum, tag))
+
+
+_TAG = re.compile(r"[<>]+[^\s<>]+[<>]+")
 
 
 def _sample(lines: Iterable[str]) -> list[str]:
@@ -163,18 +174,21 @@ def _train_character(lines: list[str], vocabulary: int, form: normalizers.Normal
     return engine
 
 
-def _train_whitespace(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
+def _train_whitespace(
+    lines: list[str], vocabulary: int, form: normalizers.Normalizer, tags: Sequence[str] = ()
+) -> Engine:
     ranked = _ranked(word for line in lines for word in form.normalize_str(line).split())
-    return whitespace_engine(ranked[: max(vocabulary - len(SPECIALS), 0)], form)
+    return whitespace_engine(ranked[: max(vocabulary - len(SPECIALS), 0)], form, tags)
 
 
-def whitespace_engine(words: list[str], form: normalizers.Normalizer) -> Engine:
-    """The engine whose tokens are these words, in their order."""
+def whitespace_engine(words: list[str], form: normalizers.Normalizer, tags: Sequence[str] = ()) -> Engine:
+    """The engine whose tokens are these words, in their order. In a text a tag is a word like any other."""
     # "</s>" or "<0x41>" in a user's text keeps the space before it: it is an ordinary word, not the token of that name.
-    reserved = {*SPECIALS, *BYTES, MASK}
+    reserved = {*SPECIALS, *BYTES, MASK, *tags}
     engine = _word_level([SPACE + word if word in reserved else word for word in words])
     engine.normalizer = form
-    word = rf"{SPACE}(<pad>|<unk>|<s>|</s>|<mask>|<0x[0-9A-F]{{2}}>)(?={SPACE}|$)|[^{SPACE}]+"
+    named = "|".join(["<pad>", "<unk>", "<s>", "</s>", "<mask>", "<0x[0-9A-F]{2}>", *map(_escaped, tags)])
+    word = rf"{SPACE}({named})(?={SPACE}|$)|[^{SPACE}]+"
     engine.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(SPACE, prepend_scheme="always", split=False),
@@ -185,6 +199,11 @@ def whitespace_engine(words: list[str], form: normalizers.Normalizer) -> Engine:
         [decoders.Replace(Regex(rf"\A{SPACE}?"), SPACE), decoders.Fuse(), decoders.Strip(SPACE, 1, 0)]
     )
     return engine
+
+
+def _escaped(text: str) -> str:
+    """As a pattern, in which nothing is escaped that JavaScript does not allow to be."""
+    return re.sub(r"[\\^$.*+?()\[\]{}|]", r"\\\g<0>", text)
 
 
 def _train_bytes(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:

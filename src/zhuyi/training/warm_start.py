@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zhuyi.checkpoint import load_model
-from zhuyi.config import LANGUAGES, PRESETS, Config, DecodingConfig, TrainingConfig, changed
+from zhuyi.config import FRAME, LANGUAGES, PRESETS, Config, DecodingConfig, TrainingConfig, changed
 from zhuyi.data.prepare import learn_labels
 from zhuyi.errors import ConfigError
 from zhuyi.model.transformer import Network
@@ -24,7 +24,7 @@ from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 MAY_DIFFER = {
     *("model.dropout", "model.attention_dropout", "model.feed_forward_dropout", "model.max_length", "model.tie"),
-    *("text.bpe_dropout", "text.add_pieces"),
+    *("text.bpe_dropout", "text.add_pieces", *(f"text.{key}" for key in FRAME)),
 }
 """Settings of [model] and [text] that may be others than the model's: they leave most of its weights what they are."""
 OF_LABELS = {"model.labels", "text.shared", "text.kind", "text.target_kind", "text.whitespace"}
@@ -153,7 +153,7 @@ def with_pieces(
         ConfigError: naming a piece that no vocabulary can have.
     """
     encoder_only = config.model.shape == "encoder"
-    one = encoder_only or tokenizers.source is tokenizers.target
+    one = encoder_only or tokenizers.source.tokenises_as(tokenizers.target)
     source, *others = [tokenizers.source] if one else [tokenizers.source, tokenizers.target]
     refused: dict[str, list[str]] = {}
     extended = [_with_possible(side, config.text.add_pieces, refused) for side in (source, *others)]

@@ -1,4 +1,6 @@
 // The tokenizer of one side: lines ↔ ids. It is what `tokenizer.json` describes, in the library's format.
+import type { Frame } from "../../wire";
+import { split } from "./framing";
 import { normalizerOf, replacing, type Normalizer, type Pattern } from "./normalizer";
 import { preTokenizerOf, type PreTokenizer } from "./pretokenizer";
 import { idsOf, tokeniserOf, type TokenModel, type Tokenise } from "./vocabulary";
@@ -36,8 +38,14 @@ export class Tokenizer {
   private readonly special: ReadonlySet<number>;
   private readonly join: (tokens: string[]) => string[];
 
-  /** @param json the content of a `tokenizer.json`. */
-  constructor(json: string) {
+  /**
+   * @param json the content of a `tokenizer.json`.
+   * @param frame what stands before and after the tokens of every line.
+   */
+  constructor(
+    json: string,
+    readonly frame: Frame,
+  ) {
     const made: Description = JSON.parse(json);
     const ids = idsOf(made.model);
     this.normalise = normalizerOf(made.normalizer);
@@ -52,19 +60,21 @@ export class Tokenizer {
     this.size = this.tokens.length;
   }
 
-  /** Ids without BOS and EOS. An empty line has none. */
+  /** Ids within the frame, without BOS and EOS. A line without tokens of its own has none at all. */
   encode(line: string): number[] {
-    const form = this.normalise(line);
-    return form
-      ? this.cut(form)
-          .flatMap(this.tokenise)
-          .map((token) => this.ids.get(token) ?? UNK)
-      : [];
+    const { prefix, text } = split(this.frame, line);
+    const form = this.normalise(text);
+    const tokens = form ? this.cut(form).flatMap(this.tokenise) : [];
+    const ids = tokens.map((token) => this.ids.get(token) ?? UNK);
+    return ids.length ? [...prefix, ...ids, ...this.frame.suffix] : [];
   }
 
-  /** PAD, BOS, EOS and other special tokens are left out. */
+  /** The frame's prefix, PAD, BOS, EOS, tags and other special tokens are left out. */
   decode(ids: number[]): string {
-    const kept = ids.filter((id) => (id === UNK || id > EOS) && id < this.size && !this.special.has(id));
+    const { prefix, tags } = this.frame;
+    const silent = new Set([PAD, BOS, EOS, ...this.special, ...tags]);
+    const start = prefix.every((id, k) => ids[k] === id) ? prefix.length : 0;
+    const kept = ids.slice(start).filter((id) => !silent.has(id) && id < this.size);
     return this.join(kept.map((id) => this.tokens[id])).join("");
   }
 

@@ -1,0 +1,97 @@
+"""What stands before and after the pieces of every line: language tags, the words of a task, or special tokens.
+
+    source    text.source_prefix, the line's pieces, text.source_suffix     and EOS, which `data.batches` adds
+    target    text.target_prefix, the line's pieces                         and BOS and EOS
+
+A tag (`text.tags`) is a piece that no text makes. One of the form `>>NAME<<` stands before the source and names the
+language of the target (Johnson et al. 2017, section 3, in the spelling of OPUS-MT); a source line may begin with its
+own. Any other tag, such as `__NAME__` or `NAME_Latn`, stands on the side whose language it names (M2M-100, Fan et al.
+2021; NLLB; mBART, Liu et al. 2020).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from zhuyi.config import TextConfig, changed
+from zhuyi.errors import ConfigError
+
+MAX_NAMED = 20
+"""Languages that an error names."""
+
+_OF_LINE = re.compile(" *(>>[^<>]+<<)")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands before and after the lines of one side, as ids."""
+
+    prefix: tuple[int, ...] = ()
+    """Before the pieces of each line."""
+    suffix: tuple[int, ...] = ()
+    """After them."""
+    tags: tuple[int, ...] = ()
+    """Which are never a part of a text."""
+    own: Mapping[str, int] = field(default_factory=dict)
+    """The tags with which a line itself may begin."""
+
+    def split(self, line: str) -> tuple[tuple[int, ...], str]:
+        """What stands before a line, and its text, from which a tag of the line's own is cut off."""
+        found = _OF_LINE.match(line) if self.own else None
+        if found is None or found[1] not in self.own:
+            return self.prefix, line
+        others = (id for id in self.prefix if id not in self.own.values())
+        return (self.own[found[1]], *others), line[found.end() :]
+
+
+def with_languages(text: TextConfig, to: str | None, from_language: str | None) -> TextConfig:
+    """`text` with the tags of these languages in the place of its own.
+
+    Args:
+        text: its `tags` say which languages there are.
+        to: the language of the target: its `>>NAME<<` stands first in `source_prefix`, or its other tag in
+            `target_prefix`.
+        from_language: the language of the source, whose tag stands in `source_prefix`.
+
+    Raises:
+        ConfigError: if there is no such language, naming those that there are.
+    """
+    if to is not None:
+        tag = _find(to, text.tags, "--to")
+        if is_of_target(tag):
+            others = (piece for piece in text.source_prefix if not (piece in text.tags and is_of_target(piece)))
+            text = changed(text, {"source_prefix": (tag, *others)})
+        else:
+            text = changed(text, {"target_prefix": _replaced(text.target_prefix, tag, text.tags)})
+    if from_language is not None:
+        of_side = tuple(tag for tag in text.tags if not is_of_target(tag))
+        tag = _find(from_language, of_side, "--from-language")
+        text = changed(text, {"source_prefix": _replaced(text.source_prefix, tag, of_side)})
+    return text
+
+
+def is_of_target(tag: str) -> bool:
+    """Whether a tag stands before the source and names the language of the target."""
+    return tag.startswith(">>")
+
+
+def _replaced(prefix: tuple[str, ...], tag: str, tags: tuple[str, ...]) -> tuple[str, ...]:
+    """`prefix` with `tag` in the place of the first of the tags in it, or before it where it has none."""
+    places = [place for place, piece in enumerate(prefix) if piece in tags and not is_of_target(piece)]
+    return (*prefix[: places[0]], tag, *prefix[places[0] + 1 :]) if places else (tag, *prefix)
+
+
+def _find(language: str, tags: tuple[str, ...], option: str) -> str:
+    """The tag of a language: LANG itself, `>>LANG<<`, `__LANG__` or `<LANG>`, or the only `LANG_...`."""
+    names = {tag: tag.strip("<>_") for tag in tags}
+    found = [tag for tag, name in names.items() if language in (tag, name)]
+    found = found or [tag for tag, name in names.items() if name.startswith(f"{language}_")]
+    if language and len(found) == 1:
+        return found[0]
+    if not tags:
+        raise ConfigError(f"{option} {language}: this model has no tags for that (text.tags): leave it out")
+    listed = found if language and found else list(tags)
+    shown = ", ".join(names[tag] for tag in listed[:MAX_NAMED])
+    more = f", ... ({len(listed):,} in all)" if len(listed) > MAX_NAMED else ""
+    problem = "is more than one language of this model" if listed is found else "is no language of this model"
+    raise ConfigError(f"{option} {language}: {problem}: {shown}{more}")
