@@ -38,7 +38,7 @@ def randomised(config: Config, seed: int = 1) -> Translator:
     """A model of random weights whose outputs differ from line to line; its tokens are characters."""
     torch.manual_seed(seed)
     sources, targets = [ALPHABET], [ALPHABET if config.text.shared else CAPITALS]
-    model = build_model(config, Tokenizers.train(config.text, sources, targets))
+    model = build_model(config, Tokenizers.train(config.text, sources, targets).framed(config.text))
     with torch.no_grad():
         for parameter in model.transformer.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.3)
@@ -250,6 +250,30 @@ def test_tokens_that_are_looked_up_are_so_by_the_readme_too(
     texts = ["ab", "a c x", "é bb", "aéa ca", "q"]
     wanted = translator.hypotheses(texts, translator.decoding(beam=1, **UNLIMITED))
     assert names["translate"](texts) == [best[0].text for best in wanted]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_stands_before_and_after_every_line(
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = {"tags": [">>fra<<", ">>deu<<", "<de>"], "source_prefix": [">>fra<<"], "source_suffix": ["h"]}
+    text |= {"target_prefix": ["<de>", "▁"], "kind": "bpe", "shared": shared, "vocabulary": 300}
+    config = build_config({**TINY, "text": text})
+    translator = randomised(config)
+    assert zhuyi.export_model(translator, tmp_path / "out").same == 20
+    monkeypatch.chdir(tmp_path / "out")
+    readme = Path("README.md").read_text(encoding="utf-8")
+    assert "Tags: `>>fra<<`, `>>deu<<`, `<de>`." in readme
+    (code,) = re.findall(r"^```python\n(.*?)^```$", readme, re.M | re.S)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    capsys.readouterr()
+    texts = ["abc", "", "hgfedcba " * 9]
+    decoding = translator.decoding(beam=1, **UNLIMITED)
+    assert names["translate"](texts) == [best[0].text for best in translator.hypotheses(texts, decoding)]
+    names["source_prefix"][:] = [">>deu<<"]
+    german = translator.with_languages("deu").hypotheses(texts, decoding)
+    assert names["translate"](texts) == [best[0].text for best in german]
 
 
 def test_the_lines_that_are_made_are_the_same_each_time(model: Path) -> None:

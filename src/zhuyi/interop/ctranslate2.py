@@ -67,11 +67,13 @@ class CTranslate2Directory:
         self._translator = _ctranslate2().Translator(str(directory))
         self._source, self._target = tokenizers.source.names, tokenizers.target.names
         self._ids = {token: i for i, token in enumerate(self._target)}
+        self._given = [self._target[token] for token in tokenizers.target.frame.prefix]
 
     def decode(self, sources: Sequence[Tokens], limit: int) -> list[list[int]]:
         """The output of greedy search for each source, without EOS; at most `limit` tokens, EOS counted."""
         found = self._translator.translate_batch(
             self._pieces(self._source, sources),
+            [self._given] * len(sources) if self._given else None,
             beam_size=1,
             min_decoding_length=0,
             max_decoding_length=limit,
@@ -130,10 +132,9 @@ def write(transformer: Transformer, tokenizers: Tokenizers, directory: Path, pre
     specification.validate()
     specification.optimize(quantization=None if precision == "float32" else precision)
     specification.save(str(directory))
-    names = [*tokenizers.files()]
-    for name, tokenizer in zip(names, (tokenizers.source, tokenizers.target), strict=False):
+    for name, tokenizer in zip(tokenizers.files(), (tokenizers.source, tokenizers.target), strict=False):
         (directory / name).write_text(tokenizer.engine_to_json(), encoding="utf-8", newline="\n")
-    card = CARD.format(source=names[0], target=names[-1], limit=config.max_length, longest=config.max_length - 1)
+    card = _card(tokenizers, config.max_length)
     (directory / "README.md").write_text(card, encoding="utf-8", newline="\n")
 
 
@@ -230,6 +231,32 @@ def _array(tensor: Tensor) -> npt.NDArray[np.float32]:
     return tensor.detach().float().cpu().numpy().copy()
 
 
+def _card(tokenizers: Tokenizers, max_length: int) -> str:
+    """The README.md of a directory."""
+    names = [*tokenizers.files()]
+    files = {"source": names[0], "target": names[-1]}
+    source, target = tokenizers.source.names, tokenizers.target.names
+    (frame, of_target), longest = tokenizers.frames, max_length - 1
+    pieces = {
+        "source_prefix": [source[token] for token in frame.prefix],
+        "source_suffix": [source[token] for token in frame.suffix],
+        "target_prefix": [target[token] for token in of_target.prefix],
+    }
+    tags = dict.fromkeys([*(source[token] for token in frame.tags), *(target[token] for token in of_target.tags)])
+    if not any(pieces.values()) and not tags:
+        plain = {"frame": "", "line": f"line.tokens[:{longest}]", "given": "", "written": "", "about": ""}
+        return CARD.format(**files, **plain, limit=max_length)
+    longest -= len(pieces["source_prefix"]) + len(pieces["source_suffix"])
+    framed = {
+        "frame": "".join(f"{name} = {value}\n" for name, value in pieces.items()),
+        "line": f"[*source_prefix, *line.tokens[:{longest}], *source_suffix] if line.tokens else []",
+        "given": ', "target_prefix": [target_prefix] * len(lines)',
+        "written": "[len(target_prefix):]",
+        "about": ABOUT_FRAME.format(tags=", ".join(f"`{tag}`" for tag in tags) or "none"),
+    }
+    return CARD.format(**files, **framed, limit=max_length)
+
+
 CARD = """# A zhuyi model for CTranslate2
 
 Written by `zhuyi export`. It needs `pip install ctranslate2 tokenizers`, and no torch:
@@ -242,13 +269,13 @@ directory = "."  # this one
 source = Tokenizer.from_file(f"{{directory}}/{source}")
 target = Tokenizer.from_file(f"{{directory}}/{target}")
 translator = ctranslate2.Translator(directory)
-
+{frame}
 
 def translate(lines, beam_size=1):
-    tokens = [line.tokens[:{longest}] for line in source.encode_batch(lines, add_special_tokens=False)]
-    limits = {{"min_decoding_length": 0, "max_decoding_length": {limit}, "max_input_length": 0}}
-    found = translator.translate_batch(tokens, beam_size=beam_size, length_penalty=0, max_batch_size=32, **limits)
-    return [target.decoder.decode(each.hypotheses[0]) for each in found]
+    tokens = [{line} for line in source.encode_batch(lines, add_special_tokens=False)]
+    options = {{"min_decoding_length": 0, "max_decoding_length": {limit}, "max_input_length": 0{given}}}
+    found = translator.translate_batch(tokens, beam_size=beam_size, length_penalty=0, max_batch_size=32, **options)
+    return [target.decoder.decode(each.hypotheses[0]{written}) for each in found]
 
 
 print(translate(["A line of text."]))
@@ -262,4 +289,9 @@ print(translate(["A line of text."]))
   search. Even there, zhuyi's answer may be a better one: its beam never loses the prefix of greedy search.
 - zhuyi also ends an output at `decoding.max_ratio` · source + `decoding.max_extra` tokens, and where it repeats itself
   (`decoding.max_repetition`). CTranslate2 ends it at `max_decoding_length` only.
+{about}"""
+
+ABOUT_FRAME = """\
+- `source_prefix`, `source_suffix` and `target_prefix` are the pieces that stand before and after every line, as in the
+  model's settings ([text]); a blank line has none. For another language, put its tag there. Tags: {tags}.
 """
