@@ -253,6 +253,9 @@ class Fixed:
         self.config = self.config.model_copy(update={"decoding": decoding})
         return self
 
+    def with_languages(self, *_: None) -> "Fixed":
+        return self
+
     def hypotheses(self, lines: list[str], on_cut: object, first: int) -> list[list[Translation]]:
         return [self.found for _ in lines]
 

@@ -55,6 +55,13 @@ NBest = Annotated[
     int | None,
     typer.Option(metavar="N", help="Translations of each line; at most as many as --beam, or samples in any number."),
 ]
+To = Annotated[
+    str | None,
+    typer.Option(metavar="LANG", help="The language of the output, of a model of several: fra is >>fra<<, fra_Latn."),
+]
+FromLanguage = Annotated[
+    str | None, typer.Option(metavar="LANG", help="The language of the input, of a model that is told it.")
+]
 DecodingSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="decoding.KEY=VALUE", help="Any other setting of the search; see zhuyi config."),
@@ -164,8 +171,11 @@ def translator_of(
     engine: str | None = None,
     precision: str | None = None,
     workers: int | None = None,
+    *,
+    to: str | None,
+    from_language: str | None,
 ) -> "Translator":
-    """The model in a directory, with what the command line says of its engine and its search."""
+    """The model in a directory, with what the command line says of its engine, its search and its languages."""
     from zhuyi.translator import OF_ENGINE
 
     named = {
@@ -174,4 +184,4 @@ def translator_of(
     }
     given = {**of_decoding(settings), **{key: value for key, value in named.items() if value is not None}}
     translator = zhuyi.load(model, device=device, **{key: given.pop(key) for key in OF_ENGINE & given.keys()})
-    return translator.with_decoding(translator.decoding(**given))
+    return translator.with_decoding(translator.decoding(**given)).with_languages(to, from_language)

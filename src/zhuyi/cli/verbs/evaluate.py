@@ -15,10 +15,12 @@ from zhuyi.cli.options import (
     DecodingSettings,
     Device,
     Engine,
+    FromLanguage,
     LengthPenalty,
     MaxRatio,
     NBest,
     Precision,
+    To,
     Workers,
     of_decoding,
     translator_of,
@@ -75,6 +77,8 @@ def evaluate(
     bleu_tokenizer: Annotated[
         str, typer.Option(metavar="NAME", help="sacreBLEU's tokenizer; auto goes by the script of the target.")
     ] = "auto",
+    to: To = None,
+    from_language: FromLanguage = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
     max_ratio: MaxRatio = None,
@@ -100,7 +104,7 @@ def evaluate(
 
     if (model is None) == (answers is None):
         raise ConfigError("give either a MODEL, whose answers are scored, or --answers FILE, and not both")
-    belonging = (beam, length_penalty, max_ratio, n_best, engine, precision, workers)
+    belonging = (to, from_language, beam, length_penalty, max_ratio, n_best, engine, precision, workers)
     if answers is not None and (settings or device != "auto" or any(each is not None for each in belonging)):
         raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
     if model is not None and source is None:
@@ -130,7 +134,9 @@ def evaluate(
         evaluation = Evaluation(scores, None, len(found), 0.0, found, 0)
     else:
         translator = translator_of(
-            *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers)
+            *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers),
+            to=to,
+            from_language=from_language,
         )
         cut = Cut(translator.longest)
         encoded = translator.tokenizers.source.encode(sources)

@@ -14,10 +14,12 @@ from zhuyi.cli.options import (
     Beam,
     DecodingSettings,
     Device,
+    FromLanguage,
     LengthPenalty,
     MaxRatio,
     ModelDirectory,
     NBest,
+    To,
     as_text,
     of_decoding,
     translator_of,
@@ -63,6 +65,8 @@ def look(
         bool, typer.Option("--frozen", help="With --html: only the answer to SENTENCE, in 2 MB; for large models.")
     ] = False,
     full: Annotated[bool, typer.Option("--full", help="With --frozen: leave nothing out, whatever the size.")] = False,
+    to: To = None,
+    from_language: FromLanguage = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
     max_ratio: MaxRatio = None,
@@ -96,7 +100,8 @@ def look(
         raise ConfigError(f"torch computes what is looked at, in float32: leave out --set {keys}")
 
     def load(path: Path) -> "Translator":
-        return translator_of(path, device, beam, length_penalty, max_ratio, n_best, settings, "torch", "float32")
+        search = beam, length_penalty, max_ratio, n_best, settings
+        return translator_of(path, device, *search, "torch", "float32", to=to, from_language=from_language)
 
     translator, other = load(model), load(beside) if beside is not None else None
     kept = {path.name: partial(load, path) for path in checkpoints(model)}

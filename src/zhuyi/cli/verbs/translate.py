@@ -13,11 +13,13 @@ from zhuyi.cli.options import (
     DecodingSettings,
     Device,
     Engine,
+    FromLanguage,
     LengthPenalty,
     MaxRatio,
     ModelDirectory,
     NBest,
     Precision,
+    To,
     Workers,
     translator_of,
 )
@@ -29,6 +31,7 @@ from zhuyi.errors import ConfigError
     USE,
     'echo "A dog runs." | zhuyi translate en-de',
     "zhuyi translate en-de test.en --out test.out --beam 1",
+    "[dim]# A model of several languages: into French.[/]\nzhuyi translate en-fr-de test.en --to fra",
     "[dim]# As fast as this machine can.[/]\nzhuyi translate en-de test.en --out test.out --beam 1 --precision int8",
     "[dim]# The three best translations of each line: line, rank, score, text.[/]\n"
     "zhuyi translate en-de --n-best 3 < test.en > test.tsv",
@@ -50,6 +53,8 @@ def translate(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the translations go, if not to standard output.")
     ] = None,
+    to: To = None,
+    from_language: FromLanguage = None,
     beam: Beam = None,
     length_penalty: LengthPenalty = None,
     max_ratio: MaxRatio = None,
@@ -82,7 +87,9 @@ def translate(
     score is then their probability, and there is no search, so its options are refused. --json has source and labels.
     """
     translator = translator_of(
-        *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers)
+        *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers),
+        to=to,
+        from_language=from_language,
     )
     if translator.config.data.text is not None:
         how = "zhuyi generate continues it; --from {} trains it further, on pairs"
