@@ -26,7 +26,7 @@ import torch.distributed.fsdp  # these two here, since each fork would take a se
 from runs import SHAPES, after, copying, of_shape, said, state_of, weights, with_training
 
 from zhuyi.checkpoint import build_model
-from zhuyi.config import Config, ModelConfig, TextConfig, to_toml
+from zhuyi.config import Config, DataConfig, ModelConfig, TextConfig, to_toml
 from zhuyi.data.batches import Batch, collate
 from zhuyi.data.prepare import prepare
 from zhuyi.directory import read_metrics
@@ -208,9 +208,11 @@ def test_a_resumed_run_of_many_is_exact(tmp_path: Path, shard: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", [False, True])
 def test_many_processes_begin_with_another_model(tmp_path: Path, alone: tuple[Config, Path], shard: bool) -> None:
-    """Each rank has its weights, and its settings where none are given; when the run goes on too."""
+    """Each rank has its weights, its settings where none are given, and the same mix; when the run goes on too."""
     config, first = alone
-    unsaid = config.model_copy(update={"text": TextConfig(), "model": ModelConfig()})
+    mix = [{"source": config.data.source, "target": config.data.target, "weight": 0.3}]
+    data = DataConfig.model_validate({**config.data.model_dump(), "mix": mix})
+    unsaid = config.model_copy(update={"data": data, "text": TextConfig(), "model": ModelConfig()})
     config = with_training(unsaid, start_from=str(first), learning_rate=0.002, ema=0.9, freeze=("decoder.blocks.0",))
     train(config, tmp_path / "whole")
     train_in(2, with_training(config, steps=10, shard=shard), tmp_path / "out")

@@ -104,15 +104,24 @@ def _variant(config: Config, settings: dict[str, Setting]) -> Variant:
         fixed["decoding.engine"] = "torch"
     if resolved.training.threads is None:
         fixed["training.threads"] = 1
-    fixed |= {
-        f"data.{key}": os.path.abspath(name)
-        for key in FILES
-        if (name := getattr(resolved.data, key)) is not None and not name.startswith("hub:")
-    }
+    data = resolved.data
+    fixed |= {f"data.{key}": _absolute(name) for key in FILES if (name := getattr(data, key)) is not None}
     resolved = _over(resolved, fixed)
+    mix = [
+        each.model_copy(update={"source": _absolute(each.source), "target": _absolute(each.target)})
+        for each in data.mix
+    ]
+    if mix:
+        data = resolved.data.model_copy(update={"mix": tuple(mix)})
+        resolved = resolved.model_copy(update={"data": data})
     return Variant(
         "-".join(_in_name(*each) for each in settings.items()), settings, resolved, count_parameters(resolved)
     )
+
+
+def _absolute(name: str) -> str:
+    """A file, or a pattern of files, wherever a run is started."""
+    return name if name.startswith("hub:") else os.path.abspath(name)
 
 
 def _over(config: Config, settings: Mapping[str, Setting]) -> Config:
