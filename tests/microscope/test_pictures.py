@@ -218,6 +218,21 @@ def test_what_a_broken_model_lacks_is_drawn_as_missing(opened: Open, tmp_path: P
     assert "decoder.0.self.output" not in gone
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_training_lacked_is_said_too(opened: Open, tmp_path: Path, language: str) -> None:
+    directory = tiny_model(tmp_path, with_model(without=["begin", "end", "shift", "warmup"]))
+    with pytest.warns(ZhuyiWarning):
+        translator = load(directory, engine="torch", device="cpu")
+    tab = opened(short(translator), lang=language)
+    said = tab.text_content(".whole p.lack")
+    assert all(part in said for part in ("BEGIN", "END", "shift" if language == "en" else "右移"))
+    assert ("warm-up" if language == "en" else "预热") in said
+    drawn = " ".join(tab.locator(".whole text.lack").all_text_contents())
+    assert "BEGIN" in drawn
+    assert "END" in drawn
+    assert tab.locator(".whole .feedback.gone").count() == 1
+
+
 def saved(tab: Any, place: str, kind: str) -> str:
     with tab.expect_download() as download:
         tab.locator(f"{place} .save button").get_by_text(kind, exact=True).first.click()

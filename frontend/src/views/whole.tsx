@@ -8,7 +8,17 @@ import { csvOf, Save, together } from "../pictures/save";
 import { labels, tokenName } from "../pictures/tokens";
 import { type Stack, hasCross, number, select, selection, stacks } from "../state";
 import { type Group, type Scene, type Theme, type Weights, paint, strip } from "../whole/paint";
-import { type Part, type Plan, type Row, type Tower, legible, letters, plan, rowsOf } from "../whole/plan";
+import {
+  type Part,
+  type Plan,
+  type Row,
+  type Tower,
+  type Unplaced,
+  legible,
+  letters,
+  plan,
+  rowsOf,
+} from "../whole/plan";
 import { type Moment, type Pass, end, endOf, moment, passes, stops, towerOf } from "../whole/time";
 import type { Architecture, Tokens } from "../wire";
 import { type Word, isolate, ordinal, percent, say, show } from "../words";
@@ -18,13 +28,15 @@ const SPEEDS = [0.25, 0.5, 1, 2, 4];
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
+const masked = () => hasMask() && !trace.value!.what_if.mask_lifted;
+
 /** The part of a stack in the words of the page. */
 function title(row: { part: Part; missing: boolean }, stack: Stack): string {
   const { config } = model.value!;
   if (row.part === "self") {
     const mixer = config[`${stack}_mixer`];
     if (mixer !== "attention") return say(`mixer_${mixer}`);
-    return say(stack === "decoder" && hasMask() && !trace.value!.what_if.mask_lifted ? "whole_masked" : "whole_self");
+    return say(stack === "decoder" && masked() ? "whole_masked" : "whole_self");
   }
   const names: Record<Exclude<Part, "self">, Word> = {
     embedding: "whole_embedding",
@@ -114,6 +126,7 @@ function theme(element: Element): Theme {
     light: of("light"),
     plus: of("plus"),
     minus: of("minus"),
+    bad: of("bad"),
     heads: Array.from({ length: 8 }, (_, k) => of(`head-${k}`)),
     font: style.fontFamily,
   };
@@ -168,12 +181,15 @@ function arrange(size: Size) {
   const kinds = stacks();
   const tokens = { encoder: now.source, decoder: now.replay.decoder_in };
   const counts = { encoder: tokens.encoder.ids.length, decoder: tokens.decoder.ids.length };
-  const all = kinds.flatMap((stack) =>
+  const boxes = kinds.flatMap((stack) =>
     rowsOf(config, stack)
       .filter((row) => row.kind === "box")
-      .map((row) => title(row, stack)),
+      .map((row) => ({ title: title(row, stack), remark: remark(row) })),
   );
-  const names = (widest(all) * letters(size, 0.78)) / 13;
+  const names = Math.max(
+    (widest(boxes.map((each) => each.title)) * letters(size, 0.78)) / 13,
+    (0.93 * (widest(boxes.map((each) => each.remark)) * letters(size, 0.66))) / 13, // which are not bold
+  );
   const letter = letters(size, 0.75);
   const long = (of: string[]) => Math.min(9 * letter, (widest(of) * letter) / 13);
   // How wide a column will be is only known afterwards, and the names' height decides on the height alone.
@@ -198,7 +214,8 @@ function arrange(size: Size) {
   };
   const high = (row: Stack | "answers") => {
     const turned = groups[row].filter((group) => !group.upright).map((group) => group.text(group.end));
-    return turned.length ? 0.87 * long(turned) + 0.8 * em : letter + 0.55 * em;
+    const lines = row === "decoder" && unframed().length ? 1.6 * em + letter : 0; // beside the name of the stack
+    return Math.max(lines, turned.length ? 0.87 * long(turned) + 0.8 * em : letter + 0.55 * em);
   };
   return {
     plan: measure({ encoder: high("encoder"), decoder: high("decoder"), answers: high("answers") }),
@@ -238,6 +255,7 @@ function useScene(
       chosen,
       answers: labels(answers),
       begin: begin(),
+      without: new Set(config.without),
       writes: writes(),
       mixers: { encoder: config.encoder_mixer, decoder: config.decoder_mixer },
       kernel: config.kernel,
@@ -353,7 +371,7 @@ function told(scene: Scene, now: Moment): string {
       const best = strongest(weights, pass.last, (each) => scene.off.has(`${name} ${each}`));
       const key = quoted(labels(tokensOf(row.part === "cross" ? "encoder" : tower.stack))[best.key]);
       if (pass.last > pass.first) return tell("told_self");
-      return tell(row.part === "cross" ? "told_cross" : "told_masked", {
+      return tell(row.part === "cross" ? "told_cross" : masked() ? "told_masked" : "told_unmasked", {
         token,
         key,
         head: best.head,
@@ -433,6 +451,20 @@ function Ground(props: { plan: Plan }) {
           >
             {say(tower.stack)}
           </text>
+          {tower.stack === "decoder" && tower.side !== "inside" && (
+            <text
+              class="lack"
+              font-size={letters(props.plan, 0.66)}
+              text-anchor={tower.side === "right" ? "start" : "end"}
+              x={tower.side === "right" ? tower.right + 1.6 * em : tower.left - 1.6 * em}
+              y={tower.name + letters(props.plan, 0.9)}
+              dominant-baseline="central"
+            >
+              {unframed()
+                .map((part) => say(`whole_no_${part}`))
+                .join(" · ")}
+            </text>
+          )}
           {blocks(tower).map(([layer, top, bottom]) => (
             <rect
               key={layer}
@@ -503,31 +535,29 @@ const blocks = (tower: Tower) =>
 const isInside = (kind: Architecture["positions"]): kind is "rotary" | "alibi" | "relative" =>
   kind === "rotary" || kind === "alibi" || kind === "relative";
 
-/** What an attention lacks: from the model, or only while one looks. */
-function lacks(row: Row): Word[] {
+/** What a part lacks: from the model, or only while one looks. */
+function lacks(row: Unplaced): Word[] {
   const { config } = model.value!,
-    { positions_off, mask_lifted } = trace.value!.what_if;
+    { positions_off } = trace.value!.what_if;
+  if (row.part === "output") return config.without.includes("end") ? ["whole_no_end"] : [];
   if (row.part !== "self" && row.part !== "cross") return [];
   const inside = row.part === "self" && isInside(config.positions);
   return [
     ...(inside && (positionsOf(config) === "none" || positions_off) ? (["whole_no_positions"] as const) : []),
-    ...(row.name.startsWith("decoder") && row.part === "self" && (!hasMask() || mask_lifted)
-      ? (["whole_no_mask"] as const)
-      : []),
+    ...(row.name.startsWith("decoder") && row.part === "self" && !masked() ? (["whole_no_mask"] as const) : []),
     ...(config.without.includes("scaling") ? (["whole_no_scaling"] as const) : []),
   ];
 }
 
-/** What more there is to say of an attention: positions that are not added, and what it lacks. */
-function remarks(row: Row): string[] {
+/** What the input of the decoder lacked in training. */
+const unframed = () => (["begin", "shift"] as const).filter((part) => model.value!.config.without.includes(part));
+
+/** What more there is to say of a part: what it lacks, or positions that are not added. */
+function remark(row: Unplaced): string {
   const { positions } = model.value!.config;
   const lacking = lacks(row);
-  return [
-    ...(row.part === "self" && isInside(positions) && !lacking.includes("whole_no_positions")
-      ? [say(`whole_${positions}`)]
-      : []),
-    ...lacking.map((word) => say(word)),
-  ];
+  if (lacking.length) return lacking.map((word) => say(word)).join(" · ");
+  return row.part === "self" && isInside(positions) ? say(`whole_${positions}`) : "";
 }
 
 /** The names of a stack's boxes for which there is room, and what more there is to say of them. */
@@ -538,8 +568,8 @@ function linesOf(tower: Tower, of: Plan): { row: Row; y: number; remark?: string
   const height = letters(of, 0.78);
   const minor = (row: Row) => ["norm", "add", "add_norm"].includes(row.part) && !isMissing(row);
   const more = names.flatMap((line) => {
-    const remark = remarks(line.row).join(" · ");
-    return remark ? [{ ...line, y: line.y + height + 1, remark }] : [];
+    const more = remark(line.row);
+    return more ? [{ ...line, y: line.y + height + 1, remark: more }] : [];
   });
   return legible(
     [
@@ -667,7 +697,7 @@ function Signs(props: {
                 remark && (
                   <text
                     key={row.name}
-                    class="remark"
+                    class={`remark ${lacks(row).length ? "lack" : ""}`}
                     x={x}
                     y={y}
                     font-size={small}
@@ -706,7 +736,7 @@ function described(row: Row, stack: Stack): string {
     `${say(stack)}: ${title(row, stack)}`,
     row.name,
     shape?.join(" × "),
-    ...remarks(row),
+    remark(row),
     isMissing(row) ? say("whole_missing") : "",
   ]
     .filter(Boolean)
@@ -831,7 +861,8 @@ export function Whole() {
   };
   const steps = answered().ids.length;
   const place = looked.value;
-  const heads = model.value!.config.heads;
+  const { heads, without } = model.value!.config;
+  const separator = lang === "zh" ? "、" : ", ";
   const csv = () =>
     csvOf([
       [say(writes() ? "step" : "position"), say("token"), "p", say("is_chosen")],
@@ -913,6 +944,9 @@ export function Whole() {
       <p class="told" aria-live={playing.value ? "off" : "polite"}>
         {caption.value}
       </p>
+      {without.length > 0 && (
+        <p class="lack">{say("whole_lacks", { parts: without.map((part) => say(`lack_${part}`)).join(separator) })}</p>
+      )}
       <div class="picture" ref={box}>
         {drawn && (
           <>

@@ -29,6 +29,7 @@ export interface Theme {
   light: string;
   plus: string;
   minus: string;
+  bad: string;
   heads: string[];
   font: string;
 }
@@ -49,6 +50,8 @@ export interface Scene {
   chosen: number[];
   answers: string[];
   begin: number;
+  /** What the model was trained without. */
+  without: Set<string>;
   writes: boolean;
   /** How self-attention's place is taken: the window of a convolution, or a recurrence. */
   mixers: Record<Stack, "attention" | "convolution" | "recurrence">;
@@ -188,6 +191,7 @@ function names(pen: CanvasRenderingContext2D, scene: Scene, tower: Tower, now: M
       tower.bottom + 0.6 * em,
       group.upright ? "below" : "hanging",
       lit || current ? "bold" : "",
+      tower.stack === "decoder" && group.first === scene.begin && scene.without.has("begin"),
     );
   }
 }
@@ -201,17 +205,27 @@ function label(
   y: number,
   how: "below" | "above" | "hanging" | "standing",
   weight = "",
+  missing = false,
 ): void {
   const { em } = scene.plan;
   pen.save();
   pen.font = `${weight} ${letters(scene.plan, 0.75)}px ${scene.theme.font}`;
-  pen.fillStyle = weight ? scene.theme.accent : scene.theme.ink;
+  pen.fillStyle = missing ? scene.theme.bad : weight ? scene.theme.accent : scene.theme.ink;
   pen.translate(x, y);
   if (how === "hanging" || how === "standing") pen.rotate(-Math.PI / 3);
   pen.textAlign = how === "hanging" ? "right" : how === "standing" ? "left" : "center";
   pen.textBaseline = how === "below" ? "top" : how === "above" ? "bottom" : "middle";
   pen.fillText(text, 0, how === "hanging" ? 0.2 * em : 0);
+  if (missing) struck(pen, text, how === "hanging" ? 0.2 * em : 0);
   pen.restore();
+}
+
+/** A line through a text that has been written at (0, y). */
+function struck(pen: CanvasRenderingContext2D, text: string, y: number): void {
+  const size = pen.measureText(text);
+  const middle = y + (size.actualBoundingBoxDescent - size.actualBoundingBoxAscent) / 2;
+  const { actualBoundingBoxLeft: left, actualBoundingBoxRight: right } = size;
+  pen.fillRect(-left, middle - 0.75, left + right, 1.5);
 }
 
 /** What a box that mixes positions takes from where. */
@@ -297,9 +311,15 @@ function thread(
   pen.strokeStyle = colour;
   pen.lineWidth = 0.6 + 2.6 * weight;
   pen.beginPath();
-  pen.moveTo(...shown[0]);
-  if (straight) for (let k = 1; k < shown.length; k++) pen.arcTo(...shown[k], ...(shown[k + 1] ?? shown[k]), 7);
-  for (const point of straight ? shown.slice(-1) : shown.slice(1)) pen.lineTo(...point);
+  for (const [k, point] of shown.entries()) {
+    const next = shown[k + 1];
+    if (!k || !straight || !next) {
+      pen.lineTo(...point);
+      continue;
+    }
+    const room = (other: Point) => Math.hypot(other[0] - point[0], other[1] - point[1]) / 2;
+    pen.arcTo(...point, ...next, Math.min(7, room(shown[k - 1]), room(next)));
+  }
   pen.stroke();
   if (share < 1 && weight > 0.05) {
     pen.globalAlpha = strength;

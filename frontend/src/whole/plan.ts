@@ -104,7 +104,7 @@ const UNITS: Record<Part, number> = {
 };
 const [STREAM, INNER, GAP] = [20, 9, 4];
 
-type Unplaced = Omit<Row, "y">;
+export type Unplaced = Omit<Row, "y">;
 
 /** The rows of a stack, from below to above, each as high as it would like to be. */
 export function rowsOf(config: Architecture, stack: Stack): Unplaced[] {
