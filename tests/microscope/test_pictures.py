@@ -274,6 +274,48 @@ def test_letters_are_large_on_a_projector(opened: Open, translator: Translator) 
     )
 
 
+def words(pieces: list[str]) -> list[list[int]]:
+    found: list[list[int]] = []
+    for place, piece in enumerate(pieces):
+        if not found or piece.startswith(("▁", "</s>")):
+            found.append([])
+        found[-1].append(place)
+    return found
+
+
+def test_pieces_are_joined_to_words(opened: Open, translator: Translator) -> None:
+    line = "two dogs run at night"
+    trace = look(translator, line)
+    queries, keys = words(trace.pieces(trace.replay.target_out)), words(trace.source_pieces)
+    assert len(keys) < len(trace.source)
+    weights = trace["decoder.0.cross.weights"][0]
+    expected = [float(weights[query][:, key].sum() / len(query)) for query in queries for key in keys]
+    tab = opened(translator, view="cross", text=line, layer=0, head=0)
+    tab.select_option(".chooser select >> nth=0", "head")
+    tab.check("[data-words]")
+    rows = [row.rsplit(",", 1) for row in saved(tab, ".wiring", "CSV").splitlines()[1:]]
+    assert [float(number) for _, number in rows] == pytest.approx(expected, abs=1e-5)
+    assert [cells.split(",")[1] for cells, _ in rows[: len(keys) - 1]] == [f'"{word}"' for word in line.split()]
+    names = tab.locator(".matrix .names span:not(.lit)").all_text_contents()
+    assert len(names) == len(keys)
+    assert "" not in names
+    assert tab.locator(".legend:has-text('averaged')").count() == 1
+
+
+def test_every_name_of_a_long_sentence_can_be_read(opened: Open, tmp_path: Path) -> None:
+    directory = tiny_model(tmp_path, with_model(max_length=128))
+    translator = short(load(directory, engine="torch", device="cpu"))
+    tab = opened(translator, view="cross", text="a dog and a man " * 4)
+    tab.wait_for_selector(".matrix .names span")
+    assert tab.locator(".matrix .names span:not(.lit)").count() > 40
+    for place in (".matrix .names > span:not(.lit)", ".wires text[text-anchor=end]"):
+        boxes = tab.eval_on_selector_all(
+            place, "all => all.map(each => [each.textContent, each.getBoundingClientRect().y])"
+        )
+        assert all(name for name, _ in boxes)
+        assert all(below - above >= 12 for (_, above), (_, below) in pairwise(boxes))
+
+
 def test_attention_beside_its_rivals_needs_no_sentence(opened: Open, translator: Translator) -> None:
     tab = opened(translator, text="", view="beside")
     layers, window = (tab.locator(".dials input").nth(place) for place in range(2))

@@ -5,6 +5,9 @@ import type { Tokens } from "../wire";
 /** The tokens that are no text: those of training, and those of the lecture. */
 const SPECIAL = { torch: ["PAD", "UNK", "BOS", "EOS"], lecture: ["PAD", "UNK", "BEGIN", "END"] };
 
+/** Whether a token is no text. */
+export const isSpecial = (id: number) => id < SPECIAL.torch.length;
+
 /** What a token looks like to a person. */
 export const tokenName = (id: number, piece: string) =>
   SPECIAL[inColumns() ? "lecture" : "torch"][id] ?? piece.replaceAll("▁", "␣");

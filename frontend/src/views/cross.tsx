@@ -8,8 +8,8 @@ import { Absent, Choice, headName, Missing } from "../parts";
 import { viewport, widest } from "../pictures/canvas";
 import { Heatmap } from "../pictures/heatmap";
 import { measure } from "../pictures/patterns";
+import { useWords, WordSwitch } from "../pictures/pieces";
 import { alone, csvOf, Save } from "../pictures/save";
-import { labels } from "../pictures/tokens";
 import { given, inColumns, number, select } from "../state";
 import { useAllRoots, useFloats, useRoots } from "../use";
 import { isolate, percent, say } from "../words";
@@ -64,20 +64,22 @@ function Wires(props: {
   targets: string[];
   t: number;
   j: number;
+  choose: (row: number, column: number) => void;
 }) {
   const drawing = useRef<SVGSVGElement>(null);
   const { roots, numbers, sources, targets, t, j } = props;
   const [rows, columns] = [targets.length, sources.length];
   const longest = Math.max(rows, columns);
   const [widestGap, letters] = projector.value ? [46, 26] : [30, 15];
-  const gap = Math.max(15, Math.min(widestGap, (0.72 * viewport.value.height) / longest));
+  const gap = Math.max(projector.value ? 25 : 15, Math.min(widestGap, (0.72 * viewport.value.height) / longest));
   const size = Math.min(letters, gap - 1);
   const high = longest * gap + 10;
   const [from, to] = [(gap * (longest - columns)) / 2, (gap * (longest - rows)) / 2];
   const room = (names: string[]) => (Math.min(220, widest(names)) * size) / 13 + 16;
   const left = room(sources);
-  const across = left + 260;
-  const wide = across + room(targets);
+  const right = room(targets);
+  const across = left + Math.max(80, Math.min(260, viewport.value.width - left - right - 40));
+  const wide = across + right;
   return (
     <figure class="wiring">
       <div class="scroll" tabIndex={0} role="region" aria-label={say("wires_picture")}>
@@ -114,8 +116,8 @@ function Wires(props: {
               font-size={size}
               text-anchor="end"
               class={c === j ? "lit" : ""}
-              onMouseEnter={() => select({ j: c })}
-              onClick={() => select({ j: c })}
+              onMouseEnter={() => props.choose(t, c)}
+              onClick={() => props.choose(t, c)}
             >
               {isolate(name)}
             </text>
@@ -127,8 +129,8 @@ function Wires(props: {
               y={to + (r + 0.5) * gap + size / 3}
               font-size={size}
               class={r === t ? "lit" : ""}
-              onMouseEnter={() => select(atStep(r))}
-              onClick={() => select(atStep(r))}
+              onMouseEnter={() => props.choose(r, j)}
+              onClick={() => props.choose(r, j)}
             >
               {isolate(name)}
             </text>
@@ -158,9 +160,8 @@ function Wires(props: {
 export function Alignment() {
   const how = useSignal<"best" | "head" | "mean" | "max">(given("head") || given("layer") ? "head" : "best");
   const now = trace.value!;
-  const targets = labels(now.replay.target_out),
-    sources = labels(now.source);
-  const [rows, columns] = [targets.length, sources.length];
+  const { target_out } = now.replay;
+  const [rows, columns] = [target_out.ids.length, now.source.ids.length];
   const best = useBest(rows, columns);
   const isBest = how.value === "best";
   const layer = isBest && best ? best.layer : number("layer", model.value!.config.decoder_layers);
@@ -168,12 +169,15 @@ export function Alignment() {
   const t = stepOf(rows),
     j = number("j", columns);
   const one = isBest ? "head" : how.value;
-  const { numbers, roots } = useCross(layer, head, one, rows * columns);
-  const most = numbers
-    ? numbers
-        .subarray(t * columns, (t + 1) * columns)
-        .reduce((best, value, k, all) => (value > all[best] ? k : best), 0)
-    : 0;
+  const pieces = useCross(layer, head, one, rows * columns);
+  const { numbers, roots, cell, first, ...names } = useWords(target_out, now.source, pieces.numbers, pieces.roots);
+  const [r, c] = cell(t, j);
+  const row = numbers?.subarray(r * names.columns.length, (r + 1) * names.columns.length);
+  const most = row?.reduce((best, value, k, all) => (value > all[best] ? k : best), 0) ?? 0;
+  const choose = (row: number, column: number) => {
+    const [step, key] = first(row, column);
+    select({ ...atStep(step), j: key });
+  };
   const name = `decoder.${layer}.cross`;
   const off = one === "head" && isOff(name, head);
   return (
@@ -194,27 +198,27 @@ export function Alignment() {
           }}
         />
         {!isBest && <LayerAndHead stack="decoder" />}
+        <WordSwitch of={[target_out, now.source]} />
       </div>
       <p>
         {isBest && best && say("best_is", { head: headName(name, head) })}{" "}
-        {numbers &&
-          say("most", { target: targets[t], source: sources[most], share: percent(numbers[t * columns + most]) })}
+        {row && say("most", { target: names.rows[r], source: names.columns[most], share: percent(row[most]) })}
       </p>
       {off && <Missing>{say("head_off_here")}</Missing>}
       {roots ? (
         <>
           <div class={`pair ${off ? "off" : ""}`}>
-            <Wires {...{ roots, numbers, sources, targets, t, j }} />
+            <Wires {...{ roots, numbers, sources: names.columns, targets: names.rows, t: r, j: c, choose }} />
             <Heatmap
               title={`${inColumns() ? "A′" : "P"} · ${say("weights")}`}
-              rows={targets}
-              columns={sources}
+              rows={names.rows}
+              columns={names.columns}
               numbers={numbers}
               roots={roots}
               turned={inColumns()}
               room={0.5}
-              chosen={[t, j]}
-              onChoose={(i, column) => select({ ...atStep(i), j: column })}
+              chosen={[r, c]}
+              onChoose={choose}
             />
           </div>
           <p>{say("cross_names")}</p>

@@ -9,6 +9,7 @@ import { HeadMap } from "../pictures/headmap";
 import { Heatmap } from "../pictures/heatmap";
 import { common, Legend } from "../pictures/legend";
 import { measure } from "../pictures/patterns";
+import { useWords, WordSwitch } from "../pictures/pieces";
 import { Strip } from "../pictures/strip";
 import { pooling, Thumbnail } from "../pictures/thumbnail";
 import { labels } from "../pictures/tokens";
@@ -96,21 +97,26 @@ function Head(props: { name: string; head: number; room: number }) {
   const size = asks.ids.length * answers.ids.length;
   const weights = useMatrix(useFloats(`${props.name}.weights`), props.head, size);
   const roots = useMatrix(useRoots(`${props.name}.weights`), props.head, size);
+  const joined = useWords(asks, answers, weights, roots);
   if (!roots) return <Absent of={roots} />;
   const off = isOff(props.name, props.head);
+  const [r, c] = joined.cell(i, j);
   return (
     <div class={off ? "off" : ""}>
       <Heatmap
         title={`${headName(props.name, props.head)}${off ? ` – ${say("head_off_here")}` : ""}`}
-        rows={labels(asks)}
-        columns={labels(answers)}
-        numbers={weights}
-        roots={roots}
+        rows={joined.rows}
+        columns={joined.columns}
+        numbers={joined.numbers}
+        roots={joined.roots}
         turned={inColumns()}
-        begin={begins}
+        begin={joined.cell(...begins)}
         room={props.room}
-        chosen={[i, j]}
-        onChoose={(i, j) => select({ ...chosenAt(stack, i), j })}
+        chosen={[r, c]}
+        onChoose={(row, column) => {
+          const [query, key] = joined.first(row, column);
+          select({ ...chosenAt(stack, query), j: key });
+        }}
       />
     </div>
   );
@@ -214,7 +220,8 @@ export function Heads() {
               }}
             >
               {say(pinned.value ? "unpin" : "pin")}
-            </button>
+            </button>{" "}
+            <WordSwitch of={[asks, answers]} />
           </p>
           <div class="pair">
             {same && <Head name={pinned.value!.name} head={pinned.value!.head} room={0.45} />}

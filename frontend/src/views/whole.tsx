@@ -4,8 +4,9 @@ import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { begin, floats, hasMask, model, positionsOf, roots, tokensOf, trace, writes } from "../data";
 import { projector } from "../keys";
 import { widest } from "../pictures/canvas";
+import { nameOf, type Span, wordsOf } from "../pictures/pieces";
 import { csvOf, Save, together } from "../pictures/save";
-import { labels, tokenName } from "../pictures/tokens";
+import { isSpecial, labels, tokenName } from "../pictures/tokens";
 import { type Stack, hasCross, number, select, selection, stacks } from "../state";
 import { type Group, type Scene, type Theme, type Weights, paint, strip } from "../whole/paint";
 import {
@@ -73,46 +74,21 @@ function viewOf(row: Row, stack: Stack): Record<string, string | number> {
   }
 }
 
-/** Up to this number tokens are no text: BOS, EOS and the like. */
-const SPECIAL = 3;
-
-/** Pieces under one name where there is no room for each: whole words, or several of them. */
+/** Names of tokens where there is room for each, and else of words, or of several of them. */
 function grouped(tokens: Tokens, pitch: number, least: number): Omit<Group, "upright">[] {
-  const names = labels(tokens);
-  const text = (first: number, end: number) => {
-    if (end - first === 1) return names[first];
-    const inside = new Map(
-      tokens.characters.flatMap(([from, to, character]) =>
-        Array.from({ length: to - from }, (_, k) => [from + k, k ? "" : character] as const),
-      ),
-    );
-    const whole = Array.from(
-      { length: end - first },
-      (_, k) => inside.get(first + k) ?? tokenName(tokens.ids[first + k], tokens.pieces[first + k]),
-    )
-      .join("")
-      .replaceAll("␣", " ")
-      .trim();
-    return whole.length > 14 ? `${whole.slice(0, 13)}…` : whole;
+  const short = (span: Span) => {
+    const text = nameOf(tokens, span);
+    return text.length > 14 ? `${text.slice(0, 13)}…` : text;
   };
-  const found: [number, number][] = [];
-  for (const [k, each] of tokens.pieces.entries()) {
+  if (pitch >= least) return labels(tokens).map((name, k) => ({ first: k, end: k + 1, text: () => name }));
+  const found: Span[] = [];
+  for (const [first, end] of wordsOf(tokens)) {
     const last = found[found.length - 1];
-    const room = last && (last[1] - last[0]) * pitch >= least;
-    if (
-      !last ||
-      pitch >= least ||
-      Math.min(tokens.ids[k], tokens.ids[k - 1]) <= SPECIAL ||
-      (room && each.startsWith("▁"))
-    )
-      found.push([k, k + 1]);
-    else last[1] = k + 1;
+    const apart = !last || isSpecial(tokens.ids[first]) || isSpecial(tokens.ids[last[0]]);
+    if (apart || (last[1] - last[0]) * pitch >= least) found.push([first, end]);
+    else last[1] = end;
   }
-  return found.map(([first, last]) => ({
-    first,
-    end: last,
-    text: (until: number) => text(first, Math.min(last, until)),
-  }));
+  return found.map(([first, end]) => ({ first, end, text: (until) => short([first, Math.min(end, until)]) }));
 }
 
 function theme(element: Element): Theme {
