@@ -5,8 +5,8 @@ import { decode, lifted, lossOf, targetOf, type Decoded } from "./look";
 import { everyone } from "./network/attention";
 import type { Matrix } from "./network/matrix";
 import type { Memory } from "./network/blocks";
-import { EncoderDecoder, type Network } from "./network/shapes";
-import { Recording, SILENT, type Replacement } from "./network/tap";
+import type { Network } from "./network/shapes";
+import { Recording, type Replacement } from "./network/tap";
 import { refusal } from "../refusal";
 import { attentions, type Translator } from "./translator";
 
@@ -43,10 +43,8 @@ function lossAt({ position, reference }: Place, decoded: Decoded, change: Change
 /** Of every head, when it is switched off; of one that is off already, 0. */
 export function heads(translator: Translator, request: Request, place: Place): HeadEffect[] {
   const decoded = decode(translator, request);
-  const { whatIf, network, source } = decoded;
-  const before = lossAt(place, decoded);
-  const memory =
-    network instanceof EncoderDecoder ? network.encode(source, everyone(source.length), SILENT) : undefined;
+  const { whatIf, network, memory } = decoded;
+  const before = lossAt(place, decoded, { memory });
   return Object.entries(attentions(network)).flatMap(([name, attention]) =>
     Array.from({ length: attention.heads }, (_, head) => {
       const without = translator.network({ ...whatIf, heads_off: [...whatIf.heads_off, [name, head]] });
@@ -67,7 +65,7 @@ export function occlusion(translator: Translator, request: Request, place: Place
   const mixer = joined ? decoder_mixer : encoder_mixer;
   if (mixer === "recurrence" || (joined && mixer !== "attention")) throw refusal("carried");
   const decoded = decode(translator, request);
-  const before = lossAt(place, decoded);
+  const before = lossAt(place, decoded, { memory: decoded.memory });
   const tokens = joined ? decoded.source.slice(0, -1) : decoded.source;
   return tokens.map((_, token) => {
     const change = joined ? { replace: unseen(token, decoded.network) } : { mask: hiding(token, tokens.length) };

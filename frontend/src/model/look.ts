@@ -1,12 +1,14 @@
 // One sentence's way through the model, every value by its name: the same message as Python's `microscope/wire.py` makes.
 //
-// The sentence is decoded as always, and nothing is tapped. Then the finished output is replayed once, all positions at
-// the same time (teacher forcing), and a recording tap keeps everything.
+// The encoder reads once, and a recording tap keeps everything. The sentence is decoded as always, and nothing is tapped.
+// Then the finished output is replayed once, all positions at the same time (teacher forcing), and recorded again.
 import type { DecodingConfig, Replay, Request, Step, Tokens, Trace, WhatIf } from "../wire";
 import { largest, logProbabilities, logSumExp } from "./decoding/distribution";
 import type { Candidate, Hypothesis } from "./decoding/hypothesis";
 import { label, labelLogProbabilities } from "./decoding/labels";
 import { search } from "./decoding/search";
+import { everyone } from "./network/attention";
+import type { Memory } from "./network/blocks";
 import { Writer, type Network } from "./network/shapes";
 import { Recording, type Replacement } from "./network/tap";
 import type { Tensor } from "./network/weights";
@@ -34,6 +36,10 @@ export interface Decoded {
   decoding: DecodingConfig;
   /** Its tokens, EOS at the end; of a language model EOS alone. */
   source: number[];
+  /** What the decoder attends to, where there is an encoder before it. */
+  memory?: Memory;
+  /** What the encoder computed for it, by canonical name. */
+  encoded: ReadonlyMap<string, Tensor>;
   hypotheses: Hypothesis[];
   candidates: Candidate[];
   /** The reference's tokens, if there is one. */
@@ -55,8 +61,8 @@ export function look(translator: Translator, request: Request): Look {
   const decoded = decode(translator, request);
   const { network, source, whatIf, hypotheses, decoding, right } = decoded;
   const [best] = hypotheses;
-  const own = replay(network, source, best.tokens, best.finished, lifted(whatIf, network));
-  const reference = right && replay(network, source, right, true, lifted(whatIf, network));
+  const own = replay(decoded, best.tokens, best.finished);
+  const reference = right && replay(decoded, right, true);
   const trace: Trace = {
     id: "",
     checkpoint: request.checkpoint ?? "",
@@ -122,13 +128,16 @@ export function decode(translator: Translator, request: Request): Decoded {
       decoding,
       source,
       right,
+      encoded: new Map(),
       hypotheses: label(network, source, decoding.n_best),
       candidates: [],
     };
   }
-  const found = search(network, source, decoding, longest, prefix);
+  const tap = new Recording();
+  const memory = network.remember?.(source, everyone(source.length), tap);
+  const found = search(network, source, memory, decoding, longest, prefix);
   if (!found.hypotheses.length) throw refusal("nan");
-  return { network, whatIf, decoding, source, right, ...found };
+  return { network, whatIf, decoding, source, memory, encoded: tap.values, right, ...found };
 }
 
 function checkLength(tokens: number[], longest: number, what: "sentence" | "reference"): void {
@@ -158,16 +167,11 @@ export function targetOf(
   return { targetIn: [BOS, ...targetOut.slice(0, -1)], targetOut };
 }
 
-function replay(
-  network: Network,
-  source: number[],
-  tokens: number[],
-  finished: boolean,
-  replace: Record<string, Replacement>,
-): Replayed {
+function replay(decoded: Decoded, tokens: number[], finished: boolean): Replayed {
+  const { network, source, whatIf, memory, encoded } = decoded;
   const { targetIn, targetOut } = targetOf(network, tokens, finished);
-  const tap = new Recording(replace);
-  const all = network.forward(source, targetIn, tap);
+  const tap = new Recording(lifted(whatIf, network), new Map(encoded));
+  const all = network.forward(source, targetIn, tap, memory);
   const logits = targetOut.map((_, row) => all.row(row).data); // the source's EOS has no label
   if (!all.data.every(Number.isFinite)) throw refusal("nan");
   const shape = [targetOut.length, all.width];

@@ -1,5 +1,6 @@
 // The search loop: read the source once, then step and advance until the sentence is done.
 import type { DecodingConfig } from "../../wire";
+import type { Memory } from "../network/blocks";
 import { selectRows } from "../network/stack";
 import type { Writer } from "../network/shapes";
 import { EOS } from "../text/tokenizer";
@@ -40,12 +41,14 @@ export function lengthLimit({ max_ratio, max_extra }: DecodingConfig, source: nu
 /**
  * The best outputs of a sentence, and the tree of all candidates.
  * @param source its tokens, EOS at the end.
+ * @param memory of it, where the network has one (`Writer.remember`).
  * @param maxLength of the model: no output has more tokens, EOS counted.
  * @param prefix the first tokens of every output, whatever the model thinks of them.
  */
 export function search(
   network: Writer,
   source: number[],
+  memory: Memory | undefined,
   decoding: DecodingConfig,
   maxLength: number,
   prefix: readonly number[],
@@ -54,7 +57,7 @@ export function search(
   const filters = constraints(decoding);
   const strategy = strategyOf(limit, decoding);
   const candidates: Candidate[] = [];
-  let cache = network.read(source, strategy.lastTokens.length, limit);
+  let cache = network.read(source, memory, strategy.lastTokens.length, limit);
   let written = strategy.lastTokens.map((): number[] => []);
   for (let step = 0; ; step++) {
     const logits = network.step(strategy.lastTokens, cache);

@@ -9,7 +9,7 @@ import type { Memory } from "./blocks";
 import { Linear } from "./linear";
 import { Matrix } from "./matrix";
 import { selectRows, Stack, type Cache } from "./stack";
-import { SILENT, type Tap } from "./tap";
+import type { Tap } from "./tap";
 import type { Tensor, Weights } from "./weights";
 
 export abstract class Network {
@@ -32,8 +32,8 @@ export abstract class Network {
   abstract hidden(source: number[], mask: Matrix, targetIn: number[], tap: Tap, memory?: Memory): Matrix;
 
   /** Logits of each output: the distribution over the vocabulary, before its softmax. */
-  forward(source: number[], targetIn: number[], tap: Tap, mask = everyone(source.length)): Matrix {
-    return tap.rows("logits", this.project(this.hidden(source, mask, targetIn, tap)));
+  forward(source: number[], targetIn: number[], tap: Tap, memory?: Memory): Matrix {
+    return tap.rows("logits", this.project(this.hidden(source, everyone(source.length), targetIn, tap, memory)));
   }
 
   /** Logits of hidden states. */
@@ -44,8 +44,11 @@ export abstract class Network {
 
 /** A network that writes token by token. */
 export abstract class Writer extends Network {
+  /** What the decoder attends to, in a shape whose decoder does not read the source itself. */
+  remember?(source: number[], mask: Matrix, tap: Tap): Memory;
+
   /** The cache after the source was read, with space for `limit` tokens in each row. */
-  abstract read(source: number[], rows: number, limit: number): Cache;
+  abstract read(source: number[], memory: Memory | undefined, rows: number, limit: number): Cache;
 
   /** Logits after one more token in each row, BOS first. */
   step(tokens: number[], cache: Cache): Matrix {
@@ -53,7 +56,7 @@ export abstract class Writer extends Network {
   }
 }
 
-export class EncoderDecoder extends Writer {
+class EncoderDecoder extends Writer {
   readonly stacks: Record<"encoder" | "decoder", Stack>;
 
   constructor(config: Architecture, weights: Weights) {
@@ -71,16 +74,16 @@ export class EncoderDecoder extends Writer {
     mask: Matrix,
     targetIn: number[],
     tap: Tap,
-    memory = this.encode(source, mask, tap),
+    memory = this.remember(source, mask, tap),
   ): Matrix {
     return this.stacks.decoder.apply(targetIn, null, memory, tap.within("decoder"));
   }
 
-  read(source: number[], rows: number, limit: number): Cache {
-    return this.stacks.decoder.start(rows, limit, this.encode(source, everyone(source.length), SILENT));
+  read(_source: number[], memory: Memory | undefined, rows: number, limit: number): Cache {
+    return this.stacks.decoder.start(rows, limit, memory!);
   }
 
-  encode(source: number[], mask: Matrix, tap: Tap): Memory {
+  remember(source: number[], mask: Matrix, tap: Tap): Memory {
     return { states: this.stacks.encoder.apply(source, mask, null, tap.within("encoder")), mask };
   }
 }
@@ -107,7 +110,7 @@ class DecoderOnly extends Writer {
     return new Matrix(rows - before.length, width, data.subarray(before.length * width));
   }
 
-  read(source: number[], rows: number, limit: number): Cache {
+  read(source: number[], _memory: Memory | undefined, rows: number, limit: number): Cache {
     const before = source.slice(0, -1);
     const { decoder } = this.stacks;
     const cache = decoder.start(1, before.length + limit, null);
