@@ -21,6 +21,7 @@ from zhuyi.microscope.effects import head_effects, occlusion
 from zhuyi.microscope.page import frozen_html, look, stored
 from zhuyi.microscope.server import MAX_TRACES, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf
+from zhuyi.microscope.wire import describe_what_if
 from zhuyi.translator import Translator
 
 pytestmark = [pytest.mark.unix, pytest.mark.slow]
@@ -163,8 +164,10 @@ def test_the_server_computes_where_the_model_is_large(browser: Any, large: Micro
 def test_a_file_with_its_model_answers_everything(browser: Any, translator: Translator, tmp_path: Path) -> None:
     file = tmp_path / "look.html"
     young = stored(look(translator, LINE, target=REFERENCE), "step-000001")
-    opening = page.opening_of(look(translator, LINE, target=REFERENCE))
-    page.write(file, page.living_html(translator, opening, {"step-000001": young, "step-000002": translator}))
+    opened = look(translator, LINE, target=REFERENCE)
+    checkpoints = {"step-000001": young, "step-000002": translator}
+    opening, first = page.opening_of(opened), page.first_answer(opened)
+    page.write(file, page.living_html(translator, opening, checkpoints, first=first))
     complaints: list[str] = []
     tab = browser.new_page()
     tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -202,6 +205,36 @@ def test_a_file_with_its_model_answers_everything(browser: Any, translator: Tran
         float(right.replay.losses.mean()), abs=1e-5
     )
     assert complaints == []
+    tab.close()
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_first_answer_does_not_wait_for_the_model(
+    browser: Any, translator: Translator, tmp_path: Path, right: bool
+) -> None:
+    """What the file stores of it is shown. Its numbers are the model's: there are none if that answers otherwise."""
+    file, opened = tmp_path / "look.html", look(translator, LINE)
+    other = opened if right else look(translator, LINE, what_if=WhatIf(prefix=(7,)))
+    first = page.first_answer(opened).model_copy(
+        update={"trace": page.first_answer(other).trace.model_copy(update={"what_if": describe_what_if(WhatIf())})}
+    )
+    html = page.living_html(translator, page.opening_of(opened), first=first)
+    page.write(file, re.sub(r'<script type="text/plain" id="weights">.*?</script>', "", html))
+    tab = browser.new_page()
+    tab.goto(f"{file.as_uri()}#lang=en")
+    tab.wait_for_selector("[data-output]", state="attached")
+    assert tab.text_content("[data-output]") == other.output
+    tab.goto("about:blank")
+    page.write(file, html)
+    tab.goto(f"{file.as_uri()}#lang=en&view=loss")
+    tab.wait_for_selector("[data-output]", state="attached")
+    go(tab, "input")
+    if right:
+        assert until(tab, "document.querySelector('article canvas') !== null")
+        assert tab.query_selector("[role=alert]") is None
+    else:
+        tab.click("[role=alert] button")
+        assert until(tab, f"document.querySelector('[data-output]').textContent === {json.dumps(opened.output)}")
     tab.close()
 
 

@@ -111,7 +111,9 @@ def test_the_file_lets_nothing_run_but_the_page(trace: Trace) -> None:
 def test_the_model_in_a_file_is_this_one(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     old = trace.translator
     evil = Translator(old.config, old.tokenizers, old.engine, "</title><script>")
-    html = page.living_html(evil, page.opening_of(trace))
+    html = page.living_html(evil, page.opening_of(trace), first=page.first_answer(trace))
+    assert json.loads(content(html, "first"))["trace"]["output"] == trace.output
+    assert html.index('id="first"') < html.index("<script>") < html.index('id="weights"')
     embedded = json.loads(content(html, "embedded"))
     assert embedded["model"]["name"] == "</title><script>"
     assert embedded["tokenizers"] == [*old.tokenizers.files().values()]

@@ -76,7 +76,7 @@ class Look(Trace):
         beam = self.decoding.beam if self.decoding.strategy == "beam" else None
         searched = {} if self.replay.labels else {"beam": beam, "length_penalty": self.decoding.length_penalty}
         translator = self.translator.with_decoding(self.translator.decoding(**searched))
-        return write(path, living_html(translator, opening_of(self)))
+        return write(path, living_html(translator, opening_of(self), first=first_answer(self)))
 
     def _repr_html_(self) -> str:
         """The page, as a notebook shows it."""
@@ -140,11 +140,13 @@ def opening_of(trace: Trace) -> dict[str, str]:
     return {key: value for key, value in words.items() if value}
 
 
-def stored(trace: Trace, checkpoint: str) -> schema.Stored:
-    """What a checkpoint of the training answered, for a file without its weights: cross attention, and no tree.
+def first_answer(trace: Trace) -> schema.Stored:
+    """What a page shows of the sentence that it opens with until it has read its model: all but tensors."""
+    return schema.Stored(target=_reference(trace), trace=_shortened(describe_trace(trace)), tensors={})
 
-    Numbers of steps have seven digits, as a float32 has: they are most of what is stored.
-    """
+
+def stored(trace: Trace, checkpoint: str) -> schema.Stored:
+    """What a checkpoint of the training answered, for a file without its weights: cross attention, and no tree."""
     kept = {name: each for name, each in trace.replay.values.items() if name.endswith(".cross.weights")}
     described = describe_trace(trace).model_copy(
         update={
@@ -155,8 +157,12 @@ def stored(trace: Trace, checkpoint: str) -> schema.Stored:
         }
     )
     numbers = {name: schema.Numbers(floats=base64.b64encode(floats(each)).decode()) for name, each in kept.items()}
-    shortened = json.loads(described.model_dump_json(), parse_float=lambda digits: float(f"{float(digits):.7g}"))
-    return schema.Stored(target=_reference(trace), trace=schema.Trace(**shortened), tensors=numbers)
+    return schema.Stored(target=_reference(trace), trace=_shortened(described), tensors=numbers)
+
+
+def _shortened(trace: schema.Trace) -> schema.Trace:
+    """The same in numbers of seven digits, as a float32 has: they are most of what a file stores of an answer."""
+    return schema.Trace(**json.loads(trace.model_dump_json(), parse_float=lambda digits: float(f"{float(digits):.7g}")))
 
 
 def _reference(trace: Trace) -> str:
@@ -192,14 +198,15 @@ def save_page(
     examples = describe_model(translator).examples
     if line is None and examples:
         line, target = examples[0].text, examples[0].target or None
-    opening = opening_of(look(translator, line, target=target)) if line is not None else {}
+    opened = look(translator, line, target=target) if line is not None else None
+    opening, first = (opening_of(opened), first_answer(opened)) if opened else ({}, None)
     earlier: dict[str, Translator | schema.Stored] = {}
     for name, read in checkpoints.items():
         if with_weights:
             earlier[name] = with_torch(read())
         elif line is not None:
             earlier[name] = stored(look(read(), line, target=target), name)
-    return write(path, living_html(translator, opening, earlier, with_torch(beside) if beside else None))
+    return write(path, living_html(translator, opening, earlier, with_torch(beside) if beside else None, first))
 
 
 def living_html(
@@ -207,6 +214,7 @@ def living_html(
     opening: Mapping[str, str],
     checkpoints: Mapping[str, Translator | schema.Stored] = MappingProxyType({}),
     beside: Translator | None = None,
+    first: schema.Stored | None = None,
 ) -> str:
     """The page as one file with the model in it.
 
@@ -215,6 +223,7 @@ def living_html(
         opening: what the page shows first, as its address would say it.
         checkpoints: of its training, by name, oldest first: models that answer too, or what each of them answered.
         beside: of another model, to be looked at on the same page.
+        first: the answer to that, which is shown before the model is read.
 
     Raises:
         ConfigError: if the model is too large for a page.
@@ -233,11 +242,12 @@ def living_html(
     }
     if beside is not None:
         models[schema.BESIDE] = beside
-    first = [
+    small = [
         *(
             _data(_of("embedded", name), "application/json", _safe(each.model_dump_json()))
             for name, each in embedded.items()
         ),
+        *([_data("first", "application/json", _safe(first.model_dump_json()))] if first else []),
         _data("model", "text/plain", asset("model.js")),
     ]
     large = [
@@ -251,7 +261,7 @@ def living_html(
         ),
         _data("answers", "application/json", _safe(json.dumps(answers, ensure_ascii=False, separators=(",", ":")))),
     ]
-    return _file(first, "worker-src blob:; ", asset("model.js"), large=large, opening=urlencode(opening))
+    return _file(small, "worker-src blob:; ", asset("model.js"), large=large, opening=urlencode(opening))
 
 
 def frozen_html(trace: Trace, full: bool = False) -> str:
