@@ -50,6 +50,7 @@ PACKAGES = {
         *("kernels", "reference_logits", "reference_values"),
     },
     "zhuyi.data": {"Batch", "Corpus", "InMemory", "Pair", "Plan", "Sequences", "Store", "collate", "plan"},
+    "zhuyi.interop": {"from_state_dict"},
     "zhuyi.decoding": {"Candidate", "Hypothesis", "STRATEGIES", "Stepper", "Strategy", "filters", "search"},
     "zhuyi.training": {
         *(

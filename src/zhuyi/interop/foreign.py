@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from zhuyi.config import ModelConfig
-from zhuyi.errors import CheckpointError
+from zhuyi.checkpoint import build_model
+from zhuyi.config import ModelConfig, build_config
+from zhuyi.directory import StoredModel, check_shapes
+from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.interop.vocabulary import Vocabulary
 from zhuyi.text.tokenizer import Tokenizers
 
@@ -154,3 +157,44 @@ def rows_of(array: npt.NDArray[np.float32], vocabulary: Vocabulary, fill: float 
 
 Reader = Callable[..., Foreign]
 """From a directory or file to the model in it."""
+
+
+def architecture(model: dict[str, Any], source: str) -> ModelConfig:
+    """The section `model`, checked.
+
+    Raises:
+        CheckpointError: if zhuyi has no such architecture.
+    """
+    try:
+        return build_config({"model": model}).model
+    except ConfigError as error:
+        raise CheckpointError(f"{source}: zhuyi has no such model: {error}") from error
+
+
+def as_stored(foreign: Foreign, source: str) -> StoredModel:
+    """The model as a model directory has it, checked against the network that its configuration describes.
+
+    Args:
+        foreign: what was read.
+        source: of the model, for messages.
+
+    Raises:
+        CheckpointError: if they do not fit, or zhuyi has no such model.
+    """
+    tree = {"model": foreign.model, "text": foreign.text, "decoding": foreign.decoding}
+    try:
+        config = build_config(tree)
+    except ConfigError as error:
+        raise CheckpointError(f"{source}: zhuyi has no such model: {error}") from error
+    languages = dict(zip(("source_language", "target_language"), foreign.languages, strict=True))
+    config = config.model_copy(update={"data": config.data.model_copy(update=languages)})
+    with torch.device("meta"):  # shapes alone
+        network = build_model(config, foreign.tokenizers).transformer
+    wanted = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    try:
+        check_shapes(foreign.weights, wanted)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+    # What was permuted may lie in columns, which a file of weights does not know.
+    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in foreign.weights.items()}
+    return StoredModel(config, foreign.tokenizers.framed(config.text), weights)

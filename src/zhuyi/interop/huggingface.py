@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import sentencepiece
-from zhuyi.interop.foreign import Foreign, Names, Weights, halves_together, permuted, rows_of
+from zhuyi.interop.foreign import Foreign, Names, Weights, architecture, halves_together, permuted, rows_of
 from zhuyi.interop.reading import read_bytes
 from zhuyi.interop.tensors import read_tensors
 from zhuyi.interop.vocabulary import Vocabulary, read_pieces
@@ -195,9 +195,7 @@ def _architecture(config: Settings, family: Family) -> dict[str, Any]:
 def _weights(
     theirs: Weights, model: dict[str, Any], family: Family, text: Text, shared: bool
 ) -> dict[str, npt.NDArray[np.float32]]:
-    from zhuyi.config import ModelConfig
-
-    config = ModelConfig(**model)
+    config = architecture(model, "config.json")
     ours: dict[str, npt.NDArray[np.float32]] = {}
     for our, name in NAMES.ours_to_theirs(config).items():
         for kind in ("weight", "bias"):
@@ -278,7 +276,7 @@ def _marian_text(path: Path, config: Settings, weights: Weights) -> Text:
         tokenizers,
         source,
         target,
-        {"kind": engines[0].algorithm, "shared": shared},
+        {"kind": engines[0].algorithm, "shared": shared, "tags": [piece for piece in pieces if _is_tag(piece)]},
         (named.get("source_lang"), named.get("target_lang")),
     )
 

@@ -8,16 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from zhuyi.checkpoint import build_model
-from zhuyi.config import build_config
-from zhuyi.directory import StoredModel, check_shapes, write_model
+from zhuyi.directory import write_model
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST, ensure_writable
 from zhuyi.interop import huggingface
-from zhuyi.interop.foreign import Foreign, Reader
+from zhuyi.interop.foreign import Foreign, Reader, as_stored
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ def import_model(
     path, out = Path(path), Path(out)
     ensure_free(out)
     foreign = read_foreign(path, format, [Path(each) for each in vocabularies])
-    stored = as_stored(foreign, path)
+    stored = as_stored(foreign, str(path))
     write_model(stored, out, _card(foreign, path))
     return Imported(
         out,
@@ -96,31 +91,6 @@ def read_foreign(path: Path, format: str | None, vocabularies: Sequence[Path]) -
             f"{path}: not a model that zhuyi knows ({', '.join(IMPORTERS)}); if it is one, say which by --format"
         )
     return IMPORTERS[known[0]].read(path, vocabularies)
-
-
-def as_stored(foreign: Foreign, path: Path) -> StoredModel:
-    """The model as a model directory has it, checked against the network that its configuration describes.
-
-    Raises:
-        CheckpointError: if they do not fit, or zhuyi has no such model.
-    """
-    tree = {"model": foreign.model, "text": foreign.text, "decoding": foreign.decoding}
-    try:
-        config = build_config(tree)
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: zhuyi has no such model: {error}") from error
-    languages = dict(zip(("source_language", "target_language"), foreign.languages, strict=True))
-    config = config.model_copy(update={"data": config.data.model_copy(update=languages)})
-    with torch.device("meta"):  # shapes alone
-        network = build_model(config, foreign.tokenizers).transformer
-    wanted = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
-    try:
-        check_shapes(foreign.weights, wanted)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    # What was permuted may lie in columns, which a file of weights does not know.
-    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in foreign.weights.items()}
-    return StoredModel(config, foreign.tokenizers, weights)
 
 
 def ensure_free(out: Path) -> None:

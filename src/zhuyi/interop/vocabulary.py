@@ -14,7 +14,7 @@ from zhuyi.text.lookup import Lookup
 from zhuyi.text.normalizer import normalizer
 from zhuyi.text.special import SPECIALS
 from zhuyi.text.tokenizer import Tokenizer
-from zhuyi.text.trainers import whitespace_engine
+from zhuyi.text.trainers import character_engine, whitespace_engine
 
 MOST_PIECES = (1 << 20) - 4
 LARGEST_FILE = 1 << 26
@@ -73,8 +73,18 @@ class Vocabulary:
 
 def word_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
     """The tokenizer whose tokens are the words of a vocabulary, between white space, as they stand in a line."""
-    words = [piece for i, piece in enumerate(vocabulary.pieces) if i >= len(SPECIALS) and i not in vocabulary.special]
-    return vocabulary.tokenizer(whitespace_engine(words, normalizer(lowercase=False, normalization="none")))
+    form = normalizer(lowercase=False, normalization="none")
+    return vocabulary.tokenizer(whitespace_engine(_text_of(vocabulary), form))
+
+
+def character_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
+    """The tokenizer whose tokens are the characters of a vocabulary."""
+    form = normalizer(lowercase=False, normalization="none")
+    return vocabulary.tokenizer(character_engine(_text_of(vocabulary), form))
+
+
+def _text_of(vocabulary: Vocabulary) -> list[str]:
+    return [piece for i, piece in enumerate(vocabulary.pieces) if i >= len(SPECIALS) and i not in vocabulary.special]
 
 
 def read_pieces(path: Path) -> list[str | None]:

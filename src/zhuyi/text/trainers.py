@@ -167,7 +167,12 @@ def _in_order(pieces: list[list[Any]]) -> list[tuple[str, float]]:
 
 def _train_character(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
     ranked = _ranked(chain.from_iterable(map(form.normalize_str, lines)))
-    engine = _word_level(ranked[: max(vocabulary - len(SPECIALS), 0)])
+    return character_engine(ranked[: max(vocabulary - len(SPECIALS), 0)], form)
+
+
+def character_engine(characters: list[str], form: normalizers.Normalizer) -> Engine:
+    """The engine whose tokens are these characters, in their order."""
+    engine = _word_level(characters)
     engine.normalizer = form
     engine.pre_tokenizer = pre_tokenizers.Split(Regex("(?m:.)"), "isolated")  # line breaks too
     engine.decoder = decoders.Fuse()

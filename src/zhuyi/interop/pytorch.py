@@ -1,0 +1,292 @@
+"""State dicts of `torch.nn.Transformer`, and of the tutorials that many learn from: the models that students write.
+
+A state dict is a table of tensors. It does not say how many heads there are, which non-linearity, or what the tokens
+are: `from_state_dict` takes these as arguments. Where the embeddings, the positions and the output projection are, is
+found by their shapes and names.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from zhuyi.checkpoint import model_of
+from zhuyi.config import ModelConfig, build_config
+from zhuyi.errors import CheckpointError, ConfigError
+from zhuyi.interop.foreign import Foreign, Names, Weights, as_stored, rows_of
+from zhuyi.interop.tensors import plain
+from zhuyi.interop.vocabulary import Vocabulary, character_tokenizer, word_tokenizer
+from zhuyi.loading import build_translator
+from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.translator import Translator
+
+TORCH = Names(
+    attention={"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"},
+    parts={
+        "mixer": "self_attn",
+        "mixer_residual.norm": "norm1",
+        "cross": "multihead_attn",
+        "cross_residual.norm": "norm2",
+        "feed_forward.inner": "linear1",
+        "feed_forward.outer": "linear2",
+        "feed_forward_residual.norm": "norm2",
+    },
+    residual_of_decoder={"feed_forward_residual.norm": "norm3"},
+    block="{side}.layers.{layer}",
+    norms={"norm": "{side}.norm"},
+)
+"""`nn.Transformer`, its `in_proj` cut into three."""
+
+TUTORIAL = Names(
+    attention={"query": "fc_q", "key": "fc_k", "value": "fc_v", "output": "fc_o"},
+    parts={
+        "mixer": "self_attention",
+        "mixer_residual.norm": "self_attn_layer_norm",
+        "cross": "encoder_attention",
+        "cross_residual.norm": "enc_attn_layer_norm",
+        "feed_forward.inner": "positionwise_feedforward.fc_1",
+        "feed_forward.outer": "positionwise_feedforward.fc_2",
+        "feed_forward_residual.norm": "ff_layer_norm",
+    },
+    block="{side}.layers.{layer}",
+    norms={"norm": "{side}.norm"},
+)
+"""Trevett's tutorial, "Attention is All You Need" (pytorch-seq2seq, part 6)."""
+
+KNOWN = {"self_attn.out_proj.weight": TORCH, "self_attention.fc_o.weight": TUTORIAL}
+"""By the name of a tensor of the first block of the encoder."""
+
+Place = Literal["source_embedding", "target_embedding", "source_positions", "target_positions", "projection"]
+
+SIDES = {"source": r"src|source|enc|input", "target": r"tgt|trg|target|dec|output"}
+"""Parts of the names of what belongs to a side."""
+
+
+def from_state_dict(
+    weights: Mapping[str, Tensor],
+    *,
+    heads: int,
+    source_tokens: Sequence[str],
+    target_tokens: Sequence[str] | None = None,
+    kind: Literal["whitespace", "character"] = "whitespace",
+    pad: str = "<pad>",
+    unk: str = "<unk>",
+    bos: str = "<bos>",
+    eos: str = "<eos>",
+    source_begins: bool = False,
+    norm: Literal["post", "pre"] = "post",
+    activation: Literal["relu", "gelu"] = "relu",
+    positions: Literal["sinusoidal", "learned", "none"] | None = None,
+    embedding_scale: bool = True,
+    max_length: int = 256,
+    names: Mapping[Place, str] | None = None,
+) -> Translator:
+    """The translator of a state dict of `torch.nn.Transformer`, between embeddings and a linear map to logits.
+
+    It computes what the original does; `zhuyi.save` writes it as a model directory, which every verb takes. A
+    checkpoint file is opened by `torch.load(path, weights_only=True)`.
+
+    Args:
+        weights: `model.state_dict()`; buffers such as a table of sinusoids may be in it.
+        heads: of every attention.
+        source_tokens: the tokens of the source by id, the special ones too.
+        target_tokens: those of the target. Unset: both sides have one vocabulary.
+        kind: what a token is: a word between white space, or a character.
+        pad: the padding token, as the lists have it.
+        unk: the token of what is not in the list; a list need not have one.
+        bos: with which a target begins.
+        eos: with which source and target end.
+        source_begins: whether a source begins with `bos` too.
+        norm: before the sublayers (`norm_first=True`), or after.
+        activation: of the feed-forward layers.
+        positions: as `model.positions`. Unset: learned, if there is a learned table; else sinusoidal.
+        embedding_scale: whether embeddings are multiplied by √width, as in most tutorials.
+        max_length: the longest line in tokens; a learned table may be shorter.
+        names: tensors that are not found by themselves, by what they are, such as
+            `{"target_embedding": "embed2.weight"}`.
+
+    Raises:
+        CheckpointError: naming the tensor that is missing or not understood.
+        ConfigError: if a special token is not in a list, or the arguments contradict the tensors.
+    """
+    state = _State(weights, dict(names or {}))
+    source = _vocabulary(source_tokens, "source", pad, unk, bos, eos, source_begins)
+    target = source if target_tokens is None else _vocabulary(target_tokens, "target", pad, unk, bos, eos, False)
+    make = {"whitespace": word_tokenizer, "character": character_tokenizer}[kind]
+    tokenizers = Tokenizers(make(source), make(target))
+    found = {
+        "source_embedding": state.matrix("source_embedding", len(source_tokens), "source"),
+        "target_embedding": state.matrix("target_embedding", len(target_tokens or source_tokens), "target"),
+        "projection": state.matrix("projection", len(target_tokens or source_tokens), None),
+    }
+    width = found["source_embedding"].shape[1]
+    tables = {side: state.table(side) for side in ("source", "target")}
+    learned = all(table is not None for table in tables.values())
+    if positions is None:
+        positions = "learned" if learned else "sinusoidal"
+    if learned:
+        max_length = min(max_length, *(len(table) for table in tables.values() if table is not None))
+    model: dict[str, Any] = {
+        "width": width,
+        "heads": heads,
+        "encoder_layers": state.layers("encoder"),
+        "decoder_layers": state.layers("decoder"),
+        "feed_forward": len(state.of_block("feed_forward.inner")),
+        "activation": activation,
+        "dropout": 0.1,
+        "positions": positions,
+        "embedding_scale": embedding_scale,
+        "norm": norm,
+        "norm_kind": "layer",
+        "final_norm": state.has_norm(),
+        "bias": "all" if state.has_bias() else "none",
+        "output_bias": state.bias is not None,
+        "tie": "none",
+        "max_length": max_length,
+    }
+    ours = state.blocks(build_config({"model": model}).model)
+    for name, key, vocabulary in (
+        ("encoder.embedding.weight", "source_embedding", source),
+        ("decoder.embedding.weight", "target_embedding", target),
+        ("projection.weight", "projection", target),
+    ):
+        ours[name] = rows_of(found[key], vocabulary)
+    if state.bias is not None:
+        ours["projection.bias"] = rows_of(state.bias, target, fill=-1e9)
+    if positions == "learned":
+        for stack, side in (("encoder", "source"), ("decoder", "target")):
+            table = tables[side]
+            if table is None:
+                raise CheckpointError(f"the state dict has no learned table of positions of the {side}: name it")
+            ours[f"{stack}.positions.table"] = table[:max_length]
+    state.weights.ensure_all_taken()
+    text: dict[str, Any] = {"kind": kind, "shared": target is source, "normalization": "none"}
+    if source_begins:
+        text["source_prefix"] = [FIRST]
+    decoding = {"max_repetition": 0, "allow_unknown": unk in (target_tokens or source_tokens)}
+    foreign = Foreign("torch.nn.Transformer", model, tokenizers, ours, text=text, decoding=decoding)
+    return build_translator(model_of(as_stored(foreign, "the state dict")), "cpu")
+
+
+FIRST = "<s>"
+"""BOS, as our vocabularies spell it."""
+
+
+def _vocabulary(
+    tokens: Sequence[str], side: str, pad: str, unk: str, bos: str, eos: str, source_begins: bool
+) -> Vocabulary:
+    ids = {token: i for i, token in enumerate(tokens)}
+    if len(ids) < len(tokens):
+        raise ConfigError(f"{side}_tokens has a token twice")
+    needed = (eos, bos) if side == "target" or source_begins else (eos,)
+    if absent := [token for token in needed if token not in ids]:
+        raise ConfigError(f"{side}_tokens has no {absent[0]}: say how it is called there, as in eos='<end>'")
+    return Vocabulary.of(list(tokens), pad=ids.get(pad), unk=ids.get(unk), bos=ids.get(bos), eos=ids.get(eos))
+
+
+class _State:
+    """A state dict, whose tensors are taken by what they are."""
+
+    def __init__(self, weights: Mapping[str, Tensor], given: dict[Place, str]) -> None:
+        arrays = {name: plain(tensor) for name, tensor in weights.items() if isinstance(tensor, Tensor)}
+        if strange := [name for name in given.values() if name not in arrays]:
+            raise CheckpointError(f"the state dict has no tensor {strange[0]}, which was named")
+        first = [re.fullmatch(r"(.*?)encoder\.layers\.0\.(\S+)", name) for name in arrays]
+        found = [(match[1], KNOWN[match[2]]) for match in first if match and match[2] in KNOWN]
+        if not found:
+            raise CheckpointError(
+                "the state dict is not one of torch.nn.Transformer: it has no tensor that ends in "
+                "encoder.layers.0.self_attn.out_proj.weight"
+            )
+        self._prefix, self._names = found[0]
+        self._given = given
+        self.weights = Weights(_cut(arrays), "the state dict")
+        self._shapes = {name: array.shape for name, array in _cut(arrays).items()}
+        self.bias: npt.NDArray[np.float32] | None = None
+        """Of the projection, once that is taken."""
+
+    def layers(self, side: str) -> int:
+        """How many blocks there are."""
+        pattern = re.compile(rf"{re.escape(self._prefix)}{side}\.layers\.(\d+)\.")
+        return 1 + max((int(match[1]) for name in self._shapes if (match := pattern.match(name))), default=-1)
+
+    def of_block(self, part: str) -> npt.NDArray[np.float32]:
+        """A map of the first block of the encoder."""
+        name = f"{self._prefix}encoder.layers.0.{self._names.parts[part]}.weight"
+        return self.weights.take(name)
+
+    def has_norm(self) -> bool:
+        """Whether there is a norm after the last block."""
+        return f"{self._prefix}encoder.norm.weight" in self._shapes
+
+    def has_bias(self) -> bool:
+        """Whether the maps have a bias."""
+        return f"{self._prefix}encoder.layers.0.{self._names.parts['feed_forward.inner']}.bias" in self._shapes
+
+    def blocks(self, config: ModelConfig) -> dict[str, npt.NDArray[np.float32]]:
+        """The weights of all blocks, and of the norms after them, by our names."""
+        ours = {}
+        for name, theirs in self._names.ours_to_theirs(config).items():
+            ours[f"{name}.weight"] = weight = self.weights.take(f"{self._prefix}{theirs}.weight")
+            if name.endswith("norm") and config.bias == "none":  # with bias=False, torch's norms have none either
+                ours[f"{name}.bias"] = np.zeros_like(weight)
+            elif config.bias == "all" or name.endswith("norm"):
+                ours[f"{name}.bias"] = self.weights.take(f"{self._prefix}{theirs}.bias")
+        return ours
+
+    def matrix(self, place: Place, rows: int, side: str | None) -> npt.NDArray[np.float32]:
+        """An embedding, or the projection (which takes its bias along), found by the number of its rows.
+
+        Of several, an embedding is the one whose name speaks of its side, and the projection the one with a bias.
+        """
+        name = self._given.get(place) or self._find(place, rows, side)
+        found = self.weights.take(name)
+        if found.ndim != 2 or len(found) != rows:
+            raise CheckpointError(f"tensor {name} has shape {found.shape}: for {rows} tokens, {place} has {rows} rows")
+        if place == "projection" and self.weights.has(bias := f"{name.removesuffix('weight')}bias"):
+            self.bias = self.weights.take(bias)
+        return found
+
+    def _find(self, place: Place, rows: int, side: str | None) -> str:
+        outside = [
+            name
+            for name, shape in self._shapes.items()
+            if len(shape) == 2 and shape[0] == rows and name.endswith("weight") and ".layers." not in name
+        ]
+        biased = [name for name in outside if f"{name.removesuffix('weight')}bias" in self._shapes]
+        if side is None:
+            found = biased or [name for name in outside if not re.search(r"emb", name)]
+        else:
+            found = [name for name in outside if name not in biased and not re.search(r"pos", name)]
+            found = [name for name in found if re.search(SIDES[side], name)] or found
+        if len(found) != 1:
+            what = ", ".join(found) if found else f"no matrix of {rows} rows"
+            raise CheckpointError(f"which tensor is the {place} ({what})? Name it: names={{{place!r}: ...}}")
+        return found[0]
+
+    def table(self, side: str) -> npt.NDArray[np.float32] | None:
+        """The learned table of positions of a side; None, if there is none: sinusoids are computed."""
+        place: Place = "source_positions" if side == "source" else "target_positions"
+        named = self._given.get(place)
+        all_tables = [name for name in self._shapes if ".layers." not in name and re.search(r"pos|\.pe$|^pe$", name)]
+        own = [name for name in all_tables if re.search(SIDES[side], name)] or all_tables
+        learned = [name for name in own if len(self._shapes[name]) == 2 and name.endswith("weight")]
+        self.weights.skip(*(name for name in all_tables if name not in learned))  # buffers of sinusoids
+        if named is None and len(learned) != 1:
+            return None
+        return self.weights.take(named or learned[0])
+
+
+def _cut(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """With `in_proj`, in which torch keeps query, key and value end to end, cut into three."""
+    cut: dict[str, npt.NDArray[Any]] = {}
+    for name, array in arrays.items():
+        if match := re.fullmatch(r"(.*)in_proj_(weight|bias)", name):
+            for each, third in zip("qkv", np.array_split(array, 3), strict=True):
+                cut[f"{match[1]}{each}_proj.{match[2]}"] = third
+        else:
+            cut[name] = array
+    return cut
