@@ -32,9 +32,11 @@
 
 extern "C" {
 struct ZhuyiConfig {
-    int32_t width, heads, key_value_heads, encoder_layers, decoder_layers, feed_forward;
-    int32_t activation, positions, pre_norm, rms_norm, max_length;
+    int32_t width, heads, key_value_heads, head_width, encoder_layers, decoder_layers, feed_forward;
+    int32_t activation, positions, pre_norm, rms_norm;
+    int32_t embedding_scale, embedding_norm, final_norm, max_length;
     int32_t source_vocabulary, target_vocabulary, precision;
+    float norm_epsilon;
 };
 struct ZhuyiWeight {
     const char* name;
