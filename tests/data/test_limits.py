@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhuyi.config import DecodingConfig
-from zhuyi.data.limits import choose_limits, count_over_limit
+from zhuyi.data.limits import choose_limits, count_over_limit, limits_of_model
+from zhuyi.data.sequences import InMemory
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,14 @@ def test_lengths_of_two_bytes_do_not_wrap_around() -> None:
     chosen = choose_limits(DecodingConfig(), pairs([60_000, 65_534, 65_534], [1, 65_534, 65_534]))
     assert limits(chosen, 65_535)[0] == 10_000
     assert count_over_limit(chosen, pairs([65_534], [65_534]), max_length=65_535) == 0
+
+
+def test_a_model_keeps_its_limits_where_the_new_pairs_fit() -> None:
+    pairs = InMemory([[4] * 5] * 100, [[4] * 10] * 100)
+    chosen = choose_limits(DecodingConfig(), pairs)
+    wide, narrow = DecodingConfig(max_ratio=0.0, max_extra=30), DecodingConfig(max_ratio=1.5, max_extra=1)
+    kept = limits_of_model(wide, chosen, pairs, 64)
+    assert (kept.max_ratio, kept.max_extra) == (0.0, 30)
+    higher = limits_of_model(narrow, chosen, pairs, 64)
+    assert (higher.max_ratio, higher.max_extra) == (1.5, chosen.max_extra)
+    assert limits_of_model(DecodingConfig(), chosen, pairs, 64) == chosen

@@ -288,3 +288,35 @@ def test_pieces_that_cannot_be_are_one_line(model: Path, tmp_path: Path) -> None
         warm_start(config.model_copy(update={"text": settings}), model)
     with pytest.raises(ConfigError, match=r"text\.add_pieces adds to the vocabulary of another model"):
         train(copying(tmp_path, text={"add_pieces": ["ß"]}), tmp_path / "out")
+
+
+def test_a_new_tag_begins_with_the_mean_of_its_parts(tmp_path: Path) -> None:
+    """A model of one language of the target learns another, which a tag before the source asks for."""
+    text = {"kind": "bpe", "vocabulary": 300, "tags": [">>abc<<"]}
+    first = copying(tmp_path, text=text, letters="abcndsfx")
+    tokenizers = Tokenizers.from_files(learn(first, open_corpus(first))["files"])
+    save_model(build_model(first, tokenizers), tmp_path / "first")
+    lines = write_lines(tmp_path / "more.txt", 20, 5)
+    training = {
+        "start_from": str(tmp_path / "first"),
+        "steps": 1,
+        "learning_rate": 1e-12,
+        "threads": 1,
+        "device": "cpu",
+    }
+    settings = {"tags": [">>nds<<"], "source_prefix": [">>nds<<"]}
+    train(
+        build_config({"data": {"source": lines, "target": lines}, "text": settings, "training": training}),
+        tmp_path / "out",
+    )
+    before, after = (load_model(tmp_path / name) for name in ("first", "out"))
+    assert after.config.text.tags == (">>abc<<", ">>nds<<")
+    old, new = before.tokenizers.source, after.tokenizers.source
+    assert (new.find(">>nds<<"), new.find(">>abc<<")) == (len(old), old.find(">>abc<<"))
+    rows, then = (each.transformer.get_parameter("encoder.embedding.weight") for each in (after, before))
+    assert torch.allclose(rows[len(old)], then[old.encode(["x>>nds<<"])[0][1:]].mean(dim=0), atol=0.2)
+    assert torch.allclose(rows[: len(old)], then, atol=1e-6)
+    assert new.encode(["a"])[0][0] == len(old)
+    assert new.encode([">>abc<< a"])[0][0] == old.find(">>abc<<")
+    with pytest.raises(ConfigError, match=r"text\.tags: 'nds' could be text: write it as >>NAME<<"):
+        warm_start(build_config({"text": {"tags": ["nds"]}}), tmp_path / "first")

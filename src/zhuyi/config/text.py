@@ -64,7 +64,8 @@ class TextConfig(Section):
         (),
         strict=False,  # TOML and JSON have lists
         description="Pieces that no text makes, such as the language tags >>fra<< and >>deu<<: training adds them to "
-        "the vocabularies. A source line may begin with its own tag of the form >>NAME<<; it stands in the place of "
+        "the vocabularies, those of a model that it begins with (training.start_from) too. A source line may begin "
+        "with its own tag of the form >>NAME<<; it stands in the place of "
         "the one in text.source_prefix. --to NAME chooses a tag in use.",
     )
     source_prefix: tuple[str, ...] = Field(

@@ -48,17 +48,22 @@ def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:
     return decoding.model_copy(update={"max_ratio": ratio, "max_extra": extra})
 
 
-def no_lower_than(least: DecodingConfig, decoding: DecodingConfig) -> DecodingConfig:
-    """`decoding`, whose limits were chosen from the data of a run, with limits no lower than those of `least`.
+def limits_of_model(model: DecodingConfig, chosen: DecodingConfig, pairs: Lengths, max_length: int) -> DecodingConfig:
+    """`chosen` with the limits of a model that is trained further, if the pairs fit; else with the higher of both.
 
-    So a model that is trained further may write outputs as long as before. Limits that either has not are left alone.
+    Args:
+        model: the settings of that model.
+        chosen: those of the run, with limits that `choose_limits` has chosen from its pairs.
+        pairs: their lengths.
+        max_length: `model.max_length`.
     """
-    higher = {}
-    for name in ("max_ratio", "max_extra"):
-        ours, theirs = getattr(decoding, name), getattr(least, name)
-        if ours is not None and theirs is not None:
-            higher[name] = max(ours, theirs)
-    return decoding.model_copy(update=higher)
+    if model.max_ratio is None or model.max_extra is None or chosen.max_ratio is None or chosen.max_extra is None:
+        return chosen
+    kept = chosen.model_copy(update={"max_ratio": model.max_ratio, "max_extra": model.max_extra})
+    if count_over_limit(kept, pairs, max_length) <= (1 - FITTING_SHARE) * len(pairs.source_lengths):
+        return kept
+    higher = max(model.max_ratio, chosen.max_ratio), max(model.max_extra, chosen.max_extra)
+    return chosen.model_copy(update={"max_ratio": higher[0], "max_extra": higher[1]})
 
 
 def limits_of_text(decoding: DecodingConfig, max_length: int) -> DecodingConfig:

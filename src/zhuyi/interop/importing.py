@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zhuyi.directory import write_model
+from zhuyi.directory import RUN, model_files
 from zhuyi.errors import CheckpointError, ConfigError
-from zhuyi.files import MANIFEST, ensure_writable
+from zhuyi.files import MANIFEST, ensure_writable, write_directory
 from zhuyi.interop import huggingface
 from zhuyi.interop.foreign import Foreign, Reader, as_stored
 
@@ -69,7 +69,9 @@ def import_model(
     ensure_free(out)
     foreign = read_foreign(path, format, [Path(each) for each in vocabularies])
     stored = as_stored(foreign, str(path))
-    write_model(stored, out, _card(foreign, path))
+    files = model_files(stored, _card(foreign, path))
+    del files[RUN]  # nobody says how it was trained
+    write_directory(out, files)
     return Imported(
         out,
         foreign.program,

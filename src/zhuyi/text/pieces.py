@@ -16,6 +16,7 @@ from tokenizers import Tokenizer as Engine
 
 from zhuyi.text.lookup import VOCABULARY
 from zhuyi.text.special import BYTES, MASK, SPECIALS, UNK
+from zhuyi.text.trainers import is_no_text
 
 _FIXED = frozenset((*SPECIALS, *BYTES, MASK))
 
@@ -27,12 +28,13 @@ class NoPieceError(ValueError):
         super().__init__(f"{text!r} {why}")
 
 
-def add_pieces(tokenizer: str, texts: Sequence[str]) -> tuple[str, list[list[int]]]:
-    """Add each of `texts` that is not one token yet.
+def add_pieces(tokenizer: str, texts: Sequence[str], tags: Sequence[str] = ()) -> tuple[str, list[list[int]]]:
+    """Add each of `texts` that is not one token yet, and each of `tags`.
 
     Args:
         tokenizer: the content of a `tokenizer.json`.
         texts: as users write them; each is a word, or for the kind character a character.
+        tags: names of tokens that no text has.
 
     Returns:
         The content of the new `tokenizer.json`; and of each new id, in order, the ids that its text had before.
@@ -47,6 +49,8 @@ def add_pieces(tokenizer: str, texts: Sequence[str]) -> tuple[str, list[list[int
     else:
         for word in words:
             added.add(word, added.parts(word))
+    for tag in tags:
+        added.add_tag(tag)
     added.check(texts, words)
     return added.content()
 
@@ -97,6 +101,23 @@ class _Vocabulary:
             self._ids[token] = len(self._pieces)
             self._pieces.append(token)
             self._new.append(parts)
+
+    def add_tag(self, tag: str) -> None:
+        """Add a token that no text has, unless it is there."""
+        if tag in self._ids:
+            return
+        tokens = (self._engine.id_to_token(id) for id in self._engine.encode(tag, add_special_tokens=False).ids)
+        parts = [self._ids.get(token, UNK) for token in tokens]
+        if self._list is not None:  # whatever is not in the engine's own vocabulary
+            self._list["special"].append(len(self._pieces))
+            self._ids[tag] = len(self._pieces)
+            self._pieces.append(tag)
+            self._new.append(parts)
+            return
+        is_of_words = self.kind == "WordLevel" and len(self._engine.pre_tokenizer.pre_tokenize_str("ab")) == 1
+        if is_of_words or not is_no_text(tag):
+            raise NoPieceError(tag, "could be text: " + ("any word can" if is_of_words else "write it as >>NAME<<"))
+        self.add(tag, parts)
 
     def merge(self, words: list[str]) -> None:
         """Add words by merging their parts; characters that are not in the vocabulary come first."""

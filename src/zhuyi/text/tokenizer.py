@@ -154,16 +154,18 @@ class Tokenizer:
             isinstance(mine, Lookup) and isinstance(theirs, Lookup) and mine.pieces == theirs.pieces
         )
 
-    def with_pieces(self, texts: Sequence[str]) -> tuple["Tokenizer", list[list[int]]]:
-        """A copy in which each of `texts` is one token; and of each new id, in order, the ids that its text had before.
+    def with_pieces(self, texts: Sequence[str], tags: Sequence[str] = ()) -> tuple["Tokenizer", list[list[int]]]:
+        """A copy in which each of `texts` is one token, and that has `tags`, which are tokens of no text.
+
+        It comes with the ids that the text of each new id had before, in order.
 
         Raises:
             NoPieceError: if one of them cannot be a token.
         """
-        if texts and self.mask is not None:
-            raise NoPieceError(texts[0], f"cannot be added to a vocabulary that ends with {MASK}")
-        content, parts = add_pieces(self.to_json(), texts)
-        return Tokenizer.from_json(content), parts
+        if (texts or tags) and self.mask is not None:
+            raise NoPieceError([*texts, *tags][0], f"cannot be added to a vocabulary that ends with {MASK}")
+        content, parts = add_pieces(self.to_json(), texts, tags)
+        return Tokenizer.from_json(content).framed(self.frame), parts
 
     def normalise(self, line: str) -> str:
         """The normal form of a line, which `encode` encodes and `decode` restores."""

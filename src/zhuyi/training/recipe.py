@@ -18,7 +18,7 @@ from torch import nn
 from zhuyi.checkpoint import Model, build_model, save_model
 from zhuyi.config import Config, TrainingConfig, changed
 from zhuyi.data.batches import padding_share, plan
-from zhuyi.data.limits import no_lower_than
+from zhuyi.data.limits import limits_of_model
 from zhuyi.data.prepare import Prepared, examples, open_dev_text, prepare
 from zhuyi.data.sequences import Numbered, Sequences
 from zhuyi.data.store import Store
@@ -218,8 +218,9 @@ def _prepare(
             warm = warm_start(config, config.training.start_from)
         config, tokenizers = _without_parts(warm.config), warm.tokenizers
     data = world.on_main(lambda: prepare(config, tokenizers, epoch, notify))
-    if data is not None and warm is not None:
-        decoding = no_lower_than(warm.limits, data.config.decoding)
+    if data is not None and warm is not None and config.decoding.max_ratio is config.decoding.max_extra is None:
+        pairs = examples(data.config, data.store, data.tokenizers, 0, data.mixed)
+        decoding = limits_of_model(warm.limits, data.config.decoding, pairs, data.config.model.max_length)
         data = replace(data, config=data.config.model_copy(update={"decoding": decoding}))
     with world.all_or_none():
         if data is not None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zhuyi.checkpoint import load_model
-from zhuyi.config import FRAME, LANGUAGES, PRESETS, Config, DecodingConfig, TrainingConfig, changed
+from zhuyi.config import FRAME, LANGUAGES, PRESETS, Config, DecodingConfig, TextConfig, TrainingConfig, changed
 from zhuyi.data.prepare import learn_labels
 from zhuyi.errors import ConfigError
 from zhuyi.model.transformer import Network
@@ -24,7 +24,7 @@ from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 MAY_DIFFER = {
     *("model.dropout", "model.attention_dropout", "model.feed_forward_dropout", "model.max_length", "model.tie"),
-    *("text.bpe_dropout", "text.add_pieces", *(f"text.{key}" for key in FRAME)),
+    *("text.bpe_dropout", "text.add_pieces", "text.tags", *(f"text.{key}" for key in FRAME)),
 }
 """Settings of [model] and [text] that may be others than the model's: they leave most of its weights what they are."""
 OF_LABELS = {"model.labels", "text.shared", "text.kind", "text.target_kind", "text.whitespace"}
@@ -37,7 +37,7 @@ RATE_SHARE = 0.1
 WARMUP = 50
 """Updates: Adam's second moment, a mean over about 1 / (1 - β₂) of them, is new."""
 LIMITS = ("max_ratio", "max_extra")
-"""Settings of [decoding] that are chosen from the data of the run, and are no lower than the model's."""
+"""Settings of [decoding] that are the model's only where the pairs of the run fit: see `limits_of_model`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class WarmStart:
     new_labels: bool
     """Whether labels are learned after masked pre-training."""
     limits: DecodingConfig
-    """Of that model: an output of the run may be at least as long."""
+    """Of that model, with its limits: see `limits_of_model`."""
     rate: float
     """The peak learning rate that it was trained at, or is taken to have been."""
 
@@ -76,7 +76,7 @@ def warm_start(config: Config, directory: str | Path) -> WarmStart:
     if new_labels:
         tokenizers = Tokenizers(tokenizers.source, learn_labels(config))
         del weights["projection.weight"]
-    if config.text.add_pieces:
+    if config.text.add_pieces or config.text.tags:
         tokenizers, weights = with_pieces(config, tokenizers, weights)
     return WarmStart(
         config, tokenizers, weights, new_labels, model.config.decoding, training.learning_rate / RATE_SHARE
@@ -116,8 +116,8 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
     for section in ("model", "text"):
         theirs, ours = getattr(model, section), getattr(config, section)
         given = {key: getattr(ours, key) for key in type(ours).model_fields if key in ours.model_fields_set}
-        if "add_pieces" in given:  # to those that the model has been given before
-            given["add_pieces"] = tuple(dict.fromkeys((*theirs.add_pieces, *given["add_pieces"])))
+        for key in given.keys() & {"add_pieces", "tags"}:  # they are added to the model's
+            given[key] = tuple(dict.fromkeys((*getattr(theirs, key), *given[key])))
         given = {key: value for key, value in given.items() if value not in (None, getattr(theirs, key))}
         for key, value in given.items():
             if f"{section}.{key}" not in may_differ:
@@ -145,26 +145,30 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
 def with_pieces(
     config: Config, tokenizers: Tokenizers, weights: dict[str, Tensor]
 ) -> tuple[Tokenizers, dict[str, Tensor]]:
-    """`tokenizers` and `weights` with the pieces of `text.add_pieces`, whose rows are the means of their parts' rows.
+    """`tokenizers` and `weights` with what `text.add_pieces` and `text.tags` add; rows are means of their parts' rows.
 
-    Where each side has a vocabulary of its own, a piece is added to those that can have it; labels get none.
+    Where each side has a vocabulary of its own, a piece is added to those that can have it; labels get none. Of a
+    common list that both sides look tokens up in, the side that divides a piece into fewer parts gives these.
 
     Raises:
-        ConfigError: naming a piece that no vocabulary can have.
+        ConfigError: naming a piece that no vocabulary can have, or a tag that could be text.
     """
     encoder_only = config.model.shape == "encoder"
     one = encoder_only or tokenizers.source.tokenises_as(tokenizers.target)
     source, *others = [tokenizers.source] if one else [tokenizers.source, tokenizers.target]
     refused: dict[str, list[str]] = {}
-    extended = [_with_possible(side, config.text.add_pieces, refused) for side in (source, *others)]
+    extended = [_with_possible(side, config.text, refused) for side in (source, *others)]
     for reasons in refused.values():
         if len(reasons) == len(extended):
             raise ConfigError(f"text.add_pieces: {reasons[0]}")
     new = Tokenizers(extended[0][0], tokenizers.target if encoder_only else extended[-1][0])
     if tokenizers.shared and not new.shared:
         raise ConfigError("text.add_pieces: source and target share a vocabulary, but divide these pieces differently")
+    parts = [of_side for _, of_side in extended]
+    if tokenizers.shared:
+        parts = [[min(divisions, key=len) for divisions in zip(*parts, strict=True)]]
     longer = {
-        name: _with_rows(weight, extended[0 if name.startswith("encoder.") else -1][1])
+        name: _with_rows(weight, parts[0 if name.startswith("encoder.") else -1])
         for name, weight in weights.items()
         if name.endswith(".embedding.weight") or (name.startswith("projection.") and not encoder_only)
     }
@@ -172,17 +176,21 @@ def with_pieces(
 
 
 def _with_possible(
-    tokenizer: Tokenizer, texts: Sequence[str], refused: dict[str, list[str]]
+    tokenizer: Tokenizer, text: TextConfig, refused: dict[str, list[str]]
 ) -> tuple[Tokenizer, list[list[int]]]:
     """`Tokenizer.with_pieces` of those that it can have; why not the others, is added to `refused`."""
     possible = []
-    for text in texts:
+    for piece in text.add_pieces:
         try:
-            tokenizer.with_pieces([text])
-            possible.append(text)
+            tokenizer.with_pieces([piece])
+            possible.append(piece)
         except NoPieceError as error:
-            refused.setdefault(text, []).append(str(error))
-    return tokenizer.with_pieces(possible)
+            refused.setdefault(piece, []).append(str(error))
+    tags = [tag for tag in text.tags if tokenizer.find(tag) is None]
+    try:
+        return tokenizer.with_pieces(possible, tags) if possible or tags else (tokenizer, [])
+    except NoPieceError as error:
+        raise ConfigError(f"text.tags: {error}") from error
 
 
 def _with_rows(weight: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
