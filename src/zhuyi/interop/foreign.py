@@ -75,6 +75,18 @@ class Names:
         return names
 
 
+def architecture(model: dict[str, Any], source: str) -> ModelConfig:
+    """The section [model] of a model of another program.
+
+    Raises:
+        CheckpointError: naming `source` and the setting, if zhuyi has no such model.
+    """
+    try:
+        return build_config({"model": model}).model
+    except ConfigError as error:
+        raise CheckpointError(f"{source}: zhuyi has no such model: {error}") from error
+
+
 class Weights:
     """The other program's weights, which are taken one by one, so that none is left over unseen.
 
@@ -84,7 +96,7 @@ class Weights:
     """
 
     def __init__(self, arrays: Arrays, source: str) -> None:
-        self._arrays, self._source = arrays, source
+        self._arrays, self.source = arrays, source
         self._taken: set[str] = set()
 
     def take(self, name: str) -> npt.NDArray[np.float32]:
@@ -94,11 +106,11 @@ class Weights:
             CheckpointError: if there is none, or it is no array of numbers.
         """
         if name not in self._arrays:
-            raise CheckpointError(f"{self._source}: tensor {name} is missing")
+            raise CheckpointError(f"{self.source}: tensor {name} is missing")
         self._taken.add(name)
         array = np.asarray(self._arrays[name])
         if array.dtype.kind not in "fiu" or array.ndim > 2:
-            raise CheckpointError(f"{self._source}: tensor {name} is not a vector or a matrix of numbers")
+            raise CheckpointError(f"{self.source}: tensor {name} is not a vector or a matrix of numbers")
         return array.astype(np.float32)
 
     def has(self, name: str) -> bool:
@@ -117,7 +129,7 @@ class Weights:
         """
         for name in self._arrays:
             if name not in self._taken:
-                raise CheckpointError(f"{self._source}: tensor {name} has no counterpart in zhuyi")
+                raise CheckpointError(f"{self.source}: tensor {name} has no counterpart in zhuyi")
 
 
 def halves_together(width: int) -> npt.NDArray[np.int64]:
@@ -157,18 +169,6 @@ def rows_of(array: npt.NDArray[np.float32], vocabulary: Vocabulary, fill: float 
 
 Reader = Callable[..., Foreign]
 """From a directory or file to the model in it."""
-
-
-def architecture(model: dict[str, Any], source: str) -> ModelConfig:
-    """The section `model`, checked.
-
-    Raises:
-        CheckpointError: if zhuyi has no such architecture.
-    """
-    try:
-        return build_config({"model": model}).model
-    except ConfigError as error:
-        raise CheckpointError(f"{source}: zhuyi has no such model: {error}") from error
 
 
 def as_stored(foreign: Foreign, source: str) -> StoredModel:

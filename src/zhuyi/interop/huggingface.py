@@ -68,7 +68,7 @@ ACTIVATIONS = {"swish": "silu", "silu": "silu", "relu": "relu", "gelu": "gelu"}
 
 def recognises(path: Path) -> bool:
     """Whether this is a directory of one of these families."""
-    return _type(path) in FAMILIES
+    return model_type(path) in FAMILIES
 
 
 def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
@@ -99,9 +99,9 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
         text.tokenizers,
         arrays,
         text=text.settings,
-        decoding=_decoding(path, config),
+        decoding=generation_defaults(path, config),
         languages=text.languages,
-        licence=_licence(path),
+        licence=licence_of(path),
     )
 
 
@@ -133,6 +133,13 @@ class Settings:
             raise CheckpointError(f"{self.path}: {key} = {value!r} is not a number of something")
         return value
 
+    def real(self, key: str, default: float) -> float:
+        """The value of a key that is a number."""
+        value = self.get(key, default)
+        if type(value) not in (int, float):
+            raise CheckpointError(f"{self.path}: {key} = {value!r} is not a number")
+        return float(value)
+
     def text(self, key: str) -> str:
         """The value of a key that is a string."""
         value = self.get(key)
@@ -152,7 +159,8 @@ class Text:
     languages: tuple[str | None, str | None] = (None, None)
 
 
-def _type(path: Path) -> str | None:
+def model_type(path: Path) -> str | None:
+    """The family of the model in a directory; None if it is no directory of Hugging Face."""
     if not (path / "config.json").is_file():
         return None
     found = Settings(path, "config.json").get("model_type")
@@ -162,7 +170,7 @@ def _type(path: Path) -> str | None:
 def _architecture(config: Settings, family: Family) -> dict[str, Any]:
     activation = ACTIVATIONS.get(config.get("activation_function", "relu"))
     if activation is None:
-        raise _unsupported(config, "activation_function")
+        raise unsupported(config, "activation_function")
     heads = config.number("encoder_attention_heads")
     for key, wanted in (
         ("decoder_attention_heads", heads),
@@ -171,7 +179,7 @@ def _architecture(config: Settings, family: Family) -> dict[str, Any]:
         ("static_position_embeddings", None if family.positions == "learned" else True),
     ):
         if config.get(key, wanted) != wanted:
-            raise _unsupported(config, key)
+            raise unsupported(config, key)
     return {
         "width": config.number("d_model"),
         "heads": heads,
@@ -179,9 +187,9 @@ def _architecture(config: Settings, family: Family) -> dict[str, Any]:
         "decoder_layers": config.number("decoder_layers"),
         "feed_forward": config.number("encoder_ffn_dim"),
         "activation": activation,
-        "dropout": float(config.get("dropout", 0.1)),
-        "attention_dropout": float(config.get("attention_dropout", 0.0)),
-        "feed_forward_dropout": float(config.get("activation_dropout", 0.0)),
+        "dropout": config.real("dropout", 0.1),
+        "attention_dropout": config.real("attention_dropout", 0.0),
+        "feed_forward_dropout": config.real("activation_dropout", 0.0),
         "positions": family.positions,
         "embedding_scale": bool(config.get("scale_embedding", False)),
         "embedding_norm": family.embedding_norm,
@@ -195,7 +203,7 @@ def _architecture(config: Settings, family: Family) -> dict[str, Any]:
 def _weights(
     theirs: Weights, model: dict[str, Any], family: Family, text: Text, shared: bool
 ) -> dict[str, npt.NDArray[np.float32]]:
-    config = architecture(model, "config.json")
+    config = architecture(model, theirs.source)
     ours: dict[str, npt.NDArray[np.float32]] = {}
     for our, name in NAMES.ours_to_theirs(config).items():
         for kind in ("weight", "bias"):
@@ -241,7 +249,7 @@ def sinusoid_halves(length: int, width: int) -> npt.NDArray[np.float32]:
     return np.concatenate([np.sin(angle), np.cos(angle)], axis=1).astype(np.float32)
 
 
-def _decoding(path: Path, config: Settings) -> dict[str, Any]:
+def generation_defaults(path: Path, config: Settings) -> dict[str, Any]:
     """The defaults of generation: of generation_config.json or, in older directories, of config.json."""
     generation = Settings(path, "generation_config.json", optional=True)
 
@@ -301,7 +309,7 @@ def _padded(pieces: list[str | None], config: Settings) -> list[str | None]:
 _READ_TEXT = {"marian": _marian_text}
 
 
-def _licence(path: Path) -> str | None:
+def licence_of(path: Path) -> str | None:
     """The licence that the model card's head names, or a file of this name."""
     card = path / "README.md"
     if card.is_file():
@@ -311,5 +319,6 @@ def _licence(path: Path) -> str | None:
     return next((name for name in ("LICENSE", "LICENSE.txt", "COPYING") if (path / name).is_file()), None)
 
 
-def _unsupported(config: Settings, key: str) -> CheckpointError:
+def unsupported(config: Settings, key: str) -> CheckpointError:
+    """What is to be raised for a setting that zhuyi has not."""
     return CheckpointError(f"{config.path}: {key} = {config.get(key)!r} has no counterpart in zhuyi")
