@@ -217,7 +217,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
         first %= len(changed)
         length = rng.choice([1, 1, 4, 50])
         junk = rng.choice([rng.randbytes(length), b"\xff" * length, b"\0" * length, varint(rng.getrandbits(60))])
-        changed[first : first + rng.choice([0, length, length])] = junk
+        changed[first : first + rng.choice([0, length, len(junk), len(junk)])] = junk
         if rng.random() < 0.1:
             del changed[rng.randrange(1, len(changed)) :]
     return bytes(changed)

@@ -47,8 +47,13 @@ class Vocabulary:
             pieces: by row; None is a row without a name. Another row that is called as one of the four loses its name.
             pad, unk, bos, eos: the rows of the four that come first, which lose their names.
             special: the rows of other tokens that no text has.
+
+        Raises:
+            CheckpointError: if there is no such row.
         """
         ends = [pad, unk, bos, eos]
+        if missing := [row for row in (*ends, *special) if row is not None and not 0 <= row < len(pieces)]:
+            raise CheckpointError(f"the vocabulary of {len(pieces):,} tokens has no row {missing[0]}")
         rows: list[int | None] = [*ends, *(row for row in range(len(pieces)) if row not in ends)]
         unnamed = {row for row, piece in enumerate(pieces) if piece is None or piece in SPECIALS}
         no_text = {*special, *unnamed}
