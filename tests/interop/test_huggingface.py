@@ -120,6 +120,17 @@ def test_marian_has_the_originals_tokens(marian: Original, imported: Path) -> No
         assert [theirs.get(piece, 1) for piece in ours.source.pieces(ids)] == marian.tokenizer(line).input_ids[:-1]
 
 
+def test_marian_is_told_the_language_as_the_original_is(marian: Original, imported: Path) -> None:
+    translator, text = zhuyi.load(imported), lines(20, 4)
+    translator = translator.with_decoding(translator.decoding(beam=1))
+    for name in ("fra", "deu"):
+        tagged = [f">>{name}<< {line}" for line in text]
+        answers = marian.answers(tagged, num_beams=1)
+        assert translator.translate(text, to=name) == translator.translate(tagged) == answers
+    ids = translator.tokenizers.source.encode([">>ita<< a"])[0]
+    assert not {*translator.config.text.tags} & {*translator.tokenizers.source.pieces(ids)}
+
+
 @pytest.mark.parametrize("engine", ["native", "torch"])
 @pytest.mark.parametrize("beam", [1, 4, 6])
 @pytest.mark.parametrize("alpha", [1.0, 0.6])
