@@ -189,7 +189,7 @@ def served(chromium: Any, translator: Translator, times: int) -> dict[str, Any]:
             tab = chromium.new_page(viewport={"width": 1280, "height": 900})
             tab.goto(server.url)
             tab.wait_for_selector("form input")
-            ready.append(tab.evaluate("performance.getEntriesByName('ready')[0].startTime") / 1000)
+            ready.append(tab.evaluate("performance.getEntriesByName('drawn')[0].startTime") / 1000)
             tab.click(".views button:nth-of-type(9)")
             tab.fill("form input", words)
             tab.click("form button")
@@ -206,7 +206,7 @@ def as_file(chromium: Any, trace: Trace, folder: Path, full: bool) -> dict[str, 
     tab = chromium.new_page(viewport={"width": 1280, "height": 900})
     tab.goto(f"{path.as_uri()}#view=heads&stack=decoder&kind=cross")
     tab.wait_for_selector(".cells canvas")
-    ready = tab.evaluate("performance.getEntriesByName('ready')[0].startTime") / 1000
+    ready = tab.evaluate("performance.getEntriesByName('drawn')[0].startTime") / 1000
     hover = tab.evaluate(HOVER)
     tab.close()
     return {"bytes": path.stat().st_size, "full": full, "ready": ready, "hover": hover}

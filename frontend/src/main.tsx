@@ -276,7 +276,7 @@ error.subscribe(writeAddress);
 
 start().then(() => {
   render(<Page />, document.getElementById("page")!);
-  performance.mark("ready");
+  performance.mark("drawn");
   follow();
   addEventListener("hashchange", follow); // a link pasted into an open tab
 });

@@ -188,7 +188,9 @@ class InPage implements Source {
 
   private async compute(method: "look" | "peek", request: Request): Promise<Trace> {
     await this.load(request.checkpoint ?? "");
-    return this.ask(method, request);
+    const found = await this.ask<Trace>(method, request);
+    performance.mark("computed");
+    return found;
   }
 
   /** Should the model in the page answer otherwise, or not at all, what is stored is not shown again. */
