@@ -1,16 +1,16 @@
-"""Directories of Hugging Face: MarianMT (OPUS-MT), M2M-100 and NLLB, mBART and BART.
+"""Directories of Hugging Face: MarianMT (OPUS-MT), M2M-100 and NLLB, and mBART-50.
 
 These are one architecture with one table of names, and differ in positions, norms and in what frames a sentence:
 
     MarianMT    post-norm; sinusoids, first all sines, then all cosines; a bias of the logits; begins with PAD
     M2M-100     pre-norm; sinusoids of tensor2tensor from position 2, kept here as a learned table; LANG source </s>
     mBART       pre-norm, and a norm after the embeddings; a learned table, whose first two rows are never used
-    BART        post-norm, otherwise as mBART
 
 Ids are put in our order, PAD UNK BOS EOS first. What begins an output there (PAD, </s>) is BOS here: a copy of its row.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from zhuyi.interop import sentencepiece
 from zhuyi.interop.foreign import Foreign, Names, Weights, architecture, halves_together, permuted, rows_of
 from zhuyi.interop.reading import read_bytes
 from zhuyi.interop.tensors import read_tensors
-from zhuyi.interop.vocabulary import Vocabulary, read_pieces
+from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, read_pieces
 from zhuyi.text.tokenizer import Tokenizers
 
 LARGEST_JSON = 1 << 26
@@ -61,7 +61,6 @@ FAMILIES = {
     "marian": Family("MarianMT", "post", False, "sinusoidal", 0),
     "m2m_100": Family("M2M-100", "pre", False, "learned", 2),
     "mbart": Family("mBART", "pre", True, "learned", 2),
-    "bart": Family("BART", "post", True, "learned", 2),
 }
 ACTIVATIONS = {"swish": "silu", "silu": "silu", "relu": "relu", "gelu": "gelu"}
 
@@ -88,7 +87,7 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     model = _architecture(config, family)
     weights = Weights(read_tensors(path), str(path))
     shared = bool(config.get("share_encoder_decoder_embeddings", True))
-    text = _READ_TEXT[config.text("model_type")](path, config, weights)
+    text = _READ_TEXT[config.text("model_type")](path, config)
     model["tie"] = "all" if shared else "output"
     if not config.get("tie_word_embeddings", True):
         model["tie"] = "none"
@@ -270,7 +269,7 @@ def generation_defaults(path: Path, config: Settings) -> dict[str, Any]:
     }
 
 
-def _marian_text(path: Path, config: Settings, weights: Weights) -> Text:
+def _marian_text(path: Path, config: Settings) -> Text:
     pieces = _padded(read_pieces(path / "vocab.json"), config)
     shared = bool(config.get("share_encoder_decoder_embeddings", True))
     target_pieces = pieces if shared else _padded(read_pieces(path / "target_vocab.json"), config)
@@ -306,7 +305,91 @@ def _padded(pieces: list[str | None], config: Settings) -> list[str | None]:
     return [*pieces, *[None] * (min(config.number("vocab_size", 0), 1 << 20) - len(pieces))]
 
 
-_READ_TEXT = {"marian": _marian_text}
+def _multilingual_text(path: Path, config: Settings) -> Text:
+    """Of M2M-100, NLLB and mBART-50: one SentencePiece model, and a token for each language.
+
+    fairseq's ids, which they all have, are <s> <pad> </s> <unk>, the pieces, the languages and, but in M2M-100, <mask>.
+    M2M-100 lists its pieces in vocab.json; those of the others are all pieces of the SentencePiece model.
+    """
+    named = Settings(path, "tokenizer_config.json", optional=True)
+    if named.get("legacy_behaviour") or named.get("tokenizer_class") in ("MBartTokenizer", "MBartTokenizerFast"):
+        raise CheckpointError(f"{named.path}: a source that ends in its language has no counterpart in zhuyi")
+    model = sentencepiece.read(path / "sentencepiece.bpe.model")
+    if (path / "vocab.json").is_file():
+        pieces = read_pieces(path / "vocab.json")
+    else:
+        pieces = [*FAIRSEQ, *(piece.text for piece in model.pieces[3:])]
+    if tuple(pieces[: len(FAIRSEQ)]) != FAIRSEQ:
+        raise CheckpointError(f"{path}: its vocabulary does not begin with {' '.join(FAIRSEQ)}")
+    languages = _languages(path, len(pieces))
+    size = min(max(config.number("vocab_size", 0), *languages.values()), MOST_PIECES)
+    pieces = [*pieces, *[None] * (size + 1 - len(pieces))]
+    for tag, row in languages.items():
+        if row >= len(pieces) or pieces[row] not in (None, tag):
+            raise CheckpointError(f"{path}: language {tag} has row {row}, which is that of {pieces[row]!r}")
+        pieces[row] = tag
+    del pieces[config.number("vocab_size", len(pieces)) :]
+    begin, pad, eos = config.number("decoder_start_token_id", 2), config.number("pad_token_id", 1), 2
+    vocabulary = Vocabulary.of(pieces, pad=pad, unk=3, bos=begin, eos=eos, special=[0, *languages.values()])
+    one = sentencepiece.tokenizer(model, vocabulary)
+    source = named.get("src_lang") or next((tag for tag in ENGLISH if tag in languages), None)
+    source = next((tag for tag in (source, f"__{source}__") if tag in languages), None)
+    generation = Settings(path, "generation_config.json", optional=True)
+    forced = generation.get("forced_bos_token_id", config.get("forced_bos_token_id"))
+    target = next((tag for tag, row in languages.items() if row == forced), None)
+    return Text(
+        Tokenizers(one, one),
+        vocabulary,
+        vocabulary,
+        {
+            "kind": model.algorithm,
+            "shared": True,
+            "tags": list(languages),
+            "source_prefix": [source] if source else [],
+            "target_prefix": [target] if target else [],
+        },
+    )
+
+
+FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")
+"""The first tokens of vocabularies of fairseq."""
+ENGLISH = ("__en__", "eng_Latn", "en_XX")
+"""The source's language where a directory does not name one, as in `transformers`."""
+LANGUAGE = re.compile(r"__[a-z]{2,3}(_\w+)?__|[a-z]{2}_[A-Z]{2}|[a-z]{3}_[A-Z][a-z]{3}")
+
+
+def _languages(path: Path, first: int) -> dict[str, int]:
+    """The rows of the tokens of languages: where the files of the tokenizer say, or one after another from `first` on.
+
+    Raises:
+        CheckpointError: if there are none.
+    """
+    config = Settings(path, "tokenizer_config.json", optional=True)
+    listed = Settings(path, "tokenizer.json", optional=True).get("added_tokens", [])
+    added = config.get("added_tokens_decoder", {})
+    numbered = [(token.get("id"), token) for token in listed if isinstance(token, dict)]
+    numbered += [(int(row), token) for row, token in added.items() if row.isdecimal()]
+    rows: dict[str, int] = {}
+    for row, token in numbered:
+        tag = token.get("content") if isinstance(token, dict) else None
+        if isinstance(tag, str) and LANGUAGE.fullmatch(tag) and isinstance(row, int) and 0 <= row < MOST_PIECES:
+            rows[tag] = row
+    if rows:
+        return rows
+    special = Settings(path, "special_tokens_map.json", optional=True)
+    for found in (config, special):
+        for key in ("additional_special_tokens", "extra_special_tokens"):
+            named = [tag.get("content") if isinstance(tag, dict) else tag for tag in found.get(key, [])]
+            if tags := [tag for tag in named if isinstance(tag, str) and LANGUAGE.fullmatch(tag)]:
+                return {tag: first + i for i, tag in enumerate(tags)}
+    raise CheckpointError(f"{path}: its languages are listed neither in {config.path.name} nor in {special.path.name}")
+
+
+_READ_TEXT = {
+    "marian": _marian_text,
+    "m2m_100": _multilingual_text,
+    "mbart": _multilingual_text,
+}
 
 
 def licence_of(path: Path) -> str | None:

@@ -40,8 +40,9 @@ def import_model(
 ) -> None:
     """Make a model directory of another program's model. It translates as the original does.
 
-    Known are directories of Hugging Face with a MarianMT model, such as those of OPUS-MT. The result is an ordinary
-    model: translate it, look into it, go on training it. What zhuyi has not is refused by the name of the setting, and
+    Known are directories of Hugging Face with a MarianMT model, such as those of OPUS-MT, M2M-100, NLLB and mBART-50;
+    translate chooses the language of those by --to. The result is an ordinary model: translate it, look into it, go on
+    training it. What zhuyi has not is refused by the name of the setting, and
     nothing is written. The licence of the original goes on to hold: what is found about it is printed.
     """
     place = out or Path(path.resolve().stem)
