@@ -13,6 +13,7 @@ composed with, and a literal `▁` at the beginning of a line.
 Control symbols, and tags such as `<extra_id_0>` or `>>fra<<` that the model's maker defined, are never made of text.
 """
 
+import json
 import re
 import struct
 import sys
@@ -38,8 +39,8 @@ LARGEST_MAP = 1 << 22
 """Bytes of a character map; the largest of SentencePiece's own is of 300,000."""
 LONGEST_PIECE = 256
 """Characters of a piece; SentencePiece learns at most 16 by default."""
-MOST_CHARACTERS = 1 << 23
-"""Of all pieces together: the library makes a node of each."""
+MOST_CHARACTERS = 3_000_000
+"""Of all pieces together: the library may make a node of 200 bytes of each. NLLB's 256,000 pieces have 2 million."""
 SPACE = "▁"
 UNKNOWN = " <unk>"
 """The engine's name of what it does not know. No text has it, for a space in text is a `▁` there."""
@@ -240,8 +241,9 @@ def _score(piece: Piece, highest: float) -> float:
     return piece.score if piece.kind is Kind.NORMAL else len(piece.text.encode()) * highest - 0.1
 
 
-def _engine(model: SentencePieceModel) -> Engine:
-    engine = Engine(_unigram(model) if model.algorithm == "unigram" else _bpe(model))
+def _engine(model: SentencePieceModel) -> dict[str, Any]:
+    """The library's `tokenizer.json`. Its model is written into it, for the library needs much memory to make one."""
+    engine = Engine(models.BPE())
     engine.normalizer = _form(model)
     words = pre_tokenizers.Metaspace(SPACE, "always" if model.add_dummy_prefix else "never", split=False)
     # The library would take "<0x41>" in a text for the byte of this name.
@@ -256,7 +258,8 @@ def _engine(model: SentencePieceModel) -> Engine:
             *([decoders.Replace(Regex(r"\A +"), "")] if has_space_first else []),
         ]
     )
-    return engine
+    described = _unigram(model) if model.algorithm == "unigram" else _bpe(model)
+    return {**json.loads(engine.to_str()), "model": {**described, "byte_fallback": model.byte_fallback}}
 
 
 def _form(model: SentencePieceModel) -> normalizers.Normalizer:
@@ -268,16 +271,16 @@ def _form(model: SentencePieceModel) -> normalizers.Normalizer:
     return normalizers.Sequence([*characters, *(spaces if model.remove_extra_whitespaces else [])])
 
 
-def _unigram(model: SentencePieceModel) -> models.Unigram:
+def _unigram(model: SentencePieceModel) -> dict[str, Any]:
     text = [piece for piece in model.pieces if _is_text(piece) and piece.kind is not Kind.BYTE]
     lowest = min(piece.score for piece in text if piece.kind is Kind.NORMAL)
     highest = _highest(model)
     scores = [(piece.text, _score(piece, highest)) for piece in text]
     fixed = [(name, lowest) for name in (UNKNOWN, *(BYTES if model.byte_fallback else ()))]
-    return models.Unigram([*fixed, *scores], unk_id=0, byte_fallback=model.byte_fallback)
+    return {"type": "Unigram", "unk_id": 0, "vocab": [*fixed, *scores]}
 
 
-def _bpe(model: SentencePieceModel) -> models.BPE:
+def _bpe(model: SentencePieceModel) -> dict[str, Any]:
     """Merges by the score of what they make, and by the ids of their parts where it can be made in two ways."""
     text = [piece for piece in model.pieces if _is_text(piece) and piece.kind is not Kind.BYTE]
     names = [UNKNOWN, *(BYTES if model.byte_fallback else ()), *(piece.text for piece in text)]
@@ -289,7 +292,7 @@ def _bpe(model: SentencePieceModel) -> models.BPE:
         if left in ids and right in ids
     ]
     ordered = [(left, right) for *_, left, right in sorted(merges)]
-    return models.BPE(ids, ordered, unk_token=UNKNOWN, fuse_unk=True, byte_fallback=model.byte_fallback)
+    return {"type": "BPE", "unk_token": UNKNOWN, "fuse_unk": True, "vocab": ids, "merges": ordered}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from tokenizers import Tokenizer as Engine
+from typing import Any
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop.reading import read_bytes
@@ -16,7 +15,7 @@ from zhuyi.text.special import SPECIALS
 from zhuyi.text.tokenizer import Tokenizer
 from zhuyi.text.trainers import character_engine, whitespace_engine
 
-MOST_PIECES = (1 << 20) - 4
+MOST_PIECES = 1 << 19
 LARGEST_FILE = 1 << 26
 """Bytes of a vocabulary in text."""
 
@@ -64,14 +63,14 @@ class Vocabulary:
             [i for i, row in enumerate(rows) if i >= len(SPECIALS) and row in no_text],
         )
 
-    def tokenizer(self, engine: Engine) -> Tokenizer:
-        """The tokenizer that looks up the tokens of an engine.
+    def tokenizer(self, engine: dict[str, Any]) -> Tokenizer:
+        """The tokenizer that looks up the tokens of an engine: the object in the library's own `tokenizer.json`.
 
         Raises:
             CheckpointError: if two tokens have one name.
         """
         try:
-            return Tokenizer(Lookup(json.loads(engine.to_str()), self.pieces, self.special))
+            return Tokenizer(Lookup(engine, self.pieces, self.special))
         except ValueError as error:
             raise CheckpointError(f"not a vocabulary: {error}") from error
 
@@ -79,13 +78,13 @@ class Vocabulary:
 def word_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
     """The tokenizer whose tokens are the words of a vocabulary, between white space, as they stand in a line."""
     form = normalizer(lowercase=False, normalization="none")
-    return vocabulary.tokenizer(whitespace_engine(_text_of(vocabulary), form))
+    return vocabulary.tokenizer(json.loads(whitespace_engine(_text_of(vocabulary), form).to_str()))
 
 
 def character_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
     """The tokenizer whose tokens are the characters of a vocabulary."""
     form = normalizer(lowercase=False, normalization="none")
-    return vocabulary.tokenizer(character_engine(_text_of(vocabulary), form))
+    return vocabulary.tokenizer(json.loads(character_engine(_text_of(vocabulary), form).to_str()))
 
 
 def _text_of(vocabulary: Vocabulary) -> list[str]:
