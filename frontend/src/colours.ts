@@ -1,6 +1,7 @@
 // Colour-blind-safe, and nothing has the colour of the paper: one hue for shares (dark: the upper half of cividis,
 // Nuñez et al. 2018), blue and orange for signed numbers.
 import { signal } from "@preact/signals";
+import { options } from "preact";
 
 type Colour = [number, number, number];
 
@@ -43,6 +44,19 @@ export const dark = signal(scheme.matches);
 scheme.addEventListener("change", () => {
   dark.value = scheme.matches;
 });
+
+/** Whether it is drawn for a print. */
+export const paper = signal(false);
+
+/** Paper is white, whatever the screen is: before it is printed, all is drawn again, without waiting for a frame. */
+function print(begins: boolean): void {
+  document.documentElement.classList.toggle("paper", begins);
+  options.requestAnimationFrame = begins ? queueMicrotask : undefined;
+  paper.value = begins;
+  dark.value = !begins && scheme.matches;
+}
+addEventListener("beforeprint", () => print(true));
+addEventListener("afterprint", () => print(false));
 
 function between(stops: Colour[], share: number): Colour {
   const place = Math.max(0, Math.min(1, share)) * (stops.length - 1);

@@ -316,6 +316,29 @@ def test_every_name_of_a_long_sentence_can_be_read(opened: Open, tmp_path: Path)
         assert all(below - above >= 12 for (_, above), (_, below) in pairwise(boxes))
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paper_is_white_whatever_the_screen_is(opened: Open, translator: Translator, scheme: str) -> None:
+    tab = opened(translator)
+    tab.emulate_media(color_scheme=scheme)
+    darkest = "canvas => Math.min(...canvas.getContext('2d').getImageData(0, 0, 1, 1).data.slice(0, 3))"
+    for view, picture in (("whole", None), ("cross", ".matrix canvas")):
+        tab.evaluate(f"location.hash = 'view={view}&lang=en&text={LINE}'")
+        assert until(tab, f"document.querySelector('{picture or '.whole canvas'}') !== null")
+        tab.wait_for_timeout(300)
+        tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+        ink = tab.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ink')")
+        assert ink == "#1b1f24"
+        if picture is None:
+            assert tab.get_attribute(".printed image", "href").startswith("data:image/png")
+        else:
+            assert tab.locator(".legend canvas").first.evaluate(darkest) == 255
+        tab.evaluate("dispatchEvent(new Event('afterprint'))")
+        tab.wait_for_timeout(200)
+        assert tab.locator(".printed").count() == 0
+        if picture:
+            assert (tab.locator(".legend canvas").first.evaluate(darkest) < 50) == (scheme == "dark")
+
+
 def test_attention_beside_its_rivals_needs_no_sentence(opened: Open, translator: Translator) -> None:
     tab = opened(translator, text="", view="beside")
     layers, window = (tab.locator(".dials input").nth(place) for place in range(2))

@@ -140,3 +140,30 @@ def test_the_views_show_the_one_that_is_chosen(
         labels.shutdown()
         labels.server_close()
     assert complaints == []
+
+
+@pytest.mark.unix
+@pytest.mark.slow
+def test_keys_alone_choose_the_model(browser: Any, server: Microscope, whole: Translator, broken: Translator) -> None:
+    tab = browser.new_page()
+    tab.goto(f"{server.url}#{urlencode({'text': LINE, 'view': 'whole', 'lang': 'en'})}")
+    tab.wait_for_selector(".two-models button[aria-pressed=true]:has(b:text-is('A'))")
+    for _ in range(40):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement.closest('.two-models') !== null"):
+            break
+    for letter, translator in (("A", whole), ("B", broken)):
+        assert tab.evaluate("document.activeElement.querySelector('b').textContent") == letter
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector(f".two-models button[aria-pressed=true]:has(b:text-is('{letter}'))")
+        assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
+        # What is chosen keeps the keys: the next one is one step away.
+        assert tab.evaluate("document.activeElement.querySelector('b')?.textContent") == letter
+        tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.closest('.transport') !== null")
+    for key, view in (("3", "heads"), ("ArrowRight", "positions")):
+        tab.evaluate("document.activeElement.blur()")
+        tab.keyboard.press(key)
+        tab.wait_for_selector(f"article[data-view={view}] .two-models")
+    assert tab.locator(".two-models button[aria-pressed=true] b").text_content() == "B"
+    tab.close()

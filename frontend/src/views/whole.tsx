@@ -1,6 +1,7 @@
 // The whole model as one running picture: a token is fed, light travels up, and the answer grows.
 import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { dark, paper } from "../colours";
 import { begin, floats, hasMask, model, positionsOf, roots, tokensOf, trace, writes } from "../data";
 import { projector } from "../keys";
 import { widest } from "../pictures/canvas";
@@ -27,7 +28,6 @@ import "./whole.css";
 
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const masked = () => hasMask() && !trace.value!.what_if.mask_lifted;
 
@@ -206,7 +206,7 @@ function useScene(
   redraw: () => void,
 ): Scene | null {
   const now = trace.value!;
-  const night = dark.matches;
+  const colours = `${dark.value} ${paper.value}`;
   const scene = useMemo((): Scene | null => {
     if (!drawn || !box.current) return null;
     const { config } = model.value!;
@@ -239,7 +239,7 @@ function useScene(
       label: 0,
       looked: null,
     };
-  }, [drawn, now, night]);
+  }, [drawn, now, colours]);
   useEffect(() => {
     if (!scene) return;
     let current = true;
@@ -394,7 +394,7 @@ function Ground(props: { plan: Plan }) {
           [last.left + 2 * em, distribution.y + distribution.height - 0.2 * em],
         ];
   return (
-    <svg class="ground" width={width} height={height} aria-hidden="true">
+    <svg class="ground" width={width} height={height} viewBox={`0 0 ${width} ${height}`} aria-hidden="true">
       <defs>
         <marker
           id="whole-arrow"
@@ -590,7 +590,14 @@ function Signs(props: {
     props.onLook({ row, stack, position: null });
   };
   return (
-    <svg class="signs" width={width} height={height} role="group" aria-label={say("view_whole")}>
+    <svg
+      class="signs"
+      width={width}
+      height={height}
+      viewBox={`0 0 ${width} ${height}`}
+      role="group"
+      aria-label={say("view_whole")}
+    >
       {towers.map((tower) => {
         const { stack, side } = tower;
         const x =
@@ -730,6 +737,7 @@ export function Whole() {
   const playing = useSignal(false);
   const speed = useSignal(2);
   const caption = useSignal("");
+  const printed = useSignal<string | null>(null);
   const looked = useSignal<Looked | null>(null);
   const all = useMemo(
     (): Pass[] => (drawn ? passes(drawn.plan, answered().ids.length, begin(), writes()) : []),
@@ -745,6 +753,8 @@ export function Whole() {
     scene.looked = position === null ? null : { stack, position };
     paint(canvas.current.getContext("2d")!, scene, at, all);
     if (slider.current) slider.current.value = String(state.current.at);
+    // A browser prints what was drawn on a canvas while it prepares for it in another size, and not transparently.
+    printed.value = paper.value ? canvas.current.toDataURL() : null;
     const words = told(scene, at);
     if (words !== caption.value) caption.value = words;
   };
@@ -811,12 +821,7 @@ export function Whole() {
   }, [scene]);
   useEffect(draw, [looked.value]);
   useEffect(() => {
-    const turn = () => draw();
-    dark.addEventListener("change", turn);
-    return () => {
-      cancelAnimationFrame(state.current.frame);
-      dark.removeEventListener("change", turn);
-    };
+    return () => cancelAnimationFrame(state.current.frame);
   }, []);
   const chosen = number("t", answered().ids.length);
   useEffect(() => {
@@ -932,6 +937,11 @@ export function Whole() {
               style={{ width: `${drawn.plan.width}px`, height: `${drawn.plan.height}px` }}
               aria-hidden="true"
             />
+            {printed.value && (
+              <svg class="printed" viewBox={`0 0 ${drawn.plan.width} ${drawn.plan.height}`} aria-hidden="true">
+                <image href={printed.value} width={drawn.plan.width} height={drawn.plan.height} />
+              </svg>
+            )}
             <Signs
               plan={drawn.plan}
               looked={place}
