@@ -134,8 +134,9 @@ def test_the_model_in_a_file_is_this_one(trace: Trace, monkeypatch: pytest.Monke
     assert "connect-src" not in policy
 
     monkeypatch.setattr(wire, "MAX_FLOAT32_PARAMETERS", old.config.model.width)
-    html = page.living_html(old, {})
+    html = page.living_html(old, {}, first=page.first_answer(trace))
     assert json.loads(content(html, "embedded"))["model"]["precision"] == "float16"
+    assert 'id="first"' not in html
     assert len(base64.b64decode(content(html, "weights"))) == len(weights) // 2
     monkeypatch.setattr(wire, "MAX_FLOAT16_PARAMETERS", old.config.model.width)
     with pytest.raises(ConfigError, match=r"parameters; a page computes with at most .* write a frozen file"):

@@ -223,7 +223,8 @@ def living_html(
         opening: what the page shows first, as its address would say it.
         checkpoints: of its training, by name, oldest first: models that answer too, or what each of them answered.
         beside: of another model, to be looked at on the same page.
-        first: the answer to that, which is shown before the model is read.
+        first: the answer to that, which is shown before the model is read; not where the page computes with float16,
+            whose answer is not quite the same.
 
     Raises:
         ConfigError: if the model is too large for a page.
@@ -236,6 +237,8 @@ def living_html(
             f"the model has {largest:,} parameters; a page computes with at most "
             f"{MAX_FLOAT16_PARAMETERS:,}: write a frozen file (--frozen), or look without --html"
         )
+    if embedded[""].model.precision == "float16":
+        first = None
     models = {name: each for name, each in checkpoints.items() if isinstance(each, Translator)}
     answers = {
         name: each.model_dump(mode="json") for name, each in checkpoints.items() if isinstance(each, schema.Stored)
