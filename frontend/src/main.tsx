@@ -135,7 +135,10 @@ function Answer() {
   if (!now) return null;
   return (
     <p class="output">
-      <bdi lang="">{now.text}</bdi> →{" "}
+      <bdi class="given" lang="">
+        {now.text}
+      </bdi>{" "}
+      →{" "}
       <b>
         <bdi data-output lang="">
           {now.output}

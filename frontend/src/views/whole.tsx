@@ -82,10 +82,14 @@ function grouped(tokens: Tokens, pitch: number, least: number): Omit<Group, "upr
   };
   if (pitch >= least) return labels(tokens).map((name, k) => ({ first: k, end: k + 1, text: () => name }));
   const found: Span[] = [];
+  const alone = (span: Span) => isSpecial(tokens.ids[span[0]]);
+  const apart = (one: Span, other: Span) => ((other[0] + other[1] - one[0] - one[1]) / 2) * pitch >= least;
   for (const [first, end] of wordsOf(tokens)) {
-    const last = found[found.length - 1];
-    const apart = !last || isSpecial(tokens.ids[first]) || isSpecial(tokens.ids[last[0]]);
-    if (apart || (last[1] - last[0]) * pitch >= least) found.push([first, end]);
+    const [before, last] = [found[found.length - 2], found[found.length - 1]];
+    if (last && alone([first, end]) && before && !alone(before) && !alone(last) && !apart(last, [first, end]))
+      before[1] = found.pop()![1];
+    const full = last && (last[1] - last[0]) * pitch >= least && (!before || apart(before, last));
+    if (!last || alone([first, end]) || alone(last) || full) found.push([first, end]);
     else last[1] = end;
   }
   return found.map(([first, end]) => ({ first, end, text: (until) => short([first, Math.min(end, until)]) }));
