@@ -206,8 +206,8 @@ def test_of_a_later_format_the_version_is_named(model: Path) -> None:
         ({"text__magic": True}, "text.magic"),
         ({"model__mixer": "magic"}, "model.mixer = 'magic'"),
         (
-            {"model__width": 18, "model__heads": 4},
-            "all of [model]: model.width = 18 is not a multiple of model.heads = 4",
+            {"model__heads": 4, "model__key_value_heads": 3},
+            "all of [model]: model.heads = 4 is not a multiple of model.key_value_heads = 3",
         ),
         ({"model": 3}, "model = 3"),
     ],

@@ -54,7 +54,7 @@ def test_softmax_and_its_gradient_are_torchs(keys: int) -> None:
 def test_rms_norm_and_its_gradient_are_torchs() -> None:
     torch.manual_seed(1)
     x = torch.randn(2, 3, 8, dtype=torch.float64, requires_grad=True)
-    ours, theirs = RMSNorm(8).double(), nn.RMSNorm(8, eps=1e-6).double()
+    ours, theirs = RMSNorm(8, 1e-6).double(), nn.RMSNorm(8, eps=1e-6).double()
     with torch.no_grad():
         theirs.weight.copy_(ours.weight.normal_())
     torch.testing.assert_close(ours(x), theirs(x))
@@ -64,7 +64,7 @@ def test_rms_norm_and_its_gradient_are_torchs() -> None:
 def test_rms_norm_keeps_the_type_and_sums_in_float32() -> None:
     torch.manual_seed(1)
     x = torch.randn(4, 512, dtype=torch.bfloat16)
-    y = RMSNorm(512)(x)
+    y = RMSNorm(512, 1e-6)(x)
     assert y.dtype == torch.bfloat16
     torch.testing.assert_close(y.float(), nn.RMSNorm(512, eps=1e-6)(x.float()), rtol=0.02, atol=0.01)
 
