@@ -109,9 +109,20 @@ class Weights:
             raise CheckpointError(f"{self.source}: tensor {name} is missing")
         self._taken.add(name)
         array = np.asarray(self._arrays[name])
-        if array.dtype.kind not in "fiu" or array.ndim > 2:
+        if array.dtype.kind not in "fiu" or array.ndim not in (1, 2):
             raise CheckpointError(f"{self.source}: tensor {name} is not a vector or a matrix of numbers")
-        return array.astype(np.float32)
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32)
+
+    def rows(self, name: str) -> int:
+        """How many rows the matrix of a name has.
+
+        Raises:
+            CheckpointError: if there is none, or it is no matrix.
+        """
+        if name not in self._arrays or self._arrays[name].ndim != 2:
+            raise CheckpointError(f"{self.source}: tensor {name} is missing, or is no matrix")
+        return len(self._arrays[name])
 
     def has(self, name: str) -> bool:
         """Whether there is an array of this name."""
@@ -143,14 +154,22 @@ def halves_together(width: int) -> npt.NDArray[np.int64]:
 
 
 def permuted(name: str, array: npt.NDArray[np.float32], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """A weight of ours, by its name, whose vectors between blocks have their coordinates in another order."""
+    """A weight of ours, by its name, whose vectors between blocks have their coordinates in another order.
+
+    Raises:
+        CheckpointError: if its vectors have not as many coordinates.
+    """
     part, kind = name.rsplit(".", 1)
     last = part.rsplit(".", 1)[-1]
-    if last in ("query", "key", "value", "inner", "gate", "embedding", "projection"):
-        return array[:, order] if kind == "weight" else array
-    if last in ("output", "outer", "norm", "embedding_norm"):
-        return array[order]
-    return array
+    if last in ("query", "key", "value", "inner", "gate", "embedding", "projection") and kind == "weight":
+        axis = 1
+    elif last in ("output", "outer", "norm", "embedding_norm"):
+        axis = 0
+    else:
+        return array
+    if array.shape[axis : axis + 1] != order.shape:
+        raise CheckpointError(f"tensor {name} has the shape {array.shape}, and the model the width {len(order)}")
+    return array.take(order, axis)
 
 
 def rows_of(array: npt.NDArray[np.float32], vocabulary: Vocabulary, fill: float = 0.0) -> npt.NDArray[np.float32]:

@@ -24,7 +24,7 @@ from zhuyi.interop import sentencepiece
 from zhuyi.interop.foreign import Foreign, Names, Weights, architecture, halves_together, permuted, rows_of
 from zhuyi.interop.reading import read_bytes
 from zhuyi.interop.tensors import read_tensors
-from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, read_pieces
+from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces
 from zhuyi.text.tokenizer import Tokenizers
 
 LARGEST_JSON = 1 << 26
@@ -283,7 +283,7 @@ def _marian_text(path: Path, config: Settings) -> Text:
         tokenizers,
         source,
         target,
-        {"kind": engines[0].algorithm, "shared": shared, "tags": [piece for piece in pieces if _is_tag(piece)]},
+        {"kind": engines[0].algorithm, "shared": shared, "tags": [piece for piece in pieces if is_language_tag(piece)]},
         (named.get("source_lang"), named.get("target_lang")),
     )
 
@@ -291,13 +291,8 @@ def _marian_text(path: Path, config: Settings) -> Text:
 def _vocabulary(path: Path, pieces: list[str | None], pad: int, start: int, eos: int) -> Vocabulary:
     if "<unk>" not in pieces:
         raise CheckpointError(f"{path}: its vocabulary has no <unk>")
-    tags = [row for row, piece in enumerate(pieces) if _is_tag(piece)]
+    tags = [row for row, piece in enumerate(pieces) if is_language_tag(piece)]
     return Vocabulary.of(pieces, pad=pad, unk=pieces.index("<unk>"), bos=start, eos=eos, special=tags)
-
-
-def _is_tag(piece: str | None) -> bool:
-    """Whether a piece names the language of the target, as in >>fra<<."""
-    return piece is not None and piece.startswith(">>") and piece.endswith("<<")
 
 
 def _padded(pieces: list[str | None], config: Settings) -> list[str | None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from zhuyi.directory import RUN, model_files
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST, ensure_writable, write_directory
-from zhuyi.interop import huggingface, t5
+from zhuyi.interop import huggingface, marian, t5
 from zhuyi.interop.foreign import Foreign, Reader, as_stored
 
 
@@ -28,6 +28,7 @@ class Importer:
 IMPORTERS = {
     "huggingface": Importer(huggingface.recognises, huggingface.read),
     "t5": Importer(t5.recognises, t5.read),
+    "marian": Importer(marian.recognises, marian.read),
 }
 """By the names that `--format` takes."""
 

@@ -1,6 +1,12 @@
-"""Weights in files of other programs: safetensors, and torch's own format, of which plain tensors alone are read."""
+"""Weights in files of other programs: safetensors, NumPy's archives, and torch's own format, of which plain tensors
+alone are read.
+"""
 
 import json
+import math
+import re
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +63,52 @@ def read_file(path: Path) -> dict[str, npt.NDArray[Any]]:
     if strange := next((name for name, value in found.items() if not isinstance(value, torch.Tensor)), None):
         raise CheckpointError(f"{path}: {strange} is not a tensor")
     return {name: plain(tensor) for name, tensor in found.items()}
+
+
+ARRAY = re.compile(
+    rb"\x93NUMPY(?:\x01\x00..|\x02\x00....)\{'descr': '([<>|=]?(?:f[248]|[iu][1248]))', 'fortran_order': (True|False), "
+    rb"'shape': \(([\d, ]{0,100})\),? *\} *\n",
+    re.DOTALL,
+)
+"""The head of an array: a literal of Python (https://numpy.org/neps/nep-0001-npy-format.html)."""
+
+
+def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of numbers in an archive of NumPy (`np.savez`, cnpy), by name.
+
+    Nothing is believed before the file's own size allows it: neither the archive about what it has packed, nor an array
+    about its shape. Arrays of objects, which are pickles, are not read.
+
+    Raises:
+        CheckpointError: if it is damaged, or holds anything else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > 8 * path.stat().st_size + (1 << 20):
+                raise CheckpointError(f"{path}: says that it has packed more than weights can be packed")
+            arrays: dict[str, npt.NDArray[Any]] = {}
+            for member in members:
+                name = member.filename.removesuffix(".npy")
+                if name in arrays:
+                    raise CheckpointError(f"{path}: has {name} twice")
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
+                    raise CheckpointError(f"{path}: {name} is packed in a way that NumPy does not know")
+                arrays[name] = _array(path, name, archive.read(member))
+            return arrays
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError) as error:
+        raise CheckpointError(f"{path}: not readable as an archive of arrays ({_first_line(error)})") from error
+
+
+def _array(path: Path, name: str, data: bytes) -> npt.NDArray[Any]:
+    head = ARRAY.match(data)
+    if head is None:
+        raise CheckpointError(f"{path}: {name} is not an array of numbers")
+    kind, shape = np.dtype(head[1].decode()), tuple(int(size) for size in head[3].replace(b",", b" ").split())
+    if len(data) - head.end() != math.prod(shape) * kind.itemsize:
+        raise CheckpointError(f"{path}: {name} has not as many numbers as its shape says")
+    array = np.frombuffer(data, kind, offset=head.end())
+    return array.reshape(shape, order="F" if head[2] == b"True" else "C")
 
 
 def plain(tensor: torch.Tensor) -> npt.NDArray[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop.reading import read_bytes
+from zhuyi.interop.yaml import scalar
 from zhuyi.text.lookup import Lookup
 from zhuyi.text.normalizer import normalizer
 from zhuyi.text.special import SPECIALS
@@ -91,6 +92,11 @@ def _text_of(vocabulary: Vocabulary) -> list[str]:
     return [piece for i, piece in enumerate(vocabulary.pieces) if i >= len(SPECIALS) and i not in vocabulary.special]
 
 
+def is_language_tag(piece: str | None) -> bool:
+    """Whether a piece names the language of the target, as in >>fra<<."""
+    return piece is not None and piece.startswith(">>") and piece.endswith("<<")
+
+
 def read_pieces(path: Path) -> list[str | None]:
     """The tokens of a vocabulary file by id: a JSON object or YAML (token: id), or text (a token a line).
 
@@ -138,31 +144,8 @@ def _from_yaml(path: Path, text: str) -> Mapping[str, int]:
         entry = _ENTRY.fullmatch(line)
         if entry is None:
             raise CheckpointError(f"{path}:{number}: not an entry of the form token: id")
-        piece = _scalar(entry[1])
+        piece = scalar(entry[1])
         if piece is None or piece in ids:
             raise CheckpointError(f"{path}:{number}: {'damaged' if piece is None else 'a second'} token {entry[1]}")
         ids[piece] = int(entry[2])
     return ids
-
-
-_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)", re.DOTALL)
-_ESCAPED = {
-    **{"0": "\0", "a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b"},
-    **{" ": " ", '"': '"', "/": "/", "\\": "\\", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029"},
-}
-
-
-def _scalar(written: str) -> str | None:
-    """A scalar of YAML (1.2, section 7.3); None if it is none."""
-    if written.startswith("'"):
-        return written[1:-1].replace("''", "'")
-    if not written.startswith('"'):
-        return written
-    try:
-        return _ESCAPE.sub(lambda found: _character(found[1]), written[1:-1])
-    except (KeyError, ValueError, OverflowError):
-        return None
-
-
-def _character(escape: str) -> str:
-    return chr(int(escape[1:], 16)) if len(escape) > 1 else _ESCAPED[escape]

@@ -1,0 +1,432 @@
+"""Marian (Junczys-Dowmunt et al. 2018): a `.npz` with its options inside, as of OPUS-MT and the Tatoeba Challenge.
+
+The architecture is the paper's, with these differences (marian-dev, `models/transformer.h`):
+
+    positions    tensor2tensor's wavelengths, all sines first, then all cosines
+    start        a vector of zeros: BOS, which no source has, is a row of zeros
+    matrices     (in, out), so they are transposed; biases and norms are (1, n)
+    operations   after each sublayer, and after embeddings and stacks: d dropout, a add, n or r norm
+    output       an embedding's matrix where it is tied, and a bias
+
+Its search is the one that the decoder's options say (`decoder.yml`), with Marian's own defaults where they say nothing.
+
+Two options are refused because Marian computes something else than their names say. With a norm before each sublayer
+(`transformer-preprocess: n`) it makes queries of normalised vectors, but keys and values of others: everywhere before
+1.12, and when it decodes since. Learned positions (`transformer-train-positions`) are those of the first token for all
+when it decodes, and 1.12 ends with an error.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zhuyi.config import ModelConfig
+from zhuyi.errors import CheckpointError
+from zhuyi.interop import sentencepiece
+from zhuyi.interop.foreign import Foreign, Weights, architecture, halves_together, permuted, rows_of
+from zhuyi.interop.huggingface import licence_of
+from zhuyi.interop.reading import read_bytes
+from zhuyi.interop.tensors import read_npz
+from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces, word_tokenizer
+from zhuyi.interop.yaml import options
+from zhuyi.text.tokenizer import Tokenizer, Tokenizers
+
+OPTIONS = "special:model.yml"
+LARGEST_OPTIONS = 1 << 20
+EPSILON = 1e-6
+YAML = (".yml", ".yaml", ".json")
+"""Suffixes of vocabularies with ids; `.spm` is SentencePiece's, others have a token a line."""
+LONGEST = 1000
+"""Tokens of a source (`max-length` of Marian's decoder)."""
+
+SUPPORTED: Mapping[str, tuple[str, ...]] = {
+    "type": ("transformer",),
+    "input-types": ("", "sequence sequence"),
+    "right-left": ("false",),
+    "ulr": ("false",),
+    "lemma-dim-emb": ("0",),
+    "lemma-dependency": ("",),
+    "factors-combine": ("sum",),
+    "transformer-decoder-autoreg": ("self-attention",),
+    "transformer-tied-layers": ("",),
+    "transformer-ffn-depth": ("2",),
+    "transformer-decoder-ffn-depth": ("0", "2"),
+    "transformer-no-projection": ("false",),
+    "transformer-preprocess": ("", "d"),
+    "transformer-train-positions": ("false",),
+    "transformer-no-bias": ("false",),
+    "transformer-no-affine": ("false",),
+    "transformer-pool": ("false",),
+    "transformer-attention-mask": ("default",),
+}
+"""Options of the model that have a counterpart with these values alone, the first of which is Marian's default."""
+ACTIVATIONS = {"swish": "silu", "relu": "relu"}
+NORMS = {"n": "layer", "r": "rms"}
+
+ATTENTION = {"query": "q", "key": "k", "value": "v", "output": "o"}
+SUBLAYERS = {
+    "mixer": ("{side}_l{layer}_self", "{side}_l{layer}_self_Wo"),
+    "cross": ("{side}_l{layer}_context", "{side}_l{layer}_context_Wo"),
+    "feed_forward": ("{side}_l{layer}_ffn", "{side}_l{layer}_ffn_ffn"),
+}
+"""By our names: what begins the names of the maps, and of the norm."""
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is such a file, or a directory with one."""
+    return path.suffix == ".npz" if path.is_file() else next(path.glob("*.npz"), None) is not None
+
+
+def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
+    """The model in a file or directory.
+
+    Args:
+        path: `model.npz`, or the directory that it lies in, with vocabularies and the decoder's options.
+        vocabularies: of source and target (`.yml`, `.json`, `.spm` or lines of text), or one of both, where they do not
+            lie beside the model under the names in the decoder's options.
+
+    Raises:
+        CheckpointError: naming the file, and what is missing, damaged or has no counterpart.
+    """
+    directory = path if path.is_dir() else path.parent
+    decoder = _decoder_options(directory, path)
+    file = path if path.is_file() else _model_in(path, decoder)
+    arrays = read_npz(file)
+    if OPTIONS not in arrays:
+        raise CheckpointError(f"{file}: has no {OPTIONS}: not a model of Marian")
+    written = Options.parse(f"{file}: {OPTIONS}", arrays.pop(OPTIONS).tobytes()[:LARGEST_OPTIONS])
+    arrays = {name: array for name, array in arrays.items() if not name.startswith("special:")}
+    theirs = Weights(arrays, str(file))
+    model = _architecture(written)
+    embeddings = _embeddings(written)
+    sizes = [theirs.rows(name) for name in embeddings]
+    text = _text(directory, decoder, vocabularies, sizes, _is_tied(written, "tied-embeddings-src"))
+    decoding, longest = _decoding(decoder)
+    model["max_length"] = longest
+    weights = _weights(theirs, written, model, text, embeddings)
+    return Foreign(
+        "Marian",
+        model,
+        text.tokenizers,
+        weights,
+        text=text.settings,
+        decoding=decoding,
+        licence=licence_of(directory),
+    )
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of Marian, each checked where it is asked for."""
+
+    where: str
+    values: Mapping[str, str | list[str]]
+
+    @classmethod
+    def parse(cls, where: str, data: bytes) -> "Options":
+        """Read them; NULs at the end are no part of them."""
+        try:
+            return cls(where, options(data.rstrip(b"\0").decode()))
+        except ValueError as error:  # UnicodeDecodeError is one too
+            raise CheckpointError(f"{where}: not options of Marian: {error}".replace("\n", " ")) from error
+
+    def text(self, key: str, default: str = "") -> str:
+        """The value of an option that is a string; a list is joined by spaces."""
+        value = self.values.get(key, default)
+        return value if isinstance(value, str) else " ".join(value)
+
+    def several(self, key: str) -> list[str]:
+        """The value of an option that is a list."""
+        value = self.values.get(key, [])
+        return ([value] if value else []) if isinstance(value, str) else value
+
+    def flag(self, key: str) -> bool:
+        """The value of an option that is true or false, which is the default."""
+        value = self.text(key, "false").lower()
+        if value not in ("true", "false"):
+            raise self.unsupported(key)
+        return value == "true"
+
+    def real(self, key: str, default: float, most: float) -> float:
+        """The value of an option that is a number from 0 to `most`."""
+        try:
+            value = float(self.text(key, str(default)))
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= most:
+            raise self.unsupported(key)
+        return value
+
+    def number(self, key: str, default: int | None = None, most: int = 1 << 20) -> int:
+        """The value of an option that is a whole number."""
+        value = self.real(key, math.nan if default is None else default, most)
+        if not value.is_integer():
+            raise self.unsupported(key)
+        return int(value)
+
+    def unsupported(self, key: str) -> CheckpointError:
+        """That zhuyi has nothing of the kind."""
+        return CheckpointError(f"{self.where}: {key} = {self.text(key)!r} has no counterpart in zhuyi"[:1000])
+
+
+def _decoder_options(directory: Path, path: Path) -> Options:
+    """What the decoder was configured with: `decoder.yml`, or what training writes beside a model."""
+    names = ["decoder.yml", *([f"{path.name}.decoder.yml"] if path.is_file() else ["model.npz.decoder.yml"])]
+    for name in names:
+        if (directory / name).is_file():
+            return Options.parse(str(directory / name), read_bytes(directory / name, LARGEST_OPTIONS))
+    return Options(str(directory), {})
+
+
+def _model_in(directory: Path, decoder: Options) -> Path:
+    """The one model in a directory."""
+    named = [_beside(directory, name) for name in decoder.several("models")]
+    if len(named) > 1:
+        raise decoder.unsupported("models")
+    found = named or sorted(directory.glob("*.npz"))
+    if len(found) > 1 and directory / "model.npz" in found:
+        found = [directory / "model.npz"]
+    if len(found) != 1:
+        raise CheckpointError(
+            f"{directory}: {len(found)} models ({', '.join(each.name for each in found[:5])}): name one"
+        )
+    if not found[0].is_file():
+        raise CheckpointError(f"{found[0]}: no such file, which {decoder.where} names")
+    return found[0]
+
+
+def _beside(directory: Path, name: str) -> Path:
+    """The file of this name in the directory, wherever it lay when the model was trained."""
+    return directory / (name.replace("\\", "/").rsplit("/", 1)[-1] or ".")
+
+
+def _architecture(written: Options) -> dict[str, Any]:
+    for key, values in SUPPORTED.items():
+        if written.text(key, values[0]) not in values:
+            raise written.unsupported(key)
+    if len(written.several("dim-vocabs")) > 2:
+        raise written.unsupported("dim-vocabs")
+    inner = written.number("transformer-dim-ffn", 2048)
+    if written.number("transformer-decoder-dim-ffn", 0) not in (0, inner):
+        raise written.unsupported("transformer-decoder-dim-ffn")
+    activation = ACTIVATIONS.get(written.text("transformer-ffn-activation", "swish"))
+    if activation is None:
+        raise written.unsupported("transformer-ffn-activation")
+    after, emb, top = (
+        written.text(f"transformer-postprocess{key}", default).replace("d", "")
+        for key, default in (("", "dan"), ("-emb", "d"), ("-top", ""))
+    )
+    if after not in ("an", "ar"):
+        raise written.unsupported("transformer-postprocess")
+    norm = after[-1]
+    for key, value in (("-emb", emb), ("-top", top)):
+        if value not in ("", norm):
+            raise written.unsupported(f"transformer-postprocess{key}")
+    has_positions = not written.flag("transformer-disable-position-embeddings")
+    return {
+        "width": written.number("dim-emb", 512),
+        "heads": written.number("transformer-heads", 8),
+        "encoder_layers": written.number("enc-depth", 1),
+        "decoder_layers": written.number("dec-depth", 1),
+        "feed_forward": inner,
+        "activation": activation,
+        "positions": "tensor2tensor" if has_positions else "none",
+        "embedding_scale": has_positions,
+        "embedding_norm": bool(emb),
+        "norm": "post",
+        "norm_kind": NORMS[norm],
+        "norm_epsilon": EPSILON,
+        "final_norm": bool(top),
+        "bias": "all",
+        "output_bias": not written.flag("output-omit-bias"),
+    }
+
+
+def _is_tied(written: Options, key: str) -> bool:
+    return written.flag(key) or written.flag("tied-embeddings-all")
+
+
+def _embeddings(written: Options) -> tuple[str, str]:
+    """The names of the embeddings of source and target."""
+    return ("Wemb", "Wemb") if _is_tied(written, "tied-embeddings-src") else ("encoder_Wemb", "decoder_Wemb")
+
+
+def _decoding(decoder: Options) -> tuple[dict[str, Any], int]:
+    """How to search, and the most tokens of a source or an output.
+
+    A factor that is no whole number may allow one token more in Marian, which rounds up.
+    """
+    factor = decoder.real("max-length-factor", 3, 1000)
+    if decoder.real("word-penalty", 0, math.inf):
+        raise decoder.unsupported("word-penalty")
+    longest = min(LONGEST, decoder.number("max-length", LONGEST)) + 1
+    settings = {
+        "beam": max(decoder.number("beam-size", 12, 1024), 1),
+        "penalty": "power",
+        "length_penalty": decoder.real("normalize", 0, 5),
+        "stop": "marian",
+        "allow_unknown": decoder.flag("allow-unk"),
+        "max_repetition": 0,
+        "max_ratio": factor,
+        "max_extra": 0,
+    }
+    return settings, max(longest, min(math.ceil(factor * longest), 1 << 16))
+
+
+@dataclass(frozen=True)
+class Text:
+    """Tokenizers, and where the rows of the matrices are."""
+
+    tokenizers: Tokenizers
+    source: Vocabulary
+    target: Vocabulary
+    settings: dict[str, Any]
+
+
+def _text(directory: Path, decoder: Options, vocabularies: Sequence[Path], sizes: Sequence[int], shared: bool) -> Text:
+    files = _vocabulary_files(directory, decoder, vocabularies)
+    engines = [directory / f"{side}.spm" for side in ("source", "target")]
+    sides = [
+        _side(file, size, engine if engine.is_file() else None)
+        for file, size, engine in zip(files, sizes, engines, strict=True)
+    ]
+    if files[0] == files[1] and sides[0][2] == sides[1][2] and not any(engine.is_file() for engine in engines):
+        sides[1] = sides[0]
+    (one, source, of_source), (other, target, of_target) = sides
+    tokenizers = Tokenizers(one, other)
+    kinds = {"source_kind": of_source["kind"], "target_kind": of_target["kind"]}
+    is_shared = shared and tokenizers.shared and of_source["kind"] == of_target["kind"]
+    return Text(tokenizers, source, target, {**of_source, **kinds, "shared": is_shared})
+
+
+def _vocabulary_files(directory: Path, decoder: Options, given: Sequence[Path]) -> tuple[Path, Path]:
+    found = list(given) or [_beside(directory, name) for name in decoder.several("vocabs")]
+    if not found:
+        found = [
+            file for file in sorted(directory.glob("*vocab*")) if file.suffix in (".yml", ".yaml", ".json", ".spm")
+        ]
+        if len(found) != 1:
+            raise CheckpointError(f"{directory}: does not say which its vocabularies are: name them by --vocabulary")
+    if len(found) > 2:
+        raise CheckpointError(
+            f"{directory}: {len(found)} vocabularies, and not one of the source and one of the target"
+        )
+    if factors := next((file for file in found if file.suffix == ".fsv"), None):
+        raise CheckpointError(f"{factors}: factors have no counterpart in zhuyi")
+    if missing := next((file for file in found if not file.is_file()), None):
+        raise CheckpointError(f"{missing}: no such vocabulary: name the files by --vocabulary")
+    return found[0], found[-1]
+
+
+def _side(file: Path, rows: int, engine: Path | None) -> tuple[Tokenizer, Vocabulary, dict[str, Any]]:
+    """The tokenizer, the vocabulary and the settings of one side, whose matrix has so many rows."""
+    if rows > MOST_PIECES:
+        raise CheckpointError(f"{file}: {rows:,} tokens are too many")
+    if file.suffix == ".spm":
+        model = sentencepiece.read(file)
+        if len(model.pieces) != rows:
+            raise CheckpointError(f"{file}: has {len(model.pieces):,} pieces, but the model has {rows:,} rows")
+        ends = {"eos": model.names["eos"]}  # what begins an output is no token in Marian
+        vocabulary = replace(model, names=ends).vocabulary
+        if vocabulary.rows[3] is None:
+            raise CheckpointError(f"{file}: has no </s>")
+        return sentencepiece.tokenizer(model, vocabulary), vocabulary, dict(model.settings)
+    pieces = read_pieces(file)[:rows]
+    pieces += [None] * (rows - len(pieces))
+    eos, unk = (_required(file, pieces, *each) for each in (("</s>", 0, "eos"), ("<unk>", 1, "UNK")))
+    if engine is None:
+        vocabulary = Vocabulary.of(pieces, unk=unk, eos=eos)
+        return word_tokenizer(vocabulary), vocabulary, {"kind": "whitespace", "normalization": "none"}
+    model = sentencepiece.read(engine)
+    tags = [row for row, piece in enumerate(pieces) if is_language_tag(piece)]
+    vocabulary = Vocabulary.of(pieces, unk=unk, eos=eos, special=tags)
+    settings = {**model.settings, "tags": [pieces[row] for row in tags]}
+    return sentencepiece.tokenizer(model, vocabulary), vocabulary, settings
+
+
+def _required(file: Path, pieces: Sequence[str | None], name: str, row: int, older: str) -> int:
+    """The row of a token that each vocabulary has; in YAML of Nematus it has another name, or none."""
+    if file.suffix in YAML and row < len(pieces) and pieces[row] in (None, older):
+        return row
+    if name not in pieces:
+        raise CheckpointError(f"{file}: has no {name}")
+    return pieces.index(name)
+
+
+def _weights(
+    theirs: Weights, written: Options, model: dict[str, Any], text: Text, embeddings: tuple[str, str]
+) -> dict[str, npt.NDArray[np.float32]]:
+    model["tie"] = tie = _tie(written, text)
+    config = architecture(model, written.where)
+    ours = {
+        **_maps_and_norms(theirs, config),
+        **_matrices(
+            theirs, text, embeddings, tie, written.flag("tied-embeddings") or written.flag("tied-embeddings-all")
+        ),
+    }
+    if config.output_bias:
+        ours["projection.bias"] = rows_of(theirs.take("decoder_ff_logit_out_b").flatten(), text.target)
+    theirs.ensure_all_taken()
+    order = halves_together(config.width)
+    return {name: permuted(name, array, order) for name, array in ours.items()}
+
+
+def _tie(written: Options, text: Text) -> str:
+    if not (written.flag("tied-embeddings") or written.flag("tied-embeddings-all")):
+        return "none"
+    return "all" if text.settings["shared"] else "output"
+
+
+def _matrices(
+    theirs: Weights, text: Text, embeddings: tuple[str, str], tie: str, tied: bool
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Embeddings, and the projection where it is no embedding."""
+    source, target = (theirs.take(name) for name in embeddings)
+    ours = {"encoder.embedding.weight": rows_of(source, text.source)}
+    if tie != "all":
+        ours["decoder.embedding.weight"] = rows_of(target, text.target)
+    if not tied:
+        is_transposed = theirs.has("decoder_ff_logit_out_W")  # by older versions
+        name = "decoder_ff_logit_out_W" if is_transposed else "decoder_ff_logit_out_Wt"
+        matrix = theirs.take(name)
+        ours["projection.weight"] = rows_of(matrix.T if is_transposed else matrix, text.target)
+    return ours
+
+
+def _maps_and_norms(theirs: Weights, config: ModelConfig) -> dict[str, npt.NDArray[np.float32]]:
+    ours: dict[str, npt.NDArray[np.float32]] = {}
+    for our, (matrix, bias) in names(config).items():
+        ours[f"{our}.weight"] = theirs.take(matrix).T if not our.endswith("norm") else theirs.take(matrix).flatten()
+        if bias is not None:
+            ours[f"{our}.bias"] = theirs.take(bias).flatten()
+    return ours
+
+
+def names(config: ModelConfig) -> dict[str, tuple[str, str | None]]:
+    """The names of a model's maps and norms: ours, without `.weight` and `.bias` → Marian's of weight and bias."""
+
+    def norm(prefix: str, suffix: str = "") -> tuple[str, str | None]:
+        kind = "ln" if config.norm_kind == "layer" else "rms"
+        return f"{prefix}_{kind}_scale{suffix}", f"{prefix}_ln_bias{suffix}" if kind == "ln" else None
+
+    found: dict[str, tuple[str, str | None]] = {}
+    for side, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
+        for layer in range(layers):
+            block = f"{side}.blocks.{layer}"
+            for part, (maps, norms) in SUBLAYERS.items():
+                if part == "cross" and side == "encoder":
+                    continue
+                prefix = maps.format(side=side, layer=layer + 1)
+                inner = ATTENTION if part != "feed_forward" else {"inner": "1", "outer": "2"}
+                found |= {f"{block}.{part}.{our}": (f"{prefix}_W{x}", f"{prefix}_b{x}") for our, x in inner.items()}
+                found[f"{block}.{part}_residual.norm"] = norm(norms.format(side=side, layer=layer + 1))
+        if config.embedding_norm:
+            found[f"{side}.embedding_norm"] = norm(f"{side}_emb", "_pre")
+        if config.final_norm:
+            found[f"{side}.norm"] = norm(f"{side}_top")
+    return found
