@@ -10,10 +10,10 @@ The architecture is the paper's, with these differences (marian-dev, `models/tra
 
 Its search is the one that the decoder's options say (`decoder.yml`), with Marian's own defaults where they say nothing.
 
-Two options are refused because Marian computes something else than their names say. With a norm before each sublayer
-(`transformer-preprocess: n`) it makes queries of normalised vectors, but keys and values of others: everywhere before
-1.12, and when it decodes since. Learned positions (`transformer-train-positions`) are those of the first token for all
-when it decodes, and 1.12 ends with an error.
+Two options are refused because Marian decodes otherwise than it trains. With a norm before each sublayer
+(`transformer-preprocess: n`) the keys and values of the decoder's self-attention are computed from vectors that are not
+normalised: in old versions always, in 1.12 from the second token of an output on. Of learned positions
+(`transformer-train-positions`) each token of an output has the first, and 1.12 ends with an error.
 """
 
 import math
