@@ -258,15 +258,14 @@ def test_packed_archives_are_read(tmp_path: Path) -> None:
 def with_other_bytes(data: bytes, rng: random.Random) -> bytes:
     changed = bytearray(data)
     for _ in range(rng.randint(1, 4)):
-        start = rng.randrange(len(changed))
+        start = rng.randint(0, len(changed))
         match rng.randrange(4):
             case 0:
-                changed[start] = rng.randrange(256)
+                changed[start : start + 1] = rng.randbytes(1)
             case 1:
                 changed[start : start + rng.randint(1, 8)] = rng.randbytes(rng.randint(0, 8))
             case 2:
                 del changed[start:]
-                changed += b"\0"
             case _:
                 changed[start:start] = changed[: rng.randint(1, 100)]
     return bytes(changed)
