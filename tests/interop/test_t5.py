@@ -1,7 +1,9 @@
 """T5, mT5 and ByT5 translate as the originals do: small random ones, made here, against `transformers` itself."""
 
 import json
+import math
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
+from interop.test_sentencepiece import mutated
 from torch import nn
 
 import zhuyi
 from zhuyi.checkpoint import load_model
 from zhuyi.errors import CheckpointError, ZhuyiWarning
-from zhuyi.interop.importing import import_model
+from zhuyi.interop.foreign import as_stored
+from zhuyi.interop.importing import import_model, read_foreign
 from zhuyi.text.special import BOS, EOS
 
 transformers = pytest.importorskip("transformers")
@@ -132,6 +136,7 @@ def made(name: str, place: Path) -> Original:
     directory.mkdir()
     model = MODELS[name](directory).eval()
     randomise(model)
+    model.generation_config.max_length = LIMIT
     model.save_pretrained(directory)
     found = import_model(directory, out)
     assert found.program.split()[0] == name.split()[0]
@@ -165,7 +170,7 @@ def test_logits_are_the_originals(original: Original) -> None:
 
 def test_greedy_search_finds_what_the_original_finds(original: Original) -> None:
     translator, rng = zhuyi.load(original.imported, engine="torch"), random.Random(2)
-    decoding = translator.config.decoding.model_copy(update={"beam": 1, "max_extra": LIMIT - 1})
+    decoding = translator.config.decoding
     sources = [rng.choices(range(4, len(original.row_of)), k=rng.randint(1, 29)) for _ in range(100)]
     found = [theirs(original, best.tokens) for [best] in translator.engine.decode(sources, decoding)]
     answers = original.answers([[*theirs(original, source), 1] for source in sources])
@@ -203,7 +208,7 @@ def test_what_is_imported_translates_and_is_looked_into(text_model: Original) ->
     with pytest.warns(ZhuyiWarning, match="torch computes"):
         translator, line = zhuyi.load(text_model.imported), lines(1, 4)[0]
     decoding = translator.config.decoding
-    assert (decoding.beam, decoding.max_repetition, decoding.penalty) == (1, 0, "power")
+    assert (decoding.beam, decoding.max_extra, decoding.penalty) == (1, LIMIT - 1, "power")
     [[best]] = translator.hypotheses([line])
     trace = zhuyi.look(translator, line)
     assert trace.output == best.text
@@ -263,6 +268,47 @@ def test_configurations_of_old_versions_mean_the_same(text_model: Original, tmp_
     logits, as_old, larger = (each.transformer(source, mask, target) for each in (new, old, unscaled))
     assert torch.equal(logits, as_old)
     torch.testing.assert_close(larger, logits * 32**0.5, rtol=1e-4, atol=1e-4)
+
+
+def test_how_long_an_output_may_be(text_model: Original, tmp_path: Path) -> None:
+    for number, (stated, most) in enumerate(
+        [({"max_length": 30}, 29), ({"max_new_tokens": 12}, 12), ({"max_length": 2000}, 1023), ({}, 1023)]
+    ):
+        place = rewritten(text_model, tmp_path / str(number))
+        (place / "generation_config.json").write_text(json.dumps(stated))
+        import_model(place, tmp_path / f"{number} out")
+        config = load_model(tmp_path / f"{number} out").config
+        assert config.decoding.max_extra == most < config.model.max_length
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.long)])
+def test_a_damaged_directory_is_refused_or_read(text_model: Original, tmp_path: Path, count: int) -> None:
+    rng, refused = random.Random(count), []
+    whole = rewritten(text_model, tmp_path / "damaged")
+    files = {file: file.read_bytes() for file in whole.iterdir() if file.suffix in (".json", ".model", ".safetensors")}
+    for _ in range(count):
+        file, content = rng.choice([*files.items()])
+        file.write_bytes(with_another_value(content, rng) if file.suffix == ".json" else mutated(content, rng))
+        start = time.process_time()
+        try:
+            as_stored(read_foreign(whole, None, []), str(whole))
+        except CheckpointError as error:
+            refused.append(str(error))
+        assert time.process_time() - start < 10
+        file.write_bytes(content)
+    assert 0.1 * count < len(refused) < count
+    assert not any("\n" in message for message in refused)
+
+
+VALUES = [None, 0, -1, 1, 2**31 - 1, 10**400, 1e300, math.nan, "x", "", [], {}, [1], True, 0.5, "\0", "../x"]
+OTHERS = ["num_decoder_layers", "n_positions", "max_new_tokens", "num_beams", "length_penalty", "extra_ids"]
+
+
+def with_another_value(content: bytes, rng: random.Random) -> bytes:
+    """A file of settings of which one has a value of any type."""
+    settings = json.loads(content)
+    return json.dumps(settings | {rng.choice([*settings, *OTHERS]): rng.choice(VALUES)}).encode()
 
 
 def test_pickles_hold_plain_tensors(text_model: Original, tmp_path: Path) -> None:

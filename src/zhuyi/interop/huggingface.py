@@ -135,7 +135,7 @@ class Settings:
     def real(self, key: str, default: float) -> float:
         """The value of a key that is a number."""
         value = self.get(key, default)
-        if type(value) not in (int, float):
+        if type(value) not in (int, float) or not abs(value) < 1e300:
             raise CheckpointError(f"{self.path}: {key} = {value!r} is not a number")
         return float(value)
 
@@ -167,7 +167,7 @@ def model_type(path: Path) -> str | None:
 
 
 def _architecture(config: Settings, family: Family) -> dict[str, Any]:
-    activation = ACTIVATIONS.get(config.get("activation_function", "relu"))
+    activation = ACTIVATIONS.get(str(config.get("activation_function", "relu")))
     if activation is None:
         raise unsupported(config, "activation_function")
     heads = config.number("encoder_attention_heads")
@@ -249,23 +249,27 @@ def sinusoid_halves(length: int, width: int) -> npt.NDArray[np.float32]:
 
 
 def generation_defaults(path: Path, config: Settings) -> dict[str, Any]:
-    """The defaults of generation: of generation_config.json or, in older directories, of config.json."""
+    """The defaults of generation: of generation_config.json or, in older directories, of config.json.
+
+    Where neither limits an output, `transformers` ends it after 20 tokens; here the model's own limit holds.
+    """
     generation = Settings(path, "generation_config.json", optional=True)
 
-    def of(key: str, default: Any) -> Any:
-        return generation.get(key, config.get(key, default))
+    def of(key: str) -> Settings:
+        return config if generation.get(key) is None else generation
 
-    longest = min(int(of("max_length", 20)), config.number("max_position_embeddings", 1024))
+    longest = config.number("max_position_embeddings", 1024)
+    longest = min(of("max_length").number("max_length", longest), longest)
     return {
-        "beam": int(of("num_beams", 1)),
+        "beam": of("num_beams").number("num_beams", 1),
         "penalty": "power",
-        "length_penalty": float(of("length_penalty", 1.0)),
-        "stop": "huggingface-early" if of("early_stopping", False) is True else "huggingface",
-        "end_at_limit": of("forced_eos_token_id", None) is not None,
-        "no_repeat_ngram": int(of("no_repeat_ngram_size", 0)),
+        "length_penalty": of("length_penalty").real("length_penalty", 1.0),
+        "stop": "huggingface-early" if of("early_stopping").get("early_stopping") is True else "huggingface",
+        "end_at_limit": of("forced_eos_token_id").get("forced_eos_token_id") is not None,
+        "no_repeat_ngram": of("no_repeat_ngram_size").number("no_repeat_ngram_size", 0),
         "max_repetition": 0,
         "max_ratio": 0.0,
-        "max_extra": max(longest - 1, 1),
+        "max_extra": max(of("max_new_tokens").number("max_new_tokens", longest - 1), 1),
     }
 
 

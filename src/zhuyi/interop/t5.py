@@ -97,7 +97,7 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
 
 
 def _architecture(config: Settings, named: Settings, longest_output: int) -> dict[str, Any]:
-    activation = ACTIVATIONS.get(config.get("feed_forward_proj", "relu"))
+    activation = ACTIVATIONS.get(str(config.get("feed_forward_proj", "relu")))
     if activation is None:
         raise unsupported(config, "feed_forward_proj")
     for key, wanted in (("relative_attention_num_buckets", 32), ("relative_attention_max_distance", 128)):
