@@ -69,6 +69,7 @@ TINY = {
         "feed_forward": 16,
         "max_length": 32,
     },
+    "training": {"seed": 1},
 }
 
 

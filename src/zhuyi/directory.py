@@ -93,13 +93,19 @@ class StoredModel:
 
 
 def model_files(model: StoredModel, card: str) -> dict[str, bytes]:
-    """The files of a model directory, by name; `card` is its README.md."""
-    tree = model.config.model_dump(mode="json")
+    """The files of a model directory, by name; `card` is its README.md.
+
+    How the model was trained is not among them where its configuration does not say so: it was imported.
+    """
+    config = model.config
+    tree = config.model_dump(mode="json")
     languages = {key.removesuffix("_language"): tree["data"].pop(key) for key in LANGUAGES}
     inference = {"zhuyi": __version__, "model": tree["model"], "text": tree["text"], "languages": languages}
+    run = {RUN: _to_json({key: tree[key] for key in ("preset", "data", "training")})}
+    is_known = config.training.model_fields_set or config.data.model_fields_set - {*LANGUAGES}
     return {
         CONFIG: _to_json(inference),
-        RUN: _to_json({key: tree[key] for key in ("preset", "data", "training")}),
+        **(run if is_known else {}),
         DECODING: _to_json(tree["decoding"]),
         **{name: text.encode() for name, text in model.tokenizers.files().items()},
         WEIGHTS: save_tensors(dict(model.weights)),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import zhuyi
+from zhuyi.directory import RUN
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.interop import from_state_dict
@@ -210,6 +211,9 @@ def test_it_can_be_saved_and_used(tmp_path: Any) -> None:
     zhuyi.save(translator, tmp_path / "model")
     again = zhuyi.load(tmp_path / "model")
     assert again.translate(["abc", "hg"]) == translator.translate(["abc", "hg"])
+    zhuyi.save(again, tmp_path / "copy")
+    for name in ("model", "copy"):
+        assert not (tmp_path / name / RUN).exists(), "nobody says how it was trained"
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")

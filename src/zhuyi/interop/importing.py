@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zhuyi.directory import RUN, model_files
+from zhuyi.directory import model_files
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST, ensure_writable, write_directory
 from zhuyi.interop import huggingface, marian, t5
@@ -71,9 +71,7 @@ def import_model(
     ensure_free(out)
     foreign = read_foreign(path, format, [Path(each) for each in vocabularies])
     stored = as_stored(foreign, str(path))
-    files = model_files(stored, _card(foreign, path))
-    del files[RUN]  # nobody says how it was trained
-    write_directory(out, files)
+    write_directory(out, model_files(stored, _card(foreign, path)))
     return Imported(
         out,
         foreign.program,
