@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ from transformers.models.mbart50 import tokenization_mbart50
 from transformers.models.nllb import tokenization_nllb
 
 import zhuyi
-from zhuyi.interop.importing import import_model
+from zhuyi.errors import ZhuyiError
+from zhuyi.interop.foreign import as_stored
+from zhuyi.interop.importing import import_model, read_foreign
 
 WORDS = [first + vowel + last for first in "bdfgklmnprstvz" for vowel in "aeiou" for last in ("", "n", "sta")]
 LIMIT = 40
@@ -240,3 +243,47 @@ def test_a_multilingual_model_answers_as_the_original(
         f"__{kind.languages[1]}__" if kind.tokenizer is M2M100Tokenizer else kind.languages[1]
     )
     assert ours == original.answers(text, num_beams=beam, forced_bos_token_id=forced)
+
+
+def test_of_the_vocabulary_what_some_lines_need_is_kept(multilingual: tuple[Original, Kind], tmp_path: Path) -> None:
+    original, kind = multilingual
+    text = lines(10, 5)
+    whole, some = (
+        import_model(original.directory, tmp_path / name, keep=keep) for name, keep in (("a", None), ("b", text))
+    )
+    assert whole.left_out == 0 < some.left_out == whole.tokens[0] - some.tokens[0]
+    assert some.parameters < whole.parameters
+    first, second = (zhuyi.load(each.directory).with_languages(*kind.languages[::-1]) for each in (whole, some))
+    decoding = first.config.decoding.model_copy(update={"beam": 1})
+    for line in text:
+        cut = (each.tokenizers.source.pieces(each.tokenizers.source.encode([line])[0]) for each in (first, second))
+        assert next(cut) == next(cut)
+    answers = [[best[0].pieces for best in each.hypotheses(text, decoding)] for each in (first, second)]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.long)])
+def test_a_damaged_directory_is_refused_in_one_line_or_read(marian: Original, tmp_path: Path, count: int) -> None:
+    files = {path.name: path.read_bytes() for path in marian.directory.iterdir()}
+    rng, refused, directory = random.Random(count), 0, tmp_path / "damaged"
+    messages: set[str] = set()
+    directory.mkdir()
+    for _ in range(count):
+        for name, content in files.items():
+            (directory / name).write_bytes(content)
+        name = rng.choice(sorted(files))
+        changed = bytearray(files[name])
+        for _ in range(rng.choice([1, 1, 3, 20])):
+            place = rng.randrange(min(len(changed), rng.choice([200, 3000, len(changed)])))
+            changed[place : place + rng.choice([0, 1, 4])] = rng.choice([b"9", b"", b"\xff", b"null", rng.randbytes(4)])
+        (directory / name).write_bytes(changed)
+        start = time.process_time()
+        try:
+            as_stored(read_foreign(directory, None, []), "damaged")
+        except ZhuyiError as error:
+            refused += 1
+            messages.add(str(error))
+        assert time.process_time() - start < 10
+    assert refused > count / 10
+    assert not any("\n" in message for message in messages)

@@ -13,6 +13,7 @@ from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST, ensure_writable, write_directory
 from zhuyi.interop import huggingface, marian, t5
 from zhuyi.interop.foreign import Foreign, Reader, as_stored
+from zhuyi.interop.pruning import keep_vocabulary
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Imported:
     """What was found about it beside the model, None if nothing."""
     tokens: tuple[int, int]
     """In the vocabulary of the source and of the target."""
+    left_out: int
+    """Tokens of the original's vocabularies that were not kept."""
 
 
 def import_model(
@@ -53,6 +56,7 @@ def import_model(
     format: str | None = None,
     *,
     vocabularies: Iterable[str | Path] = (),
+    keep: Iterable[str] | None = None,
 ) -> Imported:
     """Write a model of another program as a model directory.
 
@@ -61,16 +65,21 @@ def import_model(
         out: the directory to write; it must not hold other files.
         format: one of `IMPORTERS`. Unset: what the path looks like.
         vocabularies: files, of the source and then of the target, where they do not lie beside the model.
+        keep: lines, of both languages. Of the vocabulary only what these need is kept: see `keep_vocabulary`. Unset:
+            all of it.
 
     Raises:
         CheckpointError: if there is no such model, it is damaged, or has something that zhuyi has not: the message
             names the file and the setting. Or if `out` cannot be written, or holds other files.
         ConfigError: if there is no such format.
+        DataError: if `keep` has no line.
     """
     path, out = Path(path), Path(out)
     ensure_free(out)
     foreign = read_foreign(path, format, [Path(each) for each in vocabularies])
-    stored = as_stored(foreign, str(path))
+    stored = whole = as_stored(foreign, str(path))
+    if keep is not None:
+        stored = keep_vocabulary(whole, keep)
     write_directory(out, model_files(stored, _card(foreign, path)))
     return Imported(
         out,
@@ -78,6 +87,7 @@ def import_model(
         sum(weight.size for weight in stored.weights.values()),
         foreign.licence,
         (len(stored.tokenizers.source), len(stored.tokenizers.target)),
+        len(whole.tokenizers.target) - len(stored.tokenizers.target),
     )
 
 

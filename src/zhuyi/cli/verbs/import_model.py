@@ -1,5 +1,6 @@
 """The verb `import`: a model of another program becomes a model directory."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,15 @@ def import_model(
             help="The vocabulary, where it does not lie beside the model; given twice: of the source, of the target.",
         ),
     ] = None,
+    keep_vocabulary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Keep only the tokens that the lines of these files need, in both languages, and the model's answers "
+            "to them; single characters are kept too. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Make a model directory of another program's model. It translates as the original does.
 
@@ -51,9 +61,14 @@ def import_model(
     the original goes on to hold: what is found about it is printed.
     """
     place = out or Path(path.resolve().stem)
-    imported = zhuyi.import_model(path, place, format, vocabularies=vocabulary or ())
+    from zhuyi.data.corpus import read_lines
+
+    keep = chain.from_iterable(map(read_lines, keep_vocabulary)) if keep_vocabulary else None
+    imported = zhuyi.import_model(path, place, format, vocabularies=vocabulary or (), keep=keep)
     source, target = imported.tokens
     sizes = f"{source:,} tokens" if source == target else f"{source:,} and {target:,} tokens"
     print(f"{place}: {imported.program}, {imported.parameters:,} parameters, {sizes}")
+    if imported.left_out:
+        print(f"Left out: {imported.left_out:,} tokens that the files do not need")
     print(f"Licence: {imported.licence or 'nothing is said about it beside the model; ask its makers'}")
     print(f"Use it:  zhuyi translate {place}")
