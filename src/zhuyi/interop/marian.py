@@ -34,7 +34,7 @@ from zhuyi.interop.reading import read_bytes
 from zhuyi.interop.tensors import read_npz
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces, word_tokenizer
 from zhuyi.interop.yaml import options
-from zhuyi.text.tokenizer import Tokenizer, Tokenizers
+from zhuyi.text.tokenizer import EOS, Tokenizer, Tokenizers
 
 OPTIONS = "special:model.yml"
 LARGEST_OPTIONS = 1 << 20
@@ -162,9 +162,9 @@ class Options:
             raise self.unsupported(key)
         return value
 
-    def number(self, key: str, default: int | None = None, most: int = 1 << 20) -> int:
+    def number(self, key: str, default: int, most: int = 1 << 20) -> int:
         """The value of an option that is a whole number."""
-        value = self.real(key, math.nan if default is None else default, most)
+        value = self.real(key, default, most)
         if not value.is_integer():
             raise self.unsupported(key)
         return int(value)
@@ -248,6 +248,7 @@ def _architecture(written: Options) -> dict[str, Any]:
 
 
 def _is_tied(written: Options, key: str) -> bool:
+    """Whether the embeddings of both sides, or of the target and the output, are one."""
     return written.flag(key) or written.flag("tied-embeddings-all")
 
 
@@ -307,9 +308,7 @@ def _text(directory: Path, decoder: Options, vocabularies: Sequence[Path], sizes
 def _vocabulary_files(directory: Path, decoder: Options, given: Sequence[Path]) -> tuple[Path, Path]:
     found = list(given) or [_beside(directory, name) for name in decoder.several("vocabs")]
     if not found:
-        found = [
-            file for file in sorted(directory.glob("*vocab*")) if file.suffix in (".yml", ".yaml", ".json", ".spm")
-        ]
+        found = [file for file in sorted(directory.glob("*vocab*")) if file.suffix in (*YAML, ".spm")]
         if len(found) != 1:
             raise CheckpointError(f"{directory}: does not say which its vocabularies are: name them by --vocabulary")
     if len(found) > 2:
@@ -333,7 +332,7 @@ def _side(file: Path, rows: int, engine: Path | None) -> tuple[Tokenizer, Vocabu
             raise CheckpointError(f"{file}: has {len(model.pieces):,} pieces, but the model has {rows:,} rows")
         ends = {"eos": model.names["eos"]}  # what begins an output is no token in Marian
         vocabulary = replace(model, names=ends).vocabulary
-        if vocabulary.rows[3] is None:
+        if vocabulary.rows[EOS] is None:
             raise CheckpointError(f"{file}: has no </s>")
         return sentencepiece.tokenizer(model, vocabulary), vocabulary, dict(model.settings)
     pieces = read_pieces(file)[:rows]
@@ -363,12 +362,7 @@ def _weights(
 ) -> dict[str, npt.NDArray[np.float32]]:
     model["tie"] = tie = _tie(written, text)
     config = architecture(model, written.where)
-    ours = {
-        **_maps_and_norms(theirs, config),
-        **_matrices(
-            theirs, text, embeddings, tie, written.flag("tied-embeddings") or written.flag("tied-embeddings-all")
-        ),
-    }
+    ours = {**_maps_and_norms(theirs, config), **_matrices(theirs, text, embeddings, tie)}
     if config.output_bias:
         ours["projection.bias"] = rows_of(theirs.take("decoder_ff_logit_out_b").flatten(), text.target)
     theirs.ensure_all_taken()
@@ -377,20 +371,19 @@ def _weights(
 
 
 def _tie(written: Options, text: Text) -> str:
-    if not (written.flag("tied-embeddings") or written.flag("tied-embeddings-all")):
+    """What is one matrix. Without one vocabulary, a matrix that Marian has once for both sides stands twice."""
+    if not _is_tied(written, "tied-embeddings"):
         return "none"
     return "all" if text.settings["shared"] else "output"
 
 
-def _matrices(
-    theirs: Weights, text: Text, embeddings: tuple[str, str], tie: str, tied: bool
-) -> dict[str, npt.NDArray[np.float32]]:
+def _matrices(theirs: Weights, text: Text, embeddings: tuple[str, str], tie: str) -> dict[str, npt.NDArray[np.float32]]:
     """Embeddings, and the projection where it is no embedding."""
     source, target = (theirs.take(name) for name in embeddings)
     ours = {"encoder.embedding.weight": rows_of(source, text.source)}
     if tie != "all":
         ours["decoder.embedding.weight"] = rows_of(target, text.target)
-    if not tied:
+    if tie == "none":
         is_transposed = theirs.has("decoder_ff_logit_out_W")  # by older versions
         name = "decoder_ff_logit_out_W" if is_transposed else "decoder_ff_logit_out_Wt"
         matrix = theirs.take(name)
