@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from command_line import TINY, tiny_model, write_pairs
 from command_line import zhuyi as run
+from opus_mt import make_opus_mt
 
 from zhuyi.data.cache import cache_directory
 
@@ -86,6 +87,7 @@ def test_a_name_is_a_name(name: bytes, tmp_path: Path, monkeypatch: pytest.Monke
         [*train, "--set", "training.steps=3", "--resume"],
         ["translate", folder / "out"],
         ["look", folder / "out", "a", "--html", folder / "page.html"],
+        ["import", make_opus_mt(folder / "opus"), "--out", folder / "imported"],
     ):
         outcome = run(*arguments, stdin=b"a b\n")
         assert (outcome.code, "error" in outcome.err) == (0, False)

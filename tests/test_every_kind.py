@@ -9,21 +9,26 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "training"))
 
 from command_line import zhuyi as run
+from opus_mt import make_opus_mt
 from runs import SHAPES, copying, of_shape
 
 import zhuyi
 from zhuyi.errors import ConfigError
 
-KINDS = ["encoder-decoder", *SHAPES]
-ANSWERS = ["encoder-decoder", "decoder", "labels of lines", "labels of tokens"]
+TRANSLATORS = ["encoder-decoder", "imported"]
+KINDS = [*TRANSLATORS, *SHAPES]
+ANSWERS = [*TRANSLATORS, "decoder", "labels of lines", "labels of tokens"]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A model of each kind, after a few updates."""
+    """A model of each kind, after a few updates, or imported."""
     found = {}
     for kind in KINDS:
         folder = tmp_path_factory.mktemp(kind.replace(" ", "-"))
+        if kind == "imported":
+            found[kind] = zhuyi.import_model(make_opus_mt(folder / "opus"), folder / "model").directory
+            continue
         short = {"training": {"steps": 2, "save_every": 2}}
         config = copying(folder, **short) if kind == "encoder-decoder" else of_shape(folder, kind, **short)
         found[kind] = zhuyi.train(config, folder / "model").directory
@@ -37,7 +42,7 @@ VERBS = {
     "evaluate": (["evaluate", "{model}", "--source", "{lines}", "--target", "{right}"], ANSWERS, r"running text"),
     "evaluate text": (["evaluate", "{model}", "--target", "{lines}"], ["language model", "masked tokens"], "--source"),
     "look": (["look", "{model}", "abc", "--html", "{page}"], KINDS, ""),
-    "export": (["export", "{model}", "--to", "ctranslate2", "--out", "{exported}"], ["encoder-decoder"], "model.shape"),
+    "export": (["export", "{model}", "--to", "ctranslate2", "--out", "{exported}"], TRANSLATORS, "model.shape"),
     "config": (["config", "{model}"], KINDS, ""),
 }
 

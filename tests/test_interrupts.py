@@ -10,6 +10,7 @@ from threading import Event, Thread
 
 import pytest
 from command_line import TINY, tiny_model, write_pairs
+from opus_mt import make_opus_mt
 
 import zhuyi
 
@@ -32,6 +33,7 @@ def command(verb: str, model: Path, folder: Path) -> list[str]:
         "--help": ["--help"],
         "check": ["check", *files, *SET],
         "train": ["train", *files, "--dev-source", source, "--dev-target", target, "--out", str(folder / "out"), *SET],
+        "import": ["import", str(folder.parent / "opus-mt"), "--out", str(folder / "out")],
         "translate": ["translate", str(model)],  # which waits for its standard input
         "evaluate": ["evaluate", str(model), *files],
         "look": ["look", str(model), "--no-browser"],
@@ -107,6 +109,7 @@ def test_within_the_imports(verb: str, module: str, model: Path, tmp_path: Path)
         ("--help", "zhuyi.errors", (0.0, 0.05)),
         ("check", "zhuyi.data.check", (0.0, 0.05, 0.2)),
         ("train", "zhuyi.training.distributed", (0.5, 0.9, 1.3)),
+        ("import", "zhuyi.interop.huggingface", (0.0, 0.1, 0.3)),
         ("translate", "zhuyi.engine.choice", (0.0, 1.0)),
         ("evaluate", "zhuyi.engine.choice", (0.0, 0.5)),
         ("look", "zhuyi.microscope.server", (0.0, 1.0)),
@@ -116,6 +119,8 @@ def test_within_the_imports(verb: str, module: str, model: Path, tmp_path: Path)
 )
 def test_at_work(verb: str, after: str, delays: tuple[float, ...], model: Path, tmp_path: Path) -> None:
     codes = []
+    if verb == "import":
+        make_opus_mt(tmp_path / "opus-mt")
     for number, delay in enumerate(delays):
         folder = tmp_path / str(number)
         folder.mkdir()

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop.reading import read_bytes
@@ -50,8 +51,7 @@ def read_file(path: Path) -> dict[str, npt.NDArray[Any]]:
     """
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            found: Any = _read_safetensors(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, EOFError, AttributeError) as error:
@@ -63,6 +63,15 @@ def read_file(path: Path) -> dict[str, npt.NDArray[Any]]:
     if strange := next((name for name, value in found.items() if not isinstance(value, torch.Tensor)), None):
         raise CheckpointError(f"{path}: {strange} is not a tensor")
     return {name: plain(tensor) for name, tensor in found.items()}
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # a name that is not UTF-8, which `safe_open` does not take
+        return load(path.read_bytes())
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
 
 
 ARRAY = re.compile(
