@@ -34,7 +34,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", r"Tensor|npt?\..*"),  # as jaxtyping prints it; imported for type checkers alone
-    ("py:class", r"dict\[int"),  # a field whose default is `<factory>`, which Sphinx cannot parse
+    ("py:class", r"dict\[(int|str)"),  # a field whose default is `<factory>`, which Sphinx cannot parse
 ]
 myst_heading_anchors = 3
 highlight_language = "text"  # of blocks that name no language: commands and their output
