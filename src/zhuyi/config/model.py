@@ -129,7 +129,9 @@ class ModelConfig(Section):
                 f"model.heads = {self.heads} is not a multiple of model.key_value_heads = {self.key_value_heads}"
             )
         if self.positions == "rotary" and self.head_width % 2:
-            raise ValueError(f'model.positions = "rotary" needs an even model.head_width, not {self.head_width}')
+            raise ValueError(
+                f'model.positions = "rotary" needs an even model.head_width (model.width / model.heads), not {self.head_width}'
+            )
         if "recurrence" in (self.encoder_mixer, self.decoder_mixer) and self.width % 2:
             raise ValueError(f'model.mixer = "recurrence" needs an even model.width, not {self.width}')
         if self.encoder_mixer == "convolution" and self.kernel % 2 == 0:
