@@ -130,7 +130,8 @@ class ModelConfig(Section):
             )
         if self.positions == "rotary" and self.head_width % 2:
             raise ValueError(
-                f'model.positions = "rotary" needs an even model.head_width (model.width / model.heads), not {self.head_width}'
+                'model.positions = "rotary" needs an even model.head_width (model.width / model.heads), '
+                f"not {self.head_width}"
             )
         if "recurrence" in (self.encoder_mixer, self.decoder_mixer) and self.width % 2:
             raise ValueError(f'model.mixer = "recurrence" needs an even model.width, not {self.width}')
