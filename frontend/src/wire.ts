@@ -105,7 +105,6 @@ export interface Failure {
 
 export interface Frame {
   prefix: Array<number>;
-  suffix: Array<number>;
   tags: Array<number>;
   own: Record<string, number>;
 }

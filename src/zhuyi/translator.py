@@ -115,7 +115,7 @@ class Translator:
             if len(tokens) > self.longest:
                 if on_cut is not None:
                     on_cut(number, len(tokens))
-                encoded[number] = self.tokenizers.source.cut(tokens, self.longest)
+                encoded[number] = tokens[: self.longest]
         translations: list[list[Translation]] = [[Translation("", 0.0, [], [], True)] for _ in lines]
         wanted = [number for number, tokens in enumerate(encoded) if tokens]
         sources, numbers = [encoded[number] for number in wanted], [first + number for number in wanted]
@@ -163,7 +163,7 @@ class Translator:
         if not sources:
             raise DataError("there are no lines: the mean loss of none is no number")
         source, target = (
-            [side.cut(tokens, self.longest) for tokens in side.encode(lines)]
+            [tokens[: self.longest] for tokens in side.encode(lines)]
             for side, lines in ((self.tokenizers.source, sources), (self.tokenizers.target, targets))
         )
         return self.engine.loss(source, target)

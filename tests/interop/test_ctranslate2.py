@@ -253,10 +253,10 @@ def test_tokens_that_are_looked_up_are_so_by_the_readme_too(
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_what_stands_before_and_after_every_line(
+def test_what_stands_before_every_line(
     shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = {"tags": [">>fra<<", ">>deu<<", "<de>"], "source_prefix": [">>fra<<"], "source_suffix": ["h"]}
+    text = {"tags": [">>fra<<", ">>deu<<", "<de>"], "source_prefix": [">>fra<<"]}
     text |= {"target_prefix": ["<de>", "▁"], "kind": "bpe", "shared": shared, "vocabulary": 300}
     config = build_config({**TINY, "text": text})
     translator = randomised(config)

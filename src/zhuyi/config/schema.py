@@ -12,7 +12,7 @@ from zhuyi.config.decoding import DecodingConfig
 from zhuyi.config.model import ModelConfig
 from zhuyi.config.presets import PRESETS
 from zhuyi.config.section import Section, settings
-from zhuyi.config.text import PIECES, TextConfig
+from zhuyi.config.text import PIECES, PREFIXES, TextConfig
 from zhuyi.config.training import METRICS_OF, TrainingConfig
 
 
@@ -102,17 +102,16 @@ class Config(Section):
         return self
 
     def _check_frame(self) -> None:
-        """See that lines can have what stands before and after them."""
+        """See that lines can have what stands before them."""
         text, most = self.text, self.model.max_length - 2  # a piece of the line, and EOS
         for key in PIECES:
             if getattr(text, key) and (self.data.text is not None or self.model.shape == "encoder"):
                 what = "running text" if self.data.text is not None else 'model.shape = "encoder"'
                 raise ValueError(f"text.{key} is of pairs that are translated, and {what} has none: leave it out")
-        for side, pieces in (("source", (*text.source_prefix, *text.source_suffix)), ("target", text.target_prefix)):
-            if len(pieces) > most:
+        for key in PREFIXES:
+            if len(getattr(text, key)) > most:
                 raise ValueError(
-                    f"text.{side}_prefix has too many pieces: with model.max_length = {most + 2} there are {most} at "
-                    "most, what stands after a line counted"
+                    f"text.{key} has too many pieces: with model.max_length = {most + 2} there are {most} at most"
                 )
 
     @field_validator("preset")

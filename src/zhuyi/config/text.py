@@ -15,10 +15,10 @@ Normalization = Literal["nfc", "none"]
 Whitespace = Literal["collapse", "keep"]
 
 
-FRAME = ("source_prefix", "source_suffix", "target_prefix")
-"""The keys of [text] whose pieces stand before and after every line."""
+PREFIXES = ("source_prefix", "target_prefix")
+"""The keys of [text] whose pieces stand before every line."""
 
-PIECES = ("tags", *FRAME)
+PIECES = ("tags", *PREFIXES)
 """The keys of [text] that list pieces."""
 
 
@@ -73,9 +73,6 @@ class TextConfig(Section):
         strict=False,
         description="Pieces before every source line, as the vocabulary spells them: a tag, a special token such as "
         "<s>, or the words of a task. They count among its tokens.",
-    )
-    source_suffix: tuple[str, ...] = Field(
-        (), strict=False, description="Pieces after every source line, before EOS, which follows in any case."
     )
     target_prefix: tuple[str, ...] = Field(
         (),

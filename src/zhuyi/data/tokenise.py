@@ -124,7 +124,7 @@ class ChunkTokenizer:
             empty = lengths.min(axis=0) == 0
             long = ~empty & (lengths.max(axis=0) > self._most)
         usable = np.flatnonzero(~empty if self._truncate else ~(empty | long))
-        kept = [[self._cut(side[i], of) for i in usable] for side, (of, _) in zip(sides, self._sides, strict=True)]
+        kept = [[side[i][: self._most] for i in usable] for side in sides]
         message = b""
         if len(usable):
             columns = [first + usable, *map(self._lists, kept), *digests(*texts)[usable].T]
@@ -150,9 +150,6 @@ class ChunkTokenizer:
             for i, line in zip(long, plain.encode([lines[i] for i in long]), strict=True):
                 tokens[i] = line
         return tokens
-
-    def _cut(self, tokens: list[int], tokenizer: Tokenizer) -> list[int]:
-        return tokens if self._most is None else tokenizer.cut(tokens, self._most)
 
     def _lists(self, lines: list[list[int]]) -> pa.Array:
         type = self.schema.field("source").type

@@ -239,17 +239,16 @@ def _card(tokenizers: Tokenizers, max_length: int) -> str:
     (frame, of_target), longest = tokenizers.frames, max_length - 1
     pieces = {
         "source_prefix": [source[token] for token in frame.prefix],
-        "source_suffix": [source[token] for token in frame.suffix],
         "target_prefix": [target[token] for token in of_target.prefix],
     }
     tags = dict.fromkeys([*(source[token] for token in frame.tags), *(target[token] for token in of_target.tags)])
     if not any(pieces.values()) and not tags:
         plain = {"frame": "", "line": f"line.tokens[:{longest}]", "given": "", "written": "", "about": ""}
         return CARD.format(**files, **plain, limit=max_length)
-    longest -= len(pieces["source_prefix"]) + len(pieces["source_suffix"])
+    longest -= len(pieces["source_prefix"])
     framed = {
         "frame": "".join(f"{name} = {value}\n" for name, value in pieces.items()),
-        "line": f"[*source_prefix, *line.tokens[:{longest}], *source_suffix] if line.tokens else []",
+        "line": f"[*source_prefix, *line.tokens[:{longest}]] if line.tokens else []",
         "given": ', "target_prefix": [target_prefix] * len(lines)',
         "written": "[len(target_prefix):]",
         "about": ABOUT_FRAME.format(tags=", ".join(f"`{tag}`" for tag in tags) or "none"),
@@ -292,6 +291,6 @@ print(translate(["A line of text."]))
 {about}"""
 
 ABOUT_FRAME = """\
-- `source_prefix`, `source_suffix` and `target_prefix` are the pieces that stand before and after every line, as in the
-  model's settings ([text]); a blank line has none. For another language, put its tag there. Tags: {tags}.
+- `source_prefix` and `target_prefix` are the pieces that stand before every line, as in the model's settings ([text]);
+  a blank line has none. For another language, put its tag there. Tags: {tags}.
 """

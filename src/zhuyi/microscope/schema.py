@@ -222,10 +222,9 @@ class Occlusion(Message):
 
 
 class Frame(Message):
-    """What stands before and after the lines of one side, as `text.framing.Frame`."""
+    """What stands before the lines of one side, as `text.framing.Frame`."""
 
     prefix: list[int]
-    suffix: list[int]
     tags: list[int]
     own: dict[str, int]
 

@@ -1,7 +1,7 @@
-"""What stands before and after the pieces of every line: language tags, the words of a task, or special tokens.
+"""What stands before the pieces of every line: language tags, the words of a task, or special tokens.
 
-    source    text.source_prefix, the line's pieces, text.source_suffix     and EOS, which `data.batches` adds
-    target    text.target_prefix, the line's pieces                         and BOS and EOS
+    source    text.source_prefix, the line's pieces     and EOS, which `data.batches` adds
+    target    text.target_prefix, the line's pieces     and BOS and EOS
 
 A tag (`text.tags`) is a piece that no text makes. One of the form `>>NAME<<` stands before the source and names the
 language of the target (Johnson et al. 2017, section 3, in the spelling of OPUS-MT); a source line may begin with its
@@ -24,12 +24,10 @@ _OF_LINE = re.compile(" *(>>[^<>]+<<)")
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands before and after the lines of one side, as ids."""
+    """What stands before the lines of one side, as ids."""
 
     prefix: tuple[int, ...] = ()
     """Before the pieces of each line."""
-    suffix: tuple[int, ...] = ()
-    """After them."""
     tags: tuple[int, ...] = ()
     """Which are never a part of a text."""
     own: Mapping[str, int] = field(default_factory=dict)

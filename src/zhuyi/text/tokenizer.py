@@ -44,7 +44,7 @@ class Tokenizer:
 
     Args:
         engine: from lines to tokens and back.
-        frame: what stands before and after the tokens of every line.
+        frame: what stands before the tokens of every line.
     """
 
     def __init__(self, engine: Engine | Lookup, frame: Frame = Frame()) -> None:  # noqa: B008  # frozen
@@ -140,11 +140,11 @@ class Tokenizer:
         return keeps_whitespace(self._engine.normalizer)
 
     def framed(self, frame: Frame) -> "Tokenizer":
-        """The same vocabulary, with something else before and after the tokens of every line."""
+        """The same vocabulary, with something else before the tokens of every line."""
         return Tokenizer(self._engine, frame)
 
     def tokenises_as(self, other: "Tokenizer") -> bool:
-        """Whether lines are cut into the same tokens, whatever stands before and after them."""
+        """Whether lines are cut into the same tokens, whatever stands before them."""
         return self._engine is other._engine
 
     def has_vocabulary_of(self, other: "Tokenizer") -> bool:
@@ -190,13 +190,7 @@ class Tokenizer:
             raise DataError(f"a list of lines is wanted, not a string: write [{lines[:40]!r}]")
         before, texts = zip(*map(self.frame.split, lines), strict=True) if lines else ((), ())
         tokens = [each.ids for each in self._engine.encode_batch_fast(list(texts), add_special_tokens=False)]
-        suffix = self.frame.suffix
-        return [[*prefix, *ids, *suffix] if ids else [] for prefix, ids in zip(before, tokens, strict=True)]
-
-    def cut(self, tokens: Sequence[int], longest: int) -> list[int]:
-        """At most `longest` tokens of an encoded line: its first ones, and what stands after every line."""
-        suffix = self.frame.suffix
-        return [*tokens[: longest - len(suffix)], *suffix] if len(tokens) > longest else [*tokens]
+        return [[*prefix, *ids] if ids else [] for prefix, ids in zip(before, tokens, strict=True)]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The line of each sequence. The frame's prefix, PAD, BOS, EOS, tags and other special tokens are left out.
@@ -246,7 +240,7 @@ class Tokenizers:
 
     @property
     def frames(self) -> tuple[Frame, Frame]:
-        """What stands before and after the lines of source and target."""
+        """What stands before the lines of source and target."""
         return self.source.frame, self.target.frame
 
     def with_frames(self, source: Frame, target: Frame) -> "Tokenizers":
@@ -254,7 +248,7 @@ class Tokenizers:
         return Tokenizers(self.source.framed(source), self.target.framed(target))
 
     def framed(self, text: TextConfig) -> "Tokenizers":
-        """The same vocabularies, with what `text` says to stand before and after the lines of each side.
+        """The same vocabularies, with what `text` says to stand before the lines of each side.
 
         Raises:
             ConfigError: naming the key and the piece that is not in the vocabulary, or cannot stand there.
@@ -264,12 +258,9 @@ class Tokenizers:
         for tag in text.tags:
             if tag not in source and tag not in target:
                 raise ConfigError(f"text.tags: {tag!r} is not in the vocabulary")
-        before, after = (_ids(self.source, text, key) for key in ("source_prefix", "source_suffix"))
-        given = _ids(self.target, text, "target_prefix")
+        before, given = _ids(self.source, text, "source_prefix"), _ids(self.target, text, "target_prefix")
         own = {tag: id for tag, id in source.items() if is_of_target(tag)}
-        return self.with_frames(
-            Frame(before, after, tuple(source.values()), own), Frame(given, tags=tuple(target.values()))
-        )
+        return self.with_frames(Frame(before, tuple(source.values()), own), Frame(given, tuple(target.values())))
 
     @classmethod
     def train(cls, config: TextConfig, sources: Iterable[str], targets: Iterable[str]) -> "Tokenizers":

@@ -40,7 +40,7 @@ export class Tokenizer {
 
   /**
    * @param json the content of a `tokenizer.json`.
-   * @param frame what stands before and after the tokens of every line.
+   * @param frame what stands before the tokens of every line.
    */
   constructor(
     json: string,
@@ -66,7 +66,7 @@ export class Tokenizer {
     const form = this.normalise(text);
     const tokens = form ? this.cut(form).flatMap(this.tokenise) : [];
     const ids = tokens.map((token) => this.ids.get(token) ?? UNK);
-    return ids.length ? [...prefix, ...ids, ...this.frame.suffix] : [];
+    return ids.length ? [...prefix, ...ids] : [];
   }
 
   /** The frame's prefix, PAD, BOS, EOS, tags and other special tokens are left out. */
