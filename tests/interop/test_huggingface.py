@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from transformers.models.mbart50 import tokenization_mbart50
 from transformers.models.nllb import tokenization_nllb
 
 import zhuyi
-from zhuyi.errors import ZhuyiError
+from zhuyi.errors import CheckpointError, ZhuyiError
 from zhuyi.interop.foreign import as_stored
 from zhuyi.interop.importing import import_model, read_foreign
 
@@ -260,6 +261,27 @@ def test_of_the_vocabulary_what_some_lines_need_is_kept(multilingual: tuple[Orig
         assert next(cut) == next(cut)
     answers = [[best[0].pieces for best in each.hypotheses(text, decoding)] for each in (first, second)]
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"added_tokens_decoder": [1]}, "added_tokens_decoder is not an object"),
+        ({"src_lang": ["en"]}, r"src_lang = \['en'\] is not a string"),
+        ({"added_tokens_decoder": {"9" * 5000: {"content": "en_XX"}}, "extra_special_tokens": {"a": "b"}}, None),
+    ],
+)
+def test_settings_of_another_type_are_named(
+    multilingual: tuple[Original, Kind], tmp_path: Path, settings: dict[str, Any], message: str | None
+) -> None:
+    directory = tmp_path / "model"
+    shutil.copytree(multilingual[0].directory, directory)
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings))
+    if message is None:  # what is not about languages is left out
+        read_foreign(directory, None, [])
+    else:
+        with pytest.raises(CheckpointError, match=message):
+            read_foreign(directory, None, [])
 
 
 @pytest.mark.slow

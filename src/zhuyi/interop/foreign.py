@@ -1,6 +1,6 @@
 """What an importer makes of a model: the same in our terms, before it is written as a model directory."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,17 +26,31 @@ class Foreign:
     program: str
     """Whose model it is, such as "MarianMT of Hugging Face"."""
     model: dict[str, Any]
-    """The section of the configuration that is its architecture; so are the next ones."""
+    """The section [model] of its configuration."""
     tokenizers: Tokenizers
     """Of both sides."""
     weights: dict[str, npt.NDArray[np.float32]]
     """By our names; a tied matrix stands once."""
     text: dict[str, Any] = field(default_factory=dict)
+    """The section [text]."""
     decoding: dict[str, Any] = field(default_factory=dict)
+    """The section [decoding]."""
     languages: tuple[str | None, str | None] = (None, None)
     """Of source and target, where the model says so."""
     licence: str | None = None
     """What is found about it beside the model."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Tokenizers of another program in our terms, and where each token has its row in that program's matrices."""
+
+    tokenizers: Tokenizers
+    source: Vocabulary
+    target: Vocabulary
+    settings: dict[str, Any]
+    """Of [text]."""
+    languages: tuple[str | None, str | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -184,10 +198,6 @@ def rows_of(array: npt.NDArray[np.float32], vocabulary: Vocabulary, fill: float 
     taken: npt.NDArray[np.float32] = array[rows]
     taken[rows < 0] = fill
     return taken
-
-
-Reader = Callable[..., Foreign]
-"""From a directory or file to the model in it."""
 
 
 def as_stored(foreign: Foreign, source: str) -> StoredModel:

@@ -9,9 +9,8 @@ These are one architecture with one table of names, and differ in positions, nor
 Ids are put in our order, PAD UNK BOS EOS first. What begins an output there (PAD, </s>) is BOS here: a copy of its row.
 """
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import sentencepiece
-from zhuyi.interop.foreign import Foreign, Names, Weights, architecture, halves_together, permuted, rows_of
-from zhuyi.interop.reading import read_bytes
+from zhuyi.interop.foreign import Foreign, Names, Text, Weights, architecture, halves_together, permuted, rows_of
+from zhuyi.interop.hub_directory import Settings, ensure_none, generation_defaults, model_type
+from zhuyi.interop.reading import licence_of
 from zhuyi.interop.tensors import read_tensors
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces
 from zhuyi.text.tokenizer import Tokenizers
-
-LARGEST_JSON = 1 << 26
 
 NAMES = Names(
     attention={"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"},
@@ -55,13 +54,17 @@ class Family:
     positions: str
     first_position: int
     """The row of the first position in the table of positions."""
+    has_table: bool
+    """Whether that table is learned, and in the file; else it is of sinusoids, which are computed."""
 
 
 FAMILIES = {
-    "marian": Family("MarianMT", "post", False, "sinusoidal", 0),
-    "m2m_100": Family("M2M-100", "pre", False, "learned", 2),
-    "mbart": Family("mBART", "pre", True, "learned", 2),
+    "marian": Family("MarianMT", "post", False, "sinusoidal", first_position=0, has_table=False),
+    "m2m_100": Family("M2M-100", "pre", False, "learned", first_position=2, has_table=False),
+    "mbart": Family("mBART", "pre", True, "learned", first_position=2, has_table=True),
 }
+EMBEDDINGS = ("model.shared.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+"""Of both sides, of the source and of the target."""
 ACTIVATIONS = {"swish": "silu", "silu": "silu", "relu": "relu", "gelu": "gelu"}
 
 
@@ -80,18 +83,15 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     Raises:
         CheckpointError: naming the file, and what is missing, damaged or has no counterpart.
     """
-    if vocabularies:
-        raise CheckpointError(f"{path}: a model of Hugging Face has its own vocabulary: leave --vocabulary out")
+    ensure_none(vocabularies, path)
     config = Settings(path, "config.json")
     family = FAMILIES[config.text("model_type")]
     model = _architecture(config, family)
     weights = Weights(read_tensors(path), str(path))
-    shared = bool(config.get("share_encoder_decoder_embeddings", True))
     text = _READ_TEXT[config.text("model_type")](path, config)
-    model["tie"] = "all" if shared else "output"
-    if not config.get("tie_word_embeddings", True):
-        model["tie"] = "none"
-    arrays = _weights(weights, model, family, text, shared)
+    is_tied = config.get("tie_word_embeddings", True)
+    model["tie"] = "none" if not is_tied else "all" if _has_one_embedding(config) else "output"
+    arrays = _weights(weights, model, family, text, _has_one_embedding(config))
     return Foreign(
         f"{family.program} of Hugging Face",
         model,
@@ -104,72 +104,10 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     )
 
 
-class Settings:
-    """A JSON file of settings, each checked where it is asked for."""
-
-    def __init__(self, directory: Path, name: str, optional: bool = False) -> None:
-        self.path = directory / name
-        self._values: dict[str, Any] = {}
-        if optional and not self.path.exists():
-            return
-        try:
-            found = json.loads(read_bytes(self.path, LARGEST_JSON))
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{self.path}: not JSON") from error
-        if not isinstance(found, dict):
-            raise CheckpointError(f"{self.path}: not a JSON object")
-        self._values = found
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key, whatever it is; `default` where it is missing or null."""
-        value = self._values.get(key)
-        return default if value is None else value
-
-    def number(self, key: str, default: int | None = None) -> int:
-        """The value of a key that is a whole number, not negative."""
-        value = self.get(key, default)
-        if type(value) is not int or not 0 <= value < 2**31:
-            raise CheckpointError(f"{self.path}: {key} = {value!r} is not a number of something")
-        return value
-
-    def real(self, key: str, default: float) -> float:
-        """The value of a key that is a number."""
-        value = self.get(key, default)
-        if type(value) not in (int, float) or not abs(value) < 1e300:
-            raise CheckpointError(f"{self.path}: {key} = {value!r} is not a number")
-        return float(value)
-
-    def text(self, key: str) -> str:
-        """The value of a key that is a string."""
-        value = self.get(key)
-        if not isinstance(value, str):
-            raise CheckpointError(f"{self.path}: {key} = {value!r} is not a string")
-        return value
-
-
-@dataclass(frozen=True)
-class Text:
-    """Tokenizers, and where the rows of the matrices are."""
-
-    tokenizers: Tokenizers
-    source: Vocabulary
-    target: Vocabulary
-    settings: dict[str, Any]
-    languages: tuple[str | None, str | None] = (None, None)
-
-
-def model_type(path: Path) -> str | None:
-    """The family of the model in a directory; None if it is no directory of Hugging Face."""
-    if not (path / "config.json").is_file():
-        return None
-    found = Settings(path, "config.json").get("model_type")
-    return found if isinstance(found, str) else None
-
-
 def _architecture(config: Settings, family: Family) -> dict[str, Any]:
     activation = ACTIVATIONS.get(str(config.get("activation_function", "relu")))
     if activation is None:
-        raise unsupported(config, "activation_function")
+        raise config.unsupported("activation_function")
     heads = config.number("encoder_attention_heads")
     for key, wanted in (
         ("decoder_attention_heads", heads),
@@ -178,7 +116,7 @@ def _architecture(config: Settings, family: Family) -> dict[str, Any]:
         ("static_position_embeddings", None if family.positions == "learned" else True),
     ):
         if config.get(key, wanted) != wanted:
-            raise unsupported(config, key)
+            raise config.unsupported(key)
     return {
         "width": config.number("d_model"),
         "heads": heads,
@@ -199,46 +137,55 @@ def _architecture(config: Settings, family: Family) -> dict[str, Any]:
     }
 
 
+def _has_one_embedding(config: Settings) -> bool:
+    """Whether the embeddings of both sides are one matrix."""
+    return bool(config.get("share_encoder_decoder_embeddings", True))
+
+
 def _weights(
     theirs: Weights, model: dict[str, Any], family: Family, text: Text, shared: bool
 ) -> dict[str, npt.NDArray[np.float32]]:
+    """Our weights; whether they have a bias of the logits is added to `model`."""
     config = architecture(model, theirs.source)
-    ours: dict[str, npt.NDArray[np.float32]] = {}
+    ours = _matrices(theirs, text, config.tie, shared)
     for our, name in NAMES.ours_to_theirs(config).items():
         for kind in ("weight", "bias"):
             ours[f"{our}.{kind}"] = theirs.take(f"{name}.{kind}")
-    of_stacks = [f"model.{side}.embed_tokens.weight" for side in ("encoder", "decoder")]
-    if shared:
-        one = "model.shared.weight" if theirs.has("model.shared.weight") else of_stacks[0]
-        ours["encoder.embedding.weight"] = rows_of(theirs.take(one), text.source)
-        theirs.skip("model.shared.weight", *of_stacks)
-    else:
-        for stack, name, vocabulary in zip(("encoder", "decoder"), of_stacks, (text.source, text.target), strict=True):
-            ours[f"{stack}.embedding.weight"] = rows_of(theirs.take(name), vocabulary)
-        theirs.skip("model.shared.weight")
-    if config.tie == "none":
-        ours["projection.weight"] = rows_of(theirs.take("lm_head.weight"), text.target)
-    theirs.skip("lm_head.weight")
-    if theirs.has("final_logits_bias"):
-        bias = theirs.take("final_logits_bias").flatten()
-        if bias.any():
-            model["output_bias"] = True
-            ours["projection.bias"] = rows_of(bias, text.target)
-    tables = [f"model.{side}.embed_positions.weight" for side in ("encoder", "decoder")]
+    if theirs.has("final_logits_bias") and (bias := theirs.take("final_logits_bias").flatten()).any():
+        model["output_bias"] = True
+        ours["projection.bias"] = rows_of(bias, text.target)
     if family.positions == "sinusoidal":
-        theirs.skip(*tables)
         order = halves_together(config.width)
         ours = {name: permuted(name, array, order) for name, array in ours.items()}
-    else:
-        for stack, name in zip(("encoder", "decoder"), tables, strict=True):
-            if family.program == "M2M-100":
-                theirs.skip(name)
-                table = sinusoid_halves(config.max_length + family.first_position, config.width)
-            else:
-                table = theirs.take(name)
-            ours[f"{stack}.positions.table"] = table[family.first_position :][: config.max_length]
+    ours |= _positions(theirs, config, family)
     theirs.ensure_all_taken()
     return ours
+
+
+def _matrices(theirs: Weights, text: Text, tie: str, shared: bool) -> dict[str, npt.NDArray[np.float32]]:
+    """Embeddings, and the projection where it is no embedding."""
+    one, *of_sides = EMBEDDINGS
+    source, target = [one if theirs.has(one) else of_sides[0]] * 2 if shared else of_sides
+    ours = {"encoder.embedding.weight": rows_of(theirs.take(source), text.source)}
+    if tie != "all":
+        ours["decoder.embedding.weight"] = rows_of(theirs.take(target), text.target)
+    if tie == "none":
+        ours["projection.weight"] = rows_of(theirs.take("lm_head.weight"), text.target)
+    theirs.skip(*EMBEDDINGS, "lm_head.weight")  # the same matrix by other names
+    return ours
+
+
+def _positions(theirs: Weights, config: ModelConfig, family: Family) -> dict[str, npt.NDArray[np.float32]]:
+    """The tables of positions, where ours are learned; sinusoids of the file are left out."""
+    names = {side: f"model.{side}.embed_positions.weight" for side in ("encoder", "decoder")}
+    if not family.has_table:
+        theirs.skip(*names.values())
+    if family.positions == "sinusoidal":
+        return {}
+    first, length = family.first_position, config.max_length
+    computed = sinusoid_halves(first + length, config.width)
+    tables = {side: theirs.take(name) if family.has_table else computed for side, name in names.items()}
+    return {f"{side}.positions.table": table[first:][:length] for side, table in tables.items()}
 
 
 def sinusoid_halves(length: int, width: int) -> npt.NDArray[np.float32]:
@@ -248,34 +195,9 @@ def sinusoid_halves(length: int, width: int) -> npt.NDArray[np.float32]:
     return np.concatenate([np.sin(angle), np.cos(angle)], axis=1).astype(np.float32)
 
 
-def generation_defaults(path: Path, config: Settings) -> dict[str, Any]:
-    """The defaults of generation: of generation_config.json or, in older directories, of config.json.
-
-    Where neither limits an output, `transformers` ends it after 20 tokens; here the model's own limit holds.
-    """
-    generation = Settings(path, "generation_config.json", optional=True)
-
-    def of(key: str) -> Settings:
-        return config if generation.get(key) is None else generation
-
-    longest = config.number("max_position_embeddings", 1024)
-    longest = min(of("max_length").number("max_length", longest), longest)
-    return {
-        "beam": of("num_beams").number("num_beams", 1),
-        "penalty": "power",
-        "length_penalty": of("length_penalty").real("length_penalty", 1.0),
-        "stop": "huggingface-early" if of("early_stopping").get("early_stopping") is True else "huggingface",
-        "end_at_limit": of("forced_eos_token_id").get("forced_eos_token_id") is not None,
-        "no_repeat_ngram": of("no_repeat_ngram_size").number("no_repeat_ngram_size", 0),
-        "max_repetition": 0,
-        "max_ratio": 0.0,
-        "max_extra": max(of("max_new_tokens").number("max_new_tokens", longest - 1), 1),
-    }
-
-
 def _marian_text(path: Path, config: Settings) -> Text:
     pieces = _padded(read_pieces(path / "vocab.json"), config)
-    shared = bool(config.get("share_encoder_decoder_embeddings", True))
+    shared = _has_one_embedding(config)
     target_pieces = pieces if shared else _padded(read_pieces(path / "target_vocab.json"), config)
     pad, eos = config.number("pad_token_id"), config.number("eos_token_id")
     start = config.number("decoder_start_token_id", pad)
@@ -288,7 +210,7 @@ def _marian_text(path: Path, config: Settings) -> Text:
         source,
         target,
         {"kind": engines[0].algorithm, "shared": shared, "tags": [piece for piece in pieces if is_language_tag(piece)]},
-        (named.get("source_lang"), named.get("target_lang")),
+        (named.name("source_lang"), named.name("target_lang")),
     )
 
 
@@ -314,28 +236,12 @@ def _multilingual_text(path: Path, config: Settings) -> Text:
     if named.get("legacy_behaviour") or named.get("tokenizer_class") in ("MBartTokenizer", "MBartTokenizerFast"):
         raise CheckpointError(f"{named.path}: a source that ends in its language has no counterpart in zhuyi")
     model = sentencepiece.read(path / "sentencepiece.bpe.model")
-    if (path / "vocab.json").is_file():
-        pieces = read_pieces(path / "vocab.json")
-    else:
-        pieces = [*FAIRSEQ, *(piece.text for piece in model.pieces[3:])]
-    if tuple(pieces[: len(FAIRSEQ)]) != FAIRSEQ:
-        raise CheckpointError(f"{path}: its vocabulary does not begin with {' '.join(FAIRSEQ)}")
-    languages = _languages(path, len(pieces))
-    size = min(max(config.number("vocab_size", 0), *languages.values()), MOST_PIECES)
-    pieces = [*pieces, *[None] * (size + 1 - len(pieces))]
-    for tag, row in languages.items():
-        if row >= len(pieces) or pieces[row] not in (None, tag):
-            raise CheckpointError(f"{path}: language {tag} has row {row}, which is that of {pieces[row]!r}")
-        pieces[row] = tag
-    del pieces[config.number("vocab_size", len(pieces)) :]
-    begin, pad, eos = config.number("decoder_start_token_id", 2), config.number("pad_token_id", 1), 2
-    vocabulary = Vocabulary.of(pieces, pad=pad, unk=3, bos=begin, eos=eos, special=[0, *languages.values()])
+    pieces, languages = _pieces_and_languages(path, config, model)
+    special = [0, *languages.values()]
+    begin, pad = config.number("decoder_start_token_id", 2), config.number("pad_token_id", 1)
+    vocabulary = Vocabulary.of(pieces, pad=pad, unk=3, bos=begin, eos=2, special=special)
     one = sentencepiece.tokenizer(model, vocabulary)
-    source = named.get("src_lang") or next((tag for tag in ENGLISH if tag in languages), None)
-    source = next((tag for tag in (source, f"__{source}__") if tag in languages), None)
-    generation = Settings(path, "generation_config.json", optional=True)
-    forced = generation.get("forced_bos_token_id", config.get("forced_bos_token_id"))
-    target = next((tag for tag, row in languages.items() if row == forced), None)
+    source, target = _chosen_languages(path, config, named, languages)
     return Text(
         Tokenizers(one, one),
         vocabulary,
@@ -350,10 +256,44 @@ def _multilingual_text(path: Path, config: Settings) -> Text:
     )
 
 
+def _pieces_and_languages(
+    path: Path, config: Settings, model: sentencepiece.SentencePieceModel
+) -> tuple[list[str | None], dict[str, int]]:
+    """The tokens by row, and the rows of the languages among them."""
+    if (path / "vocab.json").is_file():
+        pieces = read_pieces(path / "vocab.json")
+    else:
+        pieces = [*FAIRSEQ, *(piece.text for piece in model.pieces[3:])]
+    if tuple(pieces[: len(FAIRSEQ)]) != FAIRSEQ:
+        raise CheckpointError(f"{path}: its vocabulary does not begin with {' '.join(FAIRSEQ)}")
+    languages = _languages(path, len(pieces))
+    size = min(max(config.number("vocab_size", 0), *languages.values()), MOST_PIECES)
+    pieces = [*pieces, *[None] * (size + 1 - len(pieces))]
+    for tag, row in languages.items():
+        if row >= len(pieces) or pieces[row] not in (None, tag):
+            raise CheckpointError(f"{path}: language {tag} has row {row}, which is that of {pieces[row]!r}")
+        pieces[row] = tag
+    return pieces[: config.number("vocab_size", len(pieces))], languages
+
+
+def _chosen_languages(
+    path: Path, config: Settings, named: Settings, languages: Mapping[str, int]
+) -> tuple[str | None, str | None]:
+    """The languages of source and target that a directory translates unless others are asked for; None if any."""
+    source = named.name("src_lang") or next((tag for tag in ENGLISH if tag in languages), None)
+    generation = Settings(path, "generation_config.json", optional=True)
+    forced = generation.get("forced_bos_token_id", config.get("forced_bos_token_id"))
+    return (
+        next((tag for tag in (source, f"__{source}__") if tag in languages), None),
+        next((tag for tag, row in languages.items() if row == forced), None),
+    )
+
+
 FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")
 """The first tokens of vocabularies of fairseq."""
 ENGLISH = ("__en__", "eng_Latn", "en_XX")
 """The source's language where a directory does not name one, as in `transformers`."""
+ROW = re.compile(r"[0-9]{1,9}")
 LANGUAGE = re.compile(r"__[a-z]{2,3}(_\w+)?__|[a-z]{2}_[A-Z]{2}|[a-z]{3}_[A-Z][a-z]{3}")
 
 
@@ -364,10 +304,10 @@ def _languages(path: Path, first: int) -> dict[str, int]:
         CheckpointError: if there are none.
     """
     config = Settings(path, "tokenizer_config.json", optional=True)
-    listed = Settings(path, "tokenizer.json", optional=True).get("added_tokens", [])
-    added = config.get("added_tokens_decoder", {})
+    listed = Settings(path, "tokenizer.json", optional=True).entries("added_tokens")
+    added = config.table("added_tokens_decoder")
     numbered = [(token.get("id"), token) for token in listed if isinstance(token, dict)]
-    numbered += [(int(row), token) for row, token in added.items() if row.isdecimal()]
+    numbered += [(int(row), token) for row, token in added.items() if ROW.fullmatch(row)]
     rows: dict[str, int] = {}
     for row, token in numbered:
         tag = token.get("content") if isinstance(token, dict) else None
@@ -378,7 +318,9 @@ def _languages(path: Path, first: int) -> dict[str, int]:
     special = Settings(path, "special_tokens_map.json", optional=True)
     for found in (config, special):
         for key in ("additional_special_tokens", "extra_special_tokens"):
-            named = [tag.get("content") if isinstance(tag, dict) else tag for tag in found.get(key, [])]
+            value = found.get(key)  # some versions have an object, of tokens of other kinds
+            tokens = value if isinstance(value, list) else []
+            named = [tag.get("content") if isinstance(tag, dict) else tag for tag in tokens]
             if tags := [tag for tag in named if isinstance(tag, str) and LANGUAGE.fullmatch(tag)]:
                 return {tag: first + i for i, tag in enumerate(tags)}
     raise CheckpointError(f"{path}: its languages are listed neither in {config.path.name} nor in {special.path.name}")
@@ -389,18 +331,3 @@ _READ_TEXT = {
     "m2m_100": _multilingual_text,
     "mbart": _multilingual_text,
 }
-
-
-def licence_of(path: Path) -> str | None:
-    """The licence that the model card's head names, or a file of this name."""
-    card = path / "README.md"
-    if card.is_file():
-        for line in read_bytes(card, LARGEST_JSON).decode("utf-8", "replace").split("\n")[:100]:
-            if line.startswith("license:"):
-                return line.removeprefix("license:").strip().strip("\"'") or None
-    return next((name for name in ("LICENSE", "LICENSE.txt", "COPYING") if (path / name).is_file()), None)
-
-
-def unsupported(config: Settings, key: str) -> CheckpointError:
-    """What is to be raised for a setting that zhuyi has not."""
-    return CheckpointError(f"{config.path}: {key} = {config.get(key)!r} has no counterpart in zhuyi")

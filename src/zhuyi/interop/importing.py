@@ -12,7 +12,7 @@ from zhuyi.directory import model_files
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST, ensure_writable, write_directory
 from zhuyi.interop import huggingface, marian, t5
-from zhuyi.interop.foreign import Foreign, Reader, as_stored
+from zhuyi.interop.foreign import Foreign, as_stored
 from zhuyi.interop.pruning import keep_vocabulary
 
 
@@ -22,7 +22,7 @@ class Importer:
 
     recognises: Callable[[Path], bool]
     """Whether a path, which exists, is of this format."""
-    read: Reader
+    read: Callable[[Path, Sequence[Path]], Foreign]
     """From the path and the files of vocabularies to the model."""
 
 

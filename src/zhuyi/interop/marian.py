@@ -28,9 +28,8 @@ import numpy.typing as npt
 from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import sentencepiece
-from zhuyi.interop.foreign import Foreign, Weights, architecture, halves_together, permuted, rows_of
-from zhuyi.interop.huggingface import licence_of
-from zhuyi.interop.reading import read_bytes
+from zhuyi.interop.foreign import Foreign, Text, Weights, architecture, halves_together, permuted, rows_of
+from zhuyi.interop.reading import licence_of, read_bytes
 from zhuyi.interop.tensors import read_npz
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces, word_tokenizer
 from zhuyi.interop.yaml import options
@@ -277,16 +276,6 @@ def _decoding(decoder: Options) -> tuple[dict[str, Any], int]:
         "max_extra": 0,
     }
     return settings, max(longest, min(math.ceil(factor * longest), 1 << 16))
-
-
-@dataclass(frozen=True)
-class Text:
-    """Tokenizers, and where the rows of the matrices are."""
-
-    tokenizers: Tokenizers
-    source: Vocabulary
-    target: Vocabulary
-    settings: dict[str, Any]
 
 
 def _text(directory: Path, decoder: Options, vocabularies: Sequence[Path], sizes: Sequence[int], shared: bool) -> Text:

@@ -23,7 +23,8 @@ import numpy.typing as npt
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import sentencepiece
 from zhuyi.interop.foreign import Foreign, Names, Weights, architecture, rows_of
-from zhuyi.interop.huggingface import Settings, generation_defaults, licence_of, model_type, unsupported
+from zhuyi.interop.hub_directory import Settings, ensure_none, generation_defaults, model_type
+from zhuyi.interop.reading import licence_of
 from zhuyi.interop.tensors import read_tensors
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary
 from zhuyi.text.special import BYTES
@@ -74,8 +75,7 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     Raises:
         CheckpointError: naming the file, and what is missing, damaged or has no counterpart.
     """
-    if vocabularies:
-        raise CheckpointError(f"{path}: a model of Hugging Face has its own vocabulary: leave --vocabulary out")
+    ensure_none(vocabularies, path)
     config = Settings(path, "config.json")
     named = Settings(path, "tokenizer_config.json", optional=True)
     of_bytes = named.get("tokenizer_class") == "ByT5Tokenizer"
@@ -99,10 +99,10 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
 def _architecture(config: Settings, named: Settings, longest_output: int) -> dict[str, Any]:
     activation = ACTIVATIONS.get(str(config.get("feed_forward_proj", "relu")))
     if activation is None:
-        raise unsupported(config, "feed_forward_proj")
+        raise config.unsupported("feed_forward_proj")
     for key, wanted in (("relative_attention_num_buckets", 32), ("relative_attention_max_distance", 128)):
         if config.get(key, wanted) != wanted:
-            raise unsupported(config, key)
+            raise config.unsupported(key)
     longest = config.get("n_positions", named.get("model_max_length"))
     longest = longest if type(longest) is int and 2 <= longest <= 2**16 else LONGEST
     layers = config.number("num_layers")
