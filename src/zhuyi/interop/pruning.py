@@ -9,7 +9,7 @@ before, because the pieces that they had are still there.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,11 @@ from zhuyi.config import changed
 from zhuyi.directory import StoredModel
 from zhuyi.engine.choice import engine_of
 from zhuyi.errors import DataError
+from zhuyi.interop.sentencepiece import SPACE
 from zhuyi.text.lookup import VOCABULARY
 from zhuyi.text.special import BYTES, SPECIALS
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
-SPACE = "▁"
 BATCH = 256
 """Lines that are translated at a time."""
 
@@ -74,23 +74,18 @@ def _needed(model: StoredModel, lines: Iterable[str]) -> Iterator[tuple[set[int]
 
 
 def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for line in lines:
-        batch.append(line)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
+    rest = iter(lines)
+    while batch := list(islice(rest, BATCH)):
         yield batch
 
 
 def _always(tokenizer: Tokenizer, tags: Sequence[str]) -> set[int]:
     """The tokens that are kept whatever the text: special ones, tags, bytes and single characters."""
     framed = {*tokenizer.frame.prefix, *range(len(SPECIALS))}
-    named = {tokenizer.find(tag) for tag in tags} - {None}
+    named = {i for i in map(tokenizer.find, tags) if i is not None}
     pieces = json.loads(tokenizer.to_json())[VOCABULARY]["pieces"]
     short = {i for i, piece in enumerate(pieces) if len(piece.removeprefix(SPACE)) <= 1 or piece in BYTES}
-    return framed | short | {i for i in named if i is not None}
+    return framed | named | short
 
 
 def _pruned(tokenizer: Tokenizer, kept: list[int]) -> Tokenizer:

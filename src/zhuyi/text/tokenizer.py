@@ -195,8 +195,8 @@ class Tokenizer:
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The line of each sequence. The frame's prefix, PAD, BOS, EOS, tags and other special tokens are left out.
 
-        UNK becomes `<unk>`.
-        Where bytes are no UTF-8, the line has `�`: one for a run of pieces `<0xE2>`, or (bytes) for what is none.
+        UNK becomes `<unk>`. Where bytes are no UTF-8, the line has `�`: one for a run of pieces `<0xE2>`, or (bytes)
+        for what is none.
         """
         special = self._engine.special if isinstance(self._engine, Lookup) else ()
         prefix, silent = self.frame.prefix, {PAD, BOS, EOS, *special, *self.frame.tags}
@@ -292,7 +292,11 @@ class Tokenizers:
 
     @classmethod
     def from_files(cls, files: Mapping[str, str]) -> "Tokenizers":
-        """Create the tokenizers from the result of `files`."""
+        """Create the tokenizers from the result of `files`.
+
+        Raises:
+            ValueError: if one is not a tokenizer.
+        """
         if len(files) == 1:
             both = Tokenizer.from_json(files["tokenizer.json"])
             return cls(both, both)

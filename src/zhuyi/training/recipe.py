@@ -218,7 +218,8 @@ def _prepare(
             warm = warm_start(config, config.training.start_from)
         config, tokenizers = _without_parts(warm.config), warm.tokenizers
     data = world.on_main(lambda: prepare(config, tokenizers, epoch, notify))
-    if data is not None and warm is not None and config.decoding.max_ratio is config.decoding.max_extra is None:
+    are_unset = config.decoding.max_ratio is None and config.decoding.max_extra is None
+    if data is not None and warm is not None and are_unset:
         pairs = examples(data.config, data.store, data.tokenizers, 0, data.mixed)
         decoding = limits_of_model(warm.limits, data.config.decoding, pairs, data.config.model.max_length)
         data = replace(data, config=data.config.model_copy(update={"decoding": decoding}))
