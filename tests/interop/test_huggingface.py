@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
+from command_line import zhuyi as run
 from torch import nn
 from transformers import (
     M2M100Config,
@@ -261,6 +262,16 @@ def test_of_the_vocabulary_what_some_lines_need_is_kept(multilingual: tuple[Orig
         assert next(cut) == next(cut)
     answers = [[best[0].pieces for best in each.hypotheses(text, decoding)] for each in (first, second)]
     assert answers[0] == answers[1]
+
+
+def test_a_model_has_the_name_of_the_directory_unless_another_is_given(
+    marian: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(marian.directory, tmp_path / "from" / "opus-1.1")
+    (tmp_path / "to").mkdir()
+    monkeypatch.chdir(tmp_path / "to")
+    assert run("import", tmp_path / "from" / "opus-1.1").code == 0
+    assert zhuyi.load("opus-1.1").config.model.width == 32
 
 
 @pytest.mark.parametrize(

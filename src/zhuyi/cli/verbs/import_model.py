@@ -60,7 +60,8 @@ def import_model(
     go on training it. What zhuyi has not is refused by the name of the setting, and nothing is written. The licence of
     the original goes on to hold: what is found about it is printed.
     """
-    place = out or Path(path.resolve().stem)
+    whole = path.resolve()
+    place = out or Path(whole.stem if path.is_file() else whole.name)
     from zhuyi.data.corpus import read_lines
 
     keep = chain.from_iterable(map(read_lines, keep_vocabulary)) if keep_vocabulary else None
