@@ -779,13 +779,17 @@ export function Whole() {
     now.last = time;
     draw();
     if (now.at >= now.until) stop();
-    else now.frame = requestAnimationFrame(tick);
+    else now.frame = requestAnimationFrame(onward);
   };
+  // The picture may be laid out anew while it runs (the projector, the window, the language).
+  const latest = useRef(tick);
+  latest.current = tick;
+  const onward = (time: number) => latest.current(time);
   const run = (from: number, until: number) => {
     cancelAnimationFrame(state.current.frame);
     Object.assign(state.current, { at: from, until, last: performance.now() });
     playing.value = true;
-    state.current.frame = requestAnimationFrame(tick);
+    state.current.frame = requestAnimationFrame(onward);
   };
   const play = () => (playing.value ? stop() : run(state.current.at >= ends - 0.01 ? 0 : state.current.at, ends));
   const seek = (at: number) => {
