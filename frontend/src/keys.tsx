@@ -126,3 +126,18 @@ export const Screen = () => (
     </button>
   </span>
 );
+
+/** For those who have no keys at hand: on a projector, the header with its button is hidden. */
+export const LeaveProjector = () => (
+  <button
+    type="button"
+    class="leave"
+    aria-label={say("projector_leave")}
+    title={say("projector_leave")}
+    onClick={() => {
+      projector.value = false;
+    }}
+  >
+    ✕
+  </button>
+);

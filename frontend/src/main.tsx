@@ -19,7 +19,7 @@ import {
 } from "./data";
 import { TwoModels } from "./two-models";
 import { Examples } from "./examples";
-import { Keys, projector, Screen, useKeys } from "./keys";
+import { Keys, LeaveProjector, projector, Screen, useKeys } from "./keys";
 import { Facts, Map } from "./map";
 import { Hypothetical, Missing } from "./parts";
 import { Tour, TourButton } from "./tour";
@@ -219,6 +219,7 @@ function Page() {
             {title(name)}
           </button>
         ))}
+        {projector.value && <LeaveProjector />}
       </nav>
       <div class="body">
         {!projector.value && current !== "whole" && <Map />}

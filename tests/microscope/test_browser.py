@@ -414,6 +414,9 @@ def test_keys_of_the_whole_page(browser: Any, url: str) -> None:
     assert until(tab, "parseFloat(getComputedStyle(document.body).fontSize) >= 24")
     tab.keyboard.press("Escape")
     assert until(tab, "parseFloat(getComputedStyle(document.body).fontSize) === 16")
+    tab.keyboard.press("p")
+    tab.click(".leave")  # without a keyboard there must be a way back too
+    assert until(tab, "parseFloat(getComputedStyle(document.body).fontSize) === 16")
     tab.keyboard.press("?")
     assert until(tab, "document.querySelector('dialog').open")
     tab.keyboard.press("Escape")
