@@ -13,6 +13,23 @@ export function headName(name: string, head: number): string {
   return say("head_name", { stack: say(stack), layer, kind: say(kind), head });
 }
 
+/** An attention's name for people. */
+export function attentionName(name: string): string {
+  const [stack, layer, kind] = name.split(".") as ["encoder" | "decoder", string, "self" | "cross"];
+  return say("attention_name", { stack: say(stack), layer, kind: say(kind) });
+}
+
+/** A formula in a line of text: the letters of the learned matrices W^q and W_q stand above or below. */
+export const Letters = (props: { of: string }) => (
+  <>
+    {props.of
+      .split(/(?<=W)([\^_][qkvo])/)
+      .map((each) =>
+        /^\^[qkvo]$/.test(each) ? <sup>{each[1]}</sup> : /^_[qkvo]$/.test(each) ? <sub>{each[1]}</sub> : each,
+      )}
+  </>
+);
+
 export function Slider(props: {
   title: string;
   value: number;

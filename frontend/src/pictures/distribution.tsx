@@ -138,7 +138,7 @@ export function Distribution(props: {
             <tr>
               <th scope="row">{say("sum")}</th>
               <td />
-              <td data-sum>
+              <td class="number" data-sum>
                 {show(
                   probabilities.reduce((a, b) => a + b, rest),
                   4,

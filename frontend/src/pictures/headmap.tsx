@@ -1,6 +1,6 @@
 // All heads of the model at one glance, coloured by what each does for the loss at one position.
 import { css, dark, inkOn, signedColour } from "../colours";
-import { headName } from "../parts";
+import { attentionName, headName } from "../parts";
 import { select } from "../state";
 import type { HeadEffect } from "../wire";
 import { brief, say } from "../words";
@@ -25,7 +25,9 @@ export function HeadMap(props: { effects: HeadEffect[]; title: string }) {
         <tbody>
           {names.map((name) => (
             <tr key={name}>
-              <th scope="row">{name}</th>
+              <th scope="row" title={name}>
+                {attentionName(name)}
+              </th>
               {props.effects
                 .filter((each) => each.name === name)
                 .map(({ head, loss }) => (

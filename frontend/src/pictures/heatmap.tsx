@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { css, dark, hiddenColour, inkOn, shareColour, signedColour } from "../colours";
 import { projector } from "../keys";
+import { Letters } from "../parts";
 import { clamp } from "../state";
 import { brief, isolate, say, show } from "../words";
 import { largest, paint, viewport, widest } from "./canvas";
@@ -46,6 +47,8 @@ interface Matrix {
   plate?: { row: number; column: number; lit: "row" | "column" | "cell" };
   /** Drawn with a column for each row: the lecture's notation. */
   turned?: boolean;
+  /** What rows and columns are, where that is no matter of course. */
+  axes?: readonly [string, string];
   /** Where BOS stands among the rows and among the columns, where source and target are one sequence. */
   begin?: [number, number];
   chosen: [number, number];
@@ -61,6 +64,7 @@ export function Heatmap(props: Matrix) {
   const { numbers, roots, signed, turned } = props;
   const [rows, columns] = turned ? [props.columns, props.rows] : [props.rows, props.columns];
   const [r, c] = turned ? [props.chosen[1], props.chosen[0]] : props.chosen;
+  const [downIs, acrossIs] = turned ? [props.axes?.[1], props.axes?.[0]] : (props.axes ?? []);
   const [beginDown, beginAcross] = turned ? [props.begin?.[1], props.begin?.[0]] : (props.begin ?? []);
   const choose = (row: number, column: number) => (turned ? props.onChoose(column, row) : props.onChoose(row, column));
   const place = (row: number, column: number) => (turned ? column * rows.length + row : row * columns.length + column);
@@ -99,7 +103,7 @@ export function Heatmap(props: Matrix) {
     canvas.current.height = rows.length * high * ratio;
     const context = canvas.current.getContext("2d")!;
     context.scale(ratio, ratio);
-    context.font = `${Math.max(line() - 2, Math.min(24, Math.floor(wide / 3.6)))}px system-ui, sans-serif`;
+    context.font = `${Math.min(24, Math.floor(wide / 3.4))}px system-ui, sans-serif`; // five characters fit
     context.textAlign = "center";
     for (let k = 0; k < rows.length * columns.length; k++) {
       const shade = colour(k),
@@ -192,7 +196,7 @@ export function Heatmap(props: Matrix) {
   return (
     <figure class={plate ? "matrix plate" : "matrix"}>
       <figcaption>
-        {props.title}{" "}
+        <Letters of={props.title} />{" "}
         <span class="tools">
           <button
             type="button"
@@ -268,6 +272,12 @@ export function Heatmap(props: Matrix) {
           >
             {!plate && (
               <div class="above" aria-hidden="true" style={{ height: `${headHeight}px` }}>
+                {acrossIs && (
+                  <small class="axes">
+                    → {acrossIs}
+                    <br />↓ {downIs}
+                  </small>
+                )}
                 {above}
                 <span class="lit" style={{ left: `${c * wide}px`, width: `${wide}px`, fontSize: text(wide) }}>
                   <i>

@@ -4,6 +4,7 @@ import { hierarchy, type HierarchyPointNode } from "d3-hierarchy";
 import { useMemo, useRef } from "preact/hooks";
 import { atStep } from "../attention";
 import { again, busy, error, served, trace } from "../data";
+import { projector } from "../keys";
 import { Formula, Slider } from "../parts";
 import { widest } from "../pictures/canvas";
 import { alone, csvOf, Save } from "../pictures/save";
@@ -104,6 +105,8 @@ export function Beam() {
   }, [now, pruned.value]);
   const bottom = Math.max(...all.map((node) => node.x));
   const steps = Math.max(...all.map((node) => node.depth));
+  const [across, down] = [(steps + 1) * column + 24, bottom + 40];
+  const scale = projector.value ? 24 / 13 : 1; // letters are 13 pixels high
   const path: Candidate[] = [];
   for (let at = byNumber.get(chosen.value ?? -1); at; at = byNumber.get(at.parent ?? -1)) path.unshift(at);
   const lit = new Set(path.map((each) => each.number));
@@ -168,6 +171,7 @@ export function Beam() {
         onMove={(value) => again({ length_penalty: value })}
       />
       {!served && <em>{say("failed_needs_server")}</em>}
+      {beam === 1 && served && !sampling && <p>{say("beam_one")}</p>}
       <label>
         <input
           type="checkbox"
@@ -196,7 +200,7 @@ export function Beam() {
         onKeyDown={move}
         aria-label={`${say("view_beam")}. ${picked ? `${isolate(tokenName(picked.token, picked.piece))}, ${say(picked.fate)}` : say("hover_tree")}`}
       >
-        <svg ref={drawing} class="tree" width={(steps + 1) * column + 24} height={bottom + 40}>
+        <svg ref={drawing} class="tree" width={scale * across} height={scale * down} viewBox={`0 0 ${across} ${down}`}>
           <g transform={"translate(24,20)"}>
             {links.map((link, k) => (
               <path

@@ -59,7 +59,9 @@ type Piece =
   | { is: "box"; kind: Kind | "norm"; title: string; of: Kind }
   | { is: "plus"; from: number };
 
-const WIDE = 620;
+/** The picture's left edge and width: on a telephone, what stands on the wires is seen without scrolling. */
+const LEFT = 50;
+const WIDE = 570;
 const HIGH = { wire: 40, box: 46, plus: 34 };
 
 /** The block from its input upwards. */
@@ -126,7 +128,7 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
           ref={drawing}
           class="block-picture"
           width={x(WIDE) * scale}
-          viewBox={`0 0 ${x(WIDE)} ${total}`}
+          viewBox={`${x(LEFT)} 0 ${x(WIDE)} ${total}`}
           font-size={letters}
           role="group"
         >

@@ -216,6 +216,7 @@ export function Alignment() {
               numbers={numbers}
               roots={roots}
               turned={inColumns()}
+              axes={[say("axis_query"), say("axis_key")]}
               room={0.5}
               chosen={[r, c]}
               onChoose={choose}

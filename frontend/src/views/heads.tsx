@@ -3,8 +3,8 @@ import { signal, useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { Chooser, chosenAt, heads, headWidth, isOff, isThere, selected, stepOf } from "../attention";
 import { asked, model, source, tokensOf, trace } from "../data";
-import { Absent, Ask, Choice, Formula, headName, Missing } from "../parts";
-import { largest } from "../pictures/canvas";
+import { attentionName, Absent, Ask, Choice, Formula, headName, Missing } from "../parts";
+import { largest, viewport } from "../pictures/canvas";
 import { HeadMap } from "../pictures/headmap";
 import { Heatmap } from "../pictures/heatmap";
 import { common, Legend } from "../pictures/legend";
@@ -63,7 +63,9 @@ function Row(props: Attention & { order: Order; side: number }) {
   }, [roots, props.order, rows, columns, kind]);
   return (
     <tr>
-      <th scope="row">{name}</th>
+      <th scope="row" title={name}>
+        {attentionName(name)}
+      </th>
       {!isThere(name) && <td colSpan={heads()}>{say("no_attention")}</td>}
       {isThere(name) && !roots && (
         <td colSpan={heads()}>
@@ -110,6 +112,7 @@ function Head(props: { name: string; head: number; room: number }) {
         numbers={joined.numbers}
         roots={joined.roots}
         turned={inColumns()}
+        axes={[say("axis_query"), say("axis_key")]}
         begin={joined.cell(...begins)}
         room={props.room}
         chosen={[r, c]}
@@ -172,6 +175,8 @@ export function Heads() {
   const off = isOff(name, head);
   const others = heads_off.filter(([at, which]) => at !== name || which !== head);
   const by = pooling(asks.ids.length, answers.ids.length);
+  // There is room for it beside the small ones, and a click on those shows at once what it opens.
+  const short = viewport.value.width > 760 && Math.max(asks.ids.length, answers.ids.length) <= 24;
   const same = pinned.value && pinned.value.name.startsWith(stack) && pinned.value.name.endsWith(kind);
   return (
     <>
@@ -203,34 +208,42 @@ export function Heads() {
             </tbody>
           </table>
         </div>
+        <div class={short ? "opened" : ""}>
+          <Chooser />
+          <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>
+            {say(off ? "switch_on" : "switch_off", { head: headName(name, head) })}
+          </Ask>
+          {isThere(name) && (
+            <>
+              <p>
+                <button
+                  type="button"
+                  aria-pressed={pinned.value !== null}
+                  onClick={() => {
+                    pinned.value = pinned.value ? null : { name, head };
+                  }}
+                >
+                  {say(pinned.value ? "unpin" : "pin")}
+                </button>{" "}
+                <WordSwitch of={[asks, answers]} />
+              </p>
+              <div class="pair">
+                {same && <Head name={pinned.value!.name} head={pinned.value!.head} room={0.45} />}
+                <Head name={name} head={head} room={same ? 0.45 : short ? 0.55 : 1} />
+              </div>
+            </>
+          )}
+        </div>
+      </div>
+      <div class="pair">
+        {isThere(name) && (
+          <div>
+            <Formula name={inColumns() ? "heads.columns" : "heads.rows"} />
+            <Together name={name} />
+          </div>
+        )}
         <Ablation />
       </div>
-      <Chooser />
-      <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>
-        {say(off ? "switch_on" : "switch_off", { head: headName(name, head) })}
-      </Ask>
-      {isThere(name) && (
-        <>
-          <p>
-            <button
-              type="button"
-              aria-pressed={pinned.value !== null}
-              onClick={() => {
-                pinned.value = pinned.value ? null : { name, head };
-              }}
-            >
-              {say(pinned.value ? "unpin" : "pin")}
-            </button>{" "}
-            <WordSwitch of={[asks, answers]} />
-          </p>
-          <div class="pair">
-            {same && <Head name={pinned.value!.name} head={pinned.value!.head} room={0.45} />}
-            <Head name={name} head={head} room={same ? 0.45 : 1} />
-          </div>
-          <Formula name={inColumns() ? "heads.columns" : "heads.rows"} />
-          <Together name={name} />
-        </>
-      )}
     </>
   );
 }

@@ -166,6 +166,7 @@ function Why(props: { of: Replay; reference: boolean }) {
           </tbody>
         </table>
       </div>
+      {writes() && <p class="explain">{say("may_write")}</p>}
       {writes() && (
         <p>
           <button type="button" onClick={() => select({ view: "step", ...atStep(t) })}>
@@ -208,12 +209,9 @@ export function Loss() {
       {smoothing > 0 && <Formula name="loss.smoothed" variant={variant} />}
       <LogScale on={log} from="1e-6" />
       {text && <p>{join([say("row_opens"), say(inColumns() ? "loss_is_sum" : "loss_is_mean")])}</p>}
+      {!reference && <p>{say("give_reference")}</p>}
       <div class="pair">
-        {reference ? (
-          <Losses whose="reference" of={reference} {...shown} onOpen={onOpen("reference")} />
-        ) : (
-          <p>{say("give_reference")}</p>
-        )}
+        {reference && <Losses whose="reference" of={reference} {...shown} onOpen={onOpen("reference")} />}
         <Losses whose="own" of={replay} {...shown} onOpen={onOpen("own")} />
       </div>
       <Why of={chosen} reference={whose === "reference"} />

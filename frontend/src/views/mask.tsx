@@ -52,6 +52,7 @@ export function Mask() {
     rows: names,
     columns: names,
     turned: inColumns(),
+    axes: [say("axis_query"), say("axis_key")] as const,
     begin: beginnings("decoder"),
     chosen: [positionIn("decoder"), number("j", n)] as [number, number],
     onChoose: (i: number, j: number) => select({ ...chosenAt("decoder", i), j }),

@@ -18,7 +18,7 @@ import {
   useScores,
 } from "../attention";
 import { model, served, trace } from "../data";
-import { Missing } from "../parts";
+import { Letters, Missing } from "../parts";
 import { largest, viewport } from "../pictures/canvas";
 import { count, Heatmap } from "../pictures/heatmap";
 import { common, Legend } from "../pictures/legend";
@@ -93,7 +93,9 @@ function Product(props: {
   const [a, b] = first.turned ? [...first.axes].reverse() : first.axes;
   return (
     <section class="product">
-      <h3>{props.title}</h3>
+      <h3>
+        <Letters of={props.title} />
+      </h3>
       <div class="row">
         {plate(props.factors[0], "row")}
         <b>×</b>
@@ -237,6 +239,7 @@ export function Matrices() {
     );
   };
   const R = rotated ? "R·" : "";
+  const keys = rotated ? "(R·K)ᵀ" : "Kᵀ";
   const scored = [isScaled() ? `÷ √${d}` : "", bias ? `+ (${show(bias[i * columns + j])})` : ""].join(" ").trim();
   const shape = (key: string) => {
     const sides = [...shapes[key]],
@@ -267,10 +270,10 @@ export function Matrices() {
         {projected("v", V)}
         <Product
           {...shared}
-          title={`${lecture ? `${letters.A} = (${R}K)ᵀ ${R}Q` : `${letters.A} = ${R}Q (${R}K)ᵀ`} ${scored}`}
+          title={`${letters.A} = ${lecture ? `${keys} ${R}Q` : `${R}Q ${keys}`} ${scored}`}
           group={largest(plainQ, plainK, V)}
           factors={factors(
-            { letter: `${R}Kᵀ`, numbers: K, axes: ["j", "d"], turned: !lecture },
+            { letter: keys, numbers: K, axes: ["j", "d"], turned: !lecture },
             { letter: `${R}Q`, numbers: Q, axes: ["i", "d"], turned: lecture },
           )}
           results={[
@@ -323,7 +326,9 @@ export function Matrices() {
                 .filter(([, key]) => key in shapes)
                 .map(([letter, key]) => (
                   <tr key={key} class={key.startsWith("parameters") ? "learned" : ""}>
-                    <th scope="row">{letter}</th>
+                    <th scope="row">
+                      <Letters of={letter} />
+                    </th>
                     <td>{shape(key)}</td>
                     <td>{say(key.startsWith("parameters") ? "learned" : "computed")}</td>
                     <td>

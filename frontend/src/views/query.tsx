@@ -266,7 +266,7 @@ function Picture(props: Drawn) {
             {(
               [
                 [BAND.shared + 14, weight, 5],
-                [BAND.exp, "e^", 4],
+                [BAND.exp, "exp", 4],
                 [BAND.scaled, score, 3],
                 [BAND.dot - 4, "q·k", 2],
               ] as const
@@ -348,7 +348,7 @@ export function OneQuery() {
     "W",
     "q · k",
     `÷ √d${{ alibi: " − m |i − j|", relative: " + r", none: "" }[biasedBy(cross) ?? "none"]}`,
-    "e^",
+    "exp",
     letters[5],
     `Σ → ${letters[6]}`,
   ];
