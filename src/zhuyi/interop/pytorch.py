@@ -122,38 +122,30 @@ def from_state_dict(
         "target_embedding": state.matrix("target_embedding", len(target_tokens or source_tokens), "target"),
         "projection": state.matrix("projection", len(target_tokens or source_tokens), None),
     }
-    width = found["source_embedding"].shape[1]
-    tables = {side: state.table(side) for side in ("source", "target")}
+    tables = {side: state.table(side) for side in SIDES}
     learned = all(table is not None for table in tables.values())
     if positions is None:
         positions = "learned" if learned else "sinusoidal"
     if learned:
         max_length = min(max_length, *(len(table) for table in tables.values() if table is not None))
     model: dict[str, Any] = {
-        "width": width,
+        **state.architecture(),
+        "width": found["source_embedding"].shape[1],
         "heads": heads,
-        "encoder_layers": state.layers("encoder"),
-        "decoder_layers": state.layers("decoder"),
-        "feed_forward": len(state.of_block("feed_forward.inner")),
         "activation": activation,
         "dropout": 0.1,
         "positions": positions,
         "embedding_scale": embedding_scale,
         "norm": norm,
-        "norm_kind": "layer",
-        "final_norm": state.has_norm(),
-        "bias": "all" if state.has_bias() else "none",
-        "output_bias": state.bias is not None,
         "tie": "none",
         "max_length": max_length,
     }
-    ours = state.blocks(build_config({"model": model}).model)
-    for name, key, vocabulary in (
-        ("encoder.embedding.weight", "source_embedding", source),
-        ("decoder.embedding.weight", "target_embedding", target),
-        ("projection.weight", "projection", target),
-    ):
-        ours[name] = rows_of(found[key], vocabulary)
+    ours = {
+        **state.blocks(build_config({"model": model}).model),
+        "encoder.embedding.weight": rows_of(found["source_embedding"], source),
+        "decoder.embedding.weight": rows_of(found["target_embedding"], target),
+        "projection.weight": rows_of(found["projection"], target),
+    }
     if state.bias is not None:
         ours["projection.bias"] = rows_of(state.bias, target, fill=-1e9)
     if positions == "learned":
@@ -203,28 +195,29 @@ class _State:
             )
         self._prefix, self._names = found[0]
         self._given = given
-        self.weights = Weights(_cut(arrays), "the state dict")
-        self._shapes = {name: array.shape for name, array in _cut(arrays).items()}
+        cut = _cut(arrays)
+        self.weights = Weights(cut, "the state dict")
+        self._shapes = {name: array.shape for name, array in cut.items()}
         self.bias: npt.NDArray[np.float32] | None = None
         """Of the projection, once that is taken."""
 
-    def layers(self, side: str) -> int:
+    def architecture(self) -> dict[str, Any]:
+        """The settings of [model] that shapes and names tell, once the projection is taken."""
+        inner = f"{self._prefix}encoder.layers.0.{self._names.parts['feed_forward.inner']}"
+        return {
+            "encoder_layers": self._layers("encoder"),
+            "decoder_layers": self._layers("decoder"),
+            "feed_forward": self.weights.rows(f"{inner}.weight"),
+            "norm_kind": "layer",
+            "final_norm": self.weights.has(f"{self._prefix}encoder.norm.weight"),
+            "bias": "all" if self.weights.has(f"{inner}.bias") else "none",
+            "output_bias": self.bias is not None,
+        }
+
+    def _layers(self, side: str) -> int:
         """How many blocks there are."""
         pattern = re.compile(rf"{re.escape(self._prefix)}{side}\.layers\.(\d+)\.")
         return 1 + max((int(match[1]) for name in self._shapes if (match := pattern.match(name))), default=-1)
-
-    def of_block(self, part: str) -> npt.NDArray[np.float32]:
-        """A map of the first block of the encoder."""
-        name = f"{self._prefix}encoder.layers.0.{self._names.parts[part]}.weight"
-        return self.weights.take(name)
-
-    def has_norm(self) -> bool:
-        """Whether there is a norm after the last block."""
-        return f"{self._prefix}encoder.norm.weight" in self._shapes
-
-    def has_bias(self) -> bool:
-        """Whether the maps have a bias."""
-        return f"{self._prefix}encoder.layers.0.{self._names.parts['feed_forward.inner']}.bias" in self._shapes
 
     def blocks(self, config: ModelConfig) -> dict[str, npt.NDArray[np.float32]]:
         """The weights of all blocks, and of the norms after them, by our names."""
