@@ -232,7 +232,9 @@ def test_what_is_not_found_can_be_named() -> None:
     ("change", "error", "what"),
     [
         ({"heads": 3}, ConfigError, "heads"),
-        ({"eos": "<end>"}, ConfigError, "has no <end>"),
+        ({"eos": "<end>"}, ConfigError, "source_tokens has no <end>"),
+        ({"source_tokens": SOURCE[3:], "target_tokens": None}, ConfigError, "source_tokens has no <bos>"),
+        ({"kind": "bpe"}, ConfigError, "kind = 'bpe' is not one of whitespace, character"),
         ({"source_tokens": [*SOURCE, "a"]}, ConfigError, "twice"),
         ({"source_tokens": [*SOURCE, "z"]}, CheckpointError, "source_embedding"),
         ({"names": {"projection": "generator.wait"}}, CheckpointError, "generator.wait"),

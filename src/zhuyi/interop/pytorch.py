@@ -20,7 +20,7 @@ from zhuyi.interop.foreign import Foreign, Names, Weights, as_stored, rows_of
 from zhuyi.interop.tensors import plain
 from zhuyi.interop.vocabulary import Vocabulary, character_tokenizer, word_tokenizer
 from zhuyi.loading import build_translator
-from zhuyi.text.tokenizer import Tokenizers
+from zhuyi.text.tokenizer import BOS, SPECIALS, Tokenizers
 from zhuyi.translator import Translator
 
 TORCH = Names(
@@ -58,6 +58,9 @@ TUTORIAL = Names(
 
 KNOWN = {"self_attn.out_proj.weight": TORCH, "self_attention.fc_o.weight": TUTORIAL}
 """By the name of a tensor of the first block of the encoder."""
+
+TOKENIZERS = {"whitespace": word_tokenizer, "character": character_tokenizer}
+"""By kind: what makes a tokenizer of a vocabulary."""
 
 Place = Literal["source_embedding", "target_embedding", "source_positions", "target_positions", "projection"]
 
@@ -113,10 +116,12 @@ def from_state_dict(
         ConfigError: if a special token is not in a list, or the arguments contradict the tensors.
     """
     state = _State(weights, dict(names or {}))
-    source = _vocabulary(source_tokens, "source", pad, unk, bos, eos, source_begins)
-    target = source if target_tokens is None else _vocabulary(target_tokens, "target", pad, unk, bos, eos, False)
-    make = {"whitespace": word_tokenizer, "character": character_tokenizer}[kind]
-    tokenizers = Tokenizers(make(source), make(target))
+    if kind not in TOKENIZERS:
+        raise ConfigError(f"kind = {kind!r} is not one of {', '.join(TOKENIZERS)}")
+    begins = source_begins or target_tokens is None
+    source = _vocabulary(source_tokens, "source_tokens", pad, unk, bos, eos, begins)
+    target = source if target_tokens is None else _vocabulary(target_tokens, "target_tokens", pad, unk, bos, eos, True)
+    tokenizers = Tokenizers(TOKENIZERS[kind](source), TOKENIZERS[kind](target))
     found = {
         "source_embedding": state.matrix("source_embedding", len(source_tokens), "source"),
         "target_embedding": state.matrix("target_embedding", len(target_tokens or source_tokens), "target"),
@@ -157,25 +162,20 @@ def from_state_dict(
     state.weights.ensure_all_taken()
     text: dict[str, Any] = {"kind": kind, "shared": target is source, "normalization": "none"}
     if source_begins:
-        text["source_prefix"] = [FIRST]
+        text["source_prefix"] = [SPECIALS[BOS]]
     decoding = {"max_repetition": 0, "allow_unknown": unk in (target_tokens or source_tokens)}
     foreign = Foreign("torch.nn.Transformer", model, tokenizers, ours, text=text, decoding=decoding)
     return build_translator(model_of(as_stored(foreign, "the state dict")), "cpu")
 
 
-FIRST = "<s>"
-"""BOS, as our vocabularies spell it."""
-
-
-def _vocabulary(
-    tokens: Sequence[str], side: str, pad: str, unk: str, bos: str, eos: str, source_begins: bool
-) -> Vocabulary:
+def _vocabulary(tokens: Sequence[str], name: str, pad: str, unk: str, bos: str, eos: str, begins: bool) -> Vocabulary:
+    """The vocabulary of a list, an argument of this name, whose lines begin with `bos` or do not."""
     ids = {token: i for i, token in enumerate(tokens)}
     if len(ids) < len(tokens):
-        raise ConfigError(f"{side}_tokens has a token twice")
-    needed = (eos, bos) if side == "target" or source_begins else (eos,)
+        raise ConfigError(f"{name} has a token twice")
+    needed = (eos, bos) if begins else (eos,)
     if absent := [token for token in needed if token not in ids]:
-        raise ConfigError(f"{side}_tokens has no {absent[0]}: say how it is called there, as in eos='<end>'")
+        raise ConfigError(f"{name} has no {absent[0]}: say how it is called there, as in eos='<end>'")
     return Vocabulary.of(list(tokens), pad=ids.get(pad), unk=ids.get(unk), bos=ids.get(bos), eos=ids.get(eos))
 
 
