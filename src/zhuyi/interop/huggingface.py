@@ -209,7 +209,7 @@ def _marian_text(path: Path, config: Settings) -> Text:
         tokenizers,
         source,
         target,
-        {"kind": engines[0].algorithm, "shared": shared, "tags": [piece for piece in pieces if is_language_tag(piece)]},
+        {**engines[0].settings, "shared": shared, "tags": [piece for piece in pieces if is_language_tag(piece)]},
         (named.name("source_lang"), named.name("target_lang")),
     )
 
@@ -247,7 +247,7 @@ def _multilingual_text(path: Path, config: Settings) -> Text:
         vocabulary,
         vocabulary,
         {
-            "kind": model.algorithm,
+            **model.settings,
             "shared": True,
             "tags": list(languages),
             "source_prefix": [source] if source else [],

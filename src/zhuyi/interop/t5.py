@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import sentencepiece
-from zhuyi.interop.foreign import Foreign, Names, Weights, architecture, rows_of
+from zhuyi.interop.foreign import Foreign, Names, Text, Weights, architecture, rows_of
 from zhuyi.interop.hub_directory import Settings, ensure_none, generation_defaults, model_type
 from zhuyi.interop.reading import licence_of
 from zhuyi.interop.tensors import read_tensors
@@ -81,16 +81,16 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     of_bytes = named.get("tokenizer_class") == "ByT5Tokenizer"
     weights = Weights(read_tensors(path), str(path))
     embedding = _embedding(weights, path)
-    vocabulary, tokenizer = (_bytes if of_bytes else _pieces)(path, config, named, len(embedding))
+    text = (_bytes if of_bytes else _pieces)(path, config, named, len(embedding))
     decoding = generation_defaults(path, config)
     model = _architecture(config, named, decoding["max_extra"] + 1)
-    arrays = _weights(weights, embedding, model, config, vocabulary)
+    arrays = _weights(weights, embedding, model, config, text.source)
     return Foreign(
         f"{'ByT5' if of_bytes else PROGRAMS[config.text('model_type')]} of Hugging Face",
         model,
-        Tokenizers(tokenizer, tokenizer),
+        text.tokenizers,
         arrays,
-        text={"kind": "bytes", "normalization": "none", "whitespace": "keep"} if of_bytes else {"kind": "unigram"},
+        text=text.settings,
         decoding=decoding,
         licence=licence_of(path),
     )
@@ -178,7 +178,7 @@ def _weights(
     return ours
 
 
-def _pieces(path: Path, config: Settings, named: Settings, rows: int) -> tuple[Vocabulary, Tokenizer]:
+def _pieces(path: Path, config: Settings, named: Settings, rows: int) -> Text:
     """SentencePiece's pieces, and sentinels after them."""
     model = sentencepiece.read(path / "spiece.model")
     pieces: list[str | None] = [piece.text for piece in model.pieces]
@@ -191,17 +191,20 @@ def _pieces(path: Path, config: Settings, named: Settings, rows: int) -> tuple[V
     if "<unk>" not in pieces:
         raise CheckpointError(f"{path / 'spiece.model'}: it has no <unk>")
     vocabulary = _vocabulary(config, [*pieces, *sentinels], pieces.index("<unk>"), no_text, rows)
-    return vocabulary, sentencepiece.tokenizer(model, vocabulary)
+    one = sentencepiece.tokenizer(model, vocabulary)
+    return Text(Tokenizers(one, one), vocabulary, vocabulary, dict(model.settings))
 
 
-def _bytes(path: Path, config: Settings, named: Settings, rows: int) -> tuple[Vocabulary, Tokenizer]:
+def _bytes(path: Path, config: Settings, named: Settings, rows: int) -> Text:
     """PAD, EOS and UNK, the bytes of UTF-8, and sentinels after them, of which no text is made."""
     fixed = ["<pad>", "</s>", "<unk>", *BYTES]
     sentinels = [f"<extra_id_{i}>" for i in range(min(max(rows - len(fixed), 0), MOST_PIECES))]
     no_text = range(len(fixed), len(fixed) + len(sentinels))
     vocabulary = _vocabulary(config, [*fixed, *sentinels], fixed.index("<unk>"), no_text, rows)
     engine = Tokenizer.train((), "bytes", 8, lowercase=False, normalization="none", whitespace="keep").to_json()
-    return vocabulary, vocabulary.tokenizer(json.loads(engine))
+    one = vocabulary.tokenizer(json.loads(engine))
+    settings = {"kind": "bytes", "normalization": "none", "whitespace": "keep"}
+    return Text(Tokenizers(one, one), vocabulary, vocabulary, settings)
 
 
 def _vocabulary(
