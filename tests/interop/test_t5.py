@@ -233,7 +233,7 @@ def rewritten(original: Original, place: Path, **settings: Any) -> Path:
         ({"relative_attention_num_buckets": 16}, "relative_attention_num_buckets = 16"),
         ({"relative_attention_max_distance": 64}, "relative_attention_max_distance = 64"),
         ({"d_model": 0}, "no such model"),
-        ({"d_kv": "8"}, "d_kv = '8' is not a number"),
+        ({"d_kv": "8"}, "d_kv = '8' is not a whole number"),
         ({"layer_norm_epsilon": "tiny"}, "layer_norm_epsilon = 'tiny' is not a number"),
         ({"num_layers": 3}, "tensor encoder.block.2.layer.0.SelfAttention.q.weight is missing"),
         ({"num_decoder_layers": 1}, "has no counterpart"),

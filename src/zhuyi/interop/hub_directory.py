@@ -45,7 +45,7 @@ class Settings:
         """The value of a key that is a whole number, not negative."""
         value = self.get(key, default)
         if type(value) is not int or not 0 <= value < 2**31:
-            raise CheckpointError(f"{self.path}: {key} = {value!r} is not a number of something")
+            raise CheckpointError(f"{self.path}: {key} = {value!r} is not a whole number of 0 or more")
         return value
 
     def real(self, key: str, default: float) -> float:
