@@ -710,7 +710,7 @@ def test_a_temperature_changes_the_bars(browser: Any, url: str, translator: Tran
     slider.focus()
     slider.press("End")
     logits = look(translator, LINE).replay.log_probs[0] / 3.0
-    shown = [float(each) for each in tab.locator("table.bars td.number").all_text_contents()]
+    shown = [float(each) for each in tab.locator("table.bars tbody td.number").all_text_contents()]
     assert shown[:20] == pytest.approx(logits.softmax(dim=0).topk(20).values.tolist(), abs=1e-4)
     assert sum(shown) == pytest.approx(1, abs=2e-3)
     tab.close()
@@ -868,7 +868,7 @@ def test_labels_are_shown_with_their_probabilities(browser: Any, tmp_path: Path)
     shown = [float(each) for each in tab.locator("table.labels td.number").all_text_contents()]
     assert shown == pytest.approx(trace.replay.log_probs.max(dim=1).values.exp().tolist(), abs=5.1e-5)
     tab.click("table.labels tbody tr:nth-of-type(2)")
-    others = tab.locator("table.bars:not(.labels) td.number").all_text_contents()[:-1]
+    others = tab.locator("table.bars:not(.labels) tbody td.number").all_text_contents()[:-1]
     right = trace.replay.log_probs[1].exp().sort(descending=True).values[:4]  # there are four labels
     assert [float(each) for each in others] == pytest.approx(right.tolist(), abs=5.1e-5)
     tab.close()

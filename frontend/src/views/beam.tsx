@@ -45,7 +45,7 @@ function Finished(props: { byNumber: Map<number, Candidate> }) {
   };
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label={say("compared")}>
-      <table>
+      <table class="finished">
         <caption>{say("compared")}</caption>
         <thead>
           <tr>

@@ -175,9 +175,38 @@ export function Heads() {
   const off = isOff(name, head);
   const others = heads_off.filter(([at, which]) => at !== name || which !== head);
   const by = pooling(asks.ids.length, answers.ids.length);
-  // There is room for it beside the small ones, and a click on those shows at once what it opens.
-  const short = viewport.value.width > 760 && Math.max(asks.ids.length, answers.ids.length) <= 24;
+  const narrow = viewport.value.width <= 760;
+  // The large picture stands beside the small ones, where a click shows at once what it opens, if there is room.
+  const short = narrow || Math.max(asks.ids.length, answers.ids.length) <= 24;
   const same = pinned.value && pinned.value.name.startsWith(stack) && pinned.value.name.endsWith(kind);
+  const opened = (
+    <div class={short ? "opened" : ""}>
+      <Chooser />
+      <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>
+        {say(off ? "switch_on" : "switch_off", { head: headName(name, head) })}
+      </Ask>
+      {isThere(name) && (
+        <>
+          <p>
+            <button
+              type="button"
+              aria-pressed={pinned.value !== null}
+              onClick={() => {
+                pinned.value = pinned.value ? null : { name, head };
+              }}
+            >
+              {say(pinned.value ? "unpin" : "pin")}
+            </button>{" "}
+            <WordSwitch of={[asks, answers]} />
+          </p>
+          <div class="pair">
+            {same && <Head name={pinned.value!.name} head={pinned.value!.head} room={0.45} />}
+            <Head name={name} head={head} room={same ? 0.45 : short && !narrow ? 0.55 : 1} />
+          </div>
+        </>
+      )}
+    </div>
+  );
   return (
     <>
       <div class="chooser">
@@ -208,33 +237,9 @@ export function Heads() {
             </tbody>
           </table>
         </div>
-        <div class={short ? "opened" : ""}>
-          <Chooser />
-          <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>
-            {say(off ? "switch_on" : "switch_off", { head: headName(name, head) })}
-          </Ask>
-          {isThere(name) && (
-            <>
-              <p>
-                <button
-                  type="button"
-                  aria-pressed={pinned.value !== null}
-                  onClick={() => {
-                    pinned.value = pinned.value ? null : { name, head };
-                  }}
-                >
-                  {say(pinned.value ? "unpin" : "pin")}
-                </button>{" "}
-                <WordSwitch of={[asks, answers]} />
-              </p>
-              <div class="pair">
-                {same && <Head name={pinned.value!.name} head={pinned.value!.head} room={0.45} />}
-                <Head name={name} head={head} room={same ? 0.45 : short ? 0.55 : 1} />
-              </div>
-            </>
-          )}
-        </div>
+        {short ? opened : <Ablation />}
       </div>
+      {!short && opened}
       <div class="pair">
         {isThere(name) && (
           <div>
@@ -242,7 +247,7 @@ export function Heads() {
             <Together name={name} />
           </div>
         )}
-        <Ablation />
+        {short && <Ablation />}
       </div>
     </>
   );

@@ -4,6 +4,7 @@ import { useEffect } from "preact/hooks";
 import { again, asked, busy, error, mean, model, peek, saw, served, trace } from "../data";
 import { Missing, Slider } from "../parts";
 import { CurvesOfRun } from "../pictures/curves";
+import { oneFile } from "../source";
 import { hasCross } from "../state";
 import { say, show } from "../words";
 import { Alignment } from "./cross";
@@ -51,7 +52,7 @@ export function Training() {
     };
   }, [asked.value?.text, asked.value?.target]);
   if (!served) return <Missing>{say("failed_needs_server")}</Missing>;
-  if (all.length === 1) return <Missing>{say("no_checkpoints")}</Missing>;
+  if (all.length === 1) return <Missing>{say(oneFile ? "no_checkpoints_here" : "no_checkpoints")}</Missing>;
   return (
     <>
       <Slider
