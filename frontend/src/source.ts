@@ -216,10 +216,14 @@ class InPage implements Source {
     return floats && Uint8Array.from(floats, (p) => Math.round(255 * Math.sqrt(Math.min(Math.max(p, 0), 1))));
   }
 
-  heads = (request: Request, position: number, reference: boolean) =>
-    this.ask<HeadEffect[]>("heads", request, position, reference);
-  occlusion = (request: Request, position: number, reference: boolean) =>
-    this.ask<number[]>("occlusion", request, position, reference);
+  heads = (...given: [Request, number, boolean]) => this.effects<HeadEffect[]>("heads", ...given);
+  occlusion = (...given: [Request, number, boolean]) => this.effects<number[]>("occlusion", ...given);
+
+  /** A stored answer is shown before the model is there. */
+  private async effects<T>(method: "heads" | "occlusion", ...given: [Request, number, boolean]): Promise<T> {
+    await this.load(given[0].checkpoint ?? "");
+    return this.ask<T>(method, ...given);
+  }
 
   private load(checkpoint: string): Promise<unknown> {
     const load = async () => {
