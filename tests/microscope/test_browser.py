@@ -228,6 +228,8 @@ def test_the_first_answer_does_not_wait_for_the_model(
     page.write(file, html)
     tab.goto(f"{file.as_uri()}#lang=en&view=loss")
     tab.wait_for_selector("[data-output]", state="attached")
+    if right:
+        assert until(tab, "document.querySelectorAll('.headmap button').length > 0")  # only the model knows these
     go(tab, "input")
     if right:
         assert until(tab, "document.querySelector('article canvas') !== null")
