@@ -409,7 +409,7 @@ def test_tokens_are_pythons(page: PageModel, kind: Any, lowercase: bool, whitesp
     tokenizer = Tokenizer.train(CORPUS * 3, kind, 400, lowercase, normalization, whitespace, mask=True, tags=tags)
     same_tokens(page, tokenizer, ODD)
     ids = {tag: tokenizer.find(tag) for tag in tags}
-    frame = Frame((2, ids[">>fra<<"]), (ids["<en>"], 9), tuple(ids.values()), {tag: ids[tag] for tag in tags[:2]})
+    frame = Frame((2, ids[">>fra<<"]), tuple(ids.values()), {tag: ids[tag] for tag in tags[:2]})
     of_lines = [">>zh-Hans<< two dogs", "  >>fra<<two >>fra<< <en> dogs", ">>ita<< two", ">>fra<<", "\t>>fra<< two"]
     same_tokens(page, tokenizer.framed(frame), [*of_lines, *ODD])
 

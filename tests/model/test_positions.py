@@ -5,14 +5,14 @@ import torch
 from torch.testing import assert_close
 
 from zhuyi.config import ModelConfig
-from zhuyi.model.positions import POSITIONS, ALiBi, Learned, Relative, Rotary, Sinusoidal, sinusoids, wavelengths
+from zhuyi.model.positions import POSITIONS, ALiBi, Learned, Relative, Rotary, Sinusoidal, sinusoids
 
 SIZES = ModelConfig(width=16, heads=2, max_length=64)
 
 
 @pytest.mark.parametrize("width", [2, 5, 16])
 def test_sinusoids_are_the_papers_equation(width):
-    table = sinusoids(12, wavelengths(width), width)
+    table = sinusoids(12, width)
     assert table.shape == (12, width)
     for position in range(12):
         for column in range(width):
@@ -23,7 +23,7 @@ def test_sinusoids_are_the_papers_equation(width):
 
 def test_distance_is_a_rotation_of_sinusoids():
     """The paper's reason for them: PE(position + k) is a linear function of PE(position)."""
-    table = sinusoids(40, wavelengths(16), 16)
+    table = sinusoids(40, 16)
     near, far = table[:-5], table[5:]
     assert_close((near * far).sum(dim=-1), (near[0] * far[0]).sum().expand(35))
 

@@ -8,6 +8,7 @@ A sequence begins at position `start`, which may differ from row to row of the b
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -72,9 +73,17 @@ def tensor2tensor_wavelengths(width: int) -> Float[Tensor, " half"]:
     return 10000 ** (torch.arange((width + 1) // 2, dtype=torch.float64) / max((width + 1) // 2 - 1, 1))
 
 
-def sinusoids(length: int, wavelengths: Float[Tensor, " half"], width: int) -> Float[Tensor, "length width"]:
-    """sin and cos of each wavelength, side by side: column 2i is sin(position / wavelength i), 2i + 1 the cosine."""
-    angle = torch.arange(length, dtype=torch.float64)[:, None] / wavelengths
+def sinusoids(
+    length: int, width: int, series: Callable[[int], Float[Tensor, " half"]] = wavelengths
+) -> Float[Tensor, "length width"]:
+    """sin and cos of each wavelength, side by side: column 2i is sin(position / wavelength i), 2i + 1 the cosine.
+
+    Args:
+        length: number of positions.
+        width: of the vectors.
+        series: from the width to the wavelengths.
+    """
+    angle = torch.arange(length, dtype=torch.float64)[:, None] / series(width)
     table = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
     return table[:, :width].to(torch.get_default_dtype())
 
@@ -83,11 +92,11 @@ class Sinusoidal(Positions):
     """Adds fixed sinusoids, whose wavelengths are a geometric series (Vaswani et al. 2017, section 3.5)."""
 
     table: Tensor
-    wavelengths = staticmethod(wavelengths)
+    series = staticmethod(wavelengths)
 
     def __init__(self, config: ModelConfig, causal: bool = False) -> None:
         super().__init__(config, causal)
-        table = sinusoids(config.positions_limit, self.wavelengths(config.width), config.width)
+        table = sinusoids(config.positions_limit, config.width, self.series)
         self.register_buffer("table", table, persistent=False)
 
     def add(self, x: Float[Tensor, "batch time width"], start: Start = 0) -> Float[Tensor, "batch time width"]:
@@ -98,7 +107,7 @@ class Sinusoidal(Positions):
 class Tensor2Tensor(Sinusoidal):
     """The same, but for the series of wavelengths: see `tensor2tensor_wavelengths`."""
 
-    wavelengths = staticmethod(tensor2tensor_wavelengths)
+    series = staticmethod(tensor2tensor_wavelengths)
 
 
 class Learned(Positions):
