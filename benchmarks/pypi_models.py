@@ -132,6 +132,7 @@ def download(work: Path) -> dict[str, Path]:
 def tg2fa(package: Path) -> Original:
     """`nn.Transformer` between embeddings and a linear map, as in PyTorch's tutorial on translation."""
     sys.path.insert(0, str(package.parent))
+    # The two packages are fetched when this runs, so that the type checker does not have them.
     from tg2fa_translit import decode  # type: ignore[import-not-found]
     from tg2fa_translit.transformer import transformer  # type: ignore[import-not-found]
 
@@ -139,7 +140,8 @@ def tg2fa(package: Path) -> Original:
         x, y = (np.array(ids).reshape(-1, 1) for ids in (source, target))
         memory = transformer.encode(x, np.zeros((len(source), len(source)), bool))
         causal = (np.triu(np.ones((len(target), len(target)))) == 0).transpose(1, 0)
-        return transformer.generator(transformer.decode(y, memory, causal))[0]  # type: ignore[no-any-return]
+        found: Tensor = transformer.generator(transformer.decode(y, memory, causal))[0]
+        return found
 
     file = "model_2.9.zip"
     lines = [*TAJIK, *(f"{first} {then}" for first in TAJIK[:10] for then in TAJIK[10:])]

@@ -71,7 +71,7 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     except UnicodeEncodeError:  # a name that is not UTF-8, which `safe_open` does not take
         return load(path.read_bytes())
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 – it is no dict, and cannot be iterated
 
 
 ARRAY = re.compile(

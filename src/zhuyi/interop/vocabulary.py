@@ -124,12 +124,12 @@ def read_pieces(path: Path) -> list[str | None]:
 
 def _from_json(path: Path, text: str) -> Mapping[str, int]:
     try:
-        found = json.loads(text)
+        found: dict[str, int] = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not JSON ({error})") from error
     if not all(type(i) is int and i >= 0 for i in found.values()):
         raise CheckpointError(f"{path}: not an object of ids")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 _ENTRY = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s"'].*?|)\s*:\s+(\d{1,9})\s*""")

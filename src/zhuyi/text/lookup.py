@@ -81,12 +81,14 @@ class Lookup:
     @property
     def normalizer(self) -> normalizers.Normalizer:
         """From lines to their normal form."""
-        return self._engine.normalizer  # type: ignore[no-any-return]
+        form: normalizers.Normalizer = self._engine.normalizer
+        return form
 
     @property
     def pre_tokenizer(self) -> pre_tokenizers.PreTokenizer | None:
         """From normalised lines to words, which tokens do not cross."""
-        return self._engine.pre_tokenizer  # type: ignore[no-any-return]
+        words: pre_tokenizers.PreTokenizer | None = self._engine.pre_tokenizer
+        return words
 
     def get_vocab_size(self) -> int:
         """The number of the model's tokens."""

@@ -39,6 +39,9 @@ from zhuyi.text.special import BOS, BYTES, EOS, MASK, PAD, SPECIALS, UNK, spell
 __all__ = ["BOS", "BYTES", "EOS", "MASK", "PAD", "SPECIALS", "UNK", "Tokenizer", "Tokenizers"]
 
 
+NO_FRAME = Frame()
+
+
 class Tokenizer:
     """The tokenizer of one side: strings ↔ ids in [0, len(tokenizer)), where 0 to 3 are PAD, UNK, BOS and EOS.
 
@@ -47,7 +50,7 @@ class Tokenizer:
         frame: what stands before the tokens of every line.
     """
 
-    def __init__(self, engine: Engine | Lookup, frame: Frame = Frame()) -> None:  # noqa: B008  # frozen
+    def __init__(self, engine: Engine | Lookup, frame: Frame = NO_FRAME) -> None:
         self._engine, self.frame = engine, frame
 
     @classmethod
