@@ -173,7 +173,7 @@ class InPage implements Source {
     if (!checkpoint && this.first && answersTo(this.first, request)) {
       if (method === "look") {
         this.computed = this.confirm(this.first, request);
-        this.computed.catch(() => undefined); // whoever asks for its numbers is told
+        this.computed.catch(() => undefined); // whoever asks for its numbers gets the error
       }
       return { ...this.first.trace };
     }

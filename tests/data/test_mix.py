@@ -21,7 +21,8 @@ def corpus(name: int, pairs: int) -> InMemory:
 
 
 def pairs_of(mix: Mix) -> list[tuple[int, int]]:
-    return [tuple(map(int, mix.source(pair))) for pair in range(len(mix.source_lengths))]  # type: ignore[misc]
+    pairs = [mix.source(pair) for pair in range(len(mix.source_lengths))]
+    return [(int(name), int(number)) for name, number in pairs]
 
 
 @pytest.mark.parametrize(("weight", "drawn"), [(0.5, 5), (1.0, 10), (2.5, 25), (0.01, 1)])

@@ -178,10 +178,10 @@ function Dials(props: { i: number; j: number; width: number }) {
     return { x2: long * Math.cos(angle), y2: -long * Math.sin(angle) };
   };
   const pairs = Array.from({ length: width / 2 }, (_, pair) => pair);
-  const told = say("dials", { i, j, n: width / 2 });
+  const label = say("dials", { i, j, n: width / 2 });
   return (
     <figure>
-      <div class="pairs" ref={box} role="img" aria-label={told}>
+      <div class="pairs" ref={box} role="img" aria-label={label}>
         {pairs.map((pair) => (
           <svg class="turns" key={pair} viewBox="-36 -34 72 88" aria-hidden="true">
             <circle r="30" />
@@ -194,7 +194,7 @@ function Dials(props: { i: number; j: number; width: number }) {
         ))}
       </div>
       <figcaption>
-        {told}
+        {label}
         <Save
           name={say("positions_rotary")}
           svg={() => box.current && together(box.current)}
