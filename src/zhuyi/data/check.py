@@ -6,7 +6,6 @@ Everything is counted in passes over the store, in memory that does not grow wit
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -195,17 +194,15 @@ def make_report(config: Config, tokenizers: Tokenizers, store: Store, mixed: Seq
         _HeldOut(Corpus(source, target), tokenizers, config) if source and target else None
         for source, target in ((data.dev_source, data.dev_target), (data.test_source, data.test_target))
     ]
+    sets = [found for found in held_out if found is not None]
     source_unknown = target_unknown = 0
-    for part in store.parts():
-        source_unknown += _unknown(tokenizers.source, part.values["source"])
-        target_unknown += _unknown(tokenizers.target, part.values["target"])
-        for found in held_out:
-            if found is not None:
+    for each in (store, *mixed):
+        for part in each.parts():
+            for found in sets:
                 found.look_among(part.source_digest, part.pair_digest)
-    for part in chain.from_iterable(each.parts() for each in mixed):
-        for found in held_out:
-            if found is not None:
-                found.look_among(part.source_digest, part.pair_digest)
+            if each is store:
+                source_unknown += _unknown(tokenizers.source, part.values["source"])
+                target_unknown += _unknown(tokenizers.target, part.values["target"])
     dev, test = (found.report() if found is not None else None for found in held_out)
     return Report(
         store.outcome,
