@@ -20,6 +20,20 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
+class Text:
+    """Tokenizers of another program in our terms, and where each token has its row in that program's matrices."""
+
+    tokenizers: Tokenizers
+    """Of both sides."""
+    source: Vocabulary
+    target: Vocabulary
+    settings: dict[str, Any]
+    """The section [text]."""
+    languages: tuple[str | None, str | None] = (None, None)
+    """Of source and target, where the model says so."""
+
+
+@dataclass(frozen=True)
 class Foreign:
     """A model of another program in our terms."""
 
@@ -27,30 +41,13 @@ class Foreign:
     """Whose model it is, such as "MarianMT of Hugging Face"."""
     model: dict[str, Any]
     """The section [model] of its configuration."""
-    tokenizers: Tokenizers
-    """Of both sides."""
+    text: Text
     weights: dict[str, npt.NDArray[np.float32]]
     """By our names; a tied matrix stands once."""
-    text: dict[str, Any] = field(default_factory=dict)
-    """The section [text]."""
-    decoding: dict[str, Any] = field(default_factory=dict)
+    decoding: dict[str, Any]
     """The section [decoding]."""
-    languages: tuple[str | None, str | None] = (None, None)
-    """Of source and target, where the model says so."""
     licence: str | None = None
     """What is found about it beside the model."""
-
-
-@dataclass(frozen=True)
-class Text:
-    """Tokenizers of another program in our terms, and where each token has its row in that program's matrices."""
-
-    tokenizers: Tokenizers
-    source: Vocabulary
-    target: Vocabulary
-    settings: dict[str, Any]
-    """Of [text]."""
-    languages: tuple[str | None, str | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -210,15 +207,16 @@ def as_stored(foreign: Foreign, source: str) -> StoredModel:
     Raises:
         CheckpointError: if they do not fit, or zhuyi has no such model.
     """
-    tree = {"model": foreign.model, "text": foreign.text, "decoding": foreign.decoding}
+    text = foreign.text
+    tree = {"model": foreign.model, "text": text.settings, "decoding": foreign.decoding}
     try:
         config = build_config(tree)
     except ConfigError as error:
         raise CheckpointError(f"{source}: zhuyi has no such model: {error}") from error
-    languages = dict(zip(("source_language", "target_language"), foreign.languages, strict=True))
+    languages = dict(zip(("source_language", "target_language"), text.languages, strict=True))
     config = config.model_copy(update={"data": config.data.model_copy(update=languages)})
     with torch.device("meta"):  # shapes alone
-        network = build_model(config, foreign.tokenizers).transformer
+        network = build_model(config, text.tokenizers).transformer
     wanted = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     try:
         check_shapes(foreign.weights, wanted)
@@ -226,4 +224,4 @@ def as_stored(foreign: Foreign, source: str) -> StoredModel:
         raise CheckpointError(f"{source}: {error}") from error
     # What was permuted may lie in columns, which a file of weights does not know.
     weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in foreign.weights.items()}
-    return StoredModel(config, foreign.tokenizers.framed(config.text), weights)
+    return StoredModel(config, text.tokenizers.framed(config.text), weights)

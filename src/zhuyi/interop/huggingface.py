@@ -92,16 +92,8 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     is_tied = config.get("tie_word_embeddings", True)
     model["tie"] = "none" if not is_tied else "all" if _has_one_embedding(config) else "output"
     arrays = _weights(weights, model, family, text, _has_one_embedding(config))
-    return Foreign(
-        f"{family.program} of Hugging Face",
-        model,
-        text.tokenizers,
-        arrays,
-        text=text.settings,
-        decoding=generation_defaults(path, config),
-        languages=text.languages,
-        licence=licence_of(path),
-    )
+    decoding = generation_defaults(path, config)
+    return Foreign(f"{family.program} of Hugging Face", model, text, arrays, decoding, licence_of(path))
 
 
 def _architecture(config: Settings, family: Family) -> dict[str, Any]:

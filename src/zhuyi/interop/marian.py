@@ -108,15 +108,7 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     decoding, longest = _decoding(decoder)
     model["max_length"] = longest
     weights = _weights(theirs, written, model, text, embeddings)
-    return Foreign(
-        "Marian",
-        model,
-        text.tokenizers,
-        weights,
-        text=text.settings,
-        decoding=decoding,
-        licence=licence_of(directory),
-    )
+    return Foreign("Marian", model, text, weights, decoding, licence_of(directory))
 
 
 @dataclass(frozen=True)

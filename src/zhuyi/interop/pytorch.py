@@ -16,7 +16,7 @@ from torch import Tensor
 from zhuyi.checkpoint import model_of
 from zhuyi.config import ModelConfig, build_config
 from zhuyi.errors import CheckpointError, ConfigError
-from zhuyi.interop.foreign import Foreign, Names, Weights, as_stored, rows_of
+from zhuyi.interop.foreign import Foreign, Names, Text, Weights, as_stored, rows_of
 from zhuyi.interop.tensors import plain
 from zhuyi.interop.vocabulary import Vocabulary, character_tokenizer, word_tokenizer
 from zhuyi.loading import build_translator
@@ -160,11 +160,12 @@ def from_state_dict(
                 raise CheckpointError(f"the state dict has no learned table of positions of the {side}: name it")
             ours[f"{stack}.positions.table"] = table[:max_length]
     state.weights.ensure_all_taken()
-    text: dict[str, Any] = {"kind": kind, "shared": target is source, "normalization": "none"}
+    settings: dict[str, Any] = {"kind": kind, "shared": target is source, "normalization": "none"}
     if source_begins:
-        text["source_prefix"] = [SPECIALS[BOS]]
+        settings["source_prefix"] = [SPECIALS[BOS]]
     decoding = {"max_repetition": 0, "allow_unknown": unk in (target_tokens or source_tokens)}
-    foreign = Foreign("torch.nn.Transformer", model, tokenizers, ours, text=text, decoding=decoding)
+    text = Text(tokenizers, source, target, settings)
+    foreign = Foreign("torch.nn.Transformer", model, text, ours, decoding)
     return build_translator(model_of(as_stored(foreign, "the state dict")), "cpu")
 
 

@@ -85,15 +85,8 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     decoding = generation_defaults(path, config)
     model = _architecture(config, named, decoding["max_extra"] + 1)
     arrays = _weights(weights, embedding, model, config, text.source)
-    return Foreign(
-        f"{'ByT5' if of_bytes else PROGRAMS[config.text('model_type')]} of Hugging Face",
-        model,
-        text.tokenizers,
-        arrays,
-        text=text.settings,
-        decoding=decoding,
-        licence=licence_of(path),
-    )
+    program = "ByT5" if of_bytes else PROGRAMS[config.text("model_type")]
+    return Foreign(f"{program} of Hugging Face", model, text, arrays, decoding, licence_of(path))
 
 
 def _architecture(config: Settings, named: Settings, longest_output: int) -> dict[str, Any]:
