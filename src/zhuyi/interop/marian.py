@@ -9,16 +9,10 @@ The architecture is the paper's, with these differences (marian-dev, `models/tra
     output       an embedding's matrix where it is tied, and a bias
 
 Its search is the one that the decoder's options say (`decoder.yml`), with Marian's own defaults where they say nothing.
-
-Two options are refused because Marian decodes otherwise than it trains. With a norm before each sublayer
-(`transformer-preprocess: n`) the keys and values of the decoder's self-attention are computed from vectors that are not
-normalised: in old versions always, in 1.12 from the second token of an output on. Of learned positions
-(`transformer-train-positions`) each token of an output has the first, and 1.12 ends with an error.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,43 +23,16 @@ from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import sentencepiece
 from zhuyi.interop.foreign import Foreign, Text, Weights, architecture, halves_together, permuted, rows_of
+from zhuyi.interop.marian_options import Options, model_settings, search_settings
 from zhuyi.interop.reading import licence_of, read_bytes
 from zhuyi.interop.tensors import read_npz
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces, word_tokenizer
-from zhuyi.interop.yaml import options
 from zhuyi.text.tokenizer import EOS, Tokenizer, Tokenizers
 
 OPTIONS = "special:model.yml"
 LARGEST_OPTIONS = 1 << 20
-EPSILON = 1e-6
 YAML = (".yml", ".yaml", ".json")
 """Suffixes of vocabularies with ids; `.spm` is SentencePiece's, others have a token a line."""
-LONGEST = 1000
-"""Tokens of a source (`max-length` of Marian's decoder)."""
-
-SUPPORTED: Mapping[str, tuple[str, ...]] = {
-    "type": ("transformer",),
-    "input-types": ("", "sequence sequence"),
-    "right-left": ("false",),
-    "ulr": ("false",),
-    "lemma-dim-emb": ("0",),
-    "lemma-dependency": ("",),
-    "factors-combine": ("sum",),
-    "transformer-decoder-autoreg": ("self-attention",),
-    "transformer-tied-layers": ("",),
-    "transformer-ffn-depth": ("2",),
-    "transformer-decoder-ffn-depth": ("0", "2"),
-    "transformer-no-projection": ("false",),
-    "transformer-preprocess": ("", "d"),
-    "transformer-train-positions": ("false",),
-    "transformer-no-bias": ("false",),
-    "transformer-no-affine": ("false",),
-    "transformer-pool": ("false",),
-    "transformer-attention-mask": ("default",),
-}
-"""Options of the model that have a counterpart with these values alone, the first of which is Marian's default."""
-ACTIVATIONS = {"swish": "silu", "relu": "relu"}
-NORMS = {"n": "layer", "r": "rms"}
 
 ATTENTION = {"query": "q", "key": "k", "value": "v", "output": "o"}
 SUBLAYERS = {
@@ -101,68 +68,14 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     written = Options.parse(f"{file}: {OPTIONS}", arrays.pop(OPTIONS).tobytes()[:LARGEST_OPTIONS])
     arrays = {name: array for name, array in arrays.items() if not name.startswith("special:")}
     theirs = Weights(arrays, str(file))
-    model = _architecture(written)
+    model = model_settings(written)
     embeddings = _embeddings(written)
     sizes = [theirs.rows(name) for name in embeddings]
     text = _text(directory, decoder, vocabularies, sizes, _is_tied(written, "tied-embeddings-src"))
-    decoding, longest = _decoding(decoder)
+    decoding, longest = search_settings(decoder)
     model["max_length"] = longest
     weights = _weights(theirs, written, model, text, embeddings)
     return Foreign("Marian", model, text, weights, decoding, licence_of(directory))
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of Marian, each checked where it is asked for."""
-
-    where: str
-    values: Mapping[str, str | list[str]]
-
-    @classmethod
-    def parse(cls, where: str, data: bytes) -> "Options":
-        """Read them; NULs at the end are no part of them."""
-        try:
-            return cls(where, options(data.rstrip(b"\0").decode()))
-        except ValueError as error:  # UnicodeDecodeError is one too
-            raise CheckpointError(f"{where}: not options of Marian: {error}".replace("\n", " ")) from error
-
-    def text(self, key: str, default: str = "") -> str:
-        """The value of an option that is a string; a list is joined by spaces."""
-        value = self.values.get(key, default)
-        return value if isinstance(value, str) else " ".join(value)
-
-    def several(self, key: str) -> list[str]:
-        """The value of an option that is a list."""
-        value = self.values.get(key, [])
-        return ([value] if value else []) if isinstance(value, str) else value
-
-    def flag(self, key: str) -> bool:
-        """The value of an option that is true or false, which is the default."""
-        value = self.text(key, "false").lower()
-        if value not in ("true", "false"):
-            raise self.unsupported(key)
-        return value == "true"
-
-    def real(self, key: str, default: float, most: float) -> float:
-        """The value of an option that is a number from 0 to `most`."""
-        try:
-            value = float(self.text(key, str(default)))
-        except ValueError:
-            value = math.nan
-        if not 0 <= value <= most:
-            raise self.unsupported(key)
-        return value
-
-    def number(self, key: str, default: int, most: int = 1 << 20) -> int:
-        """The value of an option that is a whole number."""
-        value = self.real(key, default, most)
-        if not value.is_integer():
-            raise self.unsupported(key)
-        return int(value)
-
-    def unsupported(self, key: str) -> CheckpointError:
-        """That zhuyi has nothing of the kind."""
-        return CheckpointError(f"{self.where}: {key} = {self.text(key)!r} has no counterpart in zhuyi"[:1000])
 
 
 def _decoder_options(directory: Path, path: Path) -> Options:
@@ -196,48 +109,6 @@ def _beside(directory: Path, name: str) -> Path:
     return directory / (name.replace("\\", "/").rsplit("/", 1)[-1] or ".")
 
 
-def _architecture(written: Options) -> dict[str, Any]:
-    for key, values in SUPPORTED.items():
-        if written.text(key, values[0]) not in values:
-            raise written.unsupported(key)
-    if len(written.several("dim-vocabs")) > 2:
-        raise written.unsupported("dim-vocabs")
-    inner = written.number("transformer-dim-ffn", 2048)
-    if written.number("transformer-decoder-dim-ffn", 0) not in (0, inner):
-        raise written.unsupported("transformer-decoder-dim-ffn")
-    activation = ACTIVATIONS.get(written.text("transformer-ffn-activation", "swish"))
-    if activation is None:
-        raise written.unsupported("transformer-ffn-activation")
-    after, emb, top = (
-        written.text(f"transformer-postprocess{key}", default).replace("d", "")
-        for key, default in (("", "dan"), ("-emb", "d"), ("-top", ""))
-    )
-    if after not in ("an", "ar"):
-        raise written.unsupported("transformer-postprocess")
-    norm = after[-1]
-    for key, value in (("-emb", emb), ("-top", top)):
-        if value not in ("", norm):
-            raise written.unsupported(f"transformer-postprocess{key}")
-    has_positions = not written.flag("transformer-disable-position-embeddings")
-    return {
-        "width": written.number("dim-emb", 512),
-        "heads": written.number("transformer-heads", 8),
-        "encoder_layers": written.number("enc-depth", 1),
-        "decoder_layers": written.number("dec-depth", 1),
-        "feed_forward": inner,
-        "activation": activation,
-        "positions": "tensor2tensor" if has_positions else "none",
-        "embedding_scale": has_positions,
-        "embedding_norm": bool(emb),
-        "norm": "post",
-        "norm_kind": NORMS[norm],
-        "norm_epsilon": EPSILON,
-        "final_norm": bool(top),
-        "bias": "all",
-        "output_bias": not written.flag("output-omit-bias"),
-    }
-
-
 def _is_tied(written: Options, key: str) -> bool:
     """Whether the embeddings of both sides, or of the target and the output, are one."""
     return written.flag(key) or written.flag("tied-embeddings-all")
@@ -246,28 +117,6 @@ def _is_tied(written: Options, key: str) -> bool:
 def _embeddings(written: Options) -> tuple[str, str]:
     """The names of the embeddings of source and target."""
     return ("Wemb", "Wemb") if _is_tied(written, "tied-embeddings-src") else ("encoder_Wemb", "decoder_Wemb")
-
-
-def _decoding(decoder: Options) -> tuple[dict[str, Any], int]:
-    """How to search, and the most tokens of a source or an output.
-
-    A factor that is no whole number may allow one token more in Marian, which rounds up.
-    """
-    factor = decoder.real("max-length-factor", 3, 1000)
-    if decoder.real("word-penalty", 0, math.inf):
-        raise decoder.unsupported("word-penalty")
-    longest = min(LONGEST, decoder.number("max-length", LONGEST)) + 1
-    settings = {
-        "beam": max(decoder.number("beam-size", 12, 1024), 1),
-        "penalty": "power",
-        "length_penalty": decoder.real("normalize", 0, 5),
-        "stop": "marian",
-        "allow_unknown": decoder.flag("allow-unk"),
-        "max_repetition": 0,
-        "max_ratio": factor,
-        "max_extra": 0,
-    }
-    return settings, max(longest, min(math.ceil(factor * longest), 1 << 16))
 
 
 def _text(directory: Path, decoder: Options, vocabularies: Sequence[Path], sizes: Sequence[int], shared: bool) -> Text:
