@@ -27,8 +27,9 @@ MAY_DIFFER = {
     *("text.bpe_dropout", "text.add_pieces", "text.tags", *(f"text.{key}" for key in PREFIXES)),
 }
 """Settings of [model] and [text] that may be others than the model's: they leave most of its weights what they are."""
-OF_LABELS = {"model.labels", "text.shared", "text.kind", "text.target_kind", "text.whitespace"}
-"""Those that may be others too where labels are learned after masked pre-training."""
+OF_LABELS = {"model.labels", "text.shared", "text.target_kind"}
+"""Those that are the run's own, given or not, where labels are learned after masked pre-training."""
+MAY_DIFFER_WITH_LABELS = MAY_DIFFER | OF_LABELS | {"text.kind", "text.whitespace"}
 
 OF_THE_MODEL = ("optimizer", "beta1", "beta2", "epsilon", "weight_decay", "label_smoothing", "metric")
 """Settings of [training] that are the model's where they are not set: a rate belongs to an optimiser."""
@@ -111,35 +112,36 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
         raise ConfigError(
             f'{name} was pre-trained on masked tokens: set model.shape = "encoder", model.labels = "line" or "token"'
         )
-    may_differ = MAY_DIFFER | OF_LABELS if new_labels else MAY_DIFFER
-    sections: dict[str, Any] = {}
-    for section in ("model", "text"):
-        theirs, ours = getattr(model, section), getattr(config, section)
-        given = {key: getattr(ours, key) for key in type(ours).model_fields if key in ours.model_fields_set}
-        for key in given.keys() & {"add_pieces", "tags"}:  # they are added to the model's
-            given[key] = tuple(dict.fromkeys((*getattr(theirs, key), *given[key])))
-        given = {key: value for key, value in given.items() if value not in (None, getattr(theirs, key))}
-        for key, value in given.items():
-            if f"{section}.{key}" not in may_differ:
-                raise ConfigError(
-                    f"{section}.{key} = {value!r}, but {name} has {getattr(theirs, key)!r}: leave it out, or begin "
-                    "with another model"
-                )
-        if new_labels:
-            of_section = {key.partition(".")[2] for key in OF_LABELS if key.startswith(section)}
-            given |= {key: getattr(ours, key) for key in of_section - {"kind", "whitespace"}}
-        sections[section] = changed(theirs, given)
-    tags = {key: getattr(config.data, key) or getattr(model.data, key) for key in LANGUAGES}
     same_task = not new_labels and (model.data.text is None) == (config.data.text is None)
     keys = {"learning_rate", "warmup", *OF_THE_MODEL} - (set() if same_task else {"metric"})
     training = {key: getattr(model.training, key) for key in keys - config.training.model_fields_set}
-    decoding = config.decoding.model_dump(include=config.decoding.model_fields_set)
-    sections |= {
-        "data": changed(config.data, tags),
-        "training": config.training.model_copy(update=training),
-        "decoding": changed(model.decoding, decoding),
-    }
-    return config.model_copy(update=sections)
+    languages = {key: getattr(config.data, key) or getattr(model.data, key) for key in LANGUAGES}
+    return config.model_copy(
+        update={
+            **{section: _section(section, model, config, new_labels, name) for section in ("model", "text")},
+            "data": changed(config.data, languages),
+            "training": config.training.model_copy(update=training),
+            "decoding": changed(model.decoding, config.decoding.model_dump(exclude_unset=True)),
+        }
+    )
+
+
+def _section(section: str, model: Config, config: Config, new_labels: bool, name: str) -> Any:
+    """[model] or [text] of `model` with what `config` gives of it; tags and new pieces are added to the model's."""
+    theirs, ours = getattr(model, section), getattr(config, section)
+    given = ours.model_dump(exclude_unset=True)
+    for key in given.keys() & {"add_pieces", "tags"}:
+        given[key] = tuple(dict.fromkeys((*getattr(theirs, key), *given[key])))
+    given = {key: value for key, value in given.items() if value not in (None, getattr(theirs, key))}
+    may_differ = MAY_DIFFER_WITH_LABELS if new_labels else MAY_DIFFER
+    if refused := [key for key in given if f"{section}.{key}" not in may_differ]:
+        key = refused[0]
+        raise ConfigError(
+            f"{section}.{key} = {given[key]!r}, but {name} has {getattr(theirs, key)!r}: leave it out, or begin with "
+            "another model"
+        )
+    own = {key: getattr(ours, key) for key in type(ours).model_fields if new_labels and f"{section}.{key}" in OF_LABELS}
+    return changed(theirs, {**given, **own})
 
 
 def with_pieces(
