@@ -168,6 +168,7 @@ class NoClasses(pickle.Unpickler):
 def annalog(package: Path) -> Original:
     """Encoder and decoder of Trevett's tutorial."""
     sys.path.insert(0, str(package))  # the package itself would import what it depends on
+    # Fetched when this runs, as above.
     from model_files.seq2seq_attention import Decoder, Encoder, Seq2Seq  # type: ignore[import-not-found]
     from model_files.vocabulary import SMILESTokenizer  # type: ignore[import-not-found]
 
