@@ -1,5 +1,6 @@
 """The object that users hold: strings in, hypotheses out. As many as came in, in order, always."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,6 +31,10 @@ class Translation:
     pieces: list[str]
     token_logprobs: list[float]
     finished: bool
+
+
+EMPTY = Translation("", 0.0, [], [], True)
+"""Of a line without a token."""
 
 
 class Translator:
@@ -110,19 +115,42 @@ class Translator:
             first: number of the first line in the text that they are a part of, from 0: samples depend on it.
         """
         decoding = decoding or self.config.decoding
-        encoded = self.tokenizers.source.encode(lines)
-        for number, tokens in enumerate(encoded):
-            if len(tokens) > self.longest:
-                if on_cut is not None:
-                    on_cut(number, len(tokens))
-                encoded[number] = tokens[: self.longest]
-        translations: list[list[Translation]] = [[Translation("", 0.0, [], [], True)] for _ in lines]
+        encoded = self._encode(lines, on_cut)
+        translations = [[EMPTY] for _ in lines]
         wanted = [number for number, tokens in enumerate(encoded) if tokens]
         sources, numbers = [encoded[number] for number in wanted], [first + number for number in wanted]
         found = self.engine.decode(sources, decoding, numbers, self.tokenizers.target.frame.prefix)
         for number, alternatives in zip(wanted, found, strict=True):
             translations[number] = self._texts(alternatives)
         return translations
+
+    async def find(self, line: str, decoding: DecodingConfig | None = None, number: int = 0) -> list[Translation]:
+        """What `hypotheses` finds for one line, awaited: the line joins those that are being decoded.
+
+        Any number of lines may be awaited at once, each with a search of its own. One that is cancelled makes place
+        for others.
+
+        Args:
+            line: one sentence.
+            decoding: how to search. Unset: as the model's configuration says.
+            number: of the line in the text that it is a part of, from 0: samples depend on it.
+        """
+        (tokens,) = self._encode([line])
+        if not tokens:
+            return [EMPTY]
+        prefix = self.tokenizers.target.frame.prefix
+        found = self.engine.submit(tokens, decoding or self.config.decoding, number, prefix)
+        return self._texts(await asyncio.wrap_future(found))
+
+    def _encode(self, lines: Sequence[str], on_cut: Callable[[int, int], None] | None = None) -> list[list[int]]:
+        """The tokens of each line, as far as the model reads them."""
+        encoded = self.tokenizers.source.encode(lines)
+        for number, tokens in enumerate(encoded):
+            if len(tokens) > self.longest:
+                if on_cut is not None:
+                    on_cut(number, len(tokens))
+                encoded[number] = tokens[: self.longest]
+        return encoded
 
     def answers(self, lines: Sequence[str], n_best: int) -> list[list[Translation]]:
         """One to `n_best` translations of each line, best first, as `evaluate` wants them.

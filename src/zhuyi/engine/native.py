@@ -293,11 +293,7 @@ class NativeEngine:
     def submit(
         self, source: Tokens, decoding: DecodingConfig, line: int = 0, prefix: Sequence[int] = ()
     ) -> "Future[list[Hypothesis]]":
-        """What `decode` finds for one source, later: it joins those that are being decoded, between two of their steps.
-
-        Any number of sources, each with settings of its own, may be under way. One whose future is cancelled makes
-        place for others.
-        """
+        """As `Engine.submit`: it joins those that are being decoded, and leaves them, between two of their steps."""
         return self._workers().future(source, _settings(decoding), self._limits([source], decoding), line, prefix)
 
     def stream(self, text: Tokens, decoding: DecodingConfig, line: int = 0) -> Iterator[int]:

@@ -1,6 +1,7 @@
 """What a `Translator` asks of its engine. No torch is needed to say it."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from typing import Protocol, TypeAlias
 
 from zhuyi.config import DecodingConfig, Precision
@@ -34,6 +35,16 @@ class Engine(Protocol):
             lines: the number of each source in the text that it comes from, which sampling depends on; 0, 1, … by
                 default.
             prefix: the first tokens of every output, whatever the model and the filters think of them.
+        """
+        ...
+
+    def submit(
+        self, source: Tokens, decoding: DecodingConfig, line: int = 0, prefix: Sequence[int] = ()
+    ) -> "Future[list[Hypothesis]]":
+        """What `decode` finds for one source, later; any number of them may be under way, each with its own settings.
+
+        One whose future is cancelled makes place for others, as soon as the engine can. The arguments are those of
+        `decode`, for one source.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -22,6 +23,7 @@ from zhuyi.decoding.labels import label
 from zhuyi.decoding.sampling import draw, random_words, sampling_weights
 from zhuyi.decoding.search import Stepper, Strategy, log_probabilities, search
 from zhuyi.directory import StoredModel
+from zhuyi.engine.dynamic import DynamicBatches
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import ConfigError, ZhuyiWarning
 from zhuyi.model.broken import symptoms
@@ -78,9 +80,10 @@ class TorchEngine:
     precision: Precision = "float32"
 
     def __init__(self, transformer: Network, max_length: int, device: str = "auto") -> None:
-        self.device = _device(device)
+        self.device = device_of(device)
         self.transformer = transformer.to(self.device).eval()
         self.max_length = max_length
+        self._waiting = DynamicBatches()
 
     @classmethod
     def of(cls, model: StoredModel, device: str = "auto") -> "TorchEngine":
@@ -115,6 +118,12 @@ class TorchEngine:
                 for number, alternatives in zip(numbers.tolist(), hypotheses, strict=True):
                     found[number] = alternatives
         return found
+
+    def submit(
+        self, source: Tokens, decoding: DecodingConfig, line: int = 0, prefix: Sequence[int] = ()
+    ) -> "Future[list[Hypothesis]]":
+        """As `Engine.submit`: it waits for the batch that is being decoded, and joins the next one."""
+        return self._waiting.submit(self.decode, source, decoding, line, prefix)
 
     def _batches(self, sources: Sequence[Tokens], rows: int) -> list[np.ndarray]:
         """The numbers of the sources that go together: of like length or, where they are not padded, of the same."""
@@ -184,7 +193,12 @@ def sees_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of that name; "auto" is the GPU if there is one.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
     available = sees_gpu()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")

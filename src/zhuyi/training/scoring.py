@@ -1,6 +1,7 @@
 """The engines that score a model in memory: at validations with the weights of the moment, and at the end in int8."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 
 from zhuyi.checkpoint import Model
 from zhuyi.config import DecodingConfig, EngineName, Precision
@@ -55,6 +56,12 @@ class ScoringEngine:
             if self._state.engine == "native":
                 return found
         return self._torch.decode(sources, decoding, lines, prefix)
+
+    def submit(
+        self, source: Tokens, decoding: DecodingConfig, line: int = 0, prefix: Sequence[int] = ()
+    ) -> "Future[list[Hypothesis]]":
+        """As `Engine.submit`, by torch."""
+        return self._torch.submit(source, decoding, line, prefix)
 
     def stream(self, text: Tokens, decoding: DecodingConfig, line: int = 0) -> Iterator[int]:
         """As `Engine.stream`, by torch."""
