@@ -1,1 +1,13 @@
-"""Serves models over HTTP."""
+"""Models behind HTTP, in the request shapes that people's programs already speak: what `zhuyi serve` runs.
+
+    service = Service(Models(["en-de"]))
+    run(service)                                            until a signal ends it
+    app = application(service)                              for an ASGI server of your own
+    answers = await service.translate(Query(["A dog."]))    for a request shape of your own
+
+Needs the extra "serve".
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

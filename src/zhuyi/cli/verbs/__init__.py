@@ -11,6 +11,7 @@ from zhuyi.cli.verbs.compare import compare
 from zhuyi.cli.verbs.translate import translate
 from zhuyi.cli.verbs.generate import generate
 from zhuyi.cli.verbs.evaluate import evaluate
+from zhuyi.cli.verbs.serve import serve
 from zhuyi.cli.verbs.export import export
 from zhuyi.cli.verbs.look import look
 
@@ -24,6 +25,7 @@ __all__ = [
     "generate",
     "import_model",
     "look",
+    "serve",
     "train",
     "translate",
 ]

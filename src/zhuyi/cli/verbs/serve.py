@@ -1,0 +1,87 @@
+"""The verb `serve`: answer requests over HTTP."""
+
+from typing import Annotated
+
+import typer
+
+from zhuyi.cli.app import USE, verb
+from zhuyi.cli.options import Device, Engine, Precision, Workers
+from zhuyi.errors import MissingExtra
+
+
+@verb(
+    USE,
+    "zhuyi serve en-de",
+    "[dim]# Then, in another terminal:[/]\n"
+    "curl 127.0.0.1:8000/api/translate -H 'Content-Type: application/json' \\\n"
+    '    -d \'{"lines": ["A dog runs."]}\'',
+    "[dim]# Several models, by their languages; English to French goes through German.[/]\n"
+    "zhuyi serve en-de de-fr=runs/7 --precision int8",
+    "[dim]# For others, with a key.[/]\nZHUYI_API_KEY=... zhuyi serve en-de --host 0.0.0.0 --port 80",
+)
+def serve(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            show_default=False,
+            help="Model directories; NAME=DIR calls one otherwise. One called en-de is from English into German, "
+            "unless it says its languages itself.",
+        ),
+    ],
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    api_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", envvar="ZHUYI_API_KEY", help="Every request has to bring it. Unset: none has to."),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="A site whose pages may call the server in a browser; as often as you like. Unset: all of them, and "
+            "the plug-ins of browsers.",
+        ),
+    ] = None,
+    idle: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="A model that is not used for so long is released.")
+    ] = 300.0,
+    queue: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Characters of all requests that wait or are translated.")
+    ] = 100_000,
+    deadline: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Then a request is given up.")] = 60.0,
+    request_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="Size of a request, at most.")] = 1_000_000,
+    alternatives: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Translations of a text and width of the beam, at most.")
+    ] = 10,
+    device: Device = "auto",
+    engine: Engine = None,
+    precision: Precision = None,
+    workers: Workers = None,
+) -> None:
+    """Answer requests over HTTP, in the forms that programs already speak: LibreTranslate's, and zhuyi's own.
+
+    Requests join and leave a running search between its steps, and what a line becomes depends on nothing beside it.
+    A model is loaded when it is first used. With one model, every model name and language is taken for it; with
+    several, a request names the model or the languages, and two models translate together where none does alone.
+
+    Only this machine is answered, unless --host says otherwise. A server that has too much to do says when to come
+    again (429); one that gets SIGTERM or Ctrl-C finishes what it has taken. Nothing of the text is logged. It needs the
+    extra "serve".
+    """
+    try:
+        from zhuyi.serve import Limits, Models, Service, Settings, run
+    except ModuleNotFoundError as error:
+        raise MissingExtra("serve", "serve") from error
+
+    served = Models(models, Settings(device, engine, precision, workers, idle))
+    service = Service(served, Limits(request_bytes, queue=queue, deadline=deadline, alternatives=alternatives), api_key)
+
+    def announce(url: str) -> None:
+        for model in served:
+            print(model)
+        print(f"{url}\nCtrl-C ends it.", flush=True)
+
+    run(service, host, port, origin or ["*"], announce)

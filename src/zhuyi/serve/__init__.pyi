@@ -1,0 +1,9 @@
+from .app import application as application
+from .limits import Limits as Limits
+from .models import Models as Models
+from .models import Settings as Settings
+from .refusals import Refusal as Refusal
+from .server import run as run
+from .service import Answer as Answer
+from .service import Query as Query
+from .service import Service as Service

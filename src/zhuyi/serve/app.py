@@ -1,0 +1,93 @@
+"""The application: all request shapes over one service, and what keeps a server in order.
+
+    GET /health         200 while the process lives
+    GET /ready          200 while requests are taken
+    GET /metrics        for Prometheus
+    GET /openapi.json   the description of all shapes
+
+A row of `SHAPES` is a request shape. Its paths, its errors and its metrics follow from it.
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from zhuyi.serve.intake import Intake
+from zhuyi.serve.libretranslate import LIBRETRANSLATE
+from zhuyi.serve.metrics import CONTENT_TYPE, Metrics
+from zhuyi.serve.own import OWN
+from zhuyi.serve.refusals import Refusal, malformed, one_line
+from zhuyi.serve.service import Service
+from zhuyi.serve.shape import Shape
+from zhuyi.version import __version__
+
+SHAPES = (LIBRETRANSLATE, OWN)
+"""All of them. What no shape owns is refused in the form of the last one."""
+
+
+def shape_of(path: str) -> Shape:
+    """The shape that owns a path."""
+    return next((shape for shape in SHAPES if shape.owns(path)), SHAPES[-1])
+
+
+def application(service: Service, origins: Sequence[str] = ("*",)) -> ASGIApp:
+    """The ASGI application.
+
+    Args:
+        service: translates.
+        origins: the sites whose pages may call it in a browser; "*": all, and the plug-ins of browsers.
+    """
+    app = FastAPI(title="zhuyi", version=__version__, docs_url=None, redoc_url=None)  # their pages come from elsewhere
+    metrics = Metrics(service)
+    for shape in SHAPES:
+        app.include_router(shape.router(service))
+
+    @app.get("/health", tags=["server"])
+    @app.get("/ready", tags=["server"])
+    async def health() -> dict[str, str]:
+        """The server takes requests: one that is ending takes no connection."""
+        return {"status": "ok"}
+
+    @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)
+    async def show_metrics() -> Response:
+        """What it has done, for Prometheus."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    app.add_exception_handler(Refusal, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_request)
+    app.add_exception_handler(HTTPException, _refuse_path)
+    app.add_exception_handler(Exception, _fail)
+    return CORSMiddleware(
+        Intake(app, service.limits, shape_of, metrics),
+        allow_origins=origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["Retry-After"],
+        allow_private_network=True,
+    )
+
+
+async def _refuse(request: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, Refusal)
+    return shape_of(request.url.path).response(refusal)
+
+
+async def _refuse_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return await _refuse(request, malformed(one_line(error.errors())))
+
+
+async def _refuse_path(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return await _refuse(request, Refusal(HTTPStatus(error.status_code), error.detail, dict(error.headers or {})))
+
+
+async def _fail(request: Request, _: Exception) -> Response:
+    what = "an error of the server's own; its log says where"
+    return await _refuse(request, Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, what))

@@ -1,0 +1,42 @@
+"""Which language a text is in, by py3langid (Lui & Baldwin 2012): 97 languages, from their byte sequences."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+from zhuyi.serve import languages
+
+MAX_CHARACTERS = 2000
+"""What is read of a text: more changes nothing."""
+
+
+class Detected(NamedTuple):
+    """A language, and the probability that the text is in it."""
+
+    language: str
+    confidence: float
+
+
+def detect(text: str, among: Sequence[str] = ()) -> list[Detected]:
+    """The languages of a text, most probable first.
+
+    Args:
+        text: of any length.
+        among: the languages that it can be in, by any names; none: all that are known.
+    """
+    ranked = [Detected(*each) for each in _identifier().rank(text[:MAX_CHARACTERS])]
+    if not among:
+        return ranked
+    of_code = {languages.parse(tag).language: tag for tag in reversed(among)}
+    possible = [Detected(of_code[each.language], each.confidence) for each in ranked if each.language in of_code]
+    if not possible:
+        return [Detected(among[0], 0.0)]
+    total = sum(each.confidence for each in possible) or 1.0
+    return [Detected(each.language, each.confidence / total) for each in possible]
+
+
+@cache
+def _identifier() -> LanguageIdentifier:
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -1,0 +1,149 @@
+"""What stands between the connection and the application: the size of a body, clients that go away, and failures.
+
+A body is read before the application is called, as far as it may go. While the application works, a client that goes
+away cancels it, and with it what it is having translated. Of a failure of our own the log gets the place and the type,
+and nothing of what was being translated.
+"""
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from zhuyi.serve.limits import Limits
+from zhuyi.serve.metrics import Metrics
+from zhuyi.serve.refusals import Refusal, too_large
+from zhuyi.serve.shape import Shape
+
+log = logging.getLogger("zhuyi.serve")
+
+
+class Intake:
+    """ASGI middleware around the application.
+
+    Args:
+        app: is called with the body of a request as one message.
+        limits: of a body, and of the time in which it has to come.
+        shape_of: the shape that owns a path.
+        metrics: count requests.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, shape_of: Callable[[str], Shape], metrics: Metrics) -> None:
+        self._app, self._limits, self._shape_of, self._metrics = app, limits, shape_of, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        shape, begun = self._shape_of(scope["path"]), time.monotonic()
+        exchange = _Exchange(receive, send)
+        try:
+            await exchange.read(int(Headers(scope=scope).get("content-length", 0)), self._limits)
+            await exchange.run(self._app, scope)
+        except Refusal as refusal:
+            await shape.response(refusal)(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            log.error("%s", _without_values(error))
+            if not exchange.ended:  # a part of the answer is on its way: the connection has to break
+                raise RuntimeError("an answer broke off") from None
+        if not shape.owns(scope["path"]):  # the server's own pages
+            return
+        if exchange.gone:
+            self._metrics.gone(shape.name)
+        else:
+            self._metrics.answered(shape.name, exchange.status, time.monotonic() - begun)
+
+
+class _Exchange:
+    """A request and its answer, as the application sees them."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._body: bytes | None = None
+        self._left = asyncio.Event()
+        self.status, self.ended = 0, False
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client went away before its answer."""
+        return self._left.is_set()
+
+    async def read(self, declared: int, limits: Limits) -> None:
+        """Read the body.
+
+        Raises:
+            Refusal: if it is larger than it may be, or does not come.
+        """
+        refusal = too_large(f"a request has at most {limits.request_bytes:,} bytes")
+        if declared > limits.request_bytes:
+            raise refusal
+        body, more = bytearray(), True
+        try:
+            async with asyncio.timeout(limits.deadline):
+                while more and not self.gone:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        self._left.set()
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if len(body) > limits.request_bytes:
+                        raise refusal
+        except TimeoutError:
+            what = f"the request did not come within {limits.deadline:g} seconds"
+            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, what, {"Connection": "close"}) from None
+        self._body = bytes(body)
+
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
+        """Let the application answer, as long as the client is there."""
+        if self.gone:
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        watch = asyncio.create_task(self._watch(task))
+        try:
+            await app(scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            if not self.gone:
+                raise
+            task.uncancel()
+        finally:
+            watch.cancel()
+
+    async def _watch(self, task: "asyncio.Task[None]") -> None:
+        """Cancel what answers, if the client goes away before it has its answer."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self.ended:
+            self._left.set()
+            task.cancel()
+
+    async def receive(self) -> Message:
+        """The whole body; then that the client went away, once it has."""
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """A part of the answer."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+        await self._send(message)
+
+
+def _without_values(error: Exception) -> str:
+    """What failed and where: the types of the errors, and lines of code. Their messages may have text in them."""
+    what = type(error).__name__
+    if isinstance(error, ExceptionGroup):
+        return f"{what}: {'; '.join(_without_values(each) for each in error.exceptions)}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{what} in {' < '.join(f'{Path(each.filename).name}:{each.lineno}' for each in reversed(frames))}"

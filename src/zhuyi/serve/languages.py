@@ -1,0 +1,66 @@
+"""Names of languages: what requests, configurations and the tags of models write for the same one.
+
+`eng`, `en-Latn`, `EN` and `eng_Latn` are English, and `zh-TW` is `zho_Hant`: CLDR, which `babel` brings along, knows
+the names that ISO 639 has for one language, and the script that it is usually written in.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from babel import Locale
+from babel.core import get_global, parse_locale
+
+ANY_REGION = "XX"
+"""What mBART writes where it means no region."""
+
+
+class Language(NamedTuple):
+    """A language and its script, which tell whether two tags mean the same; and the region, if a tag has one."""
+
+    language: str
+    script: str
+    region: str
+
+
+def parse(tag: str) -> Language:
+    """What a tag means (BCP 47, ISO 639-1, -2 or -3); one that means nothing to CLDR is a language by that name."""
+    try:
+        language, region, script = parse_locale(tag.replace("-", "_"))[:3]
+    except ValueError:
+        return Language(tag, "", "")
+    language = get_global("language_aliases").get(language, language)
+    if script is None:
+        likely = get_global("likely_subtags")
+        full = likely.get(f"{language}_{region}") or likely.get(language)
+        script = parse_locale(full)[2] if full else ""
+    return Language(language, script or "", region if region and region != ANY_REGION else "")
+
+
+def code(tag: str) -> str:
+    """The short form by which clients know a language: `en` for `eng_Latn`, `zh-Hant` for `zho_Hant`."""
+    language, script, region = parse(tag)
+    usual = parse(f"{language}-{region}" if region else language).script
+    return "-".join(part for part in (language, script if script != usual else "", region) if part)
+
+
+def name(tag: str) -> str:
+    """The English name of a language; the tag, if it has none."""
+    known = Locale("en")
+    language, script, region = parse(tag)
+    usual = parse(language).script
+    details = [known.scripts.get(script) if script != usual else None, known.territories.get(region)]
+    if language not in known.languages:
+        return tag
+    return " ".join([known.languages[language], *(f"({detail})" for detail in details if detail)])
+
+
+def is_known(tag: str) -> bool:
+    """Whether a tag is that of a language which has a name."""
+    return parse(tag).language in Locale("en").languages
+
+
+def find(wanted: str, offered: Iterable[str]) -> str | None:
+    """The tag among those offered which means the wanted language; that of the same region, if there is one."""
+    language = parse(wanted)
+    same = {tag: each for tag in offered if (each := parse(tag))[:2] == language[:2]}
+    return next((tag for tag, each in same.items() if each == language), next(iter(same), None))

@@ -1,0 +1,119 @@
+"""LibreTranslate's request shape, which most applications for servers of one's own speak.
+
+POST /translate     {"q", "source", "target", "format", "alternatives", "api_key"}, as JSON or as a form; `q` is a
+                    text or a list of them → {"translatedText", "detectedLanguage", "alternatives"}
+POST /detect        {"q"} → [{"language", "confidence"}]
+GET  /languages     → [{"code", "name", "targets"}]
+"""
+
+from http import HTTPStatus
+from typing import Any, Literal, TypeVar
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field, ValidationError
+
+from zhuyi.serve import languages
+from zhuyi.serve.detection import Detected
+from zhuyi.serve.models import AUTO
+from zhuyi.serve.refusals import Refusal, malformed, one_line
+from zhuyi.serve.service import Query, Service
+from zhuyi.serve.shape import Shape
+
+MOST_DETECTED = 5
+"""Languages that are named for a text."""
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+class ToTranslate(BaseModel):
+    """What is to be translated."""
+
+    q: str | list[str]
+    source: str = AUTO
+    target: str
+    format: Literal["text", "html"] = "text"
+    alternatives: int = Field(0, ge=0)
+    api_key: str | None = None
+
+
+class ToDetect(BaseModel):
+    """A text of which the language is to be found."""
+
+    q: str
+    api_key: str | None = None
+
+
+def router(service: Service) -> APIRouter:
+    """Its routes."""
+    routes = APIRouter(tags=["LibreTranslate"])
+
+    @routes.post("/translate", openapi_extra=_body(ToTranslate))
+    async def translate(request: Request) -> dict[str, Any]:
+        """Translate a text, or a list of them."""
+        asked = await _read(ToTranslate, request)
+        service.authorize(asked.api_key)
+        if asked.format == "html":
+            raise malformed('format "html" is not translated: send the text of the page, as format "text"')
+        texts = asked.q if isinstance(asked.q, list) else [asked.q]
+        answers = await service.translate(Query(texts, None, asked.source, asked.target, n_best=asked.alternatives + 1))
+        found: dict[str, list[Any]] = {"translatedText": [answer.text for answer in answers]}
+        if asked.source == AUTO:
+            found["detectedLanguage"] = [
+                _in_percent((await service.detect(text, service.models.sources))[0]) for text in texts
+            ]
+        if asked.alternatives:
+            found["alternatives"] = [[other.text for other in answer.alternatives] for answer in answers]
+        return found if isinstance(asked.q, list) else {key: values[0] for key, values in found.items()}
+
+    @routes.post("/detect", openapi_extra=_body(ToDetect))
+    async def find_language(request: Request) -> list[dict[str, Any]]:
+        """The languages that a text may be in."""
+        asked = await _read(ToDetect, request)
+        service.authorize(asked.api_key)
+        return [_in_percent(each) for each in (await service.detect(asked.q))[:MOST_DETECTED]]
+
+    @routes.get("/languages")
+    async def list_languages() -> list[dict[str, Any]]:
+        """The languages that there are models for, and those that each can be translated into."""
+        models = service.models
+        return [
+            {"code": code, "name": languages.name(code), "targets": models.targets_of(code)}
+            for code in sorted({*models.sources, *models.targets})
+        ]
+
+    return routes
+
+
+def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+    """`{"error": "..."}`; a wrong API key is 403, and what there is not is 400."""
+    statuses = {HTTPStatus.UNAUTHORIZED: HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND: HTTPStatus.BAD_REQUEST}
+    return statuses.get(refusal.status, refusal.status), {"error": refusal.message}
+
+
+async def _read(kind: type[Asked], request: Request) -> Asked:
+    """What a request asks, whether it is JSON or a form.
+
+    Raises:
+        Refusal: if it is neither, or not a request of this kind.
+    """
+    try:
+        if request.headers.get("content-type", "").startswith("application/json"):
+            return kind.model_validate_json(await request.body())
+        async with request.form() as form:
+            return kind.model_validate(dict(form))
+    except ValidationError as error:
+        raise malformed(one_line(error.errors())) from None
+
+
+def _body(kind: type[BaseModel]) -> dict[str, Any]:
+    """For the OpenAPI description: JSON, or a form."""
+    content = {"schema": kind.model_json_schema()}
+    forms = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+    return {"requestBody": {"required": True, "content": dict.fromkeys(forms, content)}}
+
+
+def _in_percent(detected: Detected) -> dict[str, Any]:
+    return {"language": detected.language, "confidence": round(100 * detected.confidence, 1)}
+
+
+LIBRETRANSLATE = Shape("libretranslate", ("/translate", "/detect", "/languages"), router, refused)

@@ -1,0 +1,19 @@
+"""What a server takes, and for how long: the settings by which it stays useful under pressure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of requests, and of all requests together."""
+
+    request_bytes: int = 1_000_000
+    """Of the body of a request. More is refused without being read."""
+    texts: int = 1000
+    """Of a request."""
+    queue: int = 100_000
+    """Characters of all requests that wait or are translated. A request that would be more is told to come again."""
+    deadline: float = 60.0
+    """Seconds from a request to its answer. Then it is given up."""
+    alternatives: int = 10
+    """Translations of a text that one request may ask for, and its widest beam."""

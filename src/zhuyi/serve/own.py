@@ -1,0 +1,106 @@
+"""zhuyi's own request shape: lines in, translations with their scores out.
+
+POST /api/translate     {"lines": ["A dog runs."], "target": "de", "n_best": 2}
+                        → {"translations": [[{"text", "score", "finished"}, ...]]}
+GET  /api/models        → {"models": [{"name", "source", "target", "loaded", "weight_bytes"}]}
+"""
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
+
+from zhuyi.serve.refusals import Refusal
+from zhuyi.serve.service import Answer, Query, Service
+from zhuyi.serve.shape import Shape
+
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+
+
+class Asked(BaseModel):
+    """What is to be translated, and how."""
+
+    lines: list[str] = Field(description="Each is translated by itself.")
+    model: str | None = Field(None, description="Its name; unset: the one that has the languages.")
+    source: str | None = Field(None, description="The language of the lines: en, eng, eng_Latn, ...")
+    target: str | None = Field(None, description="The language of the translations.")
+    beam: int | None = Field(None, ge=1, description="Hypotheses kept at each step. Unset: as the model says.")
+    n_best: int = Field(1, ge=1, description="Translations of each line.")
+
+
+class Translated(BaseModel):
+    """One translation of a line."""
+
+    text: str
+    score: float | None = Field(description="The log-probability over the length penalty; null: not a number.")
+    finished: bool = Field(description="False: the length limit cut it off.")
+
+
+class Translations(BaseModel):
+    """Of each line, best first."""
+
+    translations: list[list[Translated]]
+
+
+class Described(BaseModel):
+    """A model of the server."""
+
+    name: str
+    source: list[str] = Field(description="Languages that it reads, as it names them.")
+    target: list[str] = Field(description="Languages that it writes.")
+    loaded: bool = Field(description="Whether its weights are in memory.")
+    weight_bytes: int = Field(description="What they take there.")
+
+
+class Listed(BaseModel):
+    """All models of the server."""
+
+    models: list[Described]
+
+
+def router(service: Service) -> APIRouter:
+    """Its routes."""
+    routes = APIRouter(prefix="/api", tags=["zhuyi"])
+
+    @routes.post("/translate")
+    async def translate(asked: Asked, key: Bearer) -> Translations:
+        """Translate lines."""
+        service.authorize(key.credentials if key else None)
+        query = Query(asked.lines, asked.model, asked.source, asked.target, asked.beam, asked.n_best)
+        answers = await service.translate(query)
+        return Translations(translations=[_translated(answer) for answer in answers])
+
+    @routes.get("/models")
+    async def models(key: Bearer) -> Listed:
+        """The models that there are."""
+        service.authorize(key.credentials if key else None)
+        found = [
+            Described(
+                name=model.name,
+                source=list(model.sources),
+                target=list(model.targets),
+                loaded=model.is_loaded,
+                weight_bytes=model.weight_bytes,
+            )
+            for model in service.models
+        ]
+        return Listed(models=found)
+
+    return routes
+
+
+def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+    """`{"error": "..."}`, with the status of the refusal."""
+    return refusal.status, {"error": refusal.message}
+
+
+def _translated(answer: Answer) -> list[Translated]:
+    return [
+        Translated(text=each.text, score=each.score if math.isfinite(each.score) else None, finished=each.finished)
+        for each in (answer, *answer.alternatives)
+    ]
+
+
+OWN = Shape("zhuyi", ("/api",), router, refused)

@@ -1,0 +1,58 @@
+"""The bounded queue: how much text is being translated, and when to come again if that is too much."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zhuyi.serve.refusals import busy, too_large
+
+FIRST_GUESS = 1.0
+"""Seconds until a busy server has a place, as long as it has not measured its speed."""
+LONGEST_WAIT = 60
+"""Seconds that are said at most."""
+MEMORY = 0.9
+"""Weight of the past in the speed, at each request that ends."""
+
+
+class Queue:
+    """Places for so many characters.
+
+    Args:
+        size: characters of all requests together.
+        clock: seconds.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.taken = size, 0
+        self._speed: float | None = None  # characters a second, of all requests together
+
+    @contextmanager
+    def place(self, characters: int) -> Iterator[None]:
+        """A place for so many characters, as long as the block lasts.
+
+        Raises:
+            Refusal: if there is none now, with the seconds after which there may be one; or if there never is one.
+        """
+        if characters > self.size:
+            raise too_large(f"a request has at most {self.size:,} characters; this has {characters:,}")
+        if self.taken + characters > self.size:
+            raise busy("the server has too much to do: come again later", self._wait(characters))
+        self.taken += characters
+        beside, begun = self.taken, time.monotonic()
+        try:
+            yield
+            self._note(beside, time.monotonic() - begun)
+        finally:
+            self.taken -= characters
+
+    def _note(self, characters: int, seconds: float) -> None:
+        """A request that had so many characters beside and before it was done in so many seconds."""
+        speed = characters / max(seconds, 1e-3)
+        self._speed = speed if self._speed is None else MEMORY * self._speed + (1 - MEMORY) * speed
+
+    def _wait(self, characters: int) -> int:
+        """Seconds until so many characters will have a place."""
+        missing = self.taken + characters - self.size
+        seconds = missing / self._speed if self._speed else FIRST_GUESS
+        return min(max(math.ceil(seconds), 1), LONGEST_WAIT)

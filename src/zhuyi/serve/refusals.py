@@ -1,0 +1,59 @@
+"""Why a request is not answered. Each request shape says it in its own form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+
+@dataclass(eq=False)
+class Refusal(Exception):  # noqa: N818  # the name describes it
+    """A request that is refused, or given up.
+
+    `status` is what HTTP says of it, and what the shapes' own forms are chosen by; `message` is one line for people, in
+    which nothing of the text stands; `headers` are further ones of the response.
+    """
+
+    status: HTTPStatus
+    message: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def malformed(message: str) -> Refusal:
+    """A request that says what is not possible."""
+    return Refusal(HTTPStatus.BAD_REQUEST, message)
+
+
+def unknown(message: str) -> Refusal:
+    """A model or a language that is not there."""
+    return Refusal(HTTPStatus.NOT_FOUND, message)
+
+
+def too_large(message: str) -> Refusal:
+    """A request that is larger than any that is taken; the rest of it is not read."""
+    return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, {"Connection": "close"})
+
+
+def busy(message: str, seconds: int) -> Refusal:
+    """There is no place for a request now, but there may be in so many seconds."""
+    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, message, {"Retry-After": str(seconds)})
+
+
+def late(message: str) -> Refusal:
+    """The answer did not come within the deadline."""
+    return Refusal(HTTPStatus.GATEWAY_TIMEOUT, message)
+
+
+def unauthorized() -> Refusal:
+    """The server wants an API key, and this is not it."""
+    return Refusal(HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong")
+
+
+def one_line(problems: Sequence[Any]) -> str:
+    """What pydantic finds wrong with a request, without what the request says."""
+    first = problems[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    return f"{place}: {first['msg']}" if place else str(first["msg"])

@@ -1,0 +1,54 @@
+"""The application on a port, until a signal ends it."""
+
+import math
+import signal
+import socket
+from collections.abc import Callable, Sequence
+
+import uvicorn
+
+from zhuyi.serve.app import application
+from zhuyi.serve.service import Service
+
+BACKLOG = 2048
+"""Connections that wait to be accepted."""
+
+
+def run(
+    service: Service,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    origins: Sequence[str] = ("*",),
+    on_start: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Answer requests until SIGTERM or Ctrl-C: then what was taken is finished, and nothing new is taken.
+
+    Nothing of what requests say is logged.
+
+    Args:
+        service: answers them.
+        host: the address to listen on; only this machine can reach 127.0.0.1.
+        port: 0 for any that is free.
+        origins: as for `application`.
+        on_start: gets the address, once the port is open.
+
+    Raises:
+        OSError: if the port cannot be opened.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=BACKLOG) as listener:
+        shown = f"[{host}]" if ":" in host else host
+        on_start(f"http://{shown}:{listener.getsockname()[1]}")
+        config = uvicorn.Config(
+            application(service, origins),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=math.ceil(service.limits.deadline),
+        )
+        # uvicorn raises the signal that ended it again: SIGTERM has had its effect.
+        before = signal.signal(signal.SIGTERM, lambda *_: None)
+        try:
+            uvicorn.Server(config).run([listener])
+        finally:
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,37 @@
+"""Models and engines that the tests of the server share. `serving` needs the extras, which not all tests here do."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from command_line import tiny_model
+
+from zhuyi.loading import load
+
+
+@pytest.fixture(scope="session")
+def en_de(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_model(tmp_path_factory.mktemp("models") / "en-de"))
+
+
+@pytest.fixture(scope="session")
+def de_fr(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from serving import speaking
+
+    return str(tiny_model(tmp_path_factory.mktemp("models") / "second", speaking("de", "fr")))
+
+
+@pytest.fixture
+def held(en_de: str) -> Iterator[Any]:
+    """The `serving.Held` that computes for every model while a test runs."""
+    from serving import Held
+
+    engine = Held()
+
+    def held_load(directory: Path, **_: object) -> object:
+        return engine.in_place_of(load(directory, device="cpu"))
+
+    with patch("zhuyi.serve.models.load", held_load):
+        yield engine

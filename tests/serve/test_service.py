@@ -1,0 +1,237 @@
+"""The service below all request shapes: whose company changes nothing, who has a place, and which model answers."""
+
+import asyncio
+import gc
+import random
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from command_line import TINY, in_shape, tiny_model, zhuyi
+from serving import CPU, Held, service, speaking, until
+
+from zhuyi.config import Config, build_config
+from zhuyi.errors import CheckpointError, ConfigError
+from zhuyi.loading import load
+from zhuyi.serve import Answer, Models, Query, Refusal, Settings
+from zhuyi.translator import Translation
+
+WORDS = ["a", "dog", "runs", "two", "cats", "ein", "Hund", "zwei", "Katzen", "日本語", "é", "👍", "x"]
+
+
+def some_lines(count: int, seed: int = 0) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(0, 9))) for _ in range(count)]
+
+
+def as_answers(found: Sequence[Translation]) -> list[Answer]:
+    return [Answer(each.text, pytest.approx(each.score, abs=1e-5), each.finished, []) for each in found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "requests"), [("native", 40), ("torch", 12)])
+def test_what_a_line_gets_does_not_depend_on_what_arrives_beside_it(en_de: str, engine: str, requests: int) -> None:
+    """Requests of several kinds arrive at random, some go away again, and each line gets what it gets alone."""
+    draw, lines = random.Random(1), some_lines(40)
+    served = service(en_de, settings=Settings("cpu", engine))
+    queries = [
+        Query(draw.sample(lines, draw.randint(1, 4)), beam=(beam := draw.choice([1, 3])), n_best=draw.randint(1, beam))
+        for _ in range(requests)
+    ]
+
+    async def arrive(query: Query) -> list[Answer] | None:
+        await asyncio.sleep(draw.random() / 10)
+        task = asyncio.create_task(served.translate(query))
+        if draw.random() < 0.25:
+            await asyncio.sleep(draw.random() / 100)
+            task.cancel()
+        return (await asyncio.gather(task, return_exceptions=True))[0]
+
+    async def run() -> list[list[Answer] | None]:
+        await served.translate(Query(["a dog"]))  # loads
+        return await asyncio.gather(*map(arrive, queries))
+
+    answers = asyncio.run(run())
+    alone = load(en_de, device="cpu", engine=engine)
+    completed = 0
+    for query, got in zip(queries, answers, strict=True):
+        if isinstance(got, asyncio.CancelledError):
+            continue
+        completed += 1
+        for line, answer in zip(query.texts, got, strict=True):
+            (expected,) = alone.hypotheses([line], alone.decoding(beam=query.beam, n_best=query.n_best))
+            best, *others = as_answers(expected)
+            assert answer == Answer(best.text, best.score, best.finished, others)
+    assert completed >= requests / 2
+    assert served.queue.taken == 0
+
+
+def test_a_task_that_is_cancelled_makes_place_at_once(en_de: str, held: Held) -> None:
+    served = service(en_de, queue=10)
+
+    async def run() -> None:
+        first = asyncio.create_task(served.translate(Query(["a dog", "runs"])))
+        await until(lambda: len(held.waiting) == 2)
+        with pytest.raises(Refusal, match="come again later"):
+            await served.translate(Query(["two cats"]))
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert all(future.cancelled() for _, future in held.waiting)
+        second = asyncio.create_task(served.translate(Query(["two cats"])))
+        await until(lambda: len(held.waiting) == 3)
+        held.answer_all()
+        assert [answer.score for answer in await second] == [-1.0]
+
+    asyncio.run(run())
+
+
+def test_a_full_queue_says_when_to_come_again(en_de: str, held: Held) -> None:
+    served = service(en_de, queue=10)
+
+    async def run() -> Refusal:
+        first = asyncio.create_task(served.translate(Query(["a dog"])))
+        await until(lambda: len(held.waiting) == 1)
+        with pytest.raises(Refusal) as refused:
+            await served.translate(Query(["two cats"]))
+        held.answer_all()
+        await first
+        return refused.value
+
+    refusal = asyncio.run(run())
+    assert refusal.status == 429
+    assert int(refusal.headers["Retry-After"]) >= 1
+
+
+def test_a_request_is_given_up_at_its_deadline(en_de: str, held: Held) -> None:
+    served = service(en_de, deadline=0.05)
+
+    async def run() -> None:
+        with pytest.raises(Refusal, match=r"no answer within 0\.05 seconds") as refused:
+            await served.translate(Query(["a dog"]))
+        assert refused.value.status == 504
+        assert all(future.cancelled() for _, future in held.waiting)
+
+    asyncio.run(run())
+    assert served.queue.taken == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "message"),
+    [
+        (Query(["a"] * 4), 413, "at most 3 texts"),
+        (Query(["a" * 101]), 413, "at most 100 characters"),
+        (Query(["a"], n_best=11), 400, "gives 1 to 10 translations of a text, not 11"),
+        (Query(["a"], n_best=0), 400, "gives 1 to 10 translations of a text, not 0"),
+        (Query(["a"], beam=11), 400, "gives 1 to 10 hypotheses in a beam, not 11"),
+        (Query(["a"], beam=2, n_best=3), 400, r"decoding\.n_best = 3 is more than decoding\.beam = 2"),
+        (Query(["a\udc80"]), 400, "half a character"),
+    ],
+)
+def test_what_is_more_than_the_server_gives_is_refused(en_de: str, query: Query, status: int, message: str) -> None:
+    served = service(en_de, texts=3, queue=100)
+    with pytest.raises(Refusal, match=message) as refused:
+        asyncio.run(served.translate(query))
+    assert refused.value.status == status
+    assert served.queue.taken == 0
+
+
+@pytest.mark.parametrize("names", [{}, {"model": "gpt-4o"}, {"source": "xx", "target": "yy"}, {"source": "auto"}])
+def test_one_model_takes_every_name_and_language(en_de: str, names: dict[str, str]) -> None:
+    (answer,) = asyncio.run(service(en_de).translate(Query(["a dog runs"], **names)))
+    assert answer.text == load(en_de, device="cpu").translate(["a dog runs"])[0]
+
+
+def test_several_models_answer_by_name_by_languages_and_one_after_the_other(en_de: str, de_fr: str) -> None:
+    served = service(en_de, f"b={de_fr}")
+    first, second = (load(each, device="cpu") for each in (en_de, de_fr))
+
+    def ask(**names: str) -> str:
+        (answer,) = asyncio.run(served.translate(Query(["a dog runs two"], **names)))
+        return answer.text
+
+    (german,) = first.translate(["a dog runs two"])
+    (french,) = second.translate(["a dog runs two"])
+    (through_german,) = second.translate([german])
+    assert ask(target="de") == ask(model="en-de") == ask(source="ENG", target="de-AT") == german
+    assert ask(source="de", target="fra_Latn") == ask(model="b") == french
+    assert ask(source="en", target="fr") == ask(source="auto", target="fr") == through_german
+    with pytest.raises(Refusal, match="no such model; there are en-de, b"):
+        ask(model="c")
+    with pytest.raises(Refusal, match=r"no model translates between these languages; there are en → de \(en-de\); de"):
+        ask(source="fr", target="en")
+    with pytest.raises(Refusal, match="say the language of the translation, or the model: en-de, b"):
+        ask(source="en")
+
+
+def test_a_model_of_several_languages_is_told_them(tmp_path: Path) -> None:
+    tags = {"tags": (">>fra<<", ">>deu<<"), "source_prefix": (">>fra<<",)}
+    many = str(
+        tiny_model(
+            tmp_path / "many", lambda config: config.model_copy(update={"text": config.text.model_copy(update=tags)})
+        )
+    )
+    served, alone = service(many), load(many, device="cpu")
+    for wanted, tag in (("de", "deu"), ("fr", "fra"), (None, "fra")):
+        (answer,) = asyncio.run(served.translate(Query(["a dog runs"], target=wanted)))
+        assert [answer.text] == alone.translate(["a dog runs"], to=tag)
+    with pytest.raises(Refusal, match=r"the model has no such language; it has \? → fra, deu"):
+        asyncio.run(served.translate(Query(["a dog"], target="ja")))
+
+
+def test_a_model_is_loaded_on_first_use_and_released_when_idle(en_de: str) -> None:
+    served = service(en_de, settings=Settings("cpu", idle=0.05))
+    (model,) = served.models
+    assert not model.is_loaded
+
+    async def run() -> None:
+        for _ in range(2):
+            await served.translate(Query(["a dog"]))
+            assert model.is_loaded
+            async with model.translator() as translator:
+                engine = weakref.ref(translator.engine)
+                del translator
+                await asyncio.sleep(0.1)  # in use
+                assert model.is_loaded
+            await until(lambda: not model.is_loaded)
+            gc.collect()
+            assert engine() is None
+
+    asyncio.run(run())
+
+
+def of_text(_: Config) -> Config:
+    return build_config({**TINY, "model": {**TINY["model"], "shape": "decoder"}, "data": {"text": "book.txt"}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [(in_shape("encoder"), "gives labels: a server translates"), (of_text, "running text")]
+)
+def test_what_does_not_translate_is_refused_at_the_start(
+    tmp_path: Path, change: Callable[[Config], Config], message: str
+) -> None:
+    outcome = zhuyi("serve", tiny_model(tmp_path / "other", change))
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert message in outcome.err
+
+
+def test_what_cannot_be_served_is_one_line_at_the_start(en_de: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="two models have the name en-de: call one of them otherwise, NAME="):
+        Models([en_de, en_de])
+    with pytest.raises(CheckpointError, match="no such model directory"):
+        Models([str(tmp_path / "none")])
+    with pytest.raises(ConfigError, match=r"decoding\.precision should be"):
+        Models([en_de], Settings(precision="int4"))
+
+
+def test_languages_come_from_the_configuration_or_the_name(en_de: str, tmp_path: Path) -> None:
+    own = tiny_model(tmp_path / "xx-yy", speaking("pt-BR", "zh-Hant"))
+    models = Models([en_de, f"de-fr={en_de}", f"any={en_de}", str(own)], CPU)
+    assert [(model.sources, model.targets) for model in models] == [
+        (("en",), ("de",)),
+        (("de",), ("fr",)),
+        ((), ()),
+        (("pt-BR",), ("zh-Hant",)),
+    ]
+    assert str(next(iter(models))) == f"en-de: en → de, {next(iter(models)).weight_bytes / 1e6:.1f} MB of weights"
