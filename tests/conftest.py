@@ -2,20 +2,46 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from jaxtyping import install_import_hook
+import jaxtyping
 
-install_import_hook(
+jaxtyping.install_import_hook(
     ["zhuyi.model", "zhuyi.decoding", "zhuyi.data.batches", "zhuyi.microscope.trace", "zhuyi.training.objective"],
     "beartype.beartype",
 )
 
+SHAPES = (
+    "contracts/test_reference.py",
+    "contracts/test_step.py",
+    "data/test_batches.py",
+    "decoding/test_filters.py",
+    "decoding/test_sampling.py",
+    "decoding/test_search.py",
+    "decoding/test_stopping_rules.py",
+    "microscope/test_trace.py",
+    "model",
+    "training/test_objective.py",
+)
+"""The tests in which shapes are checked: they call every function that has such annotations, in every configuration.
+
+To check takes longer than to compute a small model. `JAXTYPING_DISABLE=0 pytest` does so in all tests.
+"""
+
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _shapes(request: pytest.FixtureRequest) -> None:
+    """Check the shapes in the tests of SHAPES, or in all of them."""
+    if "JAXTYPING_DISABLE" not in os.environ:
+        test = request.path.relative_to(Path(__file__).parent)
+        jaxtyping.config.update("jaxtyping_disable", not any(test.is_relative_to(each) for each in SHAPES))
 
 
 @pytest.fixture(autouse=True)
