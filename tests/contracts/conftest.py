@@ -2,9 +2,12 @@
 
 A new row in a table of the model, or a new value of an option, is enumerated here by itself, and so inherits every
 proof in this folder: a test that asks for `config` or `model` runs for each of them.
+
+pytest tests/contracts             all of the encoder–decoder, some of the other shapes, which share its parts
+pytest -m long tests/contracts     the rest
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -12,6 +15,7 @@ from typing import get_args
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 from torch import Tensor
 
 from zhuyi.config import PRESETS, ModelConfig
@@ -57,12 +61,16 @@ VARIANTS = [{"shape": shape} for shape in SHAPES] + [{"shape": "encoder", "label
 """The shapes, and what they may give."""
 
 
-def every_config() -> dict[str, ModelConfig]:
+def every_config() -> tuple[dict[str, ModelConfig], set[str]]:
     """The presets `modern` and `paper` made small, in every shape, and with each option at each value.
 
-    Of the shapes that share all their parts with the first one, `paper` is tried as it is.
+    Of the shapes that share all their parts with the first one, `paper` is tried as it is. Also gives the names of what
+    only the long lap tries: in these shapes, all but one value of each option; and with a label for each token, which
+    differs from one for each line in the output alone, all values.
     """
     configs: dict[str, ModelConfig] = {}
+    long: set[str] = set()
+    tried: list[tuple[dict[str, str], str]] = []
     changes = [{}] + [{key: value} for key, values in options().items() for value in values]
     for preset, variant, change in product(("modern", "paper"), VARIANTS, changes):
         if "kernel" in change:
@@ -73,21 +81,39 @@ def every_config() -> dict[str, ModelConfig]:
         config = ModelConfig(**{**PRESETS[preset].get("model", {}), **SMALL, **variant, **change})
         if config not in configs.values():
             named = {**(variant if variant != VARIANTS[0] else {}), **change}
-            configs["-".join([preset, *(f"{key}={value}" for key, value in named.items())])] = config
-    return configs
+            name = "-".join([preset, *(f"{key}={value}" for key, value in named.items())])
+            configs[name] = config
+            if variant != VARIANTS[0] and change:
+                option = variant, list(change)[-1]
+                if option in tried or "labels" in variant:
+                    long.add(name)
+                tried.append(option)
+    return configs, long
 
 
 OF_ANOTHER_SHAPE = {"decoder": "encoder_", "encoder": "decoder_"}
 """How the options begin that a shape has no use for."""
 
 
-CONFIGS = every_config()
+CONFIGS, LONG = every_config()
+
+
+def cases(configs: Mapping[str, ModelConfig]) -> list[ParameterSet]:
+    """Parameters of a test that runs for each of these configurations."""
+    return [
+        pytest.param(config, id=name, marks=[pytest.mark.long] if name in LONG else [])
+        for name, config in configs.items()
+    ]
+
+
+def every(configs: Mapping[str, ModelConfig]) -> pytest.MarkDecorator:
+    """For a test of these configurations only."""
+    return pytest.mark.parametrize("config", cases(configs))
 
 
 def of_shapes(*shapes: str) -> pytest.MarkDecorator:
     """For a test of these shapes only."""
-    some = {name: config for name, config in CONFIGS.items() if config.shape in shapes}
-    return pytest.mark.parametrize("config", some.values(), ids=some.keys())
+    return every({name: config for name, config in CONFIGS.items() if config.shape in shapes})
 
 
 writing = of_shapes("encoder-decoder", "decoder")
@@ -106,7 +132,7 @@ class Sentences:
         return iter((self.source, self.source_mask, self.target_in))
 
 
-@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS.keys())
+@pytest.fixture(params=cases(CONFIGS))
 def config(request: pytest.FixtureRequest) -> ModelConfig:
     """Each configuration in turn."""
     return request.param

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from contracts.conftest import CONFIGS, SMALL, build
+from contracts.conftest import CONFIGS, SMALL, build, every
 
 from zhuyi.checkpoint import build_model, weights_of
 from zhuyi.config import Config, DecodingConfig, ModelConfig, Precision, Shape, StoppingRule, changed
@@ -100,10 +100,6 @@ def assert_same(found: list[list[Hypothesis]], expected: list[list[Hypothesis]])
     for one, other in zip(chain(*found), chain(*expected), strict=True):
         assert one.score == pytest.approx(other.score, rel=1e-5, abs=1e-5)
         assert one.token_logprobs == pytest.approx(other.token_logprobs, rel=1e-5, abs=1e-5)
-
-
-def every(configs: dict[str, ModelConfig]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("config", configs.values(), ids=configs.keys())
 
 
 @every(KNOWN)

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from contracts.conftest import CONFIGS, SMALL
+from contracts.conftest import CONFIGS, SMALL, every
 from interop.sentencepiece_models import EVERY, LINES, NAMES, imported, trained, words
 from torch import Tensor
 
@@ -223,10 +223,7 @@ def broken() -> dict[str, ModelConfig]:
     }
 
 
-ALL = {**CONFIGS, **broken()}
-
-
-@pytest.mark.parametrize("config", ALL.values(), ids=ALL.keys())
+@every({**CONFIGS, **broken()})
 def test_every_value_is_pythons(page: PageModel, config: ModelConfig) -> None:
     translator = made(config)
     reference = REFERENCE[config.labels if config.shape == "encoder" else "line"]
