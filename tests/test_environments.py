@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -39,12 +38,21 @@ def assert_done(done: "subprocess.CompletedProcess[bytes]") -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "cp1252"}, NO_UTF8], ids=str)
-def test_streams_that_are_not_utf8(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("environment", "verb"),
+    [
+        ({"PYTHONIOENCODING": "cp1252"}, "train"),
+        (NO_UTF8, "check"),
+        pytest.param({"PYTHONIOENCODING": "cp1252"}, "check", marks=pytest.mark.long),
+        pytest.param(NO_UTF8, "train", marks=pytest.mark.long),
+    ],
+    ids=str,
+)
+def test_streams_that_are_not_utf8(environment: dict[str, str], verb: str, tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
-    files = ["--source", source, "--target", target]
-    for arguments in (["--help"], ["check", *files, *SET], ["train", *files, "--out", tmp_path / "out", *SET]):
-        assert_done(child(*arguments, **environment))
+    arguments = [verb, "--source", source, "--target", target, *SET]
+    assert_done(child("--help", **environment))
+    assert_done(child(*arguments, *(["--out", tmp_path / "out"] if verb == "train" else []), **environment))
     done = child("translate", tmp_path / "nö", **environment)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
     assert os.fsencode(tmp_path / "n") in done.stderr
@@ -66,10 +74,23 @@ def test_text_among_the_arguments_is_utf8_in_every_locale(model: Path, tmp_path:
     assert "not UTF-8" in done.err
 
 
+NAMES = {
+    "latin1": b"caf\xe9",
+    "markup": b"[bold]x[/] [",
+    "newline": b"a\nb\tc",
+    "dash": b"-x",
+    "quotes": b" 'a' \"b\" $c; &",
+    "long": b"y" * 200,
+    "unicode": "注意 \u202e".encode(),
+}
+
+
 @pytest.mark.parametrize(
     "name",
-    [b"caf\xe9", b"[bold]x[/] [", b"a\nb\tc", b"-x", b" 'a' \"b\" $c; &", b"y" * 200, "注意 \u202e".encode()],
-    ids=["latin1", "markup", "newline", "dash", "quotes", "long", "unicode"],
+    [
+        pytest.param(b"/".join(NAMES.values()), id="all"),
+        *(pytest.param(name, id=kind, marks=pytest.mark.long) for kind, name in NAMES.items()),
+    ],
 )
 def test_a_name_is_a_name(name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / os.fsdecode(name)
@@ -97,10 +118,13 @@ def test_a_name_is_a_name(name: bytes, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("variables", [{"COLUMNS": "1"}, {"COLUMNS": "x"}, {"TERM": "dumb", "NO_COLOR": "1"}])
-def test_any_terminal(variables: dict[str, Any], tmp_path: Path) -> None:
+def test_any_terminal(variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = write_pairs(tmp_path)
-    for arguments in (["train", "--help"], ["check", "--source", source, "--target", target, *SET]):
-        assert_done(child(*arguments, **variables))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert_done(child("train", "--help"))
+    outcome = run("check", "--source", source, "--target", target, *SET)
+    assert (outcome.code, outcome.err) == (0, "")
 
 
 def test_a_warning_never_stands_among_the_translations(model: Path, tmp_path: Path) -> None:

@@ -103,31 +103,41 @@ def test_within_the_imports(verb: str, module: str, model: Path, tmp_path: Path)
     assert (code, printed) == (130, "")
 
 
+AT_WORK = [
+    ("--help", "zhuyi.errors", 0.0, (0.05,)),
+    ("check", "zhuyi.data.check", 0.0, (0.05, 0.2)),
+    ("train", "zhuyi.training.distributed", 0.5, (0.9, 1.3)),
+    ("import", "zhuyi.interop.huggingface", 0.0, (0.1, 0.3)),
+    ("translate", "zhuyi.engine.choice", 1.0, (0.0,)),
+    ("evaluate", "zhuyi.engine.choice", 0.0, (0.5,)),
+    ("look", "zhuyi.microscope.server", 1.0, (0.0,)),
+    ("look --html", "zhuyi.microscope.page", 0.0, (0.2,)),
+    ("demo", "zhuyi.demo", 0.1, (0.8,)),
+]
+"""Of each verb: the module after whose import it is interrupted, how many seconds after it, and other such delays."""
+
+
+@pytest.mark.parametrize(("verb", "after", "delay"), [each[:3] for each in AT_WORK])
+def test_at_work(verb: str, after: str, delay: float, model: Path, tmp_path: Path) -> None:
+    assert end_of(verb, after, delay, model, tmp_path) == 130
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
-    ("verb", "after", "delays"),
-    [
-        ("--help", "zhuyi.errors", (0.0, 0.05)),
-        ("check", "zhuyi.data.check", (0.0, 0.05, 0.2)),
-        ("train", "zhuyi.training.distributed", (0.5, 0.9, 1.3)),
-        ("import", "zhuyi.interop.huggingface", (0.0, 0.1, 0.3)),
-        ("translate", "zhuyi.engine.choice", (0.0, 1.0)),
-        ("evaluate", "zhuyi.engine.choice", (0.0, 0.5)),
-        ("look", "zhuyi.microscope.server", (0.0, 1.0)),
-        ("look --html", "zhuyi.microscope.page", (0.0, 0.2)),
-        ("demo", "zhuyi.demo", (0.1, 0.8)),
-    ],
+    ("verb", "after", "delay"), [(verb, after, delay) for verb, after, _, delays in AT_WORK for delay in delays]
 )
-def test_at_work(verb: str, after: str, delays: tuple[float, ...], model: Path, tmp_path: Path) -> None:
-    codes = []
+def test_at_work_or_at_the_end(verb: str, after: str, delay: float, model: Path, tmp_path: Path) -> None:
+    end_of(verb, after, delay, model, tmp_path)
+
+
+def end_of(verb: str, after: str, delay: float, model: Path, folder: Path) -> int:
+    """The exit code of a verb that was interrupted, and ended quietly."""
     if verb == "import":
-        make_opus_mt(tmp_path / "opus-mt")
-    for number, delay in enumerate(delays):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        code, printed = interrupted(command(verb, model, folder), after, delay)
-        assert_a_quiet_end(code, printed, folder)
-        codes.append(code)
-    assert 130 in codes, "at least one of them came before the end"
+        make_opus_mt(folder / "opus-mt")
+    (folder / "here").mkdir()
+    code, printed = interrupted(command(verb, model, folder / "here"), after, delay)
+    assert_a_quiet_end(code, printed, folder / "here")
+    return code
 
 
 @pytest.mark.parametrize(
