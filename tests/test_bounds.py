@@ -41,7 +41,10 @@ EXTREMES = [
 ]
 SECTIONS = {name: type(field.default) for name, field in Config.model_fields.items() if name != "preset"}
 KEYS = [(section, key) for section, kind in SECTIONS.items() for key in kind.model_fields]
-COSTLY = {"vocabulary", "width", "heads", "encoder_layers", "decoder_layers", "feed_forward", "max_length", "beam"}
+COSTLY = {
+    *("vocabulary", "width", "heads", "head_width", "encoder_layers", "decoder_layers", "feed_forward", "max_length"),
+    "beam",
+}
 """Of these the largest takes more memory or time than a test has."""
 LINES = ["a dog runs", "two cats", "b"]
 

@@ -445,10 +445,10 @@ def test_the_statistics_of_windows_give_the_score_of_the_text(metric: Any) -> No
     ("shape", "vary", "metric", "speeds"),
     [
         ("language model", {"model.mixer": MIXERS[:2]}, "bits_per_byte", 1),
-        ("masked tokens", {"model.mixer": MIXERS[:2]}, "accuracy", 0),
-        ("labels of lines", {"model.dropout": [0.0, 0.1]}, "accuracy", 2),
+        pytest.param("masked tokens", {"model.mixer": MIXERS[:2]}, "accuracy", 0, marks=pytest.mark.long),
+        pytest.param("labels of lines", {"model.dropout": [0.0, 0.1]}, "accuracy", 2, marks=pytest.mark.long),
         ("labels of tokens", {"model.dropout": [0.0, 0.1]}, "macro_f1", 2),
-        ("decoder", {"model.shape": ["encoder-decoder", "decoder"]}, "exact", 2),
+        pytest.param(*("decoder", {"model.shape": ["encoder-decoder", "decoder"]}, "exact", 2), marks=pytest.mark.long),
     ],
 )
 def test_every_shape_is_compared(tmp_path: Path, shape: str, vary: dict[str, Any], metric: str, speeds: int) -> None:

@@ -43,6 +43,9 @@ pytestmark = pytest.mark.unix
 DRY = {"dropout": 0.0, "attention_dropout": 0.0}
 CPU = torch.device("cpu")
 
+sharded_or_not = pytest.mark.parametrize("shard", [True, pytest.param(False, marks=pytest.mark.long)])
+"""For a test of what `test_many_processes_make_the_run_of_one` shows without shards too."""
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +147,7 @@ def test_batches_are_dealt_out_where_they_can_be(tmp_path: Path, accumulate: int
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shard", [False, True])
+@sharded_or_not
 def test_adamw_in_two_processes(tmp_path: Path, shard: bool) -> None:
     training = {"optimizer": "adamw", "log_every": 1, "shard": shard}
     config = copying(tmp_path, dev=False, model=DRY, training=training)
@@ -172,7 +175,7 @@ def test_the_share_of_each_rank() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "shard", "then", "sharded"),
-    [(2, True, 1, False), (1, False, 2, True), (2, True, 3, False)],
+    [(2, True, 1, False), (1, False, 2, True), pytest.param(2, True, 3, False, marks=pytest.mark.long)],
 )
 def test_a_run_goes_on_in_another_number_of_processes(
     tmp_path: Path, alone: tuple[Config, Path], size: int, shard: bool, then: int, sharded: bool
@@ -206,7 +209,7 @@ def test_a_resumed_run_of_many_is_exact(tmp_path: Path, shard: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shard", [False, True])
+@sharded_or_not
 def test_many_processes_begin_with_another_model(tmp_path: Path, alone: tuple[Config, Path], shard: bool) -> None:
     """Each rank has its weights, its settings where none are given, and the same mix; when the run goes on too."""
     config, first = alone
@@ -490,11 +493,11 @@ def hosts() -> Iterator[list[str]]:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_hosts_one_of_which_is_lost_and_comes_back(
     tmp_path: Path, hosts: list[str], undisturbed: dict[str, bytes]
 ) -> None:
-    """With the commands of docs/distributed.md."""
+    """With the commands of docs/distributed.md: as with a worker of one host, which is killed above."""
     folder = tmp_path / "run"
     config = long_run(folder)
 
