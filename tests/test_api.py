@@ -49,7 +49,18 @@ PACKAGES = {
     },
     "zhuyi.data": {"Batch", "Corpus", "InMemory", "Pair", "Plan", "Sequences", "Store", "collate", "plan"},
     "zhuyi.interop": {"from_state_dict"},
-    "zhuyi.serve": {"Answer", "Limits", "Models", "Query", "Refusal", "Service", "Settings", "application", "run"},
+    "zhuyi.serve": {
+        "Alignment",
+        "Answer",
+        "Limits",
+        "Models",
+        "Query",
+        "Refusal",
+        "Service",
+        "Settings",
+        "application",
+        "run",
+    },
     "zhuyi.decoding": {"Candidate", "Hypothesis", "STRATEGIES", "Stepper", "Strategy", "filters", "search"},
     "zhuyi.training": {
         *(

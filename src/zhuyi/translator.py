@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zhuyi.config import Config, DecodingConfig, TextConfig, changed
@@ -23,7 +23,7 @@ class Translation:
 
     `score` is the log-probability over the length penalty; `token_logprobs` are those of `pieces`, and of EOS after
     them if `finished`; it is False where the length limit came before EOS. Pieces of `text.target_prefix` are no part
-    of the text.
+    of the text. `tokens` are the ids of `pieces`.
     """
 
     text: str
@@ -31,6 +31,7 @@ class Translation:
     pieces: list[str]
     token_logprobs: list[float]
     finished: bool
+    tokens: list[int] = field(default_factory=list, repr=False)
 
 
 EMPTY = Translation("", 0.0, [], [], True)
@@ -69,6 +70,10 @@ class Translator:
     def longest(self) -> int:
         """Most tokens of a line that the model can read, its EOS not counted."""
         return self.config.model.max_length - 1
+
+    def fits(self, line: str) -> bool:
+        """Whether the model reads all of a line."""
+        return len(self.tokenizers.source.encode([line])[0]) <= self.longest
 
     def translate(
         self,
@@ -257,7 +262,7 @@ class Translator:
         target = self.tokenizers.target
         texts = target.decode([hypothesis.tokens for hypothesis in hypotheses])
         return [
-            Translation(text, best.score, target.pieces(best.tokens), best.token_logprobs, best.finished)
+            Translation(text, best.score, target.pieces(best.tokens), best.token_logprobs, best.finished, best.tokens)
             for text, best in zip(texts, hypotheses, strict=True)
         ]
 

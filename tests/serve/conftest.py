@@ -33,5 +33,5 @@ def held(en_de: str) -> Iterator[Any]:
     def held_load(directory: Path, **_: object) -> object:
         return engine.in_place_of(load(directory, device="cpu"))
 
-    with patch("zhuyi.serve.models.load", held_load):
+    with patch("zhuyi.serve.served_model.load", held_load):
         yield engine

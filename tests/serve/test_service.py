@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import TINY, in_shape, tiny_model, zhuyi
 from serving import CPU, Held, service, speaking, until
 
 from zhuyi.config import Config, build_config
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.loading import load
+from zhuyi.microscope.page import look
 from zhuyi.serve import Answer, Models, Query, Refusal, Settings
+from zhuyi.serve.passages import split
 from zhuyi.translator import Translation
 
 WORDS = ["a", "dog", "runs", "two", "cats", "ein", "Hund", "zwei", "Katzen", "日本語", "é", "👍", "x"]
@@ -26,7 +29,7 @@ def some_lines(count: int, seed: int = 0) -> list[str]:
 
 
 def as_answers(found: Sequence[Translation]) -> list[Answer]:
-    return [Answer(each.text, pytest.approx(each.score, abs=1e-5), each.finished, []) for each in found]
+    return [Answer(each.text, pytest.approx(each.score, abs=1e-5), each.finished) for each in found]
 
 
 @pytest.mark.slow
@@ -65,6 +68,49 @@ def test_what_a_line_gets_does_not_depend_on_what_arrives_beside_it(en_de: str, 
             assert answer == Answer(best.text, best.score, best.finished, others)
     assert completed >= requests / 2
     assert served.queue.taken == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["two cats\n\n  a dog runs\r\n", "a dog. " * 30, "猫。狗。" * 20 + "\n", "", " ", "\n"]
+)
+def test_a_text_that_is_no_line_is_that_of_its_parts(en_de: str, text: str) -> None:
+    alone = load(en_de, device="cpu")
+    (answer,) = asyncio.run(service(en_de).translate(Query([text], n_best=2)))
+    passage = split(text, alone.fits, "en")
+    found = alone.hypotheses(passage.lines, alone.decoding(n_best=2))
+    assert answer.text == passage.join([each[0].text for each in found])
+    assert answer.score == pytest.approx(sum(each[0].score for each in found), abs=1e-4)
+    assert [other.text for other in answer.alternatives] == [
+        passage.join([each[-1].text for each in found]) for _ in range(any(len(each) > 1 for each in found))
+    ]
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_an_alignment_is_the_cross_attention_of_the_replay(en_de: str, engine: str) -> None:
+    served, lines = service(en_de, settings=Settings("cpu", engine)), ["a dog runs", "", "two cats"]
+    answers = asyncio.run(served.translate(Query(lines, beam=1, alignment=True)))
+    assert [len(answer.alignments) for answer in answers] == [1, 0, 1]
+    for line, answer in zip(lines, answers, strict=True):
+        for alignment in answer.alignments:
+            trace = look(load(en_de, device="cpu"), line, beam=1)
+            assert trace.output == answer.text
+            weights = trace["decoder.0.cross.weights"].mean(dim=0)
+            assert torch.allclose(torch.tensor(alignment.weights), weights, atol=1e-5)
+            assert alignment.source == trace.source_pieces
+            assert len(alignment.target) == len(alignment.weights)
+    (model,) = served.models
+    assert model.resident_bytes == model.weight_bytes * (2 if engine == "native" else 1)
+
+
+def test_no_alignment_is_made_up(en_de: str, de_fr: str, tmp_path: Path) -> None:
+    decoder = tiny_model(tmp_path / "gpt", in_shape("decoder"))
+    for served, message in (
+        (service(str(decoder)), "no cross-attention"),
+        (service(en_de, de_fr), "no alignment through both"),
+    ):
+        with pytest.raises(Refusal, match=message) as refused:
+            asyncio.run(served.translate(Query(["a dog"], source="en", target="fr", alignment=True)))
+        assert refused.value.status == 400
 
 
 def test_a_task_that_is_cancelled_makes_place_at_once(en_de: str, held: Held) -> None:
@@ -223,6 +269,24 @@ def test_what_cannot_be_served_is_one_line_at_the_start(en_de: str, tmp_path: Pa
         Models([str(tmp_path / "none")])
     with pytest.raises(ConfigError, match=r"decoding\.precision should be"):
         Models([en_de], Settings(precision="int4"))
+    with pytest.raises(ConfigError, match="device 'tpu' is not one of auto, cpu, cuda"):
+        Models([en_de], Settings("tpu"))
+
+
+def test_a_model_that_is_gone_is_an_answer_and_a_line_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tiny_model(tmp_path / "en-de")
+    served = service(str(directory))
+    weights = (directory / "model.safetensors").read_bytes()
+    (directory / "model.safetensors").unlink()
+    for _ in range(2):
+        with pytest.raises(Refusal, match="the model cannot be loaded: the server's log says why") as refused:
+            asyncio.run(served.translate(Query(["a dog"])))
+        assert refused.value.status == 503
+    assert "model.safetensors" in caplog.text
+    (directory / "model.safetensors").write_bytes(weights)
+    assert asyncio.run(served.translate(Query(["a dog"])))
 
 
 def test_languages_come_from_the_configuration_or_the_name(en_de: str, tmp_path: Path) -> None:
@@ -234,4 +298,4 @@ def test_languages_come_from_the_configuration_or_the_name(en_de: str, tmp_path:
         ((), ()),
         (("pt-BR",), ("zh-Hant",)),
     ]
-    assert str(next(iter(models))) == f"en-de: en → de, {next(iter(models)).weight_bytes / 1e6:.1f} MB of weights"
+    assert next(iter(models)).pairs == "en → de (en-de)"

@@ -72,6 +72,18 @@ def engine_of(model: StoredModel, device: str = "auto") -> Engine:
     return ENGINES["torch"](model, device)
 
 
+def check_device(name: str) -> None:
+    """See that a device is there, before any model is loaded for it; torch is asked only where it is not the CPU.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    if name not in ("auto", "cpu"):
+        from zhuyi.engine.torch import device_of
+
+        device_of(name)
+
+
 def _on_gpu(device: str) -> bool:
     """Whether a device is none of the CPU's; torch is asked only where there may be a GPU."""
     if device != "auto":

@@ -255,6 +255,27 @@ def record(
     return Trace(translator, line, [*tokens, EOS], hypotheses, candidates, replay, reference, what_if, decoding)
 
 
+def replay(translator: Translator, line: str, tokens: list[int], finished: bool) -> Replay:
+    """One pass over an output that was found for a line, with every value recorded; nothing is searched for.
+
+    Args:
+        translator: whose engine is torch's.
+        line: of which the model reads as much as in `Translator.hypotheses`.
+        tokens: of the output, without EOS.
+        finished: whether EOS follows.
+
+    Raises:
+        CheckpointError: if the model's answer is not a number.
+        ConfigError: if its engine cannot be looked into.
+    """
+    transformer = transformer_of(translator)
+    (source,) = translator.tokenizers.source.encode([line])
+    device = next(transformer.parameters()).device
+    padded, mask = (each.to(device) for each in pad_sources([source[: translator.longest]]))
+    with torch.inference_mode():
+        return _replay(transformer, padded, mask, tokens, finished, lifted=False)
+
+
 def _check_length(tokens: list[int], longest: int, what: Literal["sentence", "reference"]) -> None:
     if not tokens:
         raise TextError(

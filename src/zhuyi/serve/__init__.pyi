@@ -1,9 +1,10 @@
 from .app import application as application
 from .limits import Limits as Limits
 from .models import Models as Models
-from .models import Settings as Settings
+from .query import Alignment as Alignment
+from .query import Answer as Answer
+from .query import Query as Query
 from .refusals import Refusal as Refusal
+from .served_model import Settings as Settings
 from .server import run as run
-from .service import Answer as Answer
-from .service import Query as Query
 from .service import Service as Service

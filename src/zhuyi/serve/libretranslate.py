@@ -15,8 +15,9 @@ from pydantic import BaseModel, Field, ValidationError
 from zhuyi.serve import languages
 from zhuyi.serve.detection import Detected
 from zhuyi.serve.models import AUTO
+from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, malformed, one_line
-from zhuyi.serve.service import Query, Service
+from zhuyi.serve.service import Service
 from zhuyi.serve.shape import Shape
 
 MOST_DETECTED = 5

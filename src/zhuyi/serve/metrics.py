@@ -54,5 +54,5 @@ class _OfService(Collector):
         yield GaugeMetricFamily("zhuyi_queue_size_characters", "Characters that have a place", queue.size)
         memory = GaugeMetricFamily("zhuyi_model_weight_bytes", "Of a model in memory; 0: released", labels=["model"])
         for model in self._service.models:
-            memory.add_metric([model.name], model.weight_bytes if model.is_loaded else 0)
+            memory.add_metric([model.name], model.resident_bytes)
         yield memory

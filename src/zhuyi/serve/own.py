@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 
+from zhuyi.serve.query import Alignment, Answer, Query
 from zhuyi.serve.refusals import Refusal
-from zhuyi.serve.service import Answer, Query, Service
+from zhuyi.serve.service import Service
 from zhuyi.serve.shape import Shape
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
@@ -28,6 +29,7 @@ class Asked(BaseModel):
     target: str | None = Field(None, description="The language of the translations.")
     beam: int | None = Field(None, ge=1, description="Hypotheses kept at each step. Unset: as the model says.")
     n_best: int = Field(1, ge=1, description="Translations of each line.")
+    alignment: bool = Field(False, description="Whether the alignment of the best translation of each is wanted.")
 
 
 class Translated(BaseModel):
@@ -42,6 +44,9 @@ class Translations(BaseModel):
     """Of each line, best first."""
 
     translations: list[list[Translated]]
+    alignments: list[list[Alignment]] | None = Field(
+        None, description="Of each line, if they were asked for; several, if it was split."
+    )
 
 
 class Described(BaseModel):
@@ -64,13 +69,14 @@ def router(service: Service) -> APIRouter:
     """Its routes."""
     routes = APIRouter(prefix="/api", tags=["zhuyi"])
 
-    @routes.post("/translate")
+    @routes.post("/translate", response_model_exclude_unset=True)
     async def translate(asked: Asked, key: Bearer) -> Translations:
         """Translate lines."""
         service.authorize(key.credentials if key else None)
-        query = Query(asked.lines, asked.model, asked.source, asked.target, asked.beam, asked.n_best)
+        query = Query(asked.lines, asked.model, asked.source, asked.target, asked.beam, asked.n_best, asked.alignment)
         answers = await service.translate(query)
-        return Translations(translations=[_translated(answer) for answer in answers])
+        alignments = {"alignments": [answer.alignments for answer in answers]} if asked.alignment else {}
+        return Translations(translations=[_translated(answer) for answer in answers], **alignments)
 
     @routes.get("/models")
     async def models(key: Bearer) -> Listed:

@@ -47,6 +47,11 @@ def late(message: str) -> Refusal:
     return Refusal(HTTPStatus.GATEWAY_TIMEOUT, message)
 
 
+def unavailable(message: str) -> Refusal:
+    """The server cannot do now what it should."""
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, message)
+
+
 def unauthorized() -> Refusal:
     """The server wants an API key, and this is not it."""
     return Refusal(HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong")

@@ -11,49 +11,22 @@ import asyncio
 import hmac
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from zhuyi.errors import ConfigError
+from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.serve.detection import Detected, detect
 from zhuyi.serve.limits import Limits
 from zhuyi.serve.models import AUTO, Leg, Models
+from zhuyi.serve.passages import Passage, split
 from zhuyi.serve.pressure import Queue
-from zhuyi.serve.refusals import late, malformed, too_large, unauthorized
-from zhuyi.translator import Translation
+from zhuyi.serve.query import Answer, Query
+from zhuyi.serve.refusals import late, malformed, too_large, unauthorized, unavailable
+from zhuyi.translator import Translation, Translator
+
+LONG = 2000
+"""Characters that take so long to be split that other requests should go on meanwhile."""
 
 _HALF = re.compile("[\ud800-\udfff]").search
-
-
-@dataclass(frozen=True)
-class Query:
-    """What a request of any shape asks for."""
-
-    texts: Sequence[str]
-    """Each is translated by itself. One that fits is one line, as in `zhuyi translate`."""
-    model: str | None = None
-    """Its name; unset: the one that has the languages. Where there is one model alone, every name means it."""
-    source: str | None = None
-    """The language of the texts, by any of its names; unset or "auto": it is found out, if it has to be known."""
-    target: str | None = None
-    """The language of the translations."""
-    beam: int | None = None
-    """Hypotheses that are kept at each step. Unset: as many as the model says, or as `n_best`."""
-    n_best: int = 1
-    """Translations of each text, at most; at least one is given."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a text became."""
-
-    text: str
-    """The best translation."""
-    score: float
-    """Its log-probability over its length penalty; of a text of several lines, their sum. −inf: there was no number."""
-    finished: bool
-    """Whether it ended by itself; otherwise the length limit cut it off."""
-    alternatives: list["Answer"]
-    """Further translations, best first."""
 
 
 class Service:
@@ -97,12 +70,14 @@ class Service:
             raise malformed("a text has half a character (a lone surrogate, \\ud800 to \\udfff)")
         source = await self._source(query)
         legs = self.models.route(query.model or None, source, query.target or None)
+        if query.alignment:
+            _check_aligns(legs)
         with self.queue.place(sum(map(len, texts))):
             try:
                 async with asyncio.timeout(limits.deadline):
                     for leg in legs[:-1]:
-                        texts = [answer.text for answer in await self._pass(leg, texts, query.beam, 1)]
-                    return await self._pass(legs[-1], texts, query.beam, query.n_best)
+                        texts = [answer.text for answer in await self._pass(leg, texts, query.beam)]
+                    return await self._pass(legs[-1], texts, query.beam, query.n_best, query.alignment)
             except TimeoutError:
                 raise late(f"no answer within {limits.deadline:g} seconds: ask for less at once") from None
 
@@ -119,7 +94,9 @@ class Service:
             return None
         return (await self.detect("\n".join(query.texts), models.sources))[0].language
 
-    async def _pass(self, leg: Leg, texts: Sequence[str], beam: int | None, n_best: int) -> list[Answer]:
+    async def _pass(
+        self, leg: Leg, texts: Sequence[str], beam: int | None, n_best: int = 1, alignment: bool = False
+    ) -> list[Answer]:
         """Texts by one model."""
         async with leg.model.translator() as loaded:
             try:
@@ -129,11 +106,64 @@ class Service:
                 decoding = translator.decoding(beam=widened, n_best=n_best)
             except ConfigError as error:
                 raise malformed(str(error)) from error
+            passages = await _split(texts, translator, leg.language)
             async with asyncio.TaskGroup() as tasks:
-                found = [tasks.create_task(translator.find(text, decoding)) for text in texts]
-        return [_answer(each.result()) for each in found]
+                searches = [
+                    [tasks.create_task(translator.find(line, decoding)) for line in passage.lines]
+                    for passage in passages
+                ]
+            found = [[search.result() for search in each] for each in searches]
+            answers = [_joined(passage, each) for passage, each in zip(passages, found, strict=True)]
+            if not alignment:
+                return answers
+            opened = (await leg.model.opened()).with_languages(leg.target, leg.source)
+            return await asyncio.to_thread(_aligned, opened, answers, passages, found)
 
 
-def _answer(found: Sequence[Translation]) -> Answer:
-    best, *others = (Answer(each.text, each.score, each.finished, []) for each in found)
-    return Answer(best.text, best.score, best.finished, others)
+async def _split(texts: Sequence[str], translator: Translator, language: str | None) -> list[Passage]:
+    """The texts as lines that the model reads; in a thread, if they are long."""
+
+    def work() -> list[Passage]:
+        return [split(text, translator.fits, language) for text in texts]
+
+    return await asyncio.to_thread(work) if sum(map(len, texts)) > LONG else work()
+
+
+def _joined(passage: Passage, found: Sequence[Sequence[Translation]]) -> Answer:
+    """The answer to a text: its best translation is that of the best of all its lines, and so on.
+
+    A line of which the search found fewer translations has its last one in further ones of the text.
+    """
+    answers = []
+    for rank in range(max(map(len, found), default=1)):
+        lines = [each[min(rank, len(each) - 1)] for each in found]
+        text = passage.join([each.text for each in lines])
+        answers.append(Answer(text, sum(each.score for each in lines), all(each.finished for each in lines)))
+    best, *others = answers
+    return replace(best, alternatives=others)
+
+
+def _aligned(
+    translator: Translator,
+    answers: Sequence[Answer],
+    passages: Sequence[Passage],
+    found: Sequence[Sequence[Sequence[Translation]]],
+) -> list[Answer]:
+    """The answers with their alignments."""
+    from zhuyi.serve.alignment import align  # and torch, which few need
+
+    try:
+        alignments = [
+            [align(translator, line, best) for line, (best, *_) in zip(passage.lines, each, strict=True) if best.pieces]
+            for passage, each in zip(passages, found, strict=True)
+        ]
+    except CheckpointError as error:
+        raise unavailable(str(error)) from error
+    return [replace(answer, alignments=each) for answer, each in zip(answers, alignments, strict=True)]
+
+
+def _check_aligns(legs: Sequence[Leg]) -> None:
+    if len(legs) > 1:
+        raise malformed("two models translate here, one after the other: there is no alignment through both")
+    if not legs[0].model.aligns:
+        raise malformed("this model has no cross-attention, and so no alignment")

@@ -81,7 +81,7 @@ def serve(
 
     def announce(url: str) -> None:
         for model in served:
-            print(model)
+            print(f"{model.pairs}: {model.weight_bytes / 1e6:,.1f} MB of weights once it is used")
         print(f"{url}\nCtrl-C ends it.", flush=True)
 
     run(service, host, port, origin or ["*"], announce)

@@ -1,0 +1,201 @@
+"""One model of a server: what is known of it before it is loaded, and its translator while it is used."""
+
+import asyncio
+import logging
+import math
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from safetensors import safe_open
+
+from zhuyi.config import Config, Precision, changed
+from zhuyi.directory import WEIGHTS, load_config_of
+from zhuyi.errors import ConfigError, ZhuyiError
+from zhuyi.loading import load, with_torch
+from zhuyi.serve import languages
+from zhuyi.serve.refusals import unavailable
+from zhuyi.text.framing import is_of_target
+from zhuyi.translator import Translator
+
+BYTES: dict[Precision, int] = {"float32": 4, "bf16": 2, "int8": 1}
+"""Of a weight."""
+
+MAX_LISTED = 10
+"""Names that a message lists."""
+
+log = logging.getLogger("zhuyi.serve")
+
+Value = TypeVar("Value")
+
+_PAIR = re.compile("([a-z]{2,3})-([a-z]{2,3})")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How models are loaded, as `zhuyi.load` takes it, and for how long."""
+
+    device: str = "auto"
+    engine: str | None = None
+    precision: str | None = None
+    workers: int | None = None
+    idle: float = 300.0
+    """Seconds without use after which a model is released."""
+
+    @property
+    def of_engine(self) -> dict[str, Any]:
+        """Those that say what computes, where they are not the model's own."""
+        given = {"engine": self.engine, "precision": self.precision, "workers": self.workers}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+class ServedModel:
+    """One model: what is known of it without loading it, and its translator while it is in use.
+
+    Args:
+        name: by which requests ask for it.
+        directory: of the model.
+        settings: how it is loaded.
+
+    Raises:
+        CheckpointError: if there is no whole model in the directory.
+        ConfigError: if it does not translate, or cannot be loaded in this way.
+    """
+
+    def __init__(self, name: str, directory: Path, settings: Settings) -> None:
+        self.name, self._idle = name, settings.idle
+        config = load_config_of(directory)
+        _check_translates(config, directory)
+        decoding = changed(config.decoding, settings.of_engine)
+        self.sources, self.targets = _languages(config, name)
+        self.has_tags = bool(config.text.tags)
+        self.has_source_tags = any(not is_of_target(tag) for tag in config.text.tags)
+        self.aligns = config.model.shape == "encoder-decoder" and "cross" not in config.model.without
+        self._parameters, self._width = _parameters(directory), BYTES[decoding.precision]
+        self._loaded = _Late(lambda: load(directory, device=settings.device, **settings.of_engine))
+        self._opened = _Late(lambda: with_torch(self._loaded.value))
+        self._users = 0
+        self._release: asyncio.TimerHandle | None = None
+
+    @asynccontextmanager
+    async def translator(self) -> AsyncIterator[Translator]:
+        """The model's translator, which is loaded first if it has to be; it is in use until the block ends.
+
+        Raises:
+            Refusal: if it cannot be loaded.
+        """
+        self._users += 1
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
+        try:
+            yield await self._get(self._loaded)
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._release = asyncio.get_running_loop().call_later(self._idle, self.release)
+
+    async def opened(self) -> Translator:
+        """The same with torch's engine, which can be looked into; while the translator is in use.
+
+        Raises:
+            Refusal: if it cannot be loaded.
+        """
+        return await self._get(self._opened)
+
+    async def _get(self, late: "_Late[Translator]") -> Translator:
+        try:
+            return await late.get()
+        except ZhuyiError as error:
+            log.error("%s cannot be loaded: %s", self.name, error)
+            raise unavailable("the model cannot be loaded: the server's log says why") from error
+
+    def release(self) -> None:
+        """Let go of the weights, which are loaded again when they are wanted again."""
+        assert not self._users
+        self._loaded.forget()
+        self._opened.forget()
+        self._release = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its weights are in memory."""
+        return self._loaded.is_there
+
+    @property
+    def weight_bytes(self) -> int:
+        """What its weights take in memory, once they are there."""
+        return self._parameters * self._width
+
+    @property
+    def resident_bytes(self) -> int:
+        """What they take now, in torch too where alignments were asked for."""
+        opened = self._opened.is_there and self._opened.value is not self._loaded.value
+        return self.weight_bytes * self.is_loaded + self._parameters * BYTES["float32"] * opened
+
+    @property
+    def pairs(self) -> str:
+        """From which languages into which: `en → de (en-de)`."""
+        return f"{listed(self.sources) or '?'} → {listed(self.targets) or '?'} ({self.name})"
+
+
+class _Late(Generic[Value]):
+    """A value that is made in a thread when it is first wanted, once for all who want it."""
+
+    def __init__(self, make: Callable[[], Value]) -> None:
+        self._make = make
+        self._task: asyncio.Task[Value] | None = None
+
+    async def get(self) -> Value:
+        """The value; what prevents it is raised for all who wait, and tried again for the next one."""
+        if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
+            self._task = asyncio.create_task(asyncio.to_thread(self._make))
+        return await asyncio.shield(self._task)  # who goes away takes nothing from the others
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has been made."""
+        return self._task is not None and self._task.done() and not (self._task.cancelled() or self._task.exception())
+
+    @property
+    def value(self) -> Value:
+        """What was made."""
+        assert self._task is not None
+        return self._task.result()
+
+    def forget(self) -> None:
+        """It is made again when it is wanted again."""
+        self._task = None
+
+
+def _check_translates(config: Config, directory: Path) -> None:
+    if config.data.text is not None:
+        raise ConfigError(f"{directory} learnt from running text: a server translates with models of pairs of lines")
+    if config.model.shape == "encoder":
+        raise ConfigError(f"{directory} gives labels: a server translates; zhuyi translate {directory} prints labels")
+
+
+def _languages(config: Config, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The languages of both sides, as the model names them: its tags, or what it says of its data, or its own name."""
+    tags = config.text.tags
+    of_target = tuple(tag.strip("<>_") for tag in tags if is_of_target(tag))
+    both = tuple(tag.strip("<>_") for tag in tags if not is_of_target(tag))
+    source, target = config.data.source_language, config.data.target_language
+    named = _PAIR.fullmatch(name)
+    if named and not (source or target) and all(map(languages.is_known, named.groups())):
+        source, target = named.groups()
+    return (both or ((source,) if source else ())), (of_target or both or ((target,) if target else ()))
+
+
+def _parameters(directory: Path) -> int:
+    with safe_open(directory / WEIGHTS, "np") as weights:
+        return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118  # no dict
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names, as many as a message can list."""
+    more = f", ... ({len(names):,} in all)" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more
