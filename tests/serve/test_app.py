@@ -1,9 +1,10 @@
 """The application over HTTP: each shape's requests and answers, and how each refuses."""
 
+import asyncio
 from typing import Any
 
 import pytest
-from serving import post, service, with_client
+from serving import Held, post, service, until, with_client
 
 from zhuyi.loading import load
 
@@ -75,3 +76,100 @@ def test_a_browser_may_call_from_any_page(en_de: str) -> None:
         assert answer.headers["Access-Control-Allow-Private-Network"] == "true"
     answer = post(service(en_de), "/api/translate", headers={"Origin": "https://example.org"}, **{"content": b"{"})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"  # or the page could not read what is wrong
+
+
+def test_a_key_is_asked_for_in_the_manner_of_each_shape(en_de: str) -> None:
+    served = service(en_de, api_key="secret-1")
+    own, libre = {"lines": ["a dog"]}, {"q": "a dog", "target": "de"}
+    for given, status in ((None, 401), ("wrong", 401), ("secret-1", 200)):
+        headers = {"Authorization": f"Bearer {given}"} if given else {}
+        answer = post(served, "/api/translate", json=own, headers=headers)
+        assert answer.status_code == status
+        if status == 401:
+            assert answer.json() == {"error": "the API key is missing or wrong"}
+    for given, status in ((None, 403), ("wrong", 403), ("secret-1", 200)):
+        for kind in ("json", "data"):
+            answer = post(served, "/translate", **{kind: {**libre, **({"api_key": given} if given else {})}})
+            assert answer.status_code == status
+    for path, status in (("/api/models", 401), ("/health", 200), ("/metrics", 200), ("/openapi.json", 200)):
+        assert with_client(served, lambda client, path=path: client.get(path)).status_code == status
+
+
+def test_what_is_too_large_or_too_much_is_refused_with_a_status_of_its_own(en_de: str, held: Held) -> None:
+    answer = post(service(en_de, request_bytes=20), "/api/translate", json={"lines": ["a dog runs"]})
+    assert (answer.status_code, answer.json()) == (413, {"error": "a request has at most 20 bytes"})
+    served = service(en_de, queue=10, deadline=0.2)
+
+    async def crowd(client: Any) -> list[Any]:
+        body = {"q": "a dog", "target": "de"}
+        return await asyncio.gather(*(client.post("/translate", json=body) for _ in range(3)))
+
+    answers = with_client(served, crowd)
+    assert sorted(answer.status_code for answer in answers) == [429, 504, 504]
+    (busy,) = (answer for answer in answers if answer.status_code == 429)
+    assert int(busy.headers["Retry-After"]) >= 1
+    assert "come again" in busy.json()["error"]
+
+
+def test_a_failure_of_our_own_says_nothing_of_the_text(
+    en_de: str, held: Held, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(client: Any) -> Any:
+        asked = asyncio.create_task(client.post("/api/translate", json={"lines": ["geheim"]}))
+        await until(lambda: bool(held.waiting))
+        held.waiting[0][1].set_exception(ValueError("geheim"))
+        return await asked
+
+    answer = with_client(service(en_de), fail)
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "an error of the server's own; its log says where"}
+    assert "ValueError" in caplog.text
+    assert "geheim" not in caplog.text
+
+
+def test_metrics_count_what_each_shape_has_answered(en_de: str) -> None:
+    async def use(client: Any) -> str:
+        await client.post("/api/translate", json={"lines": ["a dog"]})
+        await client.post("/translate", data={"q": "a dog", "target": "de"})
+        await client.post("/translate", data={"q": "a dog"})
+        return (await client.get("/metrics")).text
+
+    served = service(en_de)
+    counted = dict(line.rsplit(" ", 1) for line in with_client(served, use).splitlines() if line[0] != "#")
+    assert counted['zhuyi_requests_total{shape="zhuyi",status="200"}'] == "1.0"
+    assert counted['zhuyi_requests_total{shape="libretranslate",status="200"}'] == "1.0"
+    assert counted['zhuyi_requests_total{shape="libretranslate",status="400"}'] == "1.0"
+    assert counted['zhuyi_request_seconds_count{shape="libretranslate"}'] == "2.0"
+    assert counted["zhuyi_queue_characters"] == "0.0"
+    (model,) = served.models
+    assert float(counted['zhuyi_model_weight_bytes{model="en-de"}']) == model.weight_bytes > 0
+
+
+def test_libretranslate_takes_texts_lists_and_alternatives(en_de: str, de_fr: str) -> None:
+    served, alone = service(en_de, de_fr), load(en_de, device="cpu")
+    texts = ["a dog runs", "two cats"]
+    found = alone.hypotheses(texts, alone.decoding(n_best=3))
+    best, others = [each[0].text for each in found], [[other.text for other in each[1:]] for each in found]
+    asked = {"source": "en", "target": "de", "alternatives": 2}
+    answer = post(served, "/translate", json={"q": texts, **asked})
+    assert answer.json() == {"translatedText": best, "alternatives": others}
+    for kind in ("json", "data"):
+        answer = post(served, "/translate", **{kind: {"q": texts[0], **asked}})
+        assert answer.json() == {"translatedText": best[0], "alternatives": others[0]}
+    answer = post(served, "/translate", json={"q": "this is a dog that runs", "source": "auto", "target": "de"})
+    assert answer.json()["detectedLanguage"]["language"] == "en"
+    answer = post(served, "/translate", json={"q": "a", "source": "en", "target": "ja"})
+    assert (answer.status_code, "no model translates" in answer.json()["error"]) == (400, True)
+
+
+def test_libretranslate_lists_languages_and_finds_them(en_de: str, de_fr: str) -> None:
+    served = service(en_de, de_fr)
+    listed = with_client(served, lambda client: client.get("/languages")).json()
+    assert listed == [
+        {"code": "de", "name": "German", "targets": ["fr"]},
+        {"code": "en", "name": "English", "targets": ["de", "fr"]},
+        {"code": "fr", "name": "French", "targets": []},
+    ]
+    found = post(served, "/detect", json={"q": "Das ist ein kurzer deutscher Satz."}).json()
+    assert found[0]["language"] == "de"
+    assert found[0]["confidence"] > 50

@@ -271,6 +271,9 @@ def test_what_cannot_be_served_is_one_line_at_the_start(en_de: str, tmp_path: Pa
         Models([en_de], Settings(precision="int4"))
     with pytest.raises(ConfigError, match="device 'tpu' is not one of auto, cpu, cuda"):
         Models([en_de], Settings("tpu"))
+    for key in ("", "schlüssel", "a\n"):
+        with pytest.raises(ConfigError, match="the API key is empty, or has other characters"):
+            service(en_de, api_key=key)
 
 
 def test_a_model_that_is_gone_is_an_answer_and_a_line_in_the_log(

@@ -36,9 +36,14 @@ class Service:
         models: that it has.
         limits: of requests.
         api_key: that every request has to bring; None: none has to.
+
+    Raises:
+        ConfigError: if the API key is empty, or not printable ASCII, which is all that HTTP carries safely.
     """
 
     def __init__(self, models: Models, limits: Limits = Limits(), api_key: str | None = None) -> None:  # noqa: B008
+        if api_key is not None and not (api_key and api_key.isascii() and api_key.isprintable()):
+            raise ConfigError("the API key is empty, or has other characters than those of ASCII: choose another one")
         self.models, self.limits, self.queue, self._api_key = models, limits, Queue(limits.queue), api_key
 
     def authorize(self, api_key: str | None) -> None:

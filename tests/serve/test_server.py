@@ -1,0 +1,142 @@
+"""The server as a process: real clients, clients that go away, bodies that do not end, and SIGTERM."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from zhuyi.loading import load
+
+libretranslatepy = pytest.importorskip("libretranslatepy")
+
+pytestmark = [pytest.mark.slow, pytest.mark.unix]
+
+MANY = ["a dog runs"] * 400
+"""Lines that take a while, with a wide beam."""
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """`zhuyi serve ARGUMENTS` on a free port, and its address."""
+    command = [sys.executable, "-m", "zhuyi", "serve", *arguments, "--port", "0", "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        url = next((line.strip() for line in process.stdout if line.startswith("http")), None)
+        assert url is not None, process.communicate()[1]
+        yield url, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def url(en_de: str) -> Iterator[str]:
+    with started(en_de, "--request-bytes", "20000") as (url, process):
+        yield url
+        process.send_signal(signal.SIGTERM)
+        assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
+
+
+def ask(url: str, lines: list[str], beam: int = 1) -> Any:
+    body = json.dumps({"lines": lines, "beam": beam}).encode()
+    request = urllib.request.Request(f"{url}/api/translate", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return [found[0]["text"] for found in json.load(answer)["translations"]]
+
+
+def metric(url: str, name: str) -> float:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=60) as answer:
+        found = [line.rsplit(" ", 1)[1] for line in answer.read().decode().splitlines() if line.startswith(name)]
+    return float(found[0]) if found else 0.0
+
+
+def wait_until(url: str, name: str, holds: Any) -> None:
+    ends = time.monotonic() + 60
+    while not holds(metric(url, name)):
+        assert time.monotonic() < ends, name
+
+
+def connect(url: str, request: bytes) -> socket.socket:
+    parts = urlsplit(url)
+    connection = socket.create_connection((parts.hostname, parts.port), timeout=60)
+    connection.sendall(request)
+    return connection
+
+
+def head(path: str, *headers: str) -> bytes:
+    return "\r\n".join(
+        [f"POST {path} HTTP/1.1", "Host: zhuyi", "Content-Type: application/json", *headers, "", ""]
+    ).encode()
+
+
+def test_the_client_of_libretranslate_is_answered(url: str, en_de: str) -> None:
+    client = libretranslatepy.LibreTranslateAPI(url)
+    assert client.translate("a dog runs", "en", "de") == load(en_de, device="cpu").translate(["a dog runs"])[0]
+    assert client.languages()[0] == {"code": "de", "name": "German", "targets": []}
+    assert client.detect("Das ist ein kurzer deutscher Satz.")[0]["language"] == "de"
+
+
+def test_a_client_that_goes_away_frees_its_place(url: str) -> None:
+    body = json.dumps({"lines": MANY, "beam": 10}).encode()
+    gone = metric(url, "zhuyi_requests_gone_total")
+    connection = connect(url, head("/api/translate", f"Content-Length: {len(body)}") + body)
+    wait_until(url, "zhuyi_queue_characters", lambda value: value > 0)
+    connection.close()
+    wait_until(url, "zhuyi_requests_gone_total", lambda value: value == gone + 1)
+    wait_until(url, "zhuyi_queue_characters", lambda value: value == 0)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        head("/api/translate", "Content-Length: 10000000000"),
+        head("/translate", "Transfer-Encoding: chunked")
+        + b"4000\r\n"
+        + b" " * 0x4000
+        + b"\r\n4000\r\n"
+        + b" " * 0x4000,
+    ],
+    ids=["declared", "chunked"],
+)
+def test_a_body_that_is_too_large_is_refused_before_it_has_come(url: str, request_: bytes) -> None:
+    with connect(url, request_) as connection, connection.makefile("rb") as answer:
+        read = answer.read().decode()  # to the end: the server closes
+    assert read.startswith("HTTP/1.1 413 ")
+    assert read.endswith('{"error":"a request has at most 20,000 bytes"}')
+
+
+def test_sigterm_finishes_what_was_taken_and_takes_nothing_new(en_de: str) -> None:
+    with started(en_de) as (url, process), ThreadPoolExecutor(2) as threads:
+        taken = [threads.submit(ask, url, MANY, 10) for _ in range(2)]
+        wait_until(url, "zhuyi_queue_characters", lambda value: value == 2 * sum(map(len, MANY)))
+        process.send_signal(signal.SIGTERM)
+        while True:
+            try:
+                with connect(url, head("/api/translate")):
+                    time.sleep(0.01)
+            except OSError:
+                break
+        alone = load(en_de, device="cpu")
+        expected = alone.translate(["a dog runs"], beam=10)
+        assert [each.result(timeout=120) for each in taken] == [expected * len(MANY)] * 2
+        assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
+
+
+def test_a_port_that_is_taken_is_one_line(en_de: str, url: str) -> None:
+    port = str(urlsplit(url).port)
+    done = subprocess.run(
+        [sys.executable, "-m", "zhuyi", "serve", en_de, "--port", port], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "use" in done.stderr
