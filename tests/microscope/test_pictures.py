@@ -93,7 +93,7 @@ def until(tab: Any, condition: str) -> bool:
     return False
 
 
-TOLD = "document.querySelector('.told').textContent"
+NARRATION = "document.querySelector('.narration').textContent"
 
 
 def test_the_picture_is_drawn_from_the_configuration(opened: Open, translator: Translator) -> None:
@@ -154,8 +154,8 @@ def test_a_finger_looks_first_and_opens_then(opened: Open, translator: Translato
 def test_the_picture_writes_the_answer_token_by_token(opened: Open, translator: Translator) -> None:
     tab = opened(translator, still=False)
     tab.select_option(".transport select", "4")
-    assert until(tab, f"{TOLD}.includes('Encoder')")
-    assert until(tab, f"{TOLD}.includes('Step 2')")
+    assert until(tab, f"{NARRATION}.includes('Encoder')")
+    assert until(tab, f"{NARRATION}.includes('Step 2')")
     tab.click(".transport .main")
     before = tab.input_value(".transport input[type=range]")
     tab.wait_for_timeout(200)
@@ -165,19 +165,19 @@ def test_the_picture_writes_the_answer_token_by_token(opened: Open, translator: 
 
 def test_steps_and_time_can_be_chosen(opened: Open, translator: Translator) -> None:
     tab = opened(translator, t=2)
-    assert "Step 3 of 8" in tab.text_content(".told")
+    assert "Step 3 of 8" in tab.text_content(".narration")
     tab.click("[aria-label='To the next token']")
-    assert "Step 4 of 8" in tab.text_content(".told")
+    assert "Step 4 of 8" in tab.text_content(".narration")
     assert until(tab, "location.hash.includes('t=3')")
     tab.click("[aria-label='To the part before']")
-    assert "Step 4 of 8" in tab.text_content(".told")
+    assert "Step 4 of 8" in tab.text_content(".narration")
     tab.locator(".transport input[type=range]").fill("0")
-    assert "Encoder" in tab.text_content(".told")
+    assert "Encoder" in tab.text_content(".narration")
 
 
 def test_people_who_want_no_motion_see_the_end(opened: Open, translator: Translator) -> None:
     tab = opened(translator)
-    assert until(tab, f"{TOLD}.includes('Step 8 of 8')")
+    assert until(tab, f"{NARRATION}.includes('Step 8 of 8')")
     assert "Play" in tab.text_content(".transport .main")
 
 
@@ -203,7 +203,7 @@ def test_every_model_has_its_picture(
     config: ModelConfig = translator.config.model
     layers = config.encoder_layers * (config.shape != "decoder") + config.decoder_layers * (config.shape != "encoder")
     assert tab.locator(".whole .sign.feed_forward").count() == layers
-    assert until(tab, f"{TOLD} !== ''")
+    assert until(tab, f"{NARRATION} !== ''")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 

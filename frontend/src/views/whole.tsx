@@ -6,6 +6,7 @@ import { begin, floats, hasMask, model, positionsOf, roots, tokensOf, trace, wri
 import { projector } from "../keys";
 import { widest } from "../pictures/canvas";
 import { nameOf, type Span, wordsOf } from "../pictures/pieces";
+import { type Room, useRoom } from "../pictures/room";
 import { csvOf, Save, together } from "../pictures/save";
 import { isSpecial, labels, tokenName } from "../pictures/tokens";
 import { type Stack, hasCross, number, select, selection, stacks } from "../state";
@@ -115,42 +116,12 @@ function theme(element: Element): Theme {
 /** The trace's tokens at the columns of a stack, and what is answered there. */
 const answered = () => trace.value!.replay.target_out;
 
-interface Size {
-  width: number;
-  height: number;
-  /** The size of text, and of the smallest letters. */
-  em: number;
-  least: number;
-}
-
 /** Below the picture, for the name of what one points at, in em. */
 const INFO = 1.2;
 
-/** The room for the figure, to the lower edge of the window, and the size of its text, kept up to date. */
-function useSize(shown: unknown) {
-  const box = useRef<HTMLDivElement>(null);
-  const size = useSignal<Size | null>(null);
-  const large = projector.value;
-  useLayoutEffect(() => {
-    const element = box.current!;
-    const measure = () => {
-      const em = Number.parseFloat(getComputedStyle(element).fontSize);
-      const width = element.clientWidth;
-      const height = innerHeight - element.getBoundingClientRect().top - scrollY - INFO * em;
-      const last = size.value;
-      if (width && (last?.width !== width || last.height !== height || last.em !== em))
-        size.value = { width, height, em, least: large ? 24 : 11 };
-    };
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    addEventListener("resize", measure);
-    measure();
-    return () => {
-      observer.disconnect();
-      removeEventListener("resize", measure);
-    };
-  }, [shown, large]);
-  return [box, size.value] as const;
+/** What there is room for: the picture, and the smallest of its letters. */
+interface Size extends Room {
+  least: number;
 }
 
 /** All that is drawn but the vectors and the weights. */
@@ -287,7 +258,7 @@ function strongest(weights: Weights, query: number, off: (head: number) => boole
 }
 
 /** What happens at a moment, in one sentence with this model's numbers. */
-function told(scene: Scene, now: Moment): string {
+function narration(scene: Scene, now: Moment): string {
   const { config } = model.value!;
   const { pass } = now;
   const tower = towerOf(scene.plan, pass);
@@ -303,17 +274,17 @@ function told(scene: Scene, now: Moment): string {
         : say(stacks()[0]);
   const block = row.layer === null ? "" : say("whole_block", { layer: row.layer });
   const comma = selection.value.lang === "zh" ? "，" : ", ";
-  const tell = (key: Word, values: Record<string, string | number> = {}) =>
+  const sentence = (key: Word, values: Record<string, string | number> = {}) =>
     [where, block, say(key, values)].filter(Boolean).join(comma);
   if (now.stage === "back")
     return t === null
-      ? tell("told_memory")
+      ? sentence("narration_memory")
       : t + 1 < scene.answers.length
-        ? tell("told_back", { token: quoted(scene.answers[t]) })
-        : say("told_end", { answer: quoted(trace.value!.output) });
+        ? sentence("narration_back", { token: quoted(scene.answers[t]) })
+        : say("narration_end", { answer: quoted(trace.value!.output) });
   if (now.stage === "answer") {
     const [first, second] = scene.top[t ?? 0];
-    return tell("told_answer", {
+    return sentence("narration_answer", {
       token: quoted(scene.answers[t ?? 0]),
       first: quoted(first.text),
       p: show(first.p, 4),
@@ -322,36 +293,36 @@ function told(scene: Scene, now: Moment): string {
     });
   }
   const token = quoted(tokens[pass.last]);
-  if (isMissing(row)) return tell("told_missing", { part: title(row, tower.stack) });
+  if (isMissing(row)) return sentence("narration_missing", { part: title(row, tower.stack) });
   switch (row.part) {
     case "embedding":
-      return tell(pass.last > pass.first ? "told_embeddings" : "told_embedding", {
+      return sentence(pass.last > pass.first ? "narration_embeddings" : "narration_embedding", {
         width: config.width,
         token,
         n: pass.last - pass.first + 1,
       });
     case "positions":
-      return tell("told_positions", { how: say(`positions_${positionsOf(config)}`) });
+      return sentence("narration_positions", { how: say(`positions_${positionsOf(config)}`) });
     case "norm":
-      return tell("told_norm", { norm: say(`norm_${config.norm_kind}`) });
+      return sentence("narration_norm", { norm: say(`norm_${config.norm_kind}`) });
     case "add":
     case "add_norm":
-      return tell("told_add");
+      return sentence("narration_add");
     case "feed_forward":
-      return tell("told_feed_forward", { width: config.width, inner: config.feed_forward });
+      return sentence("narration_feed_forward", { width: config.width, inner: config.feed_forward });
     case "output":
-      return tell(writes() ? "told_output" : "told_labels");
+      return sentence(writes() ? "narration_output" : "narration_labels");
     default: {
       const name = row.name.replace(/\.output$/, ""),
         weights = scene.weights.get(name);
       if (!weights)
-        return tell(config[`${tower.stack}_mixer`] === "attention" ? "told_self" : "told_mixer", {
+        return sentence(config[`${tower.stack}_mixer`] === "attention" ? "narration_self" : "narration_mixer", {
           mixer: title(row, tower.stack),
         });
       const best = strongest(weights, pass.last, (each) => scene.off.has(`${name} ${each}`));
       const key = quoted(labels(tokensOf(row.part === "cross" ? "encoder" : tower.stack))[best.key]);
-      if (pass.last > pass.first) return tell("told_self");
-      return tell(row.part === "cross" ? "told_cross" : masked() ? "told_masked" : "told_unmasked", {
+      if (pass.last > pass.first) return sentence("narration_self");
+      return sentence(row.part === "cross" ? "narration_cross" : masked() ? "narration_masked" : "narration_unmasked", {
         token,
         key,
         head: best.head,
@@ -733,11 +704,17 @@ function described(row: Row, stack: Stack): string {
 export function Whole() {
   const { lang, notation } = selection.value;
   const now = trace.value!;
-  const [box, size] = useSize(now);
+  const [box, room] = useRoom(now, projector.value);
+  const size = useMemo(
+    (): Size | null => room && { ...room, height: room.height - INFO * room.em, least: projector.value ? 24 : 11 },
+    [room],
+  );
   const drawn = useMemo(() => size && arrange(size), [size, now, lang, notation]);
   const canvas = useRef<HTMLCanvasElement>(null);
   const slider = useRef<HTMLInputElement>(null);
+  const picture = useRef<HTMLDivElement>(null);
   const state = useRef({ at: 0, until: 0, last: 0, frame: 0 });
+  const followed = useRef(-1);
   const playing = useSignal(false);
   const speed = useSignal(2);
   const caption = useSignal("");
@@ -748,6 +725,7 @@ export function Whole() {
     [drawn, now],
   );
   const ends = all.length ? end(all) : 0;
+  const rolled = drawn?.plan.towers[0].side === "inside";
 
   const draw = () => {
     if (!scene || !canvas.current || !all.length) return;
@@ -757,9 +735,12 @@ export function Whole() {
     scene.looked = position === null ? null : { stack, position };
     paint(canvas.current.getContext("2d")!, scene, at, all);
     if (slider.current) slider.current.value = String(state.current.at);
+    // Where the picture is higher than its room, the light stays in the middle; but one may look elsewhere meanwhile.
+    if (followed.current !== state.current.at) box.current!.scrollTop = at.y - box.current!.clientHeight / 2;
+    followed.current = state.current.at;
     // A browser prints what was drawn on a canvas while it prepares for it in another size, and not transparently.
     printed.value = paper.value ? canvas.current.toDataURL() : null;
-    const words = told(scene, at);
+    const words = narration(scene, at);
     if (words !== caption.value) caption.value = words;
   };
   const scene = useScene(drawn, box, () => draw());
@@ -930,15 +911,24 @@ export function Whole() {
           </select>
         </label>
       </div>
-      <p class="told" aria-live={playing.value ? "off" : "polite"}>
+      <p class="narration" aria-live={playing.value ? "off" : "polite"}>
         {caption.value}
       </p>
       {without.length > 0 && (
         <p class="lack">{say("whole_lacks", { parts: without.map((part) => say(`lack_${part}`)).join(separator) })}</p>
       )}
-      <div class="picture" ref={box}>
+      <div
+        class="window"
+        ref={box}
+        {...(rolled && {
+          style: { maxHeight: `${Math.max(size!.height, 20 * size!.em)}px` },
+          tabIndex: 0,
+          role: "region",
+          "aria-label": say("view_whole"),
+        })}
+      >
         {drawn && (
-          <>
+          <div class="picture" ref={picture}>
             <Ground plan={drawn.plan} />
             <canvas
               ref={canvas}
@@ -959,7 +949,7 @@ export function Whole() {
               onOpen={open}
               onStep={(t) => seek(t < 0 ? 0 : endOf(all, Math.min(steps - 1, t)))}
             />
-          </>
+          </div>
         )}
       </div>
       <p class="info" data-info>
@@ -967,7 +957,7 @@ export function Whole() {
       </p>
       <p class="hint">
         {say(hasCross() ? "whole_hint" : "whole_hint_one")}
-        <Save name={say("view_whole")} svg={() => box.current && together(box.current)} csv={csv} />
+        <Save name={say("view_whole")} svg={() => picture.current && together(picture.current)} csv={csv} />
       </p>
       <ul class="legend">
         <li>

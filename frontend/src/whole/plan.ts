@@ -71,7 +71,7 @@ export interface Plan {
 export interface Sizes {
   stacks: readonly Stack[];
   width: number;
-  /** What the picture should fill, if it can. */
+  /** What the picture should fill, if it can; each stack by itself, where one stands above the other. */
   height: number;
   /** The size of text. */
   em: number;
@@ -201,16 +201,12 @@ export function plan(config: Architecture, sizes: Sizes): Plan {
   const over = (stack: Stack) => (stack === last ? labels.answers + (beside ? 0 : shown) + 1.4 * em : 1.8 * em);
   const below = (stack: Stack) =>
     narrow ? labels[stack] + 2 * em : Math.max(labels[stack] + 0.6 * em, stack === "decoder" ? 2 * em : 0);
-  const fixed = (stack: Stack) => over(stack) + below(stack);
-  const units = stacked
-    ? tall(rows.encoder) + tall(rows.decoder)
-    : Math.max(...kinds.map((stack) => tall(rows[stack])));
   const density = () => {
-    const fixedHeight = stacked ? fixed("encoder") + fixed("decoder") : Math.max(...kinds.map(fixed));
-    return Math.max(
-      narrow ? (0.85 * em) / 16 : LEAST,
-      Math.min((1.25 * em) / 16, (sizes.height - fixedHeight) / units),
+    const lowest = Math.max(...kinds.map(below)); // side by side, all stand on one line
+    const fitting = Math.min(
+      ...kinds.map((stack) => (sizes.height - over(stack) - (stacked ? below(stack) : lowest)) / tall(rows[stack])),
     );
+    return Math.max(narrow ? (0.85 * em) / 16 : LEAST, Math.min((1.25 * em) / 16, fitting));
   };
   let dense = density();
   // The encoder is lower than the decoder by its cross-attention and by its answers: there may be room above it.

@@ -99,8 +99,11 @@ export function moment(plan: Plan, all: Pass[], at: number): Moment {
   const tower = towerOf(plan, pass);
   let rest = at - pass.start;
   const top = { pass, number, row: tower.rows.length - 1, within: 1, y: tower.top };
-  if (rest >= pass.rise + pass.answer)
-    return { ...top, stage: "back", share: pass.back ? Math.min(1, (rest - pass.rise - pass.answer) / pass.back) : 0 };
+  if (rest >= pass.rise + pass.answer) {
+    const share = pass.back ? Math.min(1, (rest - pass.rise - pass.answer) / pass.back) : 0;
+    const to = plan.towers[plan.towers.length - 1].bottom;
+    return { ...top, stage: "back", share, y: tower.top + share * (to - tower.top) };
+  }
   if (rest >= pass.rise) return { ...top, stage: "answer", share: pass.answer ? (rest - pass.rise) / pass.answer : 1 };
   const share = rest / pass.rise;
   const tempo = pass.rise / tower.rows.reduce((sum, row) => sum + seconds(row), 0);
