@@ -1,6 +1,7 @@
 // How a model can know where a token stands: every kind of positions, and what is lost without them.
 import { signal, useSignal } from "@preact/signals";
-import { useMemo, useRef } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { headWidth } from "../attention";
 import { again, asked, begin, busy, model, peek, positionsOf, saw, served, tokensOf, trace } from "../data";
 import { tensor2tensor } from "../model/network/positions";
@@ -10,7 +11,7 @@ import { alone, csvOf, Save, together } from "../pictures/save";
 import { Strip } from "../pictures/strip";
 import { labels } from "../pictures/tokens";
 import { inColumns, number, select, stacks } from "../state";
-import { useFloats } from "../use";
+import { useFloats, useMatrix } from "../use";
 import { isolate, ordinal, say, show } from "../words";
 import "./positions.css";
 
@@ -219,6 +220,9 @@ function Rotary(props: Shown) {
   const rotated = useFloats(own ? `${attention}.rotated_queries` : null);
   const width = headWidth() - (headWidth() % 2);
   const j = number("j", names.length);
+  useEffect(() => {
+    if (i === j) select({ i: i || Math.floor(names.length / 2), j: 0 }); // or there is no angle to be seen
+  }, []);
   const pairs = useMemo(() => count(width / 2), [width]);
   const cosines = useMemo(
     () => names.flatMap((_, position) => pairs.map((_, pair) => Math.cos(position * frequency(pair, width)))),
@@ -283,27 +287,24 @@ function Rotary(props: Shown) {
   );
 }
 
-/** −m |i − j|, with the slopes of Press et al. 2022, section 3. */
-function Biased(props: Shown) {
+/** A bias of one head on the scores: a row for each query, and a column for each key. */
+function Bias(props: Shown & { title: string; numbers: ArrayLike<number>; children?: ComponentChildren }) {
   const { names, i } = props;
   const { heads } = model.value!.config;
-  const head = number("head", heads);
-  const slope = 2 ** ((-8 * (head + 1)) / heads);
-  const bias = useMemo(
-    () => names.flatMap((_, query) => names.map((_, key) => -slope * Math.abs(query - key))),
-    [names, slope],
-  );
   return (
     <>
-      <Formula name="bias" />
-      <p>{say("alibi")}</p>
-      <Choice title={say("head")} value={head} of={upTo(heads)} onChoose={(chosen) => select({ head: chosen })} /> m ={" "}
-      {show(slope, 4)}
+      <Choice
+        title={say("head")}
+        value={number("head", heads)}
+        of={upTo(heads)}
+        onChoose={(head) => select({ head })}
+      />{" "}
+      {props.children}
       <Heatmap
-        title={say("bias")}
+        title={props.title}
         rows={names}
         columns={names}
-        numbers={bias}
+        numbers={props.numbers}
         signed
         turned={inColumns()}
         begin={[begin(), begin()]}
@@ -314,17 +315,32 @@ function Biased(props: Shown) {
   );
 }
 
+/** −m |i − j|, with the slopes of Press et al. 2022, section 3. */
+function Alibi(props: Shown) {
+  const { names } = props;
+  const { heads } = model.value!.config;
+  const slope = 2 ** ((-8 * (number("head", heads) + 1)) / heads);
+  const bias = useMemo(
+    () => names.flatMap((_, query) => names.map((_, key) => -slope * Math.abs(query - key))),
+    [names, slope],
+  );
+  return (
+    <>
+      <Formula name="bias" />
+      <p>{say("alibi")}</p>
+      <Bias {...props} title={say("bias")} numbers={bias}>
+        m = {show(slope, 4)}
+      </Bias>
+    </>
+  );
+}
+
 /** The number learned for each distance, of the first layer's scores: all layers have the same. */
 function Relative(props: Shown) {
-  const { names, i } = props;
-  const { heads } = model.value!.config;
-  const head = number("head", heads);
+  const { names } = props;
   const name = `${stacks()[0]}.0.self.bias`;
   const all = useFloats(props.own && name in trace.value!.shapes ? name : null);
-  const bias = useMemo(
-    () => all?.subarray(head * names.length ** 2, (head + 1) * names.length ** 2),
-    [all, head, names],
-  );
+  const bias = useMatrix(all, number("head", model.value!.config.heads), names.length ** 2);
   if (!props.own) return <Missing>{say("relative_elsewhere")}</Missing>;
   return (
     <>
@@ -333,22 +349,9 @@ function Relative(props: Shown) {
       {!(name in trace.value!.shapes) ? (
         <Missing>{say("no_attention")}</Missing>
       ) : !bias ? (
-        <Absent of={all as null | undefined} title="r" />
+        <Absent of={bias} title="r" />
       ) : (
-        <>
-          <Choice title={say("head")} value={head} of={upTo(heads)} onChoose={(chosen) => select({ head: chosen })} />
-          <Heatmap
-            title={say("relative_bias")}
-            rows={names}
-            columns={names}
-            numbers={bias}
-            signed
-            turned={inColumns()}
-            begin={[begin(), begin()]}
-            chosen={[i, number("j", names.length)]}
-            onChoose={(row, j) => select({ i: row, j })}
-          />
-        </>
+        <Bias {...props} title={say("relative_bias")} numbers={bias} />
       )}
     </>
   );
@@ -368,7 +371,7 @@ const DRAWINGS = {
   tensor2tensor: Tensor2Tensor,
   learned: Learned,
   rotary: Rotary,
-  alibi: Biased,
+  alibi: Alibi,
   relative: Relative,
   none: Nothing,
 };
