@@ -21,7 +21,7 @@ const MAX_TOKENS = 256;
 /** Tokens that a language model writes after a sentence, unless `decoding.max_extra` says how many. */
 const CONTINUATION = 20;
 /** Tokens of a distribution that are listed. */
-const MAX_LISTED = 20;
+export const MAX_LISTED = 20;
 
 export interface Look {
   trace: Trace;

@@ -1,6 +1,7 @@
 // A distribution over tokens: at a temperature, of the best alone, and what is drawn from it.
 import { useSignal } from "@preact/signals";
 import { busy, model, served } from "../data";
+import { MAX_LISTED } from "../model/look";
 import { Slider } from "../parts";
 import { inColumns } from "../state";
 import type { Step } from "../wire";
@@ -8,6 +9,9 @@ import { percent, say, show } from "../words";
 import { Bar, LogScale } from "./bar";
 import { Save, csvOf } from "./save";
 import { tokenName } from "./tokens";
+
+/** A smaller rest is less than what rounding makes of the sum of the others. */
+const KNOWN = 1e-6;
 
 /** `size`: of the vocabulary. `onChoose`: another token can be gone on from. */
 export function Distribution(props: {
@@ -29,7 +33,8 @@ export function Distribution(props: {
   const all = top.map((each) => Math.exp(each.log_prob / T - logSum));
   const kept = best.value ? all.slice(0, most).reduce((a, b) => a + b, 0) : 1;
   const probabilities = all.map((p, k) => (k < most ? p / kept : 0));
-  const rest = best.value ? 0 : Math.max(0, 1 - all.reduce((a, b) => a + b, 0));
+  const others = top.length === MAX_LISTED && size > MAX_LISTED; // that can be written
+  const rest = best.value || !others ? 0 : Math.max(0, 1 - all.reduce((a, b) => a + b, 0));
   const log = useSignal((all[1] ?? 0) < 0.02); // otherwise there is but one bar to be seen
   const eos = step.eos === null ? null : Math.exp(step.eos / T - logSum);
   const again = () => {
@@ -45,27 +50,29 @@ export function Distribution(props: {
   const count = (id: number) => drawn.value.filter((each) => each === id).length;
   return (
     <>
-      <Slider
-        title={say("temperature")}
-        value={warmth.value}
-        most={temperatures.length - 1}
-        onMove={(at) => {
-          warmth.value = at;
-          again();
-        }}
-        shown={T.toFixed(1)}
-      />
-      <Slider
-        title="top-k"
-        value={best.value}
-        most={Math.min(10, top.length)}
-        onMove={(at) => {
-          best.value = at;
-          again();
-        }}
-        shown={best.value ? String(best.value) : say("all")}
-      />
-      <LogScale on={log} from="1e-6" />
+      <div class="dials">
+        <Slider
+          title={say("temperature")}
+          value={warmth.value}
+          most={temperatures.length - 1}
+          onMove={(at) => {
+            warmth.value = at;
+            again();
+          }}
+          shown={T.toFixed(1)}
+        />
+        <Slider
+          title="top-k"
+          value={best.value}
+          most={Math.min(10, top.length)}
+          onMove={(at) => {
+            best.value = at;
+            again();
+          }}
+          shown={best.value ? String(best.value) : say("all")}
+        />
+        <LogScale on={log} from="1e-6" />
+      </div>
       {onChoose && (
         <p>
           {served ? say("go_on_from") : say("needs_server_to_go_on")}{" "}
@@ -121,7 +128,7 @@ export function Distribution(props: {
                 <td>{count(each.id) > 0 && `× ${count(each.id)}`}</td>
               </tr>
             ))}
-            {size > top.length && (
+            {others && (
               <tr>
                 <th scope="row">
                   <i>{say("rest")}</i>
@@ -129,7 +136,7 @@ export function Distribution(props: {
                 <td class="wide">
                   <Bar share={rest} log={log.value} rest />
                 </td>
-                <td class="number">{show(rest, 4)}</td>
+                <td class="number">{rest > 0 && rest < KNOWN ? "< 1e-6" : show(rest, 4)}</td>
                 <td />
               </tr>
             )}
