@@ -44,8 +44,9 @@ export function brief(value: number): string {
 }
 
 export function percent(share: number): string {
-  if (share === 0) return "0 %";
-  return `${share < 0.001 ? (100 * share).toExponential(1) : (100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
+  const size =
+    share === 0 ? "0" : share < 0.001 ? (100 * share).toExponential(1) : (100 * share).toFixed(share < 0.0995 ? 1 : 0);
+  return `${size}\u202f%`; // a line is not broken there
 }
 
 /** Layers, heads and coordinates count from 0, as in the names of values; positions from 1 in the lecture. */

@@ -154,22 +154,24 @@ export function Beam() {
       <Formula name="beam" variant={now.decoding.penalty} />
       <p class="explain">{join([say("beam_letters"), say("may_write")])}</p>
       {sampling && <p class="sampling">{say("sampled", { temperature, top_k, top_p, seed })}</p>}
-      <Slider
-        title={say("beam")}
-        value={beam}
-        least={1}
-        most={10}
-        disabled={!served || sampling}
-        onMove={(value) => again({ beam: value })}
-      />
-      <Slider
-        title={say("length_penalty")}
-        value={length_penalty}
-        most={2}
-        step={0.1}
-        disabled={!served}
-        onMove={(value) => again({ length_penalty: value })}
-      />
+      <div class="dials">
+        <Slider
+          title={say("beam")}
+          value={beam}
+          least={1}
+          most={10}
+          disabled={!served || sampling}
+          onMove={(value) => again({ beam: value })}
+        />
+        <Slider
+          title={say("length_penalty")}
+          value={length_penalty}
+          most={2}
+          step={0.1}
+          disabled={!served}
+          onMove={(value) => again({ length_penalty: value })}
+        />
+      </div>
       {!served && <em>{say("failed_needs_server")}</em>}
       {beam === 1 && served && !sampling && <p>{say("beam_one")}</p>}
       <label>

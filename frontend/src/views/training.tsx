@@ -86,7 +86,7 @@ export function Training() {
               <th scope="col">{say("checkpoint")}</th>
               <th scope="col">{say("target_out")}</th>
               <th scope="col">{say("loss_own")}</th>
-              <th scope="col">{say("loss_reference")}</th>
+              {now.reference && <th scope="col">{say("loss_reference")}</th>}
             </tr>
           </thead>
           <tbody>
@@ -99,7 +99,7 @@ export function Training() {
                     <bdi lang="">{found ? found.output || say("nothing") : "–"}</bdi>
                   </td>
                   <td class="number">{found ? show(mean(found.own), 4) : ""}</td>
-                  <td class="number">{found?.reference != null ? show(mean(found.reference), 4) : ""}</td>
+                  {now.reference && <td class="number">{found?.reference ? show(mean(found.reference), 4) : ""}</td>}
                 </tr>
               );
             })}
