@@ -11,7 +11,7 @@ import { common, Legend } from "./legend";
 import { csvOf, escaped, Save } from "./save";
 import { part } from "./tokens";
 
-const CELLS = [2, 3, 4, 6, 9, 14, 20, 28, 38, 52, 72];
+const CELLS = [2, 3, 4, 6, 9, 14, 20, 28, 38, 52, 62, 72];
 
 /** Height of the lines of names in pixels. */
 const line = () => (projector.value ? 26 : 12);
@@ -69,11 +69,12 @@ export function Heatmap(props: Matrix) {
   const choose = (row: number, column: number) => (turned ? props.onChoose(column, row) : props.onChoose(row, column));
   const place = (row: number, column: number) => (turned ? column * rows.length + row : row * columns.length + column);
   const { width, height } = viewport.value;
-  const beyond = width > 760 && !projector.value ? 360 : 150; // of the map, margins and names
-  const roomiest = projector.value ? 72 : height > 950 ? 38 : 28;
+  const large = projector.value;
+  const [outside, labelled] = large ? [60, 220] : width > 760 ? [240, 120] : [30, 120]; // map and margins; names
+  const roomiest = large ? 72 : height > 950 ? 38 : 28;
   const [across, down] = [
-    fitting(columns.length, (width - beyond) * (props.room ?? 1), roomiest),
-    fitting(rows.length, (projector.value ? 0.75 : 0.62) * height, roomiest),
+    fitting(columns.length, (width - outside) * (props.room ?? 1) - labelled, roomiest),
+    fitting(rows.length, (large ? 0.66 : 0.62) * height, roomiest),
   ];
   const most = signed ? (common.value && props.group) || largest(numbers) : 1;
   const sized = (names: string[], at: number, other: number) =>
@@ -84,7 +85,7 @@ export function Heatmap(props: Matrix) {
       ? [plate.row, plate.column]
       : [plate.column, plate.row]
     : [sized(columns, across, down), sized(rows, down, across)];
-  const numbered = !plate && wide >= (projector.value ? 72 : 38) && high >= line() && numbers;
+  const numbered = !plate && wide >= (large ? 62 : 38) && high >= line() && numbers;
   const at = (k: number) => place(Math.floor(k / columns.length), k % columns.length);
   const colour = (k: number): [number, number, number] => {
     if (roots && !signed) return shareColour(roots[at(k)] / 255);
@@ -134,7 +135,9 @@ export function Heatmap(props: Matrix) {
     choose(clamp(r + step[0], rows.length), clamp(c + step[1], columns.length));
   };
   const value = numbers ? show(numbers[place(r, c)], 4) : numbers === null ? say("no_numbers") : "…";
-  const spoken = `${isolate(props.rows[props.chosen[0]])} → ${isolate(props.columns[props.chosen[1]])}: ${value}`;
+  const spoken = plate
+    ? `[${isolate(rows[r])}, ${isolate(columns[c])}] = ${value}`
+    : `${isolate(props.rows[props.chosen[0]])} → ${isolate(props.columns[props.chosen[1]])}: ${value}`;
   const lettersIn = (cell: number) => Math.max(projector.value ? 24 : 11, Math.min(24, 0.62 * cell));
   const text = (cell: number) => `${lettersIn(cell)}px`;
   // Where names are taller than cells, each stands for some, and the chosen one is always there.
@@ -166,10 +169,10 @@ export function Heatmap(props: Matrix) {
     [rows, high, beginDown, projector.value],
   );
   const letters = lettersIn(wide);
-  const headHeight = useMemo(
-    () => 16 + (0.82 * letters * Math.min(LONGEST_NAME, widest(columns))) / 13,
-    [columns, letters],
-  ); // they stand at 55°
+  const headHeight = useMemo(() => {
+    const names = 16 + (0.82 * letters * Math.min(LONGEST_NAME, widest(columns))) / 13; // they stand at 55°
+    return props.axes ? Math.max(names, 3.2 * line()) : names;
+  }, [columns, letters]);
   const csv = () =>
     csvOf([["", ...columns], ...rows.map((name, i) => [name, ...columns.map((_, j) => numbers![place(i, j)])])]);
   const svg = () => {

@@ -4,9 +4,10 @@ import { chosenAt, positionIn, StackChoice } from "../attention";
 import { begin, model, tokensOf, trace } from "../data";
 import { Absent, Choice, Formula, upTo } from "../parts";
 import { projector } from "../keys";
-import { largest, viewport } from "../pictures/canvas";
+import { largest } from "../pictures/canvas";
 import { common, Legend } from "../pictures/legend";
 import { Player, usePlayer } from "../pictures/player";
+import { useRoom } from "../pictures/room";
 import { alone, csvOf, Save } from "../pictures/save";
 import { Strip } from "../pictures/strip";
 import { TokenRow } from "../pictures/tokens";
@@ -106,9 +107,9 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
     return values ? values.subarray(props.at * width, (props.at + 1) * width) : null;
   };
   const total = props.of.reduce((sum, each) => sum + HIGH[each.is], 0) + 20;
+  const [box, room] = useRoom(projector.value, props.stack, props.layer);
   // On a projector letters are 24 pixels high, and all that stands beside them is as much further away.
-  const { width: across, height: down } = viewport.value;
-  const scale = projector.value ? Math.min((0.88 * down) / total, (0.94 * across) / WIDE) : 1;
+  const scale = projector.value && room ? Math.max(0.85, Math.min((room.height - 3 * room.em) / total, 2)) : 1;
   const letters = projector.value ? Math.max(14, 24 / scale) : 14;
   const x = (place: number) => (place * letters) / 14;
   let height = total - 10;
@@ -123,7 +124,13 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
   const stepOfPiece = props.of.map((each) => (each.is === "wire" ? wire++ : wire));
   return (
     <figure>
-      <div class="scroll" tabIndex={0} role="region" aria-label={say("block_of", { stack: say(props.stack) })}>
+      <div
+        ref={box}
+        class="scroll"
+        tabIndex={0}
+        role="region"
+        aria-label={say("block_of", { stack: say(props.stack) })}
+      >
         <svg
           ref={drawing}
           class="block-picture"
@@ -284,7 +291,7 @@ export function Block() {
       <Player of={player} names={stages.map(([, title], k) => `${k + 1} ${title}`)} />
       <div class="pair">
         <Picture stack={stack} layer={layer} of={drawn} at={i} shown={player.at} />
-        <div>
+        <div class="aside">
           <div class="scroll" tabIndex={0} role="region" aria-label={say("view_block")}>
             <table class="stages">
               <thead>

@@ -2,6 +2,7 @@
 import { beginnings, chosenAt, positionIn, heads, isThere, LayerAndHead, useScores } from "../attention";
 import { hasMask, model, trace } from "../data";
 import { Absent, Ask, Formula, Missing } from "../parts";
+import { viewport } from "../pictures/canvas";
 import { Heatmap } from "../pictures/heatmap";
 import { labels } from "../pictures/tokens";
 import { hasCross, inColumns, number, select } from "../state";
@@ -52,6 +53,7 @@ export function Mask() {
     rows: names,
     columns: names,
     turned: inColumns(),
+    room: viewport.value.width > 760 ? 0.5 : 1, // side by side
     axes: [say("axis_query"), say("axis_key")] as const,
     begin: beginnings("decoder"),
     chosen: [positionIn("decoder"), number("j", n)] as [number, number],

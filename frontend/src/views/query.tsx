@@ -21,9 +21,11 @@ import {
 import { model, trace } from "../data";
 import { Absent } from "../parts";
 import { Bar } from "../pictures/bar";
-import { largest, viewport } from "../pictures/canvas";
+import { projector } from "../keys";
+import { largest, widest } from "../pictures/canvas";
 import { common, Legend } from "../pictures/legend";
 import { Player, usePlayer } from "../pictures/player";
+import { useRoom } from "../pictures/room";
 import { alone, Save } from "../pictures/save";
 import { Strip } from "../pictures/strip";
 import { labels, TokenRow } from "../pictures/tokens";
@@ -75,37 +77,61 @@ interface Drawn {
   onKey: (j: number) => void;
 }
 
+/** Lines of text and upper edges of boxes, from above to below. */
 const BAND = {
-  b: 40,
-  sum: 92,
-  shared: 150,
-  soft: 196,
-  exp: 232,
-  scaled: 264,
-  dot: 296,
-  query: 336,
-  vectors: 366,
-  box: 486,
-  token: 542,
+  b: 18,
+  sum: 46,
+  shared: 104,
+  soft: 140,
+  exp: 168,
+  scaled: 190,
+  dot: 212,
+  query: 246,
+  vectors: 262,
+  box: 346,
+  token: 396,
 };
-const HEIGHT = 566;
-const TALL = 84;
+/** The height of a vector. */
+const TALL = 56;
+/** A column in which names stand upright; in others they are turned by so many radians. */
+const ROOMY = 50;
+const SLOPE = Math.PI / 3;
+/** Columns are no narrower: a few, whose numbers are all written, and many, where only those of the chosen key are. */
+const NARROW = { few: 28, many: 14 };
+/** A column with room for its numbers; from afar they have to be larger. */
+const roomForNumbers = () => (projector.value ? 40 : 28);
+
+const shortened = (name: string) => (name.length > 12 ? `${name.slice(0, 11)}⋯` : name);
 
 /** The lecture's picture: inputs below, queries and keys above them, scores where they meet, and the weighted sum on top. */
 function Picture(props: Drawn) {
   const { letters, names, asking, cross, i, j, step, shares, dots, alpha } = props;
   const [a, qLetter, kLetter, vLetter, score, weight, b] = letters;
   const drawing = useRef<SVGSVGElement>(null);
-  const room = Math.max(320, viewport.value.width - (viewport.value.width > 760 ? 300 : 60));
-  const cell = Math.max(names.length > 24 ? 30 : 54, Math.min(130, (room - (cross ? 120 : 40)) / names.length));
-  const left = cross ? 110 : 30;
+  const [box, room] = useRoom(projector.value);
+  const least = names.length > 24 ? NARROW.many : NARROW.few;
+  const long = names.map((name) => (14 / 13) * widest([shortened(name)]));
+  // Names that have no room side by side hang below their columns, to the left.
+  const left = cross ? 110 : Math.max(34, ...long.map((each, at) => each * Math.cos(SLOPE) - at * least));
+  const high = (cell: number) => BAND.token + (cell >= ROOMY ? 12 : Math.max(...long) * Math.sin(SLOPE) + 12);
+  const across = (room?.width ?? 320) - 20;
+  // On a projector letters are 24 pixels high, if all columns have room then.
+  const fitting = Math.min(
+    across / (left + least * names.length),
+    room ? (room.height - 3 * room.em) / high((14 / 24) * (across / names.length)) : 1,
+  );
+  const scale = projector.value ? Math.max(1, Math.min(24 / 14, fitting)) : 1;
+  const cell = Math.max(least, Math.min(130, (across / scale - left) / names.length));
+  const height = high(cell);
   const wide = left + cell * names.length + 20;
   const x = (at: number) => left + (at + 0.5) * cell;
   const asks = cross ? 50 : x(i);
   const shown = (from: number) => (step >= from ? (step === from ? "now" : "") : "later");
   const most = [props.k, props.v].map((all) => largest(...all));
-  const thin = Math.max(6, Math.min(16, cell / 4));
-  const roomy = cell >= 50;
+  const thin = Math.max(3, Math.min(16, cell / 4));
+  const roomy = cell >= ROOMY;
+  const all = cell >= roomForNumbers();
+  const numbered = (at: number) => all || at === j;
   const vector = (values: Float32Array | null | undefined, at: number, y: number, top: number, title: string) =>
     values && (
       <image
@@ -125,13 +151,13 @@ function Picture(props: Drawn) {
   const hidden = (at: number) => alpha != null && alpha[at] === -Infinity;
   return (
     <figure class={props.off ? "off" : ""}>
-      <div class="scroll" tabIndex={0} role="region" aria-label={say("view_query")}>
+      <div ref={box} class="scroll" tabIndex={0} role="region" aria-label={say("view_query")}>
         <svg
           ref={drawing}
           class="attend"
-          style={{ "--value": `${Math.min(12, cell / 2.9)}px` }}
-          width={wide}
-          viewBox={`0 0 ${wide} ${HEIGHT}`}
+          style={{ "--value": `${all ? Math.min(projector.value ? 14 : 12, cell / 3.1) : 12}px` }}
+          width={scale * wide}
+          viewBox={`0 0 ${wide} ${height}`}
           role="img"
           aria-label={say("picture_of_query", { token: asking, step: say(STEPS[step]) })}
         >
@@ -141,19 +167,21 @@ function Picture(props: Drawn) {
               class={`${at === j ? "lit" : ""} ${hidden(at) ? "hidden" : ""}`}
               onClick={() => props.onKey(at)}
             >
-              <rect class="touch" x={x(at) - cell / 2} y={BAND.exp - 60} width={cell} height={HEIGHT - BAND.exp + 60} />
+              <rect class="touch" x={x(at) - cell / 2} y={BAND.exp - 60} width={cell} height={height - BAND.exp + 60} />
               <rect class="box" x={x(at) - cell * 0.42} y={BAND.box} width={cell * 0.84} height="30" rx="4" />
-              <text x={x(at)} y={BAND.box + 20} text-anchor="middle">
-                <Named letter={cross ? `${a}̄` : a} place={at} />
-              </text>
+              {(numbered(at) || at === i) && (
+                <text x={x(at)} y={BAND.box + 20} text-anchor="middle">
+                  <Named letter={cross ? `${a}̄` : a} place={at} />
+                </text>
+              )}
               <text
                 class="token-name"
                 x={x(at)}
                 y={BAND.token}
                 text-anchor={roomy ? "middle" : "end"}
-                transform={roomy ? "" : `rotate(-40 ${x(at)} ${BAND.token})`}
+                transform={roomy ? "" : `rotate(-60 ${x(at)} ${BAND.token})`}
               >
-                {isolate(name.length > 12 ? `${name.slice(0, 11)}⋯` : name)}
+                {isolate(shortened(name))}
               </text>
               <g class={shown(1)}>
                 <line x1={x(at)} y1={BAND.box} x2={x(at) - thin} y2={BAND.vectors + TALL + 14} />
@@ -178,19 +206,19 @@ function Picture(props: Drawn) {
                     d={`M${asks},${BAND.query} L${x(at)},${BAND.dot + 4} L${x(at) - thin},${BAND.vectors}`}
                   />
                   <circle cx={x(at)} cy={BAND.dot + 4} r="3" />
-                  {dots && (
+                  {dots && numbered(at) && (
                     <text class="value" x={x(at)} y={BAND.dot - 4} text-anchor="middle">
                       {brief(dots[at])}
                     </text>
                   )}
                 </g>
               )}
-              {alpha && (
+              {alpha && numbered(at) && (
                 <text class={`value ${shown(3)}`} x={x(at)} y={BAND.scaled} text-anchor="middle">
                   {brief(alpha[at])}
                 </text>
               )}
-              {exps && (
+              {exps && numbered(at) && (
                 <text class={`value ${shown(4)}`} x={x(at)} y={BAND.exp} text-anchor="middle">
                   {brief(exps[at])}
                 </text>
@@ -205,9 +233,11 @@ function Picture(props: Drawn) {
                     height={22 * shares[at]}
                   />
                 )}
-                <text class="value" x={x(at)} y={BAND.shared + 14} text-anchor="middle">
-                  {brief(shares[at])}
-                </text>
+                {numbered(at) && (
+                  <text class="value" x={x(at)} y={BAND.shared + 14} text-anchor="middle">
+                    {brief(shares[at])}
+                  </text>
+                )}
               </g>
               {shares[at] > 0 && (
                 <g class={shown(6)}>
