@@ -4,6 +4,7 @@ import { useEffect } from "preact/hooks";
 import { again, asked, busy, error, mean, model, peek, saw, served, trace } from "../data";
 import { Missing, Slider } from "../parts";
 import { CurvesOfRun } from "../pictures/curves";
+import { type Problem, Refusal } from "../refusal";
 import { oneFile } from "../source";
 import { hasCross } from "../state";
 import { say, show } from "../words";
@@ -12,6 +13,8 @@ import { Alignment } from "./cross";
 export function Training() {
   const now = trace.value!;
   const playing = useSignal(false);
+  /** Why there are rows without an answer. */
+  const missing = useSignal<Problem | null>(null);
   const { checkpoints, curves } = model.value!;
   const all = [...checkpoints, ""];
   const at = Math.max(0, all.indexOf(now.checkpoint));
@@ -39,11 +42,14 @@ export function Training() {
   }, [playing.value, working, at]);
   useEffect(() => {
     let here = true;
+    missing.value = null;
     const fill = async () => {
       for (const name of all) {
         while (here && busy.peek()) await new Promise((done) => setTimeout(done, 100)); // what is asked for comes first
         if (!here) return;
-        await peek({ checkpoint: name }).catch(() => null); // its row stays empty
+        await peek({ checkpoint: name }).catch((problem) => {
+          if (problem instanceof Refusal) missing.value = problem.problem;
+        });
       }
     };
     fill();
@@ -78,6 +84,11 @@ export function Training() {
         </button>
       </p>
       {late && <Missing>{say("late")}</Missing>}
+      {missing.value && (
+        <Missing>
+          {say(`failed_${missing.value.code}`, { ...missing.value.values, error: missing.value.error })}
+        </Missing>
+      )}
       <CurvesOfRun curves={curves} sentence={sentence} at={steps[at] ?? null} onChoose={choose} />
       <div class="scroll" tabIndex={0} role="region" aria-label={say("view_training")}>
         <table class="checkpoints">
