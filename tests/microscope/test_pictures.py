@@ -151,6 +151,19 @@ def test_a_finger_looks_first_and_opens_then(opened: Open, translator: Translato
     assert until(tab, "location.hash.includes('view=block')")
 
 
+def test_the_light_stays_in_sight_on_a_phone(opened: Open, translator: Translator) -> None:
+    """The encoder, which stands below the decoder, while it reads; the output when a token is written."""
+    tab = opened(translator, width=390, height=800, touch=True)
+    time = tab.locator(".transport input[type=range]")
+    window = tab.locator(".whole .window").bounding_box()
+    assert window["y"] + window["height"] <= 800
+    for at, name in (("0", "encoder.embedding"), (time.get_attribute("max"), "logits")):
+        time.fill(at)
+        box = tab.locator(f'.whole [data-name="{name}"]').bounding_box()
+        assert box["y"] >= window["y"] - 1
+        assert box["y"] + box["height"] <= window["y"] + window["height"] + 1
+
+
 def test_the_picture_writes_the_answer_token_by_token(opened: Open, translator: Translator) -> None:
     tab = opened(translator, still=False)
     tab.select_option(".transport select", "4")
@@ -263,15 +276,19 @@ def test_pictures_and_their_numbers_are_saved(opened: Open, translator: Translat
     assert saved(tab, ".pairs + figcaption", "SVG").count("<circle") == translator.config.model.head_width // 2
 
 
-def test_letters_are_large_on_a_projector(opened: Open, translator: Translator) -> None:
-    tab = opened(translator, view="block", stack="decoder", width=1440)
+@pytest.mark.parametrize(("view", "picture", "least"), [("block", "block-picture", 23.9), ("query", "attend", 19)])
+def test_pictures_fill_a_projector(opened: Open, translator: Translator, view: str, picture: str, least: float) -> None:
+    """Letters are large, all of the picture is on the screen, and another sentence can be typed above it."""
+    tab = opened(translator, view=view, stack="decoder", width=1920, height=1080)
     tab.keyboard.press("p")
     tab.wait_for_timeout(300)
-    scale = "document.querySelector('.block-picture').getScreenCTM().a"
-    assert (
-        tab.evaluate(f"parseFloat(document.querySelector('.block-picture').getAttribute('font-size')) * {scale}")
-        >= 23.9
-    )
+    drawn = f"document.querySelector('.{picture}')"
+    assert tab.evaluate(f"parseFloat(getComputedStyle({drawn}).fontSize) * {drawn}.getScreenCTM().a") >= least
+    box = tab.locator(f".{picture}").bounding_box()
+    assert box["y"] + box["height"] <= 1080
+    tab.locator(".sentence input").first.fill("a dog")
+    tab.keyboard.press("Enter")
+    assert until(tab, "location.hash.includes('a+dog')")
 
 
 def words(pieces: list[str]) -> list[list[int]]:
@@ -314,6 +331,24 @@ def test_every_name_of_a_long_sentence_can_be_read(opened: Open, tmp_path: Path)
         )
         assert all(name for name, _ in boxes)
         assert all(below - above >= 12 for (_, above), (_, below) in pairwise(boxes))
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_a_query_has_room_for_a_long_sentence(opened: Open, tmp_path: Path, projected: bool) -> None:
+    directory = tiny_model(tmp_path, with_model(max_length=128))
+    translator = short(load(directory, engine="torch", device="cpu"))
+    tab = opened(translator, view="query", text="a dog and a man " * 4)
+    if projected:
+        tab.keyboard.press("p")
+        tab.wait_for_timeout(300)
+    names = tab.locator(".attend .token-name")
+    assert names.count() > 40
+    picture = tab.locator(".attend").bounding_box()
+    assert picture["width"] <= tab.evaluate("document.querySelector('.attend').parentElement.clientWidth")
+    for name in names.all():
+        box = name.bounding_box()
+        assert box["x"] >= picture["x"] - 1
+        assert box["y"] + box["height"] <= picture["y"] + picture["height"] + 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -423,7 +458,7 @@ def test_the_tour_is_about_this_sentence_and_this_model(opened: Open, translator
         float(sum(weights[head, i, :i].sum() for i in range(1, weights.shape[1])) / (weights.shape[1] - 1))
         for head in range(weights.shape[0])
     )
-    assert f"{100 * back:.0f} %" in said["heads"]
+    assert f"{100 * back:.0f}\u202f%" in said["heads"]
     assert f"{float(trace.reference.losses.sum()):.4f}" in said["loss"]
     assert f"{transformer_of(translator).parameter_count():,}" in said["whole"]
     count = len(trace.replay.decoder_in)
