@@ -135,17 +135,17 @@ class Loop(FakeModel):
 @pytest.mark.parametrize("cycle", [1, 3, 5])
 @pytest.mark.parametrize("search_with", [{"beam": 1}, {"beam": 4}, {"strategy": "sampling", "temperature": 0.05}])
 def test_an_endless_output_is_ended(cycle: int, search_with: dict) -> None:
-    length = 20
-    decoding = DecodingConfig(max_ratio=0, max_extra=300, max_repetition=length, **search_with)
-    [[best]] = search(Loop(cycle), *batch([4, EOS]), decoding, 300)
+    length, limit = 20, 80
+    decoding = DecodingConfig(max_ratio=0, max_extra=limit, max_repetition=length, **search_with)
+    [[best]] = search(Loop(cycle), *batch([4, EOS]), decoding, limit)
     assert best.finished
     assert best.tokens == [4 + i % cycle for i in range(len(best.tokens))]
     assert len(best.tokens) == length + cycle or (decoding.rows > 1 and len(best.tokens) < length + cycle)
     without = decoding.model_copy(update={"max_repetition": 0})
-    [[best]] = search(Loop(cycle), *batch([4, EOS]), without, 300)
-    assert (len(best.tokens), best.finished) == (300, False)
+    [[best]] = search(Loop(cycle), *batch([4, EOS]), without, limit)
+    assert (len(best.tokens), best.finished) == (limit, False)
     longer_cycle = decoding.model_copy(update={"max_repetition": 4 * cycle - 1}) if cycle > 1 else without
-    [[best]] = search(Loop(cycle), *batch([4, EOS]), longer_cycle, 300)
+    [[best]] = search(Loop(cycle), *batch([4, EOS]), longer_cycle, limit)
     assert not best.finished
 
 
