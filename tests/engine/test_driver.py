@@ -68,7 +68,7 @@ def test_every_set_that_this_processor_runs(cases: dict[str, Path], tmp_path: Pa
 def test_no_sanitizer_finds_anything(
     cases: dict[str, Path], tmp_path: Path, sanitizers: str, models: Sequence[str]
 ) -> None:
-    flags = [*FLAGS, "-g", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"]
+    flags = [*FLAGS, "-g1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"]
     run(build(tmp_path / "driver", ["g++"], flags), *(cases[name] for name in models))
 
 

@@ -129,8 +129,10 @@ def until(tab: Any, condition: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("language", "width"),
+    [("en", 1280), ("zh", 390), *(pytest.param(*each, marks=pytest.mark.long) for each in (("en", 390), ("zh", 1280)))],
+)
 def test_every_view_opens(browser: Any, url: str, translator: Translator, language: str, width: int) -> None:
     complaints: list[str] = []
     tab = opened(browser, url, complaints, width, lang=language, view="input")
