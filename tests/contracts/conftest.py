@@ -101,7 +101,7 @@ CONFIGS, LONG = every_config()
 def cases(configs: Mapping[str, ModelConfig]) -> list[ParameterSet]:
     """Parameters of a test that runs for each of these configurations."""
     return [
-        pytest.param(config, id=name, marks=[pytest.mark.long] if name in LONG else [])
+        pytest.param(config, id=name, marks=[pytest.mark.slow, pytest.mark.long] if name in LONG else [])
         for name, config in configs.items()
     ]
 

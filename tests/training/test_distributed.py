@@ -493,6 +493,7 @@ def hosts() -> Iterator[list[str]]:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_two_hosts_one_of_which_is_lost_and_comes_back(
     tmp_path: Path, hosts: list[str], undisturbed: dict[str, bytes]
