@@ -267,7 +267,7 @@ def test_printed_numbers_are_the_models(browser: Any, url: str, translator: Tran
         tensor = trace[f"encoder.0.self.{name}"]
         row, column = (2, 1) if name == "weights" else (1 if name == "values" else 2, 3)
         spoken = tab.locator(f"figure:has(figcaption:text-matches('^{letter} ·')) .spoken").first.text_content()
-        number = float(spoken.rsplit(":", 1)[1].replace("−", "-"))
+        number = float(spoken.rsplit("=", 1)[1].replace("−", "-"))
         assert number == pytest.approx(float(tensor[1, row, column]), abs=5.1e-5), name
     assert complaints == []
     tab.close()
