@@ -107,7 +107,7 @@ function Picture(props: { stack: Stack; layer: number; of: Piece[]; at: number; 
     return values ? values.subarray(props.at * width, (props.at + 1) * width) : null;
   };
   const total = props.of.reduce((sum, each) => sum + HIGH[each.is], 0) + 20;
-  const [box, room] = useRoom(projector.value, props.stack, props.layer);
+  const [box, room] = useRoom(projector.value, trace.value, props.stack);
   // On a projector letters are 24 pixels high, and all that stands beside them is as much further away.
   const scale = projector.value && room ? Math.max(0.85, Math.min((room.height - 3 * room.em) / total, 2)) : 1;
   const letters = projector.value ? Math.max(14, 24 / scale) : 14;

@@ -98,8 +98,10 @@ const ROOMY = 50;
 const SLOPE = Math.PI / 3;
 /** Columns are no narrower: a few, whose numbers are all written, and many, where only those of the chosen key are. */
 const NARROW = { few: 28, many: 14 };
-/** A column with room for its numbers; from afar they have to be larger. */
-const roomForNumbers = () => (projector.value ? 40 : 28);
+/** A column with room for the name of its input. */
+const NAMED = 26;
+/** A column with room for its numbers; among many, or from afar, they have to be larger. */
+const roomForNumbers = (columns: number) => (projector.value ? 40 : columns > 24 ? 36 : 28);
 
 const shortened = (name: string) => (name.length > 12 ? `${name.slice(0, 11)}⋯` : name);
 
@@ -108,7 +110,7 @@ function Picture(props: Drawn) {
   const { letters, names, asking, cross, i, j, step, shares, dots, alpha } = props;
   const [a, qLetter, kLetter, vLetter, score, weight, b] = letters;
   const drawing = useRef<SVGSVGElement>(null);
-  const [box, room] = useRoom(projector.value);
+  const [box, room] = useRoom(projector.value, trace.value);
   const least = names.length > 24 ? NARROW.many : NARROW.few;
   const long = names.map((name) => (14 / 13) * widest([shortened(name)]));
   // Names that have no room side by side hang below their columns, to the left.
@@ -130,7 +132,7 @@ function Picture(props: Drawn) {
   const most = [props.k, props.v].map((all) => largest(...all));
   const thin = Math.max(3, Math.min(16, cell / 4));
   const roomy = cell >= ROOMY;
-  const all = cell >= roomForNumbers();
+  const all = cell >= roomForNumbers(names.length);
   const numbered = (at: number) => all || at === j;
   const vector = (values: Float32Array | null | undefined, at: number, y: number, top: number, title: string) =>
     values && (
@@ -169,7 +171,7 @@ function Picture(props: Drawn) {
             >
               <rect class="touch" x={x(at) - cell / 2} y={BAND.exp - 60} width={cell} height={height - BAND.exp + 60} />
               <rect class="box" x={x(at) - cell * 0.42} y={BAND.box} width={cell * 0.84} height="30" rx="4" />
-              {(numbered(at) || at === i) && (
+              {(cell >= NAMED || at === j || at === i) && (
                 <text x={x(at)} y={BAND.box + 20} text-anchor="middle">
                   <Named letter={cross ? `${a}̄` : a} place={at} />
                 </text>
