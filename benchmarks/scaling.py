@@ -91,7 +91,7 @@ def parts_of(model: ModelConfig, vocabulary: int, target_vocabulary: int | None 
     ends = 1 if model.norm == "pre" else 0
     positions = 2 * model.max_length * d if model.positions == "learned" else 0
     targets = target_vocabulary or vocabulary
-    one_matrix = target_vocabulary is None and model.tie == "all"
+    one_matrix = target_vocabulary is None and model.ties_embeddings
     e, c = model.encoder_layers, model.decoder_layers
     vectors = norm * (2 * e + 3 * c + 2 * ends)
     vectors += biased * (2 * d + 2 * kv) * (e + 2 * c) + (model.bias != "none") * (inner * f + d) * (e + c)
@@ -101,7 +101,7 @@ def parts_of(model: ModelConfig, vocabulary: int, target_vocabulary: int | None 
         cross_keys_values=c * keys_values,
         embeddings=(targets if one_matrix else targets + vocabulary) * d + positions,
         projection=targets * d,
-        tied=model.tie != "none",
+        tied=model.ties_output,
         vectors=vectors,
     )
 

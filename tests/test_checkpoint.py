@@ -204,7 +204,7 @@ def test_a_vocabulary_that_is_not_the_tokenizers(directory: Path, engine: str) -
         load(directory, device="cpu", engine=engine)
 
 
-@pytest.mark.parametrize("tie", ["none", "output", "all"])
+@pytest.mark.parametrize("tie", ["none", "embeddings", "output", "all"])
 @pytest.mark.parametrize(
     ("model", "text"),
     [

@@ -11,10 +11,15 @@ function facts(): string[] {
     trace.value?.what_if.positions_off
       ? say("positions_are_off")
       : say("positions_are", { how: say(`positions_${positionsOf(config)}`) }),
-    ...(!writes()
-      ? []
-      : [say("tied", { how: say(config.tie === "output" && !hasCross() ? "tie_all" : `tie_${config.tie}`) })]),
+    ...(writes() ? [say("tied", { how: say(`tie_${tie()}`) })] : []),
   ];
+}
+
+/** Which matrices over a vocabulary are one: without an encoder, there is one embedding. */
+function tie() {
+  const { tie } = model.value!.config;
+  if (hasCross()) return tie;
+  return tie === "output" || tie === "all" ? "all" : "none";
 }
 
 /** The model, drawn from its own configuration: each part leads to the view that shows it. */

@@ -172,9 +172,9 @@ def check_vocabularies(model: StoredModel) -> None:
     config, shared = model.config.model, model.tokenizers.shared
     source, target = ((len(each), config.width) for each in (model.tokenizers.source, model.tokenizers.target))
     wanted = {f"{'decoder' if config.shape == 'decoder' else 'encoder'}.embedding.weight": source}
-    if config.shape == "encoder-decoder" and (config.tie != "all" or not shared):
+    if config.shape == "encoder-decoder" and not (config.ties_embeddings and shared):
         wanted["decoder.embedding.weight"] = target
-    if config.tie == "none" or (config.shape == "encoder" and not shared):
+    if not config.ties_output or (config.shape == "encoder" and not shared):
         wanted["projection.weight"] = target
     names = {"encoder.embedding.weight", "decoder.embedding.weight", "projection.weight"}
     check_shapes({name: model.weights[name] for name in names & model.weights.keys()}, wanted)

@@ -44,7 +44,7 @@ def storages(model: Transformer) -> list[int]:
     return [matrix.weight.data_ptr() for matrix in (model.encoder.embedding, model.decoder.embedding, model.projection)]
 
 
-@pytest.mark.parametrize(("tie", "distinct"), [("none", 3), ("output", 2), ("all", 1)])
+@pytest.mark.parametrize(("tie", "distinct"), [("none", 3), ("embeddings", 2), ("output", 2), ("all", 1)])
 def test_ties_share_one_matrix(tie, distinct):
     model = Transformer(ModelConfig(**SMALL, tie=tie), 50)
     assert len(set(storages(model))) == distinct

@@ -247,7 +247,7 @@ def test_dates_of_a_form_that_was_never_seen_are_learnt_from_300_of_them(tmp_pat
     assert moved.evaluations["dev"].scores["exact"].value >= 95
 
 
-@pytest.mark.parametrize("tie", ["all", "output", "none"])
+@pytest.mark.parametrize("tie", ["all", "output", "embeddings", "none"])
 @pytest.mark.parametrize("shared", [True, False])
 def test_new_pieces_begin_with_the_mean_of_their_parts(tmp_path: Path, tie: str, shared: bool) -> None:
     """Embeddings and projection, tied or not; a piece of the source alone where the other side cannot have it."""

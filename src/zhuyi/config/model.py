@@ -78,10 +78,10 @@ class ModelConfig(Section):
     final_norm: bool = Field(UNSET, description="A norm after the last block. Unset: with pre-norm only.")
     bias: Literal["all", "feed_forward", "none"] = Field("none", description="Which linear maps have a bias.")
     output_bias: bool = Field(False, description="The output projection has a bias, a number for each token.")
-    tie: Literal["none", "output", "all"] = Field(
+    tie: Literal["none", "embeddings", "output", "all"] = Field(
         "all",
-        description="Which embeddings are one matrix: none; output (target embedding = output projection); all "
-        "(source embedding too, where the vocabulary is shared).",
+        description="Which matrices over a vocabulary are one: none; embeddings (those of source and target, where the "
+        "vocabulary is shared); output (target embedding = output projection); all (both).",
     )
     mixer: MixerKind = Field(
         "attention", description="What mixes the positions of a sequence: attention, convolution or recurrence."
@@ -160,6 +160,16 @@ class ModelConfig(Section):
         if twice := [part for part in get_args(Part) if parts.count(part) > 1]:
             raise ValueError(f"model.without names {', '.join(twice)} twice")
         return tuple(sorted(parts, key=get_args(Part).index))
+
+    @property
+    def ties_embeddings(self) -> bool:
+        """Whether the embeddings of source and target are one matrix, where the vocabulary is shared."""
+        return self.tie in ("embeddings", "all")
+
+    @property
+    def ties_output(self) -> bool:
+        """Whether the output projection is the embedding of what is written."""
+        return self.tie in ("output", "all")
 
     @property
     def groups(self) -> int:

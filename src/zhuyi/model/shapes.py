@@ -39,7 +39,7 @@ class DecoderOnly(Network):
         self.decoder = Stack(config, embedding, positions, causal=True, cross=False)
         self.projection = nn.Linear(config.width, source_vocabulary, bias=config.output_bias)
         self._initialise()
-        if config.tie != "none":
+        if config.ties_output:
             self.projection.weight = embedding.weight
 
     def in_order(self) -> nn.ModuleList:
@@ -107,7 +107,7 @@ class EncoderOnly(Network):
         self.encoder = Stack(config, embedding, positions, causal=False, cross=False)
         self.projection = nn.Linear(config.width, target_vocabulary or source_vocabulary, bias=config.output_bias)
         self._initialise()
-        if target_vocabulary is None and config.tie != "none":
+        if target_vocabulary is None and config.ties_output:
             self.projection.weight = embedding.weight
 
     def in_order(self) -> nn.ModuleList:

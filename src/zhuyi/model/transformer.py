@@ -102,7 +102,7 @@ class Transformer(Network):
     def __init__(self, config: ModelConfig, source_vocabulary: int, target_vocabulary: int | None = None) -> None:
         super().__init__(config)
         targets = target_vocabulary or source_vocabulary
-        one_embedding = target_vocabulary is None and config.tie == "all"
+        one_embedding = target_vocabulary is None and config.ties_embeddings
         # A seed stands for the same weights only as long as they are drawn in this order; see also `in_order`.
         target_embedding = nn.Embedding(targets, config.width)
         # Nothing is drawn on the device "meta": this weight is replaced below.
@@ -113,7 +113,7 @@ class Transformer(Network):
         self.projection = nn.Linear(config.width, targets, bias=config.output_bias)
         self._initialise()
         # Ties share a parameter and not a module, which torch.func.functional_call would not restore (torch 2.13).
-        if config.tie != "none":
+        if config.ties_output:
             self.projection.weight = target_embedding.weight
         if one_embedding:
             source_embedding.weight = target_embedding.weight
