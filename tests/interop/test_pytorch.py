@@ -228,6 +228,14 @@ def test_what_is_not_found_can_be_named() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+@pytest.mark.parametrize("positions", ["sinusoidal", "none"])
+def test_learned_positions_are_not_left_out(positions: Any) -> None:
+    state = random_model(lambda: Homework(True)).state_dict()
+    with pytest.raises(ConfigError, match=f'positions = "{positions}", but the state dict has a learned table'):
+        from_state_dict(state, heads=HEADS, source_tokens=SOURCE, target_tokens=TARGET, positions=positions)
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @pytest.mark.parametrize(
     ("change", "error", "what"),
     [

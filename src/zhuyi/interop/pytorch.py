@@ -131,6 +131,10 @@ def from_state_dict(
     learned = all(table is not None for table in tables.values())
     if positions is None:
         positions = "learned" if learned else "sinusoidal"
+    if positions != "learned" and any(table is not None for table in tables.values()):
+        raise ConfigError(
+            f'positions = "{positions}", but the state dict has a learned table of them: leave positions out'
+        )
     if learned:
         max_length = min(max_length, *(len(table) for table in tables.values() if table is not None))
     model: dict[str, Any] = {
