@@ -11,7 +11,7 @@ from command_line import zhuyi as run
 
 import zhuyi
 from zhuyi.checkpoint import build_model, save_model
-from zhuyi.config import PREFIXES, TextConfig, build_config
+from zhuyi.config import FRAME, TextConfig, build_config
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import ConfigError
 from zhuyi.microscope.trace import WhatIf
@@ -142,10 +142,19 @@ def test_a_tag_that_a_text_could_have_is_refused(tag: str) -> None:
         Tokenizers.train(TextConfig(tags=(tag,)), ["a"], ["b"])
 
 
-@pytest.mark.parametrize("key", PREFIXES)
+@pytest.mark.parametrize("key", FRAME)
 def test_a_piece_that_the_vocabulary_lacks_is_refused_before_training(key: str, tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
-    words = ["--source", source, "--target", target, "--out", tmp_path / "out", "--set", f'text.{key}=[">>ita<<"]']
+    words = [
+        "--source",
+        source,
+        "--target",
+        target,
+        "--out",
+        tmp_path / "out",
+        "--set",
+        f'text.{key}=[">>ita<<", "</s>"]',
+    ]
     done = run("train", *words, "--set", 'text.tags=[">>fra<<"]', "--set", "text.vocabulary=300")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert f"text.{key}: '>>ita<<' is not in the vocabulary of the {key.partition('_')[0]}" in done.err
@@ -160,6 +169,8 @@ def test_a_piece_that_the_vocabulary_lacks_is_refused_before_training(key: str, 
         ({"text": {"target_prefix": [""]}}, "text.target_prefix has an empty piece"),
         ({"text": {"source_prefix": ["a"]}, "model": {"shape": "encoder"}}, "text.source_prefix is of pairs"),
         ({"text": {"tags": ["<a>"]}, "model": {"shape": "decoder"}, "data": {"text": "any"}}, "text.tags is of pairs"),
+        ({"text": {"source_suffix": ["a"]}}, 'text.source_suffix has no "</s>"'),
+        ({"text": {"source_suffix": ["</s>"]}, "model": {"shape": "decoder"}}, "text.source_suffix needs an encoder"),
         ({"text": {"source_prefix": ["a"] * 7}, "model": {"max_length": 8}}, "text.source_prefix has too many pieces"),
     ],
 )
@@ -196,6 +207,8 @@ def test_a_language_is_found_by_its_name(tags: tuple[str, ...], language: str, f
 def test_each_language_takes_the_place_of_its_own() -> None:
     text = with_languages(NLLB, "zho_Hans", "fra")
     assert (text.source_prefix, text.target_prefix) == (("<fra_Latn>",), ("<zho_Hans>",))
+    after = NLLB.model_copy(update={"source_prefix": (), "source_suffix": ("</s>", "<eng_Latn>")})
+    assert with_languages(after, None, "fra").source_suffix == ("</s>", "<fra_Latn>")
     text = TextConfig(tags=(">>fra<<", ">>deu<<", "<en>"), source_prefix=("<s>", "<en>", ">>deu<<"))
     assert with_languages(text, "fra", None).source_prefix == (">>fra<<", "<s>", "<en>")
     assert with_languages(text, None, "en").source_prefix == text.source_prefix

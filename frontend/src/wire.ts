@@ -23,7 +23,7 @@ export interface Architecture {
   final_norm: boolean;
   bias: "all" | "feed_forward" | "none";
   output_bias: boolean;
-  tie: "none" | "output" | "all";
+  tie: "none" | "embeddings" | "output" | "all";
   mixer: "attention" | "convolution" | "recurrence";
   encoder_mixer: "attention" | "convolution" | "recurrence";
   decoder_mixer: "attention" | "convolution" | "recurrence";
@@ -107,6 +107,7 @@ export interface Frame {
   prefix: Array<number>;
   tags: Array<number>;
   own: Record<string, number>;
+  suffix: Array<number>;
 }
 
 export interface HeadEffect {

@@ -154,7 +154,7 @@ class Translator:
             if len(tokens) > self.longest:
                 if on_cut is not None:
                     on_cut(number, len(tokens))
-                encoded[number] = tokens[: self.longest]
+                encoded[number] = self.tokenizers.source.cut(tokens, self.longest)
         return encoded
 
     def answers(self, lines: Sequence[str], n_best: int) -> list[list[Translation]]:
@@ -196,7 +196,7 @@ class Translator:
         if not sources:
             raise DataError("there are no lines: the mean loss of none is no number")
         source, target = (
-            [tokens[: self.longest] for tokens in side.encode(lines)]
+            [side.cut(tokens, self.longest) for tokens in side.encode(lines)]
             for side, lines in ((self.tokenizers.source, sources), (self.tokenizers.target, targets))
         )
         return self.engine.loss(source, target)

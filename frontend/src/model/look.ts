@@ -119,7 +119,7 @@ export function decode(translator: Translator, request: Request): Decoded {
     decoding.max_extra = prefix.length + Math.min(decoding.max_extra ?? CONTINUATION, CONTINUATION);
   }
   const network = translator.network(whatIf);
-  const source = [...sentence, EOS];
+  const source = sentence.includes(EOS) ? sentence : [...sentence, EOS];
   if (!(network instanceof Writer)) {
     if (right) checkLabels(right, config.labels === "token" ? sentence.length : 1, config.labels);
     return {

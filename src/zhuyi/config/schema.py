@@ -12,7 +12,7 @@ from zhuyi.config.decoding import DecodingConfig
 from zhuyi.config.model import ModelConfig
 from zhuyi.config.presets import PRESETS
 from zhuyi.config.section import Section, settings
-from zhuyi.config.text import PIECES, PREFIXES, TextConfig
+from zhuyi.config.text import FRAME, PIECES, TextConfig
 from zhuyi.config.training import METRICS_OF, TrainingConfig
 
 
@@ -102,13 +102,15 @@ class Config(Section):
         return self
 
     def _check_frame(self) -> None:
-        """See that lines can have what stands before them."""
+        """See that lines can have what stands around them."""
         text, most = self.text, self.model.max_length - 2  # a piece of the line, and EOS
         for key in PIECES:
             if getattr(text, key) and (self.data.text is not None or self.model.shape == "encoder"):
                 what = "running text" if self.data.text is not None else 'model.shape = "encoder"'
                 raise ValueError(f"text.{key} is of pairs that are translated, and {what} has none: leave it out")
-        for key in PREFIXES:
+        if text.source_suffix and self.model.shape == "decoder":
+            raise ValueError('text.source_suffix needs an encoder, which model.shape = "decoder" has not: leave it out')
+        for key in FRAME:
             if len(getattr(text, key)) > most:
                 raise ValueError(
                     f"text.{key} has too many pieces: with model.max_length = {most + 2} there are {most} at most"

@@ -15,10 +15,10 @@ Normalization = Literal["nfc", "none"]
 Whitespace = Literal["collapse", "keep"]
 
 
-PREFIXES = ("source_prefix", "target_prefix")
-"""The keys of [text] whose pieces stand before every line."""
+FRAME = ("source_prefix", "source_suffix", "target_prefix")
+"""The keys of [text] whose pieces stand around every line."""
 
-PIECES = ("tags", *PREFIXES)
+PIECES = ("tags", *FRAME)
 """The keys of [text] that list pieces."""
 
 
@@ -74,6 +74,12 @@ class TextConfig(Section):
         description="Pieces before every source line, as the vocabulary spells them: a tag, a special token such as "
         "<s>, or the words of a task. They count among its tokens.",
     )
+    source_suffix: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="Pieces after every source line, EOS among them: </s> and a tag, as in the first mBART. Unset: EOS "
+        "alone.",
+    )
     target_prefix: tuple[str, ...] = Field(
         (),
         strict=False,
@@ -110,6 +116,8 @@ class TextConfig(Section):
             raise ValueError(f"text.{info.field_name} has an empty piece: leave it out")
         if info.field_name == "tags" and (twice := [tag for tag in pieces if pieces.count(tag) > 1]):
             raise ValueError(f"text.tags names {twice[0]} twice")
+        if info.field_name == "source_suffix" and pieces and "</s>" not in pieces:
+            raise ValueError('text.source_suffix has no "</s>", which every source has: name where it stands')
         return pieces
 
     @model_validator(mode="after")

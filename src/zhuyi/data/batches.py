@@ -1,6 +1,6 @@
 """Batches: sequences of like length, padded, within a budget of tokens; their order is a function of (seed, epoch).
 
-The one place where BOS and EOS are added:
+The one place where BOS and EOS are added, the latter where a source has no suffix with its own (`text.framing`):
 
     source       a b c EOS
     target_in    BOS x y z          what the decoder is given (teacher forcing)
@@ -95,7 +95,10 @@ class Batch:
 
 def pad_sources(sequences: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
     """Source tokens with EOS, padded at the end: ids and mask, both `batch source`."""
-    source = torch.from_numpy(_framed(sequences)[:, 1:].copy())
+    framed = _framed(sequences)[:, 1:]
+    ends = framed == EOS
+    framed[ends & (ends.cumsum(axis=1) > 1)] = PAD  # a suffix of the source has its own
+    source = torch.from_numpy(framed[:, (framed != PAD).any(axis=0)])
     return source, source != PAD
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import tokenizers as library
 
-from zhuyi.config import PREFIXES, Config
+from zhuyi.config import FRAME, Config
 from zhuyi.data.build import build_store
 from zhuyi.data.cache import cached
 from zhuyi.data.check import Report, TextReport, make_report, make_text_report
@@ -258,7 +258,7 @@ def learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
         )
     made_of = {
         "format": FORMAT,
-        "vocabulary": config.text.model_dump(exclude={"bpe_dropout", "add_pieces", *PREFIXES}),
+        "vocabulary": config.text.model_dump(exclude={"bpe_dropout", "add_pieces", *FRAME}),
         "corpus": corpus.fingerprint(),
         "version": __version__,
         "library": library.__version__,

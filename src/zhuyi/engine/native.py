@@ -26,6 +26,7 @@ from zhuyi.directory import Weights
 from zhuyi.engine.library import LARGEST_ERROR, LibraryError, library
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import CheckpointError
+from zhuyi.text.framing import ended
 from zhuyi.text.tokenizer import EOS
 
 # Numbers as the C++ has them.
@@ -184,7 +185,7 @@ class _Workers:
         ticket: int = 0,
     ) -> int:
         """Put sentences into the queue, as one job."""
-        tokens, first_token = _end_to_end([[*source, EOS] for source in sources])
+        tokens, first_token = _end_to_end([ended(source) for source in sources])
         forced, first_prefix = _end_to_end(prefixes)
         numbers = np.fromiter(lines, dtype=np.int64, count=len(sources))
         arrays = (tokens, first_token, forced, first_prefix, limits, numbers)
@@ -344,7 +345,7 @@ class NativeEngine:
             return self._running
 
     def _limits(self, sources: Sequence[Tokens], decoding: DecodingConfig) -> npt.NDArray[np.int32]:
-        lengths = np.array([len(source) + 1 for source in sources], dtype=np.int64)
+        lengths = np.array([len(ended(source)) for source in sources], dtype=np.int64)
         return decoding.limits(lengths, self.max_length).astype(np.int32)
 
 
@@ -413,10 +414,10 @@ def _read(functions: Any, job: int, sentences: int) -> list[list[Hypothesis]]:
     found, first = [], 0
     for alternatives in counts.tolist():
         hypotheses = []
-        for score, ended, length in itertools.islice(each, alternatives):
+        for score, is_ended, length in itertools.islice(each, alternatives):
             last = first + length
             hypotheses.append(
-                Hypothesis(all_tokens[first : last - ended], score, all_log_probs[first:last], bool(ended))
+                Hypothesis(all_tokens[first : last - is_ended], score, all_log_probs[first:last], bool(is_ended))
             )
             first = last
         found.append(hypotheses)

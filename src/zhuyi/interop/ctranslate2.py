@@ -113,6 +113,8 @@ def write(transformer: Transformer, tokenizers: Tokenizers, directory: Path, pre
     """
     config = transformer.config
     _ensure_expressible(config)
+    if tokenizers.source.frame.suffix:
+        raise ConfigError("text.source_suffix: CTranslate2 ends every source with EOS; use zhuyi itself")
     specification = _specification(config)
     _fill_stack(specification.encoder, specification.encoder.embeddings[0], transformer.encoder, config)
     _fill_stack(specification.decoder, specification.decoder.embeddings, transformer.decoder, config)

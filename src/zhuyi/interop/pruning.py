@@ -67,7 +67,7 @@ def _needed(model: StoredModel, lines: Iterable[str]) -> Iterator[tuple[set[int]
     longest = model.config.model.max_length - 1
     for batch in _batches(lines):
         lines_read, lines_written = source.encode(batch), target.encode(batch)
-        cut = [tokens[:longest] for tokens in lines_read if tokens]
+        cut = [source.cut(tokens, longest) for tokens in lines_read if tokens]
         answers = engine.decode(cut, greedy, prefix=target.frame.prefix)
         written = {*chain.from_iterable(lines_written)}
         yield {*chain.from_iterable(lines_read)}, written.union(*(best.tokens for best, *_ in answers))
@@ -81,7 +81,7 @@ def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
 
 def _always(tokenizer: Tokenizer, tags: Sequence[str]) -> set[int]:
     """The tokens that are kept whatever the text: special ones, tags, bytes and single characters."""
-    framed = {*tokenizer.frame.prefix, *range(len(SPECIALS))}
+    framed = {*tokenizer.frame.prefix, *tokenizer.frame.suffix, *range(len(SPECIALS))}
     named = {i for i in map(tokenizer.find, tags) if i is not None}
     pieces = json.loads(tokenizer.to_json())[VOCABULARY]["pieces"]
     short = {i for i, piece in enumerate(pieces) if len(piece.removeprefix(SPACE)) <= 1 or piece in BYTES}

@@ -222,11 +222,12 @@ class Occlusion(Message):
 
 
 class Frame(Message):
-    """What stands before the lines of one side, as `text.framing.Frame`."""
+    """What stands around the lines of one side, as `text.framing.Frame`."""
 
     prefix: list[int]
     tags: list[int]
     own: dict[str, int]
+    suffix: list[int]
 
 
 class Embedded(Message):

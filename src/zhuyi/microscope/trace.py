@@ -38,6 +38,7 @@ from zhuyi.model.positions import Positions
 from zhuyi.model.shapes import DecoderOnly, EncoderOnly, join
 from zhuyi.model.tap import Recording
 from zhuyi.model.transformer import Network
+from zhuyi.text.framing import ended
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 from zhuyi.translator import Translator
 
@@ -252,7 +253,7 @@ def record(
         reference = None
         if right is not None:
             reference = _replay(transformer, source, source_mask, right, True, what_if.mask_lifted)
-    return Trace(translator, line, [*tokens, EOS], hypotheses, candidates, replay, reference, what_if, decoding)
+    return Trace(translator, line, ended(tokens), hypotheses, candidates, replay, reference, what_if, decoding)
 
 
 def replay(translator: Translator, line: str, tokens: list[int], finished: bool) -> Replay:

@@ -1,20 +1,21 @@
-"""What stands before the pieces of every line: language tags, the words of a task, or special tokens.
+"""What stands around the pieces of every line: language tags, the words of a task, or special tokens.
 
-    source    text.source_prefix, the line's pieces     and EOS, which `data.batches` adds
+    source    text.source_prefix, the line's pieces     and EOS, which `ended` adds, or text.source_suffix
     target    text.target_prefix, the line's pieces     and BOS and EOS
 
 A tag (`text.tags`) is a piece that no text makes. One of the form `>>NAME<<` stands before the source and names the
 language of the target (Johnson et al. 2017, section 3, in the spelling of OPUS-MT); a source line may begin with its
 own. Any other tag, such as `__NAME__` or `NAME_Latn`, stands on the side whose language it names (M2M-100, Fan et al.
-2021; NLLB; mBART, Liu et al. 2020).
+2021; NLLB; mBART, Liu et al. 2020), before the line or, in the first mBART, after the source's EOS.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from zhuyi.config import TextConfig, changed
 from zhuyi.errors import ConfigError
+from zhuyi.text.special import EOS
 
 MAX_NAMED = 20
 """Languages that an error names."""
@@ -24,7 +25,7 @@ _OF_LINE = re.compile(" *(>>[^<>]+<<)")
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands before the lines of one side, as ids."""
+    """What stands around the lines of one side, as ids."""
 
     prefix: tuple[int, ...] = ()
     """Before the pieces of each line."""
@@ -32,6 +33,8 @@ class Frame:
     """Which are never a part of a text."""
     own: Mapping[str, int] = field(default_factory=dict)
     """The tags with which a line itself may begin."""
+    suffix: tuple[int, ...] = ()
+    """After the pieces of each line, EOS among them; empty, where EOS alone stands there."""
 
     def split(self, line: str) -> tuple[tuple[int, ...], str]:
         """What stands before a line, and its text, from which a tag of the line's own is cut off."""
@@ -42,6 +45,12 @@ class Frame:
         return (self.own[found[1]], *others), line[found.end() :]
 
 
+def ended(source: Iterable[int]) -> list[int]:
+    """The tokens of a source and EOS, which it has already if it has a suffix."""
+    tokens = [*source]
+    return tokens if EOS in tokens else [*tokens, EOS]
+
+
 def with_languages(text: TextConfig, to: str | None, from_language: str | None) -> TextConfig:
     """`text` with the tags of these languages in the place of its own.
 
@@ -49,7 +58,8 @@ def with_languages(text: TextConfig, to: str | None, from_language: str | None) 
         text: its `tags` say which languages there are.
         to: the language of the target: its `>>NAME<<` stands first in `source_prefix`, or its other tag in
             `target_prefix`.
-        from_language: the language of the source, whose tag stands in `source_prefix`.
+        from_language: the language of the source, whose tag stands in `source_prefix`, or in `source_suffix` if a tag
+            stands there.
 
     Raises:
         ConfigError: if there is no such language, naming those that there are.
@@ -64,7 +74,8 @@ def with_languages(text: TextConfig, to: str | None, from_language: str | None) 
     if from_language is not None:
         of_side = tuple(tag for tag in text.tags if not is_of_target(tag))
         tag = _find(from_language, of_side, "--from-language")
-        text = changed(text, {"source_prefix": _replaced(text.source_prefix, tag, of_side)})
+        key = "source_suffix" if {*text.source_suffix} & {*of_side} else "source_prefix"
+        text = changed(text, {key: _replaced(getattr(text, key), tag, of_side)})
     return text
 
 

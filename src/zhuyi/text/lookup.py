@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import Tokenizer as Engine
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import decoders, normalizers, pre_tokenizers
 
 from zhuyi.text.special import SPECIALS, UNK
 
@@ -89,6 +89,12 @@ class Lookup:
         """From normalised lines to words, which tokens do not cross."""
         words: pre_tokenizers.PreTokenizer | None = self._engine.pre_tokenizer
         return words
+
+    @property
+    def decoder(self) -> decoders.Decoder:
+        """From tokens to the parts of their line."""
+        joined: decoders.Decoder = self._engine.decoder
+        return joined
 
     def get_vocab_size(self) -> int:
         """The number of the model's tokens."""

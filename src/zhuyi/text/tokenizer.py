@@ -6,7 +6,8 @@
     whitespace  the words that white space separates (segmented text, phones); unseen ones become UNK
     bytes       one token per byte of UTF-8 (Xue et al. 2022), of which there are 256; nothing is learnt, or unseen
 
-Imported ones may be cut into tokens otherwise, and look these up in a list of their own (see `lookup`).
+Imported ones may be cut into tokens otherwise, such as runs of bytes (see `byte_level`), and look these up in a list of
+their own (see `lookup`).
 
 Every line is first normalised (see `normalizer`), and scores compare lines in the same normal form. Decoding is
 lossless on normalised lines: bpe, unigram and bytes restore any line exactly, character and whitespace any line whose
@@ -26,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer as Engine
+from tokenizers import decoders
 
 from zhuyi.config import Normalization, TextConfig, TokenKind, Whitespace
 from zhuyi.errors import CheckpointError, ConfigError, DataError
-from zhuyi.text import trainers
+from zhuyi.text import byte_level, trainers
 from zhuyi.text.framing import Frame, is_of_target
 from zhuyi.text.lookup import VOCABULARY, Lookup
 from zhuyi.text.normalizer import BREAK, SPACE, keeps_whitespace
@@ -52,6 +54,7 @@ class Tokenizer:
 
     def __init__(self, engine: Engine | Lookup, frame: Frame = NO_FRAME) -> None:
         self._engine, self.frame = engine, frame
+        self._is_byte_level = isinstance(engine.decoder, decoders.ByteLevel)
 
     @classmethod
     def train(
@@ -176,13 +179,16 @@ class Tokenizer:
 
     def find(self, piece: str) -> int | None:
         """The id of a token in its readable form, as `pieces` gives it; None if there is none."""
-        for token in (piece, piece.replace("▁", SPACE).replace("⏎", BREAK)):
+        text = piece.replace("▁", SPACE).replace("⏎", BREAK)
+        if self._is_byte_level and self._engine.token_to_id(piece) not in self._special:
+            piece = text = byte_level.spell(text)
+        for token in (piece, text):
             if (found := self._engine.token_to_id(token)) is not None:
                 return int(found)
         return None
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line within its frame, without BOS and EOS (`data.batches` adds them).
+        """Ids of each line within its frame, without BOS and, unless it has a suffix, without EOS.
 
         A line without tokens of its own has none at all.
 
@@ -193,7 +199,13 @@ class Tokenizer:
             raise DataError(f"a list of lines is wanted, not a string: write [{lines[:40]!r}]")
         before, texts = zip(*map(self.frame.split, lines), strict=True) if lines else ((), ())
         tokens = [each.ids for each in self._engine.encode_batch_fast(list(texts), add_special_tokens=False)]
-        return [[*prefix, *ids] if ids else [] for prefix, ids in zip(before, tokens, strict=True)]
+        suffix = self.frame.suffix
+        return [[*prefix, *ids, *suffix] if ids else [] for prefix, ids in zip(before, tokens, strict=True)]
+
+    def cut(self, tokens: list[int], most: int) -> list[int]:
+        """The tokens of a line, at most `most` of them: the last ones before its suffix are left out."""
+        suffix = self.frame.suffix
+        return tokens if len(tokens) <= most else [*tokens[: most - len(suffix)], *suffix]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The line of each sequence. The frame's prefix, PAD, BOS, EOS, tags and other special tokens are left out.
@@ -201,8 +213,7 @@ class Tokenizer:
         UNK becomes `<unk>`. Where bytes are no UTF-8, the line has `�`: one for a run of pieces `<0xE2>`, or (bytes)
         for what is none.
         """
-        special = self._engine.special if isinstance(self._engine, Lookup) else ()
-        prefix, silent = self.frame.prefix, {PAD, BOS, EOS, *special, *self.frame.tags}
+        prefix, silent = self.frame.prefix, {PAD, BOS, EOS, *self._special, *self.frame.tags}
         starts = [len(prefix) if tuple(sequence[: len(prefix)]) == prefix else 0 for sequence in ids]
         kept = [[i for i in sequence[start:] if i not in silent] for start, sequence in zip(starts, ids, strict=True)]
         if self._engine.pre_tokenizer is None:
@@ -214,8 +225,17 @@ class Tokenizer:
 
         `▁</s>` is a word, `</s>` is EOS.
         """
-        tokens = (self._engine.id_to_token(i) or SPECIALS[UNK] for i in ids)
-        return [token.replace(SPACE, "▁").replace(BREAK, "⏎") for token in tokens]
+        return [self._text(i).replace(SPACE, "▁").replace(BREAK, "⏎") for i in ids]
+
+    def _text(self, token: int) -> str:
+        """What a token stands for; its name, if that is no text."""
+        name = self._engine.id_to_token(token) or SPECIALS[UNK]
+        return byte_level.read(name) if self._is_byte_level and token not in self._special else str(name)
+
+    @property
+    def _special(self) -> frozenset[int]:
+        """The ids, after the first four, that no text has, and that are left out of lines."""
+        return self._engine.special if isinstance(self._engine, Lookup) else frozenset()
 
     def with_dropout(self, share: float) -> "Tokenizer":
         """A copy that leaves out each merge with probability `share` (BPE-dropout, Provilkov et al. 2020).
@@ -243,7 +263,7 @@ class Tokenizers:
 
     @property
     def frames(self) -> tuple[Frame, Frame]:
-        """What stands before the lines of source and target."""
+        """What stands around the lines of source and target."""
         return self.source.frame, self.target.frame
 
     def with_frames(self, source: Frame, target: Frame) -> "Tokenizers":
@@ -251,7 +271,7 @@ class Tokenizers:
         return Tokenizers(self.source.framed(source), self.target.framed(target))
 
     def framed(self, text: TextConfig) -> "Tokenizers":
-        """The same vocabularies, with what `text` says to stand before the lines of each side.
+        """The same vocabularies, with what `text` says to stand around the lines of each side.
 
         Raises:
             ConfigError: naming the key and the piece that is not in the vocabulary, or cannot stand there.
@@ -261,9 +281,10 @@ class Tokenizers:
         for tag in text.tags:
             if tag not in source and tag not in target:
                 raise ConfigError(f"text.tags: {tag!r} is not in the vocabulary")
-        before, given = _ids(self.source, text, "source_prefix"), _ids(self.target, text, "target_prefix")
+        before, after = (_ids(self.source, text, f"source_{place}") for place in ("prefix", "suffix"))
+        given = _ids(self.target, text, "target_prefix")
         own = {tag: id for tag, id in source.items() if is_of_target(tag)}
-        return self.with_frames(Frame(before, tuple(source.values()), own), Frame(given, tuple(target.values())))
+        return self.with_frames(Frame(before, tuple(source.values()), own, after), Frame(given, tuple(target.values())))
 
     @classmethod
     def train(cls, config: TextConfig, sources: Iterable[str], targets: Iterable[str]) -> "Tokenizers":
@@ -320,7 +341,7 @@ class Tokenizers:
 
 def _ids(tokenizer: Tokenizer, text: TextConfig, key: str) -> tuple[int, ...]:
     """The ids of the pieces that a key lists."""
-    never = (PAD,) if key.startswith("source") else (PAD, UNK, BOS, EOS)
+    never = {"source_prefix": (PAD, EOS), "source_suffix": (PAD,), "target_prefix": (PAD, UNK, BOS, EOS)}[key]
     ids = []
     for piece in getattr(text, key):
         if (found := tokenizer.find(piece)) is None:

@@ -1,4 +1,4 @@
-// What stands before the pieces of every line: language tags, the words of a task, or special tokens.
+// What stands around the pieces of every line: language tags, the words of a task, or special tokens.
 import type { Frame } from "../../wire";
 
 /** A tag of a line's own: it names the language of the target. */

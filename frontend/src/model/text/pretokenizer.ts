@@ -1,4 +1,5 @@
 // What cuts a normalised line into words, which tokens do not cross.
+import { spell, WORDS } from "./bytelevel";
 import { regex } from "./normalizer";
 
 /** From a line or a part of it to its parts. */
@@ -8,6 +9,7 @@ export type PreTokenizer =
   | { type: "Sequence"; pretokenizers: PreTokenizer[] }
   | { type: "Metaspace"; replacement: string; prepend_scheme: "always" | "never"; split: boolean }
   | { type: "Digits"; individual_digits: boolean }
+  | { type: "ByteLevel"; add_prefix_space: boolean }
   | { type: "Split"; pattern: { Regex: string }; behavior: Behavior; invert: boolean };
 type Behavior = "Isolated" | "Removed" | "MergedWithPrevious";
 
@@ -30,6 +32,11 @@ export function preTokenizerOf(made: PreTokenizer | null): Cut {
     }
     case "Digits":
       return isolate(made.individual_digits ? /\p{N}/gu : /\p{N}+/gu);
+    case "ByteLevel": {
+      const words = isolate(regex(WORDS));
+      const begin = made.add_prefix_space ? " " : "";
+      return (text) => words(text.startsWith(begin) ? text : begin + text).map(spell);
+    }
     case "Split": {
       const pattern = regex(made.pattern.Regex);
       if (made.behavior === "MergedWithPrevious") return after(pattern);

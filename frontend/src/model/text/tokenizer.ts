@@ -1,5 +1,6 @@
 // The tokenizer of one side: lines ↔ ids. It is what `tokenizer.json` describes, in the library's format.
 import type { Frame } from "../../wire";
+import { bytesOf, read } from "./bytelevel";
 import { split } from "./framing";
 import { normalizerOf, replacing, type Normalizer, type Pattern } from "./normalizer";
 import { preTokenizerOf, type PreTokenizer } from "./pretokenizer";
@@ -13,7 +14,7 @@ export const SPECIALS = ["<pad>", "<unk>", "<s>", "</s>"] as const;
 
 type Decoder =
   | { type: "Sequence"; decoders: Decoder[] }
-  | { type: "ByteFallback" | "Fuse" }
+  | { type: "ByteFallback" | "ByteLevel" | "Fuse" }
   | { type: "Replace"; pattern: Pattern; content: string }
   | { type: "Strip"; content: string; start: number; stop: number };
 
@@ -36,6 +37,8 @@ export class Tokenizer {
   /** From names to ids; what is not among them is UNK. */
   private readonly ids: ReadonlyMap<string, number>;
   private readonly special: ReadonlySet<number>;
+  /** Whether tokens are written in the alphabet of bytes. */
+  private readonly isByteLevel: boolean;
   private readonly join: (tokens: string[]) => string[];
 
   /**
@@ -51,6 +54,7 @@ export class Tokenizer {
     this.normalise = normalizerOf(made.normalizer);
     this.cut = preTokenizerOf(made.pre_tokenizer);
     this.tokenise = tokeniserOf(made.model, ids);
+    this.isByteLevel = made.decoder.type === "ByteLevel";
     this.join = made.pre_tokenizer ? joinerOf(made.decoder) : spellAll;
     this.special = new Set(made.vocabulary?.special);
     if (made.vocabulary) this.tokens = made.vocabulary.pieces;
@@ -60,13 +64,13 @@ export class Tokenizer {
     this.size = this.tokens.length;
   }
 
-  /** Ids within the frame, without BOS and EOS. A line without tokens of its own has none at all. */
+  /** Ids within the frame, without BOS and, unless it has a suffix, without EOS. A line without tokens of its own has none at all. */
   encode(line: string): number[] {
     const { prefix, text } = split(this.frame, line);
     const form = this.normalise(text);
     const tokens = form ? this.cut(form).flatMap(this.tokenise) : [];
     const ids = tokens.map((token) => this.ids.get(token) ?? UNK);
-    return ids.length ? [...prefix, ...ids] : [];
+    return ids.length ? [...prefix, ...ids, ...this.frame.suffix] : [];
   }
 
   /** The frame's prefix, PAD, BOS, EOS, tags and other special tokens are left out. */
@@ -80,7 +84,13 @@ export class Tokenizer {
 
   /** Each token in readable form: `▁` is a space, `⏎` a line break and `<0xE2>` a byte. */
   pieces(ids: number[]): string[] {
-    return ids.map((id) => (this.tokens[id] ?? SPECIALS[UNK]).replaceAll(" ", "▁").replaceAll("\n", "⏎"));
+    return ids.map((id) => this.text(id).replaceAll(" ", "▁").replaceAll("\n", "⏎"));
+  }
+
+  /** What a token stands for; its name, if that is no text. */
+  private text(id: number): string {
+    const name = this.tokens[id] ?? SPECIALS[UNK];
+    return this.isByteLevel && !this.special.has(id) ? read(name) : name;
   }
 }
 
@@ -93,6 +103,8 @@ function joinerOf(made: Decoder): (tokens: string[]) => string[] {
     }
     case "ByteFallback":
       return spell;
+    case "ByteLevel":
+      return (tokens) => [lenient.decode(Uint8Array.from(tokens.flatMap(bytesOf)))];
     case "Fuse":
       return (tokens) => [tokens.join("")];
     case "Replace": {
