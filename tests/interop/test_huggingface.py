@@ -24,9 +24,11 @@ from transformers import (
     MBart50Tokenizer,
     MBartConfig,
     MBartForConditionalGeneration,
+    MBartTokenizer,
     NllbTokenizer,
 )
 from transformers.models.m2m_100 import tokenization_m2m_100
+from transformers.models.mbart import tokenization_mbart
 from transformers.models.mbart50 import tokenization_mbart50
 from transformers.models.nllb import tokenization_nllb
 
@@ -34,6 +36,7 @@ import zhuyi
 from zhuyi.errors import CheckpointError, ZhuyiError
 from zhuyi.interop.foreign import as_stored
 from zhuyi.interop.importing import import_model, read_foreign
+from zhuyi.text.special import BOS
 
 WORDS = [first + vowel + last for first in "bdfgklmnprstvz" for vowel in "aeiou" for last in ("", "n", "sta")]
 LIMIT = 40
@@ -104,7 +107,8 @@ def make_marian(directory: Path, activation: str) -> Original:
         **{"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
         **{"activation_function": activation, "scale_embedding": True, "max_position_embeddings": 64},
         **{"pad_token_id": len(pieces) - 1, "eos_token_id": 0, "decoder_start_token_id": len(pieces) - 1},
-        **{"forced_eos_token_id": 0},
+        **{"forced_eos_token_id": 0, "normalize_before": False, "normalize_embedding": False},
+        static_position_embeddings=True,  # with the two others, in the first directories, and no longer read
     )
     model = MarianMTModel(config).eval()
     randomise(model)
@@ -194,7 +198,11 @@ KINDS = {
 
 @pytest.fixture(scope="module", params=KINDS)
 def multilingual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Original, Kind]:
-    kind, directory = KINDS[request.param], tmp_path_factory.mktemp("multilingual") / request.param
+    kind = KINDS[request.param]
+    return make_multilingual(tmp_path_factory.mktemp("multilingual") / request.param, kind), kind
+
+
+def make_multilingual(directory: Path, kind: Kind) -> Original:
     directory.mkdir()
     path = directory / "sentencepiece.bpe.model"
     train_sentencepiece(path, lines(500), 80, model_type=kind.algorithm)
@@ -214,6 +222,8 @@ def multilingual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         **{"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
         **{"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2},
         **{"max_position_embeddings": 64, "encoder_layerdrop": 0.0, "decoder_layerdrop": 0.0, "forced_eos_token_id": 2},
+        **{"normalize_before": True, "normalize_embedding": True, "static_position_embeddings": False},  # of mBART
+        tokenizer_class=kind.tokenizer.__name__,
     )
     model = kind.model(config).eval()
     randomise(model)
@@ -225,7 +235,7 @@ def multilingual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     model.generation_config.num_beams, model.generation_config.max_length = 4, LIMIT
     model.generation_config.bad_words_ids = [[1]]
     model.save_pretrained(directory)
-    return Original(directory, model, tokenizer), kind
+    return Original(directory, model, tokenizer)
 
 
 @pytest.mark.parametrize("beam", [1, 4])
@@ -245,6 +255,55 @@ def test_a_multilingual_model_answers_as_the_original(
         f"__{kind.languages[1]}__" if kind.tokenizer is M2M100Tokenizer else kind.languages[1]
     )
     assert ours == original.answers(text, num_beams=beam, forced_bos_token_id=forced)
+
+
+@pytest.mark.parametrize("multilingual", ["nllb", "mbart-50"], indirect=True)
+def test_a_tokenizer_json_says_the_same_as_sentencepiece(multilingual: tuple[Original, Kind], tmp_path: Path) -> None:
+    original, kind = multilingual
+    place = tmp_path / "alone"
+    shutil.copytree(original.directory, place)
+    original.tokenizer.save_pretrained(place)
+    (place / "sentencepiece.bpe.model").unlink()
+    alone, of_file = (read_foreign(each, None, []) for each in (place, original.directory))
+    assert alone.text.settings == of_file.text.settings
+    ours, theirs = (each.text.tokenizers.source for each in (alone, of_file))
+    unlike = {i for i, (one, other) in enumerate(zip(ours.names, theirs.names, strict=True)) if one != other}
+    assert {ours.names[i] for i in unlike} <= {"<mask>"}, "which a model of SentencePiece does not name"
+    text = [*lines(50, 3), "Unknown wörds, 猫", f"{kind.tags[0]} <s> </s> <mask>", "  two   spaces ", "ﬁ½"]
+    assert ours.encode(text) == theirs.encode(text)
+    assert (alone.weights["encoder.embedding.weight"] == of_file.weights["encoder.embedding.weight"]).all()
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_the_first_mbart_whose_source_ends_in_its_language(tmp_path: Path, engine: str, beam: int) -> None:
+    tags = tokenization_mbart.FAIRSEQ_LANGUAGE_CODES
+    parts = (MBartForConditionalGeneration, MBartConfig, MBartTokenizer, "unigram", ("en_XX", "fr_XX"))
+    original = make_multilingual(tmp_path / "theirs", Kind(*parts, tags))
+    french = original.tokenizer.convert_tokens_to_ids("fr_XX")
+    original.model.generation_config.decoder_start_token_id = french
+    original.model.save_pretrained(original.directory)
+    import_model(original.directory, tmp_path / "ours")
+    translator, text = zhuyi.load(tmp_path / "ours", engine=engine), lines(30, 3)
+    source = translator.tokenizers.source
+    for line, ids in zip(text, source.encode(text), strict=True):
+        assert source.pieces(ids) == original.tokenizer.convert_ids_to_tokens(original.tokenizer(line).input_ids)
+    decoding = translator.config.decoding.model_copy(update={"beam": beam})
+    ours = [best[0].text for best in translator.hypotheses(text, decoding)]
+    assert ours == original.answers(text, num_beams=beam)
+    assert len({*ours}) > 10
+    cut = translator.hypotheses([" ".join(["ba"] * 90)], decoding)
+    assert cut == translator.hypotheses([" ".join(["ba"] * 80)], decoding), "what is too long keeps its end"
+    with pytest.raises(ZhuyiError, match="no tags"):
+        translator.with_languages(from_language="fr_XX")
+    original.model.generation_config.decoder_start_token_id = None
+    original.model.save_pretrained(original.directory)
+    config = json.loads((original.directory / "config.json").read_text())
+    (original.directory / "config.json").write_text(json.dumps(config | {"decoder_start_token_id": None}))
+    found = as_stored(read_foreign(original.directory, None, []), "theirs")  # from and to the same language
+    rows = read_foreign(original.directory, None, []).text.source.rows
+    english = found.tokenizers.source.frame.suffix[1]
+    assert rows[BOS] == rows[english] == original.tokenizer.convert_tokens_to_ids("en_XX")
 
 
 def test_of_the_vocabulary_what_some_lines_need_is_kept(multilingual: tuple[Original, Kind], tmp_path: Path) -> None:

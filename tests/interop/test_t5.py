@@ -168,6 +168,14 @@ def test_logits_are_the_originals(original: Original) -> None:
     assert worst <= 2e-5 * max(spreads)
 
 
+def test_one_embedding_is_stored_once(original: Original) -> None:
+    model = load_model(original.imported)
+    assert model.config.model.tie == (
+        "all" if original.model.lm_head.weight is original.model.shared.weight else "embeddings"
+    )
+    assert "decoder.embedding.weight" not in model.stored().weights
+
+
 def test_greedy_search_finds_what_the_original_finds(original: Original) -> None:
     translator, rng = zhuyi.load(original.imported, engine="torch"), random.Random(2)
     decoding = translator.config.decoding
@@ -192,6 +200,25 @@ def test_a_line_is_cut_as_sentencepiece_cuts_it(text_model: Original) -> None:
     sentinels = [text_model.row_of.index(len(pieces) + 99 - i) for i in range(3)]
     assert ours.pieces(sentinels) == ["<extra_id_0>", "<extra_id_1>", "<extra_id_2>"]
     assert ours.decode([sentinels]) == [""]
+
+
+def test_a_tokenizer_json_says_the_same_as_spiece_model(text_model: Original, tmp_path: Path) -> None:
+    place = rewritten(text_model, tmp_path / "alone")
+    transformers.T5Tokenizer.from_pretrained(place).save_pretrained(place)
+    (place / "spiece.model").unlink()
+    import_model(place, tmp_path / "out")
+    alone, of_file = (load_model(each).tokenizers.source for each in (tmp_path / "out", text_model.imported))
+    text = [*lines(100, 3), "Unknown wörds, 猫", "<extra_id_0> </s> <pad>", "  two   spaces ", "ﬁ½"]
+    assert alone.names == of_file.names
+    assert alone.encode(text) == of_file.encode(text)
+    assert alone.decode(alone.encode(text)) == of_file.decode(of_file.encode(text))
+    content = json.loads((place / "tokenizer.json").read_text())
+    content["pre_tokenizer"] = {"type": "Whitespace"}
+    (place / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(
+        CheckpointError, match=r"tokenizer.json: .* its pre_tokenizer has 'Whitespace', which zhuyi has not"
+    ):
+        read_foreign(place, None, [])
 
 
 def test_bytes_are_those_of_byt5(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from contracts.conftest import CONFIGS, SMALL, every
+from interop.byte_level_models import byte_level
 from interop.sentencepiece_models import EVERY, LINES, NAMES, imported, trained, words
 from torch import Tensor
 
@@ -334,8 +335,9 @@ FRAMED = TextConfig(
 
 @pytest.mark.parametrize("strategy", ["beam", "sampling"])
 @pytest.mark.parametrize("shape", ["encoder-decoder", "decoder"])
-def test_what_stands_before_every_line(page: PageModel, shape: str, strategy: str) -> None:
-    text = FRAMED.model_copy(update={"shared": shape == "decoder"})
+def test_what_stands_around_every_line(page: PageModel, shape: str, strategy: str) -> None:
+    suffix = ("</s>", "<fr>") if shape == "encoder-decoder" else ()
+    text = FRAMED.model_copy(update={"shared": shape == "decoder", "source_suffix": suffix})
     translator = made(ModelConfig(**SMALL, shape=shape), text=text, strategy=strategy, n_best=2)
     page.load(translator)
     for line in ("a dog", " >>deu<< a dog", ">>i<< a"):
@@ -432,6 +434,17 @@ def test_imported_tokens_are_pythons(
     model = imported(trained(algorithm, rule, fallback), tmp_path)
     lines = [unicodedata.normalize(form, line) for form in ("NFC", "NFD") for line in [*ODD, *LINES, *NAMES[::5]]]
     same_tokens(page, sentencepiece.tokenizer(model), lines)
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+def test_tokens_of_bytes_are_pythons(page: PageModel, spaced: bool) -> None:
+    model = replace(byte_level(CORPUS * 3, 400), add_prefix_space=spaced)
+    vocabulary = Vocabulary.of(model.pieces, 1, 3, 2, 2, special=[0, 4])
+    lines = [unicodedata.normalize(form, line) for form in ("NFC", "NFD") for line in [*ODD, *LINES, *NAMES[::5]]]
+    same_tokens(page, vocabulary.tokenizer(model.engine()), lines)
+    some = [piece for piece in model.pieces if piece not in ("Ã", "©")]  # bytes that this vocabulary lacks
+    fewer = replace(model, pieces=some, merges=[])
+    same_tokens(page, Vocabulary.of(some, 1, 3, 2, 2).tokenizer(fewer.engine()), lines)
 
 
 def test_tokens_that_are_looked_up_are_pythons(page: PageModel) -> None:

@@ -1,6 +1,7 @@
 """What all directories of Hugging Face have: settings in JSON, the model's family, and the defaults of generation."""
 
 import json
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,21 +46,21 @@ class Settings:
         """The value of a key that is a whole number, not negative."""
         value = self.get(key, default)
         if type(value) is not int or not 0 <= value < 2**31:
-            raise CheckpointError(f"{self.path}: {key} = {value!r} is not a whole number of 0 or more")
+            raise CheckpointError(f"{self.path}: {key} = {reprlib.repr(value)} is not a whole number of 0 or more")
         return value
 
     def real(self, key: str, default: float) -> float:
         """The value of a key that is a number."""
         value = self.get(key, default)
         if type(value) not in (int, float) or not abs(value) < 1e300:
-            raise CheckpointError(f"{self.path}: {key} = {value!r} is not a number")
+            raise CheckpointError(f"{self.path}: {key} = {reprlib.repr(value)} is not a number")
         return float(value)
 
     def text(self, key: str) -> str:
         """The value of a key that is a string."""
         value = self.get(key)
         if not isinstance(value, str):
-            raise CheckpointError(f"{self.path}: {key} = {value!r} is not a string")
+            raise CheckpointError(f"{self.path}: {key} = {reprlib.repr(value)} is not a string")
         return value
 
     def name(self, key: str) -> str | None:
@@ -82,7 +83,7 @@ class Settings:
 
     def unsupported(self, key: str) -> CheckpointError:
         """That zhuyi has nothing like the value of a key."""
-        return CheckpointError(f"{self.path}: {key} = {self.get(key)!r} has no counterpart in zhuyi")
+        return CheckpointError(f"{self.path}: {key} = {reprlib.repr(self.get(key))} has no counterpart in zhuyi")
 
 
 def model_type(path: Path) -> str | None:

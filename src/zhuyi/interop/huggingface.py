@@ -1,12 +1,14 @@
-"""Directories of Hugging Face: MarianMT (OPUS-MT), M2M-100 and NLLB, and mBART-50.
+"""Directories of Hugging Face: MarianMT (OPUS-MT), M2M-100 and NLLB, mBART, and BART.
 
 These are one architecture with one table of names, and differ in positions, norms and in what frames a sentence:
 
     MarianMT    post-norm; sinusoids, first all sines, then all cosines; a bias of the logits; begins with PAD
     M2M-100     pre-norm; sinusoids of tensor2tensor from position 2, kept here as a learned table; LANG source </s>
     mBART       pre-norm, and a norm after the embeddings; a learned table, whose first two rows are never used
+    BART        as mBART, but post-norm and without the factor √width; <s> source </s>
 
-Ids are put in our order, PAD UNK BOS EOS first. What begins an output there (PAD, </s>) is BOS here: a copy of its row.
+Ids are put in our order, PAD UNK BOS EOS first. What begins an output there (PAD, </s>, or a
+language) is BOS here: a copy of its row.
 """
 
 import re
@@ -20,12 +22,13 @@ import numpy.typing as npt
 
 from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
-from zhuyi.interop import sentencepiece
+from zhuyi.interop import hub_tokenizer, sentencepiece
 from zhuyi.interop.foreign import Foreign, Names, Text, Weights, architecture, halves_together, permuted, rows_of
 from zhuyi.interop.hub_directory import Settings, ensure_none, generation_defaults, model_type
 from zhuyi.interop.reading import licence_of
 from zhuyi.interop.tensors import read_tensors
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces
+from zhuyi.text.special import BOS, EOS, MASK, SPECIALS
 from zhuyi.text.tokenizer import Tokenizers
 
 NAMES = Names(
@@ -62,6 +65,7 @@ FAMILIES = {
     "marian": Family("MarianMT", "post", False, "sinusoidal", first_position=0, has_table=False),
     "m2m_100": Family("M2M-100", "pre", False, "learned", first_position=2, has_table=False),
     "mbart": Family("mBART", "pre", True, "learned", first_position=2, has_table=True),
+    "bart": Family("BART", "post", True, "learned", first_position=2, has_table=True),
 }
 EMBEDDINGS = ("model.shared.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 """Of both sides, of the source and of the target."""
@@ -89,9 +93,8 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     model = _architecture(config, family)
     weights = Weights(read_tensors(path), str(path))
     text = _READ_TEXT[config.text("model_type")](path, config)
-    is_tied = config.get("tie_word_embeddings", True)
-    model["tie"] = "none" if not is_tied else "all" if _has_one_embedding(config) else "output"
-    arrays = _weights(weights, model, family, text, _has_one_embedding(config))
+    model["tie"] = _tie(weights, config)
+    arrays = _weights(weights, model, family, text)
     decoding = generation_defaults(path, config)
     return Foreign(f"{family.program} of Hugging Face", model, text, arrays, decoding, licence_of(path))
 
@@ -104,8 +107,6 @@ def _architecture(config: Settings, family: Family) -> dict[str, Any]:
     for key, wanted in (
         ("decoder_attention_heads", heads),
         ("decoder_ffn_dim", config.number("encoder_ffn_dim")),
-        ("normalize_before", None),
-        ("static_position_embeddings", None if family.positions == "learned" else True),
     ):
         if config.get(key, wanted) != wanted:
             raise config.unsupported(key)
@@ -129,17 +130,29 @@ def _architecture(config: Settings, family: Family) -> dict[str, Any]:
     }
 
 
+def _tie(theirs: Weights, config: Settings) -> str:
+    """Which matrices over the vocabulary are one: the settings say so or, where the projection is none, the file."""
+    if config.get("tie_word_embeddings", True):
+        return "all" if _has_one_embedding(config) else "output"
+    source, target = (_embedding(theirs, side) for side in ("encoder", "decoder"))
+    return "embeddings" if source == target or np.array_equal(theirs.take(source), theirs.take(target)) else "none"
+
+
+def _embedding(theirs: Weights, side: str) -> str:
+    """The name of the embedding of a side."""
+    shared, own = EMBEDDINGS[0], f"model.{side}.embed_tokens.weight"
+    return own if theirs.has(own) else shared
+
+
 def _has_one_embedding(config: Settings) -> bool:
     """Whether the embeddings of both sides are one matrix."""
     return bool(config.get("share_encoder_decoder_embeddings", True))
 
 
-def _weights(
-    theirs: Weights, model: dict[str, Any], family: Family, text: Text, shared: bool
-) -> dict[str, npt.NDArray[np.float32]]:
+def _weights(theirs: Weights, model: dict[str, Any], family: Family, text: Text) -> dict[str, npt.NDArray[np.float32]]:
     """Our weights; whether they have a bias of the logits is added to `model`."""
     config = architecture(model, theirs.source)
-    ours = _matrices(theirs, text, config.tie, shared)
+    ours = _matrices(theirs, text, config)
     for our, name in NAMES.ours_to_theirs(config).items():
         for kind in ("weight", "bias"):
             ours[f"{our}.{kind}"] = theirs.take(f"{name}.{kind}")
@@ -154,16 +167,17 @@ def _weights(
     return ours
 
 
-def _matrices(theirs: Weights, text: Text, tie: str, shared: bool) -> dict[str, npt.NDArray[np.float32]]:
+def _matrices(theirs: Weights, text: Text, config: ModelConfig) -> dict[str, npt.NDArray[np.float32]]:
     """Embeddings, and the projection where it is no embedding."""
-    one, *of_sides = EMBEDDINGS
-    source, target = [one if theirs.has(one) else of_sides[0]] * 2 if shared else of_sides
+    source, target = (_embedding(theirs, side) for side in ("encoder", "decoder"))
+    if config.ties_embeddings:
+        source = next(filter(theirs.has, EMBEDDINGS), source)
     ours = {"encoder.embedding.weight": rows_of(theirs.take(source), text.source)}
-    if tie != "all":
+    if not config.ties_embeddings:
         ours["decoder.embedding.weight"] = rows_of(theirs.take(target), text.target)
-    if tie == "none":
+    if not config.ties_output:
         ours["projection.weight"] = rows_of(theirs.take("lm_head.weight"), text.target)
-    theirs.skip(*EMBEDDINGS, "lm_head.weight")  # the same matrix by other names
+    theirs.skip(*EMBEDDINGS, "lm_head.weight")  # the same matrices by other names
     return ours
 
 
@@ -219,33 +233,39 @@ def _padded(pieces: list[str | None], config: Settings) -> list[str | None]:
 
 
 def _multilingual_text(path: Path, config: Settings) -> Text:
-    """Of M2M-100, NLLB and mBART-50: one SentencePiece model, and a token for each language.
+    """Of M2M-100, NLLB and mBART: one SentencePiece model, and a token for each language.
 
     fairseq's ids, which they all have, are <s> <pad> </s> <unk>, the pieces, the languages and, but in M2M-100, <mask>.
     M2M-100 lists its pieces in vocab.json; those of the others are all pieces of the SentencePiece model.
+
+    The language of the source stands before it; in the first mBART, and in the first version of NLLB's tokenizer, it
+    follows </s>. In that mBART, an output is begun with its language, without a </s>.
     """
     named = Settings(path, "tokenizer_config.json", optional=True)
-    if named.get("legacy_behaviour") or named.get("tokenizer_class") in ("MBartTokenizer", "MBartTokenizerFast"):
-        raise CheckpointError(f"{named.path}: a source that ends in its language has no counterpart in zhuyi")
-    model = sentencepiece.read(path / "sentencepiece.bpe.model")
+    model = hub_tokenizer.sentencepiece_model(path, "sentencepiece.bpe.model")
     pieces, languages = _pieces_and_languages(path, config, model)
-    special = [0, *languages.values()]
-    begin, pad = config.number("decoder_start_token_id", 2), config.number("pad_token_id", 1)
-    vocabulary = Vocabulary.of(pieces, pad=pad, unk=3, bos=begin, eos=2, special=special)
-    one = sentencepiece.tokenizer(model, vocabulary)
     source, target = _chosen_languages(path, config, named, languages)
-    return Text(
-        Tokenizers(one, one),
-        vocabulary,
-        vocabulary,
-        {
-            **model.settings,
-            "shared": True,
-            "tags": list(languages),
-            "source_prefix": [source] if source else [],
-            "target_prefix": [target] if target else [],
-        },
-    )
+    settings: dict[str, Any] = {**model.settings, "shared": True, "target_prefix": [target] if target else []}
+    begin = _row_of("decoder_start_token_id", path, config)
+    classes = [str(each.get("tokenizer_class")) for each in (named, config)]
+    is_first_mbart = config.text("model_type") == "mbart" and not any("MBart50" in name for name in classes)
+    if source and (is_first_mbart or named.get("legacy_behaviour")):
+        settings["source_suffix"] = [SPECIALS[EOS], source]
+    elif source:
+        settings["source_prefix"] = [source]
+    if not is_first_mbart:
+        settings["tags"] = list(languages)
+    elif begin is None:
+        begin = languages.get(named.name("tgt_lang") or source or "")
+    vocabulary = Vocabulary.of(
+        pieces,
+        pad=config.number("pad_token_id", 1),
+        unk=3,
+        eos=2,
+        special=[0, *languages.values(), *(row for row, piece in enumerate(pieces) if piece == MASK)],
+    ).with_bos(2 if begin is None else begin)
+    one = sentencepiece.tokenizer(model, vocabulary)
+    return Text(Tokenizers(one, one), vocabulary, vocabulary, settings)
 
 
 def _pieces_and_languages(
@@ -255,7 +275,8 @@ def _pieces_and_languages(
     if (path / "vocab.json").is_file():
         pieces = read_pieces(path / "vocab.json")
     else:
-        pieces = [*FAIRSEQ, *(piece.text for piece in model.pieces[3:])]
+        texts = [piece.text for piece in model.pieces]
+        pieces = [*texts] if tuple(texts[: len(FAIRSEQ)]) == FAIRSEQ else [*FAIRSEQ, *texts[3:]]
     if tuple(pieces[: len(FAIRSEQ)]) != FAIRSEQ:
         raise CheckpointError(f"{path}: its vocabulary does not begin with {' '.join(FAIRSEQ)}")
     languages = _languages(path, len(pieces))
@@ -268,13 +289,46 @@ def _pieces_and_languages(
     return pieces[: config.number("vocab_size", len(pieces))], languages
 
 
+def _byte_level_text(path: Path, config: Settings) -> Text:
+    """Of BART: byte-level BPE; source and output begin with <s>, the latter after the </s> with which it is begun."""
+    model = hub_tokenizer.read_byte_level(path)
+    pieces = _padded(model.pieces, config)[: config.number("vocab_size", len(model.pieces))]
+    first, pad, eos = (config.number(f"{name}_token_id", row) for row, name in enumerate(("bos", "pad", "eos")))
+    start, forced = (_row_of(f"{name}_token_id", path, config) for name in ("decoder_start", "forced_bos"))
+    start = eos if start is None else start
+    for key, row in (("bos_token_id", first), ("forced_bos_token_id", forced)):
+        if row is not None and row >= len(pieces):
+            raise CheckpointError(f"{path}: {key} = {row} is no row of its {len(pieces):,} tokens")
+    pieces[first] = SPECIALS[BOS] if first == start else BEGIN
+    unknown = pieces.index("<unk>") if "<unk>" in pieces else None
+    no_text = [first, *(row for row in model.special if row < len(pieces))]
+    vocabulary = Vocabulary.of(pieces, pad=pad, unk=unknown, bos=start, eos=eos, special=no_text)
+    one = vocabulary.tokenizer(model.engine())
+    settings = {
+        **{"kind": "bpe", "normalization": "none", "whitespace": "keep", "shared": True},
+        "source_prefix": [pieces[first]],
+        "target_prefix": [] if forced is None else [pieces[forced]],
+    }
+    return Text(Tokenizers(one, one), vocabulary, vocabulary, settings)
+
+
+BEGIN = "<bos>"
+"""The name of BART's <s>: of this name is here what begins an output."""
+
+
+def _row_of(key: str, path: Path, config: Settings) -> int | None:
+    """The row of a token that `generate` uses: of generation_config.json, else of config.json; None if neither says."""
+    generation = Settings(path, "generation_config.json", optional=True)
+    found = config if generation.get(key) is None else generation
+    return None if found.get(key) is None else found.number(key)
+
+
 def _chosen_languages(
     path: Path, config: Settings, named: Settings, languages: Mapping[str, int]
 ) -> tuple[str | None, str | None]:
     """The languages of source and target that a directory translates unless others are asked for; None if any."""
     source = named.name("src_lang") or next((tag for tag in ENGLISH if tag in languages), None)
-    generation = Settings(path, "generation_config.json", optional=True)
-    forced = generation.get("forced_bos_token_id", config.get("forced_bos_token_id"))
+    forced = _row_of("forced_bos_token_id", path, config)
     return (
         next((tag for tag in (source, f"__{source}__") if tag in languages), None),
         next((tag for tag, row in languages.items() if row == forced), None),
@@ -322,4 +376,5 @@ _READ_TEXT = {
     "marian": _marian_text,
     "m2m_100": _multilingual_text,
     "mbart": _multilingual_text,
+    "bart": _byte_level_text,
 }

@@ -18,6 +18,7 @@ import re
 import struct
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -82,6 +83,8 @@ class SentencePieceModel:
     """The compiled rules of normalisation: a trie (Darts), and the strings that replace its keys."""
     add_dummy_prefix: bool = True
     remove_extra_whitespaces: bool = True
+    merges: list[tuple[str, str]] | None = None
+    """Of BPE, first ones first; None, as in a model file: the scores of what they make tell their order."""
 
     @property
     def settings(self) -> dict[str, str | bool]:
@@ -108,12 +111,20 @@ def read(path: Path) -> SentencePieceModel:
     Raises:
         CheckpointError: naming what is damaged, or what has no counterpart here.
     """
-    try:
-        return _model(read_bytes(path, LARGEST_FILE))
-    except _DamagedError as error:
-        raise CheckpointError(f"{path}: not a SentencePiece model: {error}") from error
-    except _UnsupportedError as error:
-        raise CheckpointError(f"{path}: this SentencePiece model cannot be imported: {error}") from error
+    with _errors_of(path):
+        model = _model(read_bytes(path, LARGEST_FILE))
+    ensure_expressible(model, path)
+    return model
+
+
+def ensure_expressible(model: SentencePieceModel, path: Path) -> None:
+    """See that a model is whole, and can be said in a `tokenizer.json`.
+
+    Raises:
+        CheckpointError: naming `path`, and what is damaged, or has no counterpart here.
+    """
+    with _errors_of(path):
+        _ensure_expressible(model)
 
 
 def tokenizer(model: SentencePieceModel, vocabulary: Vocabulary | None = None) -> Tokenizer:
@@ -124,6 +135,16 @@ def tokenizer(model: SentencePieceModel, vocabulary: Vocabulary | None = None) -
         vocabulary: in which pieces are looked up; the model's own if there is no other. Pieces it lacks become UNK.
     """
     return (vocabulary or model.vocabulary).tokenizer(_engine(model))
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DamagedError as error:
+        raise CheckpointError(f"{path}: not a SentencePiece model: {error}") from error
+    except _UnsupportedError as error:
+        raise CheckpointError(f"{path}: this SentencePiece model cannot be imported: {error}") from error
 
 
 class _DamagedError(Exception):
@@ -140,21 +161,12 @@ def _model(data: bytes) -> SentencePieceModel:
     characters = 0
     for number, value in _fields(data):
         if number == 1:
-            piece = _piece(_message(value, "pieces"), len(pieces))
-            pieces.append(piece)
-            characters += len(piece.text)
-            if len(pieces) > MOST_PIECES or characters > MOST_CHARACTERS:
-                raise _DamagedError(f"more than {MOST_PIECES:,} pieces, or {MOST_CHARACTERS:,} characters in them")
+            pieces.append(_piece(_message(value, "pieces"), len(pieces)))
+            characters += len(pieces[-1].text)
+            _ensure_few(len(pieces), characters)
         elif number in sections:
             sections[number] |= dict(_fields(_message(value, f"section {number}")))
     training, form, back = sections.values()
-    kinds = [piece.kind for piece in pieces]
-    if kinds.count(Kind.UNKNOWN) != 1:
-        raise _DamagedError(f"it has {kinds.count(Kind.UNKNOWN)} unknown tokens, not one")
-    if Kind.NORMAL not in kinds:
-        raise _DamagedError("it has no pieces of text")
-    if len({piece.text for piece in pieces}) < len(pieces):
-        raise _DamagedError("it has two pieces of the same name")
     algorithm = _ALGORITHMS.get(training.get(3, 1))
     if algorithm is None:
         raise _UnsupportedError("model_type is neither unigram nor bpe")
@@ -164,7 +176,7 @@ def _model(data: bytes) -> SentencePieceModel:
         raise _UnsupportedError("escape_whitespaces = false")
     if back.get(2):
         raise _UnsupportedError("its output is normalised too (denormalizer_spec)")
-    model = SentencePieceModel(
+    return SentencePieceModel(
         pieces,
         algorithm,
         byte_fallback=bool(training.get(35, 0)),
@@ -176,8 +188,6 @@ def _model(data: bytes) -> SentencePieceModel:
         add_dummy_prefix=bool(form.get(3, 1)),
         remove_extra_whitespaces=bool(form.get(4, 1)),
     )
-    _ensure_expressible(model)
-    return model
 
 
 _ALGORITHMS: dict[int, Literal["unigram", "bpe"]] = {1: "unigram", 2: "bpe"}
@@ -186,10 +196,6 @@ _ALGORITHMS: dict[int, Literal["unigram", "bpe"]] = {1: "unigram", 2: "bpe"}
 def _piece(data: bytes, number: int) -> Piece:
     fields = dict(_fields(data))
     text = _text(fields.get(1, b""), f"piece {number}")
-    if not 0 < len(text) <= LONGEST_PIECE or "\0" in text:
-        raise _DamagedError(
-            f"piece {number} has {len(text):,} characters" if "\0" not in text else f"piece {number} has a NUL"
-        )
     kind, score = fields.get(3, 1), fields.get(2, b"\0\0\0\0")
     if kind not in iter(Kind):
         raise _DamagedError(f"piece {number} is of kind {kind}, which is none")
@@ -201,7 +207,25 @@ def _piece(data: bytes, number: int) -> Piece:
     return Piece(text, value, Kind(kind))
 
 
+def _ensure_few(pieces: int, characters: int) -> None:
+    if pieces > MOST_PIECES or characters > MOST_CHARACTERS:
+        raise _DamagedError(f"more than {MOST_PIECES:,} pieces, or {MOST_CHARACTERS:,} characters in them")
+
+
 def _ensure_expressible(model: SentencePieceModel) -> None:
+    _ensure_few(len(model.pieces), sum(len(piece.text) for piece in model.pieces))
+    for number, piece in enumerate(model.pieces):
+        if not 0 < len(piece.text) <= LONGEST_PIECE:
+            raise _DamagedError(f"piece {number} has {len(piece.text):,} characters")
+        if "\0" in piece.text:
+            raise _DamagedError(f"piece {number} has a NUL")
+    kinds = [piece.kind for piece in model.pieces]
+    if kinds.count(Kind.UNKNOWN) != 1:
+        raise _DamagedError(f"it has {kinds.count(Kind.UNKNOWN)} unknown tokens, not one")
+    if Kind.NORMAL not in kinds:
+        raise _DamagedError("it has no pieces of text")
+    if len({piece.text for piece in model.pieces}) < len(kinds):
+        raise _DamagedError("it has two pieces of the same name")
     if model.byte_fallback and {piece.text for piece in model.pieces if piece.kind is Kind.BYTE} != {*BYTES}:
         raise _DamagedError("byte_fallback, without the 256 bytes")
     if not model.byte_fallback and any(piece.kind is Kind.BYTE for piece in model.pieces):
@@ -281,18 +305,27 @@ def _unigram(model: SentencePieceModel) -> dict[str, Any]:
 
 
 def _bpe(model: SentencePieceModel) -> dict[str, Any]:
-    """Merges by the score of what they make, and by the ids of their parts where it can be made in two ways."""
+    """Merges as they are listed or else by the score of what they make."""
     text = [piece for piece in model.pieces if _is_text(piece) and piece.kind is not Kind.BYTE]
     names = [UNKNOWN, *(BYTES if model.byte_fallback else ()), *(piece.text for piece in text)]
     ids = {name: i for i, name in enumerate(names)}
+    ordered = _by_score(text, ids) if model.merges is None else _of_text(model.merges, ids)
+    return {"type": "BPE", "unk_token": UNKNOWN, "fuse_unk": True, "vocab": ids, "merges": ordered}
+
+
+def _of_text(merges: list[tuple[str, str]], ids: dict[str, int]) -> list[tuple[str, str]]:
+    return [merge for merge in merges if {*merge, "".join(merge)} <= ids.keys()]
+
+
+def _by_score(text: list[Piece], ids: dict[str, int]) -> list[tuple[str, str]]:
+    """Merges by the score of what they make, and by the ids of their parts where it can be made in two ways."""
     merges = [
         (-piece.score, ids[left], ids[right], left, right)
         for piece in text
         for left, right in ((piece.text[:cut], piece.text[cut:]) for cut in range(1, len(piece.text)))
         if left in ids and right in ids
     ]
-    ordered = [(left, right) for *_, left, right in sorted(merges)]
-    return {"type": "BPE", "unk_token": UNKNOWN, "fuse_unk": True, "vocab": ids, "merges": ordered}
+    return [(left, right) for *_, left, right in sorted(merges)]
 
 
 @dataclass(frozen=True)

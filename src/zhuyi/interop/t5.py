@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zhuyi.errors import CheckpointError
-from zhuyi.interop import sentencepiece
+from zhuyi.interop import hub_tokenizer, sentencepiece
 from zhuyi.interop.foreign import Foreign, Names, Text, Weights, architecture, rows_of
 from zhuyi.interop.hub_directory import Settings, ensure_none, generation_defaults, model_type
 from zhuyi.interop.reading import licence_of
@@ -69,7 +69,7 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     """The model in a directory.
 
     Args:
-        path: with config.json, the weights and, but for ByT5, spiece.model.
+        path: with config.json, the weights and, but for ByT5, spiece.model or tokenizer.json.
         vocabularies: none: the directory has its own.
 
     Raises:
@@ -149,11 +149,10 @@ def _weights(
     tied = np.array_equal(projection, embedding)
     divides = bool(config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)))
     factor = sizes.width**-0.5 if divides and config.text("model_type") == "t5" else 1.0
-    model["tie"] = "all" if tied else "none"
+    model["tie"] = "all" if tied else "embeddings"
     model["embedding_scale"] = tied and factor != 1
     ours = {"encoder.embedding.weight": rows_of(embedding * (factor if model["embedding_scale"] else 1), vocabulary)}
     if not tied:
-        ours["decoder.embedding.weight"] = ours["encoder.embedding.weight"]
         ours["projection.weight"] = rows_of(projection * factor, vocabulary)
 
     gated = sizes.activation in ("geglu", "swiglu")
@@ -173,16 +172,16 @@ def _weights(
 
 def _pieces(path: Path, config: Settings, named: Settings, rows: int) -> Text:
     """SentencePiece's pieces, and sentinels after them."""
-    model = sentencepiece.read(path / "spiece.model")
+    model = hub_tokenizer.sentencepiece_model(path, "spiece.model")
     pieces: list[str | None] = [piece.text for piece in model.pieces]
     own = model.vocabulary
     no_text = [row for row in (own.rows[i] for i in own.special) if row is not None]
     has_sentinels = any("<extra_id_0>" in piece.text for piece in model.pieces)
-    count = min(named.number("extra_ids", 0 if has_sentinels else SENTINELS), rows)
+    count = 0 if has_sentinels else min(named.number("extra_ids", SENTINELS), rows)
     sentinels = [f"<extra_id_{i}>" for i in reversed(range(count))]
     no_text += range(len(pieces), len(pieces) + count)
     if "<unk>" not in pieces:
-        raise CheckpointError(f"{path / 'spiece.model'}: it has no <unk>")
+        raise CheckpointError(f"{path}: its tokenizer has no <unk>")
     vocabulary = _vocabulary(config, [*pieces, *sentinels], pieces.index("<unk>"), no_text, rows)
     one = sentencepiece.tokenizer(model, vocabulary)
     return Text(Tokenizers(one, one), vocabulary, vocabulary, dict(model.settings))

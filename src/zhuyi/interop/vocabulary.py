@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from zhuyi.interop.reading import read_bytes
 from zhuyi.interop.yaml import scalar
 from zhuyi.text.lookup import Lookup
 from zhuyi.text.normalizer import normalizer
-from zhuyi.text.special import SPECIALS
+from zhuyi.text.special import BOS, SPECIALS
 from zhuyi.text.tokenizer import Tokenizer
 from zhuyi.text.trainers import character_engine, whitespace_engine
 
@@ -63,6 +63,10 @@ class Vocabulary:
             rows,
             [i for i, row in enumerate(rows) if i >= len(SPECIALS) and row in no_text],
         )
+
+    def with_bos(self, row: int) -> "Vocabulary":
+        """The same, with a copy of this row as BOS."""
+        return replace(self, rows=[*self.rows[:BOS], row, *self.rows[BOS + 1 :]])
 
     def tokenizer(self, engine: dict[str, Any]) -> Tokenizer:
         """The tokenizer that looks up the tokens of an engine: the object in the library's own `tokenizer.json`.

@@ -54,11 +54,11 @@ def import_model(
 ) -> None:
     """Make a model directory of another program's model. It translates as the original does.
 
-    Known are directories of Hugging Face with a MarianMT model, such as those of OPUS-MT, M2M-100, NLLB and mBART-50,
-    whose language translate chooses by --to, or with T5, mT5 or ByT5; and Marian's own models: a .npz, or the directory
-    that it lies in with its vocabularies and decoder.yml. The result is an ordinary model: translate it, look into it,
-    go on training it. What zhuyi has not is refused by the name of the setting, and nothing is written. The licence of
-    the original goes on to hold: what is found about it is printed.
+    Known are directories of Hugging Face with a MarianMT model, such as those of OPUS-MT, M2M-100, NLLB and mBART,
+    whose language translate chooses by --to, or with BART, T5, mT5 or ByT5; and Marian's own models: a .npz, or the
+    directory that it lies in with its vocabularies and decoder.yml. The result is an ordinary model: translate it, look
+    into it, go on training it. What zhuyi has not is refused by the name of the setting, and nothing is written. The
+    licence of the original goes on to hold: what is found about it is printed.
     """
     whole = path.resolve()
     place = out or Path(whole.stem if path.is_file() else whole.name)
