@@ -44,7 +44,16 @@ autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # those of torch are not ours
 autodoc_preserve_defaults = True
 
-PACKAGES = ("zhuyi", "zhuyi.model", "zhuyi.data", "zhuyi.decoding", "zhuyi.training", "zhuyi.interop", "zhuyi.errors")
+PACKAGES = (
+    "zhuyi",
+    "zhuyi.model",
+    "zhuyi.data",
+    "zhuyi.decoding",
+    "zhuyi.training",
+    "zhuyi.interop",
+    "zhuyi.serve",
+    "zhuyi.errors",
+)
 """The documented packages, each with a page in api/; the first that lists an object in `__all__` is its home."""
 
 

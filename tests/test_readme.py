@@ -20,10 +20,11 @@ ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
 ARCHITECTURE = ROOT / "docs/architecture.md"
 GUIDES = [ROOT / f"docs/{name}.md" for name in ("start", "train", "finetune", "import", "use", "look", "engine")]
+SERVING = ROOT / "docs/serving.md"  # which tests/serve/test_server.py runs
 COURSE = notebooks.chapters(ROOT / "docs/course")
 BOTH_LANGUAGES = [
     (ENGLISH, CHINESE),
-    *((guide, ROOT / "docs/zh" / guide.name) for guide in GUIDES),
+    *((guide, ROOT / "docs/zh" / guide.name) for guide in (*GUIDES, SERVING)),
     *((chapter, ROOT / "docs/zh/course" / chapter.name) for chapter in COURSE),
 ]
 DOCUMENTS = [*(page for pages in BOTH_LANGUAGES for page in pages), ROOT / "CONTRIBUTING.md", ARCHITECTURE]

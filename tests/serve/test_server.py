@@ -1,6 +1,8 @@
 """The server as a process: real clients, clients that go away, bodies that do not end, and SIGTERM."""
 
 import json
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -10,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +20,7 @@ import pytest
 
 from zhuyi.loading import load
 
+pytest.importorskip("uvicorn")
 libretranslatepy = pytest.importorskip("libretranslatepy")
 
 pytestmark = [pytest.mark.slow, pytest.mark.unix]
@@ -85,6 +89,25 @@ def test_the_client_of_libretranslate_is_answered(url: str, en_de: str) -> None:
     assert client.translate("a dog runs", "en", "de") == load(en_de, device="cpu").translate(["a dog runs"])[0]
     assert client.languages()[0] == {"code": "de", "name": "German", "targets": []}
     assert client.detect("Das ist ein kurzer deutscher Satz.")[0]["language"] == "de"
+
+
+def test_the_guide_does_what_it_says(url: str, en_de: str, capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (
+        (Path(__file__).parents[2] / "docs/serving.md")
+        .read_text(encoding="utf-8")
+        .replace(ADDRESS, urlsplit(url).netloc)
+    )
+    install, serve, curl = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)[0].splitlines()
+    assert (install.startswith("pip install "), serve) == (True, "zhuyi serve en-de")  # as `url` does
+    address, header, content = (shlex.split(curl)[place] for place in (1, 3, 5))
+    request = urllib.request.Request(f"http://{address}", content.encode(), dict([header.split(": ")]))
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        ((found,),) = json.load(answer)["translations"]
+    (expected,) = load(en_de, device="cpu").translate(["A dog runs."])
+    assert found["text"] == expected
+    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    exec(code, {})
+    assert capsys.readouterr().out.splitlines()[-1] == expected
 
 
 def test_a_client_that_goes_away_frees_its_place(url: str) -> None:
