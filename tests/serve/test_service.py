@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import os
 import random
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -249,6 +251,28 @@ def test_a_model_is_loaded_on_first_use_and_released_when_idle(en_de: str) -> No
 
 def of_text(_: Config) -> Config:
     return build_config({**TINY, "model": {**TINY["model"], "shape": "decoder"}, "data": {"text": "book.txt"}})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_of_a_released_model_goes_back_to_the_system(tmp_path: Path) -> None:
+    wide = {**TINY, "model": {**TINY["model"], "width": 512, "feed_forward": 2048, "encoder_layers": 4}}
+    directory = tiny_model(tmp_path / "wide", lambda _: build_config(wide))
+    served = service(str(directory), settings=Settings("cpu", "native", idle=0.0))
+    (model,) = served.models
+
+    def resident() -> int:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    async def run() -> None:
+        for _ in range(3):  # the C library behaves otherwise from the second time on
+            async with model.translator():
+                released = resident() - model.weight_bytes / 2
+            await until(lambda most=released: resident() < most)
+            assert not model.is_loaded
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(

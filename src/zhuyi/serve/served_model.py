@@ -1,11 +1,13 @@
 """One model of a server: what is known of it before it is loaded, and its translator while it is used."""
 
 import asyncio
+import ctypes
 import logging
 import math
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -26,6 +28,9 @@ BYTES: dict[Precision, int] = {"float32": 4, "bf16": 2, "int8": 1}
 
 MAX_LISTED = 10
 """Names that a message lists."""
+
+SETTLED = 0.5
+"""Seconds until the threads of an engine have noticed that nobody has it any more."""
 
 log = logging.getLogger("zhuyi.serve")
 
@@ -119,6 +124,7 @@ class ServedModel:
         self._loaded.forget()
         self._opened.forget()
         self._release = None
+        asyncio.get_running_loop().call_later(SETTLED, _return_memory)
 
     @property
     def is_loaded(self) -> bool:
@@ -152,8 +158,14 @@ class _Late(Generic[Value]):
     async def get(self) -> Value:
         """The value; what prevents it is raised for all who wait, and tried again for the next one."""
         if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
-            self._task = asyncio.create_task(asyncio.to_thread(self._make))
+            self._task = asyncio.create_task(asyncio.to_thread(self._made))
         return await asyncio.shield(self._task)  # who goes away takes nothing from the others
+
+    def _made(self) -> Value:
+        try:
+            return self._make()
+        finally:
+            _return_memory()  # a file was read, and weights were packed
 
     @property
     def is_there(self) -> bool:
@@ -169,6 +181,13 @@ class _Late(Generic[Value]):
     def forget(self) -> None:
         """It is made again when it is wanted again."""
         self._task = None
+
+
+def _return_memory() -> None:
+    """Give what has been freed back to the system: glibc keeps it, once it has seen large blocks come and go."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _check_translates(config: Config, directory: Path) -> None:
