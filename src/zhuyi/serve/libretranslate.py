@@ -7,23 +7,22 @@ GET  /languages     → [{"code", "name", "targets"}]
 """
 
 from http import HTTPStatus
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from zhuyi.serve import languages
 from zhuyi.serve.detection import Detected
+from zhuyi.serve.forms import body, read
 from zhuyi.serve.models import AUTO
 from zhuyi.serve.query import Query
-from zhuyi.serve.refusals import Refusal, malformed, one_line
+from zhuyi.serve.refusals import Refusal, malformed
 from zhuyi.serve.service import Service
 from zhuyi.serve.shape import Shape
 
 MOST_DETECTED = 5
 """Languages that are named for a text."""
-
-Asked = TypeVar("Asked", bound=BaseModel)
 
 
 class ToTranslate(BaseModel):
@@ -48,10 +47,10 @@ def router(service: Service) -> APIRouter:
     """Its routes."""
     routes = APIRouter(tags=["LibreTranslate"])
 
-    @routes.post("/translate", openapi_extra=_body(ToTranslate))
+    @routes.post("/translate", openapi_extra=body(ToTranslate))
     async def translate(request: Request) -> dict[str, Any]:
         """Translate a text, or a list of them."""
-        asked = await _read(ToTranslate, request)
+        asked = await read(ToTranslate, request)
         service.authorize(asked.api_key)
         if asked.format == "html":
             raise malformed('format "html" is not translated: send the text of the page, as format "text"')
@@ -66,10 +65,10 @@ def router(service: Service) -> APIRouter:
             found["alternatives"] = [[other.text for other in answer.alternatives] for answer in answers]
         return found if isinstance(asked.q, list) else {key: values[0] for key, values in found.items()}
 
-    @routes.post("/detect", openapi_extra=_body(ToDetect))
+    @routes.post("/detect", openapi_extra=body(ToDetect))
     async def find_language(request: Request) -> list[dict[str, Any]]:
         """The languages that a text may be in."""
-        asked = await _read(ToDetect, request)
+        asked = await read(ToDetect, request)
         service.authorize(asked.api_key)
         return [_in_percent(each) for each in (await service.detect(asked.q))[:MOST_DETECTED]]
 
@@ -89,28 +88,6 @@ def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
     """`{"error": "..."}`; a wrong API key is 403, and what there is not is 400."""
     statuses = {HTTPStatus.UNAUTHORIZED: HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND: HTTPStatus.BAD_REQUEST}
     return statuses.get(refusal.status, refusal.status), {"error": refusal.message}
-
-
-async def _read(kind: type[Asked], request: Request) -> Asked:
-    """What a request asks, whether it is JSON or a form.
-
-    Raises:
-        Refusal: if it is neither, or not a request of this kind.
-    """
-    try:
-        if request.headers.get("content-type", "").startswith("application/json"):
-            return kind.model_validate_json(await request.body())
-        async with request.form() as form:
-            return kind.model_validate(dict(form))
-    except ValidationError as error:
-        raise malformed(one_line(error.errors())) from None
-
-
-def _body(kind: type[BaseModel]) -> dict[str, Any]:
-    """For the OpenAPI description: JSON, or a form."""
-    content = {"schema": kind.model_json_schema()}
-    forms = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-    return {"requestBody": {"required": True, "content": dict.fromkeys(forms, content)}}
 
 
 def _in_percent(detected: Detected) -> dict[str, Any]:

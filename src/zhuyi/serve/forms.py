@@ -1,0 +1,33 @@
+"""Requests that come as JSON or as a form, as their clients like."""
+
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from zhuyi.serve.refusals import malformed, one_line
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+async def read(kind: type[Asked], request: Request) -> Asked:
+    """What a request asks, whether it is JSON or a form; a field that a form has several times is a list.
+
+    Raises:
+        Refusal: if it is neither, or not a request of this kind.
+    """
+    try:
+        if request.headers.get("content-type", "").startswith("application/json"):
+            return kind.model_validate_json(await request.body())
+        async with request.form() as form:
+            fields = {key: form.getlist(key) for key in form}
+            return kind.model_validate({key: each if len(each) > 1 else each[0] for key, each in fields.items()})
+    except ValidationError as error:
+        raise malformed(one_line(error.errors())) from None
+
+
+def body(kind: type[BaseModel]) -> dict[str, Any]:
+    """For the OpenAPI description of what `read` reads."""
+    content = {"schema": kind.model_json_schema()}
+    forms = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+    return {"requestBody": {"required": True, "content": dict.fromkeys(forms, content)}}
