@@ -1,8 +1,11 @@
 """Small models, servers around them, and an engine that answers when it is told to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
@@ -12,7 +15,7 @@ from zhuyi.config import Config, DecodingConfig, build_config
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.translator import Translator
 
-pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 httpx2 = pytest.importorskip("httpx2")
 
 from zhuyi.serve import Limits, Models, Service, Settings, application  # noqa: E402  # needs it
@@ -22,10 +25,10 @@ Result = TypeVar("Result")
 CPU = Settings(device="cpu")
 
 
-def speaking(source: str | None, target: str | None) -> Callable[[Config], Config]:
-    """For `tiny_model`: it says its languages."""
+def speaking(source: str | None, target: str | None, **sections: Any) -> Callable[[Config], Config]:
+    """For `tiny_model`: it says its languages, and has other settings in these sections."""
     languages = {"source_language": source, "target_language": target}
-    return lambda _: build_config({**TINY, "data": {key: tag for key, tag in languages.items() if tag}})
+    return lambda _: build_config({**TINY, **sections, "data": {key: tag for key, tag in languages.items() if tag}})
 
 
 def service(*models: str, settings: Settings = CPU, api_key: str | None = None, **limits: Any) -> Service:
@@ -46,6 +49,22 @@ def with_client(service: Service, use: Callable[[httpx2.AsyncClient], Awaitable[
 def post(service: Service, path: str, **how: Any) -> httpx2.Response:
     """The answer to one request."""
     return with_client(service, lambda client: client.post(path, **how))
+
+
+@contextmanager
+def running(service: Service) -> Iterator[str]:
+    """The address of a server that runs beside the block."""
+    server = uvicorn.Server(uvicorn.Config(application(service), port=0, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 class Held:

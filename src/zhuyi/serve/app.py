@@ -18,16 +18,19 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from zhuyi.serve.deepl import DEEPL
 from zhuyi.serve.intake import Intake
 from zhuyi.serve.libretranslate import LIBRETRANSLATE
 from zhuyi.serve.metrics import CONTENT_TYPE, Metrics
+from zhuyi.serve.openai import OPENAI
 from zhuyi.serve.own import OWN
+from zhuyi.serve.plugins import PLUGINS
 from zhuyi.serve.refusals import Refusal, malformed, one_line
 from zhuyi.serve.service import Service
 from zhuyi.serve.shape import Shape
 from zhuyi.version import __version__
 
-SHAPES = (LIBRETRANSLATE, OWN)
+SHAPES = (LIBRETRANSLATE, OPENAI, DEEPL, PLUGINS, OWN)
 """All of them. What no shape owns is refused in the form of the last one."""
 
 

@@ -5,6 +5,7 @@ the names that ISO 639 has for one language, and the script that it is usually w
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 from babel import Locale
@@ -54,6 +55,11 @@ def name(tag: str) -> str:
     return " ".join([known.languages[language], *(f"({detail})" for detail in details if detail)])
 
 
+def named(name: str) -> str | None:
+    """The tag of the language that has this English name, such as `zh_Hans` for Simplified Chinese; None: none has."""
+    return _tags_of_names().get(name.casefold())
+
+
 def is_known(tag: str) -> bool:
     """Whether a tag is that of a language which has a name."""
     return parse(tag).language in Locale("en").languages
@@ -64,3 +70,8 @@ def find(wanted: str, offered: Iterable[str]) -> str | None:
     language = parse(wanted)
     same = {tag: each for tag in offered if (each := parse(tag))[:2] == language[:2]}
     return next((tag for tag, each in same.items() if each == language), next(iter(same), None))
+
+
+@cache
+def _tags_of_names() -> dict[str, str]:
+    return {name.casefold(): tag for tag, name in Locale("en").languages.items()}

@@ -1,0 +1,125 @@
+"""The request shape of DeepL's API, version 2, which translators' workbenches speak.
+
+POST /v2/translate      {"text", "source_lang", "target_lang"}, as JSON or as a form; `text` is a text or several of
+                        them → {"translations": [{"detected_source_language", "text", "billed_characters"}]}
+GET  /v2/languages      ?type=source | target → [{"language", "name"}]
+GET  /v2/usage          → {"character_count", "character_limit"}, since workbenches try their key with it
+
+What changes a translation and is not done here – markup, glossaries, formality – is refused; settings that only guide
+are not heeded.
+"""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request
+from pydantic import BaseModel
+
+from zhuyi.serve import languages
+from zhuyi.serve.forms import body, read
+from zhuyi.serve.models import AUTO
+from zhuyi.serve.query import Query
+from zhuyi.serve.refusals import Refusal, malformed
+from zhuyi.serve.service import Service
+from zhuyi.serve.shape import Shape
+
+SCHEME = "DeepL-Auth-Key"
+UNLIMITED = 10**12
+"""Characters: what DeepL says where there is no limit."""
+NEUTRAL = ("default", "prefer_more", "prefer_less")
+"""Formalities that a language without any may leave out of account."""
+
+Authorization = Annotated[str | None, Header()]
+
+
+class ToTranslate(BaseModel):
+    """What is to be translated."""
+
+    text: str | list[str]
+    target_lang: str
+    source_lang: str | None = None
+    tag_handling: str | None = None
+    glossary_id: str | None = None
+    formality: str | None = None
+
+
+class OfLanguages(BaseModel):
+    """Of which side the languages are wanted."""
+
+    type: str = "source"
+
+
+def router(service: Service) -> APIRouter:
+    """Its routes."""
+    routes = APIRouter(prefix="/v2", tags=["DeepL"])
+
+    @routes.post("/translate", openapi_extra=body(ToTranslate))
+    async def translate(request: Request, authorization: Authorization = None) -> dict[str, Any]:
+        """Translate a text, or several."""
+        service.authorize(_key(authorization))
+        asked = await read(ToTranslate, request)
+        _check_is_done(asked)
+        texts = asked.text if isinstance(asked.text, list) else [asked.text]
+        answers = await service.translate(Query(texts, None, asked.source_lang or AUTO, asked.target_lang))
+        return {
+            "translations": [
+                {
+                    "detected_source_language": await _source(service, asked, text),
+                    "text": answer.text,
+                    "billed_characters": len(text),
+                }
+                for text, answer in zip(texts, answers, strict=True)
+            ]
+        }
+
+    @routes.get("/languages")
+    async def list_languages(request: Request, authorization: Authorization = None) -> list[dict[str, Any]]:
+        """The languages of texts, or of translations."""
+        service.authorize(_key(authorization))
+        wanted = request.query_params.get("type") or (await read(OfLanguages, request)).type  # DeepL's client: a form
+        if wanted == "target":
+            return [{**_described(code), "supports_formality": False} for code in service.models.targets]
+        return [_described(code) for code in service.models.sources]
+
+    @routes.get("/usage")
+    async def usage(authorization: Authorization = None) -> dict[str, int]:
+        """What the key has used: it is not counted, and there is no limit."""
+        service.authorize(_key(authorization))
+        return {"character_count": 0, "character_limit": UNLIMITED}
+
+    return routes
+
+
+def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+    """`{"message": "..."}`; a wrong API key is 403, and what there is not is 400."""
+    statuses = {HTTPStatus.UNAUTHORIZED: HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND: HTTPStatus.BAD_REQUEST}
+    return statuses.get(refusal.status, refusal.status), {"message": refusal.message}
+
+
+def _key(authorization: str | None) -> str | None:
+    """The key in the header `Authorization: DeepL-Auth-Key KEY`."""
+    scheme, _, key = (authorization or "").partition(" ")
+    return key if scheme == SCHEME else None
+
+
+def _check_is_done(asked: ToTranslate) -> None:
+    if asked.tag_handling:
+        raise malformed("tag_handling: markup is not translated: send plain text")
+    if asked.glossary_id:
+        raise malformed("glossary_id: there are no glossaries here")
+    if asked.formality and asked.formality not in NEUTRAL:
+        raise malformed(f"formality: not chosen here; {', '.join(NEUTRAL)} are taken, and change nothing")
+
+
+async def _source(service: Service, asked: ToTranslate, text: str) -> str:
+    """The language of a text: the one that the request says, or the one that is found."""
+    if asked.source_lang:
+        return asked.source_lang.upper()
+    return (await service.detect(text, service.models.sources))[0].language.upper()
+
+
+def _described(code: str) -> dict[str, str]:
+    return {"language": code.upper(), "name": languages.name(code)}
+
+
+DEEPL = Shape("deepl", ("/v2",), router, refused)

@@ -1,0 +1,202 @@
+"""OpenAI's request shape for chat, which programs speak that know large language models only.
+
+POST /v1/chat/completions   {"model", "messages", "n", "stream"} → {"choices": [{"message": {"content"}}]}; streamed:
+                            the same as server-sent events, at once, when the translation is there
+GET  /v1/models             → {"data": [{"id"}]}
+GET  /v1/models/NAME        → {"id"}
+
+The text is the last message of the user. A translation model takes no instructions: those that programs put before the
+text are taken off, and tell the languages (`Instruction`). Whatever else a request sets – a temperature, say – changes
+nothing. An answer does not count tokens.
+"""
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Container, Iterator
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, NamedTuple
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
+
+from zhuyi.serve import languages
+from zhuyi.serve.query import Answer, Query
+from zhuyi.serve.refusals import Refusal, malformed, unknown
+from zhuyi.serve.service import Service
+from zhuyi.serve.shape import Shape
+
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+
+LONGEST_INSTRUCTION = 500
+"""Characters of an instruction, at most."""
+
+_PAIR = re.compile(r"([a-z]{2,3}(?:_\w+)?)-([a-z]{2,3}(?:_\w+)?)")
+_INSTRUCTION = re.compile(rf"(?=[^:：\n]*\btranslat)([^:：\n]{{1,{LONGEST_INSTRUCTION}}})[:：]\s*(?=\S)", re.IGNORECASE)
+_SOURCE, _TARGET = (
+    re.compile(rf"\b(?:{words})\s+(?=((?:[^\W\d_]+ ?){{1,4}})(?:\(([^\W\d_]+)\))?)", re.IGNORECASE)
+    for words in ("from", "into|to")
+)
+"""Up to four words, and a further one in brackets: Simplified Chinese, or Chinese (Simplified)."""
+
+
+class Part(BaseModel):
+    """Of a message: text, or what is not translated."""
+
+    type: str
+    text: str = ""
+
+
+class Message(BaseModel):
+    """Of a conversation."""
+
+    role: str
+    content: str | list[Part] | None = None
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content if part.type == "text")
+        return self.content or ""
+
+
+class Asked(BaseModel):
+    """What is to be translated."""
+
+    model: str = Field(description="A model's name, or the languages: en-de, eng_Latn-zho_Hant.")
+    messages: list[Message] = Field(description="The last one of the user is translated.")
+    n: int | None = Field(None, ge=1, description="Translations.")
+    stream: bool | None = None
+
+
+class Instruction(NamedTuple):
+    """What stands before a text that a program wants to have translated, such as "Translate from English to French:".
+
+    It is the beginning of a message up to the first colon, on one line, has a form of the word "translate" in it, and
+    the English name of a language after "to" or "into". Anything else is text.
+    """
+
+    target: str
+    source: str | None
+    end: int
+    """Where the text begins."""
+
+    @classmethod
+    def of(cls, message: str) -> "Instruction | None":
+        """The instruction at the beginning of a message, if there is one."""
+        found = _INSTRUCTION.match(message)
+        target = _language(_TARGET, found[1]) if found else None
+        return cls(target, _language(_SOURCE, found[1]), found.end()) if found and target else None
+
+
+def router(service: Service) -> APIRouter:
+    """Its routes."""
+    routes = APIRouter(prefix="/v1", tags=["OpenAI"])
+    started = int(time.time())
+    models = {
+        model.name: {"id": model.name, "object": "model", "created": started, "owned_by": "zhuyi"}
+        for model in service.models
+    }
+
+    @routes.post("/chat/completions")
+    async def complete(asked: Asked, key: Bearer) -> Response:
+        """Translate the last message of the user."""
+        service.authorize(key.credentials if key else None)
+        (answer,) = await service.translate(_query(asked, models.keys()))
+        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
+        answers = [answer, *answer.alternatives]
+        if asked.stream:
+            events = "".join(f"data: {event}\n\n" for event in _events(head, answers))
+            return Response(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        choices = [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": each.text, "refusal": None},
+                "logprobs": None,
+                "finish_reason": _reason(each),
+            }
+            for index, each in enumerate(answers)
+        ]
+        return JSONResponse({**head, "object": "chat.completion", "choices": choices})
+
+    @routes.get("/models")
+    async def list_models(key: Bearer) -> dict[str, Any]:
+        """The models that there are."""
+        service.authorize(key.credentials if key else None)
+        return {"object": "list", "data": list(models.values())}
+
+    @routes.get("/models/{name}")
+    async def one_model(name: str, key: Bearer) -> dict[str, Any]:
+        """A model."""
+        service.authorize(key.credentials if key else None)
+        if name not in models:
+            raise unknown("no such model")
+        return models[name]
+
+    return routes
+
+
+def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+    """`{"error": {"message", "type", "param", "code"}}`, with the status of the refusal."""
+    codes = {
+        HTTPStatus.UNAUTHORIZED: "invalid_api_key",
+        HTTPStatus.NOT_FOUND: "model_not_found",
+        HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_exceeded",
+    }
+    kind = "invalid_request_error" if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+    error = {"message": refusal.message, "type": kind, "param": None, "code": codes.get(refusal.status)}
+    return refusal.status, {"error": error}
+
+
+def _query(asked: Asked, models: Container[str]) -> Query:
+    """What a request asks for: the languages of its model's name, or else those of an instruction."""
+    text = next((message.text for message in reversed(asked.messages) if message.role == "user"), None)
+    if text is None:
+        raise malformed('messages: none has the role "user"')
+    model: str | None = asked.model
+    source = target = None
+    instruction = Instruction.of(text)
+    if instruction:
+        source, target, text = instruction.source, instruction.target, text[instruction.end :]
+    if asked.model not in models:
+        pair = _PAIR.fullmatch(asked.model)
+        if pair and all(map(languages.is_known, pair.groups())):
+            source, target = pair.groups()
+        if target:
+            model = None
+    return Query([text], model, source, target, n_best=asked.n or 1)
+
+
+def _language(place: re.Pattern[str], instruction: str) -> str | None:
+    """The language with the longest name at a place of an instruction."""
+    for found in place.finditer(instruction):
+        words = found[1].split()
+        for count in range(len(words), 0, -1):
+            name = " ".join(words[:count])
+            if tag := languages.named(f"{found[2]} {name}") or languages.named(name):
+                return tag
+    return None
+
+
+def _events(head: dict[str, Any], answers: list[Answer]) -> Iterator[str]:
+    """The data of the server-sent events of a streamed answer."""
+
+    def chunk(index: int, delta: dict[str, str], reason: str | None = None) -> str:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+        return json.dumps({**head, "object": "chat.completion.chunk", "choices": [choice]}, ensure_ascii=False)
+
+    for index, each in enumerate(answers):
+        yield chunk(index, {"role": "assistant", "content": each.text})
+        yield chunk(index, {}, _reason(each))
+    yield "[DONE]"
+
+
+def _reason(answer: Answer) -> Literal["stop", "length"]:
+    return "stop" if answer.finished else "length"
+
+
+OPENAI = Shape("openai", ("/v1",), router, refused)

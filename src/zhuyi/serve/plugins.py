@@ -1,0 +1,119 @@
+"""The small request shapes of plug-ins for browsers and of tools for the desktop.
+
+POST /deeplx    {"text", "source_lang", "target_lang"}           DeepLX, for Bob, Pot, Zotero's translators and others
+                → {"code", "id", "data", "alternatives", "method", "source_lang", "target_lang"}
+POST /imme      {"text_list", "source_lang", "target_lang"}      Immersive Translate: "custom API"
+                → {"translations": [{"detected_source_lang", "text"}]}
+POST /kiss      {"text" or "texts", "from", "to"}                KISS Translator: "custom"
+                → {"text", "src"}, or {"translations": [{"text", "src"}]}
+
+The paths are those of MTranServer: a plug-in that is set up for it needs another address alone. The API key comes as
+`?token=KEY`, or in the header `Authorization`, with or without "Bearer".
+"""
+
+import uuid
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from pydantic import BaseModel, Field
+
+from zhuyi.serve.models import AUTO
+from zhuyi.serve.query import Query
+from zhuyi.serve.refusals import Refusal, malformed
+from zhuyi.serve.service import Service
+from zhuyi.serve.shape import Shape
+
+Authorization = Annotated[str | None, Header()]
+
+
+class ToDeepLX(BaseModel):
+    """A text for DeepLX."""
+
+    text: str
+    target_lang: str
+    source_lang: str = AUTO
+
+
+class ToImmersive(BaseModel):
+    """Texts of Immersive Translate."""
+
+    text_list: list[str]
+    target_lang: str
+    source_lang: str = AUTO
+
+
+class ToKiss(BaseModel):
+    """A text or texts of KISS Translator."""
+
+    to: str
+    source: str = Field(AUTO, alias="from")
+    text: str | None = None
+    texts: list[str] | None = None
+
+
+def router(service: Service) -> APIRouter:
+    """Its routes."""
+    routes = APIRouter(tags=["plug-ins"])
+
+    async def translate(texts: list[str], source: str, target: str) -> list[tuple[str, str]]:
+        """For each text its translation, and its language."""
+        source = AUTO if source.lower() in ("", AUTO) else source
+        answers = await service.translate(Query(texts, None, source, target))
+        return [
+            (
+                answer.text,
+                source if source != AUTO else (await service.detect(text, service.models.sources))[0].language,
+            )
+            for text, answer in zip(texts, answers, strict=True)
+        ]
+
+    @routes.post("/deeplx")
+    @routes.post("/deeplx/translate")
+    async def deeplx(asked: ToDeepLX, token: str | None = None, authorization: Authorization = None) -> dict[str, Any]:
+        """Translate a text of DeepLX's clients."""
+        service.authorize(_key(token, authorization))
+        ((text, source),) = await translate([asked.text], asked.source_lang, asked.target_lang)
+        return {
+            "code": HTTPStatus.OK,
+            "id": uuid.uuid4().int >> 96,
+            "data": text,
+            "alternatives": [],
+            "method": "Free",
+            "source_lang": source.upper(),
+            "target_lang": asked.target_lang.upper(),
+        }
+
+    @routes.post("/imme")
+    async def immersive(
+        asked: ToImmersive, token: str | None = None, authorization: Authorization = None
+    ) -> dict[str, Any]:
+        """Translate texts of Immersive Translate."""
+        service.authorize(_key(token, authorization))
+        translated = await translate(asked.text_list, asked.source_lang, asked.target_lang)
+        return {"translations": [{"detected_source_lang": source, "text": text} for text, source in translated]}
+
+    @routes.post("/kiss")
+    async def kiss(asked: ToKiss, token: str | None = None, authorization: Authorization = None) -> dict[str, Any]:
+        """Translate a text or texts of KISS Translator."""
+        service.authorize(_key(token, authorization))
+        texts = asked.texts if asked.texts is not None else [asked.text] if asked.text is not None else None
+        if texts is None:
+            raise malformed("text or texts: Field required")
+        translated = [{"text": text, "src": source} for text, source in await translate(texts, asked.source, asked.to)]
+        return {"translations": translated} if asked.texts is not None else translated[0]
+
+    return routes
+
+
+def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+    """`{"code": STATUS, "message": "..."}`, with the status of the refusal."""
+    return refusal.status, {"code": refusal.status, "message": refusal.message}
+
+
+def _key(token: str | None, authorization: str | None) -> str | None:
+    """The API key, wherever it is."""
+    return token or (authorization or "").removeprefix("Bearer ") or None
+
+
+PLUGINS = Shape("plugins", ("/deeplx", "/imme", "/kiss"), router, refused)
