@@ -24,13 +24,14 @@ from zhuyi.serve.libretranslate import LIBRETRANSLATE
 from zhuyi.serve.metrics import CONTENT_TYPE, Metrics
 from zhuyi.serve.openai import OPENAI
 from zhuyi.serve.own import OWN
+from zhuyi.serve.page import PAGE
 from zhuyi.serve.plugins import PLUGINS
 from zhuyi.serve.refusals import Refusal, malformed, one_line
 from zhuyi.serve.service import Service
 from zhuyi.serve.shape import Shape
 from zhuyi.version import __version__
 
-SHAPES = (LIBRETRANSLATE, OPENAI, DEEPL, PLUGINS, OWN)
+SHAPES = (LIBRETRANSLATE, OPENAI, DEEPL, PLUGINS, PAGE, OWN)
 """All of them. What no shape owns is refused in the form of the last one."""
 
 
