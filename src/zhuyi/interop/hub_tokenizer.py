@@ -53,7 +53,8 @@ class ByteLevelBPE:
         text = [piece for i, piece in enumerate(self.pieces) if piece is not None and i not in special]
         vocabulary = {piece: i for i, piece in enumerate([UNKNOWN, *text])}
         content: dict[str, Any] = json.loads(engine.to_str())
-        content["model"] |= {"unk_token": UNKNOWN, "vocab": vocabulary, "merges": self.merges}
+        merges = [merge for merge in self.merges if {*merge, "".join(merge)} <= vocabulary.keys()]
+        content["model"] |= {"unk_token": UNKNOWN, "vocab": vocabulary, "merges": merges}
         return content
 
 
@@ -186,7 +187,7 @@ class _TokenizerJson:
         """The tokens as pieces of SentencePiece."""
         vocabulary, unknown = self.model["vocab"], self.model.get("unk_id")
         if self.model["type"] == "BPE":
-            unknown = vocabulary.get(self.model.get("unk_token"))
+            unknown = pieces.index(name) if (name := self.model.get("unk_token")) in pieces else None
         falls_back = self.model.get("byte_fallback") is True
         found = []
         for row, name in enumerate(pieces):
