@@ -152,7 +152,7 @@ def bare(code: str) -> list[str]:
     return [re.sub(r"\s*# .*", "", line) for line in code.splitlines() if not line.startswith("#")]
 
 
-@pytest.mark.parametrize("language", ["sh", "python", "text"])
+@pytest.mark.parametrize("language", ["sh", "python", "py", "text"])
 @both_languages
 def test_both_languages_have_the_same_blocks(english: Path, chinese: Path, language: str) -> None:
     ours, theirs = ([bare(block) for block in blocks(document, language)] for document in (english, chinese))

@@ -1,6 +1,8 @@
 """Request shapes, as people's own programs speak them: real clients where there are any, over a real connection."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from zhuyi.serve.openai import Instruction
 
 deepl, openai = pytest.importorskip("deepl"), pytest.importorskip("openai")
 
+ROOT = Path(__file__).parents[2]
 KEY = "a key"
 LINE = "the dog runs"
 
@@ -208,3 +211,15 @@ def test_each_shape_refuses_in_its_own_form(en_de: str, path: str, place: tuple[
 def test_the_languages_of_deepl_in_the_address(en_de: str) -> None:
     answer = with_client(service(en_de), lambda client: client.get("/v2/languages", params={"type": "target"}))
     assert answer.json() == [{"language": "DE", "name": "German", "supports_formality": False}]
+
+
+def test_the_clients_of_the_documents_run(url: str, german: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("libretranslatepy")
+    for document in ("README.md", "docs/serving.md"):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        for here, there in (("http://127.0.0.1:8000", url), ("A dog runs.", LINE), ('"none"', repr(KEY))):
+            text = text.replace(here, there)
+        text = text.replace("LibreTranslateAPI(", f"LibreTranslateAPI(api_key={KEY!r}, url=")
+        for code in re.findall(r"^```py\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            exec(code, {})
+        assert capsys.readouterr().out.splitlines() == [german] * 2
