@@ -31,7 +31,8 @@ from zhuyi.translator import Translation
 
 GROUP: Any = typer.main.get_command(cli.app)
 VERBS = (
-    *("demo", "import", "check", "train", "config", "compare", "translate", "generate", "evaluate", "export", "look"),
+    *("demo", "import", "check", "train", "config", "compare"),
+    *("translate", "generate", "evaluate", "serve", "export", "look"),
 )
 
 
@@ -60,7 +61,7 @@ def test_the_help_page_groups_the_verbs() -> None:
     assert found == {
         "Start": ["demo", "import"],
         "Train": ["check", "train", "config", "compare"],
-        "Use": ["translate", "generate", "evaluate", "export"],
+        "Use": ["translate", "generate", "evaluate", "serve", "export"],
         "Look": ["look"],
     }
 
