@@ -25,6 +25,8 @@ libretranslatepy = pytest.importorskip("libretranslatepy")
 
 pytestmark = [pytest.mark.slow, pytest.mark.unix]
 
+ADDRESS = "127.0.0.1:8000"
+"""In the guide."""
 MANY = ["a dog runs"] * 400
 """Lines that take a while, with a wide beam."""
 
