@@ -20,6 +20,7 @@ from zhuyi.loading import load
 from zhuyi.microscope.page import look
 from zhuyi.serve import Answer, Models, Query, Refusal, Settings
 from zhuyi.serve.passages import split
+from zhuyi.serve.service import AT_ONCE
 from zhuyi.translator import Translation
 
 WORDS = ["a", "dog", "runs", "two", "cats", "ein", "Hund", "zwei", "Katzen", "日本語", "é", "👍", "x"]
@@ -131,6 +132,23 @@ def test_a_task_that_is_cancelled_makes_place_at_once(en_de: str, held: Held) ->
         await until(lambda: len(held.waiting) == 3)
         held.answer_all()
         assert [answer.score for answer in await second] == [-1.0]
+
+    asyncio.run(run())
+
+
+def test_a_long_request_leaves_room_for_a_short_one(en_de: str, held: Held) -> None:
+    served = service(en_de)
+
+    async def run() -> None:
+        long = asyncio.create_task(served.translate(Query(["a dog"] * (AT_ONCE + 3))))
+        await until(lambda: len(held.waiting) == AT_ONCE)
+        short = asyncio.create_task(served.translate(Query(["two cats"])))
+        await until(lambda: len(held.waiting) == AT_ONCE + 1)
+        held.answer_all()
+        assert len(await short) == 1
+        await until(lambda: len(held.waiting) == 3)
+        held.answer_all()
+        assert len(await long) == AT_ONCE + 3
 
     asyncio.run(run())
 

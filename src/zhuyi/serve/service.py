@@ -23,6 +23,9 @@ from zhuyi.serve.query import Answer, Query
 from zhuyi.serve.refusals import late, malformed, too_large, unauthorized, unavailable
 from zhuyi.translator import Translation, Translator
 
+AT_ONCE = 256
+"""Lines of one request that are searched at once: a short request does not wait for all of a long one before it."""
+
 LONG = 2000
 """Characters that take so long to be split that other requests should go on meanwhile."""
 
@@ -112,11 +115,14 @@ class Service:
             except ConfigError as error:
                 raise malformed(str(error)) from error
             passages = await _split(texts, translator, leg.language)
+            places = asyncio.Semaphore(AT_ONCE)
+
+            async def find(line: str) -> list[Translation]:
+                async with places:
+                    return await translator.find(line, decoding)
+
             async with asyncio.TaskGroup() as tasks:
-                searches = [
-                    [tasks.create_task(translator.find(line, decoding)) for line in passage.lines]
-                    for passage in passages
-                ]
+                searches = [[tasks.create_task(find(line)) for line in passage.lines] for passage in passages]
             found = [[search.result() for search in each] for each in searches]
             answers = [_joined(passage, each) for passage, each in zip(passages, found, strict=True)]
             if not alignment:
