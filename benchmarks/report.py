@@ -1,4 +1,4 @@
-"""Write the tables in both READMEs, five pages of docs/ and chapters of the course from the files in results/.
+"""Write the tables in both READMEs, in pages of docs/ and chapters of the course from the files in results/.
 
 python benchmarks/report.py            write them
 python benchmarks/report.py --check    check that they are up to date; the exit code is 1 if they are not
@@ -175,7 +175,11 @@ def readme_results(language: int) -> list[str]:
     return [*quality_table(language), "", *table.sentences(language)]
 
 
-BLOCKS = {"results": readme_results, **course_tables.BLOCKS}
+BLOCKS = {
+    "results": readme_results,
+    "cost of lines": lambda _: decoding_table.cost_of_lines(),
+    **course_tables.BLOCKS,
+}
 """By its name, what a document has between `<!-- name -->` and `<!-- /name -->`."""
 
 
@@ -202,6 +206,7 @@ def main() -> None:
         [ROOT / readme, *sorted((ROOT / folder).glob("*.md"))]
         for readme, folder in (("README.md", "docs/course"), ("README.zh.md", "docs/zh/course"))
     )
+    english.append(ROOT / "docs" / "distributed.md")
     pages |= {path: filled(path, language) for language, paths in enumerate((english, chinese)) for path in paths}
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:

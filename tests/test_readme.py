@@ -14,6 +14,7 @@ from command_line import zhuyi as run
 from opus_mt import make_opus_mt
 
 from zhuyi import cli
+from zhuyi.data.compression import packed
 from zhuyi.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / f"{part}.en").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         (tmp_path / f"{part}.de").write_text("".join(f"{line.upper()}\n" for line in lines), encoding="utf-8")
         (tmp_path / f"{part}.kind").write_text("".join(f"{line.split()[0]}\n" for line in lines), encoding="utf-8")
+    (tmp_path / "shards").mkdir()
+    for name in ("1.zst", "2.zst"):
+        with (tmp_path / "shards" / name).open("wb") as file, packed(file, ".zst") as write:
+            write((tmp_path / "test.en").read_bytes())
     make_opus_mt(tmp_path / "opus-mt-en-de")
     monkeypatch.chdir(tmp_path)
     return tmp_path

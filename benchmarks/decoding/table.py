@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,26 @@ def page() -> str:
         for row in result["rows"].values():
             lines += row_section(row)
     return "\n".join(lines)
+
+
+def cost_of_lines(rows: Sequence[str] = ("tiny", "multi30k", "base"), lines: float = 1e8) -> list[str]:
+    """What translating so many lines takes, at the median rates of zhuyi's fastest search: greedy, int8."""
+    result = json.loads((RESULTS / "decoding-cpu2.json").read_text(encoding="utf-8"))
+    table = [
+        f"| model | tokens a line | lines/s | {lines:,.0f} lines on this machine | core hours | on 100 such machines |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in (result["rows"][name] for name in rows):
+        tokens = row["cells"]["greedy"]["native-int8"]["runs"][-1]["length"] / row["lines"]
+        cell = row["cells"].get("greedy, text") or row["cells"]["greedy"]
+        rate = statistics.median(run["lines_per_second"] for run in cell["native-int8"]["runs"])
+        hours = lines / rate / 3600
+        table.append(
+            f"| {row['parameters'] / 1e6:.1f} M parameters | {tokens:.0f} | {rate:,.0f} | {hours:,.0f} h "
+            f"| {hours * row['machine']['cores']:,.0f} | {60 * hours / 100:,.0f} min |"
+        )
+    machine = result["rows"][rows[0]]["machine"]
+    return [*table, "", f"Measured on {machine['processor']} with {machine['cores']} cores."]
 
 
 def row_section(row: dict[str, Any]) -> list[str]:

@@ -11,9 +11,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import IO, Any, cast
+from uuid import uuid4
 
 from zhuyi.errors import CheckpointError, DamagedError
 from zhuyi.upgrade import FORMAT, upgraded
@@ -162,11 +164,38 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file, unless it is there. Of processes that do so at once, on whatever machines, one writes it.
+
+    Raises:
+        CheckpointError: when it cannot be written.
+    """
+    with readable_failure(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid4().hex}.writing")
+        try:
+            _write_synced(temporary, content)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return
+            except OSError:  # a file system without links
+                os.replace(temporary, path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 @contextmanager
-def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
+def opened_atomically(path: Path, shared: bool = False) -> Iterator[IO[bytes]]:
     """Open a file for writing that is replaced when all is written, or left as it was where an error comes before.
 
     A link to it stays a link; a device or a FIFO is written to.
+
+    Args:
+        path: of the file.
+        shared: whether other processes, on whatever machines, may write the same content at the same time. The first
+            to end removes what the others, or those that were killed, have begun.
 
     Raises:
         CheckpointError: when it cannot be written.
@@ -180,13 +209,21 @@ def opened_atomically(path: Path) -> Iterator[IO[bytes]]:
         if target.is_symlink():  # no end of links was found
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.writing")
+        temporary = target.with_name(f".{target.name}.{uuid4().hex}.writing" if shared else f".{target.name}.writing")
         try:
             with temporary.open("wb") as file:
                 yield file
                 _sync(file)
-            os.replace(temporary, target)
+            try:
+                os.replace(temporary, target)
+            except FileNotFoundError:
+                if not (shared and target.exists()):
+                    raise
             _sync_folder(target.parent)
+            if shared:
+                for begun in target.parent.glob(f".{escape(target.name)}.*.writing"):
+                    with suppress(OSError):  # Windows removes no file that is open
+                        begun.unlink()
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -24,21 +24,27 @@ MAX_NAMED = 10
 
 
 class Cut:
-    """Names the first lines that are too long for the model, as they come, and counts them all."""
+    """Names the first lines that are too long for the model, as they come, and counts them all.
 
-    def __init__(self, longest: int) -> None:
-        self._longest, self._count = longest, 0
+    Args:
+        longest: most tokens of a line.
+        place: of the lines, with a comma after it.
+    """
+
+    def __init__(self, longest: int, place: str = "") -> None:
+        self._longest, self._place, self._count = longest, place, 0
 
     def add(self, first: int, index: int, tokens: int) -> None:
         """Line `index` from number `first` on."""
         self._count += 1
         if self._count <= MAX_NAMED:
-            warn(f"line {first + index} has {tokens:,} tokens; the model reads {self._longest:,}, the rest is cut off")
+            line = f"{self._place}line {first + index}"
+            warn(f"{line} has {tokens:,} tokens; the model reads {self._longest:,}, the rest is cut off")
 
     def warn(self) -> None:
         """Say how many there were, if not all have been named."""
         if self._count > MAX_NAMED:
-            warn(f"{self._count:,} lines were cut off in all: a model with a higher model.max_length reads more")
+            warn(f"{self._place}{self._count:,} lines were cut off in all: a higher model.max_length reads more")
 
 
 @contextmanager
@@ -66,9 +72,14 @@ def warnings_in_one_line() -> Iterator[None]:
 
 
 class Unfinished:
-    """Counts the lines whose best translation met the length limit."""
+    """Counts the lines whose best translation met the length limit.
 
-    def __init__(self) -> None:
+    Args:
+        place: of the lines, with a comma after it.
+    """
+
+    def __init__(self, place: str = "") -> None:
+        self._place = place
         self._count = self._of = 0
         self._first: list[int] = []
 
@@ -82,7 +93,7 @@ class Unfinished:
     def warn(self) -> None:
         """Say so, if there are any."""
         if self._count:
-            warn(f"{met_the_limit(self._count, self._of)} ({_lines(self._count, self._first)})")
+            warn(f"{self._place}{met_the_limit(self._count, self._of)} ({_lines(self._count, self._first)})")
 
 
 def warn_blank(sources: Sequence[str], references: Sequence[Sequence[str]]) -> None:

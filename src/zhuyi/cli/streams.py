@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
 from zhuyi.errors import DataError
-from zhuyi.text.lines import MAX_LINES, as_they_come, one_line
+from zhuyi.text.lines import MAX_LINES, as_they_come, in_chunks, one_line
 
 if TYPE_CHECKING:
     from zhuyi.translator import Translation
@@ -63,8 +63,7 @@ def read_chunks(files: list[str]) -> Iterator[list[str]]:
     """The lines of some files, one after the other; on a terminal, with a bar and the time left."""
     from zhuyi.data.corpus import read_lines
 
-    lines = chain.from_iterable(map(read_lines, files))
-    chunks = iter(lambda: list(islice(lines, MAX_LINES)), [])
+    chunks = in_chunks(chain.from_iterable(map(read_lines, files)))
     if not sys.stderr.isatty():
         yield from chunks
         return

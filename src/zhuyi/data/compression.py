@@ -3,23 +3,29 @@
 import gzip
 import io
 import lzma
+import os
 import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from zhuyi.encoding import decoded
 from zhuyi.errors import DataError
-
-_PACKINGS = (".gz", ".xz", ".zst")
 
 
 def _zstd(path: str) -> io.BufferedIOBase:
     import pyarrow as pa
 
     return io.BufferedReader(pa.input_stream(path, compression="zstd"))
+
+
+def _to_zstd(file: IO[bytes]) -> Any:
+    import pyarrow as pa
+
+    return pa.output_stream(open(os.dup(file.fileno()), "wb"), compression="zstd")  # which it closes
 
 
 _OPEN: dict[re.Pattern[bytes], Callable[[str], io.BufferedIOBase]] = {
@@ -29,6 +35,14 @@ _OPEN: dict[re.Pattern[bytes], Callable[[str], io.BufferedIOBase]] = {
     re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"): _zstd,
 }
 """By the first bytes of a file: no text in UTF-8 begins with them. Names are often wrong."""
+
+_PACK: dict[str, Callable[[IO[bytes]], AbstractContextManager[Any]]] = {
+    ".gz": lambda file: gzip.GzipFile("", "wb", fileobj=file, mtime=0),
+    ".xz": lambda file: lzma.LZMAFile(file, "wb"),  # noqa: SIM115 – `packed` closes it
+    ".zst": _to_zstd,
+    "": nullcontext,
+}
+"""By the ending of a name: what compresses to a file that is open for writing, and leaves it open."""
 
 
 class _Xz(io.RawIOBase):
@@ -87,7 +101,14 @@ def failures() -> tuple[type[Exception], ...]:
 def packing(path: str) -> str:
     """The ending that says how a file is compressed, or an empty one."""
     ending = Path(path).suffix.lower()
-    return ending if ending in _PACKINGS else ""
+    return ending if ending in _PACK else ""
+
+
+@contextmanager
+def packed(file: IO[bytes], ending: str) -> Iterator[Callable[[bytes], object]]:
+    """Writes to `file`, compressed as `packing` says. The same content always gives the same bytes."""
+    with _PACK[ending](file) as stream:
+        yield stream.write
 
 
 def opened(path: str) -> io.BufferedIOBase:

@@ -5,6 +5,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from zhuyi.comparison import Planned
 from zhuyi.comparison import Progress as ComparisonProgress
+from zhuyi.display.duration import duration
 
 
 class ComparisonDisplay:
@@ -62,10 +63,3 @@ def cost(plan: Planned) -> str:
     else:
         budget = "how long they take is known when the first updates have been made"
     return f"{todo} runs{done}{together}: {budget}."
-
-
-def duration(seconds: float) -> str:
-    """In seconds, minutes or hours."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -2,7 +2,7 @@
 
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from zhuyi.encoding import decoded
@@ -10,6 +10,12 @@ from zhuyi.errors import DataError
 
 MAX_LINES = 512
 """Translated together: more would go into batches of more equal length, and keep the reader waiting."""
+
+
+def in_chunks(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Lines that are all there, `MAX_LINES` at a time."""
+    following = iter(lines)
+    return iter(lambda: list(islice(following, MAX_LINES)), [])
 
 
 def as_they_come(stream: io.BufferedReader, name: str) -> Iterator[list[str]]:

@@ -1,8 +1,11 @@
 """The verb `translate`: translate files, or standard input."""
 
+import re
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +29,9 @@ from zhuyi.cli.options import (
 from zhuyi.cli.streams import json_line, labels_line, output, read_chunks, standard_input, text_lines
 from zhuyi.errors import ConfigError
 
+if TYPE_CHECKING:
+    from zhuyi.translator import Translation, Translator
+
 
 @verb(
     USE,
@@ -39,6 +45,8 @@ from zhuyi.errors import ConfigError
     "[dim]# Eight random samples of each line; the same seed gives the same ones.[/]\n"
     "zhuyi translate en-de --n-best 8 --set decoding.strategy=sampling \\\n"
     "    --set decoding.temperature=0.8 --set decoding.seed=7 < test.en > test.tsv",
+    "[dim]# Many files, part 2 of 8; after a kill, give the same command again.[/]\n"
+    "zhuyi translate en-de --in 'shards/*.zst' --out translated --shard 2/8",
 )
 def translate(
     model: ModelDirectory,
@@ -51,7 +59,18 @@ def translate(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the translations go, if not to standard output.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where the translations go, if not to standard output; with --in, a directory."
+        ),
+    ] = None,
+    shards: Annotated[
+        str | None,
+        typer.Option("--in", metavar="PATTERN", help="Translate many files, each to a file of its name in --out."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="With --in, only part I of N, so that N machines share the files."),
     ] = None,
     to: To = None,
     from_language: FromLanguage = None,
@@ -83,9 +102,19 @@ def translate(
     source, and translations with text, score, finished, pieces and token_logprobs. A translation that did not end by
     itself, but met the length limit, is not finished; a warning counts them.
 
+    With --in, each file that the pattern matches is translated to a file of the same name in --out, compressed as its
+    name says, which is there when it is complete. What is there is not translated again, so a command that was killed
+    goes on when it is given again, and --shard lets machines that share a disk work on one --out. The directory holds
+    the translations of one model with one set of settings; others are refused.
+
     A model of the shape "encoder" prints the label of each line, or those of its tokens with spaces between them; a
     score is then their probability, and there is no search, so its options are refused. --json has source and labels.
     """
+    if shards is not None and (files or out is None):
+        raise ConfigError(f"--in {shards}: give --out DIR with it, and no FILE")
+    if shards is None and part is not None:
+        raise ConfigError(f"--shard {part}: takes a part of the files that --in names: give it too")
+    taken = _part(part)
     translator = translator_of(
         *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers),
         to=to,
@@ -96,27 +125,68 @@ def translate(
         if not translator.config.continues:
             how = "it gives no labels yet; --from {} trains it further, on labels"
         raise ConfigError(f"{model} learnt from running text: {how.format(model)}")
+    answers = Answers(translator, scores, as_json)
+    if shards is not None and out is not None:
+        _translate_shards(answers, shards, out, taken)
+        return
     for file in files or []:
         if out is not None and out.exists() and Path(file).exists() and out.samefile(file):
             raise ConfigError(f"--out {out} is also what is to be translated: choose another place")
-    alternatives, labels = translator.config.decoding.n_best, translator.labels
-    first, cut, unfinished = 1, Cut(translator.longest), Unfinished()
     with output(out) as write:
-        for sources in read_chunks(files) if files else standard_input():
-            found = translator.hypotheses(sources, on_cut=partial(cut.add, first), first=first - 1)
-            if as_json and labels is not None:
-                answers = [
-                    labels_line(source, each, labels == "token") for source, each in zip(sources, found, strict=True)
-                ]
-            elif as_json:
-                answers = [json_line(source, each) for source, each in zip(sources, found, strict=True)]
-            else:
-                answers = [
-                    text_lines(number, each, alternatives, scores, labels is not None)
-                    for number, each in enumerate(found, start=first)
-                ]
-            write("".join(answers))
+        for text in answers.to(read_chunks(files) if files else standard_input()):
+            write(text)
+
+
+class Answers:
+    """What is printed for lines: text, scores or JSON."""
+
+    def __init__(self, translator: "Translator", scores: bool, as_json: bool) -> None:
+        self.translator, self._scores, self._as_json = translator, scores, as_json
+
+    @property
+    def ending(self) -> str:
+        """Of the name of a file that they are written to; none for plain text."""
+        if self._as_json:
+            return ".jsonl"
+        return ".tsv" if self._scores or self.translator.config.decoding.n_best > 1 else ""
+
+    def to(self, chunks: Iterable[list[str]], place: str = "") -> Iterator[str]:
+        """Those to the lines of a text in chunks, for each chunk; then warnings, in which the text's `place` is."""
+        first, cut, unfinished = 1, Cut(self.translator.longest, place), Unfinished(place)
+        for sources in chunks:
+            found = self.translator.hypotheses(sources, on_cut=partial(cut.add, first), first=first - 1)
+            yield "".join(map(self._printed, count(first), sources, found))
             unfinished.add(first, found)
             first += len(sources)
-    cut.warn()
-    unfinished.warn()
+        cut.warn()
+        unfinished.warn()
+
+    def _printed(self, number: int, source: str, found: list["Translation"]) -> str:
+        labels = self.translator.labels
+        if not self._as_json:
+            return text_lines(number, found, self.translator.config.decoding.n_best, self._scores, labels is not None)
+        return json_line(source, found) if labels is None else labels_line(source, found, labels == "token")
+
+
+def _translate_shards(answers: Answers, spec: str, out: Path, part: slice) -> None:
+    """Translate a part of the files that --in names."""
+    from rich.console import Console
+
+    from zhuyi import shards
+    from zhuyi.display.shards import ShardsDisplay
+
+    jobs = shards.jobs(spec, out, answers.ending)
+    shards.claim(out, jobs, shards.settings_of(answers.translator, jobs, answers.ending))
+    with ShardsDisplay(Console(stderr=True)) as display:
+        shards.translate_shards(jobs[part], lambda shard, chunks: answers.to(chunks, f"{shard}, "), display)
+
+
+def _part(text: str | None) -> slice:
+    """The files that --shard I/N takes: every Nth, from the Ith on."""
+    if text is None:
+        return slice(None)
+    numbers = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
+    first, step = map(int, numbers.groups()) if numbers else (0, 0)
+    if not 1 <= first <= step:
+        raise ConfigError(f"--shard {text}: write it as I/N, part I of N: 1/4, 2/4, 3/4 and 4/4")
+    return slice(first - 1, None, step)
