@@ -127,6 +127,17 @@ def test_bart_answers_as_the_original(
     assert ours == [answer[1 : [*answer, 2].index(2, 1)] for answer in answers.tolist()]
 
 
+def test_of_the_vocabulary_what_some_lines_need_is_kept(bart: Original, imported: Path, tmp_path: Path) -> None:
+    text = lines(8, 5)
+    assert import_model(bart.directory, tmp_path / "some", keep=text).left_out > 0
+    whole, some = zhuyi.load(imported), zhuyi.load(tmp_path / "some")
+    assert len(some.tokenizers.source) < len(whole.tokenizers.source)
+    greedy = whole.config.decoding.model_copy(update={"beam": 1})
+    found = [[best[0].pieces for best in each.hypotheses(text, greedy)] for each in (whole, some)]
+    assert found[0] == found[1]
+    assert some.tokenizers.source.decode(some.tokenizers.source.encode(["a 猫"])) == ["a 猫"]
+
+
 @pytest.mark.parametrize("tie", ["embeddings", "none"])
 def test_a_projection_of_its_own(bart: Original, tmp_path: Path, tie: str) -> None:
     torch.manual_seed(1)
