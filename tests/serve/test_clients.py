@@ -1,5 +1,6 @@
 """Request shapes, as people's own programs speak them: real clients where there are any, over a real connection."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,6 +207,29 @@ def test_each_shape_refuses_in_its_own_form(en_de: str, path: str, place: tuple[
         said = said[key]
     assert said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\0", "", "en-" * 1000, "e_n-d_e", "日本語-日本語", "{0}"])
+def test_odd_values_fail_nowhere(en_de: str, de_fr: str, odd: str) -> None:
+    bodies = {
+        "/v1/chat/completions": {"model": odd, "messages": [{"role": "user", "content": f"{LINE}{odd}"}]},
+        "/v2/translate": {"text": [odd, LINE], "source_lang": odd, "target_lang": odd},
+        "/deeplx": {"text": odd, "source_lang": odd, "target_lang": odd},
+        "/imme": {"text_list": [odd], "source_lang": odd, "target_lang": odd},
+        "/kiss": {"texts": [odd], "from": odd, "to": odd},
+        "/look": {"text": odd, "model": odd, "source": odd, "target": odd},
+    }
+
+    async def use(client: Any) -> list[int]:
+        headers = {"Content-Type": "application/json"}
+        return [
+            (await client.post(path, content=json.dumps(body), headers=headers)).status_code
+            for path, body in bodies.items()
+        ]
+
+    for models in ([en_de], [en_de, f"b={de_fr}"]):
+        statuses = with_client(service(*models), use)
+        assert [status for status in statuses if status not in (200, 400, 404, 413)] == []
 
 
 def test_the_languages_of_deepl_in_the_address(en_de: str) -> None:

@@ -1,9 +1,13 @@
 """What stands behind the page to translate in: its policy, and the microscope on one sentence."""
 
+import asyncio
 import re
+import threading
+from typing import Any
+from unittest.mock import patch
 
 import pytest
-from serving import post, service, with_client
+from serving import post, service, until, with_client
 
 from zhuyi.serve.page import LONGEST
 
@@ -35,3 +39,24 @@ def test_a_look_wants_the_key(en_de: str) -> None:
     served = service(en_de, api_key=KEY)
     assert post(served, "/look", data={"text": LINE}).status_code == 401
     assert "<main" in post(served, "/look", data={"text": LINE, "api_key": KEY}).text
+
+
+def test_one_sentence_is_looked_at_at_a_time(en_de: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    async def use(client: Any) -> list[Any]:
+        first = asyncio.create_task(client.post("/look", data={"text": LINE}))
+        await until(begun.is_set)
+        second = await client.post("/look", data={"text": LINE})
+        go_on.set()
+        return [await first, second]
+
+    with patch("zhuyi.microscope.page.look", slow), patch("zhuyi.microscope.page.frozen_html", lambda _: "a page"):
+        first, second = with_client(service(en_de), use)
+    assert (first.status_code, first.text) == (200, "a page")
+    assert second.status_code == 429
+    assert int(second.headers["Retry-After"]) >= 1

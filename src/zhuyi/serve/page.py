@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from zhuyi.errors import ZhuyiError
 from zhuyi.serve.forms import body, read
-from zhuyi.serve.models import AUTO
+from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, busy, malformed, too_large
 from zhuyi.serve.service import Service
 from zhuyi.serve.shape import Shape
@@ -61,8 +61,8 @@ def router(service: Service) -> APIRouter:
         service.authorize(asked.api_key)
         if len(asked.text) > LONGEST:
             raise too_large(f"a sentence of at most {LONGEST} characters can be looked at")
-        source = None if asked.source == AUTO else asked.source or None
-        leg = service.models.route(asked.model or None, source, asked.target or None)[0]
+        query = Query([asked.text], asked.model, asked.source, asked.target)
+        leg, *_ = await service.legs(query)
         async with leg.model.translator():
             opened = await leg.model.opened()
             try:

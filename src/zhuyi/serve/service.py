@@ -76,8 +76,7 @@ class Service:
             raise too_large(f"a request has at most {limits.texts:,} texts; this has {len(texts):,}")
         if any(map(_HALF, texts)):
             raise malformed("a text has half a character (a lone surrogate, \\ud800 to \\udfff)")
-        source = await self._source(query)
-        legs = self.models.route(query.model or None, source, query.target or None)
+        legs = await self.legs(query)
         if query.alignment:
             _check_aligns(legs)
         with self.queue.place(sum(map(len, texts))):
@@ -88,6 +87,15 @@ class Service:
                     return await self._pass(legs[-1], texts, query.beam, query.n_best, query.alignment)
             except TimeoutError:
                 raise late(f"no answer within {limits.deadline:g} seconds: ask for less at once") from None
+
+    async def legs(self, query: Query) -> list[Leg]:
+        """The models that translate a query, one after the other.
+
+        Raises:
+            Refusal: if there is no such model, or none with these languages.
+        """
+        source = await self._source(query)
+        return self.models.route(query.model or None, source, query.target or None)
 
     async def detect(self, text: str, among: Sequence[str] = ()) -> list[Detected]:
         """As `detection.detect`, beside whatever else goes on."""
