@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from zhuyi.serve.refusals import busy, too_large
@@ -23,8 +23,8 @@ class Queue:
         clock: seconds.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size, self.taken = size, 0
+    def __init__(self, size: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.size, self.taken, self._clock = size, 0, clock
         self._speed: float | None = None  # characters a second, of all requests together
 
     @contextmanager
@@ -39,10 +39,10 @@ class Queue:
         if self.taken + characters > self.size:
             raise busy("the server has too much to do: come again later", self._wait(characters))
         self.taken += characters
-        beside, begun = self.taken, time.monotonic()
+        beside, begun = self.taken, self._clock()
         try:
             yield
-            self._note(beside, time.monotonic() - begun)
+            self._note(beside, self._clock() - begun)
         finally:
             self.taken -= characters
 
