@@ -7,7 +7,8 @@
 `scaling_checks.py` measures what is predicted here, for the table of the document.
 
 Unless stated otherwise, numbers are bytes, FLOP or seconds of one update (all processes, all micro-batches).
-In formulas d is the width, f the inner width, V the vocabulary, N the number of parameters, n that of GPUs.
+In formulas d is the width, a that of all heads together, f the inner width, V the vocabulary, N the number of
+parameters, n that of GPUs.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from zhuyi.config import ModelConfig
+from zhuyi.model.positions import Relative
 from zhuyi.training.objective import LOGIT_CHUNK
 
 ROOT = Path(__file__).parent.parent
@@ -66,44 +68,59 @@ class Parts:
     cross_keys_values: int
     embeddings: int
     projection: int
+    output_bias: int
     tied: bool
     vectors: int
 
     @property
     def total(self) -> int:
         """All parameters; a tied matrix counts once. Those of `cross_keys_values` belong to the decoder."""
-        return self.encoder + self.decoder + self.embeddings + (0 if self.tied else self.projection)
+        outside = self.embeddings + self.output_bias + (0 if self.tied else self.projection)
+        return self.encoder + self.decoder + outside
 
 
 def parts_of(model: ModelConfig, vocabulary: int, target_vocabulary: int | None = None) -> Parts:
     """Count parameters: Vaswani et al. 2017, section 3; grouped keys and values, Ainslie et al. 2023.
 
-    attention     2 d² + 2 d · d_kv                      feed-forward  2 d f, or 3 d f with a gate (Shazeer 2020)
+    attention     2 d a + 2 d · d_kv                     feed-forward  2 d f, or 3 d f with a gate (Shazeer 2020)
     """
-    assert (model.encoder_mixer, model.decoder_mixer) == ("attention", "attention"), "the calculator counts attention"
-    d, f, kv = model.width, model.feed_forward, model.groups * model.head_width
-    biased = model.bias == "all"
-    keys_values = 2 * d * kv + 2 * kv * biased
-    attention = 2 * d * d + 2 * d * biased + keys_values
-    inner = 2 if model.activation == "swiglu" else 1
-    feed_forward = (inner + 1) * d * f + (inner * f + d) * (model.bias != "none")
-    norm = d if model.norm_kind == "rms" else 2 * d
-    ends = 1 if model.norm == "pre" else 0
-    positions = 2 * model.max_length * d if model.positions == "learned" else 0
-    targets = target_vocabulary or vocabulary
-    one_matrix = target_vocabulary is None and model.ties_embeddings
+    mixers = (model.encoder_mixer, model.decoder_mixer)
+    assert (model.shape, *mixers) == ("encoder-decoder", "attention", "attention"), "the calculator counts these alone"
+    d, a, f, kv = _widths(model)
     e, c = model.encoder_layers, model.decoder_layers
-    vectors = norm * (2 * e + 3 * c + 2 * ends)
-    vectors += biased * (2 * d + 2 * kv) * (e + 2 * c) + (model.bias != "none") * (inner * f + d) * (e + c)
+    inner, targets = 2 if model.activation in GATED else 1, target_vocabulary or vocabulary
+    keys_values_biases, attention_biases = (model.bias == "all") * 2 * kv, (model.bias == "all") * (a + 2 * kv + d)
+    feed_forward_biases = (model.bias != "none") * (inner * f + d)
+    keys_values = 2 * d * kv + keys_values_biases
+    attention = 2 * d * a + 2 * d * kv + attention_biases
+    feed_forward = (inner + 1) * d * f + feed_forward_biases
+    norm = d if model.norm_kind == "rms" else 2 * d
+    ends = (model.final_norm + model.embedding_norm) * norm
+    positions = {"learned": model.max_length * d, "relative": Relative.BUCKETS * model.heads}.get(model.positions, 0)
+    one_matrix = target_vocabulary is None and model.ties_embeddings
+    output_bias = model.output_bias * targets
     return Parts(
-        encoder=e * (attention + feed_forward + 2 * norm) + ends * norm,
-        decoder=c * (2 * attention + feed_forward + 3 * norm) + ends * norm,
+        encoder=e * (attention + feed_forward + 2 * norm) + ends,
+        decoder=c * (2 * attention + feed_forward + 3 * norm) + ends,
         cross_keys_values=c * keys_values,
-        embeddings=(targets if one_matrix else targets + vocabulary) * d + positions,
+        embeddings=(targets if one_matrix else targets + vocabulary) * d + 2 * positions,
         projection=targets * d,
+        output_bias=output_bias,
         tied=model.ties_output,
-        vectors=vectors,
+        vectors=(2 * e + 3 * c) * norm
+        + 2 * ends
+        + (e + 2 * c) * attention_biases
+        + (e + c) * feed_forward_biases
+        + output_bias,
     )
+
+
+GATED = ("swiglu", "geglu")
+
+
+def _widths(model: ModelConfig) -> tuple[int, int, int, int]:
+    """d, a, f and d_kv."""
+    return model.width, model.heads * model.head_width, model.feed_forward, model.groups * model.head_width
 
 
 # Work
@@ -114,21 +131,21 @@ def flop(model: ModelConfig, vocabulary: int, tokens: float, length: float = LEN
 
     Two of the forward pass and four of the backward pass (Kaplan et al. 2020, section 2.1; Hoffmann et al. 2022,
     appendix F). Half of the tokens meet the encoder and the keys and values of cross-attention, the other half the rest
-    of the decoder and the output projection; embeddings are looked up, not multiplied. Attention adds 12 d · length
+    of the decoder and the output projection; embeddings are looked up, not multiplied. Attention adds 12 a · length
     for each token and each attention (scores and mix, forward and backward).
     """
     parts = parts_of(model, vocabulary)
     source = parts.encoder + parts.cross_keys_values
     target = parts.decoder - parts.cross_keys_values + parts.projection
     attentions = (model.encoder_layers + 2 * model.decoder_layers) / 2
-    return tokens * (6 * (source + target) / 2 + 12 * model.width * length * attentions)
+    return tokens * (6 * (source + target) / 2 + 12 * model.heads * model.head_width * length * attentions)
 
 
 def muon_flop(model: ModelConfig) -> float:
     """What Muon's five iterations cost in an update, on each GPU: 4 m² n + 2 m³ each for an m × n matrix, m ≤ n."""
-    d, f, kv = model.width, model.feed_forward, model.groups * model.head_width
-    attention = [(d, d), (kv, d), (kv, d), (d, d)]
-    feed_forward = [(d, f)] * (3 if model.activation == "swiglu" else 2)
+    d, a, f, kv = _widths(model)
+    attention = [(a, d), (kv, d), (kv, d), (d, a)]
+    feed_forward = [(d, f)] * (3 if model.activation in GATED else 2)
     e, c = model.encoder_layers, model.decoder_layers
     matrices = attention * (e + 2 * c) + feed_forward * (e + c)
     return sum(5 * (4 * min(each) ** 2 * max(each) + 2 * min(each) ** 3) for each in matrices)
@@ -169,26 +186,28 @@ def activation_bytes(
 
         norm            b d + b          the normalised input and its scale (RMSNorm; LayerNorm: b d + 8)
         its products    b d              what they are given
-        attention       b (2 d + 2 d_kv) queries, keys, values, and what W_o is given
+        attention       b (2 a + 2 d_kv) queries, keys, values, and what W_o is given
           weights       b · heads · length, which a fused kernel does not keep (4 · heads instead; Dao et al. 2022)
-        feed-forward    4 b f            inner, gate, activation, their product (GELU: 2 b f, ReLU: b f)
+        feed-forward    4 b f            inner, gate, activation, their product (GELU, SiLU: 2 b f, ReLU: b f)
         dropout         d                the mask, a byte an element
         objective       b d + 8          of a target token: its hidden state and its number, for second derivatives
 
     Half of the tokens are the encoder's. Source tokens are met again by the decoder's cross-attention: its keys
     and values are theirs.
     """
-    d, f, b = model.width, model.feed_forward, 2 if bf16 else 4
-    # Grouped keys and values are spelled out for each head, where no fused kernel does without.
-    kv = model.groups * model.head_width if fused else d
+    (d, a, f, kv), b = _widths(model), 2 if bf16 else 4
+    if not fused:  # grouped keys and values are spelled out for each head
+        kv = a
     norm = 2 * b * d + (b if model.norm_kind == "rms" else 8)  # and its result, which is given to products
     mask = d * (model.dropout > 0)
     weights = 4 * model.heads if fused else model.heads * length * (2 * b + 1 if model.attention_dropout else b)
-    feed_forward = norm + b * f * {"swiglu": 4, "gelu": 2, "relu": 1}[model.activation] + mask
+    kept = {"relu": 1, "gelu": 2, "silu": 2, **dict.fromkeys(GATED, 4)}[model.activation]
+    feed_forward = norm + b * f * kept + mask
     feed_forward += (b + 1) * f * (model.feed_forward_dropout > 0)
-    own = norm + b * (2 * d + 2 * kv) + weights + mask
-    cross = norm + b * 2 * d + weights + mask
-    ends = 8 + mask + norm  # the token's number, the mask on its embedding, the last norm
+    own = norm + b * (2 * a + 2 * kv) + weights + mask
+    cross = norm + b * 2 * a + weights + mask
+    # The token's number, the mask on its embedding, the norms at both ends.
+    ends = 8 + mask + norm * (model.final_norm + model.embedding_norm)
     source = ends + model.encoder_layers * (own + feed_forward) + model.decoder_layers * b * 2 * kv
     target = ends + model.decoder_layers * (own + cross + feed_forward) + b * d + 8
     return tokens / 2 * (source + target)

@@ -6,6 +6,7 @@ import pytest
 import scaling
 import scaling_checks as checks
 import torch
+from contracts.conftest import CONFIGS
 from scaling import H200, estimate, model_of
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -24,18 +25,17 @@ def test_sizes_are_what_they_are_called(size: str) -> None:
     assert scaling.parts_of(model_of(size), scaling.VOCABULARY).total == pytest.approx(named, rel=0.07)
 
 
-@pytest.mark.parametrize(
-    ("model", "target_vocabulary"),
-    [
-        ({}, None),
-        ({}, 700),
-        ({"bias": "all", "norm_kind": "layer", "tie": "none", "positions": "learned"}, 900),
-        ({"norm": "post", "activation": "relu", "bias": "feed_forward", "tie": "output"}, None),
-        ({"key_value_heads": 2, "encoder_layers": 3, "decoder_layers": 1, "bias": "all"}, None),
-    ],
-)
-def test_parameters_are_counted_exactly(model: dict[str, Any], target_vocabulary: int | None) -> None:
-    config = configured(**model)
+COUNTED = {
+    name: config
+    for name, config in CONFIGS.items()
+    if (config.shape, config.encoder_mixer, config.decoder_mixer) == ("encoder-decoder", "attention", "attention")
+}
+"""Both presets with each option at each value, as far as the calculator counts it."""
+
+
+@pytest.mark.parametrize("target_vocabulary", [None, 700])
+@pytest.mark.parametrize("config", COUNTED.values(), ids=COUNTED.keys())
+def test_parameters_are_counted_exactly(config: ModelConfig, target_vocabulary: int | None) -> None:
     with torch.device("meta"):
         real = Transformer(config, 1000, target_vocabulary)
     parts = scaling.parts_of(config, 1000, target_vocabulary)
@@ -56,6 +56,8 @@ def test_the_state_is_counted_exactly() -> None:
         {"width": 64, "heads": 4, "feed_forward": 96, "activation": "relu", "dropout": 0.0, "norm_kind": "layer"},
         {"width": 64, "heads": 4, "feed_forward": 96, "key_value_heads": 2, "activation": "gelu"},
         {"width": 64, "heads": 4, "feed_forward": 96, "feed_forward_dropout": 0.2, "activation": "relu"},
+        {"width": 64, "heads": 4, "feed_forward": 96, "head_width": 24, "activation": "geglu", "embedding_norm": True},
+        {"width": 64, "heads": 4, "feed_forward": 96, "activation": "silu", "positions": "relative"},
     ],
 )
 def test_what_autograd_keeps_is_counted(model: dict[str, Any], bf16: bool) -> None:
@@ -98,9 +100,9 @@ def test_flop_are_six_for_each_parameter_that_a_token_meets() -> None:
     assert scaling.flop(model, scaling.VOCABULARY, 2, length=25) < 1.02 * 6 * met
 
 
-@pytest.mark.parametrize("groups", [4, 2])
-def test_muons_products_are_those_that_it_makes(groups: int) -> None:
-    model = configured(width=32, feed_forward=48, heads=4, key_value_heads=groups, encoder_layers=2, decoder_layers=1)
+@pytest.mark.parametrize("options", [{}, {"key_value_heads": 2}, {"head_width": 6, "activation": "geglu"}])
+def test_muons_products_are_those_that_it_makes(options: dict[str, Any]) -> None:
+    model = configured(width=32, feed_forward=48, heads=4, encoder_layers=2, decoder_layers=1, **options)
     transformer = Transformer(model, 50)
     for parameter in transformer.parameters():
         parameter.grad = torch.randn_like(parameter)
