@@ -1,7 +1,6 @@
 """A tokenizer that is imported from SentencePiece cuts lines as it does, and a bad file is one line."""
 
 import json
-import random
 import struct
 import time
 import unicodedata
@@ -13,6 +12,7 @@ import sentencepiece
 from interop.sentencepiece_models import EVERY, LINES, NAMES, imported, trained, words
 
 from zhuyi.errors import CheckpointError
+from zhuyi.interop import sentencepiece as importer
 from zhuyi.interop.sentencepiece import read, tokenizer
 from zhuyi.interop.vocabulary import Vocabulary
 from zhuyi.text.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Tokenizer, Tokenizers
@@ -197,6 +197,18 @@ def test_more_pieces_than_any_model_has_are_refused_soon(tmp_path: Path) -> None
     assert time.process_time() - start < 30
 
 
+def test_no_more_pieces_and_merges_are_read_than_models_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [piece("a" * length) for length in range(1, 9)]
+    data = message(UNKNOWN, *pieces, (2, message((3, 2))))
+    assert tokenizer(imported(data, tmp_path)).pieces([4 + 7]) == ["a" * 8]
+    monkeypatch.setattr(importer, "MOST_MERGED", 100)
+    with pytest.raises(CheckpointError, match="more than 100 characters"):
+        tokenizer(imported(data, tmp_path))
+    monkeypatch.setattr(importer, "MOST_PIECES", 8)
+    with pytest.raises(CheckpointError, match="more than 8 pieces"):
+        imported(data, tmp_path)
+
+
 @pytest.mark.unix
 def test_only_files_are_read(tmp_path: Path) -> None:
     import os
@@ -205,39 +217,3 @@ def test_only_files_are_read(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing", tmp_path / "fifo", Path("/dev/zero")):
         with pytest.raises(CheckpointError, match=r"not a file|cannot read"):
             read(path)
-
-
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """The file after some accidents."""
-    changed = bytearray(data)
-    for _ in range(rng.choice([1, 1, 1, 3, 20])):
-        first = rng.choice(
-            [rng.randrange(len(changed)), rng.randrange(min(len(changed), 3000)), -rng.randrange(1, 300)]
-        )
-        first %= len(changed)
-        length = rng.choice([1, 1, 4, 50])
-        junk = rng.choice([rng.randbytes(length), b"\xff" * length, b"\0" * length, varint(rng.getrandbits(60))])
-        changed[first : first + rng.choice([0, length, len(junk), len(junk)])] = junk
-        if rng.random() < 0.1:
-            del changed[rng.randrange(1, len(changed)) :]
-    return bytes(changed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.long)])
-def test_a_damaged_file_is_refused_or_read(tmp_path: Path, count: int) -> None:
-    whole = [trained(), trained("bpe", "identity", True)]
-    rng, refused = random.Random(count), 0
-    for _ in range(count):
-        start = time.process_time()
-        try:
-            model = imported(mutated(rng.choice(whole), rng), tmp_path)
-        except CheckpointError:
-            refused += 1
-        else:
-            ours = tokenizer(model)
-            found = ours.encode(LINES[::5])
-            ours.decode(found)
-            assert all(i == UNK or EOS < i < len(ours) for ids in found for i in ids)
-        assert time.process_time() - start < 10
-    assert 0.1 * count < refused < count

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
@@ -30,12 +30,16 @@ from tokenizers import Tokenizer as Engine
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop.reading import read_bytes
-from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary
+from zhuyi.interop.vocabulary import Vocabulary
 from zhuyi.text.special import BYTES
 from zhuyi.text.tokenizer import Tokenizer
 
 LARGEST_FILE = 1 << 25
 """Bytes of a model; those of 256,000 pieces are of 5 million."""
+MOST_PIECES = 300_000
+"""Some models have 262,144."""
+MOST_MERGED = 10_000_000
+"""Characters of what the merges of a model of merges make, one by one: some 30 for each of as many pieces."""
 LARGEST_MAP = 1 << 22
 """Bytes of a character map; the largest of SentencePiece's own is of 300,000."""
 LONGEST_PIECE = 256
@@ -60,8 +64,10 @@ class Kind(IntEnum):
     BYTE = 6
 
 
-@dataclass(frozen=True)
-class Piece:
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+class Piece(NamedTuple):
     """A row of the vocabulary."""
 
     text: str
@@ -133,6 +139,9 @@ def tokenizer(model: SentencePieceModel, vocabulary: Vocabulary | None = None) -
     Args:
         model: of one side.
         vocabulary: in which pieces are looked up; the model's own if there is no other. Pieces it lacks become UNK.
+
+    Raises:
+        CheckpointError: if it has longer merges than can be imported, or two tokens have one name.
     """
     return (vocabulary or model.vocabulary).tokenizer(_engine(model))
 
@@ -196,15 +205,15 @@ _ALGORITHMS: dict[int, Literal["unigram", "bpe"]] = {1: "unigram", 2: "bpe"}
 def _piece(data: bytes, number: int) -> Piece:
     fields = dict(_fields(data))
     text = _text(fields.get(1, b""), f"piece {number}")
-    kind, score = fields.get(3, 1), fields.get(2, b"\0\0\0\0")
-    if kind not in iter(Kind):
-        raise _DamagedError(f"piece {number} is of kind {kind}, which is none")
+    kind, score = _KINDS.get(fields.get(3, 1)), fields.get(2, b"\0\0\0\0")
+    if kind is None:
+        raise _DamagedError(f"piece {number} is of kind {str(fields[3])[:20]}, which is none")
     if not isinstance(score, bytes) or len(score) != 4:
         raise _DamagedError(f"the score of piece {number} is no number")
     (value,) = struct.unpack("<f", score)
     if not abs(value) <= 1e9:
         raise _DamagedError(f"the score of piece {number} is {value}")
-    return Piece(text, value, Kind(kind))
+    return Piece(text, value, kind)
 
 
 def _ensure_few(pieces: int, characters: int) -> None:
@@ -319,13 +328,17 @@ def _of_text(merges: list[tuple[str, str]], ids: dict[str, int]) -> list[tuple[s
 
 def _by_score(text: list[Piece], ids: dict[str, int]) -> list[tuple[str, str]]:
     """Merges by the score of what they make, and by the ids of their parts where it can be made in two ways."""
-    merges = [
-        (-piece.score, ids[left], ids[right], left, right)
-        for piece in text
-        for left, right in ((piece.text[:cut], piece.text[cut:]) for cut in range(1, len(piece.text)))
-        if left in ids and right in ids
-    ]
-    return [(left, right) for *_, left, right in sorted(merges)]
+    names = list(ids)
+    merges: list[tuple[float, int, int]] = []
+    merged = 0
+    for piece in text:
+        for left, right in ((piece.text[:cut], piece.text[cut:]) for cut in range(1, len(piece.text))):
+            if left in ids and right in ids:
+                merges.append((-piece.score, ids[left], ids[right]))
+                merged += len(piece.text)
+        if merged > MOST_MERGED:
+            raise CheckpointError(f"the merges of a SentencePiece model have more than {MOST_MERGED:,} characters")
+    return [(names[left], names[right]) for _, left, right in sorted(merges)]
 
 
 @dataclass(frozen=True)
@@ -400,8 +413,8 @@ def _label(unit: Any) -> Any:
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
     """The fields of a protobuf message: numbers, and integers or bytes (4, 8 or any number of them)."""
-    place = 0
-    while place < len(data):
+    place, end = 0, len(data)
+    while place < end:
         key, place = _varint(data, place)
         wire = key & 7
         if wire == 0:
@@ -414,22 +427,23 @@ def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
             length = 8 if wire == 1 else 4
         else:
             raise _DamagedError(f"byte {place:,} is no field of a message")
-        if length > len(data) - place:
+        if length > end - place:
             raise _DamagedError("it is truncated, or a length in it is wrong")
         yield key >> 3, data[place : place + length]
         place += length
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if place >= len(data):
-            break
-        byte = data[place]
-        place += 1
+    """A number of one to ten bytes, of which most have one, and the place behind it."""
+    value = data[place] if place < len(data) else 0x80
+    if value < 0x80:
+        return value, place + 1
+    value, shift = 0, 0
+    for byte in data[place : place + 10]:
         value |= (byte & 0x7F) << shift
+        shift += 7
         if byte < 0x80:
-            return value, place
+            return value, place + shift // 7
     raise _DamagedError("it is truncated, or a number in it has no end")
 
 
