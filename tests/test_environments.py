@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from command_line import TINY, tiny_model, write_pairs
 from command_line import zhuyi as run
-from opus_mt import make_opus_mt
+from foreign_models import make_opus_mt
 
 from zhuyi.data.cache import cache_directory
 

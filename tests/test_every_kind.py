@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "training"))
 
 from command_line import zhuyi as run
-from opus_mt import make_opus_mt
+from foreign_models import make_opus_mt
 from runs import SHAPES, copying, of_shape
 
 import zhuyi

@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 import pytest
 from command_line import TINY, tiny_model, write_pairs
-from opus_mt import make_opus_mt
+from foreign_models import make_opus_mt
 
 import zhuyi
 

@@ -11,7 +11,7 @@ import notebooks
 import pytest
 import typer.main
 from command_line import zhuyi as run
-from opus_mt import make_opus_mt
+from foreign_models import make_opus_mt
 
 from zhuyi import cli
 from zhuyi.data.compression import packed

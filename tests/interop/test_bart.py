@@ -11,7 +11,7 @@ import torch
 from interop.byte_level_models import SPECIAL, write_byte_level
 from interop.sentencepiece_models import LINES
 from interop.test_huggingface import LIMIT, Original, lines, randomise
-from interop.test_sentencepiece import mutated
+from interop.damage import with_other_bytes
 from transformers import BartConfig, BartForConditionalGeneration, BartTokenizer
 
 import zhuyi
@@ -258,7 +258,7 @@ def test_a_damaged_directory_is_refused_or_read(bart: Original, tmp_path: Path, 
             damaged["tokenizer.json"] = json.dumps(with_another_part(tokenizer, rng)).encode()
         else:
             name = rng.choice([*files])
-            damaged[name] = mutated(files[name], rng)
+            damaged[name] = with_other_bytes(files[name], rng)
         for name, content in damaged.items():
             (whole / name).write_bytes(content)
         if not damaged["tokenizer.json"]:

@@ -1,9 +1,7 @@
 """T5, mT5 and ByT5 translate as the originals do: small random ones, made here, against `transformers` itself."""
 
 import json
-import math
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,6 @@ import pytest
 import sentencepiece
 import torch
 from interop.test_bart import with_another_part
-from interop.test_sentencepiece import mutated
 from torch import nn
 
 import zhuyi
@@ -324,36 +321,6 @@ def test_how_long_an_output_may_be(text_model: Original, tmp_path: Path) -> None
         import_model(place, tmp_path / f"{number} out")
         config = load_model(tmp_path / f"{number} out").config
         assert config.decoding.max_extra == most < config.model.max_length
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.long)])
-def test_a_damaged_directory_is_refused_or_read(text_model: Original, tmp_path: Path, count: int) -> None:
-    rng, refused = random.Random(count), []
-    whole = rewritten(text_model, tmp_path / "damaged")
-    files = {file: file.read_bytes() for file in whole.iterdir() if file.suffix in (".json", ".model", ".safetensors")}
-    for _ in range(count):
-        file, content = rng.choice([*files.items()])
-        file.write_bytes(with_another_value(content, rng) if file.suffix == ".json" else mutated(content, rng))
-        start = time.process_time()
-        try:
-            as_stored(read_foreign(whole, None, []), str(whole))
-        except CheckpointError as error:
-            refused.append(str(error))
-        assert time.process_time() - start < 10
-        file.write_bytes(content)
-    assert 0.1 * count < len(refused) < count
-    assert not any("\n" in message for message in refused)
-
-
-VALUES = [None, 0, -1, 1, 2**31 - 1, 10**400, 1e300, math.nan, "x", "", [], {}, [1], True, 0.5, "\0", "../x"]
-OTHERS = ["num_decoder_layers", "n_positions", "max_new_tokens", "num_beams", "length_penalty", "extra_ids"]
-
-
-def with_another_value(content: bytes, rng: random.Random) -> bytes:
-    """A file of settings of which one has a value of any type."""
-    settings = json.loads(content)
-    return json.dumps(settings | {rng.choice([*settings, *OTHERS]): rng.choice(VALUES)}).encode()
 
 
 def test_pickles_hold_plain_tensors(text_model: Original, tmp_path: Path) -> None:

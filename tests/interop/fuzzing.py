@@ -1,0 +1,363 @@
+"""Damaged files of every format that is imported: none may give a traceback, or need much time or memory.
+
+    PYTHONPATH=tests python tests/interop/fuzzing.py --log benchmarks/results/fuzzing.json [--minutes 60] [FORMAT ...]
+
+A file is damaged as a format and a number say, so that each can be made again:
+
+    PYTHONPATH=tests python tests/interop/fuzzing.py --keep DIR --first 1234 FORMAT
+
+The files are read in a process of their own, which ends with the first that takes too long, whatever it is doing.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from foreign_models import DIRECTORIES, HEADS, LINES, WORDS, state_dict, train_pieces
+
+import zhuyi
+from zhuyi.errors import ZhuyiError, ZhuyiWarning
+from zhuyi.interop import from_state_dict, sentencepiece
+from zhuyi.interop.importing import import_model
+from zhuyi.interop.tensors import read_file
+from zhuyi.interop.vocabulary import Vocabulary, read_pieces, word_tokenizer
+
+SECONDS = 10
+"""Of a core, that a file may take."""
+MEGABYTES = 1000
+"""Of memory, that the process may have had, with Python and torch."""
+ROUND = 100
+"""Files of each format that one process reads."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of files that are imported."""
+
+    make: Callable[[Path], Any]
+    """Writes sound ones into a directory, which it makes."""
+    read: Callable[[Path], Any]
+    """Reads one of them, and what belongs to it."""
+
+
+def read_directory(file: Path) -> None:
+    """Import it as a user would, and use the tokenizers."""
+    out = file.parent.with_name("imported")
+    import_model(file.parent, out)
+    read_lines(zhuyi.load(out, device="cpu").tokenizers.source)
+
+
+def read_lines(tokenizer: Any) -> None:
+    found = tokenizer.encode([*LINES, "naïve ﬁ 猫 <unk> </s>", "a\u0301 " * 20])
+    assert all(0 <= token < len(tokenizer) for tokens in found for token in tokens)
+    tokenizer.decode(found)
+
+
+def make_pieces(directory: Path) -> None:
+    directory.mkdir()
+    text = [*LINES, "naïve café ﬁ ½ ① ＡＢＣ 猫 한국어"]
+    for algorithm, rule in (("unigram", "nmt_nfkc"), ("unigram", "nfkc_cf"), ("bpe", "identity")):
+        options = {"model_type": algorithm, "normalization_rule_name": rule, "byte_fallback": rule != "nmt_nfkc"}
+        train_pieces(directory / f"{algorithm}-{rule}.spm", text, **options, **{"vocab_size": 340})
+
+
+def make_vocabularies(directory: Path) -> None:
+    directory.mkdir()
+    pieces = ["</s>", "<unk>", "▁a", "é", '"', "a:b", "un@@", *"bcdefgh"]
+    (directory / "v.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}, ensure_ascii=False))
+    entries = [*enumerate(pieces), (19, r"it's\t\xe9\u00e8\U0001F431"), (20, "#")]
+    (directory / "v.yml").write_text(
+        "".join(f'{json.dumps(piece)[1:-1]!r}: {i}\n"{i}": {i + 30}\n' for i, piece in entries)
+    )
+    (directory / "v.txt").write_text("".join(f"{piece}\n" for piece in pieces))
+
+
+def read_vocabulary(file: Path) -> None:
+    read_lines(word_tokenizer(Vocabulary.of(read_pieces(file), unk=1, eos=0)))
+
+
+def make_state_dict(directory: Path) -> None:
+    directory.mkdir()
+    torch.save(state_dict(), directory / "zip.pt")
+    torch.save(state_dict(), directory / "old.pt", _use_new_zipfile_serialization=False)
+
+
+def read_state_dict(file: Path) -> None:
+    weights = {name: torch.from_numpy(array) for name, array in read_file(file).items()}
+    from_state_dict(weights, heads=HEADS, source_tokens=WORDS).tokenizers.source.encode(["a dog"])
+
+
+FORMATS: dict[str, Format] = {
+    **{family: Format(make, read_directory) for family, make in DIRECTORIES.items()},
+    "sentencepiece": Format(make_pieces, lambda file: read_lines(sentencepiece.tokenizer(sentencepiece.read(file)))),
+    "vocabulary": Format(make_vocabularies, read_vocabulary),
+    "state-dict": Format(make_state_dict, read_state_dict),
+}
+
+
+# Damage
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """A file after some accidents, or with another content in a sound container."""
+    kinds = [with_other_bytes]
+    if data.startswith(b"PK"):
+        kinds.append(with_another_member)
+    if data.startswith(b"{"):
+        kinds += [with_another_value] * 3
+    if data[8:9] == b"{":
+        kinds.append(with_another_header)
+    return rng.choice(kinds)(data, rng)
+
+
+def with_other_bytes(data: bytes, rng: random.Random) -> bytes:
+    """Some bytes changed, put in, repeated or taken out; those at the beginning and the end more often."""
+    changed = bytearray(data)
+    for _ in range(rng.choice([1, 1, 1, 3, 20])):
+        within = rng.choice([len(changed), min(len(changed), 300), min(len(changed), 3000)])
+        first = rng.randrange(within + 1)
+        if rng.random() < 0.2:
+            first = len(changed) - first
+        length = rng.choice([1, 1, 4, 50])
+        junk = rng.choice(
+            [
+                *(rng.randbytes(length), b"\xff" * length, b"\0" * length, b"9" * length, b"", changed[:length]),
+                *(varint(rng.getrandbits(60)), b'"', b"\n", b": ", b"{[", b"null", bytes([rng.randrange(256)])),
+            ]
+        )
+        changed[first : first + rng.choice([0, length, len(junk), len(junk)])] = junk
+        if rng.random() < 0.1:
+            del changed[rng.randrange(len(changed) + 1) :]
+    return bytes(changed)
+
+
+def varint(value: int) -> bytes:
+    """As lengths and numbers stand in SentencePiece's files."""
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+def with_another_member(data: bytes, rng: random.Random) -> bytes:
+    """A sound archive with a damaged file in it, which the checksums do not give away."""
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    described = [name for name in members if name.endswith((".pkl", "model.yml.npy"))]
+    name = rng.choice([*members, *described * len(members)])
+    head = 128 if rng.random() < 0.5 else len(members[name])
+    members[name] = with_other_bytes(members[name][:head], rng) + members[name][head:]
+    written = BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for each, content in members.items():
+            archive.writestr(each, content)
+    return written.getvalue()
+
+
+def with_another_header(data: bytes, rng: random.Random) -> bytes:
+    """A file of safetensors that says something else of its tensors."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = with_another_value(data[8:end], rng)
+    return len(header).to_bytes(8, "little") + header + data[end:]
+
+
+VALUES = [
+    *(None, 0, -1, 1, 2, 7, 2**31 - 1, 2**40, 10**400, 1e300, 0.5, math.nan, True, False, [], {}, [1], {"a": 1}),
+    *("", "x", "\0", "../x", "\ud800", "a" * 5000, "\n", "F64", "<unk>", "__en__", [[[]]], [1, 2], [0, 10**9]),
+]
+
+SETTINGS = [
+    *("src_lang", "added_tokens_decoder", "extra_ids", "num_beams", "length_penalty", "max_length", "max_new_tokens"),
+    *("n_positions", "num_decoder_layers", "forced_bos_token_id", "tie_word_embeddings", "__metadata__"),
+]
+"""Of which a file need not have one."""
+
+
+def with_another_value(data: bytes, rng: random.Random) -> bytes:
+    """JSON in which a value is of any kind, or stands elsewhere, or is missing."""
+    content = json.loads(data)
+    places = [*((content, key) for key in SETTINGS), *places_in(content)]
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        container, key = rng.choice(places)
+        match rng.randrange(4):
+            case 0 if isinstance(container, dict):
+                container.pop(key, None)
+            case 1:
+                other, place = rng.choice(places)
+                container[key] = json.loads(json.dumps(other.get(place) if isinstance(other, dict) else other[place]))
+            case _:
+                container[key] = rng.choice(VALUES)
+    return json.dumps(content).encode()
+
+
+def places_in(content: Any) -> Iterator[tuple[Any, Any]]:
+    """Every value of an object of JSON, as a container and the key in it."""
+    entries = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in entries:
+        yield content, key
+        yield from places_in(value)
+
+
+# Reading
+
+
+def read_all(names: Sequence[str], first: int, count: int) -> None:
+    """Read the damaged files of some formats, and print a line of JSON about each. Sound files come before."""
+    warnings.simplefilter("error")
+    warnings.simplefilter("ignore", ZhuyiWarning)  # a line for the user
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (1 << 32, 1 << 32))  # so that no file takes the machine's memory
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            whole = Path(folder) / name / "whole"
+            whole.parent.mkdir()
+            FORMATS[name].make(whole)
+            files = sorted(whole.iterdir())
+            for file in files:
+                FORMATS[name].read(file)
+            for seed in range(first, first + count):
+                file, damage = choose(name, seed, files)
+                content = file.read_bytes()
+                file.write_bytes(damage(content))
+                limit = math.ceil(time.process_time()) + SECONDS + 1
+                resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+                found = {"format": name, "seed": seed, "file": file.name, **attempt(FORMATS[name].read, file)}
+                print(json.dumps(found), flush=True)
+                file.write_bytes(content)
+
+
+def choose(name: str, seed: int, files: Sequence[Path]) -> tuple[Path, Callable[[bytes], bytes]]:
+    """The file that a format and a number damage, and how."""
+    rng = random.Random(f"{name} {seed}")
+    return rng.choice(files), lambda data: damaged(data, rng)
+
+
+def attempt(read: Callable[[Path], Any], file: Path) -> dict[str, Any]:
+    """What comes of a file, in which time, and the most memory that the process has had until then."""
+    start = time.process_time()
+    outcome, problem = "read", ""
+    try:
+        read(file)
+    except ZhuyiError as error:
+        outcome = "refused"
+        if "\n" in str(error) or len(str(error)) > 2000 or "memory" in str(error).lower():
+            problem = f"not a line about the file: {str(error)[:300]!r}"
+    except Exception:
+        problem = traceback.format_exc(limit=-4)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    seconds = time.process_time() - start
+    return {"outcome": outcome, "problem": problem, "seconds": round(seconds, 3), "megabytes": memory // 1_000_000}
+
+
+@dataclass
+class Result:
+    """What came of some damaged files of a format."""
+
+    files: int = 0
+    read: int = 0
+    refused: int = 0
+    slowest: dict[str, Any] = field(default_factory=lambda: {"seconds": 0.0})
+    megabytes: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, line: dict[str, Any]) -> None:
+        self.files += 1
+        self.read += line["outcome"] == "read"
+        self.refused += line["outcome"] == "refused"
+        self.megabytes = max(self.megabytes, line["megabytes"])
+        if line["seconds"] > self.slowest["seconds"]:
+            self.slowest = {key: line[key] for key in ("seconds", "seed", "file")}
+        what = f"seed {line['seed']}, {line['file']}"
+        if line["problem"]:
+            self.problems.append(f"{what}: {line['problem']}")
+        if line["seconds"] > SECONDS or line["megabytes"] > MEGABYTES:
+            self.problems.append(f"{what}: {line['seconds']} s, {line['megabytes']} MB")
+
+    def merge(self, other: "Result") -> None:
+        """Add what came of others."""
+        self.files += other.files
+        self.read += other.read
+        self.refused += other.refused
+        self.slowest = max(self.slowest, other.slowest, key=lambda each: each["seconds"])
+        self.megabytes = max(self.megabytes, other.megabytes)
+        self.problems += other.problems
+
+
+def fuzz(names: Sequence[str], count: int, first: int = 0) -> dict[str, Result]:
+    """Read so many damaged files of each format in a process; a seed at which that ends is a problem."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, __file__, "--read", "--first", str(first), "--count", str(count), *names]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    results = {name: Result() for name in names}
+    for line in ran.stdout.splitlines():
+        found = json.loads(line)
+        results[found["format"]].add(found)
+    if ran.returncode:
+        name = next(name for name in names if results[name].files < count)
+        ended = f"ended with code {ran.returncode}: {ran.stderr[-1000:]}"
+        results[name].problems.append(f"seed {first + results[name].files}: {ended}")
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("formats", nargs="*", metavar="FORMAT", help=f"of {', '.join(FORMATS)}; all of them if none")
+    parser.add_argument("--count", type=int, default=10_000, help="of the files of each format")
+    parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after which no further files are begun with")
+    parser.add_argument("--log", type=Path, help="where the results are written")
+    parser.add_argument("--keep", type=Path, help="write a damaged file, and what belongs to it, into this directory")
+    parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)  # the process that reads
+    asked = parser.parse_args()
+    asked.formats = asked.formats or [*FORMATS]
+    if asked.read:
+        read_all(asked.formats, asked.first, asked.count)
+        return
+    if asked.keep:
+        FORMATS[asked.formats[0]].make(asked.keep)
+        file, damage = choose(asked.formats[0], asked.first, sorted(asked.keep.iterdir()))
+        file.write_bytes(damage(file.read_bytes()))
+        print(file)
+        return
+    results = {name: Result() for name in asked.formats}
+    start = time.monotonic()
+    for first in range(asked.first, asked.first + asked.count, ROUND):
+        if time.monotonic() - start > 60 * asked.minutes:
+            break
+        count = min(ROUND, asked.first + asked.count - first)
+        for name, found in fuzz(asked.formats, count, first).items():
+            results[name].merge(found)
+        if asked.log:
+            log = {"python": platform.python_version(), "torch": torch.__version__, "seconds": SECONDS}
+            log |= {"megabytes": MEGABYTES, "formats": {name: vars(found) for name, found in results.items()}}
+            asked.log.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
+    for name, found in results.items():
+        print(
+            f"{name}: {found.files:,} files, {found.read:,} read, {found.refused:,} refused, "
+            f"{found.slowest['seconds']} s, {found.megabytes} MB",
+            *found.problems,
+            sep="\n  ",
+        )
+    sys.exit(any(found.problems for found in results.values()))
+
+
+if __name__ == "__main__":
+    main()
