@@ -6,6 +6,7 @@ pytest -m long tests/microscope/test_every_page.py     all of them
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from urllib.parse import urlencode
 
 import pytest
 from command_line import TINY, tiny_model
+from foreign_models import FAMILIES, imported, lines_of
 
 from zhuyi.config import build_config
-from zhuyi.loading import load
+from zhuyi.loading import load, with_torch
 from zhuyi.microscope.server import Microscope
 from zhuyi.translator import Translator
 
@@ -55,10 +57,51 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 
 @pytest.fixture(scope="module")
 def url(translator: Translator) -> Iterator[str]:
-    with Microscope(translator, checkpoints={"step-000001": lambda: translator}) as server:
+    with served(translator, checkpoints={"step-000001": lambda: translator}) as address:
+        yield address
+
+
+@contextmanager
+def served(translator: Translator, **settings: Any) -> Iterator[str]:
+    """The address of the page of a model."""
+    with Microscope(translator, **settings) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.url
         server.shutdown()
+
+
+@contextmanager
+def opened(browser: Any, url: str, width: int, theme: str, **asked: str) -> Iterator[Any]:
+    """A page that shows an answer. Until it is closed it says nothing on the console, and asks nobody else."""
+    context = browser.new_context(color_scheme=theme, reduced_motion="reduce", viewport={"width": width, "height": 900})
+    tab, complaints, requests = context.new_page(), [], []
+    tab.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(f"{url}#{urlencode(asked)}")
+    tab.wait_for_selector("[data-output]", state="attached")
+    yield tab
+    assert [each for each in requests if not each.startswith((url, "data:", "blob:"))] == []
+    assert complaints == []
+    context.close()
+
+
+def views_of(tab: Any) -> Iterator[str]:
+    """Opens one view after another, and gives their titles."""
+    views = tab.locator(".views button")
+    titles: set[str] = set()
+    for place in range(views.count()):
+        views.nth(place).click()
+        tab.wait_for_timeout(60)
+        titles.add(title := tab.text_content("h2"))
+        yield title
+    assert len(titles) == views.count() > 10
+
+
+def mean_loss(tab: Any) -> float:
+    tab.evaluate("location.hash = location.hash.replace(/view=\\w+/, 'view=loss')")
+    tab.wait_for_selector("[data-mean]")
+    return float(tab.get_attribute("[data-mean]", "data-mean"))
 
 
 @pytest.mark.parametrize(
@@ -68,35 +111,29 @@ def url(translator: Translator) -> Iterator[str]:
 def test_every_view_of_every_sentence(
     browser: Any, url: str, translator: Translator, kind: str, language: str, theme: str, width: int
 ) -> None:
-    """It says nothing on the console, asks nobody else, fits the screen, runs no text, and its numbers are Python's."""
+    """It fits the screen, runs no text, and its numbers are Python's."""
     text = SENTENCES[kind]
-    context = browser.new_context(color_scheme=theme, reduced_motion="reduce", viewport={"width": width, "height": 900})
-    tab, complaints, asked = context.new_page(), [], []
-    tab.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.goto(f"{url}#{urlencode({'text': text, 'target': REFERENCE, 'lang': language})}")
-    tab.wait_for_selector("[data-output]", state="attached")
-    if AXE.exists():
-        tab.evaluate(AXE.read_text(encoding="utf-8"))
-    titles: set[str] = set()
-    views = tab.locator(".views button")
-    for place in range(views.count()):
-        views.nth(place).click()
-        tab.wait_for_timeout(60)
-        titles.add(title := tab.text_content("h2"))
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width, f"{title} is wider than the screen"
-        assert tab.text_content("[data-output]") == translator.translate([text])[0]
-        if AXE.exists() and place % len(SENTENCES) == list(SENTENCES).index(kind):  # together all views
-            found = tab.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-            assert {each["id"]: each["nodes"][0]["html"] for each in found if each["impact"] in GRAVE} == {}, title
-    assert len(titles) == views.count() > 10
-    tab.evaluate("location.hash = location.hash.replace(/view=\\w+/, 'view=loss')")
-    tab.wait_for_selector("[data-mean]")
-    mean = float(tab.get_attribute("[data-mean]", "data-mean"))
-    assert mean == pytest.approx(translator.loss([text], [REFERENCE]), abs=1e-5)
-    assert tab.evaluate("typeof evil") == "undefined"
-    assert tab.locator("img").count() == 0
-    assert [each for each in asked if not each.startswith((url, "data:", "blob:"))] == []
-    assert complaints == []
-    context.close()
+    with opened(browser, url, width, theme, text=text, target=REFERENCE, lang=language) as tab:
+        if AXE.exists():
+            tab.evaluate(AXE.read_text(encoding="utf-8"))
+        for place, title in enumerate(views_of(tab)):
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width, f"{title} is wider than the screen"
+            assert tab.text_content("[data-output]") == translator.translate([text])[0]
+            if AXE.exists() and place % len(SENTENCES) == list(SENTENCES).index(kind):  # together all views
+                found = tab.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+                assert {each["id"]: each["nodes"][0]["html"] for each in found if each["impact"] in GRAVE} == {}, title
+        assert mean_loss(tab) == pytest.approx(translator.loss([text], [REFERENCE]), abs=1e-5)
+        assert tab.evaluate("typeof evil") == "undefined"
+        assert tab.locator("img").count() == 0
+
+
+@pytest.mark.parametrize(
+    "family", ["mbart-50", *(pytest.param(each, marks=pytest.mark.long) for each in FAMILIES if each != "mbart-50")]
+)
+def test_every_view_of_an_imported_model(browser: Any, tmp_path: Path, family: str) -> None:
+    translator = with_torch(imported(family, tmp_path))
+    text, reference, *_ = lines_of(family)
+    with served(translator) as url, opened(browser, url, 1440, "light", text=text, target=reference) as tab:
+        for _ in views_of(tab):
+            assert tab.text_content("[data-output]") == translator.translate([text])[0].strip()
+        assert mean_loss(tab) == pytest.approx(translator.loss([text], [reference]), abs=1e-5)
