@@ -323,7 +323,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000, help="of the files of each format")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--minutes", type=float, default=math.inf, help="after which no further files are begun with")
-    parser.add_argument("--log", type=Path, help="where the results are written")
+    parser.add_argument("--log", type=Path, help="where the results are written; those of other formats stay there")
     parser.add_argument("--keep", type=Path, help="write a damaged file, and what belongs to it, into this directory")
     parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)  # the process that reads
     asked = parser.parse_args()
@@ -346,8 +346,9 @@ def main() -> None:
         for name, found in fuzz(asked.formats, count, first).items():
             results[name].merge(found)
         if asked.log:
+            others = json.loads(asked.log.read_text(encoding="utf-8"))["formats"] if asked.log.exists() else {}
             log = {"python": platform.python_version(), "torch": torch.__version__, "seconds": SECONDS}
-            log |= {"megabytes": MEGABYTES, "formats": {name: vars(found) for name, found in results.items()}}
+            log |= {"megabytes": MEGABYTES, "formats": others | {name: vars(found) for name, found in results.items()}}
             asked.log.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
     for name, found in results.items():
         print(
