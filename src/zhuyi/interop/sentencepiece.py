@@ -38,8 +38,8 @@ LARGEST_FILE = 1 << 25
 """Bytes of a model; those of 256,000 pieces are of 5 million."""
 MOST_PIECES = 300_000
 """Some models have 262,144."""
-MOST_MERGED = 10_000_000
-"""Characters of what the merges of a model of merges make, one by one: some 30 for each of as many pieces."""
+MOST_MERGED = 6_000_000
+"""Characters of what all merges make: a million merges of six characters need 9 s and 900 MB."""
 LARGEST_MAP = 1 << 22
 """Bytes of a character map; the largest of SentencePiece's own is of 300,000."""
 LONGEST_PIECE = 256
