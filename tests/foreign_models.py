@@ -21,6 +21,7 @@ from zhuyi.translator import Translator
 
 LINES = [f"{who} {what} {where}" for who in ("a dog", "two cats") for what in ("runs", "sleeps") for where in ("", ".")]
 WIDTH, HEADS, INNER, LONGEST = 16, 2, 24, 64
+T5 = ("t5", "mt5", "byt5")
 LANGUAGES = {"m2m-100": ["__en__", "__fr__"], "nllb": ["eng_Latn", "fra_Latn"], "mbart-50": ["en_XX", "fr_XX"]}
 
 
@@ -125,7 +126,7 @@ DIRECTORIES: dict[str, Callable[[Path], Path]] = {
     "marianmt": make_opus_mt,
     "marian": make_marian,
     **{kind: lambda directory, kind=kind: make_multilingual(directory, kind) for kind in LANGUAGES},
-    **{kind: lambda directory, kind=kind: make_t5(directory, kind) for kind in ("t5", "mt5", "byt5")},
+    **{kind: lambda directory, kind=kind: make_t5(directory, kind) for kind in T5},
 }
 """What writes a directory of each family."""
 FAMILIES = (*DIRECTORIES, "nn.Transformer")
@@ -138,7 +139,8 @@ def imported(family: str, folder: Path) -> Translator:
         zhuyi.save(made, folder / "imported")
     else:
         zhuyi.import_model(DIRECTORIES[family](folder / "original"), folder / "imported")
-    return zhuyi.load(folder / "imported", device="cpu")
+    # The native engine has no relative positions.
+    return zhuyi.load(folder / "imported", engine="torch" if family in T5 else "native", device="cpu")
 
 
 def lines_of(family: str) -> list[str]:
