@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 from interop.byte_level_models import SPECIAL, write_byte_level
+from interop.damage import with_other_bytes
 from interop.sentencepiece_models import LINES
 from interop.test_huggingface import LIMIT, Original, lines, randomise
-from interop.damage import with_other_bytes
 from transformers import BartConfig, BartForConditionalGeneration, BartTokenizer
 
 import zhuyi

@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("resource", reason="no limits of time and memory on this system")
 
-from interop.fuzzing import FORMATS, MEGABYTES, SECONDS, Result, attempt, damaged, fuzz
+from interop.damage import damaged
+from interop.fuzzing import FORMATS, MEGABYTES, SECONDS, Result, attempt, fuzz
 
 from zhuyi.errors import CheckpointError
 
