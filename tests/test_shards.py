@@ -1,5 +1,6 @@
 """A corpus of many files: line for line, resumed after any kill, shared by several processes."""
 
+import io
 import json
 import os
 import random
@@ -15,9 +16,11 @@ from typing import Any
 import pytest
 from command_line import tiny_model
 from command_line import zhuyi as run
+from rich.console import Console
 
 from zhuyi.data.compression import packed, text_lines
 from zhuyi.data.specs import Shard
+from zhuyi.display.shards import ShardsDisplay
 from zhuyi.errors import DataError
 from zhuyi.files import opened_atomically, write_new
 from zhuyi.shards import Job, Progress, jobs, translate_shards
@@ -213,6 +216,18 @@ def test_the_time_left_is_estimated_from_sizes(tmp_path: Path, monkeypatch: pyte
     assert events[0].seconds_left == pytest.approx((4000 - 512) / 512)
     assert events[1].seconds_left == pytest.approx(2 * 3000 / 1000)
     assert events[-1].seconds_left == 0
+
+
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(tmp_path: Path) -> None:
+    write_shard(tmp_path / "in/[bold].en", ["x"] * 600)
+    (job,) = jobs(str(tmp_path / "in/[bold].en"), tmp_path / "out")
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    with ShardsDisplay(console) as display:
+        for lines in (512, 600):
+            display(Progress(job.source, lines, 600, lines // 600, 1, 1.0))
+    assert isinstance(console.file, io.StringIO)
+    assert "in/[bold].en: 512 of 600 lines" in console.file.getvalue()
+    assert "in/[bold].en: 600 lines" in console.file.getvalue()
 
 
 def test_a_shard_that_grows_meanwhile_is_not_taken_for_complete(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """How far a corpus is translated: a live line on a terminal, and a line for each shard that is done."""
 
 from rich.console import Console
+from rich.text import Text
 
 from zhuyi.display.duration import duration
 from zhuyi.shards import Progress
@@ -31,7 +32,7 @@ class ShardsDisplay:
         if event.seconds_left is not None and event.finished < event.jobs:
             shards += f", about {duration(event.seconds_left)} left"
         if event.lines < event.of_lines:
-            self._live.update(f"{event.source}: {event.lines:,} of {event.of_lines:,} lines; {shards}")
+            self._live.update(Text(f"{event.source}: {event.lines:,} of {event.of_lines:,} lines; {shards}"))
         else:
             self._console.print(
                 f"{event.source}: {event.lines:,} lines; {shards}", highlight=False, markup=False, soft_wrap=True
