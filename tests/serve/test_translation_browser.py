@@ -42,7 +42,7 @@ def test_a_text_is_translated_by_keyboard(page: Any, url: str, en_de: str, de_fr
     german, french = (load(each, device="cpu").translate([LINE])[0] for each in (en_de, de_fr))
     page.goto(url)
     page.wait_for_selector("#model option[value=b]", state="attached")
-    assert page.locator("#source").inner_text().split("\n") == ["find the language", "English", "German"]
+    assert page.locator("#source").inner_text().split("\n") == ["detect the language", "English", "German"]
     page.select_option("#target", label="German")
     page.select_option("#source", label="English")
     page.fill("#text", LINE)
