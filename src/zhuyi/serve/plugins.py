@@ -7,8 +7,8 @@ POST /imme      {"text_list", "source_lang", "target_lang"}      Immersive Trans
 POST /kiss      {"text" or "texts", "from", "to"}                KISS Translator: "custom"
                 → {"text", "src"}, or {"translations": [{"text", "src"}]}
 
-`/imme` and `/kiss` are MTranServer's paths too: a plug-in that is set up for it needs another address alone. The API key
-comes as `?token=KEY`, or in the header `Authorization`, with or without "Bearer".
+`/imme` and `/kiss` are MTranServer's paths too: a plug-in that is set up for it needs another address alone. The API
+key comes as `?token=KEY`, or in the header `Authorization`, with or without "Bearer".
 """
 
 import uuid
