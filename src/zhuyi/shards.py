@@ -79,11 +79,12 @@ def jobs(spec: str, out: Path, ending: str = "") -> list[Job]:
     return list(planned.values())
 
 
-def settings_of(translator: Translator, planned: Sequence[Job], ending: str) -> dict[str, Any]:
+def settings_of(translator: Translator, mbr: str | None, planned: Sequence[Job], ending: str) -> dict[str, Any]:
     """All that the translations depend on, but for the content of the shards, as JSON can say it.
 
     Args:
         translator: makes them.
+        mbr: the metric by which one of its candidates is chosen, if it is.
         planned: what `jobs` gave.
         ending: as for `jobs`; says what is written for a line.
     """
@@ -99,6 +100,7 @@ def settings_of(translator: Translator, planned: Sequence[Job], ending: str) -> 
         "model": config.model.model_dump(mode="json"),
         "text": config.text.model_dump(mode="json"),
         "decoding": decoding,
+        "mbr": mbr,
         "shards": {"folder": str(Path(first.place).resolve().parent), "field": first.field},
         "output": ending or "text",
     }

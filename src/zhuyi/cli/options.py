@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -12,7 +12,8 @@ from zhuyi.cli.streams import to_json
 from zhuyi.errors import ConfigError
 
 if TYPE_CHECKING:
-    from zhuyi.config import Config
+    from zhuyi.config import Config, Metric
+    from zhuyi.evaluation import MinimumBayesRisk
     from zhuyi.translator import Translator
 
 ConfigFile = Annotated[
@@ -54,6 +55,15 @@ MaxRatio = Annotated[
 NBest = Annotated[
     int | None,
     typer.Option(metavar="N", help="Translations of each line; at most as many as --beam, or samples in any number."),
+]
+MinimumBayesRiskBy = Annotated[
+    str | None,
+    typer.Option(
+        "--mbr",
+        metavar="METRIC",
+        help="Of the --n-best candidates for a line (unset: all of the beam), give the one that METRIC finds most like "
+        "the others, the probable ones above all (minimum Bayes risk): bleu, chrf, wer, per, exact.",
+    ),
 ]
 To = Annotated[
     str | None,
@@ -185,3 +195,13 @@ def translator_of(
     given = {**of_decoding(settings), **{key: value for key, value in named.items() if value is not None}}
     translator = zhuyi.load(model, device=device, **{key: given.pop(key) for key in OF_ENGINE & given.keys()})
     return translator.with_decoding(translator.decoding(**given)).with_languages(to, from_language)
+
+
+def by_minimum_bayes_risk(translator: "Translator", metric: str) -> "MinimumBayesRisk":
+    """The translator that --mbr METRIC asks for: where no --n-best is said, all of the beam are candidates."""
+    from zhuyi.evaluation import MinimumBayesRisk
+
+    decoding = translator.config.decoding
+    if translator.labels is None and decoding.strategy == "beam" and decoding.n_best == 1:
+        translator = translator.with_decoding(translator.decoding(n_best=decoding.beam))
+    return MinimumBayesRisk(translator, cast("Metric", metric))  # which says which metrics there are

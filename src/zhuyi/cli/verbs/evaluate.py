@@ -1,5 +1,6 @@
 """The verb `evaluate`: score a model, or answers that were made elsewhere."""
 
+import sys
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -18,10 +19,12 @@ from zhuyi.cli.options import (
     FromLanguage,
     LengthPenalty,
     MaxRatio,
+    MinimumBayesRiskBy,
     NBest,
     Precision,
     To,
     Workers,
+    by_minimum_bayes_risk,
     of_decoding,
     translator_of,
 )
@@ -30,7 +33,7 @@ from zhuyi.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from zhuyi.config import Metric
-    from zhuyi.evaluation import Evaluation
+    from zhuyi.evaluation import Evaluation, Score
     from zhuyi.translator import Translator
 
 
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     "zhuyi evaluate en-de --source test.en \\\n"
     "    --target test.de1 --target test.de2 --json",
     "[dim]# Answers that were made elsewhere.[/]\nzhuyi evaluate --answers other.de --target test.de",
+    "[dim]# Choose the length penalty by a dev set, and keep it in the model.[/]\n"
+    "zhuyi evaluate en-de --source dev.en --target dev.de --tune-length-penalty",
     "[dim]# Running text, with a language model: loss a token, and bits a byte.[/]\n"
     "zhuyi evaluate shakespeare --target test.txt",
 )
@@ -83,6 +88,14 @@ def evaluate(
     length_penalty: LengthPenalty = None,
     max_ratio: MaxRatio = None,
     n_best: NBest = None,
+    mbr: MinimumBayesRiskBy = None,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune-length-penalty",
+            help="Try length penalties from 0 to 2 on this dev set first, and keep the best in the MODEL.",
+        ),
+    ] = False,
     settings: DecodingSettings = None,
     device: Device = "auto",
     engine: Engine = None,
@@ -98,17 +111,20 @@ def evaluate(
     of N answers. The loss is in nats per target token.
 
     Labels have accuracy (of lines, or of tokens), macro F1, and the F1 of the spans that IOB labels mark, as in CoNLL.
+
+    --tune-length-penalty chooses by the first metric. Give it a dev set: the score of the set by which it was chosen is
+    too good. The search is otherwise as this command says; of it only the length penalty is kept.
     """
     from zhuyi.evaluation import Evaluation, references_of, score, too_short_for_bleu
     from zhuyi.text.segmentation import count_marks, segmentation_warning
 
     if (model is None) == (answers is None):
         raise ConfigError("give either a MODEL, whose answers are scored, or --answers FILE, and not both")
-    belonging = (to, from_language, beam, length_penalty, max_ratio, n_best, engine, precision, workers)
-    if answers is not None and (settings or device != "auto" or any(each is not None for each in belonging)):
+    belonging = (to, from_language, beam, length_penalty, max_ratio, n_best, mbr, engine, precision, workers)
+    if answers is not None and (settings or tune or device != "auto" or any(each is not None for each in belonging)):
         raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
     if model is not None and source is None:
-        if settings or bleu_tokenizer != "auto" or any(each is not None for each in belonging):
+        if settings or tune or bleu_tokenizer != "auto" or any(each is not None for each in belonging):
             raise ConfigError(
                 "--source is missing; a model of running text needs none, and takes no options of a search"
             )
@@ -149,10 +165,16 @@ def evaluate(
             raise ConfigError(f"{model} learnt from running text: name the text by --target, and leave out --source")
         if translator.labels is not None:
             _check_labels(translator, encoded, references, metrics)
-        best = n_best or of_decoding(settings).get("n_best", 1)
-        evaluation = zhuyi.evaluate(
-            translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=best
-        )
+        if tune:
+            translator = _tuned(translator, model, sources, references, metrics[0])
+        if mbr is None:
+            best = n_best or of_decoding(settings).get("n_best", 1)
+            evaluation = zhuyi.evaluate(
+                translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=best
+            )
+        else:
+            chosen = by_minimum_bayes_risk(translator, mbr)
+            evaluation = zhuyi.evaluate(chosen, sources, references, metrics, bleu_tokenizer=bleu_tokenizer)
         warn_unknown(encoded, translator.tokenizers.source.fallback)
     if evaluation.unfinished:
         warn(met_the_limit(evaluation.unfinished, evaluation.lines))
@@ -162,6 +184,23 @@ def evaluate(
         write_stdout(to_json({"model": str(model or answers), **evaluation.to_dict()}) + "\n")
     else:
         show(evaluation)
+
+
+def _tuned(
+    translator: "Translator", model: Path, sources: list[str], references: list[list[str]], metric: "Metric"
+) -> "Translator":
+    """The translator with the length penalty that scores best, which is kept in its model directory."""
+    from zhuyi.directory import DECODING, load_config_of, save_decoding
+    from zhuyi.evaluation import tune_length_penalty
+
+    def say(penalty: float, score: "Score") -> None:
+        print(f"zhuyi: length penalty {penalty:g}: {metric} {score.value:.2f}", file=sys.stderr)
+
+    penalty, _ = tune_length_penalty(translator, sources, references, metric, say)
+    chosen = {"length_penalty": penalty}
+    save_decoding(model, load_config_of(model).decoding.model_copy(update=chosen))
+    print(f"zhuyi: kept in {model / DECODING}: decoding.length_penalty={penalty:g}", file=sys.stderr)
+    return translator.with_decoding(translator.config.decoding.model_copy(update=chosen))
 
 
 def _check_labels(

@@ -19,11 +19,13 @@ from zhuyi.cli.options import (
     FromLanguage,
     LengthPenalty,
     MaxRatio,
+    MinimumBayesRiskBy,
     ModelDirectory,
     NBest,
     Precision,
     To,
     Workers,
+    by_minimum_bayes_risk,
     translator_of,
 )
 from zhuyi.cli.streams import json_line, labels_line, output, read_chunks, standard_input, text_lines
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     "    --set decoding.temperature=0.8 --set decoding.seed=7 < test.en > test.tsv",
     "[dim]# Many files, part 2 of 8; after a kill, give the same command again.[/]\n"
     "zhuyi translate en-de --in 'shards/*.zst' --out translated --shard 2/8",
+    "[dim]# Of 16 hypotheses, the one that is most like all of them.[/]\n"
+    "zhuyi translate en-de test.en --beam 16 --mbr chrf --out test.out",
 )
 def translate(
     model: ModelDirectory,
@@ -78,6 +82,7 @@ def translate(
     length_penalty: LengthPenalty = None,
     max_ratio: MaxRatio = None,
     n_best: NBest = None,
+    mbr: MinimumBayesRiskBy = None,
     settings: DecodingSettings = None,
     scores: Annotated[
         bool,
@@ -125,7 +130,7 @@ def translate(
         if not translator.config.continues:
             how = "it gives no labels yet; --from {} trains it further, on labels"
         raise ConfigError(f"{model} learnt from running text: {how.format(model)}")
-    answers = Answers(translator, scores, as_json)
+    answers = Answers(translator, mbr, scores, as_json)
     if shards is not None and out is not None:
         _translate_shards(answers, shards, out, taken)
         return
@@ -140,21 +145,23 @@ def translate(
 class Answers:
     """What is printed for lines: text, scores or JSON."""
 
-    def __init__(self, translator: "Translator", scores: bool, as_json: bool) -> None:
-        self.translator, self._scores, self._as_json = translator, scores, as_json
+    def __init__(self, translator: "Translator", mbr: str | None, scores: bool, as_json: bool) -> None:
+        self.translator, self.mbr, self._scores, self._as_json = translator, mbr, scores, as_json
+        self._answering = translator if mbr is None else by_minimum_bayes_risk(translator, mbr)
+        self._alternatives = translator.config.decoding.n_best if mbr is None else 1
 
     @property
     def ending(self) -> str:
         """Of the name of a file that they are written to; none for plain text."""
         if self._as_json:
             return ".jsonl"
-        return ".tsv" if self._scores or self.translator.config.decoding.n_best > 1 else ""
+        return ".tsv" if self._scores or self._alternatives > 1 else ""
 
     def to(self, chunks: Iterable[list[str]], place: str = "") -> Iterator[str]:
         """Those to the lines of a text in chunks, for each chunk; then warnings, in which the text's `place` is."""
         first, cut, unfinished = 1, Cut(self.translator.longest, place), Unfinished(place)
         for sources in chunks:
-            found = self.translator.hypotheses(sources, on_cut=partial(cut.add, first), first=first - 1)
+            found = self._answering.hypotheses(sources, on_cut=partial(cut.add, first), first=first - 1)
             yield "".join(map(self._printed, count(first), sources, found))
             unfinished.add(first, found)
             first += len(sources)
@@ -164,7 +171,7 @@ class Answers:
     def _printed(self, number: int, source: str, found: list["Translation"]) -> str:
         labels = self.translator.labels
         if not self._as_json:
-            return text_lines(number, found, self.translator.config.decoding.n_best, self._scores, labels is not None)
+            return text_lines(number, found, self._alternatives, self._scores, labels is not None)
         return json_line(source, found) if labels is None else labels_line(source, found, labels == "token")
 
 
@@ -176,7 +183,7 @@ def _translate_shards(answers: Answers, spec: str, out: Path, part: slice) -> No
     from zhuyi.display.shards import ShardsDisplay
 
     jobs = shards.jobs(spec, out, answers.ending)
-    shards.claim(out, jobs, shards.settings_of(answers.translator, jobs, answers.ending))
+    shards.claim(out, jobs, shards.settings_of(answers.translator, answers.mbr, jobs, answers.ending))
     with ShardsDisplay(Console(stderr=True)) as display:
         shards.translate_shards(jobs[part], lambda shard, chunks: answers.to(chunks, f"{shard}, "), display)
 
