@@ -7,6 +7,7 @@ python benchmarks/report.py --check    check that they are up to date; the exit 
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import corpus
@@ -22,6 +23,15 @@ TASKS = {
     "tatoeba": ("Tatoeba En→Zh, test", "Tatoeba 英→中，test"),
     "g2p-hungarian": ("SIGMORPHON 2021 G2P, Hungarian, test", "SIGMORPHON 2021 字音转换，匈牙利语，test"),
 }
+
+MOVED = {
+    "fine-tuned": ("fine-tuned", "微调后"),
+    "replay": ("fine-tuned, as many old pairs mixed in", "微调，并混入同样多的旧句对"),
+    "scratch": ("trained on the new captions alone", "只用新的图片说明从头训练"),
+}
+FROM = {"dates": ("the demo", "演示模型"), "sports": ("the model before", "原来的模型")}
+DATES_HEADS = ("| | new form | old forms |", "| | 新写法 | 旧写法 |")
+SPORTS_HEADS = ("| | sports, BLEU | others, BLEU |", "| | 体育类，BLEU | 其他，BLEU |")
 
 
 def quality_table(language: int) -> list[str]:
@@ -175,9 +185,23 @@ def readme_results(language: int) -> list[str]:
     return [*quality_table(language), "", *table.sentences(language)]
 
 
+def moved_to(part: str, heads: tuple[str, str], language: int) -> list[str]:
+    """What a model that was moved to other pairs knows of these, and still of the old ones."""
+    runs = load("finetune")[part]["runs"]
+    unit = {"sports": "", "dates": " %"}[part]
+    lines = [heads[language], "|---|---:|---:|"]
+    for name, found in runs.items():
+        title = MOVED.get(name) or FROM[part]
+        new = found["new"] if "new" in found else found["sports"]
+        lines.append(f"| {title[language]} | {new['value']:.2f}{unit} | {found['old']['value']:.2f}{unit} |")
+    return lines
+
+
 BLOCKS = {
     "results": readme_results,
     "cost of lines": lambda _: decoding_table.cost_of_lines(),
+    "fine-tuned dates": partial(moved_to, "dates", DATES_HEADS),
+    "fine-tuned captions": partial(moved_to, "sports", SPORTS_HEADS),
     **course_tables.BLOCKS,
 }
 """By its name, what a document has between `<!-- name -->` and `<!-- /name -->`."""
@@ -203,8 +227,8 @@ def main() -> None:
         ROOT / "docs" / "microscope.md": microscope_page(),
     }
     english, chinese = (
-        [ROOT / readme, *sorted((ROOT / folder).glob("*.md"))]
-        for readme, folder in (("README.md", "docs/course"), ("README.zh.md", "docs/zh/course"))
+        [ROOT / readme, ROOT / docs / "finetune.md", *sorted((ROOT / docs / "course").glob("*.md"))]
+        for readme, docs in (("README.md", "docs"), ("README.zh.md", "docs/zh"))
     )
     english.append(ROOT / "docs" / "distributed.md")
     pages |= {path: filled(path, language) for language, paths in enumerate((english, chinese)) for path in paths}
