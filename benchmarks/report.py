@@ -9,6 +9,7 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import corpus
 import course_tables
@@ -197,8 +198,26 @@ def moved_to(part: str, heads: tuple[str, str], language: int) -> list[str]:
     return lines
 
 
+def exports(language: int) -> list[str]:
+    """What `zhuyi export` makes of each variant of a model."""
+    head = ("model", "模型")[language]
+    lines = [f"| {head} | CTranslate2 | ONNX | transformers |", "|---|---|---|---|"]
+    for name, formats in load("exports")["models"].items():
+        cells = [_exported(formats[to]) for to in ("ctranslate2", "onnx", "huggingface")]
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    return lines
+
+
+def _exported(found: dict[str, Any]) -> str:
+    if "refused" in found:
+        return "–"
+    which = f"{found['class'].removesuffix('ForConditionalGeneration')}: " if "class" in found else ""
+    return f"{which}{found['same']} / {found['lines']}, {found['difference']:.0e}"
+
+
 BLOCKS = {
     "results": readme_results,
+    "exports": exports,
     "cost of lines": lambda _: decoding_table.cost_of_lines(),
     "fine-tuned dates": partial(moved_to, "dates", DATES_HEADS),
     "fine-tuned captions": partial(moved_to, "sports", SPORTS_HEADS),
@@ -227,7 +246,11 @@ def main() -> None:
         ROOT / "docs" / "microscope.md": microscope_page(),
     }
     english, chinese = (
-        [ROOT / readme, ROOT / docs / "finetune.md", *sorted((ROOT / docs / "course").glob("*.md"))]
+        [
+            ROOT / readme,
+            *(ROOT / docs / f"{name}.md" for name in ("finetune", "export")),
+            *sorted((ROOT / docs / "course").glob("*.md")),
+        ]
         for readme, docs in (("README.md", "docs"), ("README.zh.md", "docs/zh"))
     )
     english.append(ROOT / "docs" / "distributed.md")

@@ -40,6 +40,7 @@ PUBLIC = {
     "look",
     "save",
     "train",
+    "upload_model",
 }
 PACKAGES = {
     "zhuyi.model": {

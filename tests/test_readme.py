@@ -20,7 +20,9 @@ from zhuyi.version import __version__
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
 ARCHITECTURE = ROOT / "docs/architecture.md"
-GUIDES = [ROOT / f"docs/{name}.md" for name in ("start", "train", "finetune", "import", "use", "look", "engine")]
+GUIDES = [
+    ROOT / f"docs/{name}.md" for name in ("start", "train", "finetune", "import", "use", "export", "look", "engine")
+]
 SERVING = ROOT / "docs/serving.md"  # which tests/serve/test_server.py runs
 COURSE = notebooks.chapters(ROOT / "docs/course")
 BOTH_LANGUAGES = [

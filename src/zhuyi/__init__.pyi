@@ -16,6 +16,7 @@ from .evaluation import evaluate as evaluate
 from .evaluation.held_out import evaluate_text as evaluate_text
 from .generation import generate as generate
 from .interop.export import export_model as export_model
+from .interop.export import upload_model as upload_model
 from .interop.importing import import_model as import_model
 from .loading import load as load
 from .loading import save as save

@@ -30,6 +30,7 @@ from safetensors.numpy import save as save_tensors
 from zhuyi.config import LANGUAGES, Config, DecodingConfig
 from zhuyi.errors import CheckpointError, DamagedError, ZhuyiWarning
 from zhuyi.files import ADVICE, MANIFEST, listed_digests, read_directory, replace_listed, write_directory
+from zhuyi.hub import fetched, is_on_hub
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.version import __version__
 
@@ -123,13 +124,13 @@ def write_model(model: StoredModel, directory: Path, card: str = "", advice: tup
 
 
 def read_model(directory: str | Path) -> StoredModel:
-    """Read a model directory, every byte checked.
+    """Read a model directory, or a model of the hub (`hub:USER/NAME`), every byte checked.
 
     Raises:
         CheckpointError: naming the file and what is wrong with it.
         ConfigError: if [text] names a piece that its vocabulary has not.
     """
-    directory = Path(directory)
+    directory = fetched(directory)
     files = _read_model(directory, lambda name: name == WEIGHTS or name.endswith(".json"))
     if WEIGHTS not in files:
         raise CheckpointError(f"{directory}: {MANIFEST} does not list {WEIGHTS}: this is not a model directory")
@@ -186,7 +187,7 @@ def load_config_of(directory: str | Path) -> Config:
     Raises:
         CheckpointError: naming the file and what is wrong with it.
     """
-    directory = Path(directory)
+    directory = fetched(directory)
     return read_config(directory, _read_model(directory, lambda name: name in (CONFIG, RUN, DECODING)))
 
 
@@ -199,6 +200,8 @@ def save_decoding(directory: str | Path, decoding: DecodingConfig) -> None:
         CheckpointError: if it is not a model directory, or cannot be written.
     """
     directory = Path(directory)
+    if is_on_hub(directory):
+        raise CheckpointError(f"{directory.as_posix()}: is on the hub: change a copy of it, and upload that")
     load_config_of(directory)
     replace_listed(directory, DECODING, _to_json(decoding.model_dump(mode="json")))
 

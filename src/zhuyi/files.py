@@ -106,6 +106,22 @@ def listed_digests(directory: Path, name: str) -> tuple[str, ...]:
     return tuple(_either(_read_manifest(directory)["files"][name]))
 
 
+def files_for_a_copy(directory: Path, free: str) -> dict[str, Path | bytes]:
+    """The files of a directory, its manifest last: where each lies, or its content.
+
+    Args:
+        directory: that `write_directory` wrote.
+        free: a file that may be changed in the copy: its manifest does not list it.
+
+    Raises:
+        CheckpointError: as `read_directory`.
+    """
+    manifest = _read_manifest(directory)
+    files: dict[str, Path | bytes] = {name: directory / name for name in manifest["files"]}
+    manifest["files"].pop(free, None)
+    return {**files, MANIFEST: _to_bytes(manifest)}
+
+
 @contextmanager
 def in_current_format(directory: Path) -> Iterator[Path]:
     """The directory for those who read its files themselves: a temporary one, where it is of an older format.

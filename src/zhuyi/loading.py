@@ -12,6 +12,7 @@ from zhuyi.directory import checkpoints, read_model
 from zhuyi.engine.choice import engine_of
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST
+from zhuyi.hub import card_head
 from zhuyi.translator import Translator
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def load(
     """The translator of a model directory.
 
     Args:
-        directory: as `train` writes it.
+        directory: as `train` writes it; or `hub:USER/NAME[@REVISION]`, a model of the Hugging Face hub.
         device: where to compute: "auto" (the GPU if there is one), "cpu" or "cuda".
         engine: overrides `decoding.engine` of the model's configuration: "auto", "native" or "torch".
         precision: overrides `decoding.precision`: "float32", "bf16" or "int8".
@@ -99,4 +100,5 @@ def save(translator: Translator, directory: str | Path) -> None:
     if checkpoints(directory):
         raise CheckpointError(f"{directory} holds a training run, which could not be resumed: choose another directory")
     model = Model(translator.config, translator.tokenizers, engine.transformer, translator.name)
-    save_model(model, directory, card=f"# A zhuyi model\n\nSaved by `zhuyi.save` from {translator.name or 'memory'}.\n")
+    text = f"# A zhuyi model\n\nSaved by `zhuyi.save` from {translator.name or 'memory'}.\n"
+    save_model(model, directory, card=card_head(model.config) + text)

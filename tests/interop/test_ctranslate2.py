@@ -165,6 +165,16 @@ def test_int8_is_smaller_and_changes_nothing_of_the_model_itself(tmp_path: Path)
     assert translator.translate(lines(8, 8)) == before
 
 
+@pytest.mark.parametrize("precision", ["int16", "float16"])
+def test_half_the_bits_are_about_half_the_size(precision: str, tmp_path: Path) -> None:
+    translator = randomised(characters({"width": 64, "feed_forward": 64}))
+    large = zhuyi.export_model(translator, tmp_path / "float32")
+    small = zhuyi.export_model(translator, tmp_path / precision, precision=precision)
+    sizes = [(each.directory / "model.bin").stat().st_size for each in (small, large)]
+    assert 0.4 * sizes[1] < sizes[0] < 0.6 * sizes[1]
+    assert small.difference < 0.1
+
+
 def test_a_program_that_computes_something_else_is_noticed(tmp_path: Path) -> None:
     """Here: norms of which one has another ε than the others, which no configuration can say."""
     translator = randomised(characters({"norm_kind": "rms"}))
@@ -197,7 +207,7 @@ def test_the_command(model: Path, tmp_path: Path) -> None:
     done = run("export", model, "--to", "ctranslate2", "--out", out)
     assert (done.code, done.err) == (0, "")
     assert f"{out}: 20 of 20 the same" in done.out
-    assert "length penalty 0" in done.out
+    assert "README.md" in done.out
     assert "2 of 2 the same" in run("export", model, "--to", "ctranslate2", "--out", out, "--source", source).out
     vocabularies = {"shared_vocabulary.json"}
     tokenizers = {path.name for path in model.glob("tokenizer*.json")}

@@ -21,7 +21,10 @@ ConfigFile = Annotated[
     typer.Argument(metavar="CONFIG.toml", show_default=False, help="The settings; data paths are relative to it."),
 ]
 ModelDirectory = Annotated[
-    Path, typer.Argument(metavar="MODEL", show_default=False, help="A model directory, as train and demo write it.")
+    Path,
+    typer.Argument(
+        metavar="MODEL", show_default=False, help="A model directory, as train and demo write it, or hub:USER/NAME."
+    ),
 ]
 Source = Annotated[
     str | None,

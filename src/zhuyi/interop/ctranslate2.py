@@ -19,18 +19,19 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from zhuyi.checkpoint import Model
 from zhuyi.config import ModelConfig
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import ConfigError, MissingExtra
 from zhuyi.model.attention import SelfAttention
 from zhuyi.model.blocks import ACTIVATIONS, Block, RMSNorm
-from zhuyi.model.positions import Learned, Positions, Sinusoidal
+from zhuyi.model.positions import Learned, Positions, Relative, Sinusoidal
 from zhuyi.model.stack import Stack
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Tokenizers
 from zhuyi.version import __version__
 
-PRECISIONS = ("float32", "int8")
+PRECISIONS = ("float32", "int8", "int16", "float16")
 FILES = frozenset(
     {
         *("model.bin", "config.json", "README.md", "tokenizer.json", "tokenizer.source.json", "tokenizer.target.json"),
@@ -43,7 +44,7 @@ ACTIVATION = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "swiglu": "SWISH"
 EXPRESSIBLE = {
     "encoder_mixer": ("attention",),
     "decoder_mixer": ("attention",),
-    "positions": ("sinusoidal", "tensor2tensor", "learned", "rotary", "none"),
+    "positions": ("sinusoidal", "tensor2tensor", "learned", "rotary", "relative", "none"),
     "activation": tuple(ACTIVATION),
     "norm": ("pre", "post"),
     "norm_kind": ("layer", "rms"),
@@ -98,19 +99,19 @@ class CTranslate2Directory:
         return [[vocabulary[token] for token in line] for line in lines]
 
 
-def write(transformer: Transformer, tokenizers: Tokenizers, directory: Path, precision: str) -> None:
+def write(model: Model, directory: Path, precision: str) -> None:
     """Write a model into an empty directory.
 
     Args:
-        transformer: with its weights, on any device.
-        tokenizers: of both sides.
+        model: with its weights, on any device.
         directory: is there, and empty.
-        precision: "float32", or "int8", in which CTranslate2 quantises the rows of matrices.
+        precision: one of `PRECISIONS`. In "int8" and "int16" CTranslate2 quantises the rows of matrices.
 
     Raises:
         ConfigError: naming the key, if CTranslate2 cannot compute this model.
         MissingExtra: if `ctranslate2` is not installed.
     """
+    transformer, tokenizers = cast(Transformer, model.transformer), model.tokenizers
     config = transformer.config
     _ensure_expressible(config)
     if tokenizers.source.frame.suffix:
@@ -170,6 +171,8 @@ def _specification(config: ModelConfig) -> Any:
         options["num_heads_kv"] = config.groups
     if config.positions == "rotary":
         options |= {"rotary_dim": 0, "rotary_interleave": False}  # all of a head's width; i is paired with i + half
+    if config.positions == "relative":
+        options["relative_attention_bias"] = True
     spec = specs.transformer_spec
     return spec.TransformerSpec(
         spec.TransformerEncoderSpec(config.encoder_layers, config.heads, **options),
@@ -187,6 +190,9 @@ def _fill_stack(specification: Any, embedding: Any, stack: Stack, config: ModelC
         specification.position_encodings.encodings = np.zeros((config.max_length, config.width), np.float32)
     for layer, block in zip(specification.layer, cast(Iterable[Block], stack.blocks), strict=True):
         _fill_block(layer, block)
+        if isinstance(stack.positions, Relative):  # the same numbers in all layers
+            layer.self_attention.relative_attention_bias = _array(stack.positions.table)
+            layer.self_attention.relative_attention_max_distance = np.int32(Relative.FARTHEST)
     if config.embedding_norm:
         _fill_norm(specification.layernorm_embedding, stack.embedding_norm)
     if config.final_norm:

@@ -17,12 +17,16 @@ from typing import Protocol
 
 import numpy as np
 
+from zhuyi.checkpoint import Model
 from zhuyi.config import DecodingConfig
+from zhuyi.directory import read_model
 from zhuyi.engine.protocol import Tokens
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError, ConfigError, DataError, ZhuyiError
 from zhuyi.files import ensure_writable, readable_failure
-from zhuyi.interop import ctranslate2
+from zhuyi.hub import card_head, upload
+from zhuyi.interop import ctranslate2, onnx, transformers
+from zhuyi.interop.reading import licence_of
 from zhuyi.loading import load, with_torch
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import SPECIALS, UNK, Tokenizer, Tokenizers
@@ -52,11 +56,13 @@ class Peer(Protocol):
 class Format:
     """What a model can be exported to."""
 
+    library: str
+    """Which opens it, as the hub calls it."""
     precisions: tuple[str, ...]
     """In which the weights can be written; the first is float32."""
     files: frozenset[str]
     """The names of all files that a directory of this format may hold."""
-    write: Callable[[Transformer, Tokenizers, Path, str], None]
+    write: Callable[[Model, Path, str], None]
     """Writes a model into an empty directory, in one of the precisions."""
     open: Callable[[Path, Tokenizers], Peer]
     """Opens what was written for a model with these tokenizers."""
@@ -64,7 +70,15 @@ class Format:
 
 FORMATS = {
     "ctranslate2": Format(
-        ctranslate2.PRECISIONS, ctranslate2.FILES, ctranslate2.write, ctranslate2.CTranslate2Directory
+        "ctranslate2", ctranslate2.PRECISIONS, ctranslate2.FILES, ctranslate2.write, ctranslate2.CTranslate2Directory
+    ),
+    "onnx": Format("onnx", onnx.PRECISIONS, onnx.FILES, onnx.write, onnx.OnnxDirectory),
+    "huggingface": Format(
+        "transformers",
+        transformers.PRECISIONS,
+        transformers.FILES,
+        transformers.write,
+        transformers.HuggingFaceDirectory,
     ),
 }
 
@@ -99,8 +113,8 @@ def export_model(
     Args:
         model: a model directory, or a translator. Unless its engine is torch's, the model is read again.
         out: the directory to write; it must not hold other files.
-        to: the format: "ctranslate2".
-        precision: of the weights: "float32", or "int8", a quarter of the size, whose answers may differ.
+        to: the format, one of `FORMATS`.
+        precision: of the weights: "float32", or one of fewer bits that the format has, whose answers may differ.
         lines: to compare the two by; the first 20 that are not blank are used. Unset: lines made of the vocabulary of
             the source, the same ones each time.
 
@@ -128,7 +142,10 @@ def export_model(
     if not compared:
         raise DataError("there is no line to compare by: all are blank")
     with _staged(out) as directory:
-        form.write(transformer, tokenizers, directory, precision)
+        form.write(Model(translator.config, tokenizers, transformer, translator.name), directory, precision)
+        card = directory / "README.md"
+        head = card_head(translator.config, _licence(translator), library=form.library)
+        card.write_text(head + card.read_text("utf-8"), "utf-8", newline="\n")
         peer = form.open(directory, tokenizers)
         same, difference = _compare(translator, peer, compared)
         if precision == "float32" and not difference <= TOLERANCE:  # nor may it be NaN
@@ -137,6 +154,26 @@ def export_model(
                 f"try another version of {to}"
             )
     return Exported(out, len(compared), same, difference)
+
+
+def upload_model(model: str | Path, to: str) -> str:
+    """Upload a model directory to the Hugging Face hub, from where `zhuyi.load` reads it.
+
+    All of its files go there in one commit. A repository that is not there yet is made, as a private one.
+
+    Args:
+        model: a model directory.
+        to: `hub:USER/NAME[@BRANCH]`.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        CheckpointError: if it is no model directory, or the hub refuses it.
+        MissingExtra: if `huggingface_hub` is not installed.
+    """
+    read_model(model)
+    return upload(Path(model), to)
 
 
 def made_lines(tokenizer: Tokenizer) -> list[str]:
@@ -167,6 +204,11 @@ def _compare(translator: Translator, peer: Peer, lines: Sequence[str]) -> tuple[
     return same + len(lines) - len(sources), float(np.max(differences, initial=0.0))
 
 
+def _licence(translator: Translator) -> str | None:
+    """What the card of a model says of its licence."""
+    return licence_of(translator.origin.directory) if translator.origin else None
+
+
 def _named(to: str, precision: str) -> Format:
     if to not in FORMATS:
         raise ConfigError(f"format {to!r} is not one of {', '.join(FORMATS)}")
@@ -180,9 +222,17 @@ def _ensure_replaceable(out: Path, form: Format) -> None:
     if out.exists() and not out.is_dir():
         raise CheckpointError(f"{out}: a file, not a directory: choose another place")
     there = {path.name for path in out.iterdir()} if out.exists() else set()
-    if there and not ("model.bin" in there and there <= form.files):
+    if there and not (there <= form.files and _is_export(out)):
         raise CheckpointError(f"{out} holds other files: choose another directory")
     ensure_writable(out)
+
+
+def _is_export(directory: Path) -> bool:
+    """Whether zhuyi has written a directory for another program, as all formats say in the same place."""
+    try:
+        return "zhuyi" in json.loads((directory / "config.json").read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 @contextmanager

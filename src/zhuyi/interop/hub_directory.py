@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from zhuyi.errors import CheckpointError
+from zhuyi.interop.foreign import Text
 from zhuyi.interop.reading import read_bytes
+from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary
+from zhuyi.text.tokenizer import UNK, Tokenizers
 
 LARGEST_JSON = 1 << 26
+OURS = "zhuyi"
+"""The key of config.json under which an exported model has what only zhuyi knows of it."""
+TOKENIZER = "zhuyi."
+"""What begins the names of zhuyi's own tokenizers in such a directory."""
 
 
 class Settings:
@@ -104,19 +111,39 @@ def generation_defaults(path: Path, config: Settings) -> dict[str, Any]:
     def of(key: str) -> Settings:
         return config if generation.get(key) is None else generation
 
+    early = of("early_stopping").get("early_stopping")
     longest = config.number("max_position_embeddings", 1024)
     longest = min(of("max_length").number("max_length", longest), longest)
     return {
         "beam": of("num_beams").number("num_beams", 1),
         "penalty": "power",
         "length_penalty": of("length_penalty").real("length_penalty", 1.0),
-        "stop": "huggingface-early" if of("early_stopping").get("early_stopping") is True else "huggingface",
+        "stop": "huggingface-early" if early is True else "bound" if early == "never" else "huggingface",
         "end_at_limit": of("forced_eos_token_id").get("forced_eos_token_id") is not None,
         "no_repeat_ngram": of("no_repeat_ngram_size").number("no_repeat_ngram_size", 0),
+        "allow_unknown": not (config.table(OURS) and UNK in generation.entries("suppress_tokens")),
         "max_repetition": 0,
         "max_ratio": 0.0,
         "max_extra": max(of("max_new_tokens").number("max_new_tokens", longest - 1), 1),
     }
+
+
+def exported_text(path: Path, config: Settings) -> Text | None:
+    """The text of a model that `zhuyi export` wrote; None where another program wrote it."""
+    ours = config.table(OURS)
+    if not ours:
+        return None
+    files = {file.name.removeprefix(TOKENIZER): file for file in path.glob(f"{TOKENIZER}tokenizer*.json")}
+    tokenizers = Tokenizers.load({name: read_bytes(file, LARGEST_JSON) for name, file in files.items()}, path)
+    first, settings, languages = ours.get("first"), ours.get("text"), ours.get("languages")
+    if type(first) is not int or not 0 <= first < MOST_PIECES or not isinstance(settings, dict):
+        raise CheckpointError(f"{config.path}: {OURS} is not what zhuyi export writes")
+    source, target = (
+        Vocabulary(side.names, list(range(start, start + len(side))), [])
+        for side, start in ((tokenizers.source, first), (tokenizers.target, 0))
+    )
+    both = languages if isinstance(languages, list) and len(languages) == 2 else (None, None)
+    return Text(tokenizers, source, target, settings, (both[0], both[1]))
 
 
 def ensure_none(vocabularies: Sequence[Path], path: Path) -> None:

@@ -24,7 +24,7 @@ from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import hub_tokenizer, sentencepiece
 from zhuyi.interop.foreign import Foreign, Names, Text, Weights, architecture, halves_together, permuted, rows_of
-from zhuyi.interop.hub_directory import Settings, ensure_none, generation_defaults, model_type
+from zhuyi.interop.hub_directory import Settings, ensure_none, exported_text, generation_defaults, model_type
 from zhuyi.interop.reading import licence_of
 from zhuyi.interop.tensors import read_tensors
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces
@@ -52,6 +52,8 @@ class Family:
     """What the models of one `model_type` have in common."""
 
     program: str
+    architecture: str
+    """The class of transformers that generates."""
     norm: str
     embedding_norm: bool
     positions: str
@@ -62,10 +64,18 @@ class Family:
 
 
 FAMILIES = {
-    "marian": Family("MarianMT", "post", False, "sinusoidal", first_position=0, has_table=False),
-    "m2m_100": Family("M2M-100", "pre", False, "learned", first_position=2, has_table=False),
-    "mbart": Family("mBART", "pre", True, "learned", first_position=2, has_table=True),
-    "bart": Family("BART", "post", True, "learned", first_position=2, has_table=True),
+    "marian": Family("MarianMT", "MarianMTModel", "post", False, "sinusoidal", first_position=0, has_table=False),
+    "pegasus": Family(
+        "Pegasus", "PegasusForConditionalGeneration", "pre", False, "sinusoidal", first_position=0, has_table=False
+    ),
+    "m2m_100": Family(
+        "M2M-100", "M2M100ForConditionalGeneration", "pre", False, "learned", first_position=2, has_table=False
+    ),
+    "blenderbot": Family(
+        "Blenderbot", "BlenderbotForConditionalGeneration", "pre", False, "learned", first_position=0, has_table=True
+    ),
+    "mbart": Family("mBART", "MBartForConditionalGeneration", "pre", True, "learned", first_position=2, has_table=True),
+    "bart": Family("BART", "BartForConditionalGeneration", "post", True, "learned", first_position=2, has_table=True),
 }
 EMBEDDINGS = ("model.shared.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 """Of both sides, of the source and of the target."""
@@ -92,11 +102,17 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     family = FAMILIES[config.text("model_type")]
     model = _architecture(config, family)
     weights = Weights(read_tensors(path), str(path))
-    text = _READ_TEXT[config.text("model_type")](path, config)
-    model["tie"] = _tie(weights, config)
+    text = exported_text(path, config) or _text(path, config)
+    model["tie"] = _tie(weights, config, text)
     arrays = _weights(weights, model, family, text)
     decoding = generation_defaults(path, config)
     return Foreign(f"{family.program} of Hugging Face", model, text, arrays, decoding, licence_of(path))
+
+
+def _text(path: Path, config: Settings) -> Text:
+    if (read_text := _READ_TEXT.get(config.text("model_type"))) is None:
+        raise CheckpointError(f"{path}: {FAMILIES[config.text('model_type')].program}'s own tokenizer is not known")
+    return read_text(path, config)
 
 
 def _architecture(config: Settings, family: Family) -> dict[str, Any]:
@@ -130,12 +146,14 @@ def _architecture(config: Settings, family: Family) -> dict[str, Any]:
     }
 
 
-def _tie(theirs: Weights, config: Settings) -> str:
+def _tie(theirs: Weights, config: Settings, text: Text) -> str:
     """Which matrices over the vocabulary are one: the settings say so or, where the projection is none, the file."""
+    has_one_vocabulary = text.source.rows == text.target.rows
     if config.get("tie_word_embeddings", True):
-        return "all" if _has_one_embedding(config) else "output"
+        return "all" if _has_one_embedding(config) and has_one_vocabulary else "output"
     source, target = (_embedding(theirs, side) for side in ("encoder", "decoder"))
-    return "embeddings" if source == target or np.array_equal(theirs.take(source), theirs.take(target)) else "none"
+    is_one = source == target or np.array_equal(theirs.take(source), theirs.take(target))
+    return "embeddings" if is_one and has_one_vocabulary else "none"
 
 
 def _embedding(theirs: Weights, side: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from zhuyi.directory import model_files
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST, ensure_writable, write_directory
+from zhuyi.hub import card_head, fetched
 from zhuyi.interop import huggingface, marian, t5
 from zhuyi.interop.foreign import Foreign, as_stored
 from zhuyi.interop.pruning import keep_vocabulary
@@ -32,6 +33,13 @@ IMPORTERS = {
     "marian": Importer(marian.recognises, marian.read),
 }
 """By the names that `--format` takes."""
+
+
+THEIRS = (
+    *("*.json", "*.safetensors", "pytorch_model*.bin", "*.npz"),
+    *("*.yml", "*.spm", "*.model", "*.txt", "*.md", "LICENSE"),
+)
+"""The files that a model of the hub may be imported from, as patterns."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def import_model(
     """Write a model of another program as a model directory.
 
     Args:
-        path: a directory or file of the other program.
+        path: a directory or file of the other program, or `hub:USER/NAME[@REVISION]`.
         out: the directory to write; it must not hold other files.
         format: one of `IMPORTERS`. Unset: what the path looks like.
         vocabularies: files, of the source and then of the target, where they do not lie beside the model.
@@ -74,13 +82,14 @@ def import_model(
         ConfigError: if there is no such format.
         DataError: if `keep` has no line.
     """
-    path, out = Path(path), Path(out)
+    name, out = Path(path).name, Path(out)
     ensure_free(out)
+    path = fetched(path, THEIRS)
     foreign = read_foreign(path, format, [Path(each) for each in vocabularies])
     stored = whole = as_stored(foreign, str(path))
     if keep is not None:
         stored = keep_vocabulary(whole, keep)
-    write_directory(out, model_files(stored, _card(foreign, path)))
+    write_directory(out, model_files(stored, card_head(stored.config, foreign.licence) + _card(foreign, name)))
     return Imported(
         out,
         foreign.program,
@@ -118,6 +127,6 @@ def ensure_free(out: Path) -> None:
     ensure_writable(out)
 
 
-def _card(foreign: Foreign, path: Path) -> str:
+def _card(foreign: Foreign, name: str) -> str:
     licence = foreign.licence or "not stated beside the model: ask its makers before you pass it on"
-    return f"# An imported model\n\n{foreign.program}, imported by zhuyi from `{path.name}`.\n\nLicence: {licence}\n"
+    return f"# An imported model\n\n{foreign.program}, imported by zhuyi from `{name}`.\n\nLicence: {licence}\n"

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import hub_tokenizer, sentencepiece
 from zhuyi.interop.foreign import Foreign, Names, Text, Weights, architecture, rows_of
-from zhuyi.interop.hub_directory import Settings, ensure_none, generation_defaults, model_type
+from zhuyi.interop.hub_directory import Settings, ensure_none, exported_text, generation_defaults, model_type
 from zhuyi.interop.reading import licence_of
 from zhuyi.interop.tensors import read_tensors
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary
@@ -81,10 +81,10 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     of_bytes = named.get("tokenizer_class") == "ByT5Tokenizer"
     weights = Weights(read_tensors(path), str(path))
     embedding = _embedding(weights, path)
-    text = (_bytes if of_bytes else _pieces)(path, config, named, len(embedding))
+    text = exported_text(path, config) or (_bytes if of_bytes else _pieces)(path, config, named, len(embedding))
     decoding = generation_defaults(path, config)
     model = _architecture(config, named, decoding["max_extra"] + 1)
-    arrays = _weights(weights, embedding, model, config, text.source)
+    arrays = _weights(weights, embedding, model, config, text)
     program = "ByT5" if of_bytes else PROGRAMS[config.text("model_type")]
     return Foreign(f"{program} of Hugging Face", model, text, arrays, decoding, licence_of(path))
 
@@ -137,7 +137,7 @@ def _weights(
     embedding: npt.NDArray[np.float32],
     model: dict[str, Any],
     config: Settings,
-    vocabulary: Vocabulary,
+    text: Text,
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Our weights; what they say about ties and scales is added to `model`.
 
@@ -149,11 +149,15 @@ def _weights(
     tied = np.array_equal(projection, embedding)
     divides = bool(config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)))
     factor = sizes.width**-0.5 if divides and config.text("model_type") == "t5" else 1.0
-    model["tie"] = "all" if tied else "embeddings"
+    is_one = text.source.rows == text.target.rows
+    model["tie"] = ("all" if is_one else "output") if tied else ("embeddings" if is_one else "none")
     model["embedding_scale"] = tied and factor != 1
-    ours = {"encoder.embedding.weight": rows_of(embedding * (factor if model["embedding_scale"] else 1), vocabulary)}
+    embedding = embedding * (factor if model["embedding_scale"] else 1)
+    ours = {"encoder.embedding.weight": rows_of(embedding, text.source)}
+    if not is_one:
+        ours["decoder.embedding.weight"] = rows_of(embedding, text.target)
     if not tied:
-        ours["projection.weight"] = rows_of(projection * factor, vocabulary)
+        ours["projection.weight"] = rows_of(projection * factor, text.target)
 
     gated = sizes.activation in ("geglu", "swiglu")
     scale = np.float32(math.sqrt(sizes.head_width))

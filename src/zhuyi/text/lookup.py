@@ -100,6 +100,10 @@ class Lookup:
         """The number of the model's tokens."""
         return len(self.pieces)
 
+    def get_vocab(self) -> dict[str, int]:
+        """The ids of the engine's own tokens: UNK for those that the list lacks."""
+        return {token: self._table[i] for token, i in self._engine.get_vocab().items()}
+
     def id_to_token(self, token: int) -> str | None:
         """The piece of an id; None if there is none."""
         return self.pieces[token] if 0 <= token < len(self.pieces) else None

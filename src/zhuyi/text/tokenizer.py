@@ -118,6 +118,10 @@ class Tokenizer:
         """The part of it that the library `tokenizers` opens: it cuts lines, and joins the names of tokens."""
         return self._engine.engine_to_str() if isinstance(self._engine, Lookup) else self.to_json()
 
+    def engine_vocabulary(self) -> dict[str, int]:
+        """The id of each token that the engine cuts lines into; UNK where the model has no such token."""
+        return dict(self._engine.get_vocab())
+
     @property
     def names(self) -> list[str]:
         """Each token by a name that no other has."""

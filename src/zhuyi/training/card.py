@@ -7,6 +7,7 @@ from types import MappingProxyType
 from zhuyi.config import Config, Part, readable
 from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation
+from zhuyi.hub import card_head
 from zhuyi.model.broken import symptoms
 from zhuyi.model.transformer import Network
 from zhuyi.text.special import BYTES, SPECIALS
@@ -31,8 +32,9 @@ def model_card(
         before: scores on the dev set of the model that the run began with, by metric.
     """
     sizes = config.model
+    metrics = dict.fromkeys(name for evaluation in evaluations.values() for name in evaluation.scores)
     lines = [
-        "# A zhuyi model",
+        f"{card_head(config, metrics=metrics)}# A zhuyi model",
         "",
         f"{_what(config)} of {model.parameter_count():,} parameters: {_layers(config)}, width {sizes.width}, "
         f"{sizes.heads} heads, feed-forward {sizes.feed_forward}; {_mixers(config)}, positions {sizes.positions}, "

@@ -8,12 +8,14 @@ import typer
 
 import zhuyi
 from zhuyi.cli.app import START, verb
+from zhuyi.hub import is_on_hub
 
 
 @verb(
     START,
-    "[dim]# OPUS-MT, as it lies in a directory of Hugging Face.[/]\n"
+    "[dim]# OPUS-MT, as it lies in a directory of Hugging Face, or on the hub.[/]\n"
     "zhuyi import opus-mt-en-de --out en-de\n"
+    "zhuyi import hub:Helsinki-NLP/opus-mt-en-de --out en-de\n"
     'echo "A dog runs." | zhuyi translate en-de',
     "[dim]# A model of Marian; its vocabularies lie elsewhere.[/]\n"
     "zhuyi import model.npz --out en-de \\\n"
@@ -22,7 +24,9 @@ from zhuyi.cli.app import START, verb
     name="import",
 )
 def import_model(
-    path: Annotated[Path, typer.Argument(metavar="PATH", show_default=False, help="A directory or file.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", show_default=False, help="A directory or file, or hub:USER/NAME.")
+    ],
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", show_default=False, help="Where it goes. Default: the name of PATH.")
     ] = None,
@@ -60,8 +64,11 @@ def import_model(
     into it, go on training it. What zhuyi has not is refused by the name of the setting, and nothing is written. The
     licence of the original goes on to hold: what is found about it is printed.
     """
-    whole = path.resolve()
-    place = out or Path(whole.stem if path.is_file() else whole.name)
+    if is_on_hub(path):
+        place = out or Path(path.name.partition("@")[0])
+    else:
+        whole = path.resolve()
+        place = out or Path(whole.stem if path.is_file() else whole.name)
     from zhuyi.data.corpus import read_lines
 
     keep = chain.from_iterable(map(read_lines, keep_vocabulary)) if keep_vocabulary else None

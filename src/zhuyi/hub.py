@@ -1,0 +1,127 @@
+"""Models of the Hugging Face hub: fetched as `hub:USER/NAME[@REVISION]`, uploaded, and the head of their cards.
+
+What is fetched lies in the cache of `huggingface_hub`, which also knows who is logged in (extra `hub`).
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zhuyi.config import Config
+from zhuyi.errors import CheckpointError, MissingExtra
+from zhuyi.files import files_for_a_copy
+
+HUB = "hub:"
+CARD = "README.md"
+OURS = ("*.json", "model.safetensors", CARD)
+"""The files of a model directory, as patterns."""
+_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+def is_on_hub(place: str | Path) -> bool:
+    """Whether this names a model of the hub, and no directory that is there."""
+    return Path(place).as_posix().startswith(HUB) and not Path(place).exists()
+
+
+def fetched(place: str | Path, patterns: Iterable[str] = OURS) -> Path:
+    """The directory of a model: `place` itself or, of a model of the hub, its copy in the cache.
+
+    Args:
+        place: a path, or `hub:USER/NAME[@REVISION]`.
+        patterns: of the files that are wanted.
+
+    Raises:
+        CheckpointError: if there is no such model on the hub, or it cannot be fetched.
+        MissingExtra: if `huggingface_hub` is not installed.
+    """
+    if not is_on_hub(place):
+        return Path(place)
+    repository, revision = _parts(place)
+    library = _library(place)
+    try:
+        return Path(library.snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
+    except Exception as error:  # those of the library and of its client of HTTP have no common class
+        raise CheckpointError(f"{Path(place).as_posix()}: cannot be fetched: {_first_line(error)}") from error
+
+
+def upload(directory: Path, place: str) -> str:
+    """Upload the model in a directory, in one commit, and give the address of that.
+
+    A repository that is not there yet is made, as a private one. The card is left out of the manifest, so that it can
+    be edited on the hub.
+
+    Args:
+        directory: of a model.
+        place: `hub:USER/NAME[@BRANCH]`.
+
+    Raises:
+        CheckpointError: if there is no model in the directory, or the hub refuses it.
+        MissingExtra: if `huggingface_hub` is not installed.
+    """
+    repository, branch = _parts(place)
+    library = _library(place)
+    files = files_for_a_copy(directory, free=CARD)
+    added = [library.CommitOperationAdd(path_in_repo=name, path_or_fileobj=each) for name, each in files.items()]
+    api = library.HfApi()
+    try:
+        api.create_repo(repository, private=True, exist_ok=True)
+        commit = api.create_commit(repository, added, commit_message="Upload a model of zhuyi", revision=branch)
+    except Exception as error:
+        raise CheckpointError(f"{place}: cannot be uploaded: {_first_line(error)}") from error
+    return str(commit.commit_url)
+
+
+def card_head(config: Config, licence: str | None = None, metrics: Iterable[str] = (), library: str = "zhuyi") -> str:
+    """The head of a model card, in YAML, which the hub reads.
+
+    Args:
+        config: of the model.
+        licence: of the model; left out unless it has the form of the hub's names, such as "cc-by-4.0".
+        metrics: in which the card has scores.
+        library: which opens the model.
+    """
+    data, shape = config.data, config.model.shape
+    tags = [tag and re.split("[_-]", tag)[0].lower() for tag in (data.source_language, data.target_language)]
+    languages = [tag for tag in dict.fromkeys(tags) if tag and re.fullmatch("[a-z]{2,3}", tag)]
+    lists = {"language": languages, "tags": ["zhuyi", shape], "metrics": list(metrics)}
+    values = {
+        "license": licence if licence and _LICENCE.fullmatch(licence) else None,
+        "library_name": library,
+        "pipeline_tag": _task(config),
+    }
+    lines = [f"{key}: {json.dumps(value)}" for key, value in values.items() if value]  # a string of JSON is one of YAML
+    for key, items in lists.items():
+        lines += [f"{key}:", *(f"- {json.dumps(item)}" for item in items)] if items else []
+    return "\n".join(["---", *lines, "---", "", ""])
+
+
+def _task(config: Config) -> str:
+    """What the model does, in the hub's words."""
+    model = config.model
+    if model.shape == "encoder":
+        if config.training.objective == "masked":
+            return "fill-mask"
+        return "text-classification" if model.labels == "line" else "token-classification"
+    return "text-generation" if config.data.text is not None else "translation"
+
+
+def _parts(place: str | Path) -> tuple[str, str | None]:
+    name = Path(place).as_posix()
+    if (found := _NAME.fullmatch(name.removeprefix(HUB))) is None:
+        raise CheckpointError(f"{name}: write it as hub:USER/NAME, or hub:USER/NAME@REVISION")
+    return found[1], found[2]
+
+
+def _library(place: str | Path) -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise MissingExtra(Path(place).as_posix(), "hub") from error
+    return huggingface_hub
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0][:300] or type(error).__name__
