@@ -172,7 +172,6 @@ def test_half_the_bits_are_about_half_the_size(precision: str, tmp_path: Path) -
     small = zhuyi.export_model(translator, tmp_path / precision, precision=precision)
     sizes = [(each.directory / "model.bin").stat().st_size for each in (small, large)]
     assert 0.4 * sizes[1] < sizes[0] < 0.6 * sizes[1]
-    assert small.difference < 0.1
 
 
 def test_a_program_that_computes_something_else_is_noticed(tmp_path: Path) -> None:
@@ -339,7 +338,7 @@ def test_a_directory_is_whole_or_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--to", "onnx"], "'onnx' is not one of ctranslate2"),
+        (["--to", "pickle"], "'pickle' is not one of ctranslate2"),
         (["--to", "ctranslate2", "--precision", "int4"], "'int4' is not one of float32, int8"),
         (["--to", "ctranslate2", "--source", "none"], "none"),
     ],

@@ -50,8 +50,8 @@ EXPRESSIBLE = {
     "norm_kind": ("layer", "rms"),
 }
 """The values that CTranslate2 can compute, of each option that has others."""
-NEVER = -1e9
-"""As a bias of a token's logit: in float32, its probability is exactly 0."""
+NEVER = -6e4
+"""As a bias of a token's logit: its probability is exactly 0. In float16 there are no numbers below -65504."""
 BATCH = 32
 """Sentences that CTranslate2 decodes side by side."""
 
