@@ -32,7 +32,7 @@ from transformers.models.mbart50 import tokenization_mbart50
 from transformers.models.nllb import tokenization_nllb
 
 import zhuyi
-from zhuyi.errors import CheckpointError
+from zhuyi.errors import CheckpointError, ZhuyiError
 from zhuyi.interop.importing import import_model, read_foreign
 from zhuyi.text.special import BOS
 
