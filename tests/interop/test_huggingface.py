@@ -33,6 +33,7 @@ from transformers.models.nllb import tokenization_nllb
 
 import zhuyi
 from zhuyi.errors import CheckpointError, ZhuyiError
+from zhuyi.interop.foreign import as_stored
 from zhuyi.interop.importing import import_model, read_foreign
 from zhuyi.text.special import BOS
 
