@@ -4,8 +4,8 @@
 the names that ISO 639 has for one language, and the script that it is usually written in.
 """
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from babel import Locale
@@ -13,6 +13,9 @@ from babel.core import get_global, parse_locale
 
 ANY_REGION = "XX"
 """What mBART writes where it means no region."""
+
+USUAL = {"no": "nb"}
+"""Languages that CLDR has beside the one of theirs which is meant: Norwegian is Bokmål."""
 
 
 class Language(NamedTuple):
@@ -23,13 +26,15 @@ class Language(NamedTuple):
     region: str
 
 
+@lru_cache(4096)  # requests can say any
 def parse(tag: str) -> Language:
     """What a tag means (BCP 47, ISO 639-1, -2 or -3); one that means nothing to CLDR is a language by that name."""
     try:
         language, region, script = parse_locale(tag.replace("-", "_"))[:3]
     except ValueError:
         return Language(tag, "", "")
-    language = get_global("language_aliases").get(language, language)
+    language, _, implied = parse_locale(get_global("language_aliases").get(language, language))[:3]  # sh: sr_Latn
+    language, script = USUAL.get(language, language), script or implied
     if script is None:
         likely = get_global("likely_subtags")
         full = likely.get(f"{language}_{region}") or likely.get(language)
@@ -65,11 +70,20 @@ def is_known(tag: str) -> bool:
     return parse(tag).language in Locale("en").languages
 
 
-def find(wanted: str, offered: Iterable[str]) -> str | None:
+def find(wanted: str, offered: Sequence[str]) -> str | None:
     """The tag among those offered which means the wanted language; that of the same region, if there is one."""
     language = parse(wanted)
-    same = {tag: each for tag in offered if (each := parse(tag))[:2] == language[:2]}
-    return next((tag for tag, each in same.items() if each == language), next(iter(same), None))
+    same = _in_groups(tuple(offered)).get(language[:2], [])
+    return next((tag for tag in same if parse(tag) == language), next(iter(same), None))
+
+
+@lru_cache(256)
+def _in_groups(tags: tuple[str, ...]) -> dict[tuple[str, str], list[str]]:
+    """Tags by their language and its script."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for tag in tags:
+        groups.setdefault(parse(tag)[:2], []).append(tag)
+    return groups
 
 
 @cache

@@ -6,6 +6,7 @@ POST /detect        {"q"} → [{"language", "confidence"}]
 GET  /languages     → [{"code", "name", "targets"}]
 """
 
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -46,6 +47,14 @@ class ToDetect(BaseModel):
 def router(service: Service) -> APIRouter:
     """Its routes."""
     routes = APIRouter(tags=["LibreTranslate"])
+    models = service.models
+
+    @cache  # two hundred languages have forty thousand pairs
+    def listed() -> list[dict[str, Any]]:
+        return [
+            {"code": code, "name": languages.name(code), "targets": models.targets_of(code)}
+            for code in sorted({*models.sources, *models.targets})
+        ]
 
     @routes.post("/translate", openapi_extra=body(ToTranslate))
     async def translate(request: Request) -> dict[str, Any]:
@@ -75,11 +84,7 @@ def router(service: Service) -> APIRouter:
     @routes.get("/languages")
     async def list_languages() -> list[dict[str, Any]]:
         """The languages that there are models for, and those that each can be translated into."""
-        models = service.models
-        return [
-            {"code": code, "name": languages.name(code), "targets": models.targets_of(code)}
-            for code in sorted({*models.sources, *models.targets})
-        ]
+        return listed()
 
     return routes
 
