@@ -7,6 +7,7 @@ import pytest
 from serving import Held, post, service, until, with_client
 
 from zhuyi.loading import load
+from zhuyi.serve.detection import detect
 
 BROKEN = {"content": b'{"lines": [', "headers": {"Content-Type": "application/json"}}
 
@@ -173,3 +174,14 @@ def test_libretranslate_lists_languages_and_finds_them(en_de: str, de_fr: str) -
     found = post(served, "/detect", json={"q": "Das ist ein kurzer deutscher Satz."}).json()
     assert found[0]["language"] == "de"
     assert found[0]["confidence"] > 50
+
+
+@pytest.mark.parametrize(
+    ("tag", "text"),
+    [
+        ("nob_Latn", "Dette er en norsk setning om en hund som løper over gaten."),
+        ("tgl_Latn", "Ito ay isang pangungusap sa Tagalog tungkol sa isang aso."),
+    ],
+)
+def test_a_language_is_found_whatever_the_model_calls_it(tag: str, text: str) -> None:
+    assert detect(text, ["eng_Latn", tag])[0].language == tag

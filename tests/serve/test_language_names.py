@@ -16,6 +16,8 @@ from zhuyi.serve import languages
         ("zho_Hans", "zh", "Chinese"),
         ("zh-Hant", "zh-Hant", "Chinese (Traditional)"),
         ("PT-BR", "pt-BR", "Portuguese (Brazil)"),
+        ("nob_Latn", "nb", "Norwegian Bokmål"),
+        ("hbs", "sr-Latn", "Serbian (Latin)"),
         ("phones", "phones", "phones"),
     ],
 )
@@ -33,6 +35,7 @@ def test_a_tag_has_a_code_and_a_name(tag: str, code: str, name: str) -> None:
         ("pt-BR", ["pt-PT", "pt-BR"], "pt-BR"),
         ("pt", ["pt-BR"], "pt-BR"),
         ("en-GB", ["en"], "en"),
+        ("no", ["nn", "nb"], "nb"),
         ("phones", ["letters", "phones"], "phones"),
         ("fr", ["en", "de"], None),
         ("", ["en"], None),

@@ -1,4 +1,4 @@
-"""Which language a text is in, by py3langid (Lui & Baldwin 2012): 97 languages, from their byte sequences."""
+"""Which language a text is in, by py3langid (Lui & Baldwin 2012): 140 languages, from their byte sequences."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -26,7 +26,8 @@ def detect(text: str, among: Sequence[str] = ()) -> list[Detected]:
         text: of any length.
         among: the languages that it can be in, by any names; none: all that are known.
     """
-    ranked = [Detected(*each) for each in _identifier().rank(text[:MAX_CHARACTERS])]
+    found = _identifier().rank(text[:MAX_CHARACTERS])
+    ranked = [Detected(languages.parse(label).language, confidence) for label, confidence in found]
     if not among:
         return ranked
     of_code = {languages.parse(tag).language: tag for tag in reversed(among)}
