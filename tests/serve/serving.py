@@ -35,11 +35,13 @@ def service(*models: str, settings: Settings = CPU, api_key: str | None = None, 
     return Service(Models(models, settings), Limits(**limits), api_key)
 
 
-def with_client(service: Service, use: Callable[[httpx2.AsyncClient], Awaitable[Result]]) -> Result:
+def with_client(
+    service: Service, use: Callable[[httpx2.AsyncClient], Awaitable[Result]], origins: Sequence[str] = ("*",)
+) -> Result:
     """What a client of the application gets."""
 
     async def run() -> Result:
-        transport = httpx2.ASGITransport(application(service))
+        transport = httpx2.ASGITransport(application(service, origins))
         async with httpx2.AsyncClient(transport=transport, base_url="http://zhuyi") as client:
             return await use(client)
 

@@ -36,16 +36,17 @@ def test_the_models_are_listed(en_de: str, de_fr: str) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status", "message"),
     [
-        ("/api/translate", BROKEN, 400, "JSON decode error"),
+        ("/api/translate", BROKEN, 400, "the request is not JSON: Expecting value (character 11)"),
         ("/api/translate", {"json": {}}, 400, "lines: Field required"),
         ("/api/translate", {"json": {"lines": "a"}}, 400, "lines: Input should be a valid list"),
         ("/api/translate", {"json": {"lines": ["a"], "n_best": 0}}, 400, "n_best: Input should be greater than"),
-        ("/api/translate", {"content": b"\xff\xfe"}, 400, "Input should be a valid dictionary"),
+        ("/api/translate", {"content": b"\xff\xfe"}, 400, "header Content-Type: application/json"),
+        ("/api/translate", {"json": [1]}, 400, "not a JSON object"),
         ("/api/translate", {"json": {"lines": ["a"], "beam": 99}}, 400, "1 to 10 hypotheses in a beam"),
         ("/api/nothing", {"json": {}}, 404, "Not Found"),
         ("/api/models", {"json": {}}, 405, "Method Not Allowed"),
         ("/nothing", {"json": {}}, 404, "Not Found"),
-        ("/translate", BROKEN, 400, "Invalid JSON"),
+        ("/translate", BROKEN, 400, "the request is not JSON: EOF while parsing a list at line 1 column 11"),
         ("/translate", {"json": {"q": "a"}}, 400, "target: Field required"),
         ("/translate", {"data": {"q": "a"}}, 400, "target: Field required"),
         ("/translate", {"json": {"q": "a", "target": "de", "format": "html"}}, 400, "html"),
@@ -77,6 +78,16 @@ def test_a_browser_may_call_from_any_page(en_de: str) -> None:
         assert answer.headers["Access-Control-Allow-Private-Network"] == "true"
     answer = post(service(en_de), "/api/translate", headers={"Origin": "https://example.org"}, **{"content": b"{"})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"  # or the page could not read what is wrong
+
+
+def test_only_the_pages_of_named_sites_may_read_answers(en_de: str) -> None:
+    for origin, allowed in (("https://example.org", "https://example.org"), ("https://example.com", None)):
+        answer = with_client(
+            service(en_de),
+            lambda client, origin=origin: client.get("/api/models", headers={"Origin": origin}),
+            ["https://example.org"],
+        )
+        assert answer.headers.get("Access-Control-Allow-Origin") == allowed
 
 
 def test_a_key_is_asked_for_in_the_manner_of_each_shape(en_de: str) -> None:

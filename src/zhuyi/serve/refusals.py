@@ -58,7 +58,12 @@ def unauthorized() -> Refusal:
 
 
 def one_line(problems: Sequence[Any]) -> str:
-    """What pydantic finds wrong with a request, without what the request says."""
+    """What pydantic and FastAPI find wrong with a request, without what the request says."""
     first = problems[0]
+    if first["type"] == "json_invalid":
+        where = "".join(f" (character {part})" for part in first["loc"] if isinstance(part, int))
+        return f"the request is not JSON: {first['ctx']['error']}{where}"
+    if first["type"] == "model_attributes_type" and first["loc"] == ("body",):
+        return "the request is not a JSON object with the header Content-Type: application/json"
     place = ".".join(str(part) for part in first["loc"] if part != "body")
     return f"{place}: {first['msg']}" if place else str(first["msg"])
