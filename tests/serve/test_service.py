@@ -304,8 +304,15 @@ def test_what_does_not_translate_is_refused_at_the_start(
     assert message in outcome.err
 
 
+@pytest.mark.parametrize("origin", ["example.org", "https://example.org/", "https://example.org/a", ""])
+def test_an_origin_that_no_browser_sends_is_refused_at_the_start(en_de: str, origin: str) -> None:
+    outcome = zhuyi("serve", en_de, "--origin", origin)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "https://example.org, without a path" in outcome.err
+
+
 def test_what_cannot_be_served_is_one_line_at_the_start(en_de: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="two models have the name en-de: call one of them otherwise, NAME="):
+    with pytest.raises(ConfigError, match="two models have the name en-de: give one another name, NAME="):
         Models([en_de, en_de])
     with pytest.raises(CheckpointError, match="no such model directory"):
         Models([str(tmp_path / "none")])
@@ -343,4 +350,4 @@ def test_languages_come_from_the_configuration_or_the_name(en_de: str, tmp_path:
         ((), ()),
         (("pt-BR",), ("zh-Hant",)),
     ]
-    assert next(iter(models)).pairs == "en → de (en-de)"
+    assert [model.pairs for model in models][:3] == ["en → de (en-de)", "de → fr (de-fr)", "any"]

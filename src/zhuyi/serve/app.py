@@ -45,7 +45,7 @@ def application(service: Service, origins: Sequence[str] = ("*",)) -> ASGIApp:
 
     Args:
         service: translates.
-        origins: the sites whose pages may call it in a browser; "*": all, and the plug-ins of browsers.
+        origins: the sites whose pages may call it in a browser; "*": all, and browser plug-ins.
     """
     app = FastAPI(title="zhuyi", version=__version__, docs_url=None, redoc_url=None)  # their pages come from elsewhere
     metrics = Metrics(service)

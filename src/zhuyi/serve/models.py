@@ -53,7 +53,7 @@ class Models:
             directory = Path(path)
             name = name or directory.resolve().name
             if name in self._models:
-                raise ConfigError(f"two models have the name {name}: call one of them otherwise, NAME={path}")
+                raise ConfigError(f"two models have the name {name}: give one another name, NAME={path}")
             self._models[name] = ServedModel(name, directory, settings)
 
     def __iter__(self) -> Iterator[ServedModel]:

@@ -144,7 +144,9 @@ class ServedModel:
 
     @property
     def pairs(self) -> str:
-        """From which languages into which: `en → de (en-de)`."""
+        """From which languages into which, as far as that is known: `en → de (en-de)`."""
+        if not (self.sources or self.targets):
+            return self.name
         return f"{listed(self.sources) or '?'} → {listed(self.targets) or '?'} ({self.name})"
 
 

@@ -35,6 +35,7 @@ def run(
     Raises:
         OSError: if the port cannot be opened.
     """
+    deadline = service.limits.deadline
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=BACKLOG) as listener:
         shown = f"[{host}]" if ":" in host else host
@@ -44,7 +45,7 @@ def run(
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=math.ceil(service.limits.deadline),
+            timeout_graceful_shutdown=math.ceil(deadline) if math.isfinite(deadline) else None,
         )
         # uvicorn raises the signal that ended it again: SIGTERM has had its effect.
         before = signal.signal(signal.SIGTERM, lambda *_: None)

@@ -1,12 +1,16 @@
 """The verb `serve`: answer requests over HTTP."""
 
+import re
 from typing import Annotated
 
 import typer
 
 from zhuyi.cli.app import USE, verb
 from zhuyi.cli.options import Device, Engine, Precision, Workers
-from zhuyi.errors import MissingExtra
+from zhuyi.errors import ConfigError, MissingExtra
+
+ORIGIN = re.compile(r"[a-z][a-z0-9.+-]*://[^/\s]+|\*")
+"""As browsers write it; any other never matches."""
 
 
 @verb(
@@ -25,7 +29,7 @@ def serve(
         typer.Argument(
             metavar="MODEL...",
             show_default=False,
-            help="Model directories; NAME=DIR calls one otherwise. One called en-de is from English into German, "
+            help="Model directories; NAME=DIR gives one another name. One called en-de is from English into German, "
             "unless it says its languages itself.",
         ),
     ],
@@ -35,14 +39,16 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     api_key: Annotated[
         str | None,
-        typer.Option(metavar="KEY", envvar="ZHUYI_API_KEY", help="Every request has to bring it. Unset: none has to."),
+        typer.Option(
+            metavar="KEY", envvar="ZHUYI_API_KEY", help="Requests for translations have to bring it. Unset: none has to."
+        ),
     ] = None,
     origin: Annotated[
         list[str] | None,
         typer.Option(
             metavar="URL",
-            help="A site whose pages may call the server in a browser; as often as you like. Unset: all of them, and "
-            "the plug-ins of browsers.",
+            help="A site whose pages may call the server in a browser, such as https://example.org; as often as you "
+            "like. Unset: all of them, and browser plug-ins.",
         ),
     ] = None,
     idle: Annotated[
@@ -79,6 +85,9 @@ def serve(
     except ModuleNotFoundError as error:
         raise MissingExtra("serve", "serve") from error
 
+    for each in origin or []:
+        if not ORIGIN.fullmatch(each):
+            raise ConfigError(f"--origin {each}: write it as browsers do, https://example.org, without a path")
     served = Models(models, Settings(device, engine, precision, workers, idle))
     service = Service(served, Limits(request_bytes, queue=queue, deadline=deadline, alternatives=alternatives), api_key)
 
