@@ -166,6 +166,18 @@ def test_a_model_is_uploaded_and_used_from_there(hub: Hub, tmp_path: Path) -> No
         zhuyi.load("hub:me/en-de", device="cpu")
 
 
+def test_a_model_of_the_hub_is_served_by_its_name(hub: Hub, tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    from zhuyi.serve import Models, Settings
+
+    model = tiny_model(tmp_path / "model")
+    assert run("export", model, "--to", "hub:me/en-de").code == 0
+    models = Models(["hub:me/en-de@main", "b=hub:me/en-de"], Settings("cpu"))
+    assert [each.name for each in models] == ["en-de", "b"]
+    (own, _) = models
+    assert own.weight_bytes > 0
+
+
 def test_what_cannot_be_done_is_said_in_one_line(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(tmp_path / "model")
     for command in (

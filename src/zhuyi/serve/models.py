@@ -10,6 +10,7 @@ from pathlib import Path
 
 from zhuyi.engine.choice import check_device
 from zhuyi.errors import ConfigError
+from zhuyi.hub import is_on_hub
 from zhuyi.serve import languages
 from zhuyi.serve.refusals import malformed, unknown
 from zhuyi.serve.served_model import ServedModel, Settings, listed
@@ -38,7 +39,7 @@ class Models:
     """All models of a server.
 
     Args:
-        given: `DIRECTORY` or `NAME=DIRECTORY`, in the order in which they are tried.
+        given: `MODEL` or `NAME=MODEL`, as for `zhuyi.load`, in the order in which they are tried.
         settings: how they are loaded.
 
     Raises:
@@ -51,7 +52,7 @@ class Models:
         for each in given:
             name, _, path = ("", "", each) if Path(each).is_dir() else each.rpartition("=")
             directory = Path(path)
-            name = name or directory.resolve().name
+            name = name or (path.split("@")[0].split("/")[-1] if is_on_hub(path) else directory.resolve().name)
             if name in self._models:
                 raise ConfigError(f"two models have the name {name}: give one another name, NAME={path}")
             self._models[name] = ServedModel(name, directory, settings)

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from zhuyi.config import Config, Precision, changed
 from zhuyi.directory import WEIGHTS, load_config_of
 from zhuyi.errors import ConfigError, ZhuyiError
+from zhuyi.hub import fetched
 from zhuyi.loading import load, with_torch
 from zhuyi.serve import languages
 from zhuyi.serve.refusals import unavailable
@@ -62,7 +63,7 @@ class ServedModel:
 
     Args:
         name: by which requests ask for it.
-        directory: of the model.
+        directory: of the model, or `hub:USER/NAME[@REVISION]`.
         settings: how it is loaded.
 
     Raises:
@@ -71,6 +72,7 @@ class ServedModel:
     """
 
     def __init__(self, name: str, directory: Path, settings: Settings) -> None:
+        directory = fetched(directory)
         self.name, self._idle = name, settings.idle
         config = load_config_of(directory)
         _check_translates(config, directory)

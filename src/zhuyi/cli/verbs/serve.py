@@ -29,8 +29,8 @@ def serve(
         typer.Argument(
             metavar="MODEL...",
             show_default=False,
-            help="Model directories; NAME=DIR gives one another name. One called en-de is from English into German, "
-            "unless it says its languages itself.",
+            help="Model directories, or hub:USER/NAME; NAME=MODEL gives one another name. One called en-de is from "
+            "English into German, unless it says its languages itself.",
         ),
     ],
     host: Annotated[
@@ -40,7 +40,9 @@ def serve(
     api_key: Annotated[
         str | None,
         typer.Option(
-            metavar="KEY", envvar="ZHUYI_API_KEY", help="Requests for translations have to bring it. Unset: none has to."
+            metavar="KEY",
+            envvar="ZHUYI_API_KEY",
+            help="Requests for translations have to bring it. Unset: none has to.",
         ),
     ] = None,
     origin: Annotated[
