@@ -6,7 +6,7 @@ GET  /v2/languages      ?type=source | target → [{"language", "name"}]
 GET  /v2/usage          → {"character_count", "character_limit"}, since workbenches try their key with it
 
 What changes a translation and is not done here – markup, glossaries, formality – is refused; settings that only guide
-are not heeded.
+are ignored.
 """
 
 from http import HTTPStatus

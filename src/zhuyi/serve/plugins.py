@@ -1,4 +1,4 @@
-"""The small request shapes of plug-ins for browsers and of tools for the desktop.
+"""The small request shapes of browser plug-ins and desktop tools.
 
 POST /deeplx    {"text", "source_lang", "target_lang"}           DeepLX, for Bob, Pot, Zotero's translators and others
                 → {"code", "id", "data", "alternatives", "method", "source_lang", "target_lang"}
@@ -7,7 +7,7 @@ POST /imme      {"text_list", "source_lang", "target_lang"}      Immersive Trans
 POST /kiss      {"text" or "texts", "from", "to"}                KISS Translator: "custom"
                 → {"text", "src"}, or {"translations": [{"text", "src"}]}
 
-`/imme` and `/kiss` are MTranServer's paths too: a plug-in that is set up for it needs another address alone. The API
+`/imme` and `/kiss` are MTranServer's paths too: in a plug-in that is set up for it, only the address changes. The API
 key comes as `?token=KEY`, or in the header `Authorization`, with or without "Bearer".
 """
 
