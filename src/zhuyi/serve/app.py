@@ -9,6 +9,7 @@ A row of `SHAPES` is a request shape. Its paths, its errors and its metrics foll
 """
 
 from collections.abc import Sequence
+from functools import cache, partial
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -19,6 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from zhuyi.serve.deepl import DEEPL
+from zhuyi.serve.description import describe
 from zhuyi.serve.intake import Intake
 from zhuyi.serve.libretranslate import LIBRETRANSLATE
 from zhuyi.serve.metrics import CONTENT_TYPE, Metrics
@@ -63,6 +65,7 @@ def application(service: Service, origins: Sequence[str] = ("*",)) -> ASGIApp:
         """What it has done, for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
+    app.openapi = cache(partial(describe, app, shape_of))  # type: ignore[method-assign]  # as FastAPI's documentation does
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_request)
     app.add_exception_handler(HTTPException, _refuse_path)

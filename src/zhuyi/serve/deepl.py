@@ -49,6 +49,12 @@ class OfLanguages(BaseModel):
     type: str = "source"
 
 
+class Refused(BaseModel):
+    """Why a request is refused."""
+
+    message: str
+
+
 def router(service: Service) -> APIRouter:
     """Its routes."""
     routes = APIRouter(prefix="/v2", tags=["DeepL"])
@@ -73,10 +79,12 @@ def router(service: Service) -> APIRouter:
         }
 
     @routes.get("/languages")
-    async def list_languages(request: Request, authorization: Authorization = None) -> list[dict[str, Any]]:
+    async def list_languages(
+        request: Request, type: str | None = None, authorization: Authorization = None
+    ) -> list[dict[str, Any]]:
         """The languages of texts, or of translations."""
         service.authorize(_key(authorization))
-        wanted = request.query_params.get("type") or (await read(OfLanguages, request)).type  # DeepL's client: a form
+        wanted = type or (await read(OfLanguages, request)).type  # DeepL's client: a form
         if wanted == "target":
             return [{**_described(code), "supports_formality": False} for code in service.models.targets]
         return [_described(code) for code in service.models.sources]
@@ -90,10 +98,10 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+def refused(refusal: Refusal) -> tuple[int, Refused]:
     """`{"message": "..."}`; a wrong API key is 403, and what there is not is 400."""
     statuses = {HTTPStatus.UNAUTHORIZED: HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND: HTTPStatus.BAD_REQUEST}
-    return statuses.get(refusal.status, refusal.status), {"message": refusal.message}
+    return statuses.get(refusal.status, refusal.status), Refused(message=refusal.message)
 
 
 def _key(authorization: str | None) -> str | None:

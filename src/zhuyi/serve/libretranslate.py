@@ -20,7 +20,7 @@ from zhuyi.serve.models import AUTO
 from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, malformed
 from zhuyi.serve.service import Service
-from zhuyi.serve.shape import Shape
+from zhuyi.serve.shape import Refused, Shape
 
 MOST_DETECTED = 5
 """Languages that are named for a text."""
@@ -89,10 +89,10 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+def refused(refusal: Refusal) -> tuple[int, Refused]:
     """`{"error": "..."}`; a wrong API key is 403, and what there is not is 400."""
     statuses = {HTTPStatus.UNAUTHORIZED: HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND: HTTPStatus.BAD_REQUEST}
-    return statuses.get(refusal.status, refusal.status), {"error": refusal.message}
+    return statuses.get(refusal.status, refusal.status), Refused(error=refusal.message)
 
 
 def _in_percent(detected: Detected) -> dict[str, Any]:

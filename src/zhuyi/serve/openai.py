@@ -34,6 +34,9 @@ Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_
 LONGEST_INSTRUCTION = 500
 """Characters of an instruction, at most."""
 
+STREAMED: dict[int | str, dict[str, Any]] = {HTTPStatus.OK: {"content": {"text/event-stream": {}}}}
+"""For the OpenAPI description: what an answer may be beside JSON."""
+
 _PAIR = re.compile(r"([a-z]{2,3}(?:_\w+)?)-([a-z]{2,3}(?:_\w+)?)")
 _INSTRUCTION = re.compile(rf"(?=[^:：\n]*\btranslat)([^:：\n]{{1,{LONGEST_INSTRUCTION}}})[:：]\s*(?=\S)", re.IGNORECASE)
 _SOURCE, _TARGET = (
@@ -73,6 +76,21 @@ class Asked(BaseModel):
     stream: bool | None = None
 
 
+class Error(BaseModel):
+    """Why a request is refused."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Refused(BaseModel):
+    """A refusal."""
+
+    error: Error
+
+
 class Instruction(NamedTuple):
     """What stands before a text that a program wants to have translated, such as "Translate from English to French:".
 
@@ -102,7 +120,7 @@ def router(service: Service) -> APIRouter:
         for model in service.models
     }
 
-    @routes.post("/chat/completions")
+    @routes.post("/chat/completions", responses=STREAMED)
     async def complete(asked: Asked, key: Bearer) -> Response:
         """Translate the last message of the user."""
         service.authorize(key.credentials if key else None)
@@ -140,7 +158,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+def refused(refusal: Refusal) -> tuple[int, Refused]:
     """`{"error": {"message", "type", "param", "code"}}`, with the status of the refusal."""
     codes = {
         HTTPStatus.UNAUTHORIZED: "invalid_api_key",
@@ -148,8 +166,8 @@ def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
         HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_exceeded",
     }
     kind = "invalid_request_error" if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
-    error = {"message": refusal.message, "type": kind, "param": None, "code": codes.get(refusal.status)}
-    return refusal.status, {"error": error}
+    error = Error(message=refusal.message, type=kind, param=None, code=codes.get(refusal.status))
+    return refusal.status, Refused(error=error)
 
 
 def _query(asked: Asked, models: Container[str]) -> Query:

@@ -6,7 +6,7 @@ GET  /api/models        → {"models": [{"name", "source", "target", "loaded", "
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from zhuyi.serve.query import Alignment, Answer, Query
 from zhuyi.serve.refusals import Refusal
 from zhuyi.serve.service import Service
-from zhuyi.serve.shape import Shape
+from zhuyi.serve.shape import Refused, Shape
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
@@ -97,9 +97,9 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+def refused(refusal: Refusal) -> tuple[int, Refused]:
     """`{"error": "..."}`, with the status of the refusal."""
-    return refusal.status, {"error": refusal.message}
+    return refusal.status, Refused(error=refusal.message)
 
 
 def _translated(answer: Answer) -> list[Translated]:

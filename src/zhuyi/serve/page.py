@@ -13,7 +13,6 @@ import re
 import threading
 from functools import cache
 from importlib import resources
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -24,7 +23,7 @@ from zhuyi.serve.forms import body, read
 from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, busy, malformed, too_large
 from zhuyi.serve.service import Service
-from zhuyi.serve.shape import Shape
+from zhuyi.serve.shape import Refused, Shape
 from zhuyi.translator import Translator
 
 LONGEST = 500
@@ -74,9 +73,9 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+def refused(refusal: Refusal) -> tuple[int, Refused]:
     """`{"error": "..."}`, with the status of the refusal."""
-    return refusal.status, {"error": refusal.message}
+    return refusal.status, Refused(error=refusal.message)
 
 
 @cache

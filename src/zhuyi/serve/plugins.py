@@ -52,6 +52,13 @@ class ToKiss(BaseModel):
     texts: list[str] | None = None
 
 
+class Refused(BaseModel):
+    """Why a request is refused."""
+
+    code: int
+    message: str
+
+
 def router(service: Service) -> APIRouter:
     """Its routes."""
     routes = APIRouter(tags=["plug-ins"])
@@ -106,9 +113,9 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def refused(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+def refused(refusal: Refusal) -> tuple[int, Refused]:
     """`{"code": STATUS, "message": "..."}`, with the status of the refusal."""
-    return refusal.status, {"code": refusal.status, "message": refusal.message}
+    return refusal.status, Refused(code=refusal.status, message=refusal.message)
 
 
 def _key(token: str | None, authorization: str | None) -> str | None:

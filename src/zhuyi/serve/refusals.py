@@ -5,6 +5,18 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+REFUSALS = {
+    HTTPStatus.BAD_REQUEST: "The request says what is not possible.",
+    HTTPStatus.UNAUTHORIZED: "The API key is missing or wrong.",
+    HTTPStatus.NOT_FOUND: "There is no such model or language.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request did not come within the deadline.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is larger than any that is taken.",
+    HTTPStatus.TOO_MANY_REQUESTS: "The server has too much to do.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The server cannot do now what it should.",
+    HTTPStatus.GATEWAY_TIMEOUT: "The answer did not come within the deadline.",
+}
+"""The statuses of all refusals, as the OpenAPI description explains them."""
+
 
 @dataclass(eq=False)
 class Refusal(Exception):  # noqa: N818  # the name describes it

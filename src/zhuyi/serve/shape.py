@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from zhuyi.serve.refusals import Refusal
 from zhuyi.serve.service import Service
+
+
+class Refused(BaseModel):
+    """How the shapes say that a request is refused which have no other form for it."""
+
+    error: str
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,8 @@ class Shape:
     """Beginnings of the paths that are its own: what is refused there is refused in its form."""
     router: Callable[[Service], APIRouter]
     """Its routes, over a service."""
-    refused: Callable[[Refusal], tuple[int, Any]]
-    """The status and the JSON of a refusal."""
+    refused: Callable[[Refusal], tuple[int, BaseModel]]
+    """The status and the content of a refusal; all contents of a shape have the same type."""
 
     def owns(self, path: str) -> bool:
         """Whether a path is one of this shape's."""
@@ -31,4 +37,4 @@ class Shape:
     def response(self, refusal: Refusal) -> JSONResponse:
         """What refuses a request."""
         status, content = self.refused(refusal)
-        return JSONResponse(content, status, refusal.headers)
+        return JSONResponse(content.model_dump(), status, refusal.headers)

@@ -1,0 +1,52 @@
+"""The OpenAPI description: FastAPI's, with the refusals of each path in the form of its shape.
+
+FastAPI describes a refusal of its own, 422, which no shape gives.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from zhuyi.serve.refusals import REFUSALS, Refusal
+from zhuyi.serve.shape import Shape
+
+RETRY_AFTER = {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}}
+OF_FASTAPI = ("HTTPValidationError", "ValidationError")
+"""Schemas of its 422."""
+
+
+def describe(app: FastAPI, shape_of: Callable[[str], Shape]) -> dict[str, Any]:
+    """The description of an application.
+
+    Args:
+        app: with all its routes.
+        shape_of: the shape that owns a path.
+    """
+    description = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    operations = [
+        (shape_of(path), operation)
+        for path, operations in description["paths"].items()
+        for operation in operations.values()
+    ]
+    forms = {type(shape.refused(Refusal(status, ""))[1]) for shape, _ in operations for status in REFUSALS}
+    references, defined = models_json_schema(
+        [(form, "serialization") for form in sorted(forms, key=lambda form: form.__module__)],
+        ref_template="#/components/schemas/{model}",
+    )
+    for shape, operation in operations:
+        operation["responses"].pop(str(int(HTTPStatus.UNPROCESSABLE_ENTITY)), None)
+        for refused_with, what in REFUSALS.items():
+            status, content = shape.refused(Refusal(refused_with, ""))
+            schema = references[type(content), "serialization"]
+            headers = {"Retry-After": RETRY_AFTER} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
+            response = {"description": what, "headers": headers, "content": {"application/json": {"schema": schema}}}
+            operation["responses"].setdefault(str(int(status)), response)
+    schemas = description["components"]["schemas"]
+    for name in OF_FASTAPI:
+        schemas.pop(name, None)
+    schemas.update(defined["$defs"])
+    return description
