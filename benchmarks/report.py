@@ -13,6 +13,7 @@ from typing import Any
 
 import corpus
 import course_tables
+import serving_tables
 from decoding import table as decoding_table
 from stored import RESULTS, load
 from training import table
@@ -222,6 +223,7 @@ BLOCKS = {
     "fine-tuned dates": partial(moved_to, "dates", DATES_HEADS),
     "fine-tuned captions": partial(moved_to, "sports", SPORTS_HEADS),
     **course_tables.BLOCKS,
+    **serving_tables.BLOCKS,
 }
 """By its name, what a document has between `<!-- name -->` and `<!-- /name -->`."""
 
@@ -248,7 +250,7 @@ def main() -> None:
     english, chinese = (
         [
             ROOT / readme,
-            *(ROOT / docs / f"{name}.md" for name in ("finetune", "export")),
+            *(ROOT / docs / f"{name}.md" for name in ("finetune", "export", "serving")),
             *sorted((ROOT / docs / "course").glob("*.md")),
         ]
         for readme, docs in (("README.md", "docs"), ("README.zh.md", "docs/zh"))

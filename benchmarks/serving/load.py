@@ -46,7 +46,7 @@ async def _one(port: int, lines: Iterator[str], begin: float, end: float, answer
         line = next(lines)
         body = json.dumps({"q": line, "source": "en", "target": "de"}).encode()
         writer.write(HEAD.format(len(body)).encode() + body)
-        status, answer = await _read(reader)
+        status, _, answer = await read_answer(reader)
         answered = time.perf_counter()
         if status == 429:
             answers.refused += 1
@@ -60,8 +60,8 @@ async def _one(port: int, lines: Iterator[str], begin: float, end: float, answer
     writer.close()
 
 
-async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """The status and the body of an answer."""
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    """The status, the fields of the head, by their names in lower case, and the body of an answer."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-    return int(head.split(" ", 2)[1]), await reader.readexactly(int(fields["content-length"]))
+    return int(head.split(" ", 2)[1]), fields, await reader.readexactly(int(fields["content-length"]))
