@@ -41,6 +41,28 @@ def test_a_look_wants_the_key(en_de: str) -> None:
     assert "<main" in post(served, "/look", data={"text": LINE, "api_key": KEY}).text
 
 
+def test_a_look_is_given_up_at_the_deadline(en_de: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    async def use(client: Any) -> Any:
+        try:
+            while True:
+                answer = await client.post("/look", data={"text": LINE})
+                assert answer.status_code == 504
+                if begun.is_set():  # and not given up while the model was loaded
+                    return answer
+        finally:
+            go_on.set()
+
+    with patch("zhuyi.microscope.page.look", slow), patch("zhuyi.microscope.page.frozen_html", lambda _: "a page"):
+        answer = with_client(service(en_de, deadline=0.2), use)
+    assert answer.json() == {"error": "no answer within 0.2 seconds: ask for less at once"}
+
+
 def test_one_sentence_is_looked_at_at_a_time(en_de: str) -> None:
     begun, go_on = threading.Event(), threading.Event()
 

@@ -62,7 +62,7 @@ def router(service: Service) -> APIRouter:
             raise too_large(f"a sentence of at most {LONGEST} characters can be looked at")
         query = Query([asked.text], asked.model, asked.source, asked.target)
         leg, *_ = await service.legs(query)
-        async with leg.model.translator():
+        async with service.in_time(), leg.model.translator():
             opened = await leg.model.opened()
             try:
                 translator = opened.with_languages(leg.target, leg.source)

@@ -10,7 +10,8 @@ It raises a `Refusal` for what it does not do, and nothing else for anything tha
 import asyncio
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from zhuyi.errors import CheckpointError, ConfigError
@@ -80,13 +81,23 @@ class Service:
         if query.alignment:
             _check_aligns(legs)
         with self.queue.place(sum(map(len, texts))):
-            try:
-                async with asyncio.timeout(limits.deadline):
-                    for leg in legs[:-1]:
-                        texts = [answer.text for answer in await self._pass(leg, texts, query.beam)]
-                    return await self._pass(legs[-1], texts, query.beam, query.n_best, query.alignment)
-            except TimeoutError:
-                raise late(f"no answer within {limits.deadline:g} seconds: ask for less at once") from None
+            async with self.in_time():
+                for leg in legs[:-1]:
+                    texts = [answer.text for answer in await self._pass(leg, texts, query.beam)]
+                return await self._pass(legs[-1], texts, query.beam, query.n_best, query.alignment)
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """What has to be done before the deadline, and is given up then.
+
+        Raises:
+            Refusal: at the deadline.
+        """
+        try:
+            async with asyncio.timeout(self.limits.deadline):
+                yield
+        except TimeoutError:
+            raise late(f"no answer within {self.limits.deadline:g} seconds: ask for less at once") from None
 
     async def legs(self, query: Query) -> list[Leg]:
         """The models that translate a query, one after the other.
