@@ -92,7 +92,10 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
 
 async def _refuse_path(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return await _refuse(request, Refusal(HTTPStatus(error.status_code), error.detail, dict(error.headers or {})))
+    status, what = HTTPStatus(error.status_code), error.detail
+    if status == HTTPStatus.NOT_FOUND:
+        what = "there is nothing at this path: /openapi.json lists what there is"
+    return await _refuse(request, Refusal(status, what, dict(error.headers or {})))
 
 
 async def _fail(request: Request, _: Exception) -> Response:

@@ -9,7 +9,6 @@ What changes a translation and is not done here – markup, glossaries, formalit
 are ignored.
 """
 
-from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
@@ -19,7 +18,7 @@ from zhuyi.serve import languages
 from zhuyi.serve.forms import body, read
 from zhuyi.serve.models import AUTO
 from zhuyi.serve.query import Query
-from zhuyi.serve.refusals import Refusal, malformed
+from zhuyi.serve.refusals import Refusal, malformed, status_as_403_and_400
 from zhuyi.serve.service import Service
 from zhuyi.serve.shape import Shape
 
@@ -99,9 +98,8 @@ def router(service: Service) -> APIRouter:
 
 
 def refused(refusal: Refusal) -> tuple[int, Refused]:
-    """`{"message": "..."}`; a wrong API key is 403, and what there is not is 400."""
-    statuses = {HTTPStatus.UNAUTHORIZED: HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND: HTTPStatus.BAD_REQUEST}
-    return statuses.get(refusal.status, refusal.status), Refused(message=refusal.message)
+    """`{"message": "..."}`; a wrong API key is 403, and an unknown language is 400."""
+    return status_as_403_and_400(refusal), Refused(message=refusal.message)
 
 
 def _key(authorization: str | None) -> str | None:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from zhuyi.serve.refusals import REFUSALS, Refusal
+from zhuyi.serve.refusals import REFUSALS, Refusal, Unknown
 from zhuyi.serve.shape import Shape
 
 RETRY_AFTER = {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}}
@@ -40,7 +40,8 @@ def describe(app: FastAPI, shape_of: Callable[[str], Shape]) -> dict[str, Any]:
     for shape, operation in operations:
         operation["responses"].pop(str(int(HTTPStatus.UNPROCESSABLE_ENTITY)), None)
         for refused_with, what in REFUSALS.items():
-            status, content = shape.refused(Refusal(refused_with, ""))
+            kind = Unknown if refused_with == HTTPStatus.NOT_FOUND else Refusal  # the path is there
+            status, content = shape.refused(kind(refused_with, ""))
             schema = references[type(content), "serialization"]
             headers = {"Retry-After": RETRY_AFTER} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
             response = {"description": what, "headers": headers, "content": {"application/json": {"schema": schema}}}

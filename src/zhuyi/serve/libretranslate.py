@@ -7,7 +7,6 @@ GET  /languages     → [{"code", "name", "targets"}]
 """
 
 from functools import cache
-from http import HTTPStatus
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -18,7 +17,7 @@ from zhuyi.serve.detection import Detected
 from zhuyi.serve.forms import body, read
 from zhuyi.serve.models import AUTO
 from zhuyi.serve.query import Query
-from zhuyi.serve.refusals import Refusal, malformed
+from zhuyi.serve.refusals import Refusal, malformed, status_as_403_and_400
 from zhuyi.serve.service import Service
 from zhuyi.serve.shape import Refused, Shape
 
@@ -90,9 +89,8 @@ def router(service: Service) -> APIRouter:
 
 
 def refused(refusal: Refusal) -> tuple[int, Refused]:
-    """`{"error": "..."}`; a wrong API key is 403, and what there is not is 400."""
-    statuses = {HTTPStatus.UNAUTHORIZED: HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND: HTTPStatus.BAD_REQUEST}
-    return statuses.get(refusal.status, refusal.status), Refused(error=refusal.message)
+    """`{"error": "..."}`; a wrong API key is 403, and an unknown language is 400."""
+    return status_as_403_and_400(refusal), Refused(error=refusal.message)
 
 
 def _in_percent(detected: Detected) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field
 
 from zhuyi.serve import languages
 from zhuyi.serve.query import Answer, Query
-from zhuyi.serve.refusals import Refusal, malformed, unknown
+from zhuyi.serve.refusals import Refusal, Unknown, malformed, unknown
 from zhuyi.serve.service import Service
 from zhuyi.serve.shape import Shape
 
@@ -162,11 +162,11 @@ def refused(refusal: Refusal) -> tuple[int, Refused]:
     """`{"error": {"message", "type", "param", "code"}}`, with the status of the refusal."""
     codes = {
         HTTPStatus.UNAUTHORIZED: "invalid_api_key",
-        HTTPStatus.NOT_FOUND: "model_not_found",
         HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_exceeded",
     }
     kind = "invalid_request_error" if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
-    error = Error(message=refusal.message, type=kind, param=None, code=codes.get(refusal.status))
+    code = "model_not_found" if isinstance(refusal, Unknown) else codes.get(refusal.status)
+    error = Error(message=refusal.message, type=kind, param=None, code=code)
     return refusal.status, Refused(error=error)
 
 

@@ -34,14 +34,25 @@ class Refusal(Exception):  # noqa: N818  # the name describes it
         return self.message
 
 
+class Unknown(Refusal):
+    """A model or a language that is not there. Some shapes say this otherwise than that a path is not there."""
+
+
 def malformed(message: str) -> Refusal:
     """A request that says what is not possible."""
     return Refusal(HTTPStatus.BAD_REQUEST, message)
 
 
-def unknown(message: str) -> Refusal:
+def unknown(message: str) -> Unknown:
     """A model or a language that is not there."""
-    return Refusal(HTTPStatus.NOT_FOUND, message)
+    return Unknown(HTTPStatus.NOT_FOUND, message)
+
+
+def status_as_403_and_400(refusal: Refusal) -> HTTPStatus:
+    """The status of shapes in which a wrong API key is 403, and a model or a language that is not there is 400."""
+    if isinstance(refusal, Unknown):
+        return HTTPStatus.BAD_REQUEST
+    return HTTPStatus.FORBIDDEN if refusal.status == HTTPStatus.UNAUTHORIZED else refusal.status
 
 
 def too_large(message: str) -> Refusal:
