@@ -5,9 +5,11 @@ import gc
 import os
 import random
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -18,7 +20,7 @@ from zhuyi.config import Config, build_config
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.loading import load
 from zhuyi.microscope.page import look
-from zhuyi.serve import Answer, Models, Query, Refusal, Settings
+from zhuyi.serve import Alignment, Answer, Models, Query, Refusal, Settings
 from zhuyi.serve.passages import split
 from zhuyi.serve.service import AT_ONCE
 from zhuyi.translator import Translation
@@ -103,6 +105,29 @@ def test_an_alignment_is_the_cross_attention_of_the_replay(en_de: str, engine: s
             assert len(alignment.target) == len(alignment.weights)
     (model,) = served.models
     assert model.resident_bytes == model.weight_bytes * (2 if engine == "native" else 1)
+
+
+def test_alignments_that_nobody_waits_for_are_not_computed(en_de: str) -> None:
+    served, begun, go_on = service(en_de), threading.Event(), threading.Event()
+    aligned: list[str] = []
+
+    def slow(_: object, line: str, __: object) -> Alignment:
+        aligned.append(line)
+        begun.set()
+        assert go_on.wait(30)
+        return Alignment([], [], [])
+
+    async def run() -> None:
+        asked = asyncio.create_task(served.translate(Query(["a dog", "two cats"], beam=1, alignment=True)))
+        await until(begun.is_set)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        go_on.set()
+
+    with patch("zhuyi.serve.alignment.align", slow):
+        asyncio.run(run())  # which waits for its threads
+    assert aligned == ["a dog"]
 
 
 def test_no_alignment_is_made_up(en_de: str, de_fr: str, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ It raises a `Refusal` for what it does not do, and nothing else for anything tha
 import asyncio
 import hmac
 import re
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from zhuyi.serve.limits import Limits
 from zhuyi.serve.models import AUTO, Leg, Models
 from zhuyi.serve.passages import Passage, split
 from zhuyi.serve.pressure import Queue
-from zhuyi.serve.query import Answer, Query
+from zhuyi.serve.query import Alignment, Answer, Query
 from zhuyi.serve.refusals import late, malformed, too_large, unauthorized, unavailable
 from zhuyi.translator import Translation, Translator
 
@@ -147,7 +148,11 @@ class Service:
             if not alignment:
                 return answers
             opened = (await leg.model.opened()).with_languages(leg.target, leg.source)
-            return await asyncio.to_thread(_aligned, opened, answers, passages, found)
+            given_up = threading.Event()
+            try:
+                return await asyncio.to_thread(_aligned, opened, answers, passages, found, given_up)
+            finally:
+                given_up.set()
 
 
 async def _split(texts: Sequence[str], translator: Translator, language: str | None) -> list[Passage]:
@@ -178,15 +183,18 @@ def _aligned(
     answers: Sequence[Answer],
     passages: Sequence[Passage],
     found: Sequence[Sequence[Sequence[Translation]]],
+    given_up: threading.Event,
 ) -> list[Answer]:
-    """The answers with their alignments."""
+    """The answers with their alignments; in a thread, which ends early if nobody waits for it any more."""
     from zhuyi.serve.alignment import align  # and torch, which few need
 
+    def aligned(passage: Passage, found: Sequence[Sequence[Translation]]) -> Iterator[Alignment]:
+        for line, (best, *_) in zip(passage.lines, found, strict=True):
+            if best.pieces and not given_up.is_set():
+                yield align(translator, line, best)
+
     try:
-        alignments = [
-            [align(translator, line, best) for line, (best, *_) in zip(passage.lines, each, strict=True) if best.pieces]
-            for passage, each in zip(passages, found, strict=True)
-        ]
+        alignments = [[*aligned(passage, each)] for passage, each in zip(passages, found, strict=True)]
     except CheckpointError as error:
         raise unavailable(str(error)) from error
     return [replace(answer, alignments=each) for answer, each in zip(answers, alignments, strict=True)]
