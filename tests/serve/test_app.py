@@ -159,8 +159,9 @@ def test_metrics_count_what_each_shape_has_answered(en_de: str) -> None:
 
 def test_libretranslate_takes_texts_lists_and_alternatives(en_de: str, de_fr: str) -> None:
     served, alone = service(en_de, de_fr), load(en_de, device="cpu")
-    texts = ["a dog runs", "two cats"]
+    texts = ["the dog runs", "a dog runs two"]
     found = alone.hypotheses(texts, alone.decoding(n_best=3))
+    assert all(each[0].text for each in found)
     best, others = [each[0].text for each in found], [[other.text for other in each[1:]] for each in found]
     asked = {"source": "en", "target": "de", "alternatives": 2}
     answer = post(served, "/translate", json={"q": texts, **asked})

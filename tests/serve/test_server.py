@@ -27,7 +27,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.unix]
 
 ADDRESS = "127.0.0.1:8000"
 """In the guide."""
-MANY = ["a dog runs"] * 400
+LINE = "the dog runs"
+"""Of which the small model makes something: its answers to many others are empty."""
+MANY = [LINE] * 400
 """Lines that take a while, with a wide beam."""
 
 
@@ -88,7 +90,7 @@ def head(path: str, *headers: str) -> bytes:
 
 def test_the_client_of_libretranslate_is_answered(url: str, en_de: str) -> None:
     client = libretranslatepy.LibreTranslateAPI(url)
-    assert client.translate("a dog runs", "en", "de") == load(en_de, device="cpu").translate(["a dog runs"])[0]
+    assert client.translate(LINE, "en", "de") == load(en_de, device="cpu").translate([LINE])[0] != ""
     assert client.languages()[0] == {"code": "de", "name": "German", "targets": []}
     assert client.detect("Das ist ein kurzer deutscher Satz.")[0]["language"] == "de"
 
@@ -98,6 +100,7 @@ def test_the_guide_does_what_it_says(url: str, en_de: str, capsys: pytest.Captur
         (Path(__file__).parents[2] / "docs/serving.md")
         .read_text(encoding="utf-8")
         .replace(ADDRESS, urlsplit(url).netloc)
+        .replace("A dog runs.", LINE)
     )
     install, serve, curl = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)[0].splitlines()
     assert (install.startswith("pip install "), serve) == (True, "zhuyi serve en-de")  # as `url` does
@@ -105,8 +108,8 @@ def test_the_guide_does_what_it_says(url: str, en_de: str, capsys: pytest.Captur
     request = urllib.request.Request(f"http://{address}", content.encode(), dict([header.split(": ")]))
     with urllib.request.urlopen(request, timeout=60) as answer:
         ((found,),) = json.load(answer)["translations"]
-    (expected,) = load(en_de, device="cpu").translate(["A dog runs."])
-    assert found["text"] == expected
+    (expected,) = load(en_de, device="cpu").translate([LINE])
+    assert found["text"] == expected != ""
     (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     exec(code, {})
     assert capsys.readouterr().out.splitlines()[-1] == expected
@@ -153,7 +156,7 @@ def test_sigterm_finishes_what_was_taken_and_takes_nothing_new(en_de: str) -> No
             except OSError:
                 break
         alone = load(en_de, device="cpu")
-        expected = alone.translate(["a dog runs"], beam=10)
+        expected = alone.translate([LINE], beam=10)
         assert [each.result(timeout=120) for each in taken] == [expected * len(MANY)] * 2
         assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
 
