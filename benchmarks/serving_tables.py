@@ -27,6 +27,28 @@ OUTCOMES = {
 }
 """All but statuses."""
 
+LINES = {"short": ("short", "短句"), "mixed": ("mixed", "长短不一")}
+UNDER_LOAD = (
+    (
+        "`benchmarks/serving/run.py` lets 1 to 256 clients ask, each its next line as soon as it has an answer, "
+        "in turn this server and\nCTranslate2 behind FastAPI: the same model ({model} M parameters, {precision}), "
+        "beam and lines, on the cores that the clients\nneed too ({machine} cores; medians of {rounds} rounds).",
+        "| beam | lines | clients | requests a second | p50 / p95 / p99, ms | CTranslate2: requests a second "
+        "| p50 / p95 / p99, ms | ratio |",
+        "With a beam of 5, mixed lines and 64 clients that is {characters} characters a second: a hundred million "
+        "characters are\n{hours} hours of this machine.",
+    ),
+    (
+        "`benchmarks/serving/run.py` 让 1 到 256 个客户端提问，每个一得到回答就问下一句，"
+        "轮流问这个服务器和 FastAPI 后面的 CTranslate2：\n"
+        "模型（{model} M 参数，{precision}）、束宽和句子都相同，"
+        "客户端也占用同样的核（{machine} 核，取 {rounds} 轮的中位数）。",
+        "| 束宽 | 句子 | 客户端 | 每秒请求数 | p50 / p95 / p99，毫秒 | CTranslate2：每秒请求数 "
+        "| p50 / p95 / p99，毫秒 | 倍数 |",
+        "束宽 5、长短不一的句子、64 个客户端时，合每秒 {characters} 个字符：一亿个字符要用这台机器 {hours} 小时。",
+    ),
+)
+
 
 def soak(language: int) -> list[str]:
     """What each kind of clients got, and what became of the server."""
@@ -74,4 +96,35 @@ def soak(language: int) -> list[str]:
     ]
 
 
-BLOCKS: dict[str, Callable[[int], list[str]]] = {"soak": soak}
+def under_load(language: int) -> list[str]:
+    """Requests a second and latency of the server and its peer, and what that makes in a day."""
+    result = load("serving")
+    if result is None:
+        return []
+    rows = []
+    for beam, systems in result["beams"].items():
+        for cell, own in systems["zhuyi"].items():
+            lengths, clients = cell.split(", ")
+            peer = systems["ctranslate2"][cell]
+            both = [f"{each['requests_per_second'][1]:,.0f} | {_latencies(each)}" for each in (own, peer)]
+            ratio = own["requests_per_second"][1] / peer["requests_per_second"][1]
+            rows.append(f"| {beam} | {LINES[lengths][language]} | {clients} | {' | '.join(both)} | {ratio:.2f}× |")
+    busy = result["beams"]["5"]["zhuyi"]["mixed, 64"]["requests_per_second"][1]
+    characters = busy * result["lines"]["mixed"]["characters"]
+    figures = {
+        "model": f"{result['parameters'] / 1e6:.1f}",
+        "precision": result["settings"]["precision"],
+        "machine": f"{result['machine']['processor']}, {result['machine']['cores']}",
+        "rounds": result["settings"]["rounds"],
+        "characters": f"{characters:,.0f}",
+        "hours": f"{1e8 / characters / 3600:.1f}",
+    }
+    before, head, after = (text.format(**figures) for text in UNDER_LOAD[language])
+    return [before, "", head, "|---|---|---:|---:|---:|---:|---:|---:|", *rows, "", after]
+
+
+def _latencies(figures: dict[str, list[float]]) -> str:
+    return " / ".join(f"{figures[f'p{p}'][1]:,.0f}" for p in (50, 95, 99))
+
+
+BLOCKS: dict[str, Callable[[int], list[str]]] = {"serving load": under_load, "soak": soak}

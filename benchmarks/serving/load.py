@@ -15,7 +15,7 @@ class Answers:
     """What the clients of one measurement got."""
 
     seconds: list[float] = field(default_factory=list)
-    """Of each answer that came within the measurement, from its request."""
+    """From its request to each answer that came within the measurement."""
     texts: dict[str, set[str]] = field(default_factory=dict)
     """Of each line, the translations that came: one, if an answer does not depend on the load."""
     refused: int = 0
@@ -55,7 +55,7 @@ async def _one(port: int, lines: Iterator[str], begin: float, end: float, answer
             raise RuntimeError(f"status {status}: {answer[:200]!r}")
         else:
             answers.texts.setdefault(line, set()).add(json.loads(answer)["translatedText"])
-            if asked >= begin and answered <= end:
+            if begin <= answered <= end:
                 answers.seconds.append(answered - asked)
     writer.close()
 

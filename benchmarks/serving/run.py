@@ -27,7 +27,7 @@ import numpy as np
 from load import put_under_load
 from machine import describe
 
-from zhuyi.directory import load_config_of
+from zhuyi.directory import load_config_of, read_model
 
 HERE = Path(__file__).parent
 RESULT = HERE.parent / "results/serving.json"
@@ -112,6 +112,7 @@ def main() -> None:
     sets = {"short": sorted(lines, key=len)[: len(lines) // 10], "mixed": lines}
     result = {
         "machine": describe(threads=2),
+        "parameters": sum(weight.size for weight in read_model(arguments.model).weights.values()),
         "packages": {name: version(name) for name in PACKAGES},
         "lines": {
             name: {"lines": len(each), "characters": round(statistics.mean(map(len, each)), 1)}
