@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from zhuyi.directory import model_files
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST, ensure_writable, write_directory
@@ -111,7 +113,8 @@ def read_foreign(path: Path, format: str | None, vocabularies: Sequence[Path]) -
         raise CheckpointError(
             f"{path}: not a model that zhuyi knows ({', '.join(IMPORTERS)}); if it is one, say which by --format"
         )
-    return IMPORTERS[known[0]].read(path, vocabularies)
+    with np.errstate(invalid="ignore"):  # a damaged weight that is not a number is none after a product either
+        return IMPORTERS[known[0]].read(path, vocabularies)
 
 
 def ensure_free(out: Path) -> None:
