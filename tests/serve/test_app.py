@@ -1,6 +1,8 @@
 """The application over HTTP: each shape's requests and answers, and how each refuses."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -121,6 +123,36 @@ def test_what_is_too_large_or_too_much_is_refused_with_a_status_of_its_own(en_de
     (busy,) = (answer for answer in answers if answer.status_code == 429)
     assert int(busy.headers["Retry-After"]) >= 1
     assert "come again" in busy.json()["error"]
+
+
+def test_a_body_without_room_beside_others_is_told_to_come_again(en_de: str) -> None:
+    body = json.dumps({"lines": ["a dog"]}).encode()
+    served = service(en_de, request_bytes=len(body), all_bytes=2 * len(body) - 2)
+
+    async def use(client: Any) -> list[Any]:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield body[:-1]
+            begun.set()
+            await go_on.wait()
+            yield body[-1:]
+
+        async def ask(content: Any) -> Any:
+            headers = {"Content-Type": "application/json"}
+            return await client.post("/api/translate", content=content, headers=headers)
+
+        slow = asyncio.create_task(ask(slowly()))
+        await begun.wait()
+        beside = [await ask(body), await ask(b"{}")]
+        go_on.set()
+        return [*beside, await slow, await ask(body)]
+
+    answers = with_client(served, use)
+    assert [answer.status_code for answer in answers] == [429, 400, 200, 200]
+    assert int(answers[0].headers["Retry-After"]) >= 1
+    assert answers[0].headers["Connection"] == "close"  # the rest of it is not read
+    assert answers[0].json() == {"error": "the server has too many requests to read: come again later"}
 
 
 def test_a_failure_of_our_own_says_nothing_of_the_text(

@@ -1,8 +1,8 @@
 """What stands between the connection and the application: the size of a body, clients that go away, and failures.
 
-A body is read before the application is called, as far as it may go. While the application works, a client that goes
-away cancels it, and with it what it is having translated. Of a failure of our own the log gets the place and the type,
-and nothing of what was being translated.
+A body is read before the application is called, as far as it may go, and as far as there is room beside the others.
+While the application works, a client that goes away cancels it, and with it what it is having translated. Of a failure
+of our own the log gets the place and the type, and nothing of what was being translated.
 """
 
 import asyncio
@@ -21,6 +21,9 @@ from zhuyi.serve.metrics import Metrics
 from zhuyi.serve.refusals import Refusal, too_large
 from zhuyi.serve.shape import Shape
 
+RETRY_AFTER = 1
+"""Seconds after which one whose body had no room should come again: a body comes quickly, or at the deadline."""
+
 log = logging.getLogger("zhuyi.serve")
 
 
@@ -36,6 +39,7 @@ class Intake:
 
     def __init__(self, app: ASGIApp, limits: Limits, shape_of: Callable[[str], Shape], metrics: Metrics) -> None:
         self._app, self._limits, self._shape_of, self._metrics = app, limits, shape_of, metrics
+        self._room = _Room(max(limits.all_bytes, limits.request_bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -43,7 +47,7 @@ class Intake:
             await self._app(scope, receive, send)
             return
         shape, begun = self._shape_of(scope["path"]), time.monotonic()
-        exchange = _Exchange(receive, send)
+        exchange = _Exchange(receive, send, self._room)
         try:
             await exchange.read(int(Headers(scope=scope).get("content-length", 0)), self._limits)
             await exchange.run(self._app, scope)
@@ -53,6 +57,8 @@ class Intake:
             log.error("%s", _without_values(error))
             if not exchange.ended:  # a part of the answer is on its way: the connection has to break
                 raise RuntimeError("an answer broke off") from None
+        finally:
+            exchange.close()
         if not shape.owns(scope["path"]):  # the server's own pages
             return
         if exchange.gone:
@@ -61,11 +67,35 @@ class Intake:
             self._metrics.answered(shape.name, exchange.status, time.monotonic() - begun)
 
 
+class _Room:
+    """Room for so many bytes of the bodies of all requests together."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+
+    def take(self, count: int) -> None:
+        """Take room for further bytes.
+
+        Raises:
+            Refusal: if there is not so much.
+        """
+        if count > self._free:
+            what = "the server has too many requests to read: come again later"
+            headers = {"Retry-After": str(RETRY_AFTER), "Connection": "close"}
+            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, what, headers)
+        self._free -= count
+
+    def give_back(self, count: int) -> None:
+        """Have room for others."""
+        self._free += count
+
+
 class _Exchange:
     """A request and its answer, as the application sees them."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
+    def __init__(self, receive: Receive, send: Send, room: _Room) -> None:
+        self._receive, self._send, self._room = receive, send, room
+        self._size = 0
         self._body: bytes | None = None
         self._left = asyncio.Event()
         self.status, self.ended = 0, False
@@ -79,7 +109,7 @@ class _Exchange:
         """Read the body.
 
         Raises:
-            Refusal: if it is larger than it may be, or does not come.
+            Refusal: if it is larger than it may be, has no room beside others, or does not come.
         """
         refusal = too_large(f"a request has at most {limits.request_bytes:,} bytes")
         if declared > limits.request_bytes:
@@ -91,14 +121,21 @@ class _Exchange:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
                         self._left.set()
-                    body += message.get("body", b"")
-                    more = message.get("more_body", False)
-                    if len(body) > limits.request_bytes:
+                    part = message.get("body", b"")
+                    if len(body) + len(part) > limits.request_bytes:
                         raise refusal
+                    self._room.take(len(part))
+                    self._size += len(part)
+                    body += part
+                    more = message.get("more_body", False)
         except TimeoutError:
             what = f"the request did not come within {limits.deadline:g} seconds"
             raise Refusal(HTTPStatus.REQUEST_TIMEOUT, what, {"Connection": "close"}) from None
         self._body = bytes(body)
+
+    def close(self) -> None:
+        """Give back the room of the body."""
+        self._room.give_back(self._size)
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Let the application answer, as long as the client is there."""

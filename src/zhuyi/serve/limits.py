@@ -9,6 +9,9 @@ class Limits:
 
     request_bytes: int = 1_000_000
     """Of the body of a request. More is refused without being read."""
+    all_bytes: int = 64_000_000
+    """Of the bodies of all requests that are being read or answered; or `request_bytes`, if that is more. A request
+    whose body would be more is told to come again."""
     texts: int = 1000
     """Of a request."""
     queue: int = 100_000
