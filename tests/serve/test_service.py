@@ -22,7 +22,7 @@ from zhuyi.loading import load
 from zhuyi.microscope.page import look
 from zhuyi.serve import Alignment, Answer, Models, Query, Refusal, Settings
 from zhuyi.serve.passages import split
-from zhuyi.serve.service import AT_ONCE
+from zhuyi.serve.service import AT_ONCE, LONG
 from zhuyi.translator import Translation
 
 LINE = "two the dog runs"
@@ -123,13 +123,42 @@ def test_alignments_that_nobody_waits_for_are_not_computed(en_de: str) -> None:
         asked = asyncio.create_task(served.translate(Query(["a dog", "two cats"], beam=1, alignment=True)))
         await until(begun.is_set)
         asked.cancel()
+        await asyncio.wait([asked], timeout=0.05)
+        assert served.queue.taken > 0  # as long as the thread works
+        go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await asked
-        go_on.set()
+        assert served.queue.taken == 0
 
     with patch("zhuyi.serve.alignment.align", slow):
-        asyncio.run(run())  # which waits for its threads
+        asyncio.run(run())
     assert aligned == ["a dog"]
+
+
+def test_a_text_that_is_split_for_nobody_keeps_its_place_until_that_ends(en_de: str) -> None:
+    served, begun, go_on = service(en_de), threading.Event(), threading.Event()
+    asked_of: list[str] = []
+
+    def slow(_: object, line: str) -> bool:
+        asked_of.append(line)
+        begun.set()
+        assert go_on.wait(30)
+        return True
+
+    async def run() -> None:
+        with patch("zhuyi.translator.Translator.fits", slow):
+            asked = asyncio.create_task(served.translate(Query(["a dog\n" * LONG])))
+            await until(begun.is_set)
+            asked.cancel()
+            await asyncio.wait([asked], timeout=0.05)
+            assert served.queue.taken == len("a dog\n" * LONG)
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+        assert served.queue.taken == 0
+
+    asyncio.run(run())
+    assert asked_of == ["a dog"]
 
 
 def test_no_alignment_is_made_up(en_de: str, de_fr: str, tmp_path: Path) -> None:

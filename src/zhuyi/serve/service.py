@@ -11,9 +11,10 @@ import asyncio
 import hmac
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.serve.detection import Detected, detect
@@ -30,6 +31,8 @@ AT_ONCE = 256
 
 LONG = 2000
 """Characters that take so long to be split that other requests should go on meanwhile."""
+
+Result = TypeVar("Result")
 
 _HALF = re.compile("[\ud800-\udfff]").search
 
@@ -64,7 +67,7 @@ class Service:
         """The translations of the texts of a query, in their order.
 
         What a text becomes depends on nothing that is translated beside it. A task that is cancelled makes place for
-        others at once.
+        others as soon as nothing works for it any more: at once, or when its thread has noticed.
 
         Raises:
             Refusal: if the query asks for what there is not, or the server has too much to do, or takes too long.
@@ -148,20 +151,34 @@ class Service:
             if not alignment:
                 return answers
             opened = (await leg.model.opened()).with_languages(leg.target, leg.source)
-            given_up = threading.Event()
-            try:
-                return await asyncio.to_thread(_aligned, opened, answers, passages, found, given_up)
-            finally:
-                given_up.set()
+            return await _in_thread(lambda given_up: _aligned(opened, answers, passages, found, given_up))
 
 
 async def _split(texts: Sequence[str], translator: Translator, language: str | None) -> list[Passage]:
     """The texts as lines that the model reads; in a thread, if they are long."""
 
-    def work() -> list[Passage]:
-        return [split(text, translator.fits, language) for text in texts]
+    def work(given_up: threading.Event) -> list[Passage]:
+        def fits(line: str) -> bool:
+            return given_up.is_set() or translator.fits(line)  # what fits is not split further
 
-    return await asyncio.to_thread(work) if sum(map(len, texts)) > LONG else work()
+        return [split(text, fits, language) for text in texts]
+
+    return await _in_thread(work) if sum(map(len, texts)) > LONG else work(threading.Event())
+
+
+async def _in_thread(work: Callable[[threading.Event], Result]) -> Result:
+    """What is worked out in a thread.
+
+    If this is cancelled, it sets the event, by which the work should end early, and then waits for its end: what the
+    request has taken is given back when nothing works for it any more.
+    """
+    given_up = threading.Event()
+    working = asyncio.create_task(asyncio.to_thread(work, given_up))
+    try:
+        return await asyncio.shield(working)
+    finally:
+        given_up.set()
+        await asyncio.wait([working])
 
 
 def _joined(passage: Passage, found: Sequence[Sequence[Translation]]) -> Answer:
