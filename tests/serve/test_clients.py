@@ -125,6 +125,9 @@ def test_deepls_client(url: str, german: str, french: str) -> None:
     assert two[0].text == french
     (found,) = client.translate_text(["Der Hund läuft über die Straße."], target_lang="FR")
     assert found.detected_source_lang == "DE"
+    mixed = client.translate_text(["Der Hund läuft über die Straße.", LINE], target_lang="FR")
+    assert {each.detected_source_lang for each in mixed} == {"DE"}  # as which both were translated
+    assert mixed[1].text == french
     assert [each.code for each in client.get_source_languages()] == ["DE", "EN"]
     assert [(each.code, each.name) for each in client.get_target_languages()] == [("DE", "German"), ("FR", "French")]
     assert not client.get_usage().any_limit_reached

@@ -302,6 +302,8 @@ def test_a_model_of_several_languages_is_told_them(tmp_path: Path) -> None:
     for wanted, tag in (("de", "deu"), ("fr", "fra"), (None, "fra")):
         (answer,) = asyncio.run(served.translate(Query([line], target=wanted)))
         assert answer.text == expected[tag]
+    (answer,) = asyncio.run(served.translate(Query(["Der Hund läuft über die Straße."], source="auto")))
+    assert answer.source.language == "de"  # of which the model need not know
     with pytest.raises(Refusal, match=r"the model has no such language; it has \? → fra, deu"):
         asyncio.run(served.translate(Query(["a dog"], target="ja")))
 

@@ -69,7 +69,7 @@ def router(service: Service) -> APIRouter:
         return {
             "translations": [
                 {
-                    "detected_source_language": await _source(service, asked, text),
+                    "detected_source_language": answer.source.language.upper(),
                     "text": answer.text,
                     "billed_characters": len(text),
                 }
@@ -115,13 +115,6 @@ def _check_is_done(asked: ToTranslate) -> None:
         raise malformed("glossary_id: there are no glossaries here")
     if asked.formality and asked.formality not in NEUTRAL:
         raise malformed(f"formality: not chosen here; {', '.join(NEUTRAL)} are taken, and change nothing")
-
-
-async def _source(service: Service, asked: ToTranslate, text: str) -> str:
-    """The language of a text: the one that the request says, or the one that is found."""
-    if asked.source_lang:
-        return asked.source_lang.upper()
-    return (await service.detect(text, service.models.sources))[0].language.upper()
 
 
 def _described(code: str) -> dict[str, str]:

@@ -19,6 +19,10 @@ class Detected(NamedTuple):
     confidence: float
 
 
+NOT_SOUGHT = Detected("", 0.0)
+"""Of a text whose language is not said, and need not be known."""
+
+
 def detect(text: str, among: Sequence[str] = ()) -> list[Detected]:
     """The languages of a text, most probable first.
 

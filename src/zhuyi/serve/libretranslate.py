@@ -66,9 +66,7 @@ def router(service: Service) -> APIRouter:
         answers = await service.translate(Query(texts, None, asked.source, asked.target, n_best=asked.alternatives + 1))
         found: dict[str, list[Any]] = {"translatedText": [answer.text for answer in answers]}
         if asked.source == AUTO:
-            found["detectedLanguage"] = [
-                _in_percent((await service.detect(text, service.models.sources))[0]) for text in texts
-            ]
+            found["detectedLanguage"] = [_in_percent(answer.source) for answer in answers]
         if asked.alternatives:
             found["alternatives"] = [[other.text for other in answer.alternatives] for answer in answers]
         return found if isinstance(asked.q, list) else {key: values[0] for key, values in found.items()}
@@ -78,7 +76,8 @@ def router(service: Service) -> APIRouter:
         """The languages that a text may be in."""
         asked = await read(ToDetect, request)
         service.authorize(asked.api_key)
-        return [_in_percent(each) for each in (await service.detect(asked.q))[:MOST_DETECTED]]
+        async with service.in_time():
+            return [_in_percent(each) for each in (await service.detect(asked.q))[:MOST_DETECTED]]
 
     @routes.get("/languages")
     async def list_languages() -> list[dict[str, Any]]:

@@ -61,14 +61,15 @@ def router(service: Service) -> APIRouter:
         if len(asked.text) > LONGEST:
             raise too_large(f"a sentence of at most {LONGEST} characters can be looked at")
         query = Query([asked.text], asked.model, asked.source, asked.target)
-        leg, *_ = await service.legs(query)
-        async with service.in_time(), leg.model.translator():
-            opened = await leg.model.opened()
-            try:
-                translator = opened.with_languages(leg.target, leg.source)
-                return HTMLResponse(await asyncio.to_thread(_look, translator, asked.text, looking))
-            except ZhuyiError as error:
-                raise malformed(str(error)) from error
+        async with service.in_time():
+            leg, *_ = await service.legs(query)
+            async with leg.model.translator():
+                opened = await leg.model.opened()
+                try:
+                    translator = opened.with_languages(leg.target, leg.source)
+                    return HTMLResponse(await asyncio.to_thread(_look, translator, asked.text, looking))
+                except ZhuyiError as error:
+                    raise malformed(str(error)) from error
 
     return routes
 

@@ -67,13 +67,7 @@ def router(service: Service) -> APIRouter:
         """For each text its translation, and its language."""
         source = AUTO if source.lower() in ("", AUTO) else source
         answers = await service.translate(Query(texts, None, source, target))
-        return [
-            (
-                answer.text,
-                source if source != AUTO else (await service.detect(text, service.models.sources))[0].language,
-            )
-            for text, answer in zip(texts, answers, strict=True)
-        ]
+        return [(answer.text, answer.source.language) for answer in answers]
 
     @routes.post("/deeplx")
     @routes.post("/deeplx/translate")

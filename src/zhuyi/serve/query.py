@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from zhuyi.serve.detection import NOT_SOUGHT, Detected
+
 
 @dataclass(frozen=True)
 class Query:
@@ -14,7 +16,8 @@ class Query:
     model: str | None = None
     """Its name; unset: the one that has the languages. Where there is one model alone, every name means it."""
     source: str | None = None
-    """The language of the texts, by any of its names; unset or "auto": it is found out, if it has to be known."""
+    """The language of the texts, by any of its names; "auto": the one that all of them together are most probably in;
+    unset: that too, but only if it has to be known, as it has not where the query names the model."""
     target: str | None = None
     """The language of the translations."""
     beam: int | None = None
@@ -51,3 +54,5 @@ class Answer:
     """Further translations, best first."""
     alignments: list[Alignment] = field(default_factory=list)
     """Of each line of the text that has any pieces, if the query wants them."""
+    source: Detected = NOT_SOUGHT
+    """The language that the text was taken for: the one that the query says, or that was found."""

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from zhuyi.errors import CheckpointError, ConfigError
-from zhuyi.serve.detection import Detected, detect
+from zhuyi.serve.detection import NOT_SOUGHT, Detected, detect
 from zhuyi.serve.limits import Limits
 from zhuyi.serve.models import AUTO, Leg, Models
 from zhuyi.serve.passages import Passage, split
@@ -81,14 +81,16 @@ class Service:
             raise too_large(f"a request has at most {limits.texts:,} texts; this has {len(texts):,}")
         if any(map(_HALF, texts)):
             raise malformed("a text has half a character (a lone surrogate, \\ud800 to \\udfff)")
-        legs = await self.legs(query)
-        if query.alignment:
-            _check_aligns(legs)
         with self.queue.place(sum(map(len, texts))):
             async with self.in_time():
+                source = await self._source(query)
+                legs = self._legs(query, source)
+                if query.alignment:
+                    _check_aligns(legs)
                 for leg in legs[:-1]:
                     texts = [answer.text for answer in await self._pass(leg, texts, query.beam)]
-                return await self._pass(legs[-1], texts, query.beam, query.n_best, query.alignment)
+                answers = await self._pass(legs[-1], texts, query.beam, query.n_best, query.alignment)
+                return [replace(answer, source=source) for answer in answers]
 
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
@@ -109,21 +111,27 @@ class Service:
         Raises:
             Refusal: if there is no such model, or none with these languages.
         """
-        source = await self._source(query)
-        return self.models.route(query.model or None, source, query.target or None)
+        return self._legs(query, await self._source(query))
 
     async def detect(self, text: str, among: Sequence[str] = ()) -> list[Detected]:
         """As `detection.detect`, beside whatever else goes on."""
         return await asyncio.to_thread(detect, text, among)
 
-    async def _source(self, query: Query) -> str | None:
-        """The language of the texts of a query; None, if it is not said and need not be known."""
-        if query.source not in (None, "", AUTO):
-            return query.source
+    async def _source(self, query: Query) -> Detected:
+        """The language of the texts of a query."""
         models = self.models
-        if models.only is not None or query.model or len(models.sources) < 2 or not query.texts:
-            return None
-        return (await self.detect("\n".join(query.texts), models.sources))[0].language
+        if _says_source(query):
+            return Detected(query.source or "", 1.0)
+        is_named = query.model and models.only is None
+        if is_named or not query.texts or (query.source != AUTO and (models.only or len(models.sources) < 2)):
+            return NOT_SOUGHT
+        found, *_ = await self.detect("\n".join(query.texts), models.sources)
+        return found
+
+    def _legs(self, query: Query, source: Detected) -> list[Leg]:
+        # What was found means nothing to models that do not say what they read.
+        told = source.language if self.models.sources or _says_source(query) else None
+        return self.models.route(query.model or None, told or None, query.target or None)
 
     async def _pass(
         self, leg: Leg, texts: Sequence[str], beam: int | None, n_best: int = 1, alignment: bool = False
@@ -152,6 +160,10 @@ class Service:
                 return answers
             opened = (await leg.model.opened()).with_languages(leg.target, leg.source)
             return await _in_thread(lambda given_up: _aligned(opened, answers, passages, found, given_up))
+
+
+def _says_source(query: Query) -> bool:
+    return query.source not in (None, "", AUTO)
 
 
 async def _split(texts: Sequence[str], translator: Translator, language: str | None) -> list[Passage]:
