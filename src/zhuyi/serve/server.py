@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import uvicorn
 
+from zhuyi.errors import ConfigError
 from zhuyi.serve.app import application
 from zhuyi.serve.service import Service
 
@@ -33,11 +34,16 @@ def run(
         on_start: gets the address, once the port is open.
 
     Raises:
-        OSError: if the port cannot be opened.
+        ConfigError: if the port cannot be opened.
     """
     deadline = service.limits.deadline
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family, backlog=BACKLOG) as listener:
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason, *_ = (error.strerror or str(error)).split(" (")  # Python adds the address
+        raise ConfigError(f"cannot listen on {host}, port {port}: {reason}: choose another --port or --host") from error
+    with listener:
         shown = f"[{host}]" if ":" in host else host
         on_start(f"http://{shown}:{listener.getsockname()[1]}")
         config = uvicorn.Config(
