@@ -16,5 +16,6 @@ COPY --from=build /opt/zhuyi /opt/zhuyi
 RUN useradd --create-home zhuyi
 USER zhuyi
 EXPOSE 8000
-HEALTHCHECK CMD ["/opt/zhuyi/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health')"]
+# Not through HTTP_PROXY: to a proxy, 127.0.0.1 is its own machine.
+HEALTHCHECK CMD ["/opt/zhuyi/bin/python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:8000/health')"]
 ENTRYPOINT ["/opt/zhuyi/bin/zhuyi", "serve", "--host", "0.0.0.0"]
