@@ -166,6 +166,17 @@ def test_a_model_is_uploaded_and_used_from_there(hub: Hub, tmp_path: Path) -> No
         zhuyi.load("hub:me/en-de", device="cpu")
 
 
+def test_a_model_of_the_hub_is_not_tuned(hub: Hub, tmp_path: Path) -> None:
+    assert run("export", tiny_model(tmp_path / "model"), "--to", "hub:me/en-de").code == 0
+    lines = tmp_path / "dev"
+    lines.write_text("a dog\n", encoding="utf-8")
+    files = ("--source", lines, "--target", lines)
+    done = run("evaluate", "hub:me/en-de", *files, "--metric", "chrf", "--tune-length-penalty")
+    assert (done.code, done.out) == (2, "")
+    assert "hub:me/en-de: is on the hub: change a copy of it" in done.err
+    assert "length penalty" not in done.err, "it was tried before"
+
+
 def test_a_model_of_the_hub_is_served_by_its_name(hub: Hub, tmp_path: Path) -> None:
     pytest.importorskip("uvicorn", reason="the extra serve is not installed")
     from zhuyi.serve import Models, Settings

@@ -29,7 +29,15 @@ from safetensors.numpy import save as save_tensors
 
 from zhuyi.config import LANGUAGES, Config, DecodingConfig
 from zhuyi.errors import CheckpointError, DamagedError, ZhuyiWarning
-from zhuyi.files import ADVICE, MANIFEST, listed_digests, read_directory, replace_listed, write_directory
+from zhuyi.files import (
+    ADVICE,
+    MANIFEST,
+    ensure_writable,
+    listed_digests,
+    read_directory,
+    replace_listed,
+    write_directory,
+)
 from zhuyi.hub import fetched, is_on_hub
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.version import __version__
@@ -200,10 +208,20 @@ def save_decoding(directory: str | Path, decoding: DecodingConfig) -> None:
         CheckpointError: if it is not a model directory, or cannot be written.
     """
     directory = Path(directory)
+    ensure_changeable(directory)
+    replace_listed(directory, DECODING, _to_json(decoding.model_dump(mode="json")))
+
+
+def ensure_changeable(directory: Path) -> None:
+    """Find out now, and not after an hour of work, that `save_decoding` cannot change the model in a directory.
+
+    Raises:
+        CheckpointError: as that does.
+    """
     if is_on_hub(directory):
         raise CheckpointError(f"{directory.as_posix()}: is on the hub: change a copy of it, and upload that")
     load_config_of(directory)
-    replace_listed(directory, DECODING, _to_json(decoding.model_dump(mode="json")))
+    ensure_writable(directory)
 
 
 def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:

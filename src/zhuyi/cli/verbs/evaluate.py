@@ -190,12 +190,13 @@ def _tuned(
     translator: "Translator", model: Path, sources: list[str], references: list[list[str]], metric: "Metric"
 ) -> "Translator":
     """The translator with the length penalty that scores best, which is kept in its model directory."""
-    from zhuyi.directory import DECODING, load_config_of, save_decoding
+    from zhuyi.directory import DECODING, ensure_changeable, load_config_of, save_decoding
     from zhuyi.evaluation import tune_length_penalty
 
     def say(penalty: float, score: "Score") -> None:
         print(f"zhuyi: length penalty {penalty:g}: {metric} {score.value:.2f}", file=sys.stderr)
 
+    ensure_changeable(model)
     penalty, _ = tune_length_penalty(translator, sources, references, metric, say)
     chosen = {"length_penalty": penalty}
     save_decoding(model, load_config_of(model).decoding.model_copy(update=chosen))
