@@ -23,6 +23,9 @@ from zhuyi.hub import card_head
 
 constants = pytest.importorskip("huggingface_hub.constants")
 
+LINE = "the dog runs"
+"""Of which the small model makes something: its answers to many others are empty."""
+
 
 class Hub(ThreadingHTTPServer):
     """Repositories by name, each with its files by name."""
@@ -154,13 +157,14 @@ def test_a_model_is_uploaded_and_used_from_there(hub: Hub, tmp_path: Path) -> No
     assert hub.private == {"me/en-de"}
     listed = json.loads((model / MANIFEST).read_text())["files"]
     assert hub.files["me/en-de"].keys() == {*listed, MANIFEST}
-    here = run("translate", model, stdin=b"a dog\n")
-    there = run("translate", "hub:me/en-de", stdin=b"a dog\n")
+    here = run("translate", model, stdin=f"{LINE}\n".encode())
+    there = run("translate", "hub:me/en-de", stdin=f"{LINE}\n".encode())
     assert (there.code, there.out) == (0, here.out)
+    assert here.out.strip()
     assert run("export", model, "--to", "hub:me/en-de").code == 0, "it is replaced"
 
     hub.files["me/en-de"]["README.md"] = b"edited there"
-    assert zhuyi.load("hub:me/en-de", device="cpu").translate(["a dog"]) == [here.out.removesuffix("\n")]
+    assert zhuyi.load("hub:me/en-de", device="cpu").translate([LINE]) == [here.out.removesuffix("\n")]
     hub.files["me/en-de"]["model.safetensors"] = b"something else"
     with pytest.raises(DamagedError, match="damaged"):
         zhuyi.load("hub:me/en-de", device="cpu")
