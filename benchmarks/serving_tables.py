@@ -61,14 +61,11 @@ def soak(language: int) -> list[str]:
         ("| clients that | at once | requests | outcome |", "| 客户端 | 同时 | 请求 | 结果 |")[language],
         "|---|---:|---:|---|",
     ]
+    colon, comma = ((": ", ", "), ("：", "，"))[language]
     for kind, outcomes in result["outcomes"].items():
-        counts = [f"{OUTCOMES[each][language] if each in OUTCOMES else each}: {n:,}" for each, n in outcomes.items()]
-        cells = (
-            CLIENTS[kind][language],
-            str(result["clients"][kind]),
-            f"{sum(outcomes.values()):,}",
-            ", ".join(counts),
-        )
+        often = sorted(outcomes.items(), key=lambda outcome: -outcome[1])
+        counts = comma.join(f"{OUTCOMES.get(name, (name, name))[language]}{colon}{count:,}" for name, count in often)
+        cells = (CLIENTS[kind][language], str(result["clients"][kind]), f"{sum(outcomes.values()):,}", counts)
         rows.append(f"| {' | '.join(cells)} |")
     megabytes = (", ", "、")[language].join(f"{each:.0f}" for each in memory)
     log, code = result["log"], result["exit_code"]

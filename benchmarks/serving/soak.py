@@ -2,10 +2,11 @@
 
     python benchmarks/serving/soak.py MODEL --source test.en [--minutes 10] [--seed 1]
 
-Starts `zhuyi serve` on 127.0.0.1 with a small queue and an API key. Honest clients ask in every request shape and come
-again when they are told to (429); what they get is compared with what `zhuyi translate` made of the same lines before.
-Beside them, others go away at random moments, send what is too large, broken or without the key, or send and read
-slowly (`CLIENTS`). Writes results/soak.json, and exits with 1 if anything is not as it must be (`problems`).
+Starts `zhuyi serve` on 127.0.0.1 with a small queue and an API key. Honest clients ask in every request shape but the
+microscope's, and come again when they are told to (429); what they get is compared with what `zhuyi translate` made of
+the same lines before. Beside them, others go away at random moments, send what is too large, broken or without the key,
+or send and read slowly (`CLIENTS`). Writes results/soak.json, and exits with 1 if anything is not as it must be
+(`problems`).
 """
 
 import argparse
@@ -417,8 +418,8 @@ def trial(model: Path, expected: dict[str, str], minutes: float, seed: int, fold
         process.wait()
     text = log.read_text(encoding="utf-8", errors="replace")
     answered = {name: count for name, count in said.items() if name.startswith("zhuyi_requests_total")}
-    length = samples[-1][0] / 5
-    fifths = [[megabytes for second, megabytes in samples if second // length == part] for part in range(5)]
+    count = len(samples)
+    fifths = [samples[part * count // 5 : max((part + 1) * count // 5, part * count // 5 + 1)] for part in range(5)]
     return {
         "clients": {kind: count for kind, (_, count) in CLIENTS.items()},
         "outcomes": run.outcomes,
@@ -432,7 +433,9 @@ def trial(model: Path, expected: dict[str, str], minutes: float, seed: int, fold
             "gone": sum(count for name, count in said.items() if name.startswith("zhuyi_requests_gone_total")),
             "queue_characters_at_the_end": said["zhuyi_queue_characters"],
         },
-        "resident_megabytes_by_fifth": [round(statistics.median(fifth), 1) for fifth in fifths],
+        "resident_megabytes_by_fifth": [
+            round(statistics.median(megabytes for _, megabytes in fifth), 1) for fifth in fifths
+        ],
         "resident_megabytes": [(round(second), round(megabytes, 1)) for second, megabytes in samples],
         "log": {"lines": len(text.splitlines()), "tracebacks": text.count("Traceback"), "first": text[:2000]},
         "exit_code": code,
