@@ -57,6 +57,20 @@ def test_a_text_is_translated_by_keyboard(page: Any, url: str, en_de: str, de_fr
     assert page.locator("#alternatives li").count() == 2
 
 
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_more_alternatives_are_asked_for_than_there_are(page: Any, en_de: str, most: int) -> None:
+    with running(service(en_de, alternatives=most)) as url:
+        page.goto(url)
+        page.wait_for_selector("#model option", state="attached")
+        assert page.locator("#several").is_visible() == (most > 1)
+        if most > 1:
+            page.check("#several")
+        page.fill("#text", LINE)
+        page.click("#translate")
+        assert translated(page) == load(en_de, device="cpu").translate([LINE])[0]
+        assert page.locator("#alternatives li").count() == most - 1
+
+
 def test_the_page_speaks_chinese_and_fits_a_phone(page: Any, url: str) -> None:
     page.goto(url)
     page.wait_for_selector("#model option[value=b]", state="attached")

@@ -2,7 +2,7 @@
 
 POST /api/translate     {"lines": ["A dog runs."], "target": "de", "n_best": 2}
                         → {"translations": [[{"text", "score", "finished"}, ...]]}
-GET  /api/models        → {"models": [{"name", "source", "target", "loaded", "weight_bytes"}]}
+GET  /api/models        → {"models": [{"name", "source", "target", "loaded", "weight_bytes"}], "alternatives"}
 """
 
 import math
@@ -63,6 +63,7 @@ class Listed(BaseModel):
     """All models of the server."""
 
     models: list[Described]
+    alternatives: int = Field(description="Translations of a line, at most.")
 
 
 def router(service: Service) -> APIRouter:
@@ -92,7 +93,7 @@ def router(service: Service) -> APIRouter:
             )
             for model in service.models
         ]
-        return Listed(models=found)
+        return Listed(models=found, alternatives=service.limits.alternatives)
 
     return routes
 
