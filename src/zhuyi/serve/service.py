@@ -21,7 +21,7 @@ from zhuyi.serve.detection import NOT_SOUGHT, Detected, detect
 from zhuyi.serve.limits import Limits
 from zhuyi.serve.models import AUTO, Leg, Models
 from zhuyi.serve.passages import Passage, split
-from zhuyi.serve.pressure import Queue
+from zhuyi.serve.pressure import Queue, characters_of
 from zhuyi.serve.query import Alignment, Answer, Query
 from zhuyi.serve.refusals import late, malformed, too_large, unauthorized, unavailable
 from zhuyi.translator import Translation, Translator
@@ -81,7 +81,7 @@ class Service:
             raise too_large(f"a request has at most {limits.texts:,} texts; this has {len(texts):,}")
         if any(map(_HALF, texts)):
             raise malformed("a text has half a character (a lone surrogate, \\ud800 to \\udfff)")
-        with self.queue.place(sum(map(len, texts))):
+        with self.queue.place(sum(map(characters_of, texts))):
             async with self.in_time():
                 source = await self._source(query)
                 legs = self._legs(query, source)
@@ -146,15 +146,20 @@ class Service:
             except ConfigError as error:
                 raise malformed(str(error)) from error
             passages = await _split(texts, translator, leg.language)
-            places = asyncio.Semaphore(AT_ONCE)
+            found: list[list[list[Translation]]] = [[[] for _ in passage.lines] for passage in passages]
+            left = (
+                (line, into, place)
+                for passage, into in zip(passages, found, strict=True)
+                for place, line in enumerate(passage.lines)
+            )
 
-            async def find(line: str) -> list[Translation]:
-                async with places:
-                    return await translator.find(line, decoding)
+            async def search() -> None:
+                for line, into, place in left:
+                    into[place] = await translator.find(line, decoding)
 
             async with asyncio.TaskGroup() as tasks:
-                searches = [[tasks.create_task(find(line)) for line in passage.lines] for passage in passages]
-            found = [[search.result() for search in each] for each in searches]
+                for _ in range(min(AT_ONCE, sum(len(passage.lines) for passage in passages))):
+                    tasks.create_task(search())
             answers = [_joined(passage, each) for passage, each in zip(passages, found, strict=True)]
             if not alignment:
                 return answers
