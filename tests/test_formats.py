@@ -109,7 +109,9 @@ def test_a_run_of_format_1_goes_on_to_the_bytes_that_it_went_to(tmp_path: Path, 
     for (key, one), (_, other) in zip(
         end.transformer.named_parameters(), before.transformer.named_parameters(), strict=True
     ):
-        torch.testing.assert_close(one, other, rtol=0, atol=0 if same else 1e-3, msg=key)
+        # Softmax takes nothing from a bias of keys, so its gradient is rounding alone.
+        if same or not key.endswith("key.bias"):
+            torch.testing.assert_close(one, other, rtol=0, atol=0 if same else 1e-3, msg=key)
 
 
 def test_a_run_of_format_1_is_refused_what_it_was_refused(tmp_path: Path) -> None:
