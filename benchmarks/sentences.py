@@ -124,7 +124,7 @@ def _simplemma() -> Sentences:
 
 LIBRARIES: dict[str, tuple[str, Callable[[], Sentences], tuple[str, ...]]] = {
     "sentencex": ("sentencex", _sentencex, ("en", "de", "zh", "ja")),
-    "sentencex, told English": ("sentencex", _sentencex_as_english, ("en", "de", "zh", "ja")),
+    "sentencex, as English": ("sentencex", _sentencex_as_english, ("en", "de", "zh", "ja")),
     "pysbd": ("pysbd", _pysbd, ("en", "de", "zh", "ja")),
     "blingfire": ("blingfire", _blingfire, ("en", "de", "zh", "ja")),
     "syntok": ("syntok", _syntok, ("en", "de")),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from stored import load
 
 CLIENTS = {
-    "honest": ("ask, and come again when they are told to", "正常请求，被告知稍后再来时会再来"),
+    "honest": ("ask, and retry after a 429", "正常请求，被告知稍后再来时会再来"),
     "slow writers": ("send their request slowly", "发送得很慢"),
     "slow readers": ("read their answer slowly", "读取得很慢"),
     "cut off": ("go away", "中途断开"),

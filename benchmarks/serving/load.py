@@ -19,7 +19,7 @@ class Answers:
     texts: dict[str, set[str]] = field(default_factory=dict)
     """Of each line, the translations that came: one, if an answer does not depend on the load."""
     refused: int = 0
-    """Requests that were told to come again (429)."""
+    """Requests that were refused for now (429)."""
 
 
 def put_under_load(port: int, lines: Sequence[str], clients: int, seconds: float, warm_up: float) -> Answers:

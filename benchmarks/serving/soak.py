@@ -3,7 +3,7 @@
     python benchmarks/serving/soak.py MODEL --source test.en [--minutes 10] [--seed 1]
 
 Starts `zhuyi serve` on 127.0.0.1 with a small queue and an API key. Honest clients ask in every request shape but the
-microscope's, and come again when they are told to (429); what they get is compared with what `zhuyi translate` made of
+microscope's, and retry after a 429; what they get is compared with what `zhuyi translate` made of
 the same lines before. Beside them, others go away at random moments, send what is too large, broken or without the key,
 or send and read slowly (`CLIENTS`). Writes results/soak.json, and exits with 1 if anything is not as it must be
 (`problems`).
@@ -225,7 +225,7 @@ class Load:
 
 
 async def honest(run: Load, draw: random.Random) -> AsyncIterator[str]:
-    """Asks for this and that over one connection; if it is told to come again, it does."""
+    """Asks for this and that over one connection; after a 429 it retries."""
     waiting = [run.asks(draw) for _ in range(draw.randint(1, 10))]
     while waiting:
         async with run.connection() as (reader, writer):
@@ -451,7 +451,7 @@ def problems(found: dict[str, Any]) -> list[str]:
         "a client got what it should not, or nothing": not found["unexpected"],
         "a kind of clients got nothing at all": all(sum(counts.values()) for counts in outcomes.values()),
         "a shape was never answered": set(found["right_by_shape"]) == set(SHAPES),
-        "nobody was told to come again": outcomes["honest"]["429"] > 0,
+        "nobody was refused for now": outcomes["honest"]["429"] > 0,
         "the server counts other requests than its clients": seen
         <= server["answered"]
         <= server["answered"] + server["gone"]

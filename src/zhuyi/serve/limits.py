@@ -11,12 +11,12 @@ class Limits:
     """Of the body of a request. More is refused without being read."""
     all_bytes: int = 64_000_000
     """Of the bodies of all requests that are being read or answered; or `request_bytes`, if that is more. A request
-    whose body would be more is told to come again."""
+    whose body would be more is refused for now (429)."""
     texts: int = 1000
     """Of a request."""
     queue: int = 100_000
     """Characters of all requests that wait or are translated, as `pressure.characters_of` counts them. A request that
-    would be more is told to come again."""
+    would be more is refused for now (429)."""
     deadline: float = 60.0
     """Seconds from a request to its answer. Then it is given up."""
     alternatives: int = 10

@@ -28,9 +28,9 @@ class Leg:
 
     model: ServedModel
     source: str | None = None
-    """The language that the model is told the text is in, if it has a tag for it."""
+    """The language that the model takes the text to be in, if it has a tag for it."""
     target: str | None = None
-    """The language that it is told to write, likewise."""
+    """The language that it is to write, likewise."""
     language: str | None = None
     """The language of the text, if it is known (ISO 639)."""
 
@@ -110,7 +110,7 @@ class Models:
         return path
 
     def _of(self, model: ServedModel, source: str | None, target: str | None) -> Leg:
-        """A model that is meant, whatever the languages; but one that is told them has to have them."""
+        """A model that is meant, whatever the languages; but one with tags for them has to have them."""
         if not model.has_tags:
             return Leg(model, language=_language(source or next(iter(model.sources), None)))
         leg = _leg(model, source, target)
@@ -139,8 +139,8 @@ def _leg(model: ServedModel, source: str | None, target: str | None) -> Leg | No
     to_tag = languages.find(target, model.targets) if target is not None else None
     if (source is not None and from_tag is None) or (target is not None and to_tag is None):
         return None
-    told_source = from_tag if model.has_source_tags else None
-    return Leg(model, told_source, to_tag if model.has_tags else None, _language(from_tag))
+    stated_source = from_tag if model.has_source_tags else None
+    return Leg(model, stated_source, to_tag if model.has_tags else None, _language(from_tag))
 
 
 def _language(tag: str | None) -> str | None:

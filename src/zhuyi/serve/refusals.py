@@ -19,7 +19,7 @@ REFUSALS = {
 
 
 @dataclass(eq=False)
-class Refusal(Exception):  # noqa: N818  # the name describes it
+class Refusal(Exception):  # noqa: N818 – an answer to a client, and no failure
     """A request that is refused, or given up.
 
     `status` is what HTTP says of it, and what the shapes' own forms are chosen by; `message` is one line for people, in

@@ -49,7 +49,7 @@ class Service:
         ConfigError: if the API key is empty, or not printable ASCII, which is all that HTTP carries safely.
     """
 
-    def __init__(self, models: Models, limits: Limits = Limits(), api_key: str | None = None) -> None:  # noqa: B008
+    def __init__(self, models: Models, limits: Limits = Limits(), api_key: str | None = None) -> None:  # noqa: B008 – frozen
         if api_key is not None and not (api_key and api_key.isascii() and api_key.isprintable()):
             raise ConfigError("the API key is empty, or has other characters than those of ASCII: choose another one")
         self.models, self.limits, self.queue, self._api_key = models, limits, Queue(limits.queue), api_key
@@ -130,8 +130,8 @@ class Service:
 
     def _legs(self, query: Query, source: Detected) -> list[Leg]:
         # What was found means nothing to models that do not say what they read.
-        told = source.language if self.models.sources or _says_source(query) else None
-        return self.models.route(query.model or None, told or None, query.target or None)
+        stated = source.language if self.models.sources or _says_source(query) else None
+        return self.models.route(query.model or None, stated or None, query.target or None)
 
     async def _pass(
         self, leg: Leg, texts: Sequence[str], beam: int | None, n_best: int = 1, alignment: bool = False
