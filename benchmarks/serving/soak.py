@@ -68,7 +68,7 @@ class Request(NamedTuple):
         key = [f"Authorization: {self.authorization}"] if self.authorization else []
         lines = [
             f"{self.method} {self.path} HTTP/1.1",
-            "Host: zhuyi",
+            "Host: localhost",
             f"Content-Type: {self.kind}",
             *key,
             *fields,

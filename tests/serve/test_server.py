@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +85,7 @@ def connect(url: str, request: bytes) -> socket.socket:
 
 def head(path: str, *headers: str) -> bytes:
     return "\r\n".join(
-        [f"POST {path} HTTP/1.1", "Host: zhuyi", "Content-Type: application/json", *headers, "", ""]
+        [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers, "", ""]
     ).encode()
 
 
@@ -113,6 +114,32 @@ def test_the_guide_does_what_it_says(url: str, en_de: str, capsys: pytest.Captur
     (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     exec(code, {})
     assert capsys.readouterr().out.splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "answered", "refused"),
+    [
+        (
+            [],
+            ["localhost", "127.0.0.1", "[::1]", "LOCALHOST:1234"],
+            ["example.org", "localhost.example.org", "", "[::2]"],
+        ),
+        (["--allow-host", "example.org"], ["localhost:80", "example.org:80"], ["www.example.org"]),
+        (["--host", "0.0.0.0"], ["localhost", "example.org"], []),
+    ],
+    ids=["loopback", "named", "open"],
+)
+def test_a_name_that_is_not_this_machine_s_is_refused(
+    en_de: str, options: list[str], answered: list[str], refused: list[str]
+) -> None:
+    with started(en_de, *options) as (url, _):
+        for host in (*answered, *refused):
+            request = urllib.request.Request(f"http://127.0.0.1:{urlsplit(url).port}/health", headers={"Host": host})
+            if host in answered:
+                assert urllib.request.urlopen(request, timeout=60).status == 200
+            else:
+                with pytest.raises(urllib.error.HTTPError, match="400"):
+                    urllib.request.urlopen(request, timeout=60)
 
 
 def test_a_client_that_goes_away_frees_its_place(url: str) -> None:

@@ -370,9 +370,16 @@ def test_what_does_not_translate_is_refused_at_the_start(
 
 @pytest.mark.parametrize("origin", ["example.org", "https://example.org/", "https://example.org/a", ""])
 def test_an_origin_that_no_browser_sends_is_refused_at_the_start(en_de: str, origin: str) -> None:
-    outcome = zhuyi("serve", en_de, "--origin", origin)
+    outcome = zhuyi("serve", en_de, "--allow-origin", origin)
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert "https://example.org, without a path" in outcome.err
+
+
+@pytest.mark.parametrize("host", ["https://example.org", "example.org:8000", "a*.org", "::1", ""])
+def test_a_host_that_no_header_names_is_refused_at_the_start(en_de: str, host: str) -> None:
+    outcome = zhuyi("serve", en_de, "--allow-host", host)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "translate.example.org, without a port" in outcome.err
 
 
 def test_what_cannot_be_served_is_one_line_at_the_start(en_de: str, tmp_path: Path) -> None:

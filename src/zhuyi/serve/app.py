@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from zhuyi.serve.deepl import DEEPL
@@ -42,12 +43,13 @@ def shape_of(path: str) -> Shape:
     return next((shape for shape in SHAPES if shape.owns(path)), SHAPES[-1])
 
 
-def application(service: Service, origins: Sequence[str] = ("*",)) -> ASGIApp:
+def application(service: Service, origins: Sequence[str] = ("*",), hosts: Sequence[str] = ("*",)) -> ASGIApp:
     """The ASGI application.
 
     Args:
         service: translates.
         origins: the sites whose pages may call it in a browser; "*": all, and browser plug-ins.
+        hosts: the names and addresses that the Host header of a request may have; "*": any.
     """
     app = FastAPI(title="zhuyi", version=__version__, docs_url=None, redoc_url=None)  # their pages come from elsewhere
     metrics = Metrics(service)
@@ -70,7 +72,7 @@ def application(service: Service, origins: Sequence[str] = ("*",)) -> ASGIApp:
     app.add_exception_handler(RequestValidationError, _refuse_request)
     app.add_exception_handler(HTTPException, _refuse_path)
     app.add_exception_handler(Exception, _fail)
-    return CORSMiddleware(
+    shared = CORSMiddleware(
         Intake(app, service.limits, shape_of, metrics),
         allow_origins=origins,
         allow_methods=["*"],
@@ -78,6 +80,7 @@ def application(service: Service, origins: Sequence[str] = ("*",)) -> ASGIApp:
         expose_headers=["Retry-After"],
         allow_private_network=True,
     )
+    return TrustedHostMiddleware(shared, hosts, www_redirect=False)
 
 
 async def _refuse(request: Request, refusal: Exception) -> Response:

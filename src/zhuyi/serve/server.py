@@ -4,6 +4,7 @@ import math
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 
 import uvicorn
 
@@ -13,6 +14,8 @@ from zhuyi.serve.service import Service
 
 BACKLOG = 2048
 """Connections that wait to be accepted."""
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+"""Names of this machine, as the Host header has them."""
 
 
 def run(
@@ -20,6 +23,7 @@ def run(
     host: str = "127.0.0.1",
     port: int = 8000,
     origins: Sequence[str] = ("*",),
+    hosts: Sequence[str] = (),
     on_start: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Answer requests until SIGTERM or Ctrl-C: then what was taken is finished, and nothing new is taken.
@@ -31,6 +35,9 @@ def run(
         host: the address to listen on; only this machine can reach 127.0.0.1.
         port: 0 for any that is free.
         origins: as for `application`.
+        hosts: further names that requests may have in their Host header, beside those of this machine and `host`.
+            None: any name, unless only this machine can reach the server. There a page could otherwise have its own
+            name resolve to this machine (DNS rebinding), and read the answers as if they came from its own site.
         on_start: gets the address, once the port is open.
 
     Raises:
@@ -46,8 +53,9 @@ def run(
     with listener:
         shown = f"[{host}]" if ":" in host else host
         on_start(f"http://{shown}:{listener.getsockname()[1]}")
+        is_open = not (hosts or ip_address(listener.getsockname()[0]).is_loopback)
         config = uvicorn.Config(
-            application(service, origins),
+            application(service, origins, ["*"] if is_open else [*LOOPBACK, shown, *hosts]),
             log_config=None,
             access_log=False,
             server_header=False,

@@ -11,6 +11,8 @@ from zhuyi.errors import ConfigError, MissingExtra
 
 ORIGIN = re.compile(r"[a-z][a-z0-9.+-]*://[^/\s]+|\*")
 """As browsers write it; any other never matches."""
+HOST = re.compile(r"(\*\.)?[\w.-]+|\[[\da-fA-F:.]+\]|\*")
+"""Of a Host header, without its port."""
 
 
 @verb(
@@ -45,12 +47,21 @@ def serve(
             help="Requests for translations have to bring it. Unset: none has to.",
         ),
     ] = None,
-    origin: Annotated[
+    allow_origin: Annotated[
         list[str] | None,
         typer.Option(
             metavar="URL",
             help="A site whose pages may call the server in a browser, such as https://example.org; as often as you "
             "like. Unset: all of them, and browser plug-ins.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A further name that the server is called by (Host header), such as translate.example.org or "
+            "*.example.org; as often as you like. Unset: localhost and --host alone, or any name if other machines are "
+            "let in.",
         ),
     ] = None,
     idle: Annotated[
@@ -87,9 +98,13 @@ def serve(
     except ModuleNotFoundError as error:
         raise MissingExtra("serve", "serve") from error
 
-    for each in origin or []:
+    origins, hosts = allow_origin or ["*"], allow_host or []
+    for each in origins:
         if not ORIGIN.fullmatch(each):
-            raise ConfigError(f"--origin {each}: write it as browsers do, https://example.org, without a path")
+            raise ConfigError(f"--allow-origin {each}: write it as browsers do, https://example.org, without a path")
+    for each in hosts:
+        if not HOST.fullmatch(each):
+            raise ConfigError(f"--allow-host {each}: write the name alone, translate.example.org, without a port")
     served = Models(models, Settings(device, engine, precision, workers, idle))
     service = Service(served, Limits(request_bytes, queue=queue, deadline=deadline, alternatives=alternatives), api_key)
 
@@ -98,4 +113,4 @@ def serve(
             print(f"{model.pairs}: {model.weight_bytes / 1e6:,.1f} MB of weights once it is used")
         print(f"{url}\nCtrl-C ends it.", flush=True)
 
-    run(service, host, port, origin or ["*"], announce)
+    run(service, host, port, origins, hosts, announce)
