@@ -51,7 +51,7 @@ def test_the_models_are_listed(en_de: str, de_fr: str) -> None:
         ("/translate", BROKEN, 400, "the request is not JSON: EOF while parsing a list at line 1 column 11"),
         ("/translate", {"json": {"q": "a"}}, 400, "target: Field required"),
         ("/translate", {"data": {"q": "a"}}, 400, "target: Field required"),
-        ("/translate", {"json": {"q": "a", "target": "de", "format": "html"}}, 400, "html"),
+        ("/translate", {"json": {"q": "a", "target": "de", "format": "markdown"}}, 400, "'text' or 'html'"),
         ("/translate", {"json": {"q": "a", "target": "de", "alternatives": 99}}, 400, "1 to 10 translations"),
         ("/detect", {"json": {}}, 400, "q: Field required"),
     ],

@@ -133,8 +133,10 @@ def test_deepls_client(url: str, german: str, french: str) -> None:
     assert not client.get_usage().any_limit_reached
     with pytest.raises(deepl.DeepLException, match="no model translates between these languages"):
         client.translate_text(LINE, source_lang="EN", target_lang="JA")
-    with pytest.raises(deepl.DeepLException, match="tag_handling: markup is not translated"):
-        client.translate_text("<b>a</b>", target_lang="DE", tag_handling="html")
+    marked = client.translate_text(f"<p id=1>{LINE}</p>", source_lang="EN", target_lang="DE", tag_handling="html")
+    assert marked.text == f"<p id=1>{german}</p>"
+    with pytest.raises(deepl.DeepLException, match='tag_handling: "html" is done here'):
+        client.translate_text("<b>a</b>", target_lang="DE", tag_handling="xml")
     with pytest.raises(deepl.AuthorizationException, match="the API key is missing or wrong"):
         deepl.DeepLClient("another", server_url=url).translate_text(LINE, target_lang="DE")
 

@@ -5,8 +5,8 @@ POST /v2/translate      {"text", "source_lang", "target_lang"}, as JSON or as a 
 GET  /v2/languages      ?type=source | target → [{"language", "name"}]
 GET  /v2/usage          → {"character_count", "character_limit"}, since workbenches try their key with it
 
-What changes a translation and is not done here – markup, glossaries, formality – is refused; settings that only guide
-are ignored.
+What changes a translation and is not done here – XML, glossaries, formality – is refused; settings that only guide are
+ignored.
 """
 
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from zhuyi.serve import languages
 from zhuyi.serve.forms import body, read
+from zhuyi.serve.markup import translate_html
 from zhuyi.serve.models import AUTO
 from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, malformed, status_as_403_and_400
@@ -65,7 +66,8 @@ def router(service: Service) -> APIRouter:
         asked = await read(ToTranslate, request)
         _check_is_done(asked)
         texts = asked.text if isinstance(asked.text, list) else [asked.text]
-        answers = await service.translate(Query(texts, None, asked.source_lang or AUTO, asked.target_lang))
+        query = Query(texts, None, asked.source_lang or AUTO, asked.target_lang)
+        answers = await (translate_html(service, query) if asked.tag_handling else service.translate(query))
         return {
             "translations": [
                 {
@@ -109,8 +111,8 @@ def _key(authorization: str | None) -> str | None:
 
 
 def _check_is_done(asked: ToTranslate) -> None:
-    if asked.tag_handling:
-        raise malformed("tag_handling: markup is not translated: send plain text")
+    if asked.tag_handling not in (None, "", "html"):
+        raise malformed('tag_handling: "html" is done here, and no other markup')
     if asked.glossary_id:
         raise malformed("glossary_id: there are no glossaries here")
     if asked.formality and asked.formality not in NEUTRAL:

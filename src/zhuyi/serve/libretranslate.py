@@ -15,9 +15,10 @@ from pydantic import BaseModel, Field
 from zhuyi.serve import languages
 from zhuyi.serve.detection import Detected
 from zhuyi.serve.forms import body, read
+from zhuyi.serve.markup import translate_html
 from zhuyi.serve.models import AUTO
 from zhuyi.serve.query import Query
-from zhuyi.serve.refusals import Refusal, malformed, status_as_403_and_400
+from zhuyi.serve.refusals import Refusal, status_as_403_and_400
 from zhuyi.serve.service import Service
 from zhuyi.serve.shape import Refused, Shape
 
@@ -60,10 +61,9 @@ def router(service: Service) -> APIRouter:
         """Translate a text, or a list of them."""
         asked = await read(ToTranslate, request)
         service.authorize(asked.api_key)
-        if asked.format == "html":
-            raise malformed('format "html" is not translated: send the text of the page, as format "text"')
         texts = asked.q if isinstance(asked.q, list) else [asked.q]
-        answers = await service.translate(Query(texts, None, asked.source, asked.target, n_best=asked.alternatives + 1))
+        query = Query(texts, None, asked.source, asked.target, n_best=asked.alternatives + 1)
+        answers = await (translate_html(service, query) if asked.format == "html" else service.translate(query))
         found: dict[str, list[Any]] = {"translatedText": [answer.text for answer in answers]}
         if asked.source == AUTO:
             found["detectedLanguage"] = [_in_percent(answer.source) for answer in answers]

@@ -160,7 +160,7 @@ class Service:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(min(AT_ONCE, sum(len(passage.lines) for passage in passages))):
                     tasks.create_task(search())
-            answers = [_joined(passage, each) for passage, each in zip(passages, found, strict=True)]
+            answers = [joined(passage.join, each) for passage, each in zip(passages, found, strict=True)]
             if not alignment:
                 return answers
             opened = (await leg.model.opened()).with_languages(leg.target, leg.source)
@@ -198,16 +198,20 @@ async def _in_thread(work: Callable[[threading.Event], Result]) -> Result:
         await asyncio.wait([working])
 
 
-def _joined(passage: Passage, found: Sequence[Sequence[Translation]]) -> Answer:
-    """The answer to a text: its best translation is that of the best of all its lines, and so on.
+def joined(join: Callable[[list[str]], str], found: Sequence[Sequence[Translation | Answer]]) -> Answer:
+    """The answer to a text: its best translation is that of the best of all its parts, and so on.
 
-    A line of which the search found fewer translations has its last one in further ones of the text.
+    A part of which the search found fewer translations has its last one in further ones of the text.
+
+    Args:
+        join: makes the translations of the parts one text.
+        found: the translations of each part, best first.
     """
     answers = []
     for rank in range(max(map(len, found), default=1)):
-        lines = [each[min(rank, len(each) - 1)] for each in found]
-        text = passage.join([each.text for each in lines])
-        answers.append(Answer(text, sum(each.score for each in lines), all(each.finished for each in lines)))
+        parts = [each[min(rank, len(each) - 1)] for each in found]
+        text = join([each.text for each in parts])
+        answers.append(Answer(text, sum(each.score for each in parts), all(each.finished for each in parts)))
     best, *others = answers
     return replace(best, alternatives=others)
 
