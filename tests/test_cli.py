@@ -261,18 +261,6 @@ class Fixed:
         return [self.found for _ in lines]
 
 
-@pytest.mark.parametrize("options", [[], ["--scores"], ["--n-best", "2"]])
-def test_a_translation_made_of_bytes_cannot_break_the_line_or_the_column(
-    monkeypatch: pytest.MonkeyPatch, options: list[str]
-) -> None:
-    text = "one\ntwo\r\nthree\u2028four\x85five\tsix\x0bseven"
-    monkeypatch.setattr(zhuyi, "load", lambda *_, **__: Fixed(*[Translation(text, -1.0, [], [], True)] * 2))
-    outcome = run("translate", "anything", *options, stdin=b"x\n")
-    assert outcome.out.splitlines() == outcome.lines
-    for line in outcome.lines:
-        assert line.split("\t")[-1] == "one two  three four five six seven"
-
-
 def test_json_has_no_infinity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zhuyi, "load", lambda *_, **__: Fixed(Translation("", -torch.inf, [], [], False)))
 

@@ -1,8 +1,9 @@
 """Strings in, hypotheses out: as many as came in, in order, always."""
 
+import asyncio
 import random
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,32 @@ EMPTY = {"", "   ", "\t"}
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
     return load(tiny_model(tmp_path_factory.mktemp("model")), engine="torch", device="cpu")
+
+
+class Saying:
+    """An engine that finds the same for every line."""
+
+    precision = "float32"
+
+    def __init__(self, *tokens: int) -> None:
+        self.found = [Hypothesis([*tokens], -1.0, [-1.0] * (len(tokens) + 1), True)]
+
+    def decode(self, sources: Sequence[Sequence[int]], *_: object) -> list[list[Hypothesis]]:
+        return [self.found for _ in sources]
+
+    def submit(self, *_: object) -> "Future[list[Hypothesis]]":
+        future: Future[list[Hypothesis]] = Future()
+        future.set_result(self.found)
+        return future
+
+
+def test_a_translation_made_of_bytes_is_one_line_without_tabs(translator: Translator) -> None:
+    bytes_ = translator.tokenizers.target.fallback
+    text = "one\ntwo\r\nthree\u2028four\x85five\tsix\x0bseven\x1eeight"
+    saying = Translator(translator.config, translator.tokenizers, Saying(*(bytes_[byte] for byte in text.encode())))
+    expected = "one two  three four five six seven eight"
+    assert saying.translate(["a dog", ""]) == [expected, ""]
+    assert [each.text for each in asyncio.run(saying.find("a dog"))] == [expected]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from zhuyi.directory import Origin
 from zhuyi.engine.protocol import Engine
 from zhuyi.errors import ConfigError, DataError
 from zhuyi.text.framing import with_languages
+from zhuyi.text.lines import one_line
 from zhuyi.text.tokenizer import Tokenizers
 
 OF_ENGINE = {"engine", "precision", "workers"}
@@ -21,9 +22,9 @@ OF_ENGINE = {"engine", "precision", "workers"}
 class Translation:
     """One translation of a line.
 
-    `score` is the log-probability over the length penalty; `token_logprobs` are those of `pieces`, and of EOS after
-    them if `finished`; it is False where the length limit came before EOS. Pieces of `text.target_prefix` are no part
-    of the text. `tokens` are the ids of `pieces`.
+    `text` is one line, without tabs (see `one_line`). `score` is the log-probability over the length penalty;
+    `token_logprobs` are those of `pieces`, and of EOS after them if `finished`; it is False where the length limit came
+    before EOS. Pieces of `text.target_prefix` are no part of the text. `tokens` are the ids of `pieces`.
     """
 
     text: str
@@ -260,7 +261,7 @@ class Translator:
 
     def _texts(self, hypotheses: list[Hypothesis]) -> list[Translation]:
         target = self.tokenizers.target
-        texts = target.decode([hypothesis.tokens for hypothesis in hypotheses])
+        texts = map(one_line, target.decode([hypothesis.tokens for hypothesis in hypotheses]))
         return [
             Translation(text, best.score, target.pieces(best.tokens), best.token_logprobs, best.finished, best.tokens)
             for text, best in zip(texts, hypotheses, strict=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
 from zhuyi.errors import DataError
-from zhuyi.text.lines import MAX_LINES, as_they_come, in_chunks, one_line
+from zhuyi.text.lines import MAX_LINES, as_they_come, in_chunks
 
 if TYPE_CHECKING:
     from zhuyi.translator import Translation
@@ -88,7 +88,7 @@ def text_lines(
 ) -> str:
     """What is printed for a line of the input: one line, or `n_best` of them; of labels, scores are probabilities."""
     missing = [(-math.inf, "")] * (n_best - len(found))
-    entries = [(each.score, one_line(each.text)) for each in found] + missing
+    entries = [(each.score, each.text) for each in found] + missing
     if probabilities:
         entries = [(math.exp(score), text) for score, text in entries]
     if n_best == 1:

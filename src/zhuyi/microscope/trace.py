@@ -146,7 +146,7 @@ class Trace:
 
     @property
     def output(self) -> str:
-        """The best hypothesis as text: what `translate` gives."""
+        """The best hypothesis as text: what `translate` gives, but for line breaks and tabs, which stay."""
         return self.translator.tokenizers.target.decode([self.hypotheses[0].tokens])[0]
 
     @property

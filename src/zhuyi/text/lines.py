@@ -71,5 +71,8 @@ _BREAKS = str.maketrans(dict.fromkeys("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029", 
 
 
 def one_line(text: str) -> str:
-    """Made of bytes, a translation may hold any character; none may end the line or the column."""
+    """The text with a space for each character that would end the line or the column.
+
+    A translation that is made of bytes may have any of them: LF, tab, U+2028, ...
+    """
     return text.translate(_BREAKS)
