@@ -50,6 +50,6 @@ def test_a_request_that_fails_gives_its_place_back_and_says_nothing_of_the_speed
 
 
 def test_what_never_has_a_place_is_not_told_to_come_again() -> None:
-    with pytest.raises(Refusal, match="at most 100 characters; this has 101") as refused, Queue(100).place(101):
+    with pytest.raises(Refusal, match="at most 100 characters; this counts as 101") as refused, Queue(100).place(101):
         pass
     assert refused.value.status == 413

@@ -174,7 +174,9 @@ def test_a_body_that_is_too_large_is_refused_before_it_has_come(url: str, reques
 def test_sigterm_finishes_what_was_taken_and_takes_nothing_new(en_de: str) -> None:
     with started(en_de) as (url, process), ThreadPoolExecutor(2) as threads:
         taken = [threads.submit(ask, url, MANY, 10) for _ in range(2)]
-        wait_until(url, "zhuyi_queue_characters", lambda value: value == 2 * sum(map(len, MANY)))
+        wait_until(
+            url, "zhuyi_queue_characters", lambda value: value == 4 * sum(map(len, MANY))
+        )  # 2, of twice the beam
         process.send_signal(signal.SIGTERM)
         while True:
             try:

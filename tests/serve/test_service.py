@@ -227,6 +227,35 @@ def test_a_full_queue_says_when_to_come_again(en_de: str, held: Held) -> None:
     assert int(refusal.headers["Retry-After"]) >= 1
 
 
+@pytest.mark.parametrize(
+    ("query", "taken"),
+    [
+        (Query(["a" * 100]), 100),
+        (Query(["a" * 100], beam=1), 20),
+        (Query(["a" * 100], n_best=5), 100),
+        (Query(["a" * 100], n_best=10), 200),
+        (Query(["a" * 100], beam=10), 200),
+        (Query(["a" * 100], source="en", target="fr"), 200),
+        (Query(["a" * 100], source="en", target="fr", n_best=10), 300),
+    ],
+)
+def test_a_request_takes_as_much_of_the_queue_as_its_search_costs(
+    en_de: str, de_fr: str, held: Held, query: Query, taken: int
+) -> None:
+    served = service(en_de, de_fr) if query.target else service(en_de)
+    assert all(model.decoding.beam == 5 for model in served.models)
+
+    async def run() -> None:
+        asked = asyncio.create_task(served.translate(query))
+        await until(lambda: bool(held.waiting))
+        assert served.queue.taken == taken
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert served.queue.taken == 0
+
+    asyncio.run(run())
+
+
 def test_a_request_is_given_up_at_its_deadline(en_de: str, held: Held) -> None:
     served = service(en_de, deadline=0.05)
 
@@ -245,7 +274,12 @@ def test_a_request_is_given_up_at_its_deadline(en_de: str, held: Held) -> None:
     [
         (Query(["a"] * 4), 413, "at most 3 texts"),
         (Query(["a" * 101]), 413, "at most 100 characters"),
-        (Query(["a\n" * 11]), 413, "at most 100 characters; this has 112, each line break counted as 10"),
+        (Query(["a\n" * 11]), 413, "at most 100 characters; this counts as 112: a line break as 10"),
+        (
+            Query(["a" * 60], n_best=10),
+            413,
+            "this counts as 120: .* a beam wider than the model's as so many times more",
+        ),
         (Query(["a"], n_best=11), 400, "gives 1 to 10 translations of a text, not 11"),
         (Query(["a"], n_best=0), 400, "gives 1 to 10 translations of a text, not 0"),
         (Query(["a"], beam=11), 400, "gives 1 to 10 hypotheses in a beam, not 11"),

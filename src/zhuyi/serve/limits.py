@@ -15,8 +15,8 @@ class Limits:
     texts: int = 1000
     """Of a request."""
     queue: int = 100_000
-    """Characters of all requests that wait or are translated, as `pressure.characters_of` counts them. A request that
-    would be more is refused for now (429)."""
+    """Characters of all requests that wait or are translated, as `pressure.characters_of` counts them, and more for a
+    beam that is wider than the model's own. A request that would be more is refused for now (429)."""
     deadline: float = 60.0
     """Seconds from a request to its answer. Then it is given up."""
     alternatives: int = 10

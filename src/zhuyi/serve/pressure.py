@@ -42,8 +42,10 @@ class Queue:
             Refusal: if there is none now, with the seconds after which there may be one; or if there never is one.
         """
         if characters > self.size:
-            counted = f"{characters:,}, each line break counted as {LINE_BREAK}"
-            raise too_large(f"a request has at most {self.size:,} characters; this has {counted}")
+            counted = (
+                f"{characters:,}: a line break as {LINE_BREAK}, a beam wider than the model's as so many times more"
+            )
+            raise too_large(f"a request has at most {self.size:,} characters; this counts as {counted}")
         if self.taken + characters > self.size:
             raise busy("the server has too much to do: come again later", self._wait(characters))
         self.taken += characters

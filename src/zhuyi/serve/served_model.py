@@ -76,12 +76,12 @@ class ServedModel:
         self.name, self._idle = name, settings.idle
         config = load_config_of(directory)
         _check_translates(config, directory)
-        decoding = changed(config.decoding, settings.of_engine)
+        self.decoding = changed(config.decoding, settings.of_engine)
         self.sources, self.targets = _languages(config, name)
         self.has_tags = bool(config.text.tags)
         self.has_source_tags = any(not is_of_target(tag) for tag in config.text.tags)
         self.aligns = config.model.shape == "encoder-decoder" and "cross" not in config.model.without
-        self._parameters, self._width = _parameters(directory), BYTES[decoding.precision]
+        self._parameters, self._width = _parameters(directory), BYTES[self.decoding.precision]
         self._loaded = _Late(lambda: load(directory, device=settings.device, **settings.of_engine))
         self._opened = _Late(lambda: with_torch(self._loaded.value))
         self._users = 0

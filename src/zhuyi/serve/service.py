@@ -9,6 +9,7 @@ It raises a `Refusal` for what it does not do, and nothing else for anything tha
 
 import asyncio
 import hmac
+import math
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
+from zhuyi.config import DecodingConfig
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.serve.detection import NOT_SOUGHT, Detected, detect
 from zhuyi.serve.limits import Limits
@@ -81,12 +83,12 @@ class Service:
             raise too_large(f"a request has at most {limits.texts:,} texts; this has {len(texts):,}")
         if any(map(_HALF, texts)):
             raise malformed("a text has half a character (a lone surrogate, \\ud800 to \\udfff)")
-        with self.queue.place(sum(map(characters_of, texts))):
-            async with self.in_time():
-                source = await self._source(query)
-                legs = self._legs(query, source)
-                if query.alignment:
-                    _check_aligns(legs)
+        async with self.in_time():
+            source = await self._source(query)
+            legs = self._legs(query, source)
+            if query.alignment:
+                _check_aligns(legs)
+            with self.queue.place(math.ceil(_cost(query, legs) * sum(map(characters_of, texts)))):
                 for leg in legs[:-1]:
                     texts = [answer.text for answer in await self._pass(leg, texts, query.beam)]
                 answers = await self._pass(legs[-1], texts, query.beam, query.n_best, query.alignment)
@@ -140,9 +142,7 @@ class Service:
         async with leg.model.translator() as loaded:
             try:
                 translator = loaded.with_languages(leg.target, leg.source)
-                own = translator.config.decoding
-                widened = max(own.beam, n_best) if beam is None and own.strategy == "beam" else beam
-                decoding = translator.decoding(beam=widened, n_best=n_best)
+                decoding = translator.decoding(beam=_beam(translator.config.decoding, beam, n_best), n_best=n_best)
             except ConfigError as error:
                 raise malformed(str(error)) from error
             passages = await _split(texts, translator, leg.language)
@@ -165,6 +165,23 @@ class Service:
                 return answers
             opened = (await leg.model.opened()).with_languages(leg.target, leg.source)
             return await _in_thread(lambda given_up: _aligned(opened, answers, passages, found, given_up))
+
+
+def _beam(own: DecodingConfig, beam: int | None, n_best: int) -> int | None:
+    """The beam of a query for a model: what it says, or the model's own, unless that is too narrow."""
+    return max(own.beam, n_best) if beam is None and own.strategy == "beam" else beam
+
+
+def _cost(query: Query, legs: Sequence[Leg]) -> float:
+    """What the search of a query costs, in searches of one model as it searches by itself.
+
+    A search costs as much as it has rows in the engine's batch (`DecodingConfig.rows`).
+    """
+    cost = 0.0
+    for leg in legs:
+        own, n_best = leg.model.decoding, query.n_best if leg is legs[-1] else 1
+        cost += (_beam(own, query.beam, n_best) or n_best) / own.rows
+    return cost
 
 
 def _says_source(query: Query) -> bool:

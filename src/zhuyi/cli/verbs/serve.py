@@ -68,7 +68,12 @@ def serve(
         float, typer.Option(min=0, metavar="SECONDS", help="A model that is not used for so long is released.")
     ] = 300.0,
     queue: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Characters of all requests that wait or are translated.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Characters of all requests that wait or are translated; more for a beam wider than the model's own.",
+        ),
     ] = 100_000,
     deadline: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Then a request is given up.")] = 60.0,
     request_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="Size of a request, at most.")] = 1_000_000,
