@@ -172,8 +172,8 @@ def test_the_signature_names_what_makes_a_score_comparable(translator: Translato
     assert signature(max_ratio=1.5, max_extra=7, no_repeat_ngram=3, max_repetition=0) == (
         "beam:5|alpha:1|ratio:1.5|extra:7|no_repeat_ngram:3|max_repetition:0"
     )
-    assert signature(stop="marian", penalty="power", end_at_limit=True, allow_unknown=False) == (
-        "beam:5|alpha:1|penalty:power|stop:marian|end_at_limit:True|allow_unknown:False"
+    assert signature(stop="marian", penalty="power", min_length=9, end_at_limit=True, allow_unknown=False) == (
+        "beam:5|alpha:1|penalty:power|stop:marian|min_length:9|end_at_limit:True|allow_unknown:False"
     )
     assert signature(strategy="sampling") == "strategy:sampling|seed:1|alpha:1"
     assert signature(strategy="sampling", temperature=0.7, top_k=10, top_p=0.95, seed=4_000_000_001) == (

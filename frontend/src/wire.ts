@@ -77,6 +77,7 @@ export interface DecodingConfig {
   max_repetition: number;
   max_ratio: number | null;
   max_extra: number | null;
+  min_length: number;
   end_at_limit: boolean;
   allow_unknown: boolean;
   engine: "auto" | "native" | "torch";

@@ -177,7 +177,7 @@ class Translator:
         else:
             parts = {"strategy": decoding.strategy, "seed": decoding.seed}
         parts |= {"alpha": decoding.length_penalty, "ratio": decoding.max_ratio, "extra": decoding.max_extra}
-        rules = ("penalty", "stop", "end_at_limit", "allow_unknown")
+        rules = ("penalty", "stop", "min_length", "end_at_limit", "allow_unknown")
         for key in ("temperature", "top_k", "top_p", "no_repeat_ngram", "max_repetition", *rules):
             if getattr(decoding, key) != getattr(default, key):
                 parts[key] = getattr(decoding, key)

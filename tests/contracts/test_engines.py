@@ -42,6 +42,9 @@ DECODINGS = {
     "beam to the longest": DecodingConfig(beam=5, max_extra=100),
     "no length penalty": DecodingConfig(beam=4, n_best=3, length_penalty=0.0, **LIMITS),
     "filters": DecodingConfig(beam=3, n_best=2, no_repeat_ngram=2, max_repetition=4),
+    "no early end": DecodingConfig(beam=3, n_best=2, max_repetition=2, min_length=9, max_ratio=0.0, max_extra=12),
+    "greedy, and nothing is left": DecodingConfig(beam=1, no_repeat_ngram=1, min_length=40, max_extra=100),
+    "a limit before the least length": DecodingConfig(beam=4, n_best=2, min_length=40, end_at_limit=True, **LIMITS),
     "one token": DecodingConfig(beam=4, n_best=4, max_ratio=0.0, max_extra=1),
     "a beam wider than the vocabulary": DecodingConfig(beam=9, n_best=9, max_ratio=0.0, max_extra=3),
     "power": DecodingConfig(beam=4, n_best=3, penalty="power", length_penalty=1.5, **LIMITS),
@@ -58,6 +61,7 @@ DECODINGS = {
         beam=9, n_best=9, stop="marian", max_ratio=0.0, max_extra=3
     ),
     "samples": DecodingConfig(strategy="sampling", n_best=3, **LIMITS),
+    "long samples": DecodingConfig(strategy="sampling", n_best=3, min_length=6, end_at_limit=True, **LIMITS),
     "shaped samples": DecodingConfig(
         strategy="sampling", n_best=2, top_k=5, top_p=0.8, temperature=0.7, seed=7, no_repeat_ngram=1, **LIMITS
     ),

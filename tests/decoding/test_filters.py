@@ -149,6 +149,31 @@ def test_an_endless_output_is_ended(cycle: int, search_with: dict) -> None:
     assert not best.finished
 
 
+def test_a_repetition_does_not_end_before_the_least_length() -> None:
+    decoding = DecodingConfig(beam=1, max_ratio=0, max_extra=40, max_repetition=4, min_length=16)
+    [[best]] = search(Loop(1), *batch([4, EOS]), decoding, 40)
+    assert (best.tokens, best.finished) == ([4] * 15, True)
+
+
+@pytest.mark.parametrize("search_with", [{"beam": 1}, {"beam": 4}, {"strategy": "sampling"}])
+def test_no_output_ends_before_its_least_length(search_with: dict) -> None:
+    """EOS is counted, and so is a prefix. Only the limit comes before."""
+    model, lines = FakeModel(9, seed=1, eos=5.0), batch([4, EOS], [5, 6, EOS])
+    short = DecodingConfig(max_ratio=0, max_extra=20, max_repetition=0, **search_with)
+    assert [len(best.tokens) + 1 for [best] in search(model, *lines, short, 20)] < [6, 6]
+    for least in (6, 12):
+        decoding = short.model_copy(update={"min_length": least})
+        for prefix in ([], [4, 5]):
+            for [best] in search(model, *lines, decoding, 20, prefix=prefix):
+                assert best.finished
+                assert len(best.tokens) + 1 >= least
+                assert math.isfinite(best.score)
+    for ended in (False, True):
+        limited = {"min_length": 6, "max_extra": 4, "end_at_limit": ended}
+        for [best] in search(model, *lines, short.model_copy(update=limited), 20):
+            assert (len(best.token_logprobs), best.finished) == (4, ended)
+
+
 @pytest.mark.parametrize("beam", [1, 3])
 def test_a_prefix_stands_above_the_filters(beam: int) -> None:
     prefix = [4, 4, 4, 4, 4, 4, 4, 4, EOS]

@@ -40,6 +40,8 @@ def growing(model: FakeModel, source: Tensor, decoding: DecodingConfig, limit: i
                 if forced is not None:
                     if token == forced:
                         candidates.append(([*tokens, token], total + (0.0 if free else log_prob)))
+                elif token == EOS and step + 1 < decoding.min_length:
+                    continue
                 elif token not in (PAD, BOS) and (decoding.allow_unknown or token != UNK):
                     candidates.append(([*tokens, token], total + log_prob))
         return sorted(candidates, key=lambda text: -text[1])
@@ -93,6 +95,7 @@ def asked(draw: st.DrawFn, rules: list[str]) -> DecodingConfig:
         allow_unknown=draw(st.booleans()),
         max_ratio=0,
         max_extra=draw(st.integers(1, 9)),
+        min_length=draw(st.sampled_from([0, 0, 1, 2, 5, 20])),
         max_repetition=0,
     )
 
@@ -144,6 +147,7 @@ def test_whatever_the_rule_hypotheses_are_sound(
         for each in found:
             length = len(each.token_logprobs)
             assert each.finished or (length == decoding.max_extra and not decoding.end_at_limit)
+            assert length >= min(decoding.min_length, decoding.max_extra)
             assert decoding.allow_unknown or UNK not in each.tokens
             free = decoding.end_at_limit and length == decoding.max_extra and decoding.stop.startswith("huggingface")
             total = sum(each.token_logprobs[: length - free])

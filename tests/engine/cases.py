@@ -70,6 +70,7 @@ DECODINGS: list[tuple[dict[str, Any], list[int]]] = [
     ({"beam": 3, "n_best": 2, "length_penalty": 0.0}, [FIRST + 2, FIRST]),
     ({"beam": 2, "n_best": 2, "no_repeat_ngram": 2}, []),
     ({"beam": 3, "max_repetition": 4}, []),
+    ({"beam": 3, "n_best": 3, "max_repetition": 4, "min_length": 9}, [FIRST + 2]),
     ({"beam": 70, "n_best": 40, "max_ratio": 0.1, "max_extra": 3}, []),  # more rows than a step has, and than tokens
     ({"beam": 4, "n_best": 4, "stop": "huggingface", "penalty": "power", "end_at_limit": True}, [FIRST + 2]),
     ({"beam": 3, "stop": "huggingface", "penalty": "power", "length_penalty": 0.6, "max_extra": 2}, []),
@@ -160,7 +161,8 @@ def _words(
 
 
 def _settings(decoding: DecodingConfig, every_token: bool = False) -> Sequence[object]:
-    counts = (decoding.rows, decoding.n_best, decoding.top_k, decoding.no_repeat_ngram, decoding.max_repetition)
+    counts = (decoding.rows, decoding.n_best, decoding.top_k)
+    counts += (decoding.no_repeat_ngram, decoding.max_repetition, decoding.min_length)
     rules = (decoding.penalty == "power", STOPPING_RULES.index(decoding.stop))
     rules += (decoding.end_at_limit, not decoding.allow_unknown)
     shares = (decoding.length_penalty, decoding.temperature, decoding.top_p)

@@ -44,8 +44,8 @@ struct ZhuyiWeight {
     int64_t rows, columns;
 };
 struct ZhuyiDecoding {
-    int32_t sampling, rows, n_best, top_k, no_repeat_ngram, max_repetition, every_token;
-    int32_t power, stop, end_at_limit, no_unknown;
+    int32_t sampling, rows, n_best, top_k, no_repeat_ngram, max_repetition, min_length;
+    int32_t every_token, power, stop, end_at_limit, no_unknown;
     float length_penalty, temperature, top_p;
     uint32_t seed;
 };

@@ -127,6 +127,33 @@ def test_bart_answers_as_the_original(
     assert ours == [answer[1 : [*answer, 2].index(2, 1)] for answer in answers.tolist()]
 
 
+@pytest.mark.parametrize("settings", [{"min_length": 14}, {"min_length": 3, "min_new_tokens": 13}], ids=str)
+@pytest.mark.parametrize("engine", ["native", "torch"])
+@pytest.mark.parametrize("beam", [1, 4])
+def test_no_summary_is_shorter_than_the_originals(
+    bart: Original, tmp_path: Path, settings: dict[str, int], engine: str, beam: int
+) -> None:
+    """`min_length` counts the token that begins an output there, and EOS here; `min_new_tokens` counts neither."""
+    directory = tmp_path / "theirs"
+    shutil.copytree(bart.directory, directory)
+    path = directory / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    import_model(directory, tmp_path / "ours")
+    translator, text, row_of = zhuyi.load(tmp_path / "ours", engine=engine), lines(30, 3), rows(tmp_path / "ours")
+    assert translator.config.decoding.min_length == 14
+    decoding = translator.config.decoding.model_copy(update={"beam": beam})
+    sources = translator.tokenizers.source.encode(text)
+    found = [best for [best, *_] in translator.engine.decode(sources, decoding, prefix=[BEGIN])]
+    batch = bart.tokenizer(text, return_tensors="pt", padding=True)
+    answers = bart.model.generate(**batch, do_sample=False, num_beams=beam, early_stopping=False, **settings)
+    assert [[row_of[i] for i in best.tokens] for best in found] == [
+        answer[1 : [*answer, 2].index(2, 1)] for answer in answers.tolist()
+    ]
+    free = decoding.model_copy(update={"min_length": 0})
+    shortest = min(len(best.tokens) for [best, *_] in translator.engine.decode(sources, free, prefix=[BEGIN]))
+    assert shortest + 1 < 14 == min(len(best.tokens) for best in found) + 1
+
+
 def test_of_the_vocabulary_what_some_lines_need_is_kept(bart: Original, imported: Path, tmp_path: Path) -> None:
     text = lines(8, 5)
     assert import_model(bart.directory, tmp_path / "some", keep=text).left_out > 0

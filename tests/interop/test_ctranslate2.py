@@ -262,13 +262,14 @@ def test_tokens_that_are_looked_up_are_so_by_the_readme_too(
     assert names["translate"](texts) == [best[0].text for best in wanted]
 
 
+@pytest.mark.parametrize("min_length", [0, 9])
 @pytest.mark.parametrize("shared", [True, False])
 def test_what_stands_before_every_line(
-    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shared: bool, min_length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = {"tags": [">>fra<<", ">>deu<<", "<de>"], "source_prefix": [">>fra<<"]}
     text |= {"target_prefix": ["<de>", "▁"], "kind": "bpe", "shared": shared, "vocabulary": 300}
-    config = build_config({**TINY, "text": text})
+    config = build_config({**TINY, "text": text, "decoding": {"min_length": min_length}})
     translator = randomised(config)
     assert zhuyi.export_model(translator, tmp_path / "out").same == 20
     monkeypatch.chdir(tmp_path / "out")

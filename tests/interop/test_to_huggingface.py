@@ -125,6 +125,18 @@ def test_a_model_goes_there_and_comes_home(name: str, tmp_path: Path) -> None:
     assert home.tokenizers.shared == translator.tokenizers.shared
 
 
+def test_a_least_length_goes_there_and_comes_home(tmp_path: Path) -> None:
+    translator, sources = small("bart, no positions", beam=1, min_length=9), lines(12, 10)
+    with torch.no_grad():  # many outputs would end at once
+        translator.engine.transformer.projection.weight[EOS] *= -5
+    zhuyi.export_model(translator, tmp_path / "there", "huggingface")
+    ours = texts(translator, sources)
+    assert texts(translator, sources, min_length=0) != ours
+    assert Theirs(tmp_path / "there").answers(sources) == ours
+    import_model(tmp_path / "there", tmp_path / "home")
+    assert zhuyi.load(tmp_path / "home", device="cpu").config.decoding.min_length == 9
+
+
 @of_shapes("encoder-decoder")
 def test_every_configuration_is_one_of_these_or_refused_by_its_key(config: ModelConfig, tmp_path: Path) -> None:
     translator = randomised(characters(config, shared=config.tie == "all"))

@@ -294,6 +294,8 @@ DECODINGS: dict[str, dict[str, Any]] = {
     "filtered": {"beam": 3, "n_best": 2, "no_repeat_ngram": 2, "max_repetition": 4, "max_extra": 14},
     "greedy and filtered": {"beam": 1, "no_repeat_ngram": 1, "max_extra": 14},
     "greedy to the end of a repetition": {"beam": 1, "max_repetition": 2, "max_extra": 14},
+    "no early end": {"beam": 3, "n_best": 2, "max_repetition": 2, "min_length": 9, "max_extra": 14},
+    "greedy, and a limit before the least length": {"beam": 1, "min_length": 40, "end_at_limit": True, "max_extra": 9},
     "one token": {"beam": 4, "n_best": 4, "max_extra": 1},
     "power": {"beam": 3, "penalty": "power", "length_penalty": 0.6, "allow_unknown": False},
     "greedy to an end": {"beam": 1, "allow_unknown": False, "end_at_limit": True},

@@ -97,6 +97,13 @@ class DecodingConfig(Section):
         "pairs fit.",
     )
     max_extra: int | None = Field(None, ge=0, le=1_000_000, description="See max_ratio. Unset: training chooses it.")
+    min_length: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="An output has at least so many tokens, EOS counted, unless the limit comes first (min_length in "
+        "Hugging Face, which counts the token that begins an output instead of EOS).",
+    )
     end_at_limit: bool = Field(
         False, description="The last token that the limit allows is EOS (forced_eos_token_id in Hugging Face)."
     )

@@ -5,6 +5,7 @@ others stay as they are: a score is always the log-probability that the model gi
 so a sentence's result never depends on which others are in its batch.
 
     forbid, force                           these tokens never; this token only
+    no_early_end                            no EOS before the least length
     no_repeated_ngram, end_of_repetition    what the row has written so far decides
     apply_temperature, top_k, top_p         which tokens sampling draws, and how often
 """
@@ -34,7 +35,9 @@ def constraints(decoding: DecodingConfig) -> list[Constraint]:
     if decoding.no_repeat_ngram:
         wanted.append(partial(no_repeated_ngram, size=decoding.no_repeat_ngram))
     if decoding.max_repetition:
-        wanted.append(partial(end_of_repetition, length=decoding.max_repetition))
+        wanted.append(partial(end_of_repetition, length=decoding.max_repetition, min_length=decoding.min_length))
+    if decoding.min_length > 1:
+        wanted.append(partial(no_early_end, min_length=decoding.min_length))
     return wanted
 
 
@@ -52,6 +55,13 @@ def force(log_probs: Float[Tensor, "rows vocabulary"], token: int) -> Float[Tens
     return forced
 
 
+def no_early_end(
+    log_probs: Float[Tensor, "rows vocabulary"], written: Int[Tensor, "rows steps"], min_length: int
+) -> Float[Tensor, "rows vocabulary"]:
+    """Forbid EOS where the output would have fewer than `min_length` tokens with it. Overwrites log_probs."""
+    return forbid(log_probs, (EOS,)) if written.shape[1] + 1 < min_length else log_probs
+
+
 def no_repeated_ngram(
     log_probs: Float[Tensor, "rows vocabulary"], written: Int[Tensor, "rows steps"], size: int
 ) -> Float[Tensor, "rows vocabulary"]:
@@ -67,14 +77,14 @@ def no_repeated_ngram(
 
 
 def end_of_repetition(
-    log_probs: Float[Tensor, "rows vocabulary"], written: Int[Tensor, "rows steps"], length: int
+    log_probs: Float[Tensor, "rows vocabulary"], written: Int[Tensor, "rows steps"], length: int, min_length: int = 0
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Force EOS once the last `length` tokens of a row repeat those before them.
+    """Force EOS once the last `length` tokens of a row repeat those before them, but not before the least length.
 
     They do if, for one n ≤ max(1, length / 4), each of them is the token n places before it: at least five times the
     same n tokens stand in succession.
     """
-    if written.shape[1] <= length:
+    if written.shape[1] <= length or written.shape[1] + 1 < min_length:
         return log_probs
     # Windows of `length` tokens: the last one, and those that begin 1, 2, ... places before it.
     windows = written[:, -(length + max(1, length // 4)) :].unfold(1, length, 1)

@@ -124,11 +124,12 @@ def search(
         if step < len(prefix):
             log_probs, forced = force(log_probs, prefix[step]), torch.ones_like(limits, dtype=torch.bool)
         else:
+            forced = (limits == step + 1) & decoding.end_at_limit
+            ended = force(log_probs, EOS) if decoding.end_at_limit else log_probs  # whatever the filters think of it
             for constrain in filters:
                 log_probs = constrain(log_probs, written)
-            forced = (limits == step + 1) & decoding.end_at_limit
             if decoding.end_at_limit:
-                log_probs = torch.where(forced.repeat_interleave(width)[:, None], force(log_probs, EOS), log_probs)
+                log_probs = torch.where(forced.repeat_interleave(width)[:, None], ended, log_probs)
         rows, done = strategy.advance(log_probs, forced)
         if observe is not None:
             observe(strategy)

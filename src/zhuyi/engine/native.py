@@ -77,8 +77,8 @@ class _Decoding(ctypes.Structure):
     """`ZhuyiDecoding` of native/search.h."""
 
     _fields_ = [
-        *_integers("sampling", "rows", "n_best", "top_k", "no_repeat_ngram", "max_repetition", "every_token"),
-        *_integers("power", "stop", "end_at_limit", "no_unknown"),
+        *_integers("sampling", "rows", "n_best", "top_k", "no_repeat_ngram", "max_repetition", "min_length"),
+        *_integers("every_token", "power", "stop", "end_at_limit", "no_unknown"),
         ("length_penalty", ctypes.c_float),
         ("temperature", ctypes.c_float),
         ("top_p", ctypes.c_float),
@@ -301,7 +301,7 @@ class NativeEngine:
         """As `Engine.stream`: a few tokens at a time, since a search says what it has found when it is done."""
         text = list(text)
         plain = {"strategy": "sampling", "n_best": 1, "max_ratio": 0.0, "max_repetition": 0, "no_repeat_ngram": 0}
-        plain |= {"end_at_limit": False, "allow_unknown": True}
+        plain |= {"min_length": 0, "end_at_limit": False, "allow_unknown": True}
         how = decoding.model_copy(update=plain)
         while len(text) < self.max_length - 1:
             limit = min(len(text) + STREAMED_TOKENS, self.max_length - 1)
@@ -380,6 +380,7 @@ def _settings(decoding: DecodingConfig) -> _Decoding:
         decoding.top_k,
         decoding.no_repeat_ngram,
         decoding.max_repetition,
+        decoding.min_length,
         False,
         decoding.penalty == "power",
         STOPPING_RULES.index(decoding.stop),

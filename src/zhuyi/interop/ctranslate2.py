@@ -137,7 +137,7 @@ def write(model: Model, directory: Path, precision: str) -> None:
     specification.save(str(directory))
     for name, tokenizer in zip(tokenizers.files(), (tokenizers.source, tokenizers.target), strict=False):
         (directory / name).write_text(tokenizer.engine_to_json(), encoding="utf-8", newline="\n")
-    card = _card(tokenizers, config.max_length)
+    card = _card(tokenizers, config.max_length, model.config.decoding.min_length)
     (directory / "README.md").write_text(card, encoding="utf-8", newline="\n")
 
 
@@ -239,10 +239,10 @@ def _array(tensor: Tensor) -> npt.NDArray[np.float32]:
     return tensor.detach().float().cpu().numpy().copy()
 
 
-def _card(tokenizers: Tokenizers, max_length: int) -> str:
+def _card(tokenizers: Tokenizers, max_length: int, min_length: int) -> str:
     """The README.md of a directory."""
     names = [*tokenizers.files()]
-    files = {"source": names[0], "target": names[-1]}
+    common = {"source": names[0], "target": names[-1], "limit": max_length, "least": max(min_length - 1, 0)}
     source, target = tokenizers.source.names, tokenizers.target.names
     (frame, of_target), longest = tokenizers.frames, max_length - 1
     pieces = {
@@ -252,7 +252,7 @@ def _card(tokenizers: Tokenizers, max_length: int) -> str:
     tags = dict.fromkeys([*(source[token] for token in frame.tags), *(target[token] for token in of_target.tags)])
     if not any(pieces.values()) and not tags:
         plain = {"frame": "", "line": f"line.tokens[:{longest}]", "given": "", "written": "", "about": ""}
-        return CARD.format(**files, **plain, limit=max_length)
+        return CARD.format(**common, **plain)
     longest -= len(pieces["source_prefix"])
     framed = {
         "frame": "".join(f"{name} = {value}\n" for name, value in pieces.items()),
@@ -261,7 +261,7 @@ def _card(tokenizers: Tokenizers, max_length: int) -> str:
         "written": "[len(target_prefix):]",
         "about": ABOUT_FRAME.format(tags=", ".join(f"`{tag}`" for tag in tags) or "none"),
     }
-    return CARD.format(**files, **framed, limit=max_length)
+    return CARD.format(**common, **framed)
 
 
 CARD = """# A zhuyi model for CTranslate2
@@ -280,7 +280,7 @@ translator = ctranslate2.Translator(directory)
 
 def translate(lines, beam_size=1):
     tokens = [{line} for line in source.encode_batch(lines, add_special_tokens=False)]
-    options = {{"min_decoding_length": 0, "max_decoding_length": {limit}, "max_input_length": 0{given}}}
+    options = {{"min_decoding_length": {least}, "max_decoding_length": {limit}, "max_input_length": 0{given}}}
     found = translator.translate_batch(tokens, beam_size=beam_size, length_penalty=0, max_batch_size=32, **options)
     return [target.decoder.decode(each.hypotheses[0]{written}) for each in found]
 
@@ -289,7 +289,8 @@ print(translate(["A line of text."]))
 ```
 
 - CTranslate2 adds EOS to the source, and never writes PAD or BOS, as zhuyi.
-- `min_decoding_length` must be 0: the default of 1 forbids an empty output.
+- `min_decoding_length` is that of the model (`decoding.min_length`), without EOS. The default of 1 forbids an empty
+  output.
 - A model that may not write UNK (`decoding.allow_unknown = false`) needs `disable_unk=True`.
 - With `beam_size=1`, it writes what `zhuyi translate --beam 1` writes. With larger beams, the two agree at a length
   penalty of 0 only: CTranslate2's is that of `decoding.penalty = "power"`, and it has another rule for the end of a

@@ -114,6 +114,9 @@ def generation_defaults(path: Path, config: Settings) -> dict[str, Any]:
     early = of("early_stopping").get("early_stopping")
     longest = config.number("max_position_embeddings", 1024)
     longest = min(of("max_length").number("max_length", longest), longest)
+    shortest = of("min_length").number("min_length", 0)
+    if of("min_new_tokens").get("min_new_tokens") is not None:  # which does not count the token that begins an output
+        shortest = of("min_new_tokens").number("min_new_tokens") + 1
     return {
         "beam": of("num_beams").number("num_beams", 1),
         "penalty": "power",
@@ -125,6 +128,7 @@ def generation_defaults(path: Path, config: Settings) -> dict[str, Any]:
         "max_repetition": 0,
         "max_ratio": 0.0,
         "max_extra": max(of("max_new_tokens").number("max_new_tokens", longest - 1), 1),
+        "min_length": shortest,
     }
 
 

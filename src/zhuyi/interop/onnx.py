@@ -557,5 +557,5 @@ A mask is true where there is no padding. `tokens` are the last ones of each row
 - This is greedy search: it writes what `zhuyi translate --beam 1` writes. For a beam, make each of its prefixes a row,
   and let `past_keys` and `past_values` follow the rows (axis 1).
 - zhuyi also ends an output at `decoding.max_ratio` · source + `decoding.max_extra` tokens, and where it repeats itself
-  (`decoding.max_repetition`).
+  (`decoding.max_repetition`). If the model has a least length (`decoding.min_length`), zhuyi does not end it before.
 """

@@ -374,6 +374,7 @@ def _generation(model: Model, tokenizer: JointTokenizer) -> dict[str, Any]:
     return {
         "max_new_tokens": int(decoding.limits(np.array([longest]), longest)[0]),
         **_strategy(decoding),
+        "min_length": decoding.min_length,
         "no_repeat_ngram_size": decoding.no_repeat_ngram,
         "forced_bos_token_id": prefix[0] if prefix else None,
         "forced_eos_token_id": EOS if decoding.end_at_limit else None,
@@ -440,7 +441,8 @@ print(translate(["A line of text."]))
 ```
 
 - With `num_beams=1`, it writes what `zhuyi translate --beam 1` writes. With larger beams, the two agree where the model
-  searches by the rules of transformers (`decoding.penalty = "power"`, `decoding.stop = "huggingface"`).
+  searches by the rules of transformers (`decoding.penalty = "power"`, `decoding.stop = "huggingface"`) and forbids no
+  tokens (`decoding.min_length`, `no_repeat_ngram`, `allow_unknown`), whose probability transformers shares out.
 - zhuyi also ends an output at `decoding.max_ratio` · source + `decoding.max_extra` tokens, and where it repeats itself
   (`decoding.max_repetition`). transformers ends it at `max_new_tokens` only.
 - The tokenizer reads sources and writes targets. Where these have two vocabularies, it cannot read targets.

@@ -51,11 +51,15 @@ export function force(logProbs: Float32Array, token: number): Float32Array {
 export type Constraint = (logProbs: Float32Array, written: number[]) => Float32Array;
 
 /** Those that a configuration asks for; they hold for every strategy. */
-export function constraints({ allow_unknown, no_repeat_ngram, max_repetition }: DecodingConfig): Constraint[] {
+export function constraints(decoding: DecodingConfig): Constraint[] {
+  const { allow_unknown, no_repeat_ngram, max_repetition, min_length } = decoding;
   const wanted: Constraint[] = [];
   if (!allow_unknown) wanted.push((logProbs) => forbid(logProbs, UNK));
   if (no_repeat_ngram) wanted.push((logProbs, written) => noRepeatedNgram(logProbs, written, no_repeat_ngram));
-  if (max_repetition) wanted.push((logProbs, written) => endOfRepetition(logProbs, written, max_repetition));
+  wanted.push((logProbs, written) => {
+    if (written.length + 1 < min_length) return forbid(logProbs, EOS);
+    return max_repetition ? endOfRepetition(logProbs, written, max_repetition) : logProbs;
+  });
   return wanted;
 }
 

@@ -66,8 +66,8 @@ export function search(
       written.map((tokens, row) => {
         const logProbs = logProbabilities(logits.row(row).data);
         if (step < prefix.length) return force(logProbs, prefix[step]);
-        const filtered = filters.reduce((before, constrain) => constrain(before, tokens), logProbs);
-        return last ? force(filtered, EOS) : filtered;
+        if (last) return force(logProbs, EOS);
+        return filters.reduce((before, constrain) => constrain(before, tokens), logProbs);
       }),
       last || step < prefix.length,
     );

@@ -14,7 +14,7 @@ constexpr int PAD = 0, UNK = 1, BOS = 2, EOS = 3, ROOT = -1;
 
 extern "C" {
 struct ZhuyiDecoding {  // zhuyi.config.DecodingConfig
-    int32_t sampling, rows, n_best, top_k, no_repeat_ngram, max_repetition;
+    int32_t sampling, rows, n_best, top_k, no_repeat_ngram, max_repetition, min_length;
     int32_t every_token;  // PAD and BOS have a share of the probability too, as in training's loss
     int32_t power, stop;  // the length penalty is a power of the length; one of the rules of `Stop`
     int32_t end_at_limit, no_unknown;
@@ -287,7 +287,8 @@ class Search {
             } else {
                 if (decoding.no_unknown) distribution.forbidden.push_back(UNK);
                 if (decoding.no_repeat_ngram) no_repeated_ngram(prefix.written, decoding.no_repeat_ngram, distribution.forbidden);
-                if (decoding.max_repetition && repeats(prefix.written, decoding.max_repetition)) distribution.force(EOS);
+                if (step + 1 < decoding.min_length) distribution.forbidden.push_back(EOS);
+                else if (decoding.max_repetition && repeats(prefix.written, decoding.max_repetition)) distribution.force(EOS);
                 if (is_forced()) distribution.force(EOS);
             }
         }
