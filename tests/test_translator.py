@@ -355,7 +355,7 @@ def test_a_saved_translator_is_the_same_when_loaded(translator: Translator, tmp_
 @pytest.mark.slow
 def test_a_translator_whose_engine_keeps_no_weights_reads_them_again(translator: Translator, tmp_path: Path) -> None:
     loaded = load(tiny_model(tmp_path / "model"), device="cpu", precision="int8")
-    other = Translator(loaded.config, loaded.tokenizers, Echo(), loaded.name, loaded.origin)
+    other = Translator(loaded.config, loaded.tokenizers, Echo(), loaded.name, loaded.origins)
     other = other.with_decoding(other.decoding(beam=2))
     save(other, tmp_path / "copy")
     copy = load_model(tmp_path / "copy")

@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
 def load(
     directory: str | Path,
-    *,
+    *others: str | Path,
     device: str = "auto",
     engine: str | None = None,
     precision: str | None = None,
     workers: int | None = None,
 ) -> Translator:
-    """The translator of a model directory.
+    """The translator of a model directory, or of an ensemble.
 
     Args:
         directory: as `train` writes it; or `hub:USER/NAME[@REVISION]`, a model of the Hugging Face hub.
+        others: models whose probabilities are averaged with its own, step by step; it says how to search.
         device: where to compute: "auto" (the GPU if there is one), "cpu" or "cuda".
         engine: overrides `decoding.engine` of the model's configuration: "auto", "native" or "torch".
         precision: overrides `decoding.precision`: "float32", "bf16" or "int8".
@@ -38,13 +39,18 @@ def load(
 
     Raises:
         CheckpointError: if the directory is missing, incomplete or damaged.
-        ConfigError: if there is no such device, engine or precision, or if the engine "native" cannot run the model.
+        ConfigError: if there is no such device, engine or precision, if the engine "native" cannot run the model, or if
+            the models have different shapes, tokenizers or [text], and so cannot be an ensemble.
     """
-    model = read_model(directory)
+    model, further = read_model(directory), [read_model(other) for other in others]
     given = {"engine": engine, "precision": precision, "workers": workers}
     decoding = changed(model.config.decoding, {key: value for key, value in given.items() if value is not None})
     model = replace(model, config=model.config.model_copy(update={"decoding": decoding}))
-    return Translator(model.config, model.tokenizers, engine_of(model, device), model.name, model.origin)
+    models = (model, *further)
+    shortest = min(each.config.model.max_length for each in models)
+    config = model.config.model_copy(update={"model": model.config.model.model_copy(update={"max_length": shortest})})
+    name, origins = " + ".join(each.name for each in models), [each.origin for each in models if each.origin]
+    return Translator(config, model.tokenizers, engine_of(model, device, further), name, origins)
 
 
 def build_translator(model: "Model", device: str = "auto") -> Translator:
@@ -66,17 +72,19 @@ def with_torch(translator: Translator) -> Translator:
 
     Raises:
         CheckpointError: if the directory that it was loaded from does not hold its model any more.
-        ConfigError: if it was not loaded from a directory.
+        ConfigError: if it was not loaded from a directory, or is an ensemble.
     """
     from zhuyi.engine.torch import TorchEngine
 
-    if isinstance(translator.engine, TorchEngine):
+    if isinstance(translator.engine, TorchEngine) and len(translator.origins) <= 1:
         return translator
     if translator.origin is None:
-        name = type(translator.engine).__name__
-        raise ConfigError(f"{name} has no weights to be saved or looked into: load the model with engine='torch'")
-    engine, origin = TorchEngine.of(translator.origin.read(), "cpu"), translator.origin
-    return Translator(translator.config, translator.tokenizers, engine, translator.name, origin)
+        name = translator.name or type(translator.engine).__name__
+        raise ConfigError(
+            f"{name} has no weights of its own to be saved or looked into: load one model with engine='torch'"
+        )
+    engine = TorchEngine.of([translator.origin.read()], "cpu")
+    return Translator(translator.config, translator.tokenizers, engine, translator.name, translator.origins)
 
 
 def save(translator: Translator, directory: str | Path) -> None:
@@ -99,6 +107,6 @@ def save(translator: Translator, directory: str | Path) -> None:
         raise CheckpointError(f"{directory} holds files and no model: choose another directory")
     if checkpoints(directory):
         raise CheckpointError(f"{directory} holds a training run, which could not be resumed: choose another directory")
-    model = Model(translator.config, translator.tokenizers, engine.transformer, translator.name)
+    model = Model(translator.config, translator.tokenizers, engine.network, translator.name)
     text = f"# A zhuyi model\n\nSaved by `zhuyi.save` from {translator.name or 'memory'}.\n"
     save_model(model, directory, card=card_head(model.config) + text)

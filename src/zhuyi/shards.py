@@ -95,7 +95,7 @@ def settings_of(translator: Translator, mbr: str | None, planned: Sequence[Job],
         name: hashlib.sha256(text.encode()).hexdigest() for name, text in translator.tokenizers.files().items()
     }
     return {
-        "weights": list(translator.origin.digests) if translator.origin else [],
+        "weights": [list(origin.digests) for origin in translator.origins],
         "tokenizers": tokenizers,
         "model": config.model.model_dump(mode="json"),
         "text": config.text.model_dump(mode="json"),

@@ -49,13 +49,19 @@ class Translator:
         tokenizers: of both sides.
         engine: searches, on tokens.
         name: of the model, for people: that of its directory.
-        origin: where its weights can be read again, if they can: an engine need not keep them.
+        origins: where the weights can be read again, if they can, of each model of an ensemble: an engine need not
+            keep them.
     """
 
     def __init__(
-        self, config: Config, tokenizers: Tokenizers, engine: Engine, name: str = "", origin: Origin | None = None
+        self, config: Config, tokenizers: Tokenizers, engine: Engine, name: str = "", origins: Sequence[Origin] = ()
     ) -> None:
-        self.config, self.tokenizers, self.engine, self.name, self.origin = config, tokenizers, engine, name, origin
+        self.config, self.tokenizers, self.engine, self.name, self.origins = config, tokenizers, engine, name, origins
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the weights can be read again; None if they cannot, and for an ensemble."""
+        return self.origins[0] if len(self.origins) == 1 else None
 
     @property
     def text(self) -> TextConfig:
@@ -240,7 +246,7 @@ class Translator:
     def with_decoding(self, decoding: DecodingConfig) -> "Translator":
         """The same model, whose own `decoding` section is another one."""
         config = self.config.model_copy(update={"decoding": decoding})
-        return Translator(config, self.tokenizers, self.engine, self.name, self.origin)
+        return Translator(config, self.tokenizers, self.engine, self.name, self.origins)
 
     def with_languages(self, to: str | None = None, from_language: str | None = None) -> "Translator":
         """The same model, which translates between other languages: for one that was trained on several.
@@ -257,7 +263,7 @@ class Translator:
             return self
         text = with_languages(self.config.text, to, from_language)
         config, tokenizers = self.config.model_copy(update={"text": text}), self.tokenizers.framed(text)
-        return Translator(config, tokenizers, self.engine, self.name, self.origin)
+        return Translator(config, tokenizers, self.engine, self.name, self.origins)
 
     def _texts(self, hypotheses: list[Hypothesis]) -> list[Translation]:
         target = self.tokenizers.target

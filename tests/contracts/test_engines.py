@@ -13,9 +13,10 @@ from contracts.conftest import CONFIGS, SMALL, build, every
 
 from zhuyi.checkpoint import build_model, weights_of
 from zhuyi.config import Config, DecodingConfig, ModelConfig, Precision, Shape, StoppingRule, changed
+from zhuyi.decoding.ensemble import Ensemble
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.engine.choice import engine_of
-from zhuyi.engine.native import POSITIONS, NativeEngine, unsupported
+from zhuyi.engine.native import POSITIONS, NativeEngine, PackedModel, unsupported
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import ZhuyiWarning
 from zhuyi.model.transformer import Network
@@ -78,8 +79,13 @@ class Engines:
 
 
 def engines_of(model: Network, config: ModelConfig, precision: Precision = "float32") -> Engines:
+    native = NativeEngine([packed(model, precision)], workers=1)
+    return Engines(TorchEngine(model, config.max_length, "cpu"), native)
+
+
+def packed(model: Network, precision: Precision = "float32") -> PackedModel:
     weights = {name: weight.numpy() for name, weight in weights_of(model).items()}
-    return Engines(TorchEngine(model, config.max_length, "cpu"), NativeEngine(weights, config, precision, workers=1))
+    return PackedModel(weights, model.config, precision)
 
 
 def float32_model(config: ModelConfig) -> Network:
@@ -125,6 +131,24 @@ def test_the_loss_is_that_of_torch(config: ModelConfig) -> None:
 def test_whatever_the_search_native_finds_what_torch_finds(config: ModelConfig, decoding: DecodingConfig) -> None:
     both, sources, lines = engines(config), sentences(5, 1, 15, 8), [3, 2**33, 0, 7]
     assert_same(both.native.decode(sources, decoding, lines), both.torch.decode(sources, decoding, lines))
+
+
+@pytest.mark.parametrize("decoding", DECODINGS.values(), ids=DECODINGS)
+@pytest.mark.parametrize("shape", ["encoder-decoder", "decoder"])
+def test_of_an_ensemble_native_finds_what_torch_finds(shape: Shape, decoding: DecodingConfig) -> None:
+    configs = [
+        ModelConfig(**ODD, shape=shape, tie="none"),
+        ModelConfig(**SMALL, shape=shape, tie="none", norm="post", positions="sinusoidal", key_value_heads=1),
+        ModelConfig(**{**ODD, "decoder_layers": 3, "max_length": 14}, shape=shape, tie="none", activation="gelu"),
+    ]
+    models = [float32_model(config) for config in configs]
+    native = NativeEngine([packed(model) for model in models], workers=1)
+    by_torch = TorchEngine(Ensemble(models), native.max_length, "cpu")
+    sources, lines = sentences(5, 1, 13, 8), [3, 2**33, 0, 7]
+    assert native.max_length == 14
+    assert_same(native.decode(sources, decoding, lines), by_torch.decode(sources, decoding, lines))
+    assert_same(native.decode(sources, decoding, prefix=[7, 5]), by_torch.decode(sources, decoding, prefix=[7, 5]))
+    assert native.loss(sources, sources[::-1]) == pytest.approx(by_torch.loss(sources, sources[::-1]), rel=1e-5)
 
 
 @every(VARIED)

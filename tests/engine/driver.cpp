@@ -65,9 +65,9 @@ struct Engine;
 struct Job;
 Model* zhuyi_model(const ZhuyiConfig*, const ZhuyiWeight*, int, char*);
 void zhuyi_free_model(Model*);
-Engine* zhuyi_engine(const Model*, int, char*);
+Engine* zhuyi_engine(const Model* const*, int, int, char*);
 void zhuyi_free_engine(Engine*);
-Job* zhuyi_submit(Engine*, const Model*, const ZhuyiRequest*, char*);
+Job* zhuyi_submit(Engine*, const ZhuyiRequest*, char*);
 int zhuyi_wait(Engine*, Job*, int, char*);
 int64_t zhuyi_next(Engine*, int);
 void zhuyi_sizes(const Job*, int64_t*, int64_t*);
@@ -264,9 +264,9 @@ class Trial {
         Engine* engine;
 
       public:
-        Workers(const Model* model, int count) {
+        Workers(const std::vector<const Model*>& models, int count) {
             char error[256] = "";
-            engine = zhuyi_engine(model, count, error);
+            engine = zhuyi_engine(models.data(), (int)models.size(), count, error);
             if (!engine) fail("no workers: ", error);
         }
         ~Workers() { zhuyi_free_engine(engine); }
@@ -276,7 +276,7 @@ class Trial {
     Job* submit(Engine* engine, const Request& request, int64_t ticket = 0) const {
         char error[256] = "";
         const ZhuyiRequest numbers = request.with(ticket);
-        Job* job = zhuyi_submit(engine, model, &numbers, error);
+        Job* job = zhuyi_submit(engine, &numbers, error);
         if (!job) fail(name, ": a job is refused: ", error);
         return job;
     }
@@ -314,7 +314,7 @@ class Trial {
         char error[256] = "";
         model = zhuyi_model(&config, weights.data(), (int)weights.size(), error);
         if (!model) fail(name, ": the model is refused: ", error);
-        const Workers engine(model, 1);
+        const Workers engine({model}, 1);
         each_sentence([&](size_t task, size_t i) {
             Job* job = submit(engine, single(task, i));
             wait(engine, job);
@@ -326,9 +326,24 @@ class Trial {
     }
     ~Trial() { zhuyi_free_model(model); }
 
+    // An ensemble of the model with itself writes what the model does.
+    void in_ensemble() const {
+        const Workers engine({model, model, model}, 2);
+        for (size_t task = 0; task < cases.tasks.size(); task++) {
+            Request request(cases.tasks[task].decoding);
+            for (const Sentence& sentence : cases.tasks[task].sentences) request.add(sentence);
+            Job* job = submit(engine, request);
+            wait(engine, job);
+            const std::vector<Found> found = read(job, alone[task].size());
+            zhuyi_free_job(job);
+            for (size_t i = 0; i < found.size(); i++)
+                compare(task, i, found[i], alone[task][i], TOLERANCE, "in an ensemble");
+        }
+    }
+
     // All jobs at once, forwards and backwards: other rows and slots, and beams side by side.
     void in_company(int workers) const {
-        const Workers engine(model, workers);
+        const Workers engine({model}, workers);
         std::vector<Job*> jobs;
         for (bool backwards : {false, true})
             for (const Task& task : cases.tasks) {
@@ -357,7 +372,7 @@ class Trial {
             Job* job;
             size_t task, sentence;
         };
-        const Workers engine(model, workers);
+        const Workers engine({model}, workers);
         std::mutex mutex;
         std::map<int64_t, Pending> pending;  // by their tickets
         std::atomic<int> submitting = 2;
@@ -407,7 +422,7 @@ class Trial {
     void freed_while_busy(int workers) const {
         std::vector<Job*> jobs;
         {
-            const Workers engine(model, workers);
+            const Workers engine({model}, workers);
             for (int round = 0; round < 3; round++)
                 for (const Task& task : cases.tasks) {
                     Request request(task.decoding);
@@ -422,7 +437,7 @@ class Trial {
 
     // What is wrong in a request is said, and the request after it is decoded as ever.
     void refuse_requests() const {
-        const Workers engine(model, 1);
+        const Workers engine({model}, 1);
         const ZhuyiConfig& config = cases.config;
         Sentence usual = cases.tasks[0].sentences[0];
         usual.prefix = {4, 5};
@@ -433,7 +448,7 @@ class Trial {
             ZhuyiRequest numbers = request.with(0);
             numbers.count = count;
             char error[256] = "";
-            if (zhuyi_submit(engine, model, &numbers, error)) fail(name, ": takes ", what);
+            if (zhuyi_submit(engine, &numbers, error)) fail(name, ": takes ", what);
             if (!*error) fail(name, ": refuses ", what, " without a message");
         };
         refused("a token of -1", [](Request& r) { r.tokens[0] = -1; });
@@ -507,6 +522,7 @@ int main(int count, char** arguments) {
         for (int precision = 0; precision < 3; precision++) {
             const Trial trial(cases, precision);
             for (int workers : {1, 3}) trial.in_company(workers);
+            trial.in_ensemble();
             trial.announced(2);
             trial.freed_while_busy(2);
             trial.refuse_requests();

@@ -26,7 +26,7 @@ from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.directory import StoredModel, Weights, write_model
 from zhuyi.engine.choice import engine_of
 from zhuyi.engine.library import DIRECTORY, usable
-from zhuyi.engine.native import NativeEngine
+from zhuyi.engine.native import NativeEngine, PackedModel
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError
 from zhuyi.model.shapes import SHAPES
@@ -71,7 +71,7 @@ def weights(shape: Shape = "encoder-decoder") -> Weights:
 
 
 def engine(precision: Precision = "float32", workers: int | None = 2, shape: Shape = "encoder-decoder") -> NativeEngine:
-    return NativeEngine(weights(shape), config_of(shape), precision, workers)
+    return NativeEngine([PackedModel(weights(shape), config_of(shape), precision)], workers)
 
 
 @cache
@@ -149,7 +149,7 @@ def test_on_every_instruction_set_a_precision_changes_log_probabilities_a_little
     targets, greedy = [source[::-1] for source in sources()], DecodingConfig(beam=1)
     for name in usable(DIRECTORY):
         monkeypatch.setenv("ZHUYI_ENGINE_ISA", name)
-        exact, rounded = (NativeEngine(named, config, each) for each in ("float32", precision))
+        exact, rounded = (NativeEngine([PackedModel(named, config, each)]) for each in ("float32", precision))
         # The first tokens of an output are given, so that both engines give the log-probabilities of the same text.
         for source, target in zip(sources(), targets, strict=True):
             [[one, *_], [other, *_]] = (each.decode([source], greedy, prefix=target)[0] for each in (exact, rounded))
@@ -293,7 +293,7 @@ def test_a_bias_that_the_model_has_not_is_refused(bias: str) -> None:
     with pytest.raises(
         CheckpointError, match=r"tensor encoder\.blocks\.0\.mixer\.query\.bias is not one of this model"
     ):
-        NativeEngine(weights(), config)
+        PackedModel(weights(), config)
 
 
 def run(folder: Path, script: str) -> "subprocess.Popen[str]":

@@ -13,7 +13,7 @@ from zhuyi.config import DecodingConfig
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.directory import read_metrics
 from zhuyi.engine import library
-from zhuyi.engine.native import NativeEngine
+from zhuyi.engine.native import NativeEngine, PackedModel
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.loading import load
 from zhuyi.text.tokenizer import Tokenizers
@@ -62,7 +62,7 @@ class Wrong:
     """An engine that answers its first source with nothing, and the others rightly."""
 
     def __init__(self, model: Model) -> None:
-        self.right = NativeEngine(model.stored().weights, model.config.model)
+        self.right = NativeEngine([PackedModel(model.stored().weights, model.config.model)])
 
     def decode(self, *arguments: Any) -> list[list[Hypothesis]]:
         first, *others = self.right.decode(*arguments)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -24,6 +25,15 @@ ModelDirectory = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL", show_default=False, help="A model directory, as train and demo write it, or hub:USER/NAME."
+    ),
+]
+ModelDirectories = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="A model directory, as train and demo write it; several are an ensemble, in which the first says how to "
+        "search.",
     ),
 ]
 Source = Annotated[
@@ -174,7 +184,7 @@ def of_decoding(settings: list[str] | None) -> dict[str, Any]:
 
 
 def translator_of(
-    model: Path,
+    models: Sequence[Path],
     device: str,
     beam: int | None,
     length_penalty: float | None,
@@ -188,7 +198,7 @@ def translator_of(
     to: str | None,
     from_language: str | None,
 ) -> "Translator":
-    """The model in a directory, with what the command line says of its engine, its search and its languages."""
+    """The model in a directory, or an ensemble, with what the command line says of its engine, search and languages."""
     from zhuyi.translator import OF_ENGINE
 
     named = {
@@ -196,7 +206,7 @@ def translator_of(
         **{"engine": engine, "precision": precision, "workers": workers},
     }
     given = {**of_decoding(settings), **{key: value for key, value in named.items() if value is not None}}
-    translator = zhuyi.load(model, device=device, **{key: given.pop(key) for key in OF_ENGINE & given.keys()})
+    translator = zhuyi.load(*models, device=device, **{key: given.pop(key) for key in OF_ENGINE & given.keys()})
     return translator.with_decoding(translator.decoding(**given)).with_languages(to, from_language)
 
 

@@ -3,11 +3,11 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from zhuyi.config import EngineName
 from zhuyi.directory import StoredModel, check_vocabularies
-from zhuyi.engine.native import NativeEngine, unsupported
+from zhuyi.engine.native import NativeEngine, PackedModel, unsupported
 from zhuyi.engine.protocol import Engine
 from zhuyi.errors import ConfigError, ZhuyiWarning
 
@@ -19,24 +19,26 @@ _DRIVERS = (
 """What the driver of a GPU leaves on a machine."""
 
 
-def _native(model: StoredModel, device: str) -> Engine:
-    config, decoding = model.config.model, model.config.decoding
-    with model.naming_the_file():
-        check_vocabularies(model)
-        return NativeEngine(model.weights, config, decoding.precision, decoding.workers)
+def _native(models: Sequence[StoredModel], device: str) -> Engine:
+    decoding, packed = models[0].config.decoding, []
+    for model in models:
+        with model.naming_the_file():
+            check_vocabularies(model)
+            packed.append(PackedModel(model.weights, model.config.model, decoding.precision))
+    return NativeEngine(packed, decoding.workers)
 
 
-def _torch(model: StoredModel, device: str) -> Engine:
+def _torch(models: Sequence[StoredModel], device: str) -> Engine:
     from zhuyi.engine.torch import TorchEngine
 
-    return TorchEngine.of(model, device)
+    return TorchEngine.of(models, device)
 
 
-ENGINES: dict[EngineName, Callable[[StoredModel, str], Engine]] = {"native": _native, "torch": _torch}
-"""From a model and the name of a device to the engine."""
+ENGINES: dict[EngineName, Callable[[Sequence[StoredModel], str], Engine]] = {"native": _native, "torch": _torch}
+"""From a model, or those of an ensemble, and the name of a device to the engine."""
 
 
-def engine_of(model: StoredModel, device: str = "auto") -> Engine:
+def engine_of(model: StoredModel, device: str = "auto", others: Sequence[StoredModel] = ()) -> Engine:
     """The engine that the model's `decoding` section asks for.
 
     "auto" is the native engine; but torch's where there is a GPU, and where the native one cannot run the model. A
@@ -46,22 +48,26 @@ def engine_of(model: StoredModel, device: str = "auto") -> Engine:
     Args:
         model: that has been read.
         device: "auto" (the GPU if there is one; for the engine "native", the CPU), "cpu" or "cuda".
+        others: further models of an ensemble, in which this one says how to search.
 
     Raises:
         CheckpointError: if the weights are not those of its configuration.
-        ConfigError: if there is no such device, or if the engine "native" cannot run the model on it.
+        ConfigError: if there is no such device, if the engine "native" cannot run the model on it, or if the models are
+            no ensemble: the message says why.
     """
-    decoding = model.config.decoding
+    decoding, models = model.config.decoding, [model, *others]
+    for other in others:
+        _check_same_output(model, other)
     if decoding.engine == "torch":
-        return ENGINES["torch"](model, device)
+        return ENGINES["torch"](models, device)
     on_gpu = _on_gpu(device) if decoding.engine == "auto" else device not in ("auto", "cpu")
     reason = (
         f"the native engine computes on the CPU, not on {device}"
         if on_gpu
-        else unsupported(model.config.model, decoding.precision)
+        else next(filter(None, (unsupported(each.config.model, decoding.precision) for each in models)), None)
     )
     if reason is None:
-        return ENGINES["native"](model, device)
+        return ENGINES["native"](models, device)
     if decoding.engine == "native":
         raise ConfigError(f'decoding.engine = "native": {reason}; "auto" takes torch here')
     wanted = decoding.precision
@@ -69,7 +75,26 @@ def engine_of(model: StoredModel, device: str = "auto") -> Engine:
         warnings.warn(f"torch computes, in float32 and not in {wanted}: {reason}", ZhuyiWarning, stacklevel=1)
     elif not on_gpu and not model.config.model.without and model.config.model.shape != "encoder":
         warnings.warn(f"torch computes, which is slower than the native engine: {reason}", ZhuyiWarning, stacklevel=1)
-    return ENGINES["torch"](model, device)
+    return ENGINES["torch"](models, device)
+
+
+def _check_same_output(first: StoredModel, other: StoredModel) -> None:
+    """See that two models of an ensemble write the same tokens after the same source.
+
+    Raises:
+        ConfigError: if they do not.
+    """
+    name, of_first, of_other = other.name, first.config, other.config
+    if of_first.model.shape != of_other.model.shape or of_first.model.shape == "encoder":
+        raise ConfigError(
+            f'{name}: model.shape = "{of_other.model.shape}": the models of an ensemble have one shape, '
+            f'"encoder-decoder" or "decoder"; that of {first.name} is "{of_first.model.shape}"'
+        )
+    if first.tokenizers.files() != other.tokenizers.files() or of_first.text != of_other.text:
+        raise ConfigError(
+            f"{name}: its tokenizer or its [text] is not that of {first.name}: train the models of an ensemble on the "
+            "same data, with another training.seed each"
+        )
 
 
 def check_device(name: str) -> None:

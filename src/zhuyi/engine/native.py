@@ -97,10 +97,21 @@ class _Request(ctypes.Structure):
     ]
 
 
-class _Model:
-    """Weights as the C++ keeps them: packed for a precision."""
+class PackedModel:
+    """Weights as the C++ keeps them: packed for a precision.
 
-    def __init__(self, weights: Weights, config: ModelConfig, precision: Precision) -> None:
+    Args:
+        weights: by the names of model.safetensors; a tied matrix stands once.
+        config: of the model.
+        precision: of weights and activations in all products: float32, bf16, or int8 with a scale for each row.
+
+    Raises:
+        CheckpointError: naming the first tensor that is missing or of another shape.
+        LibraryError: if the engine cannot be used on this machine: see `unsupported`.
+    """
+
+    def __init__(self, weights: Weights, config: ModelConfig, precision: Precision = "float32") -> None:
+        self.precision, self.max_length = precision, config.max_length
         self.functions = library(precision).handle
         named = dict(weights)
         of_sources = f"{'decoder' if config.shape == 'decoder' else 'encoder'}.embedding.weight"
@@ -160,14 +171,15 @@ def _check_biases(weights: Weights, config: ModelConfig) -> None:
 class _Workers:
     """The threads that decode, and the queue before them. A fork of the process has none: it needs its own."""
 
-    def __init__(self, model: _Model, count: int) -> None:
-        self.model, self.functions, self.process = model, model.functions, os.getpid()
+    def __init__(self, models: Sequence[PackedModel], count: int) -> None:
+        self.models, self.functions, self.process = models, models[0].functions, os.getpid()
         self._tickets = itertools.count(1)
         self._awaited: dict[int, tuple[int, Future[list[Hypothesis]]]] = {}
         self._lock = threading.Lock()  # of the two above
         self._waiter: threading.Thread | None = None
         error = ctypes.create_string_buffer(ERROR_BYTES)
-        self.handle = self.functions.zhuyi_engine(model.handle, count, error)
+        handles = (ctypes.c_void_p * len(models))(*(model.handle for model in models))
+        self.handle = self.functions.zhuyi_engine(handles, len(models), count, error)
         if not self.handle:
             raise MemoryError(f"the engine cannot start {count} workers: {error.value.decode()}")
 
@@ -191,7 +203,7 @@ class _Workers:
         arrays = (tokens, first_token, forced, first_prefix, limits, numbers)
         request = _Request(ctypes.pointer(settings), len(sources), *(array.ctypes.data for array in arrays), ticket)
         error = ctypes.create_string_buffer(ERROR_BYTES)
-        job = self.functions.zhuyi_submit(self.handle, self.model.handle, ctypes.byref(request), error)
+        job = self.functions.zhuyi_submit(self.handle, ctypes.byref(request), error)
         if not job:
             raise ValueError(f"the engine does not take these sentences: {error.value.decode()}")
         return int(job)
@@ -260,22 +272,14 @@ class NativeEngine:
     """An `Engine` on the CPU, without torch.
 
     Args:
-        weights: by the names of model.safetensors; a tied matrix stands once.
-        config: of the model.
-        precision: of weights and activations in all products: float32, bf16, or int8 with a scale for each row.
+        models: one, or those of an ensemble, in one precision: the mean of their probabilities is searched.
         workers: threads. Unset: one for each core that this process may use.
-
-    Raises:
-        CheckpointError: naming the first tensor that is missing or of another shape.
-        LibraryError: if the engine cannot be used on this machine: see `unsupported`.
     """
 
-    def __init__(
-        self, weights: Weights, config: ModelConfig, precision: Precision = "float32", workers: int | None = None
-    ) -> None:
-        self.precision, self.max_length = precision, config.max_length
+    def __init__(self, models: Sequence[PackedModel], workers: int | None = None) -> None:
+        self.precision, self.max_length = models[0].precision, min(model.max_length for model in models)
         self.worker_count = workers or cores()
-        self._model = _Model(weights, config, precision)
+        self._models = models
         self._lock = threading.Lock()
         self._running: _Workers | None = None
 
@@ -341,7 +345,7 @@ class NativeEngine:
     def _workers(self) -> _Workers:
         with self._lock:
             if self._running is None or self._running.process != os.getpid():
-                self._running = _Workers(self._model, self.worker_count)
+                self._running = _Workers(self._models, self.worker_count)
             return self._running
 
     def _limits(self, sources: Sequence[Tokens], decoding: DecodingConfig) -> npt.NDArray[np.int32]:

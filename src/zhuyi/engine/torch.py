@@ -18,6 +18,7 @@ from zhuyi.config import DecodingConfig, Precision
 from zhuyi.data.batches import collate, pad_sources, plan_in_order
 from zhuyi.data.labelled import Labelled
 from zhuyi.data.sequences import InMemory, Sequences
+from zhuyi.decoding.ensemble import Ensemble
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.decoding.labels import label
 from zhuyi.decoding.sampling import draw, random_words, sampling_weights
@@ -65,7 +66,7 @@ class Losses:
 
 
 class TorchEngine:
-    """An `Engine` around a `Network`, in float32.
+    """An `Engine` around a `Network`, or an ensemble of them, in float32.
 
     Args:
         transformer: is moved to the device, and put into evaluation mode. Who trains it meanwhile puts it into that
@@ -79,23 +80,34 @@ class TorchEngine:
 
     precision: Precision = "float32"
 
-    def __init__(self, transformer: Network, max_length: int, device: str = "auto") -> None:
+    def __init__(self, transformer: Network | Ensemble, max_length: int, device: str = "auto") -> None:
         self.device = device_of(device)
         self.transformer = transformer.to(self.device).eval()
         self.max_length = max_length
         self._waiting = DynamicBatches()
 
     @classmethod
-    def of(cls, model: StoredModel, device: str = "auto") -> "TorchEngine":
-        """An engine around the network of a model directory; a ZhuyiWarning says so if that is broken on purpose.
+    def of(cls, models: Sequence[StoredModel], device: str = "auto") -> "TorchEngine":
+        """An engine around the network of a model directory, or an ensemble of several.
+
+        A ZhuyiWarning says so if a model is broken on purpose.
 
         Raises:
             CheckpointError: if the weights are not those of its configuration.
             ConfigError: if there is no such device.
         """
-        if without := model.config.model.without:
-            warnings.warn(f"this model was {symptoms(without)}", ZhuyiWarning, stacklevel=1)
-        return cls(model_of(model).transformer, model.config.model.max_length, device)
+        for model in models:
+            if without := model.config.model.without:
+                warnings.warn(f"this model was {symptoms(without)}", ZhuyiWarning, stacklevel=1)
+        networks = [model_of(model).transformer for model in models]
+        network = networks[0] if len(networks) == 1 else Ensemble(networks)
+        return cls(network, min(model.config.model.max_length for model in models), device)
+
+    @property
+    def network(self) -> Network:
+        """Its network, which an ensemble has not."""
+        assert isinstance(self.transformer, Network)
+        return self.transformer
 
     def decode(
         self,
@@ -128,7 +140,7 @@ class TorchEngine:
     def _batches(self, sources: Sequence[Tokens], rows: int) -> list[np.ndarray]:
         """The numbers of the sources that go together: of like length or, where they are not padded, of the same."""
         batches = plan_in_order(InMemory(sources, sources), max(1, TOKENS_PER_BATCH // rows))
-        if not isinstance(self.transformer, DecoderOnly):
+        if self.transformer.config.shape != "decoder":
             return batches
         lengths = [groupby(numbers, key=lambda number: len(sources[number])) for numbers in batches]
         return [np.array(list(same)) for groups in lengths for _, same in groups]
@@ -172,7 +184,7 @@ class TorchEngine:
 
 
 def answer(
-    network: Network,
+    network: Network | Ensemble,
     source: Int[Tensor, "batch source"],
     source_mask: Bool[Tensor, "batch source"],
     decoding: DecodingConfig,
@@ -181,7 +193,7 @@ def answer(
     prefix: Sequence[int] = (),
     lines: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
-    """What a network of any shape answers: labels, or what `search` finds, whose arguments these are."""
+    """What a network or an ensemble answers: labels, or what `search` finds, whose arguments these are."""
     if isinstance(network, EncoderOnly):
         return label(network, source, source_mask, decoding.n_best)
     assert isinstance(network, Stepper)

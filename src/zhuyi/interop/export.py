@@ -133,7 +133,7 @@ def export_model(
     translator = with_torch(model)
     engine, tokenizers = translator.engine, translator.tokenizers
     assert isinstance(engine, TorchEngine)
-    if not isinstance(transformer := engine.transformer, Transformer):
+    if not isinstance(transformer := engine.network, Transformer):
         raise ConfigError(f'model.shape = "{transformer.config.shape}": {to} is written for "encoder-decoder" only')
     if without := translator.config.model.without:
         raise ConfigError(f"model.without = {json.dumps(without)}: {to} has no such models; use zhuyi itself")

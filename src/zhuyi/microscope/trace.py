@@ -172,11 +172,11 @@ def transformer_of(translator: Translator) -> Network:
     """The model inside a translator.
 
     Raises:
-        ConfigError: if its engine is another one than torch's, which alone can be looked into.
+        ConfigError: if it is an ensemble, or its engine is another one than torch's, which alone can be looked into.
     """
-    if not isinstance(translator.engine, TorchEngine):
-        raise ConfigError('only the torch engine can be looked into: zhuyi.load(DIRECTORY, engine="torch")')
-    return translator.engine.transformer
+    if not isinstance(translator.engine, TorchEngine) or len(translator.origins) > 1:
+        raise ConfigError('only one model, with torch, can be looked into: zhuyi.load(DIRECTORY, engine="torch")')
+    return translator.engine.network
 
 
 class TextError(DataError):

@@ -7,7 +7,7 @@ from zhuyi.checkpoint import Model
 from zhuyi.config import DecodingConfig, EngineName, Precision
 from zhuyi.data.sequences import Sequences
 from zhuyi.decoding.hypothesis import Hypothesis
-from zhuyi.engine.native import NativeEngine, unsupported
+from zhuyi.engine.native import NativeEngine, PackedModel, unsupported
 from zhuyi.engine.protocol import Tokens
 from zhuyi.engine.torch import Losses, TorchEngine
 from zhuyi.training.events import Listener, Notice
@@ -109,7 +109,7 @@ def native_engine(model: Model, precision: Precision) -> NativeEngine:
     """The native engine with the weights that a model has now; it has as many workers as the run may use threads."""
     config = model.config
     workers = config.decoding.workers or config.training.threads
-    return NativeEngine(model.stored().weights, config.model, precision, workers)
+    return NativeEngine([PackedModel(model.stored().weights, config.model, precision)], workers)
 
 
 def _tokens(hypotheses: Sequence[Hypothesis]) -> list[list[int]]:

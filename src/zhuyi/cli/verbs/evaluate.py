@@ -20,6 +20,7 @@ from zhuyi.cli.options import (
     LengthPenalty,
     MaxRatio,
     MinimumBayesRiskBy,
+    ModelDirectories,
     NBest,
     Precision,
     To,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     "[dim]# Two references for each line, as JSON.[/]\n"
     "zhuyi evaluate en-de --source test.en \\\n"
     "    --target test.de1 --target test.de2 --json",
+    "[dim]# An ensemble: the mean of the models' probabilities.[/]\n"
+    "zhuyi evaluate en-de-1 en-de-2 en-de-3 --source test.en --target test.de",
     "[dim]# Answers that were made elsewhere.[/]\nzhuyi evaluate --answers other.de --target test.de",
     "[dim]# Choose the length penalty by a dev set, and keep it in the model.[/]\n"
     "zhuyi evaluate en-de --source dev.en --target dev.de --tune-length-penalty",
@@ -59,10 +62,7 @@ def evaluate(
             help="The right answers; give it again for further references, where a blank line means none.",
         ),
     ],
-    model: Annotated[
-        Path | None,
-        typer.Argument(metavar="MODEL", show_default=False, help="A model directory, as train and demo write it."),
-    ] = None,
+    models: ModelDirectories = None,
     source: Annotated[
         str | None, typer.Option(metavar="FILE", help="What to translate; text or FILE.tsv#COLUMN, ...")
     ] = None,
@@ -118,19 +118,20 @@ def evaluate(
     from zhuyi.evaluation import Evaluation, references_of, score, too_short_for_bleu
     from zhuyi.text.segmentation import count_marks, segmentation_warning
 
-    if (model is None) == (answers is None):
+    name = " + ".join(map(str, models or [])) or answers
+    if (not models) == (answers is None):
         raise ConfigError("give either a MODEL, whose answers are scored, or --answers FILE, and not both")
     belonging = (to, from_language, beam, length_penalty, max_ratio, n_best, mbr, engine, precision, workers)
     if answers is not None and (settings or tune or device != "auto" or any(each is not None for each in belonging)):
         raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
-    if model is not None and source is None:
+    if models and source is None:
         if settings or tune or bleu_tokenizer != "auto" or any(each is not None for each in belonging):
             raise ConfigError(
                 "--source is missing; a model of running text needs none, and takes no options of a search"
             )
-        evaluation = _evaluated_text(model, device, target, metric)
+        evaluation = _evaluated_text(models, device, target, metric)
         if as_json:
-            write_stdout(to_json({"model": str(model), **evaluation.to_dict()}) + "\n")
+            write_stdout(to_json({"model": name, **evaluation.to_dict()}) + "\n")
         else:
             show(evaluation)
         return
@@ -143,14 +144,14 @@ def evaluate(
     right = [reference for line in references for reference in line]
     if warning := segmentation_warning("the references", count_marks(right), len(right)):
         warn(warning)
-    if model is None:
+    if not models:
         assert answers is not None
         found = read_aligned(answers, target[0])[0]
         scores = score(_metrics(metric, "bleu"), found, references, sources if source else None, bleu_tokenizer)
         evaluation = Evaluation(scores, None, len(found), 0.0, found, 0)
     else:
         translator = translator_of(
-            *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers),
+            *(models, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers),
             to=to,
             from_language=from_language,
         )
@@ -162,11 +163,11 @@ def evaluate(
         cut.warn()
         metrics = _metrics(metric, translator.config.training.metric)
         if translator.config.data.text is not None:
-            raise ConfigError(f"{model} learnt from running text: name the text by --target, and leave out --source")
+            raise ConfigError(f"{name} learnt from running text: name the text by --target, and leave out --source")
         if translator.labels is not None:
             _check_labels(translator, encoded, references, metrics)
         if tune:
-            translator = _tuned(translator, model, sources, references, metrics[0])
+            translator = _tuned(translator, models[0], sources, references, metrics[0])
         if mbr is None:
             best = n_best or of_decoding(settings).get("n_best", 1)
             evaluation = zhuyi.evaluate(
@@ -181,7 +182,7 @@ def evaluate(
     if "bleu" in evaluation.scores and too_short_for_bleu([*chain.from_iterable(references)], bleu_tokenizer):
         warn("no reference has the four tokens that BLEU wants: --metric chrf or exact suits short answers")
     if as_json:
-        write_stdout(to_json({"model": str(model or answers), **evaluation.to_dict()}) + "\n")
+        write_stdout(to_json({"model": name, **evaluation.to_dict()}) + "\n")
     else:
         show(evaluation)
 
@@ -225,11 +226,13 @@ def _check_labels(
         warn(f"labels that the model does not know, and never gives: {', '.join(sorted(unknown)[:10])}")
 
 
-def _evaluated_text(model: Path, device: str, files: list[str], metric: str | None) -> "Evaluation":
+def _evaluated_text(models: list[Path], device: str, files: list[str], metric: str | None) -> "Evaluation":
     """The scores of a model of running text on a text, which is what --target names where there is no --source."""
     from zhuyi.evaluation.held_out import RunningText
 
-    translator = zhuyi.load(model, device=device, engine="torch", precision="float32")
+    if len(models) > 1:
+        raise ConfigError("--source is missing: what the MODELs are to translate")
+    translator = zhuyi.load(models[0], device=device, engine="torch", precision="float32")
     if translator.config.data.text is None:
         raise ConfigError("--source is missing: what the MODEL is to translate")
     if len(files) > 1 or metric is not None:

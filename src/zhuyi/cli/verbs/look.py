@@ -101,7 +101,7 @@ def look(
 
     def load(path: Path) -> "Translator":
         search = beam, length_penalty, max_ratio, n_best, settings
-        return translator_of(path, device, *search, "torch", "float32", to=to, from_language=from_language)
+        return translator_of([path], device, *search, "torch", "float32", to=to, from_language=from_language)
 
     translator, other = load(model), load(beside) if beside is not None else None
     kept = {path.name: partial(load, path) for path in checkpoints(model)}

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     "zhuyi translate en-de --in 'shards/*.zst' --out translated --shard 2/8",
     "[dim]# Of 16 hypotheses, the one that is most like all of them.[/]\n"
     "zhuyi translate en-de test.en --beam 16 --mbr chrf --out test.out",
+    "[dim]# Three models that were trained with other seeds, as an ensemble.[/]\n"
+    "zhuyi translate en-de-1 en-de-2 en-de-3 test.en --out test.out",
 )
 def translate(
     model: ModelDirectory,
@@ -59,7 +61,7 @@ def translate(
         typer.Argument(
             metavar="FILE",
             show_default=False,
-            help="What to translate, one after the other: text, FILE.tsv#COLUMN, ...",
+            help="What to translate, one after the other: text, FILE.tsv#COLUMN, ... A directory is a further MODEL.",
         ),
     ] = None,
     out: Annotated[
@@ -112,16 +114,21 @@ def translate(
     goes on when it is given again, and --shard lets machines that share a disk work on one --out. The directory holds
     the translations of one model with one set of settings; others are refused.
 
+    Several models are an ensemble: each step takes the mean of their probabilities. They have one tokenizer, as models
+    trained on the same data with other seeds (training.seed) have; the first one says how to search.
+
     A model of the shape "encoder" prints the label of each line, or those of its tokens with spaces between them; a
     score is then their probability, and there is no search, so its options are refused. --json has source and labels.
     """
+    others = [Path(file) for file in files or [] if Path(file).is_dir() or file.startswith("hub:")]
+    files = [file for file in files or [] if Path(file) not in others]
     if shards is not None and (files or out is None):
         raise ConfigError(f"--in {shards}: give --out DIR with it, and no FILE")
     if shards is None and part is not None:
         raise ConfigError(f"--shard {part}: takes a part of the files that --in names: give it too")
     taken = _part(part)
     translator = translator_of(
-        *(model, device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers),
+        *([model, *others], device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers),
         to=to,
         from_language=from_language,
     )
@@ -134,7 +141,7 @@ def translate(
     if shards is not None and out is not None:
         _translate_shards(answers, shards, out, taken)
         return
-    for file in files or []:
+    for file in files:
         if out is not None and out.exists() and Path(file).exists() and out.samefile(file):
             raise ConfigError(f"--out {out} is also what is to be translated: choose another place")
     with output(out) as write:

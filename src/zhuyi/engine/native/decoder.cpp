@@ -49,7 +49,7 @@ struct Slot {
 };
 
 class Engine {
-    const Transformer& model;
+    const Models models;
     const size_t worker_count;
     std::mutex mutex;
     std::condition_variable waiting, announced;
@@ -59,7 +59,7 @@ class Engine {
     std::vector<std::thread> workers;
 
   public:
-    Engine(const Transformer& model, int count) : model(model), worker_count(count) {
+    Engine(Models some, int count) : models(std::move(some)), worker_count(count) {
         try {
             for (int i = 0; i < count; i++) workers.emplace_back([this] { work(); });
         } catch (...) {  // the system gives no more threads
@@ -69,6 +69,13 @@ class Engine {
     }
 
     ~Engine() { stop(); }
+
+    // Of all models: their vocabularies, and what each of them can read.
+    ZhuyiConfig config() const {
+        ZhuyiConfig all = models[0]->config;
+        for (const Transformer* model : models) all.max_length = std::min(all.max_length, model->config.max_length);
+        return all;
+    }
 
     // Ends the workers, when they have decoded what they have begun.
     void stop() {
@@ -190,6 +197,7 @@ class Engine {
             std::vector<Source> sources;
             std::vector<Memory*> memories;
             std::vector<Row> rows;  // of the decoder shape
+            const bool has_encoder = models[0]->encoder != nullptr;
             for (int tokens = 0; first < slots.size() && tokens < READ_AT_ONCE; first++) {
                 Slot& slot = *slots[first];
                 const Job& job = *slot.job;
@@ -197,31 +205,89 @@ class Engine {
                 sources.push_back(job.source(i));
                 tokens += sources.back().length;
                 const int64_t prefix = job.first_prefix[i];
-                slot.search.begin(job.decoding, job.limits[i], job.lines[i], job.prefixes.data() + prefix,
+                slot.search.begin(models, job.decoding, job.limits[i], job.lines[i], job.prefixes.data() + prefix,
                                   (int)(job.first_prefix[i + 1] - prefix));
-                slot.search.memory.length = sources.back().length;
-                memories.push_back(&slot.search.memory);
-                if (!model.encoder) slot.search.add_source(model, sources.back(), rows);
+                for (Memory& memory : slot.search.memory) memory.length = sources.back().length;
+                memories.push_back(slot.search.memory.data());
+                if (!has_encoder) slot.search.add_source(models, sources.back(), rows);
             }
-            if (model.encoder) model.start(model.encode(sources, workspace), memories, workspace);
-            else if (!rows.empty()) model.step(rows, workspace);
+            for (const Transformer* model : models) {
+                if (has_encoder) model->start(model->encode(sources, workspace), memories, workspace);
+                else if (!rows.empty()) model->step(rows, workspace);
+                for (Memory*& memory : memories) memory++;
+                to_next_member(rows);
+            }
         }
+    }
+
+    static void to_next_member(std::vector<Row>& rows) {
+        for (Row& row : rows) row.past++, row.memory++;
     }
 
     // One step of all slots.
     void step(std::vector<std::unique_ptr<Slot>>& slots, std::vector<Row>& rows, std::vector<Distribution>& distributions,
               Buffer<float>& logits, Workspace& workspace) {
         rows.clear();
-        for (auto& slot : slots) slot->search.add_rows(model, rows, distributions);
+        for (auto& slot : slots) slot->search.add_rows(models, rows, distributions);
         std::vector<char> every_token;
         for (auto& slot : slots) every_token.insert(every_token.end(), slot->search.row_count(), slot->search.every_token());
+        if (models.size() == 1) {
+            compute(*models[0], rows, every_token, distributions, logits, workspace,
+                    [&](int r, const float* some, int first, int width) { distributions[r].take(some, first, width); });
+        } else {
+            average(rows, every_token, distributions, logits, workspace);
+        }
+        int first = 0;
+        for (auto& slot : slots) {
+            const int own = slot->search.row_count();
+            slot->search.advance(&distributions[first]);
+            first += own;
+        }
+    }
+
+    // One step of an ensemble: the logits of a row are the logarithm of the mean of its members' probabilities.
+    void average(std::vector<Row>& rows, const std::vector<char>& every_token, std::vector<Distribution>& distributions,
+                 Buffer<float>& logits, Workspace& workspace) {
+        const int count = (int)rows.size(), members = (int)models.size(), width = models[0]->projection.panel_count() * PANEL;
+        std::vector<float> all((size_t)members * count * width), log_sums((size_t)members * count);
+        for (int m = 0; m < members; m++) {
+            std::vector<Distribution> own(count);
+            for (Distribution& distribution : own) distribution.begin(0, 0);
+            compute(*models[m], rows, every_token, distributions, logits, workspace,
+                    [&](int r, const float* some, int first, int taken) {
+                        own[r].take(some, first, taken);
+                        std::copy_n(some, taken, &all[((size_t)m * count + r) * width + first]);
+                    });
+            for (int r = 0; r < count; r++) log_sums[(size_t)m * count + r] = own[r].log_sum();
+            to_next_member(rows);
+        }
+        for (int r = 0; r < count; r++) {
+            float* mean = &all[(size_t)r * width];  // in the place of the first member's logits
+            for (int i = 0; i < width; i += LANES) {
+                const auto log_prob = [&](int m) {
+                    return load(&all[((size_t)m * count + r) * width + i]) - log_sums[(size_t)m * count + r];
+                };
+                Vector most = log_prob(0), sum = {};
+                for (int m = 1; m < members; m++) most = max(most, log_prob(m));
+                for (int m = 0; m < members; m++) sum = exponential(log_prob(m) - most) + sum;
+                const Vector found = most + logarithm(sum * (1.0f / members));
+                store(mean + i, most > splat(-INFINITY) ? found : most);  // a token that has no probability keeps −∞
+            }
+            distributions[r].take(mean, 0, width);
+        }
+    }
+
+    // One step of one model: gives `take` the logits of each row, some panels at a time.
+    template <class Take>
+    static void compute(const Transformer& model, const std::vector<Row>& rows, const std::vector<char>& every_token,
+                        std::vector<Distribution>& distributions, Buffer<float>& logits, Workspace& workspace, Take take) {
         const int count = (int)rows.size(), stride = model.decoder.stride;
         const float* hidden = model.step(rows, workspace);
         for (int r = 0; r < count; r++) {
             // 0 · x is 0 for every number. Bytes would not show what is none.
             Vector zeros = {};
             for (int i = 0; i < stride; i += LANES) zeros = load(hidden + (size_t)r * stride + i) * 0.0f + zeros;
-            distributions[r].failed = sum(zeros) != 0;
+            distributions[r].failed |= sum(zeros) != 0;
         }
         const Linear& projection = model.projection;
         const Operand operand = projection.prepare(hidden, count, stride, workspace.operand);
@@ -233,14 +299,8 @@ class Engine {
             for (int r = 0; r < count; r++) {
                 float* row = some + (size_t)r * width;
                 if (!panel && !every_token[r]) row[PAD] = row[BOS] = -INFINITY;
-                distributions[r].take(row, panel * PANEL, width);
+                take(r, row, panel * PANEL, width);
             }
-        }
-        int first = 0;
-        for (auto& slot : slots) {
-            const int own = slot->search.row_count();
-            slot->search.advance(&distributions[first]);
-            first += own;
         }
     }
 
@@ -285,10 +345,15 @@ EXPORT Transformer* zhuyi_model(const ZhuyiConfig* config, const ZhuyiWeight* we
 
 EXPORT void zhuyi_free_model(Transformer* model) { delete model; }
 
-EXPORT Engine* zhuyi_engine(const Transformer* model, int workers, char* error) {
+EXPORT Engine* zhuyi_engine(const Transformer* const* models, int count, int workers, char* error) {
     try {
         if (workers < 1) throw std::invalid_argument("there must be a worker");
-        return new Engine(*model, workers);
+        for (int m = 1; m < count; m++)
+            if (has_encoder(models[m]->config) != has_encoder(models[0]->config) ||
+                models[m]->config.source_vocabulary != models[0]->config.source_vocabulary ||
+                models[m]->config.target_vocabulary != models[0]->config.target_vocabulary)
+                throw std::invalid_argument("the models differ in shape or vocabulary");
+        return new Engine(Models(models, models + count), workers);
     } catch (const std::exception& problem) {
         explain(error, problem.what());
         return nullptr;
@@ -352,9 +417,9 @@ static std::shared_ptr<Job> checked(const ZhuyiConfig& config, const ZhuyiReques
 
 typedef std::shared_ptr<Job> JobHandle;
 
-EXPORT JobHandle* zhuyi_submit(Engine* engine, const Transformer* model, const ZhuyiRequest* request, char* error) {
+EXPORT JobHandle* zhuyi_submit(Engine* engine, const ZhuyiRequest* request, char* error) {
     try {
-        auto* handle = new JobHandle(checked(model->config, *request));
+        auto* handle = new JobHandle(checked(engine->config(), *request));
         engine->submit(*handle);
         return handle;
     } catch (const std::exception& problem) {

@@ -205,6 +205,9 @@ inline void no_repeated_ngram(const std::vector<int>& written, int size, std::ve
             forbidden.push_back(written[first + size - 1]);
 }
 
+// A model, or the members of an ensemble, which write one output: they differ in all but shape and vocabulary.
+typedef std::vector<const Transformer*> Models;
+
 // The search of a sentence: a tree of all that was chosen, the live prefixes, and the best finished hypotheses.
 class Search {
     struct Node {
@@ -235,12 +238,14 @@ class Search {
     std::vector<Prefix> live, next;
     std::vector<Finished> finished;
     std::vector<Candidate> candidates;
-    Past past;
+    std::vector<Past> past;  // of each member of an ensemble, as the next one
 
   public:
-    Memory memory;
+    std::vector<Memory> memory;
 
-    void begin(const ZhuyiDecoding& how, int most_tokens, int64_t line_number, const int32_t* first_tokens, int first_count) {
+    void begin(const Models& models, const ZhuyiDecoding& how, int most_tokens, int64_t line_number, const int32_t* first_tokens, int first_count) {
+        past.resize(models.size());
+        memory.resize(models.size());
         decoding = how;
         limit = most_tokens;
         line = line_number;
@@ -260,28 +265,30 @@ class Search {
 
     // The decoder shape: adds a row for each position of the source, before the first step, to rows that are computed at
     // once. All prefixes begin with these places.
-    void add_source(const Transformer& model, const Source& source, std::vector<Row>& rows) {
+    void add_source(const Models& models, const Source& source, std::vector<Row>& rows) {
         source_count = source.length - 1;  // without EOS: BOS comes next
         for (Prefix& prefix : live) {
             prefix.places.resize(source_count);
             std::iota(prefix.places.begin(), prefix.places.end(), 0);
         }
-        make_space(model, 0);
-        for (int t = 0; t < source_count; t++) rows.push_back({source.tokens[t], t, &past, live[0].places.data(), nullptr});
+        make_space(models, 0);
+        for (int t = 0; t < source_count; t++)
+            rows.push_back({source.tokens[t], t, past.data(), live[0].places.data(), memory.data()});
     }
 
     // Adds a row for each live prefix to those of a step, and says what is wanted of its distribution.
-    void add_rows(const Transformer& model, std::vector<Row>& rows, std::vector<Distribution>& distributions) {
+    void add_rows(const Models& models, std::vector<Row>& rows, std::vector<Distribution>& distributions) {
         const int first = source_count + step * decoding.rows, position = source_count + step;
-        make_space(model, first);
+        make_space(models, first);
         for (int j = 0; j < row_count(); j++) {
             Prefix& prefix = live[j];
             prefix.places.push_back(first + j);
-            rows.push_back({prefix.written.empty() ? BOS : prefix.written.back(), position, &past, prefix.places.data(), &memory});
+            const int last = prefix.written.empty() ? BOS : prefix.written.back();
+            rows.push_back({last, position, past.data(), prefix.places.data(), memory.data()});
             if (distributions.size() < rows.size()) distributions.emplace_back();
             Distribution& distribution = distributions[rows.size() - 1];
             const int best = decoding.sampling ? 0 : decoding.rows == 1 ? 1 : 2 * decoding.rows;
-            distribution.begin(best, decoding.sampling ? model.config.target_vocabulary : 0);
+            distribution.begin(best, decoding.sampling ? models[0]->config.target_vocabulary : 0);
             if (step < forced_count) {
                 distribution.force(forced_first[step]);
             } else {
@@ -334,9 +341,11 @@ class Search {
 
   private:
     // Space in `past` for the next step and some more; the first `filled` places stay.
-    void make_space(const Transformer& model, size_t filled) {
-        past.layers.resize(model.decoder.blocks.size());
-        past.at_least(source_count + (size_t)rounded_up(step + 1, 32) * decoding.rows, filled, model.key_bytes());
+    void make_space(const Models& models, size_t filled) {
+        for (size_t m = 0; m < models.size(); m++) {
+            past[m].layers.resize(models[m]->decoder.blocks.size());
+            past[m].at_least(source_count + (size_t)rounded_up(step + 1, 32) * decoding.rows, filled, models[m]->key_bytes());
+        }
     }
 
     // Whether the prefix or the length limit leaves no choice of the next token.

@@ -346,9 +346,9 @@ inline void store_row(const float* x, int width, Bf16* to) {
 // One row of a step.
 struct Row {
     int token, position;
-    Past* past;
+    Past* past;         // of the first member of an ensemble, and after it those of the others
     const int* places;  // of the positions 0 … position; at the last one, the row's own key and value are written
-    const Memory* memory;  // of the encoder–decoder
+    const Memory* memory;  // of the encoder–decoder; for an ensemble, as `past`
 };
 
 struct Source {

@@ -220,3 +220,16 @@ inline Vector power_of_two(Vector x) {
 constexpr float LOG2_E = 0x1.715476p+0f;
 
 inline Vector exponential(Vector x) { return power_of_two(x * LOG2_E); }
+
+// log x to about 1e-7, for normal numbers that are more than 0.
+inline Vector logarithm(Vector x) {
+    // x = 2^n f with f from √½ to √2, and log f = 2 artanh((f − 1) / (f + 1)).
+    constexpr int32_t root_half = 0x3f3504f3;
+    const Ints bits = (Ints)x - root_half, n = bits >> 23;
+    const Vector f = (Vector)((bits & 0x7fffff) + root_half), z = (f - 1.0f) / (f + 1.0f), square = z * z;
+    Vector p = square * (2.0f / 9) + 2.0f / 7;
+    p = p * square + 2.0f / 5;
+    p = p * square + 2.0f / 3;
+    p = p * square + 2.0f;
+    return p * z + __builtin_convertvector(n, Vector) * 0x1.62e43p-1f;
+}
