@@ -1,5 +1,6 @@
 """A corpus of many files: line for line, resumed after any kill, shared by several processes."""
 
+import errno
 import io
 import json
 import os
@@ -7,8 +8,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -131,7 +134,7 @@ def test_other_settings_are_refused_in_one_line(model: Path, tmp_path: Path, opt
 
 def test_another_model_and_other_shards_are_refused(model: Path, tmp_path: Path) -> None:
     corpus(tmp_path / "in", 2, 3)
-    corpus(tmp_path / "others", 2, 3)
+    corpus(tmp_path / "others", 2, 300)
     assert translate(model, tmp_path / "in/*.zst", tmp_path / "out").code == 0
     other = tiny_model(
         tmp_path / "other",
@@ -141,7 +144,35 @@ def test_another_model_and_other_shards_are_refused(model: Path, tmp_path: Path)
         "holds translations with model.width = 16, and not 32"
         in translate(other, tmp_path / "in/*.zst", tmp_path / "out").err
     )
-    assert "shards.folder = " in translate(model, tmp_path / "others/*.zst", tmp_path / "out").err
+    refused = translate(model, tmp_path / "others/*.zst", tmp_path / "out")
+    size = (tmp_path / "in/00.en.zst").stat().st_size
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert f"00.en.zst is the translation of a shard of {size} bytes" in refused.err
+
+
+def test_folders_that_were_moved_are_resumed_with_further_and_changed_shards(model: Path, tmp_path: Path) -> None:
+    corpus(tmp_path / "in", 3, 5)
+    assert translate(model, tmp_path / "in/0[01]*", tmp_path / "out").code == 0
+    for name in ("in", "out"):
+        (tmp_path / name).rename(tmp_path / f"moved-{name}")
+    write_shard(tmp_path / "moved-in/01.en.zst", ["a dog"] * 9)
+    assert translate(model, tmp_path / "moved-in/*", tmp_path / "moved-out").code == 2
+    (tmp_path / "moved-out/01.en.zst").unlink()
+    for _ in range(2):
+        outcome = translate(model, tmp_path / "moved-in/*", tmp_path / "moved-out")
+        assert outcome.code == 0, outcome.err
+    assert [len(list(text_lines(str(tmp_path / f"moved-out/0{i}.en.zst")))) for i in range(3)] == [5, 9, 5]
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"bytes": {"00.en.zst": "x"}}', '{"bytes": 1}'])
+def test_a_damaged_record_is_one_line(model: Path, tmp_path: Path, record: str) -> None:
+    corpus(tmp_path / "in", 1, 1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/translation.json").write_text(record)
+    outcome = translate(model, tmp_path / "in/*", tmp_path / "out")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "translation.json: damaged: " in outcome.err
+    assert (tmp_path / "out/translation.json").read_text() == record
 
 
 def test_a_directory_of_something_else_is_left_alone(model: Path, tmp_path: Path) -> None:
@@ -243,8 +274,13 @@ def test_a_shard_that_grows_meanwhile_is_not_taken_for_complete(tmp_path: Path) 
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_two_processes_at_the_same_shard_both_end_well(tmp_path: Path) -> None:
-    """As when a job is started again whose first process is not dead, but out of reach."""
+def test_two_processes_at_the_same_shard_both_end_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system without locks."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks here")
+
+    monkeypatch.setattr("zhuyi.shards.exclusive", no_locks)
     (job,) = jobs(str(write_shard(tmp_path / "in/a.en", ["x"] * 600)), tmp_path / "out")
     others: list[Progress] = []
 
@@ -257,6 +293,36 @@ def test_two_processes_at_the_same_shard_both_end_well(tmp_path: Path) -> None:
     translate_shards([job], echo, another)
     assert others[-1].lines == 600
     assert contents(tmp_path / "out") == {"a.en": b"x\n" * 600}
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_processes_take_different_shards_and_what_one_leaves(tmp_path: Path, ends: bool) -> None:
+    """The first one waits in the first shard until the second has done another one, and then may fail."""
+    for name in "abc":
+        write_shard(tmp_path / f"in/{name}.en", [name])
+    planned = jobs(str(tmp_path / "in/*.en"), tmp_path / "out")
+    begun, other_is_done, seen = threading.Event(), threading.Event(), []
+
+    def first(shard: Shard, chunks: Any) -> Any:
+        seen.append(f"first {Path(shard.place).stem}")
+        begun.set()
+        assert other_is_done.wait(60)
+        if not ends:
+            raise DataError("the first process ends")
+        return echo(shard, chunks)
+
+    def second(shard: Shard, chunks: Any) -> Any:
+        seen.append(f"second {Path(shard.place).stem}")
+        return echo(shard, chunks)
+
+    with ThreadPoolExecutor() as threads:
+        one = threads.submit(translate_shards, planned[:1], first, lambda progress: None)
+        assert begun.wait(60)
+        other = threads.submit(translate_shards, planned, second, lambda progress: other_is_done.set())
+        assert (one.exception(60) is None) == ends
+        other.result(60)
+    assert seen == ["first a", "second b", "second c"] + ([] if ends else ["second a"])
+    assert contents(tmp_path / "out") == {f"{name}.en": f"{name}\n".encode() for name in "abc"}
 
 
 def test_a_shard_that_another_process_did_meanwhile_is_passed_over(tmp_path: Path) -> None:
@@ -339,14 +405,16 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(model: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_directory(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [("--shard=1/2", "--shard=2/2"), ("--beam=1", "--beam=1")], ids=["parts", "alike"])
+def test_two_processes_share_a_directory(model: Path, tmp_path: Path, parts: tuple[str, str]) -> None:
     corpus(tmp_path / "in", 7, 50)
     assert translate(model, tmp_path / "in/*.zst", tmp_path / "one").code == 0
     command = [sys.executable, "-m", "zhuyi", "translate", str(model), "--beam", "1"]
-    command += ["--in", str(tmp_path / "in/*.zst"), "--out", str(tmp_path / "two"), "--shard"]
-    processes = [subprocess.Popen([*command, part], stderr=subprocess.PIPE) for part in ("1/2", "2/2")]
+    command += ["--in", str(tmp_path / "in/*.zst"), "--out", str(tmp_path / "two")]
+    processes = [subprocess.Popen([*command, part], stderr=subprocess.PIPE) for part in parts]
     ends = [process.communicate()[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ends
+    assert sum(line.count(".zst: 50 lines;") for line in ends) == 7
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 

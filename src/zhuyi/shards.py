@@ -1,26 +1,29 @@
 """Translates a corpus of many files, shard by shard, into a directory that any number of processes may fill together.
 
-    OUT/translation.json    which model and which settings the translations are of
+    OUT/translation.json    which model and which settings the translations are of, and the sizes of the shards
     OUT/<name of a shard>   its translation, compressed as the shard is
 
 A translation is there as a whole or not at all. A process that was killed and is started again, or another one, goes on
-with the shards that are not there.
+with the shards that are not there. One that works on a shard holds a lock, so that others take the next one.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from filelock import Timeout
+
+from zhuyi.data.cache import exclusive
 from zhuyi.data.compression import packed, packing
 from zhuyi.data.formats import READERS
 from zhuyi.data.specs import Shard, parse
 from zhuyi.errors import ConfigError, DataError
-from zhuyi.files import opened_atomically, readable_failure, write_new
+from zhuyi.files import opened_atomically, readable_failure, write_atomically, write_new
 from zhuyi.text.lines import in_chunks
 from zhuyi.translator import Translator
 
@@ -88,7 +91,6 @@ def settings_of(translator: Translator, mbr: str | None, planned: Sequence[Job],
         planned: what `jobs` gave.
         ending: as for `jobs`; says what is written for a line.
     """
-    first = planned[0].source
     config = translator.config
     decoding = config.decoding.model_dump(mode="json", exclude={"workers"})
     tokenizers = {
@@ -101,35 +103,46 @@ def settings_of(translator: Translator, mbr: str | None, planned: Sequence[Job],
         "text": config.text.model_dump(mode="json"),
         "decoding": decoding,
         "mbr": mbr,
-        "shards": {"folder": str(Path(first.place).resolve().parent), "field": first.field},
+        "field": planned[0].source.field,
         "output": ending or "text",
     }
 
 
 def claim(out: Path, planned: Sequence[Job], settings: dict[str, Any]) -> None:
-    """See that a directory holds, or is to hold, translations with these settings and no others.
+    """See that a directory holds, or is to hold, translations of these shards with these settings, and no others.
+
+    A shard is known by its name and its size, so shards may be moved, and others added.
 
     Raises:
         ConfigError: if it holds others.
         CheckpointError: if it cannot be written.
     """
-    record, known = out / RECORD, next((job.target for job in planned if job.target.exists()), None)
-    if not record.exists():
-        if known is not None:
-            raise ConfigError(f"{known} is there, but no {RECORD} says what it is: choose another directory")
-        write_new(record, (json.dumps(settings, ensure_ascii=False, indent=1) + "\n").encode())
-    try:
-        with readable_failure(record):
-            before = _flat(json.loads(record.read_bytes()))
-    except ValueError as error:
-        raise ConfigError(f"{record}: damaged: {error}; choose another directory") from error
-    now = _flat(settings)
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise ConfigError(
-                f"{out} holds translations with {key} = {before.get(key)}, and not {now.get(key)}: choose another "
-                "directory, or the settings of before"
-            )
+    record, done = out / RECORD, [job for job in planned if job.target.exists()]
+    sizes = {job.target.name: _size(job) for job in planned}
+    with _alone_at(record, wait=True):
+        if not record.exists():
+            if done:
+                raise ConfigError(
+                    f"{done[0].target} is there, but no {RECORD} says what it is: choose another directory"
+                )
+            write_new(record, _to_bytes(settings, sizes))
+        before, recorded = _read_record(record)
+        now = _flat(settings)
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                raise ConfigError(
+                    f"{out} holds translations with {key} = {before.get(key)}, and not {now.get(key)}: choose another "
+                    "directory, or the settings of before"
+                )
+        for job in done:
+            size = sizes[job.target.name]
+            if (known := recorded.get(job.target.name, size)) != size:
+                raise ConfigError(
+                    f"{job.target} is the translation of a shard of {known:,} bytes, and {job.source} has {size:,}: "
+                    "choose another directory, or remove the translation, if the shard has changed"
+                )
+        if recorded | sizes != recorded:
+            write_atomically(record, _to_bytes(settings, recorded | sizes))
 
 
 def translate_shards(planned: Sequence[Job], answers: Answers, notify: Callable[[Progress], None]) -> None:
@@ -144,20 +157,53 @@ def translate_shards(planned: Sequence[Job], answers: Answers, notify: Callable[
         DataError: if a shard cannot be read, or changes while it is being translated.
         CheckpointError: if a translation cannot be written.
     """
-    waiting = {job: Path(job.source.place).stat().st_size for job in planned if not job.target.exists()}
+    waiting = {job: _size(job) for job in planned if not job.target.exists()}
     finished, done, total, began = len(planned) - len(waiting), 0.0, sum(waiting.values()), time.monotonic()
-    for job, size in waiting.items():
-        if job.target.exists():  # by now: another process was here
-            finished, total = finished + 1, total - size
-            continue
-        of_lines = sum(1 for _ in _lines(job.source))
-        with closing(_translated(job, of_lines, answers)) as progress:
-            for lines in progress:
-                share = lines / of_lines if of_lines else 1.0
-                so_far = done + size * share
-                left = (time.monotonic() - began) * (total - so_far) / so_far if so_far else None
-                notify(Progress(job.source, lines, of_lines, finished + (share == 1), len(planned), left))
-        finished, done = finished + 1, done + size
+    with closing(_one_by_one(waiting)) as held:
+        for job in held:
+            size = waiting[job]
+            if job.target.exists():  # by now: another process was here
+                finished, total = finished + 1, total - size
+                continue
+            of_lines = sum(1 for _ in _lines(job.source))
+            with closing(_translated(job, of_lines, answers)) as progress:
+                for lines in progress:
+                    share = lines / of_lines if of_lines else 1.0
+                    so_far = done + size * share
+                    left = (time.monotonic() - began) * (total - so_far) / so_far if so_far else None
+                    notify(Progress(job.source, lines, of_lines, finished + (share == 1), len(planned), left))
+            finished, done = finished + 1, done + size
+
+
+def _one_by_one(waiting: Iterable[Job]) -> Generator[Job, None, None]:
+    """The jobs, each while this process alone works on it; last those on which others work, when these have ended."""
+    later = []
+    for job in waiting:
+        try:
+            with _alone_at(job.target, wait=False):
+                yield job
+        except Timeout:
+            later.append(job)
+    for job in later:
+        with _alone_at(job.target, wait=True):
+            yield job
+
+
+@contextmanager
+def _alone_at(target: Path, wait: bool) -> Iterator[None]:
+    """Within, no other process writes this file; where the file system has no locks, all write the same.
+
+    Raises:
+        filelock.Timeout: if another process does, and there is no waiting.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(target.with_name(f".{target.name}.lock"), wait))
+        except Timeout:
+            raise
+        except OSError:  # no locks; or no file can be written here, as the first one that is written will say
+            pass
+        yield
 
 
 def _translated(job: Job, of_lines: int, answers: Answers) -> Generator[int, None, None]:
@@ -193,6 +239,26 @@ def _name(shard: Shard, ending: str) -> str:
     if shard.format == "text":
         return f"{stem}{ending}{compression}"
     return f"{Path(stem).stem}{ending or '.txt'}{compression}"
+
+
+def _size(job: Job) -> int:
+    return Path(job.source.place).stat().st_size
+
+
+def _to_bytes(settings: dict[str, Any], sizes: dict[str, int]) -> bytes:
+    """The record: what translations depend on, and the bytes of the shard of each."""
+    return (json.dumps({**settings, "bytes": sizes}, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _read_record(record: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """The settings of a record, as one level, and the sizes."""
+    try:
+        with readable_failure(record):
+            settings = json.loads(record.read_bytes())
+        sizes = {name: int(size) for name, size in settings.pop("bytes").items()}
+        return _flat(settings), sizes
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{record}: damaged: {error}; choose another directory") from error
 
 
 def _flat(tree: Any, key: str = "") -> dict[str, Any]:

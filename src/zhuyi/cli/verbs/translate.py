@@ -111,8 +111,9 @@ def translate(
 
     With --in, each file that the pattern matches is translated to a file of the same name in --out, compressed as its
     name says, which is there when it is complete. What is there is not translated again, so a command that was killed
-    goes on when it is given again, and --shard lets machines that share a disk work on one --out. The directory holds
-    the translations of one model with one set of settings; others are refused.
+    goes on when it is given again. Several processes may be given it at once, also on machines that share a disk: each
+    takes the next file on which no other works; --shard is for a disk without locks. The directory holds the
+    translations of one model with one set of settings; others are refused.
 
     Several models are an ensemble: each step takes the mean of their probabilities. They have one tokenizer, as models
     trained on the same data with other seeds (training.seed) have; the first one says how to search.
