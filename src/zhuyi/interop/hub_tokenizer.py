@@ -1,7 +1,7 @@
 """Tokenizers in directories of Hugging Face that are no file of SentencePiece: `tokenizer.json`, or a list and merges.
 
     byte-level BPE      BART: its model is BPE, its pre-tokenizer ByteLevel; or vocab.json and merges.txt
-    SentencePiece's     T5, NLLB, mBART: its pre-tokenizer is Metaspace, its model Unigram or BPE
+    SentencePiece's     T5, M2M-100, NLLB, mBART: its pre-tokenizer is Metaspace, its model Unigram or BPE
 
 A `tokenizer.json` can be composed of other parts; a part that zhuyi has not is refused by its name. What stands before
 and after a line (`post_processor`) is not read: the family of the model says that.
