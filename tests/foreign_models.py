@@ -9,7 +9,10 @@ from typing import Any
 import sentencepiece
 import torch
 from interop import marian_models
+from interop.byte_level_models import SPECIAL, write_byte_level
 from safetensors.torch import save_file
+from tokenizers import ByteLevelBPETokenizer, Regex, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer as Engine
 from torch import Tensor
 
 import zhuyi
@@ -22,7 +25,12 @@ from zhuyi.translator import Translator
 LINES = [f"{who} {what} {where}" for who in ("a dog", "two cats") for what in ("runs", "sleeps") for where in ("", ".")]
 WIDTH, HEADS, INNER, LONGEST = 16, 2, 24, 64
 T5 = ("t5", "mt5", "byt5")
-LANGUAGES = {"m2m-100": ["__en__", "__fr__"], "nllb": ["eng_Latn", "fra_Latn"], "mbart-50": ["en_XX", "fr_XX"]}
+LANGUAGES = {
+    "m2m-100": ["__en__", "__fr__"],
+    "nllb": ["eng_Latn", "fra_Latn"],
+    "mbart-25": ["en_XX", "fr_XX"],
+    "mbart-50": ["en_XX", "fr_XX"],
+}
 
 
 def make_opus_mt(directory: Path) -> Path:
@@ -47,7 +55,7 @@ def make_opus_mt(directory: Path) -> Path:
 
 
 def make_multilingual(directory: Path, kind: str) -> Path:
-    """Write an M2M-100, NLLB or mBART-50 with two languages."""
+    """Write an M2M-100, NLLB or mBART with two languages."""
     directory.mkdir()
     torch.manual_seed(0)
     tags = LANGUAGES[kind]
@@ -58,20 +66,39 @@ def make_multilingual(directory: Path, kind: str) -> Path:
         pieces = [*huggingface.FAIRSEQ, *learnt]
         write_json(directory / "vocab.json", {piece: i for i, piece in enumerate(pieces)})
     write_json(directory / "special_tokens_map.json", {"additional_special_tokens": tags})
-    write_json(directory / "tokenizer_config.json", {"src_lang": tags[0]})
+    named = {"src_lang": tags[0], **({"tokenizer_class": "MBart50Tokenizer"} if kind == "mbart-50" else {})}
+    write_json(directory / "tokenizer_config.json", named)
     rows = len(huggingface.FAIRSEQ) + len(learnt) + len(tags)
     forced = {"forced_bos_token_id": rows - 1, "decoder_start_token_id": 2}
-    family = "mbart" if kind == "mbart-50" else "m2m_100"
-    write_json(directory / "config.json", bart_config(family, rows, **forced))
+    begun = {"decoder_start_token_id": rows - 1} if kind == "mbart-25" else forced
+    family = "mbart" if kind.startswith("mbart") else "m2m_100"
+    write_json(directory / "config.json", bart_config(family, rows, **begun))
     shape = {"norm": "pre", "norm_kind": "layer", "bias": "all", "activation": "relu", "positions": "learned"}
     weights = random_weights({**shape, "embedding_norm": family == "mbart"}, huggingface.NAMES, rows)
     weights["model.shared.weight"] = 0.3 * torch.randn(rows, WIDTH)
     weights["model.shared.weight"][2] *= 0.1  # an output, which begins with it, would end with it
     if family == "mbart":
-        for side in ("encoder", "decoder"):
-            weights[f"model.{side}.embed_positions.weight"] = torch.randn(LONGEST + 2, WIDTH)
+        weights |= random_positions()
     save_file(weights, directory / "model.safetensors")
     return directory
+
+
+def make_bart(directory: Path) -> Path:
+    """Write a BART."""
+    directory.mkdir()
+    torch.manual_seed(0)
+    rows = write_byte_level(directory, LINES, 290)
+    ids = {"forced_bos_token_id": 0, "decoder_start_token_id": 2, "scale_embedding": False}
+    write_json(directory / "config.json", bart_config("bart", rows, activation_function="gelu", **ids))
+    shape = {"norm": "post", "norm_kind": "layer", "bias": "all", "activation": "gelu", "positions": "learned"}
+    weights = random_weights({**shape, "embedding_norm": True}, huggingface.NAMES, rows) | random_positions()
+    weights["model.shared.weight"] = torch.randn(rows, WIDTH)
+    save_file(weights, directory / "model.safetensors")
+    return directory
+
+
+def random_positions() -> dict[str, Tensor]:
+    return {f"model.{side}.embed_positions.weight": torch.randn(LONGEST + 2, WIDTH) for side in ("encoder", "decoder")}
 
 
 def bart_config(family: str, rows: int, **settings: Any) -> dict[str, Any]:
@@ -126,10 +153,43 @@ DIRECTORIES: dict[str, Callable[[Path], Path]] = {
     "marianmt": make_opus_mt,
     "marian": make_marian,
     **{kind: lambda directory, kind=kind: make_multilingual(directory, kind) for kind in LANGUAGES},
+    "bart": make_bart,
     **{kind: lambda directory, kind=kind: make_t5(directory, kind) for kind in T5},
 }
 """What writes a directory of each family."""
 FAMILIES = (*DIRECTORIES, "nn.Transformer")
+
+
+def make_with_tokenizer_json(directory: Path, family: str) -> Path:
+    """Write a BART, an M2M-100 or a T5 whose tokenizer is in a tokenizer.json alone."""
+    DIRECTORIES[family](directory)
+    if family == "bart":
+        replaced = ["vocab.json", "merges.txt"]
+        engine = ByteLevelBPETokenizer(*(str(directory / name) for name in replaced))
+        engine.add_special_tokens(SPECIAL)
+    elif family == "t5":
+        replaced = ["spiece.model"]
+        pieces = read_pieces(directory / replaced[0])
+        engine = unigram(pieces, [name for name, _ in pieces[:3]])
+    else:
+        replaced = ["vocab.json", "sentencepiece.bpe.model"]
+        first = [(name, 0.0) for name in huggingface.FAIRSEQ]
+        engine = unigram(
+            [*first, *read_pieces(directory / replaced[1])[3:]], [*huggingface.FAIRSEQ, *LANGUAGES[family]]
+        )
+    for name in replaced:
+        (directory / name).unlink()
+    engine.save(str(directory / "tokenizer.json"))
+    return directory
+
+
+def unigram(pieces: Sequence[tuple[str, float]], special: Sequence[str]) -> Engine:
+    """As `transformers` converts a unigram SentencePiece model."""
+    engine = Engine(models.Unigram([*pieces], [name for name, _ in pieces].index("<unk>")))
+    engine.normalizer = normalizers.Sequence([normalizers.Replace(Regex(" {2,}"), " ")])
+    engine.pre_tokenizer = pre_tokenizers.Metaspace()
+    engine.add_special_tokens([*special])
+    return engine
 
 
 def imported(family: str, folder: Path) -> Translator:
@@ -167,8 +227,13 @@ def train_pieces(path: Path, lines: Sequence[str], **options: Any) -> list[str]:
     few = {"vocab_size": 60, "hard_vocab_limit": False, "minloglevel": 2, "num_threads": 1}
     sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=written, **{**few, **options})
     path.write_bytes(written.getvalue())
-    model = sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
-    return [model.id_to_piece(i) for i in range(len(model))]
+    return [name for name, _ in read_pieces(path)]
+
+
+def read_pieces(path: Path) -> list[tuple[str, float]]:
+    """The pieces of a SentencePiece model, and their scores."""
+    model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    return [(model.id_to_piece(i), model.get_score(i)) for i in range(len(model))]
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

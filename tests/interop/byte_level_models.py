@@ -11,11 +11,12 @@ from zhuyi.interop.hub_tokenizer import ByteLevelBPE, read_byte_level
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
 
-def write_byte_level(directory: Path, lines: Iterable[str], size: int) -> None:
-    """A vocab.json and a merges.txt."""
+def write_byte_level(directory: Path, lines: Iterable[str], size: int) -> int:
+    """A vocab.json and a merges.txt; how many tokens were learnt."""
     learnt = ByteLevelBPETokenizer()
     learnt.train_from_iterator(lines, size, special_tokens=SPECIAL, show_progress=False)
     learnt.save_model(str(directory))
+    return int(learnt.get_vocab_size())
 
 
 def byte_level(lines: Iterable[str], size: int) -> ByteLevelBPE:

@@ -2,6 +2,9 @@
 
     PYTHONPATH=tests python tests/interop/fuzzing.py --log benchmarks/results/fuzzing.json [--minutes 60] [FORMAT ...]
 
+What the log has is not read again, so the same command goes on with a lap that was stopped; rounds of a hundred files
+with a problem are. `--first` and `--count` are for a part of the lap.
+
 A file is damaged as a format and a number say, so that each can be made again:
 
     PYTHONPATH=tests python tests/interop/fuzzing.py --keep DIR --first 1234 FORMAT
@@ -24,15 +27,17 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from foreign_models import DIRECTORIES, HEADS, LINES, WORDS, state_dict, train_pieces
+from foreign_models import DIRECTORIES, HEADS, LINES, WORDS, make_with_tokenizer_json, state_dict, train_pieces
 from interop.damage import damaged
 
 import zhuyi
 from zhuyi.errors import ZhuyiError, ZhuyiWarning
+from zhuyi.files import write_atomically
 from zhuyi.interop import from_state_dict, sentencepiece
 from zhuyi.interop.importing import import_model
 from zhuyi.interop.tensors import read_file
@@ -105,6 +110,10 @@ def read_state_dict(file: Path) -> None:
 
 FORMATS: dict[str, Format] = {
     **{family: Format(make, read_directory) for family, make in DIRECTORIES.items()},
+    **{
+        f"{family}-tokenizer.json": Format(partial(make_with_tokenizer_json, family=family), read_directory)
+        for family in ("bart", "m2m-100", "t5")
+    },
     "sentencepiece": Format(make_pieces, lambda file: read_lines(sentencepiece.tokenizer(sentencepiece.read(file)))),
     "vocabulary": Format(make_vocabularies, read_vocabulary),
     "state-dict": Format(make_state_dict, read_state_dict),
@@ -169,6 +178,8 @@ class Result:
     slowest: dict[str, Any] = field(default_factory=lambda: {"seconds": 0.0})
     megabytes: int = 0
     problems: list[str] = field(default_factory=list)
+    sound: list[list[int]] = field(default_factory=list)
+    """The numbers of the files of rounds without a problem: from the first of two up to the second."""
 
     def add(self, line: dict[str, Any]) -> None:
         self.files += 1
@@ -183,14 +194,27 @@ class Result:
         if line["seconds"] > SECONDS or line["megabytes"] > MEGABYTES:
             self.problems.append(f"{what}: {line['seconds']} s, {line['megabytes']} MB")
 
-    def merge(self, other: "Result") -> None:
-        """Add what came of others."""
+    def merge(self, other: "Result", first: int) -> None:
+        """Add what came of a round of others, whose first has this number; of one with a problem, that alone."""
+        self.problems += other.problems
+        if other.problems or not other.files:  # the process that reads has ended before
+            return
+        ranges = sorted([*self.sound, [first, first + other.files]])
+        self.sound = ranges[:1]
+        for start, end in ranges[1:]:
+            if start == self.sound[-1][1]:
+                self.sound[-1][1] = end
+            else:
+                self.sound.append([start, end])
         self.files += other.files
         self.read += other.read
         self.refused += other.refused
         self.slowest = max(self.slowest, other.slowest, key=lambda each: each["seconds"])
         self.megabytes = max(self.megabytes, other.megabytes)
-        self.problems += other.problems
+
+    def has(self, first: int, count: int) -> bool:
+        """Whether a round is among them."""
+        return any(start <= first and first + count <= end for start, end in self.sound)
 
 
 def fuzz(names: Sequence[str], count: int, first: int = 0) -> dict[str, Result]:
@@ -209,13 +233,39 @@ def fuzz(names: Sequence[str], count: int, first: int = 0) -> dict[str, Result]:
     return results
 
 
+def lap(names: Sequence[str], first: int, count: int, log: Path | None, minutes: float = math.inf) -> dict[str, Result]:
+    """Read so many damaged files of each format, but those that a log has, to which the results are added.
+
+    Problems that the log has are left out: those that are still there are found again.
+    """
+    logged = json.loads(log.read_text(encoding="utf-8"))["formats"] if log and log.exists() else {}
+    results = {name: Result(**{**logged.get(name, {}), "problems": []}) for name in names}
+    start = time.monotonic()
+    for one in range(first, first + count, ROUND):
+        size = min(ROUND, first + count - one)
+        wanted = [name for name in names if not results[name].has(one, size)]
+        if time.monotonic() - start > 60 * minutes:
+            break
+        for name, found in (fuzz(wanted, size, one) if wanted else {}).items():
+            results[name].merge(found, one)
+        if log:
+            others = json.loads(log.read_text(encoding="utf-8"))["formats"] if log.exists() else {}
+            written = {"python": platform.python_version(), "torch": torch.__version__, "seconds": SECONDS}
+            written |= {
+                "megabytes": MEGABYTES,
+                "formats": others | {name: vars(each) for name, each in results.items()},
+            }
+            write_atomically(log, f"{json.dumps(written, indent=1)}\n".encode())
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("formats", nargs="*", metavar="FORMAT", help=f"of {', '.join(FORMATS)}; all of them if none")
     parser.add_argument("--count", type=int, default=10_000, help="of the files of each format")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--minutes", type=float, default=math.inf, help="after which no further files are begun with")
-    parser.add_argument("--log", type=Path, help="where the results are written; those of other formats stay there")
+    parser.add_argument("--log", type=Path, help="where results are added to those that are there")
     parser.add_argument("--keep", type=Path, help="write a damaged file, and what belongs to it, into this directory")
     parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)  # the process that reads
     asked = parser.parse_args()
@@ -229,19 +279,7 @@ def main() -> None:
         file.write_bytes(damage(file.read_bytes()))
         print(file)
         return
-    results = {name: Result() for name in asked.formats}
-    start = time.monotonic()
-    for first in range(asked.first, asked.first + asked.count, ROUND):
-        if time.monotonic() - start > 60 * asked.minutes:
-            break
-        count = min(ROUND, asked.first + asked.count - first)
-        for name, found in fuzz(asked.formats, count, first).items():
-            results[name].merge(found)
-        if asked.log:
-            others = json.loads(asked.log.read_text(encoding="utf-8"))["formats"] if asked.log.exists() else {}
-            log = {"python": platform.python_version(), "torch": torch.__version__, "seconds": SECONDS}
-            log |= {"megabytes": MEGABYTES, "formats": others | {name: vars(found) for name, found in results.items()}}
-            asked.log.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
+    results = lap(asked.formats, asked.first, asked.count, asked.log, asked.minutes)
     for name, found in results.items():
         print(
             f"{name}: {found.files:,} files, {found.read:,} read, {found.refused:,} refused, "

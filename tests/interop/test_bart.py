@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 import torch
 from interop.byte_level_models import SPECIAL, write_byte_level
-from interop.damage import with_other_bytes
 from interop.sentencepiece_models import LINES
 from interop.test_huggingface import LIMIT, Original, lines, randomise
 from transformers import BartConfig, BartForConditionalGeneration, BartTokenizer
 
 import zhuyi
 from zhuyi.checkpoint import load_model
-from zhuyi.errors import CheckpointError, ZhuyiError
-from zhuyi.interop.foreign import as_stored
+from zhuyi.errors import CheckpointError
 from zhuyi.interop.importing import import_model, read_foreign
 from zhuyi.text.special import BOS, EOS
 
@@ -269,45 +267,6 @@ def refused(directory: Path, complaint: str, where: Path) -> None:
     assert "\n" not in message
     assert len(message) < 400
     assert not (directory.parent / "out").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.long)])
-def test_a_damaged_directory_is_refused_or_read(bart: Original, tmp_path: Path, count: int) -> None:
-    rng, whole, messages = random.Random(count), alone(bart, tmp_path), list[str]()
-    for name in ("vocab.json", "merges.txt"):
-        shutil.copy(bart.directory / name, whole / name)
-    tokenizer = json.loads((whole / "tokenizer.json").read_text())
-    files = {name: (whole / name).read_bytes() for name in ("vocab.json", "merges.txt", "config.json")}
-    for number in range(count):
-        damaged = {**files, "tokenizer.json": b""}
-        if number % 2:
-            damaged["tokenizer.json"] = json.dumps(with_another_part(tokenizer, rng)).encode()
-        else:
-            name = rng.choice([*files])
-            damaged[name] = with_other_bytes(files[name], rng)
-        for name, content in damaged.items():
-            (whole / name).write_bytes(content)
-        if not damaged["tokenizer.json"]:
-            (whole / "tokenizer.json").unlink()
-        try:
-            stored = as_stored(read_foreign(whole, None, []), "damaged")
-            stored.tokenizers.source.encode(["a dog <s> 猫"])
-        except ZhuyiError as error:
-            messages.append(str(error))
-    assert count / 10 < len(messages) < count
-    assert not any("\n" in message for message in messages)
-
-
-def with_another_part(value: Any, rng: random.Random) -> Any:
-    """The same object of JSON, a part of which is something else."""
-    if isinstance(value, dict | list) and value and rng.random() < 0.8:
-        keys = [*value] if isinstance(value, dict) else range(len(value))
-        key = rng.choice(keys)
-        changed = value.copy()
-        changed[key] = with_another_part(value[key], rng)
-        return changed
-    return rng.choice([None, 0, -1, 10**40, 1.5, "", "x", "Unigram", [], {}, ["x"], {"type": "x"}, True, [[1, 2]]])
 
 
 @pytest.mark.parametrize("text", ["#version: 0.2\na\n", "#version: 0.2\na b c\n", "\xff", "☃ ☃\n"])

@@ -3,14 +3,16 @@
 The long lap writes no log; `fuzzing.py` does, as a program.
 """
 
+import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("resource", reason="no limits of time and memory on this system")
 
+from interop import fuzzing
 from interop.damage import damaged
 from interop.fuzzing import FORMATS, MEGABYTES, SECONDS, Result, attempt, fuzz
 
@@ -63,6 +65,34 @@ def test_a_problem_is_noticed(tmp_path: Path, error: Exception, outcome: str, pr
     result = Result()
     result.add({**found, "seed": 7, "file": "v.json"})
     assert bool(result.problems) == bool(problem)
+
+
+def test_a_lap_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a lap become one; what the log has is not read again, but for rounds with a problem."""
+    log, begun, problems = tmp_path / "log.json", list[tuple[Sequence[str], int, int]](), [["seed 250"], []]
+
+    def read(names: Sequence[str], count: int, first: int) -> dict[str, Result]:
+        begun.append((names, first, count))
+        found = {name: Result(count, count, megabytes=first) for name in names}
+        if first == 200 and "marian" in names:
+            found["marian"].problems = problems.pop(0)
+        return found
+
+    monkeypatch.setattr(fuzzing, "fuzz", read)
+    fuzzing.lap(["nllb"], 0, 50, log)
+    fuzzing.lap(["t5", "marian"], 100, 200, log)
+    assert begun == [(["nllb"], 0, 50), (["t5", "marian"], 100, 100), (["t5", "marian"], 200, 100)]
+    logged = json.loads(log.read_text())["formats"]
+    assert (logged["t5"]["files"], logged["t5"]["sound"], logged["t5"]["problems"]) == (200, [[100, 300]], [])
+    assert (logged["marian"]["files"], logged["marian"]["problems"]) == (100, ["seed 250"])
+    begun.clear()
+    found = fuzzing.lap(["t5", "marian"], 0, 300, log)
+    assert begun == [(["t5", "marian"], 0, 100), (["marian"], 200, 100)]
+    assert found["t5"] == found["marian"] == Result(300, 300, megabytes=200, sound=[[0, 300]])
+    assert json.loads(log.read_text())["formats"] == {
+        **{name: vars(found["t5"]) for name in ("t5", "marian")},
+        "nllb": logged["nllb"],
+    }
 
 
 def test_time_memory_and_the_end_of_the_process_are_problems() -> None:
