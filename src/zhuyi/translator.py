@@ -189,6 +189,8 @@ class Translator:
                 parts[key] = getattr(decoding, key)
         if self.engine.precision != "float32":
             parts["precision"] = self.engine.precision
+        if len(self.origins) > 1:
+            parts["models"] = len(self.origins)
         return "|".join(f"{name}:{_short(value)}" for name, value in parts.items() if value is not None)
 
     def loss(self, sources: Sequence[str], targets: Sequence[str]) -> float:

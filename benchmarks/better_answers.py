@@ -1,0 +1,120 @@
+"""Better answers from the same training, and their price: length penalty, minimum Bayes risk, ensembles.
+
+    python benchmarks/better_answers.py NAME MODEL [MODEL ...] --metric wer --dev SOURCE TARGET --test SOURCE TARGET
+
+The MODELs were trained on the same data with other seeds. The length penalty is chosen on the dev set, and everything is
+scored on the test set, which may be another part of a dev set. Each way is scored for each model where it needs one
+model alone; the mean is what stands in the table. The price is the time for the test set, as a ratio to the model's own
+beam search: all ways take turns, in `--rounds` rounds, so nothing else may run meanwhile. Writes
+results/better-answers-NAME.json.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from machine import describe
+
+import zhuyi
+from zhuyi.cli.streams import read_aligned
+from zhuyi.evaluation import MinimumBayesRisk, references_of, tune_length_penalty
+from zhuyi.translator import Translator
+
+RESULTS = Path(__file__).parent / "results"
+CANDIDATES = 16
+
+Way = Callable[[Translator], Any]
+"""From a translator to one that answers in another way."""
+
+
+def minimum_bayes_risk(metric: str, **search: Any) -> Way:
+    return lambda translator: MinimumBayesRisk(
+        translator.with_decoding(translator.decoding(n_best=CANDIDATES, **search)),
+        metric,  # type: ignore[arg-type]
+    )
+
+
+def ways(metric: str, dev: tuple[list[str], list[list[str]]]) -> dict[str, Way]:
+    """Those that need one model, by name."""
+
+    def tuned(translator: Translator) -> Translator:
+        penalty, _ = tune_length_penalty(translator, *dev, metric)  # type: ignore[arg-type]
+        print(f"  length penalty {penalty:g}", flush=True)
+        return translator.with_decoding(translator.decoding(length_penalty=penalty))
+
+    by = "per" if metric in ("wer", "per") else metric
+    return {
+        "beam": lambda translator: translator,
+        "greedy": lambda translator: translator.with_decoding(translator.decoding(beam=1)),
+        "length penalty chosen on dev": tuned,
+        f"minimum Bayes risk by {by}, beam of {CANDIDATES}": minimum_bayes_risk(by, beam=CANDIDATES),
+        f"minimum Bayes risk by {by}, {CANDIDATES} samples": minimum_bayes_risk(by, strategy="sampling"),
+    }
+
+
+def measured(answering: Sequence[Any], sources: list[str], references: list[list[str]], metric: str) -> float:
+    """The mean score of translators."""
+    metrics: list[Any] = [metric]
+    scores = [zhuyi.evaluate(each, sources, references, metrics).scores[metrics[0]].value for each in answering]
+    return round(statistics.mean(scores), 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--metric", required=True)
+    parser.add_argument("--dev", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
+    parser.add_argument("--test", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+
+    def read(files: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+        sources, targets = read_aligned(*files)
+        return sources, references_of([targets])
+
+    dev, (sources, references) = read(options.dev), read(options.test)
+    load = {"device": "cpu", "engine": "native", "workers": options.workers}
+    models = [zhuyi.load(each, **load) for each in options.models]
+    found: dict[str, Sequence[Any]] = {}
+    for name, way in ways(options.metric, dev).items():
+        print(name, flush=True)
+        found[name] = [way(model) for model in models]
+    for count in range(2, len(models) + 1):
+        found[f"ensemble of {count}"] = [zhuyi.load(*options.models[:count], **load)]
+
+    seconds: dict[str, list[float]] = {name: [] for name in found}
+    for _ in range(options.rounds):
+        for name, answering in found.items():
+            begin = time.perf_counter()
+            answering[0].answers(sources, 1)
+            seconds[name].append(time.perf_counter() - begin)
+    rows = {}
+    for name, answering in found.items():
+        ratios = [one / other for one, other in zip(seconds[name], seconds["beam"], strict=True)]
+        times = {"min": min(ratios), "median": statistics.median(ratios), "max": max(ratios)}
+        rows[name] = {
+            "score": measured(answering, sources, references, options.metric),
+            "models": len(answering),
+            "time": {key: round(value, 2) for key, value in times.items()},
+        }
+        print(name, rows[name], flush=True)
+    result = {
+        "machine": describe(options.workers),
+        "metric": options.metric,
+        "lines": len(sources),
+        "models": [each.name for each in models],
+        "signature": models[0].search_signature,
+        "ways": rows,
+    }
+    path = RESULTS / f"better-answers-{options.name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
