@@ -2,7 +2,7 @@
 
     python ctranslate2_server.py DIRECTORY --port 8001 --beam 1 --limit 128
 
-It answers `POST /translate` in LibreTranslate's form. A request is a call in a thread of its own; CTranslate2 has a
+It answers `POST /translate` as LibreTranslate does. A request is a call in a thread of its own; CTranslate2 has a
 queue before its workers, one a core. Needs ctranslate2, tokenizers, fastapi, uvicorn; imports no torch and no zhuyi.
 """
 

@@ -2,7 +2,7 @@
 
     python benchmarks/serving/run.py MODEL --source test.en --work DIR [--precision int8] [--beams 1 5]
 
-Both have the same model, precision, beam and lines, and are asked in LibreTranslate's form; both use all cores, which
+Both have the same model, precision, beam and lines, and are asked by LibreTranslate's API; both use all cores, which
 they share with the clients. Each server is started, measured and stopped in turn, `--rounds` times. Lines are short
 (the shortest tenth of the file) or mixed (the whole file). Writes results/serving.json, and prints it as a table.
 """

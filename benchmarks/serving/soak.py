@@ -2,7 +2,7 @@
 
     python benchmarks/serving/soak.py MODEL --source test.en [--minutes 10] [--seed 1]
 
-Starts `zhuyi serve` on 127.0.0.1 with a small queue and an API key. Honest clients ask in every request shape but the
+Starts `zhuyi serve` on 127.0.0.1 with a small queue and an API key. Honest clients ask by every API but the
 microscope's, and retry after a 429; what they get is compared with what `zhuyi translate` made of
 the same lines before. Beside them, others go away at random moments, send what is too large, broken or without the key,
 or send and read slowly (`CLIENTS`). Writes results/soak.json, and exits with 1 if anything is not as it must be
@@ -83,8 +83,8 @@ class Request(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A request shape as its clients know it."""
+class API:
+    """An API as its clients know it."""
 
     ask: Callable[[list[str], str], Request]
     """The request for some lines, with this API key."""
@@ -111,17 +111,17 @@ def _chat(lines: list[str], key: str, stream: bool) -> Request:
     return _json("/v1/chat/completions", {"model": "m", "messages": [message], "stream": stream}, f"Bearer {key}")
 
 
-SHAPES = {
-    "zhuyi": Shape(
+APIS = {
+    "zhuyi": API(
         lambda lines, key: _json("/api/translate", {"lines": lines}, f"Bearer {key}"),
         lambda answer: [found[0]["text"] for found in json.loads(answer)["translations"]],
     ),
-    "LibreTranslate": Shape(
+    "LibreTranslate": API(
         lambda lines, key: _json("/translate", {"q": lines, "source": "en", "target": "de", "api_key": key}),
         lambda answer: json.loads(answer)["translatedText"],
         forbidden=403,
     ),
-    "LibreTranslate, form": Shape(
+    "LibreTranslate, form": API(
         lambda lines, key: Request(
             "/translate", FORM, urlencode({"q": lines[0], "source": "en", "target": "de", "api_key": key}).encode()
         ),
@@ -129,29 +129,29 @@ SHAPES = {
         forbidden=403,
         most=1,
     ),
-    "OpenAI": Shape(
+    "OpenAI": API(
         lambda lines, key: _chat(lines, key, stream=False),
         lambda answer: [json.loads(answer)["choices"][0]["message"]["content"]],
         most=1,
     ),
-    "OpenAI, streamed": Shape(lambda lines, key: _chat(lines, key, stream=True), _streamed, most=1),
-    "DeepL": Shape(
+    "OpenAI, streamed": API(lambda lines, key: _chat(lines, key, stream=True), _streamed, most=1),
+    "DeepL": API(
         lambda lines, key: _json(
             "/v2/translate", {"text": lines, "source_lang": "EN", "target_lang": "DE"}, f"DeepL-Auth-Key {key}"
         ),
         lambda answer: [each["text"] for each in json.loads(answer)["translations"]],
         forbidden=403,
     ),
-    "DeepLX": Shape(
+    "DeepLX": API(
         lambda lines, key: _json(f"/deeplx?token={key}", {"text": lines[0], "source_lang": "EN", "target_lang": "DE"}),
         lambda answer: [json.loads(answer)["data"]],
         most=1,
     ),
-    "Immersive Translate": Shape(
+    "Immersive Translate": API(
         lambda lines, key: _json(f"/imme?token={key}", {"text_list": lines, "source_lang": "en", "target_lang": "de"}),
         lambda answer: [each["text"] for each in json.loads(answer)["translations"]],
     ),
-    "KISS Translator": Shape(
+    "KISS Translator": API(
         lambda lines, key: _json(f"/kiss?token={key}", {"texts": lines, "from": "en", "to": "de"}),
         lambda answer: [each["text"] for each in json.loads(answer)["translations"]],
     ),
@@ -169,18 +169,18 @@ class Load:
     """When clients ask for nothing new (`time.monotonic`)."""
     outcomes: dict[str, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in CLIENTS})
     """Of each kind of clients, by the request."""
-    shapes: Counter[str] = field(default_factory=Counter)
-    """Answers with the right translations, by the shape."""
+    apis: Counter[str] = field(default_factory=Counter)
+    """Answers with the right translations, by the API."""
     lines: int = 0
     """In them."""
     unexpected: list[str] = field(default_factory=list)
     """Whatever no client should get."""
 
     def asks(self, draw: random.Random, most: int = 8, key: str = KEY) -> tuple[str, list[str], Request]:
-        """A shape, some lines, and the request for them."""
-        name = draw.choice(list(SHAPES))
-        lines = draw.choices(list(self.expected), k=draw.randint(1, min(most, SHAPES[name].most)))
-        return name, lines, SHAPES[name].ask(lines, key)
+        """An API, some lines, and the request for them."""
+        name = draw.choice(list(APIS))
+        lines = draw.choices(list(self.expected), k=draw.randint(1, min(most, APIS[name].most)))
+        return name, lines, APIS[name].ask(lines, key)
 
     def judge(self, name: str, lines: Sequence[str], status: int, answer: bytes) -> str:
         """What an answer is to somebody who asked for these lines."""
@@ -188,10 +188,10 @@ class Load:
             return "429"
         if status != 200:
             return self.surprise(f"{name}: status {status}: {answer[:200]!r}")
-        found = SHAPES[name].read(answer.decode())
+        found = APIS[name].read(answer.decode())
         if found != [self.expected[line] for line in lines]:
             return self.surprise(f"{name}: {lines} became {found}")
-        self.shapes[name] += 1
+        self.apis[name] += 1
         self.lines += len(lines)
         return "right"
 
@@ -323,7 +323,7 @@ async def broken(run: Load, draw: random.Random) -> AsyncIterator[str]:
 async def keyless(run: Load, draw: random.Random) -> AsyncIterator[str]:
     """Asks with a wrong API key."""
     name, _, request = run.asks(draw, key=draw.choice(("wrong", KEY[:-1], KEY + "0")))
-    yield await run.refused(request.whole, SHAPES[name].forbidden)
+    yield await run.refused(request.whole, APIS[name].forbidden)
 
 
 async def stalled(run: Load, draw: random.Random) -> AsyncIterator[str]:
@@ -423,7 +423,7 @@ def trial(model: Path, expected: dict[str, str], minutes: float, seed: int, fold
     return {
         "clients": {kind: count for kind, (_, count) in CLIENTS.items()},
         "outcomes": run.outcomes,
-        "right_by_shape": run.shapes,
+        "right_by_api": run.apis,
         "lines_compared": run.lines,
         "unexpected": run.unexpected[:20],
         "server": {
@@ -450,7 +450,7 @@ def problems(found: dict[str, Any]) -> list[str]:
     checks = {
         "a client got what it should not, or nothing": not found["unexpected"],
         "a kind of clients got nothing at all": all(sum(counts.values()) for counts in outcomes.values()),
-        "a shape was never answered": set(found["right_by_shape"]) == set(SHAPES),
+        "an API was never answered": set(found["right_by_api"]) == set(APIS),
         "nobody was refused for now": outcomes["honest"]["429"] > 0,
         "the server counts other requests than its clients": seen
         <= server["answered"]

@@ -1,4 +1,4 @@
-"""The application over HTTP: each shape's requests and answers, and how each refuses."""
+"""The application over HTTP: each API's requests and answers, and how each refuses."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from zhuyi.serve.detection import detect
 BROKEN = {"content": b'{"lines": [', "headers": {"Content-Type": "application/json"}}
 
 
-def test_lines_of_our_own_shape(en_de: str) -> None:
+def test_lines_of_our_own_api(en_de: str) -> None:
     asked = {"lines": ["a dog runs", "", "two cats"], "beam": 3, "n_best": 2}
     answer = post(service(en_de), "/api/translate", json=asked)
     alone = load(en_de, device="cpu")
@@ -92,7 +92,7 @@ def test_only_the_pages_of_named_sites_may_read_answers(en_de: str) -> None:
         assert answer.headers.get("Access-Control-Allow-Origin") == allowed
 
 
-def test_a_key_is_asked_for_in_the_manner_of_each_shape(en_de: str) -> None:
+def test_a_key_is_asked_for_in_the_manner_of_each_api(en_de: str) -> None:
     served = service(en_de, api_key="secret-1")
     own, libre = {"lines": ["a dog"]}, {"q": "a dog", "target": "de"}
     for given, status in ((None, 401), ("wrong", 401), ("secret-1", 200)):
@@ -171,7 +171,7 @@ def test_a_failure_of_our_own_says_nothing_of_the_text(
     assert "geheim" not in caplog.text
 
 
-def test_metrics_count_what_each_shape_has_answered(en_de: str) -> None:
+def test_metrics_count_what_each_api_has_answered(en_de: str) -> None:
     async def use(client: Any) -> str:
         await client.post("/api/translate", json={"lines": ["a dog"]})
         await client.post("/translate", data={"q": "a dog", "target": "de"})
@@ -180,10 +180,10 @@ def test_metrics_count_what_each_shape_has_answered(en_de: str) -> None:
 
     served = service(en_de)
     counted = dict(line.rsplit(" ", 1) for line in with_client(served, use).splitlines() if line[0] != "#")
-    assert counted['zhuyi_requests_total{shape="zhuyi",status="200"}'] == "1.0"
-    assert counted['zhuyi_requests_total{shape="libretranslate",status="200"}'] == "1.0"
-    assert counted['zhuyi_requests_total{shape="libretranslate",status="400"}'] == "1.0"
-    assert counted['zhuyi_request_seconds_count{shape="libretranslate"}'] == "2.0"
+    assert counted['zhuyi_requests_total{api="zhuyi",status="200"}'] == "1.0"
+    assert counted['zhuyi_requests_total{api="libretranslate",status="200"}'] == "1.0"
+    assert counted['zhuyi_requests_total{api="libretranslate",status="400"}'] == "1.0"
+    assert counted['zhuyi_request_seconds_count{api="libretranslate"}'] == "2.0"
     assert counted["zhuyi_queue_characters"] == "0.0"
     (model,) = served.models
     assert float(counted['zhuyi_model_weight_bytes{model="en-de"}']) == model.weight_bytes > 0

@@ -1,4 +1,4 @@
-"""Request shapes, as people's own programs speak them: real clients where there are any, over a real connection."""
+"""APIs, as people's own programs use them: real clients where there are any, over a real connection."""
 
 import json
 import re
@@ -148,7 +148,7 @@ def test_deepl_takes_forms(en_de: str) -> None:
         assert [each["text"] for each in answer.json()["translations"]] == translations
 
 
-def test_deeplxs_shape(en_de: str, german: str) -> None:
+def test_deeplxs_api(en_de: str, german: str) -> None:
     for path in ("/deeplx", "/deeplx/translate"):
         answer = post(service(en_de), path, json={"text": LINE, "source_lang": "auto", "target_lang": "DE"}).json()
         assert isinstance(answer.pop("id"), int)
@@ -162,14 +162,14 @@ def test_deeplxs_shape(en_de: str, german: str) -> None:
         }
 
 
-def test_immersive_translates_shape(en_de: str, german: str) -> None:
+def test_immersive_translates_api(en_de: str, german: str) -> None:
     asked = {"source_lang": "auto", "target_lang": "de", "text_list": [LINE, ""]}
     answer = post(service(en_de), "/imme", json=asked).json()
     assert answer["translations"][0] == {"detected_source_lang": "en", "text": german}
     assert len(answer["translations"]) == 2
 
 
-def test_kiss_translators_shape(en_de: str, german: str) -> None:
+def test_kiss_translators_api(en_de: str, german: str) -> None:
     one = {"text": german, "src": "en"}
     asked = {"from": "en", "to": "de"}
     assert post(service(en_de), "/kiss", json={**asked, "text": LINE}).json() == one
@@ -204,7 +204,7 @@ def test_plugins_bring_their_key_in_several_ways(en_de: str, how: dict[str, Any]
         ("/v2/nothing", ("message",)),
     ],
 )
-def test_each_shape_refuses_in_its_own_form(en_de: str, path: str, place: tuple[str, ...]) -> None:
+def test_each_api_refuses_in_its_own_format(en_de: str, path: str, place: tuple[str, ...]) -> None:
     answer = post(service(en_de), path, json={"nothing": 1})
     assert answer.status_code == (404 if path.endswith("/nothing") else 400)
     assert "model_not_found" not in answer.text

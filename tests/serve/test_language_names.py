@@ -1,4 +1,4 @@
-"""Names of languages that mean the same, and the shape that clients know them by."""
+"""Names of languages that mean the same, and the form that clients know them by."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The service below all request shapes: whose company changes nothing, who has a place, and which model answers."""
+"""The service below all APIs: whose company changes nothing, who has a place, and which model answers."""
 
 import asyncio
 import gc

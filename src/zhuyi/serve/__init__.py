@@ -1,9 +1,9 @@
-"""Models behind HTTP, in the request shapes that people's programs already speak: what `zhuyi serve` runs.
+"""Models behind HTTP, with the APIs that people's programs already use: what `zhuyi serve` runs.
 
     service = Service(Models(["en-de"]))
     run(service)                                            until a signal ends it
     app = application(service)                              for an ASGI server of your own
-    answers = await service.translate(Query(["A dog."]))    for a request shape of your own
+    answers = await service.translate(Query(["A dog."]))    for an API of your own
 
 Needs the extra "serve".
 """

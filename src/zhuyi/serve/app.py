@@ -1,11 +1,11 @@
-"""The application: all request shapes over one service, and what keeps a server in order.
+"""The application: all APIs over one service, and what keeps a server in order.
 
     GET /health         200 while the process lives
     GET /ready          200 while requests are taken
     GET /metrics        for Prometheus
-    GET /openapi.json   the description of all shapes
+    GET /openapi.json   the description of all APIs
 
-A row of `SHAPES` is a request shape. Its paths, its errors and its metrics follow from it.
+A row of `APIS` is an API. Its paths, its errors and its metrics follow from it.
 """
 
 from collections.abc import Sequence
@@ -20,27 +20,27 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
+from zhuyi.serve.api import API
 from zhuyi.serve.deepl import DEEPL
 from zhuyi.serve.description import describe
-from zhuyi.serve.intake import Intake
 from zhuyi.serve.libretranslate import LIBRETRANSLATE
 from zhuyi.serve.metrics import CONTENT_TYPE, Metrics
+from zhuyi.serve.middleware import RequestMiddleware
 from zhuyi.serve.openai import OPENAI
 from zhuyi.serve.own import OWN
 from zhuyi.serve.page import PAGE
 from zhuyi.serve.plugins import PLUGINS
 from zhuyi.serve.refusals import Refusal, malformed, one_line
 from zhuyi.serve.service import Service
-from zhuyi.serve.shape import Shape
 from zhuyi.version import __version__
 
-SHAPES = (LIBRETRANSLATE, OPENAI, DEEPL, PLUGINS, PAGE, OWN)
-"""All of them. What no shape owns is refused in the form of the last one."""
+APIS = (LIBRETRANSLATE, OPENAI, DEEPL, PLUGINS, PAGE, OWN)
+"""All of them. What none owns is refused in the format of the last one."""
 
 
-def shape_of(path: str) -> Shape:
-    """The shape that owns a path."""
-    return next((shape for shape in SHAPES if shape.owns(path)), SHAPES[-1])
+def api_of(path: str) -> API:
+    """The API that owns a path."""
+    return next((api for api in APIS if api.owns(path)), APIS[-1])
 
 
 def application(service: Service, origins: Sequence[str] = ("*",), hosts: Sequence[str] = ("*",)) -> ASGIApp:
@@ -53,8 +53,8 @@ def application(service: Service, origins: Sequence[str] = ("*",), hosts: Sequen
     """
     app = FastAPI(title="zhuyi", version=__version__, docs_url=None, redoc_url=None)  # their pages come from elsewhere
     metrics = Metrics(service)
-    for shape in SHAPES:
-        app.include_router(shape.router(service))
+    for api in APIS:
+        app.include_router(api.router(service))
 
     @app.get("/health", tags=["server"])
     @app.get("/ready", tags=["server"])
@@ -67,13 +67,13 @@ def application(service: Service, origins: Sequence[str] = ("*",), hosts: Sequen
         """What it has done, for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
-    app.openapi = cache(partial(describe, app, shape_of))  # type: ignore[method-assign]  # as FastAPI's documentation does
+    app.openapi = cache(partial(describe, app, api_of))  # type: ignore[method-assign]  # as FastAPI's documentation does
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_request)
     app.add_exception_handler(HTTPException, _refuse_path)
     app.add_exception_handler(Exception, _fail)
     shared = CORSMiddleware(
-        Intake(app, service.limits, shape_of, metrics),
+        RequestMiddleware(app, service.limits, api_of, metrics),
         allow_origins=origins,
         allow_methods=["*"],
         allow_headers=["*"],
@@ -85,7 +85,7 @@ def application(service: Service, origins: Sequence[str] = ("*",), hosts: Sequen
 
 async def _refuse(request: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, Refusal)
-    return shape_of(request.url.path).response(refusal)
+    return api_of(request.url.path).response(refusal)
 
 
 async def _refuse_request(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""The request shape of DeepL's API, version 2, which translators' workbenches speak.
+"""DeepL's API, version 2, which translators' workbenches use.
 
 POST /v2/translate      {"text", "source_lang", "target_lang"}, as JSON or as a form; `text` is a text or several of
                         them → {"translations": [{"detected_source_language", "text", "billed_characters"}]}
@@ -15,13 +15,13 @@ from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
 
 from zhuyi.serve import languages
-from zhuyi.serve.forms import body, read
+from zhuyi.serve.api import API
 from zhuyi.serve.markup import translate_html
 from zhuyi.serve.models import AUTO
 from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, malformed, status_as_403_and_400
+from zhuyi.serve.request_body import described, read
 from zhuyi.serve.service import Service
-from zhuyi.serve.shape import Shape
 
 SCHEME = "DeepL-Auth-Key"
 UNLIMITED = 10**12
@@ -59,7 +59,7 @@ def router(service: Service) -> APIRouter:
     """Its routes."""
     routes = APIRouter(prefix="/v2", tags=["DeepL"])
 
-    @routes.post("/translate", openapi_extra=body(ToTranslate))
+    @routes.post("/translate", openapi_extra=described(ToTranslate))
     async def translate(request: Request, authorization: Authorization = None) -> dict[str, Any]:
         """Translate a text, or several."""
         service.authorize(_key(authorization))
@@ -123,4 +123,4 @@ def _described(code: str) -> dict[str, str]:
     return {"language": code.upper(), "name": languages.name(code)}
 
 
-DEEPL = Shape("deepl", ("/v2",), router, refused)
+DEEPL = API("deepl", ("/v2",), router, refused)

@@ -1,6 +1,6 @@
-"""The OpenAPI description: FastAPI's, with the refusals of each path in the form of its shape.
+"""The OpenAPI description: FastAPI's, with the refusals of each path in the format of its API.
 
-FastAPI describes a refusal of its own, 422, which no shape gives.
+FastAPI describes a refusal of its own, 422, which no API gives.
 """
 
 from collections.abc import Callable
@@ -11,37 +11,37 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from zhuyi.serve.api import API
 from zhuyi.serve.refusals import REFUSALS, Refusal, Unknown
-from zhuyi.serve.shape import Shape
 
 RETRY_AFTER = {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}}
 OF_FASTAPI = ("HTTPValidationError", "ValidationError")
 """Schemas of its 422."""
 
 
-def describe(app: FastAPI, shape_of: Callable[[str], Shape]) -> dict[str, Any]:
+def describe(app: FastAPI, api_of: Callable[[str], API]) -> dict[str, Any]:
     """The description of an application.
 
     Args:
         app: with all its routes.
-        shape_of: the shape that owns a path.
+        api_of: the API that owns a path.
     """
     description = get_openapi(title=app.title, version=app.version, routes=app.routes)
     operations = [
-        (shape_of(path), operation)
+        (api_of(path), operation)
         for path, operations in description["paths"].items()
         for operation in operations.values()
     ]
-    forms = {type(shape.refused(Refusal(status, ""))[1]) for shape, _ in operations for status in REFUSALS}
+    formats = {type(api.refused(Refusal(status, ""))[1]) for api, _ in operations for status in REFUSALS}
     references, defined = models_json_schema(
-        [(form, "serialization") for form in sorted(forms, key=lambda form: form.__module__)],
+        [(each, "serialization") for each in sorted(formats, key=lambda each: each.__module__)],
         ref_template="#/components/schemas/{model}",
     )
-    for shape, operation in operations:
+    for api, operation in operations:
         operation["responses"].pop(str(int(HTTPStatus.UNPROCESSABLE_ENTITY)), None)
         for refused_with, what in REFUSALS.items():
             kind = Unknown if refused_with == HTTPStatus.NOT_FOUND else Refusal  # the path is there
-            status, content = shape.refused(kind(refused_with, ""))
+            status, content = api.refused(kind(refused_with, ""))
             schema = references[type(content), "serialization"]
             headers = {"Retry-After": RETRY_AFTER} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
             response = {"description": what, "headers": headers, "content": {"application/json": {"schema": schema}}}

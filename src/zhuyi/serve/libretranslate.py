@@ -1,4 +1,4 @@
-"""LibreTranslate's request shape, which most applications for servers of one's own speak.
+"""LibreTranslate's API, which most applications with a server of one's own use.
 
 POST /translate     {"q", "source", "target", "format", "alternatives", "api_key"}, as JSON or as a form; `q` is a
                     text or a list of them → {"translatedText", "detectedLanguage", "alternatives"}
@@ -13,14 +13,14 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from zhuyi.serve import languages
+from zhuyi.serve.api import API, Refused
 from zhuyi.serve.detection import Detected
-from zhuyi.serve.forms import body, read
 from zhuyi.serve.markup import translate_html
 from zhuyi.serve.models import AUTO
 from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, status_as_403_and_400
+from zhuyi.serve.request_body import described, read
 from zhuyi.serve.service import Service
-from zhuyi.serve.shape import Refused, Shape
 
 MOST_DETECTED = 5
 """Languages that are named for a text."""
@@ -56,7 +56,7 @@ def router(service: Service) -> APIRouter:
             for code in sorted({*models.sources, *models.targets})
         ]
 
-    @routes.post("/translate", openapi_extra=body(ToTranslate))
+    @routes.post("/translate", openapi_extra=described(ToTranslate))
     async def translate(request: Request) -> dict[str, Any]:
         """Translate a text, or a list of them."""
         asked = await read(ToTranslate, request)
@@ -71,7 +71,7 @@ def router(service: Service) -> APIRouter:
             found["alternatives"] = [[other.text for other in answer.alternatives] for answer in answers]
         return found if isinstance(asked.q, list) else {key: values[0] for key, values in found.items()}
 
-    @routes.post("/detect", openapi_extra=body(ToDetect))
+    @routes.post("/detect", openapi_extra=described(ToDetect))
     async def find_language(request: Request) -> list[dict[str, Any]]:
         """The languages that a text may be in."""
         asked = await read(ToDetect, request)
@@ -96,4 +96,4 @@ def _in_percent(detected: Detected) -> dict[str, Any]:
     return {"language": detected.language, "confidence": round(100 * detected.confidence, 1)}
 
 
-LIBRETRANSLATE = Shape("libretranslate", ("/translate", "/detect", "/languages"), router, refused)
+LIBRETRANSLATE = API("libretranslate", ("/translate", "/detect", "/languages"), router, refused)

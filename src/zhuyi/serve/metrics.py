@@ -15,27 +15,27 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """Those of one server: requests by their shape and status, latencies, models, and the memory of the process."""
+    """Those of one server: requests by their API and status, latencies, models, and the memory of the process."""
 
     def __init__(self, service: Service) -> None:
         registry = self._registry = CollectorRegistry()
         counts = "Requests, by the status of their answer"
-        self._requests = Counter("zhuyi_requests", counts, ["shape", "status"], registry=registry)
+        self._requests = Counter("zhuyi_requests", counts, ["api", "status"], registry=registry)
         counts = "Requests whose client went away before the answer"
-        self._gone = Counter("zhuyi_requests_gone", counts, ["shape"], registry=registry)
+        self._gone = Counter("zhuyi_requests_gone", counts, ["api"], registry=registry)
         counts = "Seconds from a request to its answer"
-        self._seconds = Histogram("zhuyi_request_seconds", counts, ["shape"], buckets=SECONDS, registry=registry)
+        self._seconds = Histogram("zhuyi_request_seconds", counts, ["api"], buckets=SECONDS, registry=registry)
         registry.register(_OfService(service))
         ProcessCollector(registry=registry)
 
-    def answered(self, shape: str, status: int, seconds: float) -> None:
+    def answered(self, api: str, status: int, seconds: float) -> None:
         """A request has its answer."""
-        self._requests.labels(shape, status).inc()
-        self._seconds.labels(shape).observe(seconds)
+        self._requests.labels(api, status).inc()
+        self._seconds.labels(api).observe(seconds)
 
-    def gone(self, shape: str) -> None:
+    def gone(self, api: str) -> None:
         """A client did not wait for its answer."""
-        self._gone.labels(shape).inc()
+        self._gone.labels(api).inc()
 
     def text(self) -> bytes:
         """All of them, as Prometheus reads them."""

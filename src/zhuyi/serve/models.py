@@ -23,7 +23,7 @@ DEFAULT = Settings()
 
 
 @dataclass(frozen=True)
-class Leg:
+class Hop:
     """One model's part of a translation."""
 
     model: ServedModel
@@ -82,7 +82,7 @@ class Models:
         """Codes of all languages into which some models translate that language."""
         return [target for target in self.targets if target != source and self._path(source, target)]
 
-    def route(self, name: str | None, source: str | None, target: str | None) -> list[Leg]:
+    def route(self, name: str | None, source: str | None, target: str | None) -> list[Hop]:
         """The models that translate a request, one after the other.
 
         Args:
@@ -109,38 +109,38 @@ class Models:
             )
         return path
 
-    def _of(self, model: ServedModel, source: str | None, target: str | None) -> Leg:
+    def _of(self, model: ServedModel, source: str | None, target: str | None) -> Hop:
         """A model that is meant, whatever the languages; but one with tags for them has to have them."""
         if not model.has_tags:
-            return Leg(model, language=_language(source or next(iter(model.sources), None)))
-        leg = _leg(model, source, target)
-        if leg is None:
+            return Hop(model, language=_language(source or next(iter(model.sources), None)))
+        hop = _hop(model, source, target)
+        if hop is None:
             raise unknown(f"the model has no such language; it has {model.pairs}")
-        return leg
+        return hop
 
-    def _path(self, source: str | None, target: str) -> list[Leg]:
+    def _path(self, source: str | None, target: str) -> list[Hop]:
         """The first model from one language to the other, or the first two that meet in a third one; or none."""
         for model in self:
-            if (leg := _leg(model, source, target)) is not None:
-                return [leg]
+            if (hop := _hop(model, source, target)) is not None:
+                return [hop]
         if source is None:
             return []
         for first, last in permutations(self, 2):
             for third in first.targets:
-                there, on = _leg(first, source, third), _leg(last, third, target)
+                there, on = _hop(first, source, third), _hop(last, third, target)
                 if there is not None and on is not None:
                     return [there, on]
         return []
 
 
-def _leg(model: ServedModel, source: str | None, target: str | None) -> Leg | None:
+def _hop(model: ServedModel, source: str | None, target: str | None) -> Hop | None:
     """From one language into the other by a model that has both; a language that is None is not said."""
     from_tag = languages.find(source, model.sources) if source is not None else None
     to_tag = languages.find(target, model.targets) if target is not None else None
     if (source is not None and from_tag is None) or (target is not None and to_tag is None):
         return None
     stated_source = from_tag if model.has_source_tags else None
-    return Leg(model, stated_source, to_tag if model.has_tags else None, _language(from_tag))
+    return Hop(model, stated_source, to_tag if model.has_tags else None, _language(from_tag))
 
 
 def _language(tag: str | None) -> str | None:

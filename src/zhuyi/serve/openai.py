@@ -1,4 +1,4 @@
-"""OpenAI's request shape for chat, which programs speak that know large language models only.
+"""OpenAI's API for chat, which programs use that know large language models only.
 
 POST /v1/chat/completions   {"model", "messages", "n", "stream"} → {"choices": [{"message": {"content"}}]}; streamed:
                             the same as server-sent events, at once, when the translation is there
@@ -24,10 +24,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 
 from zhuyi.serve import languages
+from zhuyi.serve.api import API
 from zhuyi.serve.query import Answer, Query
 from zhuyi.serve.refusals import Refusal, Unknown, malformed, unknown
 from zhuyi.serve.service import Service
-from zhuyi.serve.shape import Shape
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
@@ -217,4 +217,4 @@ def _reason(answer: Answer) -> Literal["stop", "length"]:
     return "stop" if answer.finished else "length"
 
 
-OPENAI = Shape("openai", ("/v1",), router, refused)
+OPENAI = API("openai", ("/v1",), router, refused)

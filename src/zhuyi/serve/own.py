@@ -1,4 +1,4 @@
-"""zhuyi's own request shape: lines in, translations with their scores out.
+"""zhuyi's own API: lines in, translations with their scores out.
 
 POST /api/translate     {"lines": ["A dog runs."], "target": "de", "n_best": 2}
                         → {"translations": [[{"text", "score", "finished"}, ...]]}
@@ -12,10 +12,10 @@ from fastapi import APIRouter, Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 
+from zhuyi.serve.api import API, Refused
 from zhuyi.serve.query import Alignment, Answer, Query
 from zhuyi.serve.refusals import Refusal
 from zhuyi.serve.service import Service
-from zhuyi.serve.shape import Refused, Shape
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
@@ -110,4 +110,4 @@ def _translated(answer: Answer) -> list[Translated]:
     ]
 
 
-OWN = Shape("zhuyi", ("/api",), router, refused)
+OWN = API("zhuyi", ("/api",), router, refused)

@@ -1,6 +1,6 @@
 """The page to translate in, and the microscope on a sentence of it.
 
-GET  /        the page, which asks zhuyi's own request shape (`own.py`)
+GET  /        the page, which uses zhuyi's own API (`own.py`)
 POST /look    {"text", "model", "source", "target", "api_key"}, as a form → the microscope's page of that sentence
 
 A content-security policy lets nothing run and nothing load but the page's own.
@@ -19,11 +19,11 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from zhuyi.errors import ZhuyiError
-from zhuyi.serve.forms import body, read
+from zhuyi.serve.api import API, Refused
 from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, busy, malformed, too_large
+from zhuyi.serve.request_body import described, read
 from zhuyi.serve.service import Service
-from zhuyi.serve.shape import Refused, Shape
 from zhuyi.translator import Translator
 
 LONGEST = 500
@@ -53,7 +53,7 @@ def router(service: Service) -> APIRouter:
         content = html()
         return HTMLResponse(content, headers={"Content-Security-Policy": policy(content)})
 
-    @routes.post("/look", openapi_extra=body(ToLook))
+    @routes.post("/look", openapi_extra=described(ToLook))
     async def look(request: Request) -> HTMLResponse:
         """The microscope's page of a sentence; where two models translate, of the first one."""
         asked = await read(ToLook, request)
@@ -62,11 +62,11 @@ def router(service: Service) -> APIRouter:
             raise too_large(f"a sentence of at most {LONGEST} characters can be looked at")
         query = Query([asked.text], asked.model, asked.source, asked.target)
         async with service.in_time():
-            leg, *_ = await service.legs(query)
-            async with leg.model.translator():
-                opened = await leg.model.opened()
+            hop, *_ = await service.hops(query)
+            async with hop.model.translator():
+                opened = await hop.model.opened()
                 try:
-                    translator = opened.with_languages(leg.target, leg.source)
+                    translator = opened.with_languages(hop.target, hop.source)
                     return HTMLResponse(await asyncio.to_thread(_look, translator, asked.text, looking))
                 except ZhuyiError as error:
                     raise malformed(str(error)) from error
@@ -115,4 +115,4 @@ def _look(translator: Translator, text: str, looking: threading.Lock) -> str:
         looking.release()
 
 
-PAGE = Shape("page", ("/", "/look"), router, refused)
+PAGE = API("page", ("/", "/look"), router, refused)

@@ -1,4 +1,4 @@
-"""The small request shapes of browser plug-ins and desktop tools.
+"""The small APIs of browser plug-ins and desktop tools.
 
 POST /deeplx    {"text", "source_lang", "target_lang"}           DeepLX, for Bob, Pot, Zotero's translators and others
                 → {"code", "id", "data", "alternatives", "method", "source_lang", "target_lang"}
@@ -18,11 +18,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header
 from pydantic import BaseModel, Field
 
+from zhuyi.serve.api import API
 from zhuyi.serve.models import AUTO
 from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, malformed
 from zhuyi.serve.service import Service
-from zhuyi.serve.shape import Shape
 
 Authorization = Annotated[str | None, Header()]
 
@@ -117,4 +117,4 @@ def _key(token: str | None, authorization: str | None) -> str | None:
     return token or (authorization or "").removeprefix("Bearer ") or None
 
 
-PLUGINS = Shape("plugins", ("/deeplx", "/imme", "/kiss"), router, refused)
+PLUGINS = API("plugins", ("/deeplx", "/imme", "/kiss"), router, refused)

@@ -1,4 +1,4 @@
-"""What a request of any shape asks for, and what it gets."""
+"""What a request asks for, whatever its API, and what it gets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from zhuyi.serve.detection import NOT_SOUGHT, Detected
 
 @dataclass(frozen=True)
 class Query:
-    """What a request of any shape asks for."""
+    """What a request asks for, whatever its API."""
 
     texts: Sequence[str]
     """Each is translated by itself. One without line breaks that the model can read is one line, exactly as in `zhuyi

@@ -1,4 +1,4 @@
-"""Why a request is not answered. Each request shape says it in its own form."""
+"""Why a request is not answered. Each API says it in its own format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ REFUSALS = {
 class Refusal(Exception):  # noqa: N818 – an answer to a client, and no failure
     """A request that is refused, or given up.
 
-    `status` is what HTTP says of it, and what the shapes' own forms are chosen by; `message` is one line for people, in
+    `status` is what HTTP says of it, and what the APIs' own formats are chosen by; `message` is one line for people, in
     which nothing of the text stands; `headers` are further ones of the response.
     """
 
@@ -35,7 +35,7 @@ class Refusal(Exception):  # noqa: N818 – an answer to a client, and no failur
 
 
 class Unknown(Refusal):
-    """A model or a language that is not there. Some shapes say this otherwise than that a path is not there."""
+    """A model or a language that is not there. Some APIs say this otherwise than that a path is not there."""
 
 
 def malformed(message: str) -> Refusal:
@@ -49,7 +49,7 @@ def unknown(message: str) -> Unknown:
 
 
 def status_as_403_and_400(refusal: Refusal) -> HTTPStatus:
-    """The status of shapes in which a wrong API key is 403, and a model or a language that is not there is 400."""
+    """The status in APIs where a wrong API key is 403, and a model or a language that is not there is 400."""
     if isinstance(refusal, Unknown):
         return HTTPStatus.BAD_REQUEST
     return HTTPStatus.FORBIDDEN if refusal.status == HTTPStatus.UNAUTHORIZED else refusal.status

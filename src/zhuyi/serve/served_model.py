@@ -82,8 +82,8 @@ class ServedModel:
         self.has_source_tags = any(not is_of_target(tag) for tag in config.text.tags)
         self.aligns = config.model.shape == "encoder-decoder" and "cross" not in config.model.without
         self._parameters, self._width = _parameters(directory), BYTES[self.decoding.precision]
-        self._loaded = _Late(lambda: load(directory, device=settings.device, **settings.of_engine))
-        self._opened = _Late(lambda: with_torch(self._loaded.value))
+        self._loaded = _Lazy(lambda: load(directory, device=settings.device, **settings.of_engine))
+        self._opened = _Lazy(lambda: with_torch(self._loaded.value))
         self._users = 0
         self._release: asyncio.TimerHandle | None = None
 
@@ -113,9 +113,9 @@ class ServedModel:
         """
         return await self._get(self._opened)
 
-    async def _get(self, late: "_Late[Translator]") -> Translator:
+    async def _get(self, lazy: "_Lazy[Translator]") -> Translator:
         try:
-            return await late.get()
+            return await lazy.get()
         except ZhuyiError as error:
             log.error("%s cannot be loaded: %s", self.name, error)
             raise unavailable("the model cannot be loaded: the server's log says why") from error
@@ -152,7 +152,7 @@ class ServedModel:
         return f"{listed(self.sources) or '?'} → {listed(self.targets) or '?'} ({self.name})"
 
 
-class _Late(Generic[Value]):
+class _Lazy(Generic[Value]):
     """A value that is made in a thread when it is first wanted, once for all who want it."""
 
     def __init__(self, make: Callable[[], Value]) -> None:

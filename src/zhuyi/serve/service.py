@@ -1,4 +1,4 @@
-"""The one thing that all request shapes call: texts in, translations out.
+"""The one thing that all APIs call: texts in, translations out.
 
     service = Service(Models(["en-de"]))
     answers = await service.translate(Query(["A dog runs."], target="de"))
@@ -21,7 +21,7 @@ from zhuyi.config import DecodingConfig
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.serve.detection import NOT_SOUGHT, Detected, detect
 from zhuyi.serve.limits import Limits
-from zhuyi.serve.models import AUTO, Leg, Models
+from zhuyi.serve.models import AUTO, Hop, Models
 from zhuyi.serve.passages import Passage, split
 from zhuyi.serve.pressure import Queue, characters_of
 from zhuyi.serve.query import Alignment, Answer, Query
@@ -40,7 +40,7 @@ _HALF = re.compile("[\ud800-\udfff]").search
 
 
 class Service:
-    """Translates for all request shapes.
+    """Translates for all APIs.
 
     Args:
         models: that it has.
@@ -85,13 +85,13 @@ class Service:
             raise malformed("a text has half a character (a lone surrogate, \\ud800 to \\udfff)")
         async with self.in_time():
             source = await self._source(query)
-            legs = self._legs(query, source)
+            hops = self._hops(query, source)
             if query.alignment:
-                _check_aligns(legs)
-            with self.queue.place(math.ceil(_cost(query, legs) * sum(map(characters_of, texts)))):
-                for leg in legs[:-1]:
-                    texts = [answer.text for answer in await self._pass(leg, texts, query.beam)]
-                answers = await self._pass(legs[-1], texts, query.beam, query.n_best, query.alignment)
+                _check_aligns(hops)
+            with self.queue.place(math.ceil(_cost(query, hops) * sum(map(characters_of, texts)))):
+                for hop in hops[:-1]:
+                    texts = [answer.text for answer in await self._pass(hop, texts, query.beam)]
+                answers = await self._pass(hops[-1], texts, query.beam, query.n_best, query.alignment)
                 return [replace(answer, source=source) for answer in answers]
 
     @asynccontextmanager
@@ -107,13 +107,13 @@ class Service:
         except TimeoutError:
             raise late(f"no answer within {self.limits.deadline:g} seconds: ask for less at once") from None
 
-    async def legs(self, query: Query) -> list[Leg]:
+    async def hops(self, query: Query) -> list[Hop]:
         """The models that translate a query, one after the other.
 
         Raises:
             Refusal: if there is no such model, or none with these languages.
         """
-        return self._legs(query, await self._source(query))
+        return self._hops(query, await self._source(query))
 
     async def detect(self, text: str, among: Sequence[str] = ()) -> list[Detected]:
         """As `detection.detect`, beside whatever else goes on."""
@@ -130,22 +130,22 @@ class Service:
         found, *_ = await self.detect("\n".join(query.texts), models.sources)
         return found
 
-    def _legs(self, query: Query, source: Detected) -> list[Leg]:
+    def _hops(self, query: Query, source: Detected) -> list[Hop]:
         # What was found means nothing to models that do not say what they read.
         stated = source.language if self.models.sources or _says_source(query) else None
         return self.models.route(query.model or None, stated or None, query.target or None)
 
     async def _pass(
-        self, leg: Leg, texts: Sequence[str], beam: int | None, n_best: int = 1, alignment: bool = False
+        self, hop: Hop, texts: Sequence[str], beam: int | None, n_best: int = 1, alignment: bool = False
     ) -> list[Answer]:
         """Texts by one model."""
-        async with leg.model.translator() as loaded:
+        async with hop.model.translator() as loaded:
             try:
-                translator = loaded.with_languages(leg.target, leg.source)
+                translator = loaded.with_languages(hop.target, hop.source)
                 decoding = translator.decoding(beam=_beam(translator.config.decoding, beam, n_best), n_best=n_best)
             except ConfigError as error:
                 raise malformed(str(error)) from error
-            passages = await _split(texts, translator, leg.language)
+            passages = await _split(texts, translator, hop.language)
             found: list[list[list[Translation]]] = [[[] for _ in passage.lines] for passage in passages]
             left = (
                 (line, into, place)
@@ -163,7 +163,7 @@ class Service:
             answers = [joined(passage.join, each) for passage, each in zip(passages, found, strict=True)]
             if not alignment:
                 return answers
-            opened = (await leg.model.opened()).with_languages(leg.target, leg.source)
+            opened = (await hop.model.opened()).with_languages(hop.target, hop.source)
             return await _in_thread(lambda given_up: _aligned(opened, answers, passages, found, given_up))
 
 
@@ -172,14 +172,14 @@ def _beam(own: DecodingConfig, beam: int | None, n_best: int) -> int | None:
     return max(own.beam, n_best) if beam is None and own.strategy == "beam" else beam
 
 
-def _cost(query: Query, legs: Sequence[Leg]) -> float:
+def _cost(query: Query, hops: Sequence[Hop]) -> float:
     """What the search of a query costs, in searches of one model as it searches by itself.
 
     A search costs as much as it has rows in the engine's batch (`DecodingConfig.rows`).
     """
     cost = 0.0
-    for leg in legs:
-        own, n_best = leg.model.decoding, query.n_best if leg is legs[-1] else 1
+    for hop in hops:
+        own, n_best = hop.model.decoding, query.n_best if hop is hops[-1] else 1
         cost += (_beam(own, query.beam, n_best) or n_best) / own.rows
     return cost
 
@@ -255,8 +255,8 @@ def _aligned(
     return [replace(answer, alignments=each) for answer, each in zip(answers, alignments, strict=True)]
 
 
-def _check_aligns(legs: Sequence[Leg]) -> None:
-    if len(legs) > 1:
+def _check_aligns(hops: Sequence[Hop]) -> None:
+    if len(hops) > 1:
         raise malformed("two models translate here, one after the other: there is no alignment through both")
-    if not legs[0].model.aligns:
+    if not hops[0].model.aligns:
         raise malformed("this model has no cross-attention, and so no alignment")

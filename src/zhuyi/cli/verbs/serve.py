@@ -85,9 +85,9 @@ def serve(
     precision: Precision = None,
     workers: Workers = None,
 ) -> None:
-    """Answer requests over HTTP, in the forms that programs already speak, and with a page to translate in.
+    """Answer requests over HTTP, with the APIs that programs already use, and with a page to translate in.
 
-    The forms are those of LibreTranslate, OpenAI, DeepL, the plug-ins DeepLX, Immersive Translate and KISS Translator,
+    The APIs are those of LibreTranslate, OpenAI, DeepL, the plug-ins DeepLX, Immersive Translate and KISS Translator,
     and zhuyi's own; docs/serving.md says how each is set up.
 
     Requests join and leave a running search between its steps, and what a line becomes depends on nothing beside it.

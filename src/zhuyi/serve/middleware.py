@@ -1,8 +1,8 @@
-"""What stands between the connection and the application: the size of a body, clients that go away, and failures.
+"""What is done around each request: its body is read within limits, and a client that disconnects ends it.
 
-A body is read before the application is called, as far as it may go, and as far as there is room beside the others.
-While the application works, a client that goes away cancels it, and with it what it is having translated. Of a failure
-of our own the log gets the place and the type, and nothing of what was being translated.
+A body is read before the application is called, as long as it, and all bodies together, are not too large. A client
+that disconnects while the application works cancels the application, and so the search. Of a failure of the server's
+own, the log gets the place and the type, and nothing of the text.
 """
 
 import asyncio
@@ -16,68 +16,68 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from zhuyi.serve.api import API
 from zhuyi.serve.limits import Limits
 from zhuyi.serve.metrics import Metrics
 from zhuyi.serve.refusals import Refusal, too_large
-from zhuyi.serve.shape import Shape
 
 RETRY_AFTER = 1
-"""Seconds after which one whose body had no room should come again: a body comes quickly, or at the deadline."""
+"""Seconds after which a client should come again if bodies take too much memory: each is read soon, or given up."""
 
 log = logging.getLogger("zhuyi.serve")
 
 
-class Intake:
+class RequestMiddleware:
     """ASGI middleware around the application.
 
     Args:
-        app: is called with the body of a request as one message.
+        app: called with the body of a request as one message.
         limits: of a body, and of the time in which it has to come.
-        shape_of: the shape that owns a path.
-        metrics: count requests.
+        api_of: the API that owns a path.
+        metrics: counts requests.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, shape_of: Callable[[str], Shape], metrics: Metrics) -> None:
-        self._app, self._limits, self._shape_of, self._metrics = app, limits, shape_of, metrics
-        self._room = _Room(max(limits.all_bytes, limits.request_bytes))
+    def __init__(self, app: ASGIApp, limits: Limits, api_of: Callable[[str], API], metrics: Metrics) -> None:
+        self._app, self._limits, self._api_of, self._metrics = app, limits, api_of, metrics
+        self._bodies = _Budget(max(limits.all_bytes, limits.request_bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        shape, begun = self._shape_of(scope["path"]), time.monotonic()
-        exchange = _Exchange(receive, send, self._room)
+        api, begun = self._api_of(scope["path"]), time.monotonic()
+        exchange = _Exchange(receive, send, self._bodies)
         try:
             await exchange.read(int(Headers(scope=scope).get("content-length", 0)), self._limits)
             await exchange.run(self._app, scope)
         except Refusal as refusal:
-            await shape.response(refusal)(scope, exchange.receive, exchange.send)
+            await api.response(refusal)(scope, exchange.receive, exchange.send)
         except Exception as error:
             log.error("%s", _without_values(error))
             if not exchange.ended:  # a part of the answer is on its way: the connection has to break
                 raise RuntimeError("an answer broke off") from None
         finally:
             exchange.close()
-        if not shape.owns(scope["path"]):  # the server's own pages
+        if not api.owns(scope["path"]):  # the server's own pages
             return
         if exchange.gone:
-            self._metrics.gone(shape.name)
+            self._metrics.gone(api.name)
         else:
-            self._metrics.answered(shape.name, exchange.status, time.monotonic() - begun)
+            self._metrics.answered(api.name, exchange.status, time.monotonic() - begun)
 
 
-class _Room:
-    """Room for so many bytes of the bodies of all requests together."""
+class _Budget:
+    """Bytes that the bodies of all requests together may take."""
 
     def __init__(self, size: int) -> None:
         self._free = size
 
-    def take(self, count: int) -> None:
-        """Take room for further bytes.
+    def acquire(self, count: int) -> None:
+        """Take further bytes.
 
         Raises:
-            Refusal: if there is not so much.
+            Refusal: if fewer are free.
         """
         if count > self._free:
             what = "the server has too many requests to read: come again later"
@@ -85,16 +85,16 @@ class _Room:
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, what, headers)
         self._free -= count
 
-    def give_back(self, count: int) -> None:
-        """Have room for others."""
+    def release(self, count: int) -> None:
+        """Free bytes that were taken."""
         self._free += count
 
 
 class _Exchange:
     """A request and its answer, as the application sees them."""
 
-    def __init__(self, receive: Receive, send: Send, room: _Room) -> None:
-        self._receive, self._send, self._room = receive, send, room
+    def __init__(self, receive: Receive, send: Send, bodies: _Budget) -> None:
+        self._receive, self._send, self._bodies = receive, send, bodies
         self._size = 0
         self._body: bytes | None = None
         self._left = asyncio.Event()
@@ -109,7 +109,7 @@ class _Exchange:
         """Read the body.
 
         Raises:
-            Refusal: if it is larger than it may be, has no room beside others, or does not come.
+            Refusal: if it, or all bodies together, are too large, or it does not come in time.
         """
         refusal = too_large(f"a request has at most {limits.request_bytes:,} bytes")
         if declared > limits.request_bytes:
@@ -124,7 +124,7 @@ class _Exchange:
                     part = message.get("body", b"")
                     if len(body) + len(part) > limits.request_bytes:
                         raise refusal
-                    self._room.take(len(part))
+                    self._bodies.acquire(len(part))
                     self._size += len(part)
                     body += part
                     more = message.get("more_body", False)
@@ -134,8 +134,8 @@ class _Exchange:
         self._body = bytes(body)
 
     def close(self) -> None:
-        """Give back the room of the body."""
-        self._room.give_back(self._size)
+        """Release the memory of the body."""
+        self._bodies.release(self._size)
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Let the application answer, as long as the client is there."""

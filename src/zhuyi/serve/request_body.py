@@ -1,4 +1,4 @@
-"""Requests that come as JSON or as a form, as their clients like."""
+"""Bodies of requests that are JSON or a form, as their clients like."""
 
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ async def read(kind: type[Asked], request: Request) -> Asked:
         raise malformed(one_line(error.errors())) from None
 
 
-def body(kind: type[BaseModel]) -> dict[str, Any]:
+def described(kind: type[BaseModel]) -> dict[str, Any]:
     """For the OpenAPI description of what `read` reads."""
     content = {"schema": kind.model_json_schema()}
     forms = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
