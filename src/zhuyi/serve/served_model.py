@@ -126,7 +126,8 @@ class ServedModel:
         self._loaded.forget()
         self._opened.forget()
         self._release = None
-        asyncio.get_running_loop().call_later(SETTLED, _return_memory)
+        loop = asyncio.get_running_loop()
+        loop.call_later(SETTLED, loop.run_in_executor, None, _return_memory)
 
     @property
     def is_loaded(self) -> bool:
