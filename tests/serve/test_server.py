@@ -152,6 +152,24 @@ def test_a_client_that_goes_away_frees_its_place(url: str) -> None:
     wait_until(url, "zhuyi_queue_characters", lambda value: value == 0)
 
 
+def test_a_connection_too_many_is_refused_as_long_as_the_others_are_open(en_de: str) -> None:
+    with started(en_de, "--connections", "2") as (url, _):
+        request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+        def status() -> int:
+            with connect(url, request) as connection, connection.makefile("rb") as answer:
+                return int(answer.read().split()[1])
+
+        with (
+            connect(url, head("/translate", "Content-Length: 9")),
+            connect(url, head("/translate", "Content-Length: 9")),
+        ):
+            assert status() == 503
+        ends = time.monotonic() + 60
+        while status() != 200:
+            assert time.monotonic() < ends
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -174,9 +192,8 @@ def test_a_body_that_is_too_large_is_refused_before_it_has_come(url: str, reques
 def test_sigterm_finishes_what_was_taken_and_takes_nothing_new(en_de: str) -> None:
     with started(en_de) as (url, process), ThreadPoolExecutor(2) as threads:
         taken = [threads.submit(ask, url, MANY, 10) for _ in range(2)]
-        wait_until(
-            url, "zhuyi_queue_characters", lambda value: value == 4 * sum(map(len, MANY))
-        )  # 2, of twice the beam
+        both = 4 * sum(map(len, MANY))  # with twice the model's beam
+        wait_until(url, "zhuyi_queue_characters", lambda value: value == both)
         process.send_signal(signal.SIGTERM)
         while True:
             try:

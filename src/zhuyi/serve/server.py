@@ -43,7 +43,7 @@ def run(
     Raises:
         ConfigError: if the port cannot be opened.
     """
-    deadline = service.limits.deadline
+    limits = service.limits
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -59,7 +59,8 @@ def run(
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=math.ceil(deadline) if math.isfinite(deadline) else None,
+            limit_concurrency=limits.connections + 1,  # from which number on it refuses
+            timeout_graceful_shutdown=math.ceil(limits.deadline) if math.isfinite(limits.deadline) else None,
         )
         # uvicorn raises the signal that ended it again: SIGTERM has had its effect.
         before = signal.signal(signal.SIGTERM, lambda *_: None)

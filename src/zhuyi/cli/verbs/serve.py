@@ -76,6 +76,7 @@ def serve(
         ),
     ] = 100_000,
     deadline: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Then a request is given up.")] = 60.0,
+    connections: Annotated[int, typer.Option(min=1, metavar="N", help="Connections at once, at most.")] = 1000,
     request_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="Size of a request, at most.")] = 1_000_000,
     alternatives: Annotated[
         int, typer.Option(min=1, metavar="N", help="Translations of a text and width of the beam, at most.")
@@ -111,7 +112,8 @@ def serve(
         if not HOST.fullmatch(each):
             raise ConfigError(f"--allow-host {each}: write the name alone, translate.example.org, without a port")
     served = Models(models, Settings(device, engine, precision, workers, idle))
-    service = Service(served, Limits(request_bytes, queue=queue, deadline=deadline, alternatives=alternatives), api_key)
+    limits = Limits(connections, request_bytes, queue=queue, deadline=deadline, alternatives=alternatives)
+    service = Service(served, limits, api_key)
 
     def announce(url: str) -> None:
         for model in served:
