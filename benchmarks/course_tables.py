@@ -257,7 +257,8 @@ def _mixed(language: int) -> list[str]:
     head = (["encoder", "decoder"], ["编码器", "解码器"])[language]
     columns = []
     for name, result in results.items():
-        head.append(f"{MIXED[name][language]}{COLON[language]}{METRICS[result['metric']][language]}")
+        one = (", one seed", "，一个种子")[language] if len(result["seeds"]) == 1 else ""
+        head.append(f"{MIXED[name][language]}{COLON[language]}{METRICS[result['metric']][language]}{one}")
         columns.append({tuple(each["settings"][key] for key in VARIED): each for each in result["variants"]})
     rows = [
         [
@@ -266,7 +267,7 @@ def _mixed(language: int) -> list[str]:
         ]
         for variant in columns[0]
     ]
-    seeds = len(next(iter(results.values()))["seeds"])
+    seeds = max(len(result["seeds"]) for result in results.values())
     files = ("、" if language else ", ").join(_file(f"mixers-{name}", language) for name in results)
     said = (
         "The three in the encoder and in the decoder, in every combination, all with about the same number of "
