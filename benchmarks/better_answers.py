@@ -2,11 +2,11 @@
 
     python benchmarks/better_answers.py NAME MODEL [MODEL ...] --metric wer --dev SOURCE TARGET --test SOURCE TARGET
 
-The MODELs were trained on the same data with other seeds. The length penalty is chosen on the dev set, and everything is
-scored on the test set, which may be another part of a dev set. Each way is scored for each model where it needs one
-model alone; the mean is what stands in the table. The price is the time for the test set, as a ratio to the model's own
-beam search: all ways take turns, in `--rounds` rounds, so nothing else may run meanwhile. Writes
-results/better-answers-NAME.json.
+The MODELs were trained on the same data with different seeds. The length penalty is chosen on the dev set, and
+everything is scored on the test set, which may be another part of a dev set. What needs one model only is done with
+each of them, and the table has the mean score. The price is the time for the test set, as a ratio to a plain beam
+search: all take turns, in `--rounds` rounds, so nothing else may run meanwhile. Writes results/better-answers-
+NAME.json.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from zhuyi.evaluation import MinimumBayesRisk, references_of, tune_length_penalt
 from zhuyi.translator import Translator
 
 RESULTS = Path(__file__).parent / "results"
+BEAM = 5
+PLAIN = f"beam of {BEAM}"
 CANDIDATES = 16
 
 Way = Callable[[Translator], Any]
@@ -48,7 +50,7 @@ def ways(metric: str, dev: tuple[list[str], list[list[str]]]) -> dict[str, Way]:
 
     by = "per" if metric in ("wer", "per") else metric
     return {
-        "beam": lambda translator: translator,
+        PLAIN: lambda translator: translator,
         "greedy": lambda translator: translator.with_decoding(translator.decoding(beam=1)),
         "length penalty chosen on dev": tuned,
         f"minimum Bayes risk by {by}, beam of {CANDIDATES}": minimum_bayes_risk(by, beam=CANDIDATES),
@@ -80,13 +82,18 @@ def main() -> None:
 
     dev, (sources, references) = read(options.dev), read(options.test)
     load = {"device": "cpu", "engine": "native", "workers": options.workers}
-    models = [zhuyi.load(each, **load) for each in options.models]
+
+    def loaded(*directories: Path) -> Translator:
+        translator = zhuyi.load(*directories, **load)
+        return translator.with_decoding(translator.decoding(beam=BEAM))
+
+    models = [loaded(each) for each in options.models]
     found: dict[str, Sequence[Any]] = {}
     for name, way in ways(options.metric, dev).items():
         print(name, flush=True)
         found[name] = [way(model) for model in models]
     for count in range(2, len(models) + 1):
-        found[f"ensemble of {count}"] = [zhuyi.load(*options.models[:count], **load)]
+        found[f"ensemble of {count}"] = [loaded(*options.models[:count])]
 
     seconds: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(options.rounds):
@@ -96,7 +103,7 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - begin)
     rows = {}
     for name, answering in found.items():
-        ratios = [one / other for one, other in zip(seconds[name], seconds["beam"], strict=True)]
+        ratios = [one / other for one, other in zip(seconds[name], seconds[PLAIN], strict=True)]
         times = {"min": min(ratios), "median": statistics.median(ratios), "max": max(ratios)}
         rows[name] = {
             "score": measured(answering, sources, references, options.metric),

@@ -31,6 +31,16 @@ MOVED = {
     "replay": ("fine-tuned, as many old pairs mixed in", "微调，并混入同样多的旧句对"),
     "scratch": ("trained on the new captions alone", "只用新的图片说明从头训练"),
 }
+WAYS = {
+    "length penalty chosen on dev": "在验证集上挑选长度惩罚",
+    "minimum Bayes risk by": "最小贝叶斯风险，按",
+    "ensemble of": "集成，模型数",
+    "beam of": "束搜索，宽",
+    "samples": "条采样",
+    "greedy": "贪心搜索",
+    ", ": "，",
+}
+"""Parts of the names of ways to decode, in Chinese."""
 FROM = {"dates": ("the demo", "演示模型"), "sports": ("the model before", "原来的模型")}
 DATES_HEADS = ("| | new form | old forms |", "| | 新写法 | 旧写法 |")
 SPORTS_HEADS = ("| | sports, BLEU | others, BLEU |", "| | 体育类，BLEU | 其他，BLEU |")
@@ -216,9 +226,25 @@ def _exported(found: dict[str, Any]) -> str:
     return f"{which}{found['same']} / {found['lines']}, {found['difference']:.0e}"
 
 
+def better_answers(language: int) -> list[str]:
+    """What other ways to decode the same models gain, and what they cost (better_answers.py)."""
+    result = load("better-answers-multi30k")
+    if result is None:
+        return []
+    head = (["", result["metric"], "time"], ["", result["metric"], "时间"])[language]
+    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|"]
+    for name, way in result["ways"].items():
+        title = name
+        for english, chinese in WAYS.items() if language else ():
+            title = title.replace(english, chinese)
+        lines.append(f"| {title} | {way['score']:.2f} | {way['time']['median']:.1f}× |")
+    return lines
+
+
 BLOCKS = {
     "results": readme_results,
     "exports": exports,
+    "better answers": better_answers,
     "cost of lines": lambda _: decoding_table.cost_of_lines(),
     "fine-tuned dates": partial(moved_to, "dates", DATES_HEADS),
     "fine-tuned captions": partial(moved_to, "sports", SPORTS_HEADS),
@@ -250,7 +276,7 @@ def main() -> None:
     english, chinese = (
         [
             ROOT / readme,
-            *(ROOT / docs / f"{name}.md" for name in ("finetune", "export", "serving")),
+            *(ROOT / docs / f"{name}.md" for name in ("finetune", "export", "serving", "use")),
             *sorted((ROOT / docs / "course").glob("*.md")),
         ]
         for readme, docs in (("README.md", "docs"), ("README.zh.md", "docs/zh"))
