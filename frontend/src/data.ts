@@ -87,6 +87,9 @@ export async function start(): Promise<void> {
 export const tokensOf = (stack: "encoder" | "decoder") =>
   stack === "encoder" ? trace.value!.source : trace.value!.replay.decoder_in;
 
+/** The tokens of the answer, one at each step. */
+export const answerTokens = () => trace.value!.replay.target_out;
+
 /** Where BOS stands among the decoder's positions: in the decoder shape the source is before it. */
 export function begin(): number {
   const { decoder_in, target_in } = trace.value!.replay;

@@ -1,0 +1,95 @@
+// The parts of the picture in words: what they are called, what they lack, and which view shows them.
+import { hasMask, model, positionsOf, trace, writes } from "../data";
+import type { Stack } from "../state";
+import type { Architecture } from "../wire";
+import { type Word, say } from "../words";
+import type { Part, Row, Unplaced } from "./plan";
+
+export const masked = () => hasMask() && !trace.value!.what_if.mask_lifted;
+
+/** The part of a stack in the words of the page. */
+export function title(row: { part: Part; missing: boolean }, stack: Stack): string {
+  const { config } = model.value!;
+  if (row.part === "self") {
+    const mixer = config[`${stack}_mixer`];
+    if (mixer !== "attention") return say(`mixer_${mixer}`);
+    return say(stack === "decoder" && masked() ? "whole_masked" : "whole_self");
+  }
+  const names: Record<Exclude<Part, "self">, Word> = {
+    embedding: "whole_embedding",
+    positions: "positions_word",
+    norm: "norm",
+    cross: "whole_cross",
+    feed_forward: "feed_forward",
+    add: "whole_add",
+    add_norm: "whole_add_norm",
+    output: writes() ? "whole_output" : "whole_labels",
+  };
+  return say(names[row.part]);
+}
+
+/** Whether a part is missing: from the model, or only while one looks. */
+export const isMissing = (row: Row) => row.missing || (row.part === "positions" && trace.value!.what_if.positions_off);
+
+/** The view that shows a part. */
+export function viewOf(row: Row, stack: Stack): Record<string, string | number> {
+  const layer = row.layer ?? 0;
+  switch (row.part) {
+    case "embedding":
+      return { view: "input" };
+    case "positions":
+      return { view: "positions" };
+    case "self":
+      return { view: "heads", stack, layer, kind: "self" };
+    case "cross":
+      return { view: "cross", stack, layer, kind: "cross" };
+    case "output":
+      return { view: writes() ? "step" : "labels" };
+    default:
+      return { view: "block", stack, layer };
+  }
+}
+
+/** Whether positions are a matter of self-attention, and not added before it. */
+const isInside = (kind: Architecture["positions"]): kind is "rotary" | "alibi" | "relative" =>
+  kind === "rotary" || kind === "alibi" || kind === "relative";
+
+/** What a part lacks: from the model, or only while one looks. */
+export function lacks(row: Unplaced): Word[] {
+  const { config } = model.value!,
+    { positions_off } = trace.value!.what_if;
+  if (row.part === "output") return config.without.includes("end") ? ["whole_no_end"] : [];
+  if (row.part !== "self" && row.part !== "cross") return [];
+  const inside = row.part === "self" && isInside(config.positions);
+  return [
+    ...(inside && (positionsOf(config) === "none" || positions_off) ? (["whole_no_positions"] as const) : []),
+    ...(row.name.startsWith("decoder") && row.part === "self" && !masked() ? (["whole_no_mask"] as const) : []),
+    ...(config.without.includes("scaling") ? (["whole_no_scaling"] as const) : []),
+  ];
+}
+
+/** What the input of the decoder lacked in training. */
+export const unframed = () =>
+  (["begin", "shift"] as const).filter((part) => model.value!.config.without.includes(part));
+
+/** What more there is to say of a part: what it lacks, or positions that are not added. */
+export function remark(row: Unplaced): string {
+  const { positions } = model.value!.config;
+  const lacking = lacks(row);
+  if (lacking.length) return lacking.map((word) => say(word)).join(" · ");
+  return row.part === "self" && isInside(positions) ? say(`whole_${positions}`) : "";
+}
+
+/** A box in words: what it is, its canonical name, and the shape of what leaves it. */
+export function described(row: Row, stack: Stack): string {
+  const shape = trace.value!.shapes[row.name];
+  return [
+    `${say(stack)}: ${title(row, stack)}`,
+    row.name,
+    shape?.join(" × "),
+    remark(row),
+    isMissing(row) ? say("whole_missing") : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
