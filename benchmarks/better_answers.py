@@ -21,6 +21,7 @@ from machine import describe
 
 import zhuyi
 from zhuyi.cli.streams import read_aligned
+from zhuyi.config import METRICS_OF, Metric
 from zhuyi.evaluation import MinimumBayesRisk, references_of, tune_length_penalty
 from zhuyi.translator import Translator
 
@@ -33,22 +34,22 @@ Way = Callable[[Translator], Any]
 """From a translator to one that answers in another way."""
 
 
-def minimum_bayes_risk(metric: str, **search: Any) -> Way:
+def minimum_bayes_risk(metric: Metric, **search: Any) -> Way:
     return lambda translator: MinimumBayesRisk(
         translator.with_decoding(translator.decoding(n_best=CANDIDATES, **search)),
-        metric,  # type: ignore[arg-type]
+        metric,
     )
 
 
-def ways(metric: str, dev: tuple[list[str], list[list[str]]]) -> dict[str, Way]:
+def ways(metric: Metric, dev: tuple[list[str], list[list[str]]]) -> dict[str, Way]:
     """Those that need one model, by name."""
 
     def tuned(translator: Translator) -> Translator:
-        penalty, _ = tune_length_penalty(translator, *dev, metric)  # type: ignore[arg-type]
+        penalty, _ = tune_length_penalty(translator, *dev, metric)
         print(f"  length penalty {penalty:g}", flush=True)
         return translator.with_decoding(translator.decoding(length_penalty=penalty))
 
-    by = "per" if metric in ("wer", "per") else metric
+    by: Metric = "per" if metric in ("wer", "per") else metric
     return {
         PLAIN: lambda translator: translator,
         "greedy": lambda translator: translator.with_decoding(translator.decoding(beam=1)),
@@ -58,10 +59,9 @@ def ways(metric: str, dev: tuple[list[str], list[list[str]]]) -> dict[str, Way]:
     }
 
 
-def measured(answering: Sequence[Any], sources: list[str], references: list[list[str]], metric: str) -> float:
+def measured(answering: Sequence[Any], sources: list[str], references: list[list[str]], metric: Metric) -> float:
     """The mean score of translators."""
-    metrics: list[Any] = [metric]
-    scores = [zhuyi.evaluate(each, sources, references, metrics).scores[metrics[0]].value for each in answering]
+    scores = [zhuyi.evaluate(each, sources, references, [metric]).scores[metric].value for each in answering]
     return round(statistics.mean(scores), 3)
 
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--metric", required=True)
+    parser.add_argument("--metric", required=True, choices=METRICS_OF["pairs"])
     parser.add_argument("--dev", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
     parser.add_argument("--test", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
     parser.add_argument("--rounds", type=int, default=3)

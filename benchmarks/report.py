@@ -231,8 +231,15 @@ def better_answers(language: int) -> list[str]:
     result = load("better-answers-multi30k")
     if result is None:
         return []
+    file = "better-answers-multi30k.json"
+    said = (
+        f"What they gain and cost, for {result['lines']} captions and small models that were trained briefly "
+        f"([{file}](../benchmarks/results/{file})); the time is a ratio:",
+        f"各自的得失，用只训练了一小会儿的小模型在 {result['lines']} 条图片说明上测得"
+        f"（[{file}](../../benchmarks/results/{file})）；时间是比值：",
+    )
     head = (["", result["metric"], "time"], ["", result["metric"], "时间"])[language]
-    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|"]
+    lines = [said[language], "", f"| {' | '.join(head)} |", "|---|---:|---:|"]
     for name, way in result["ways"].items():
         title = name
         for english, chinese in WAYS.items() if language else ():

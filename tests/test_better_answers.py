@@ -98,13 +98,13 @@ def test_the_length_penalty_that_scores_best_is_kept_in_the_model(tmp_path: Path
     source, target = tmp_path / "dev.en", tmp_path / "dev.de"
     source.write_text("a dog runs\ntwo cats\n", encoding="utf-8")
     target.write_text("ein Hund rennt\nzwei Katzen\n", encoding="utf-8")
-    told = zhuyi(
+    outcome = zhuyi(
         *("evaluate", model, "--source", source, "--target", target, "--metric", "chrf,exact"),
         *("--beam", 4, "--tune-length-penalty"),
     )
-    assert told.code == 0, told.err
+    assert outcome.code == 0, outcome.err
     kept = load_config_of(model).decoding
-    assert f"decoding.length_penalty={kept.length_penalty:g}" in told.err
+    assert f"decoding.length_penalty={kept.length_penalty:g}" in outcome.err
     assert kept.model_copy(update={"length_penalty": 1.0}) == load_config_of(tiny_model(tmp_path / "n")).decoding
     translator = load(model, engine="torch", device="cpu")
     translator = translator.with_decoding(translator.decoding(beam=4))

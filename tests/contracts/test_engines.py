@@ -16,7 +16,8 @@ from zhuyi.config import Config, DecodingConfig, ModelConfig, Precision, Shape, 
 from zhuyi.decoding.ensemble import Ensemble
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.engine.choice import engine_of
-from zhuyi.engine.native import POSITIONS, NativeEngine, PackedModel, unsupported
+from zhuyi.engine.native import NativeEngine
+from zhuyi.engine.packed import POSITIONS, PackedModel, unsupported
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import ZhuyiWarning
 from zhuyi.model.transformer import Network

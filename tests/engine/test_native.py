@@ -26,7 +26,8 @@ from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.directory import StoredModel, Weights, write_model
 from zhuyi.engine.choice import engine_of
 from zhuyi.engine.library import DIRECTORY, usable
-from zhuyi.engine.native import NativeEngine, PackedModel
+from zhuyi.engine.native import NativeEngine
+from zhuyi.engine.packed import PackedModel
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError
 from zhuyi.model.shapes import SHAPES

@@ -1,4 +1,4 @@
-"""Small models, servers around them, and an engine that answers when it is told to."""
+"""Small models, servers around them, and an engine that answers when a test lets it."""
 
 import asyncio
 import threading
@@ -70,7 +70,7 @@ def running(service: Service) -> Iterator[str]:
 
 
 class Held:
-    """An engine that finds the source itself, once it is told to."""
+    """An engine that finds the source itself, once a test lets it."""
 
     precision = "float32"
 

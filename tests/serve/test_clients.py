@@ -47,9 +47,9 @@ def test_openais_client(url: str, german: str, french: str) -> None:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
     assert [model.id for model in client.models.list()] == ["en-de", "b"]
     assert client.models.retrieve("b").id == "b"
-    told = [("system", "You are a translator."), ("user", "no"), ("assistant", "nein"), ("user", LINE)]
+    conversation = [("system", "You are a translator."), ("user", "no"), ("assistant", "nein"), ("user", LINE)]
     for model, expected in (("en-de", german), ("b", french), ("eng_Latn-de", german), ("de-fr", french)):
-        (choice,) = ask(client, model, *told, temperature=0).choices
+        (choice,) = ask(client, model, *conversation, temperature=0).choices
         assert choice.message.content == expected
         assert choice.finish_reason in ("stop", "length")
     parts = [{"type": "text", "text": LINE}, {"type": "image_url", "image_url": {"url": "data:,"}}]

@@ -13,7 +13,8 @@ from zhuyi.config import DecodingConfig
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.directory import read_metrics
 from zhuyi.engine import library
-from zhuyi.engine.native import NativeEngine, PackedModel
+from zhuyi.engine.native import NativeEngine
+from zhuyi.engine.packed import PackedModel
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.loading import load
 from zhuyi.text.tokenizer import Tokenizers

@@ -83,7 +83,7 @@ To = Annotated[
     typer.Option(metavar="LANG", help="The language of the output, of a model of several: fra is >>fra<<, fra_Latn."),
 ]
 FromLanguage = Annotated[
-    str | None, typer.Option(metavar="LANG", help="The language of the input, of a model that is told it.")
+    str | None, typer.Option(metavar="LANG", help="The language of the input, for a model that reads its name.")
 ]
 DecodingSettings = Annotated[
     list[str] | None,

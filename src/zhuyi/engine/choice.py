@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from zhuyi.config import EngineName
 from zhuyi.directory import StoredModel, check_vocabularies
-from zhuyi.engine.native import NativeEngine, PackedModel, unsupported
+from zhuyi.engine.native import NativeEngine
+from zhuyi.engine.packed import PackedModel, unsupported
 from zhuyi.engine.protocol import Engine
 from zhuyi.errors import ConfigError, ZhuyiWarning
 

@@ -7,10 +7,8 @@ company nor on the number of workers, to the last bit.
 
 import ctypes
 import itertools
-import json
 import math
 import os
-import re
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,21 +18,15 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from zhuyi.config import DecodingConfig, ModelConfig, Precision, StoppingRule
+from zhuyi.config import DecodingConfig, StoppingRule
 from zhuyi.decoding.hypothesis import Hypothesis
-from zhuyi.directory import Weights
-from zhuyi.engine.library import LARGEST_ERROR, LibraryError, library
+from zhuyi.engine.packed import ERROR_BYTES, PackedModel, integers
 from zhuyi.engine.protocol import Tokens
-from zhuyi.errors import CheckpointError
 from zhuyi.text.framing import ended
 from zhuyi.text.tokenizer import EOS
 
-# Numbers as the C++ has them.
-PRECISIONS = tuple(LARGEST_ERROR)
-ACTIVATIONS = ("relu", "gelu", "silu", "swiglu", "geglu")
-POSITIONS = ("none", "sinusoidal", "tensor2tensor", "learned", "rotary", "alibi")
 STOPPING_RULES = get_args(StoppingRule)
-ERROR_BYTES = 256
+"""In the order of the C++."""
 
 STREAMED_TOKENS = 8
 """Tokens that a stream draws at once: what came before them is read again each time."""
@@ -43,42 +35,16 @@ PATIENCE = 100
 """Milliseconds between two looks at whether Ctrl-C was pressed, or whether an engine is still in use."""
 
 
-def _integers(*names: str) -> list[tuple[str, type]]:
-    return [(name, ctypes.c_int32) for name in names]
-
-
 def _addresses(*names: str) -> list[tuple[str, type]]:
     return [(name, ctypes.c_void_p) for name in names]
-
-
-class _Config(ctypes.Structure):
-    """`ZhuyiConfig` of native/transformer.h."""
-
-    _fields_ = [
-        *_integers("width", "heads", "key_value_heads", "head_width", "encoder_layers", "decoder_layers"),
-        *_integers("feed_forward", "activation", "positions", "pre_norm", "rms_norm", "embedding_scale"),
-        *_integers("embedding_norm", "final_norm", "max_length", "source_vocabulary", "target_vocabulary", "precision"),
-        ("norm_epsilon", ctypes.c_float),
-    ]
-
-
-class _Weight(ctypes.Structure):
-    """`ZhuyiWeight` of native/transformer.h."""
-
-    _fields_ = [
-        ("name", ctypes.c_char_p),
-        ("data", ctypes.c_void_p),
-        ("rows", ctypes.c_int64),
-        ("columns", ctypes.c_int64),
-    ]
 
 
 class _Decoding(ctypes.Structure):
     """`ZhuyiDecoding` of native/search.h."""
 
     _fields_ = [
-        *_integers("sampling", "rows", "n_best", "top_k", "no_repeat_ngram", "max_repetition", "min_length"),
-        *_integers("every_token", "power", "stop", "end_at_limit", "no_unknown"),
+        *integers("sampling", "rows", "n_best", "top_k", "no_repeat_ngram", "max_repetition", "min_length"),
+        *integers("every_token", "power", "stop", "end_at_limit", "no_unknown"),
         ("length_penalty", ctypes.c_float),
         ("temperature", ctypes.c_float),
         ("top_p", ctypes.c_float),
@@ -95,77 +61,6 @@ class _Request(ctypes.Structure):
         *_addresses("tokens", "first_token", "prefixes", "first_prefix", "limits", "lines"),
         ("ticket", ctypes.c_int64),
     ]
-
-
-class PackedModel:
-    """Weights as the C++ keeps them: packed for a precision.
-
-    Args:
-        weights: by the names of model.safetensors; a tied matrix stands once.
-        config: of the model.
-        precision: of weights and activations in all products: float32, bf16, or int8 with a scale for each row.
-
-    Raises:
-        CheckpointError: naming the first tensor that is missing or of another shape.
-        LibraryError: if the engine cannot be used on this machine: see `unsupported`.
-    """
-
-    def __init__(self, weights: Weights, config: ModelConfig, precision: Precision = "float32") -> None:
-        self.precision, self.max_length = precision, config.max_length
-        self.functions = library(precision).handle
-        named = dict(weights)
-        of_sources = f"{'decoder' if config.shape == 'decoder' else 'encoder'}.embedding.weight"
-        if (source := named.get(of_sources)) is None:
-            raise CheckpointError(f"tensor {of_sources} is missing")
-        target = named.setdefault("decoder.embedding.weight", source)  # tied, as is the next one
-        named.setdefault("projection.weight", target)
-        _check_biases(named, config)
-        arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in named.items()}
-        table = (_Weight * len(arrays))(
-            *(
-                _Weight(name.encode(), array.ctypes.data, *(array.shape if array.ndim == 2 else (1, array.size)))
-                for name, array in arrays.items()
-            )
-        )
-        sizes = _Config(
-            config.width,
-            config.heads,
-            config.groups,
-            config.head_width,
-            0 if config.shape == "decoder" else config.encoder_layers,
-            config.decoder_layers,
-            config.feed_forward,
-            ACTIVATIONS.index(config.activation),
-            POSITIONS.index(config.positions),
-            config.norm == "pre",
-            config.norm_kind == "rms",
-            config.embedding_scale,
-            config.embedding_norm,
-            config.final_norm,
-            config.max_length,
-            len(source),
-            len(target),
-            PRECISIONS.index(precision),
-            config.norm_epsilon,
-        )
-        error = ctypes.create_string_buffer(ERROR_BYTES)
-        self.handle = self.functions.zhuyi_model(ctypes.byref(sizes), table, len(table), error)
-        if not self.handle:
-            raise CheckpointError(error.value.decode())
-
-    def __del__(self) -> None:
-        if getattr(self, "handle", None):
-            self.functions.zhuyi_free_model(self.handle)
-
-
-def _check_biases(weights: Weights, config: ModelConfig) -> None:
-    """See that those maps have a bias, and no others, that `model.bias` and `model.output_bias` name."""
-    for name in weights:
-        if of_map := re.search(r"\.(mixer|cross|feed_forward)\.\w+\.weight$|^projection\.weight$", name):
-            bias = name.removesuffix("weight") + "bias"
-            wanted = config.bias in ("all", of_map[1]) if of_map[1] else config.output_bias
-            if wanted != (bias in weights):
-                raise CheckpointError(f"tensor {bias} is {'missing' if wanted else 'not one of this model'}")
 
 
 class _Workers:
@@ -356,24 +251,6 @@ class NativeEngine:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def unsupported(config: ModelConfig, precision: Precision = "float32") -> str | None:
-    """Why this engine cannot run a model on this machine; None if it can."""
-    if config.shape == "encoder":
-        return 'it has no model.shape = "encoder"'
-    if config.without:
-        return f"it has no model.without = {json.dumps(config.without)}"
-    for stack in ("decoder",) if config.shape == "decoder" else ("encoder", "decoder"):
-        if (mixer := config.mixer_of(causal=stack == "decoder")) != "attention":
-            return f'it has no model.{stack}_mixer = "{mixer}"'
-    if config.positions not in POSITIONS:
-        return f'it has no model.positions = "{config.positions}"'
-    try:
-        library(precision)
-    except LibraryError as error:
-        return str(error)
-    return None
 
 
 def _settings(decoding: DecodingConfig) -> _Decoding:

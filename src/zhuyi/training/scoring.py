@@ -7,7 +7,8 @@ from zhuyi.checkpoint import Model
 from zhuyi.config import DecodingConfig, EngineName, Precision
 from zhuyi.data.sequences import Sequences
 from zhuyi.decoding.hypothesis import Hypothesis
-from zhuyi.engine.native import NativeEngine, PackedModel, unsupported
+from zhuyi.engine.native import NativeEngine
+from zhuyi.engine.packed import PackedModel, unsupported
 from zhuyi.engine.protocol import Tokens
 from zhuyi.engine.torch import Losses, TorchEngine
 from zhuyi.training.events import Listener, Notice

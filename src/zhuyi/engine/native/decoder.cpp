@@ -319,7 +319,7 @@ class Engine {
     }
 };
 
-// What Python calls: see zhuyi/engine/native.py. A function that may fail writes a line to `error`, of ERROR_SIZE bytes.
+// What Python calls: see native.py and packed.py of zhuyi/engine. A function that may fail writes a line to `error`, of ERROR_SIZE bytes.
 
 constexpr int ERROR_SIZE = 256;
 
