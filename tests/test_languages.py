@@ -11,11 +11,11 @@ from command_line import zhuyi as run
 
 import zhuyi
 from zhuyi.checkpoint import build_model, save_model
-from zhuyi.config import FRAME, TextConfig, build_config
+from zhuyi.config import TEMPLATE, TextConfig, build_config
 from zhuyi.data.prepare import prepare
 from zhuyi.errors import ConfigError
 from zhuyi.microscope.trace import WhatIf
-from zhuyi.text.framing import Frame, with_languages
+from zhuyi.text.template import Template, with_languages
 from zhuyi.text.tokenizer import EOS, Tokenizer, Tokenizers
 from zhuyi.translator import Translator
 
@@ -104,22 +104,22 @@ def test_scores_are_of_the_tags_of_the_lines_or_of_the_command(folder: Path, tmp
 # What stands around a line
 
 
-def test_every_line_stands_within_its_frame() -> None:
+def test_every_line_stands_within_its_template() -> None:
     text = NLLB.model_copy(update={"tags": (*NLLB.tags, ">>fra<<", ">>deu<<")})
     text = text.model_copy(update={"source_prefix": ("<eng_Latn>", ">>fra<<")})
     plain = Tokenizers.train(text, ["a dog", ">>deu<< two"], ["un chien"])
-    framed = plain.framed(text)
-    assert framed.shared
-    assert framed.files() == plain.files()
+    templated = plain.with_templates_of(text)
+    assert templated.shared
+    assert templated.files() == plain.files()
     assert not any("deu" in piece for piece in plain.source.pieces(range(len(plain.source))) if piece != ">>deu<<")
-    pieces = [framed.source.pieces(tokens) for tokens in framed.source.encode(["a dog", ">>deu<< a dog", ""])]
+    pieces = [templated.source.pieces(tokens) for tokens in templated.source.encode(["a dog", ">>deu<< a dog", ""])]
     own = plain.source.pieces(plain.source.encode(["a dog"])[0])
     assert pieces[0] == ["<eng_Latn>", ">>fra<<", *own]
     assert pieces[1] == [">>deu<<", "<eng_Latn>", *own]
     assert pieces[2] == []
-    (target,) = framed.target.encode([">>deu<< a"])
-    assert framed.target.pieces(target)[:1] == ["<fra_Latn>"]
-    assert framed.target.decode([target, target[1:]]) == [">>deu<< a"] * 2
+    (target,) = templated.target.encode([">>deu<< a"])
+    assert templated.target.pieces(target)[:1] == ["<fra_Latn>"]
+    assert templated.target.decode([target, target[1:]]) == [">>deu<< a"] * 2
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram", "character", "whitespace", "bytes"])
@@ -131,7 +131,7 @@ def test_no_text_makes_a_tag(kind: str) -> None:
     assert sorted(made.values()) == list(range(len(tokenizer) - 4, len(tokenizer)))
     assert not {*made.values()} & {token for line in tokenizer.encode([*lines, *tags]) for token in line}
     assert tokenizer.decode(tokenizer.encode(lines)) == lines
-    assert tokenizer.framed(Frame(tags=tuple(made.values()))).decode(
+    assert tokenizer.with_template(Template(tags=tuple(made.values()))).decode(
         [[*made.values(), *tokenizer.encode(["a"])[0]]]
     ) == ["a"]
 
@@ -142,7 +142,7 @@ def test_a_tag_that_a_text_could_have_is_refused(tag: str) -> None:
         Tokenizers.train(TextConfig(tags=(tag,)), ["a"], ["b"])
 
 
-@pytest.mark.parametrize("key", FRAME)
+@pytest.mark.parametrize("key", TEMPLATE)
 def test_a_piece_that_the_vocabulary_lacks_is_refused_before_training(key: str, tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
     words = [
@@ -183,7 +183,7 @@ def test_what_cannot_stand_around_a_line(settings: dict[str, dict[str, object]],
 def test_special_tokens_cannot_begin_a_target(piece: str) -> None:
     text = TextConfig(target_prefix=(piece,))
     with pytest.raises(ConfigError, match=f"text.target_prefix: {piece} cannot stand there"):
-        Tokenizers.train(text, ["a"], ["b"]).framed(text)
+        Tokenizers.train(text, ["a"], ["b"]).with_templates_of(text)
 
 
 # Languages by name
@@ -240,7 +240,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = build_config({**TINY, "text": NLLB.model_dump(exclude_unset=True)})
     tokenizers = Tokenizers.train(config.text, ["a dog runs", "two cats"], ["un chien", "deux chats"])
     torch.manual_seed(1)
-    model = build_model(config, tokenizers.framed(config.text))
+    model = build_model(config, tokenizers.with_templates_of(config.text))
     with torch.no_grad():
         for parameter in model.transformer.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.3)
@@ -282,7 +282,7 @@ def test_a_trace_has_the_language_on_both_sides(many: Path) -> None:
     assert other.output == translator.translate(["a dog"], to="zho_Hans")[0]
 
 
-def test_the_data_of_a_run_stand_within_their_frames(tmp_path: Path) -> None:
+def test_the_data_of_a_run_stand_within_their_templates(tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
     settings = {"text": NLLB.model_dump(exclude_unset=True), "data": {"source": str(source), "target": str(target)}}
     prepared = prepare(

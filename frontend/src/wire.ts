@@ -89,7 +89,7 @@ export interface Embedded {
   model: Model;
   continues: boolean;
   tokenizers: Array<string>;
-  frames: Array<Frame>;
+  templates: Array<Template>;
   shapes: Record<string, Array<number>>;
 }
 
@@ -102,13 +102,6 @@ export interface Failure {
   error: string;
   code: "empty_sentence" | "empty_reference" | "long_sentence" | "long_reference" | "labels_of_tokens" | "label_of_sentence" | "checkpoint" | "other";
   values: Record<string, number>;
-}
-
-export interface Frame {
-  prefix: Array<number>;
-  tags: Array<number>;
-  own: Record<string, number>;
-  suffix: Array<number>;
 }
 
 export interface HeadEffect {
@@ -177,6 +170,13 @@ export interface Stored {
   target: string;
   trace: Trace;
   tensors: Record<string, Numbers>;
+}
+
+export interface Template {
+  prefix: Array<number>;
+  tags: Array<number>;
+  own: Record<string, number>;
+  suffix: Array<number>;
 }
 
 export interface Tokens {

@@ -143,7 +143,7 @@ def read_model(directory: str | Path) -> StoredModel:
     if WEIGHTS not in files:
         raise CheckpointError(f"{directory}: {MANIFEST} does not list {WEIGHTS}: this is not a model directory")
     config = read_config(directory, files)
-    tokenizers = Tokenizers.load(files, directory).framed(config.text)
+    tokenizers = Tokenizers.load(files, directory).with_templates_of(config.text)
     try:
         weights = {name: weight.astype(np.float32, copy=False) for name, weight in load_tensors(files[WEIGHTS]).items()}
     except SafetensorError as error:

@@ -10,8 +10,8 @@ from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.directory import Origin
 from zhuyi.engine.protocol import Engine
 from zhuyi.errors import ConfigError, DataError
-from zhuyi.text.framing import with_languages
 from zhuyi.text.lines import one_line
+from zhuyi.text.template import with_languages
 from zhuyi.text.tokenizer import Tokenizers
 
 OF_ENGINE = {"engine", "precision", "workers"}
@@ -131,7 +131,7 @@ class Translator:
         translations = [[EMPTY] for _ in lines]
         wanted = [number for number, tokens in enumerate(encoded) if tokens]
         sources, numbers = [encoded[number] for number in wanted], [first + number for number in wanted]
-        found = self.engine.decode(sources, decoding, numbers, self.tokenizers.target.frame.prefix)
+        found = self.engine.decode(sources, decoding, numbers, self.tokenizers.target.template.prefix)
         for number, alternatives in zip(wanted, found, strict=True):
             translations[number] = self._texts(alternatives)
         return translations
@@ -150,7 +150,7 @@ class Translator:
         (tokens,) = self._encode([line])
         if not tokens:
             return [EMPTY]
-        prefix = self.tokenizers.target.frame.prefix
+        prefix = self.tokenizers.target.template.prefix
         found = self.engine.submit(tokens, decoding or self.config.decoding, number, prefix)
         return self._texts(await asyncio.wrap_future(found))
 
@@ -264,7 +264,7 @@ class Translator:
         if to is None and from_language is None:
             return self
         text = with_languages(self.config.text, to, from_language)
-        config, tokenizers = self.config.model_copy(update={"text": text}), self.tokenizers.framed(text)
+        config, tokenizers = self.config.model_copy(update={"text": text}), self.tokenizers.with_templates_of(text)
         return Translator(config, tokenizers, self.engine, self.name, self.origins)
 
     def _texts(self, hypotheses: list[Hypothesis]) -> list[Translation]:

@@ -38,7 +38,7 @@ def randomised(config: Config, seed: int = 1) -> Translator:
     """A model of random weights whose outputs differ from line to line; its tokens are characters."""
     torch.manual_seed(seed)
     sources, targets = [ALPHABET], [ALPHABET if config.text.shared else CAPITALS]
-    model = build_model(config, Tokenizers.train(config.text, sources, targets).framed(config.text))
+    model = build_model(config, Tokenizers.train(config.text, sources, targets).with_templates_of(config.text))
     with torch.no_grad():
         for parameter in model.transformer.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.3)

@@ -318,7 +318,7 @@ def test_the_first_mbart_whose_source_ends_in_its_language(tmp_path: Path, engin
     (original.directory / "config.json").write_text(json.dumps(config | {"decoder_start_token_id": None}))
     found = as_stored(read_foreign(original.directory, None, []), "theirs")  # from and to the same language
     rows = read_foreign(original.directory, None, []).text.source.rows
-    english = found.tokenizers.source.frame.suffix[1]
+    english = found.tokenizers.source.template.suffix[1]
     assert rows[BOS] == rows[english] == original.tokenizer.convert_tokens_to_ids("en_XX")
 
 

@@ -44,11 +44,11 @@ def test_every_configuration_gives_the_same_or_is_refused_by_its_key(config: Mod
         assert exported.difference < 1e-4
 
 
-@pytest.fixture(params=["shared", "separate", "framed"])
+@pytest.fixture(params=["shared", "separate", "templated"])
 def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A model of subwords."""
     text = {"kind": "bpe", "vocabulary": 300, "shared": request.param == "shared"}
-    if request.param == "framed":
+    if request.param == "templated":
         text |= {"tags": [">>fra<<", ">>deu<<", "<de>"], "source_prefix": [">>fra<<"], "target_prefix": ["<de>"]}
     sizes = {"width": 16, "heads": 2, "feed_forward": 24, "encoder_layers": 1, "decoder_layers": 1, "max_length": 24}
     translator = randomised(build_config({"text": text, "model": sizes}))

@@ -48,7 +48,7 @@ from zhuyi.microscope.wire import (
     embedded_weights,
     tensors,
 )
-from zhuyi.text.framing import Frame
+from zhuyi.text.template import Template
 from zhuyi.text.tokenizer import BYTES, Tokenizer, Tokenizers
 from zhuyi.translator import Translator
 
@@ -140,7 +140,7 @@ def page(browser: Any) -> PageModel:
 def tokenizers(text: TextConfig) -> Tokenizers:
     return Tokenizers.train(
         text, ["a dog runs", "two cats", "a cat runs"], ["ein Hund rennt", "zwei Katzen", "eine Katze"]
-    ).framed(text)
+    ).with_templates_of(text)
 
 
 def made(
@@ -327,7 +327,7 @@ def test_a_beam_wider_than_the_vocabulary(page: PageModel) -> None:
     same(*page.look(text="a dog"), look(translator, "a dog"), FLOAT32)
 
 
-FRAMED = TextConfig(
+TEMPLATED = TextConfig(
     vocabulary=310,
     tags=(">>fra<<", ">>deu<<", "<en>", "<de>", "<fr>"),
     source_prefix=("<s>", ">>fra<<"),
@@ -339,7 +339,7 @@ FRAMED = TextConfig(
 @pytest.mark.parametrize("shape", ["encoder-decoder", "decoder"])
 def test_what_stands_around_every_line(page: PageModel, shape: str, strategy: str) -> None:
     suffix = ("</s>", "<fr>") if shape == "encoder-decoder" else ()
-    text = FRAMED.model_copy(update={"shared": shape == "decoder", "source_suffix": suffix})
+    text = TEMPLATED.model_copy(update={"shared": shape == "decoder", "source_suffix": suffix})
     translator = made(ModelConfig(**SMALL, shape=shape), text=text, strategy=strategy, n_best=2)
     page.load(translator)
     for line in ("a dog", " >>deu<< a dog", ">>i<< a"):
@@ -410,9 +410,9 @@ def test_tokens_are_pythons(page: PageModel, kind: Any, lowercase: bool, whitesp
     tokenizer = Tokenizer.train(CORPUS * 3, kind, 400, lowercase, normalization, whitespace, mask=True, tags=tags)
     same_tokens(page, tokenizer, ODD)
     ids = {tag: tokenizer.find(tag) for tag in tags}
-    frame = Frame((2, ids[">>fra<<"]), tuple(ids.values()), {tag: ids[tag] for tag in tags[:2]})
+    template = Template((2, ids[">>fra<<"]), tuple(ids.values()), {tag: ids[tag] for tag in tags[:2]})
     of_lines = [">>zh-Hans<< two dogs", "  >>fra<<two >>fra<< <en> dogs", ">>ita<< two", ">>fra<<", "\t>>fra<< two"]
-    same_tokens(page, tokenizer.framed(frame), [*of_lines, *ODD])
+    same_tokens(page, tokenizer.with_template(template), [*of_lines, *ODD])
 
 
 def same_tokens(page: PageModel, tokenizer: Tokenizer, lines: list[str]) -> None:
@@ -420,7 +420,7 @@ def same_tokens(page: PageModel, tokenizer: Tokenizer, lines: list[str]) -> None
     encoded, ids = tokenizer.encode(lines), list(range(len(tokenizer)))
     pairs = zip(ids, reversed(ids), strict=True)
     sequences = [*encoded, *map(list, pairs), [240, 163, 4, 0, 2, 1], [4 + 0xE2, 4 + 0x98, 4 + 0x41, 4 + 0x80]]
-    asked = {"json": tokenizer.to_json(), "frame": asdict(tokenizer.frame), "lines": lines, "ids": sequences}
+    asked = {"json": tokenizer.to_json(), "template": asdict(tokenizer.template), "lines": lines, "ids": sequences}
     found = page.answer("tokenise", asked)
     for line, mine, right in zip(lines, found["encoded"], encoded, strict=True):
         assert mine == right, line

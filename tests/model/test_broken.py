@@ -25,7 +25,7 @@ from zhuyi.errors import ConfigError, ZhuyiWarning
 from zhuyi.interop.export import export_model
 from zhuyi.loading import load
 from zhuyi.model import Recording
-from zhuyi.model.broken import PARTS, break_network, reframe, training_without
+from zhuyi.model.broken import PARTS, break_network, targets_without, training_without
 from zhuyi.model.shapes import SHAPES, DecoderOnly
 from zhuyi.model.transformer import Network, Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD
@@ -294,13 +294,13 @@ def test_what_a_shape_has_not_cannot_be_taken_away(shape: Shape, part: Part) -> 
     ],
 )
 def test_what_the_decoder_is_given_and_asked(without: tuple[Part, ...], given: list[int], asked: list[int]) -> None:
-    frames = reframe(without, torch.tensor([[BOS, 5, 6, PAD]]), torch.tensor([[5, 6, EOS, PAD]]), PAD)
-    assert [each[0].tolist() for each in frames] == [given, asked]
+    targets = targets_without(without, torch.tensor([[BOS, 5, 6, PAD]]), torch.tensor([[5, 6, EOS, PAD]]), PAD)
+    assert [each[0].tolist() for each in targets] == [given, asked]
 
 
 @pytest.mark.parametrize("part", [part for part in get_args(Part) if part not in ("norm", "warmup")])
 def test_training_reports_the_loss_that_an_evaluation_does(part: Part) -> None:
-    """Per token that is asked for, whatever the framing: also where targets are short."""
+    """Per token that is asked for, whatever is given: also where targets are short."""
     config = configured(part, training={"steps": 1, "warmup": 0, "precision": "float32", "tokens_per_batch": 1000})
     network, data = network_of(config), InMemory([[5, 6], [7, 8, 9]], [[6], [9, 8]])
     expected = TorchEngine(network, config.model.max_length, "cpu").losses(data).mean

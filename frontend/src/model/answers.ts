@@ -1,6 +1,6 @@
 // What a model in the page is asked, and what it answers; the worker and, where there is none, the page itself run this.
 import { bytes } from "../base64";
-import type { Embedded, Frame, HeadEffect, Request, Trace } from "../wire";
+import type { Embedded, Template, HeadEffect, Request, Trace } from "../wire";
 import { heads, occlusion } from "./effects";
 import { look, type Look } from "./look";
 import { refusal } from "../refusal";
@@ -55,8 +55,8 @@ export class Answers {
   }
 
   /** What a tokenizer makes of lines and of ids, for the test that compares it with Python's. */
-  tokenise({ json, frame, lines, ids }: { json: string; frame: Frame; lines: string[]; ids: number[][] }) {
-    const tokenizer = new Tokenizer(json, frame);
+  tokenise({ json, template, lines, ids }: { json: string; template: Template; lines: string[]; ids: number[][] }) {
+    const tokenizer = new Tokenizer(json, template);
     return {
       normalised: lines.map(tokenizer.normalise),
       encoded: lines.map((line) => tokenizer.encode(line)),

@@ -78,7 +78,7 @@ export function look(translator: Translator, request: Request): Look {
     candidates: decoded.candidates.map((each) => ({ ...each, piece: translator.target.pieces([each.token])[0] })),
     decoding,
     difference: difference(network, whatIf, own, best),
-    given: translator.target.frame.prefix.length,
+    given: translator.target.template.prefix.length,
     what_if: whatIf,
     replay: describe(translator, network, own),
     reference: reference && describe(translator, network, reference),
@@ -103,7 +103,7 @@ export function decode(translator: Translator, request: Request): Decoded {
     prefix: request.prefix ?? [],
   };
   let sentence = translator.source.encode(request.text);
-  const given = translator.target.frame.prefix;
+  const given = translator.target.template.prefix;
   let prefix = [...whatIf.prefix, ...given.slice(whatIf.prefix.length)];
   checkLength(sentence, longest, "sentence");
   const right = request.target ? translator.target.encode(request.target) : null;

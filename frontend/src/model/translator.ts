@@ -15,10 +15,12 @@ export class Translator {
   readonly weights: Weights;
 
   /** @param bytes its weights, as `decodeWeights` takes them. */
-  constructor({ model, continues, tokenizers, frames, shapes }: Embedded, bytes: ArrayBuffer) {
+  constructor({ model, continues, tokenizers, templates, shapes }: Embedded, bytes: ArrayBuffer) {
     this.described = model;
     this.continues = continues;
-    [this.source, this.target] = frames.map((frame, side) => new Tokenizer(tokenizers[side] ?? tokenizers[0], frame));
+    [this.source, this.target] = templates.map(
+      (template, side) => new Tokenizer(tokenizers[side] ?? tokenizers[0], template),
+    );
     this.weights = decodeWeights(bytes, shapes, model.precision);
   }
 

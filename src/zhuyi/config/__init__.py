@@ -8,16 +8,16 @@ from zhuyi.config.presets import PRESETS
 from zhuyi.config.schema import Config
 from zhuyi.config.section import Section, readable
 from zhuyi.config.show import describe, to_toml
-from zhuyi.config.text import FRAME, Normalization, TextConfig, TokenKind, Whitespace
+from zhuyi.config.text import TEMPLATE, Normalization, TextConfig, TokenKind, Whitespace
 from zhuyi.config.training import METRICS_OF, Metric, TrainingConfig
 
 __all__ = [
     "FILES",
-    "FRAME",
     "LANGUAGES",
     "METRICS_OF",
     "NOT_IN_SHAPE",
     "PRESETS",
+    "TEMPLATE",
     "Config",
     "DataConfig",
     "DecodingConfig",

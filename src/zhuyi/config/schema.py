@@ -12,7 +12,7 @@ from zhuyi.config.decoding import DecodingConfig
 from zhuyi.config.model import ModelConfig
 from zhuyi.config.presets import PRESETS
 from zhuyi.config.section import Section, settings
-from zhuyi.config.text import FRAME, PIECES, TextConfig
+from zhuyi.config.text import PIECES, TEMPLATE, TextConfig
 from zhuyi.config.training import METRICS_OF, TrainingConfig
 
 
@@ -59,7 +59,7 @@ class Config(Section):
     def _possible(self) -> Config:
         shape, masked = self.model.shape, self.training.objective == "masked"
         gives_labels = shape == "encoder" and not masked and not (self.text.shared and self.text.mask)
-        self._check_frame()
+        self._check_template()
         if self.data.text is not None and shape != "decoder" and not masked:
             raise ValueError(
                 'data.text is running text: set model.shape = "decoder" (a language model), or model.shape = "encoder" '
@@ -101,7 +101,7 @@ class Config(Section):
             )
         return self
 
-    def _check_frame(self) -> None:
+    def _check_template(self) -> None:
         """See that lines can have what stands around them."""
         text, most = self.text, self.model.max_length - 2  # a piece of the line, and EOS
         for key in PIECES:
@@ -110,7 +110,7 @@ class Config(Section):
                 raise ValueError(f"text.{key} is of pairs that are translated, and {what} has none: leave it out")
         if text.source_suffix and self.model.shape == "decoder":
             raise ValueError('text.source_suffix needs an encoder, which model.shape = "decoder" has not: leave it out')
-        for key in FRAME:
+        for key in TEMPLATE:
             if len(getattr(text, key)) > most:
                 raise ValueError(
                     f"text.{key} has too many pieces: with model.max_length = {most + 2} there are {most} at most"

@@ -15,10 +15,10 @@ Normalization = Literal["nfc", "none"]
 Whitespace = Literal["collapse", "keep"]
 
 
-FRAME = ("source_prefix", "source_suffix", "target_prefix")
+TEMPLATE = ("source_prefix", "source_suffix", "target_prefix")
 """The keys of [text] whose pieces stand around every line."""
 
-PIECES = ("tags", *FRAME)
+PIECES = ("tags", *TEMPLATE)
 """The keys of [text] that list pieces."""
 
 

@@ -1,6 +1,6 @@
 """Batches: sequences of like length, padded, within a budget of tokens; their order is a function of (seed, epoch).
 
-The one place where BOS and EOS are added, the latter where a source has no suffix with its own (`text.framing`):
+The one place where BOS and EOS are added, the latter where a source has no suffix with its own (`text.template`):
 
     source       a b c EOS
     target_in    BOS x y z          what the decoder is given (teacher forcing)
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from zhuyi.config import Part
 from zhuyi.data.sequences import Collated, Lengths, Sequences, ends_of
-from zhuyi.model.broken import reframe
+from zhuyi.model.broken import targets_without
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 POOL_PAIRS = 250_000
@@ -80,8 +80,8 @@ class Batch:
         return Batch(source, source_mask, function(self.target_in), function(self.target_out), self.pairs)
 
     def without(self, parts: Iterable[Part]) -> "Batch":
-        """The same pairs, framed for a model that some parts have been taken away from (`model.broken`)."""
-        target_in, target_out = reframe(parts, self.target_in, self.target_out, PAD)
+        """The same pairs, for a model that some parts have been taken away from (`model.broken`)."""
+        target_in, target_out = targets_without(parts, self.target_in, self.target_out, PAD)
         return replace(self, target_in=target_in, target_out=target_out)
 
     def to(self, device: torch.device) -> "Batch":
@@ -95,10 +95,10 @@ class Batch:
 
 def pad_sources(sequences: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
     """Source tokens with EOS, padded at the end: ids and mask, both `batch source`."""
-    framed = _framed(sequences)[:, 1:]
-    ends = framed == EOS
-    framed[ends & (ends.cumsum(axis=1) > 1)] = PAD  # a suffix of the source has its own
-    source = torch.from_numpy(framed[:, (framed != PAD).any(axis=0)])
+    delimited = _delimited(sequences)[:, 1:]
+    ends = delimited == EOS
+    delimited[ends & (ends.cumsum(axis=1) > 1)] = PAD  # a suffix of the source has its own
+    source = torch.from_numpy(delimited[:, (delimited != PAD).any(axis=0)])
     return source, source != PAD
 
 
@@ -107,7 +107,7 @@ def collate(corpus: Sequences, pairs: np.ndarray) -> Batch:
     if isinstance(corpus, Collated):
         return cast(Batch, corpus.collate(pairs))
     source, source_mask = pad_sources([corpus.source(pair) for pair in pairs])
-    target = _framed([corpus.target(pair) for pair in pairs])
+    target = _delimited([corpus.target(pair) for pair in pairs])
     target_in, target_out = target[:, :-1].copy(), target[:, 1:].copy()
     target_in[target_in == EOS] = PAD
     return Batch(source, source_mask, torch.from_numpy(target_in), torch.from_numpy(target_out), pairs)
@@ -306,11 +306,11 @@ def _cost(corpus: Lengths, pairs: np.ndarray) -> int:
     return len(pairs) * longest
 
 
-def _framed(sequences: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
+def _delimited(sequences: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
     """BOS, the tokens, EOS, and padding, of each: int64 `batch longest+2`."""
-    framed = np.full((len(sequences), max(map(len, sequences), default=0) + 2), PAD, dtype=np.int64)
-    framed[:, 0] = BOS
-    for row, tokens in zip(framed, sequences, strict=True):
+    delimited = np.full((len(sequences), max(map(len, sequences), default=0) + 2), PAD, dtype=np.int64)
+    delimited[:, 0] = BOS
+    for row, tokens in zip(delimited, sequences, strict=True):
         row[1 : len(tokens) + 1] = tokens
         row[len(tokens) + 1] = EOS
-    return framed
+    return delimited

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import tokenizers as library
 
-from zhuyi.config import FRAME, Config
+from zhuyi.config import TEMPLATE, Config
 from zhuyi.data.build import build_store
 from zhuyi.data.cache import cached
 from zhuyi.data.check import Report, TextReport, make_report, make_text_report
@@ -79,7 +79,7 @@ def prepare(
 
     Args:
         config: whose `data`, `text` and `model.max_length` are used.
-        tokenizers: those of a run that is resumed, framed in any way; learned from the corpus otherwise.
+        tokenizers: those of a run that is resumed, with any templates; learned from the corpus otherwise.
         epoch: the one that is resumed.
         notify: called with what is being done.
 
@@ -92,7 +92,7 @@ def prepare(
         notify(Preparing("Reading the corpus and learning its vocabulary"))
         learned = learn(config, corpus)
         tokenizers, pairs = Tokenizers.from_files(learned["files"]), learned["pairs"]
-    tokenizers = tokenizers.framed(config.text)
+    tokenizers = tokenizers.with_templates_of(config.text)
 
     def progress(done: int) -> None:
         notify(Preparing("Tokenising", done, pairs))
@@ -258,7 +258,7 @@ def learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
         )
     made_of = {
         "format": FORMAT,
-        "vocabulary": config.text.model_dump(exclude={"bpe_dropout", "add_pieces", *FRAME}),
+        "vocabulary": config.text.model_dump(exclude={"bpe_dropout", "add_pieces", *TEMPLATE}),
         "corpus": corpus.fingerprint(),
         "version": __version__,
         "library": library.__version__,

@@ -30,8 +30,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from zhuyi.errors import ZhuyiError
-from zhuyi.text.framing import Frame
 from zhuyi.text.segmentation import count_marks
+from zhuyi.text.template import Template
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 MAX_LINES = 10
@@ -106,8 +106,8 @@ class ChunkTokenizer:
     """How pairs become tokens; the arguments are those of `build.build_store`."""
 
     def __init__(self, tokenizers: Tokenizers, max_length: int | None, long_lines: str, dropout: float) -> None:
-        frames = [asdict(frame) for frame in tokenizers.frames]
-        self.settings = (tokenizers.files(), frames, max_length, long_lines, dropout)
+        templates = [asdict(template) for template in tokenizers.templates]
+        self.settings = (tokenizers.files(), templates, max_length, long_lines, dropout)
         self.schema = schema(tokenizers)
         self._most = None if max_length is None else max_length - 1
         self._truncate = long_lines == "truncate"
@@ -276,8 +276,8 @@ def _receive(stream: IO[bytes]) -> bytes:
 def _work(chunks: IO[bytes], answers: IO[bytes]) -> None:
     """What a worker does."""
     with suppress(EOFError, BrokenPipeError):  # the end, which is the other one's
-        files, frames, *rest = marshal.loads(_receive(chunks))
-        tokenizers = Tokenizers.from_files(files).with_frames(*(Frame(**frame) for frame in frames))
+        files, templates, *rest = marshal.loads(_receive(chunks))
+        tokenizers = Tokenizers.from_files(files).with_templates(*(Template(**template) for template in templates))
         tokenize = ChunkTokenizer(tokenizers, *rest)
         while True:
             report, message = tokenize(marshal.loads(_receive(chunks)))

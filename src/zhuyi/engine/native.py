@@ -22,7 +22,7 @@ from zhuyi.config import DecodingConfig, StoppingRule
 from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.engine.packed import ERROR_BYTES, PackedModel, integers
 from zhuyi.engine.protocol import Tokens
-from zhuyi.text.framing import ended
+from zhuyi.text.template import ended
 from zhuyi.text.tokenizer import EOS
 
 STOPPING_RULES = get_args(StoppingRule)

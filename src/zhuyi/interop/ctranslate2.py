@@ -68,7 +68,7 @@ class CTranslate2Directory:
         self._translator = _ctranslate2().Translator(str(directory))
         self._source, self._target = tokenizers.source.names, tokenizers.target.names
         self._ids = {token: i for i, token in enumerate(self._target)}
-        self._given = [self._target[token] for token in tokenizers.target.frame.prefix]
+        self._given = [self._target[token] for token in tokenizers.target.template.prefix]
 
     def decode(self, sources: Sequence[Tokens], limit: int) -> list[list[int]]:
         """The output of greedy search for each source, without EOS; at most `limit` tokens, EOS counted."""
@@ -114,7 +114,7 @@ def write(model: Model, directory: Path, precision: str) -> None:
     transformer, tokenizers = cast(Transformer, model.transformer), model.tokenizers
     config = transformer.config
     _ensure_expressible(config)
-    if tokenizers.source.frame.suffix:
+    if tokenizers.source.template.suffix:
         raise ConfigError("text.source_suffix: CTranslate2 ends every source with EOS; use zhuyi itself")
     specification = _specification(config)
     _fill_stack(specification.encoder, specification.encoder.embeddings[0], transformer.encoder, config)
@@ -244,24 +244,24 @@ def _card(tokenizers: Tokenizers, max_length: int, min_length: int) -> str:
     names = [*tokenizers.files()]
     common = {"source": names[0], "target": names[-1], "limit": max_length, "least": max(min_length - 1, 0)}
     source, target = tokenizers.source.names, tokenizers.target.names
-    (frame, of_target), longest = tokenizers.frames, max_length - 1
+    (of_source, of_target), longest = tokenizers.templates, max_length - 1
     pieces = {
-        "source_prefix": [source[token] for token in frame.prefix],
+        "source_prefix": [source[token] for token in of_source.prefix],
         "target_prefix": [target[token] for token in of_target.prefix],
     }
-    tags = dict.fromkeys([*(source[token] for token in frame.tags), *(target[token] for token in of_target.tags)])
+    tags = dict.fromkeys([*(source[token] for token in of_source.tags), *(target[token] for token in of_target.tags)])
     if not any(pieces.values()) and not tags:
-        plain = {"frame": "", "line": f"line.tokens[:{longest}]", "given": "", "written": "", "about": ""}
+        plain = {"prefixes": "", "line": f"line.tokens[:{longest}]", "given": "", "written": "", "about": ""}
         return CARD.format(**common, **plain)
     longest -= len(pieces["source_prefix"])
-    framed = {
-        "frame": "".join(f"{name} = {value}\n" for name, value in pieces.items()),
+    prefixed = {
+        "prefixes": "".join(f"{name} = {value}\n" for name, value in pieces.items()),
         "line": f"[*source_prefix, *line.tokens[:{longest}]] if line.tokens else []",
         "given": ', "target_prefix": [target_prefix] * len(lines)',
         "written": "[len(target_prefix):]",
-        "about": ABOUT_FRAME.format(tags=", ".join(f"`{tag}`" for tag in tags) or "none"),
+        "about": ABOUT_TEMPLATE.format(tags=", ".join(f"`{tag}`" for tag in tags) or "none"),
     }
-    return CARD.format(**common, **framed)
+    return CARD.format(**common, **prefixed)
 
 
 CARD = """# A zhuyi model for CTranslate2
@@ -276,7 +276,7 @@ directory = "."  # this one
 source = Tokenizer.from_file(f"{{directory}}/{source}")
 target = Tokenizer.from_file(f"{{directory}}/{target}")
 translator = ctranslate2.Translator(directory)
-{frame}
+{prefixes}
 
 def translate(lines, beam_size=1):
     tokens = [{line} for line in source.encode_batch(lines, add_special_tokens=False)]
@@ -299,7 +299,7 @@ print(translate(["A line of text."]))
   (`decoding.max_repetition`). CTranslate2 ends it at `max_decoding_length` only.
 {about}"""
 
-ABOUT_FRAME = """\
+ABOUT_TEMPLATE = """\
 - `source_prefix` and `target_prefix` are the pieces that stand before every line, as in the model's settings ([text]);
   a blank line has none. For another language, put its tag there. Tags: {tags}.
 """

@@ -188,7 +188,7 @@ def made_lines(tokenizer: Tokenizer) -> list[str]:
 def _compare(translator: Translator, peer: Peer, lines: Sequence[str]) -> tuple[int, float]:
     """How many lines have the same output in both, and the largest difference of a token's log-probability."""
     limit = min(LONGEST, translator.config.model.max_length)
-    source, given = translator.tokenizers.source, translator.tokenizers.target.frame.prefix
+    source, given = translator.tokenizers.source, translator.tokenizers.target.template.prefix
     sources = [source.cut(tokens, translator.longest) for tokens in source.encode(lines) if tokens]
     greedy = DecodingConfig(beam=1, length_penalty=0.0, max_repetition=0, max_ratio=0.0, max_extra=limit)
     ours = [best[0] for best in translator.engine.decode(sources, greedy, prefix=given)]

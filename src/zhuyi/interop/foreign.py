@@ -224,4 +224,4 @@ def as_stored(foreign: Foreign, source: str) -> StoredModel:
         raise CheckpointError(f"{source}: {error}") from error
     # What was permuted may lie in columns, which a file of weights does not know.
     weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in foreign.weights.items()}
-    return StoredModel(config, text.tokenizers.framed(config.text), weights)
+    return StoredModel(config, text.tokenizers.with_templates_of(config.text), weights)

@@ -1,6 +1,6 @@
 """Directories of Hugging Face: MarianMT (OPUS-MT), M2M-100 and NLLB, mBART, and BART.
 
-These are one architecture with one table of names, and differ in positions, norms and in what frames a sentence:
+These are one architecture with one table of names, and differ in positions, norms and in the template of a sentence:
 
     MarianMT    post-norm; sinusoids, first all sines, then all cosines; a bias of the logits; begins with PAD
     M2M-100     pre-norm; sinusoids of tensor2tensor from position 2, kept here as a learned table; LANG source </s>

@@ -60,11 +60,11 @@ def joint_tokenizer(tokenizers: Tokenizers, together: bool) -> JointTokenizer:
     hidden = {i: NEVER_TEXT + name for i, name in enumerate(target.names)}
     if not together:
         hidden |= {first + i: 2 * NEVER_TEXT + name for i, name in enumerate(source.names)}
-    tags = {first + i: source.names[i] for i in source.frame.tags}
+    tags = {first + i: source.names[i] for i in source.template.tags}
     names = {**hidden, **names, **dict(enumerate(SPECIALS)), **tags}
-    added = {*range(len(SPECIALS)), *range(first, first + len(SPECIALS)), *tags, *target.frame.tags}
-    of_lines = {first + i for i in source.frame.own.values()}
-    before, end = [names[first + i] for i in source.frame.prefix], names[first + EOS]
+    added = {*range(len(SPECIALS)), *range(first, first + len(SPECIALS)), *tags, *target.template.tags}
+    of_lines = {first + i for i in source.template.own.values()}
+    before, end = [names[first + i] for i in source.template.prefix], names[first + EOS]
     content["model"] = _renumbered(content["model"], [names[i] for i in range(len(names))], first + UNK)
     content["added_tokens"] = [_added(i, names[i], i not in of_lines) for i in sorted(added)]
     content["pre_tokenizer"] = _guarded(content, [*SPECIALS, *tags.values()])

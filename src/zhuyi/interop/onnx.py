@@ -82,7 +82,7 @@ class OnnxDirectory:
         self._encoder, self._decoder = (
             runtime.InferenceSession(directory / name, options, providers=["CPUExecutionProvider"]) for name in GRAPHS
         )
-        self._given = tokenizers.target.frame.prefix
+        self._given = tokenizers.target.template.prefix
 
     def decode(self, sources: Sequence[Tokens], limit: int) -> list[list[int]]:
         """The output of greedy search for each source, without EOS; at most `limit` tokens, EOS counted."""
@@ -157,7 +157,7 @@ def write(model: Model, directory: Path, precision: str) -> None:
     for key in ("encoder_mixer", "decoder_mixer"):
         if (mixer := getattr(config, key)) != "attention":
             raise ConfigError(f'model.{key} = "{mixer}": of the mixers, zhuyi writes only attention in ONNX; use zhuyi')
-    if tokenizers.source.frame.suffix:
+    if tokenizers.source.template.suffix:
         raise ConfigError("text.source_suffix: zhuyi ends every source with EOS in ONNX; use zhuyi itself")
     source, target = _tokenizer(tokenizers.source, reads=True), _tokenizer(tokenizers.target, reads=False)
     unknown = len(source["model"]["vocab"]) - len(tokenizers.source)
@@ -167,8 +167,8 @@ def write(model: Model, directory: Path, precision: str) -> None:
         **{"zhuyi": __version__, "max_length": config.max_length},
         **{"pad": PAD, "bos": BOS, "eos": EOS},
         **{
-            "source_prefix": list(tokenizers.source.frame.prefix),
-            "target_prefix": list(tokenizers.target.frame.prefix),
+            "source_prefix": list(tokenizers.source.template.prefix),
+            "target_prefix": list(tokenizers.target.template.prefix),
         },
     }
     files = {"config.json": settings, "tokenizer.source.json": source, "tokenizer.target.json": target}
@@ -178,7 +178,7 @@ def write(model: Model, directory: Path, precision: str) -> None:
 
 
 def _tokenizer(side: Tokenizer, reads: bool) -> dict[str, Any]:
-    """A tokenizer that puts the frame around a line.
+    """A tokenizer that puts its template around a line.
 
     The tokens that it looks for in a text are the tags with which a line may begin (`reads`), and those that it leaves
     out of a text are the tags.

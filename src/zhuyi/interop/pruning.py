@@ -56,7 +56,7 @@ def keep_vocabulary(model: StoredModel, lines: Iterable[str]) -> StoredModel:
         name: np.ascontiguousarray(weight[rows[name]]) if name in rows else weight
         for name, weight in model.weights.items()
     }
-    return replace(model, tokenizers=tokenizers.framed(model.config.text), weights=weights)
+    return replace(model, tokenizers=tokenizers.with_templates_of(model.config.text), weights=weights)
 
 
 def _needed(model: StoredModel, lines: Iterable[str]) -> Iterator[tuple[set[int], set[int]]]:
@@ -68,7 +68,7 @@ def _needed(model: StoredModel, lines: Iterable[str]) -> Iterator[tuple[set[int]
     for batch in _batches(lines):
         lines_read, lines_written = source.encode(batch), target.encode(batch)
         cut = [source.cut(tokens, longest) for tokens in lines_read if tokens]
-        answers = engine.decode(cut, greedy, prefix=target.frame.prefix)
+        answers = engine.decode(cut, greedy, prefix=target.template.prefix)
         written = {*chain.from_iterable(lines_written)}
         yield {*chain.from_iterable(lines_read)}, written.union(*(best.tokens for best, *_ in answers))
 
@@ -81,11 +81,11 @@ def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
 
 def _always(tokenizer: Tokenizer, tags: Sequence[str]) -> set[int]:
     """The tokens that are kept whatever the text: special ones, tags, bytes and single characters."""
-    framed = {*tokenizer.frame.prefix, *tokenizer.frame.suffix, *range(len(SPECIALS))}
+    kept = {*tokenizer.template.prefix, *tokenizer.template.suffix, *range(len(SPECIALS))}
     named = {i for i in map(tokenizer.find, tags) if i is not None}
     pieces = json.loads(tokenizer.to_json())[VOCABULARY]["pieces"]
     short = {i for i, piece in enumerate(pieces) if len(piece.removeprefix(SPACE)) <= 1 or piece in BYTES}
-    return framed | named | short
+    return kept | named | short
 
 
 def _pruned(tokenizer: Tokenizer, kept: list[int]) -> Tokenizer:

@@ -134,7 +134,7 @@ def write(model: Model, directory: Path, precision: str) -> None:
     _library()
     transformer = cast(Transformer, model.transformer)
     name = _class_of(transformer.config)
-    _ensure_frame(model.tokenizers)
+    _ensure_template(model.tokenizers)
     encoder, decoder = transformer.encoder.embedding.weight, transformer.decoder.embedding.weight
     together = model.tokenizers.shared and (encoder is decoder or torch.equal(encoder, decoder))
     tokenizer = joint_tokenizer(model.tokenizers, together)
@@ -250,8 +250,8 @@ ACCEPTED: dict[str, dict[str, tuple[Any, ...]]] = {
 PROGRAMS = {**{name: family.program for name, family in huggingface.FAMILIES.items()}, **t5.PROGRAMS}
 
 
-def _ensure_frame(tokenizers: Tokenizers) -> None:
-    source, target = tokenizers.frames
+def _ensure_template(tokenizers: Tokenizers) -> None:
+    source, target = tokenizers.templates
     if source.suffix:
         raise ConfigError("text.source_suffix: zhuyi ends every source with EOS in transformers; use zhuyi itself")
     if len(target.prefix) > 1 or not {*target.prefix} <= {*target.tags}:
@@ -370,7 +370,7 @@ def _generation(model: Model, tokenizer: JointTokenizer) -> dict[str, Any]:
     """The defaults of generation that are nearest to how the model searches."""
     decoding, longest = model.config.decoding, model.config.model.max_length
     suppressed = [*tokenizer.never_written, *([] if decoding.allow_unknown else [UNK])]
-    prefix = model.tokenizers.target.frame.prefix
+    prefix = model.tokenizers.target.template.prefix
     return {
         "max_new_tokens": int(decoding.limits(np.array([longest]), longest)[0]),
         **_strategy(decoding),

@@ -221,8 +221,8 @@ class Occlusion(Message):
     """Change of a token's loss in nats, for each token that the model reads."""
 
 
-class Frame(Message):
-    """What stands around the lines of one side, as `text.framing.Frame`."""
+class Template(Message):
+    """What stands around the lines of one side, as `text.template.Template`."""
 
     prefix: list[int]
     tags: list[int]
@@ -238,7 +238,7 @@ class Embedded(Message):
     """Whether it is a language model, which continues running text."""
     tokenizers: list[str]
     """The content of `tokenizer.json`: of source and target, or of the one that both share."""
-    frames: list[Frame]
+    templates: list[Template]
     """Of source and target."""
     shapes: dict[str, list[int]]
     """Of the weights, in their order; a tied matrix has one name."""

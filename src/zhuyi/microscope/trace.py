@@ -38,7 +38,7 @@ from zhuyi.model.positions import Positions
 from zhuyi.model.shapes import DecoderOnly, EncoderOnly, join
 from zhuyi.model.tap import Recording
 from zhuyi.model.transformer import Network
-from zhuyi.text.framing import ended
+from zhuyi.text.template import ended
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 from zhuyi.translator import Translator
 
@@ -142,7 +142,7 @@ class Trace:
     @property
     def given(self) -> int:
         """How many of the first tokens of every output are given (`text.target_prefix`): they are no choice."""
-        return len(self.translator.tokenizers.target.frame.prefix)
+        return len(self.translator.tokenizers.target.template.prefix)
 
     @property
     def output(self) -> str:
@@ -228,7 +228,7 @@ def record(
 
     if any(token in (PAD, BOS) or not 0 <= token < len(tokenizers.target) for token in what_if.prefix):
         raise ConfigError("the prefix holds a number that is no token of the target")
-    given = tokenizers.target.frame.prefix
+    given = tokenizers.target.template.prefix
     prefix = (*what_if.prefix, *given[len(what_if.prefix) :])
     if translator.config.continues:
         prefix, tokens = prefix or tuple(tokens), []

@@ -78,7 +78,7 @@ def _embed(described: schema.Model, translator: Translator) -> schema.Embedded:
         model=described.model_copy(update={"precision": precision}),
         continues=translator.config.continues,
         tokenizers=list(translator.tokenizers.files().values()),
-        frames=[schema.Frame(**asdict(frame)) for frame in translator.tokenizers.frames],
+        templates=[schema.Template(**asdict(template)) for template in translator.tokenizers.templates],
         shapes={name: list(each.shape) for name, each in transformer_of(translator).named_parameters()},
     )
 

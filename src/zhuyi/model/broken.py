@@ -1,7 +1,7 @@
 """What each part of a Transformer is for, seen by taking it away: `zhuyi train --without PART`, `model.without`.
 
 The model's own files know nothing of this. A part is taken away from a network that has been built, by replacing one
-piece of it (`break_network`); or from the target sequences (`reframe`); or from the settings of the training
+piece of it (`break_network`); or from the target sequences (`targets_without`); or from the settings of the training
 (`training_without`). `PARTS` says which, and what is then to be seen. Several parts go in the order of the table.
 
 Everything that computes with a network whose `config.without` is not empty does the same: training, the losses of an
@@ -34,7 +34,7 @@ from zhuyi.model.tap import SILENT, Tap
 from zhuyi.model.transformer import Network
 
 Kind = TypeVar("Kind", bound=nn.Module)
-Frames = tuple[Int[Tensor, "batch given"], Int[Tensor, "batch target"]]
+Targets = tuple[Int[Tensor, "batch given"], Int[Tensor, "batch target"]]
 """What the decoder is given, and what it must answer at each position."""
 
 
@@ -92,20 +92,20 @@ def _no_cross(network: Network) -> None:
         attention.key, attention.value = Scaled(attention.key, 0.0), Scaled(attention.value, 0.0)
 
 
-def _no_begin(target_in: Tensor, target_out: Tensor, padding: int) -> Frames:
+def _no_begin(target_in: Tensor, target_out: Tensor, padding: int) -> Targets:
     """x y z PAD → y z EOS PAD."""
     given, asked = (F.pad(tokens[:, 1:], (0, 1), value=padding) for tokens in (target_in, target_out))
     return given, asked
 
 
-def _no_end(target_in: Tensor, target_out: Tensor, padding: int) -> Frames:
+def _no_end(target_in: Tensor, target_out: Tensor, padding: int) -> Targets:
     """BOS x y z → x y z PAD."""
     real = target_out != padding
     last = real & ~F.pad(real[:, 1:], (0, 1))
     return target_in, target_out.masked_fill(last, padding)
 
 
-def _no_shift(target_in: Tensor, target_out: Tensor, padding: int) -> Frames:
+def _no_shift(target_in: Tensor, target_out: Tensor, padding: int) -> Targets:
     """x y z EOS → x y z EOS."""
     return target_out, target_out
 
@@ -124,7 +124,7 @@ class Removal:
     """What is then to be seen, as the end of a sentence."""
     network: Callable[[Network], None] = lambda network: None
     """Changes a built network."""
-    frames: Callable[[Tensor, Tensor, int], Frames] = lambda target_in, target_out, padding: (target_in, target_out)
+    targets: Callable[[Tensor, Tensor, int], Targets] = lambda target_in, target_out, padding: (target_in, target_out)
     """From `target_in`, `target_out` and the number of PAD to the two that are used instead."""
     training: Callable[[TrainingConfig], TrainingConfig] = lambda training: training
     """From the settings of a run to those that are used instead."""
@@ -164,17 +164,17 @@ PARTS: dict[Part, Removal] = {
     "begin": Removal(
         "BOS: the first token of the target is given and never asked for",
         "the first token of its output is a guess",
-        frames=_no_begin,
+        targets=_no_begin,
     ),
     "end": Removal(
         "EOS: it is never asked for",
         "its output never ends by itself",
-        frames=_no_end,
+        targets=_no_end,
     ),
     "shift": Removal(
         "the shift of the target: the decoder is given the very token that it must answer",
         "its loss falls to nothing, and it cannot write",
-        frames=_no_shift,
+        targets=_no_shift,
     ),
     "warmup": Removal(
         "warm-up: the learning rate is at its peak from the first update",
@@ -191,7 +191,7 @@ def break_network(network: Network) -> None:
         PARTS[part].network(network)
 
 
-def reframe(without: Iterable[Part], target_in: Tensor, target_out: Tensor, padding: int) -> Frames:
+def targets_without(without: Iterable[Part], target_in: Tensor, target_out: Tensor, padding: int) -> Targets:
     """What a model without some parts is given, and what it must answer; both `batch target`, as they come in.
 
     Args:
@@ -201,7 +201,7 @@ def reframe(without: Iterable[Part], target_in: Tensor, target_out: Tensor, padd
         padding: the number of PAD: where it must be answered there is no loss.
     """
     for part in without:
-        target_in, target_out = PARTS[part].frames(target_in, target_out, padding)
+        target_in, target_out = PARTS[part].targets(target_in, target_out, padding)
     return target_in, target_out
 
 

@@ -21,7 +21,7 @@ from zhuyi.hub import fetched
 from zhuyi.loading import load, with_torch
 from zhuyi.serve import languages
 from zhuyi.serve.refusals import unavailable
-from zhuyi.text.framing import is_of_target
+from zhuyi.text.template import is_of_target
 from zhuyi.translator import Translator
 
 BYTES: dict[Precision, int] = {"float32": 4, "bf16": 2, "int8": 1}

@@ -13,7 +13,7 @@ Every line is first normalised (see `normalizer`), and scores compare lines in t
 lossless on normalised lines: bpe, unigram and bytes restore any line exactly, character and whitespace any line whose
 characters or words are in the vocabulary. No character is reserved: inside a token a space is a space, and only
 `pieces` shows it as `▁` (U+2581), as SentencePiece does. No word is reserved: "</s>" in a user's text is not EOS, and
-`<fra>` is no tag (but see `framing` for `>>fra<<` at the beginning of a source line).
+`<fra>` is no tag (but see `template` for `>>fra<<` at the beginning of a source line).
 
 Where the normal form keeps white space (`text.whitespace`), a line of running text includes its line break, and is
 restored with it. A line break is a token of its own, so the tokens of a text are those of its lines.
@@ -32,16 +32,16 @@ from tokenizers import decoders
 from zhuyi.config import Normalization, TextConfig, TokenKind, Whitespace
 from zhuyi.errors import CheckpointError, ConfigError, DataError
 from zhuyi.text import byte_level, trainers
-from zhuyi.text.framing import Frame, is_of_target
 from zhuyi.text.lookup import VOCABULARY, Lookup
 from zhuyi.text.normalizer import BREAK, SPACE, keeps_whitespace
 from zhuyi.text.pieces import NoPieceError, add_pieces
 from zhuyi.text.special import BOS, BYTES, EOS, MASK, PAD, SPECIALS, UNK, spell
+from zhuyi.text.template import Template, is_of_target
 
 __all__ = ["BOS", "BYTES", "EOS", "MASK", "PAD", "SPECIALS", "UNK", "Tokenizer", "Tokenizers"]
 
 
-NO_FRAME = Frame()
+NO_TEMPLATE = Template()
 
 
 class Tokenizer:
@@ -49,11 +49,11 @@ class Tokenizer:
 
     Args:
         engine: from lines to tokens and back.
-        frame: what stands before the tokens of every line.
+        template: what stands before the tokens of every line.
     """
 
-    def __init__(self, engine: Engine | Lookup, frame: Frame = NO_FRAME) -> None:
-        self._engine, self.frame = engine, frame
+    def __init__(self, engine: Engine | Lookup, template: Template = NO_TEMPLATE) -> None:
+        self._engine, self.template = engine, template
         self._is_byte_level = isinstance(engine.decoder, decoders.ByteLevel)
 
     @classmethod
@@ -149,9 +149,9 @@ class Tokenizer:
         """Whether white space is text like any other (`text.whitespace`)."""
         return keeps_whitespace(self._engine.normalizer)
 
-    def framed(self, frame: Frame) -> "Tokenizer":
+    def with_template(self, template: Template) -> "Tokenizer":
         """The same vocabulary, with something else before the tokens of every line."""
-        return Tokenizer(self._engine, frame)
+        return Tokenizer(self._engine, template)
 
     def tokenises_as(self, other: "Tokenizer") -> bool:
         """Whether lines are cut into the same tokens, whatever stands before them."""
@@ -175,7 +175,7 @@ class Tokenizer:
         if (texts or tags) and self.mask is not None:
             raise NoPieceError([*texts, *tags][0], f"cannot be added to a vocabulary that ends with {MASK}")
         content, parts = add_pieces(self.to_json(), texts, tags)
-        return Tokenizer.from_json(content).framed(self.frame), parts
+        return Tokenizer.from_json(content).with_template(self.template), parts
 
     def normalise(self, line: str) -> str:
         """The normal form of a line, which `encode` encodes and `decode` restores."""
@@ -192,7 +192,7 @@ class Tokenizer:
         return None
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line within its frame, without BOS and, unless it has a suffix, without EOS.
+        """Ids of each line within its template, without BOS and, unless it has a suffix, without EOS.
 
         A line without tokens of its own has none at all.
 
@@ -201,23 +201,23 @@ class Tokenizer:
         """
         if isinstance(lines, str):
             raise DataError(f"a list of lines is wanted, not a string: write [{lines[:40]!r}]")
-        before, texts = zip(*map(self.frame.split, lines), strict=True) if lines else ((), ())
+        before, texts = zip(*map(self.template.split, lines), strict=True) if lines else ((), ())
         tokens = [each.ids for each in self._engine.encode_batch_fast(list(texts), add_special_tokens=False)]
-        suffix = self.frame.suffix
+        suffix = self.template.suffix
         return [[*prefix, *ids, *suffix] if ids else [] for prefix, ids in zip(before, tokens, strict=True)]
 
     def cut(self, tokens: list[int], most: int) -> list[int]:
         """The tokens of a line, at most `most` of them: the last ones before its suffix are left out."""
-        suffix = self.frame.suffix
+        suffix = self.template.suffix
         return tokens if len(tokens) <= most else [*tokens[: most - len(suffix)], *suffix]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """The line of each sequence. The frame's prefix, PAD, BOS, EOS, tags and other special tokens are left out.
+        """The line of each sequence. The template's prefix, PAD, BOS, EOS, tags and other special tokens are left out.
 
         UNK becomes `<unk>`. Where bytes are no UTF-8, the line has `�`: one for a run of pieces `<0xE2>`, or (bytes)
         for what is none.
         """
-        prefix, silent = self.frame.prefix, {PAD, BOS, EOS, *self._special, *self.frame.tags}
+        prefix, silent = self.template.prefix, {PAD, BOS, EOS, *self._special, *self.template.tags}
         starts = [len(prefix) if tuple(sequence[: len(prefix)]) == prefix else 0 for sequence in ids]
         kept = [[i for i in sequence[start:] if i not in silent] for start, sequence in zip(starts, ids, strict=True)]
         if self._engine.pre_tokenizer is None:
@@ -250,7 +250,7 @@ class Tokenizer:
         if not share or not content["model"].get("merges"):
             return self
         content["model"]["dropout"] = share
-        return Tokenizer.from_json(_dump(content)).framed(self.frame)
+        return Tokenizer.from_json(_dump(content)).with_template(self.template)
 
 
 @dataclass(frozen=True)
@@ -266,15 +266,15 @@ class Tokenizers:
         return self.source.has_vocabulary_of(self.target)
 
     @property
-    def frames(self) -> tuple[Frame, Frame]:
+    def templates(self) -> tuple[Template, Template]:
         """What stands around the lines of source and target."""
-        return self.source.frame, self.target.frame
+        return self.source.template, self.target.template
 
-    def with_frames(self, source: Frame, target: Frame) -> "Tokenizers":
-        """The same vocabularies with these frames."""
-        return Tokenizers(self.source.framed(source), self.target.framed(target))
+    def with_templates(self, source: Template, target: Template) -> "Tokenizers":
+        """The same vocabularies with these templates."""
+        return Tokenizers(self.source.with_template(source), self.target.with_template(target))
 
-    def framed(self, text: TextConfig) -> "Tokenizers":
+    def with_templates_of(self, text: TextConfig) -> "Tokenizers":
         """The same vocabularies, with what `text` says to stand around the lines of each side.
 
         Raises:
@@ -288,7 +288,9 @@ class Tokenizers:
         before, after = (_ids(self.source, text, f"source_{place}") for place in ("prefix", "suffix"))
         given = _ids(self.target, text, "target_prefix")
         own = {tag: id for tag, id in source.items() if is_of_target(tag)}
-        return self.with_frames(Frame(before, tuple(source.values()), own, after), Frame(given, tuple(target.values())))
+        return self.with_templates(
+            Template(before, tuple(source.values()), own, after), Template(given, tuple(target.values()))
+        )
 
     @classmethod
     def train(cls, config: TextConfig, sources: Iterable[str], targets: Iterable[str]) -> "Tokenizers":
@@ -302,7 +304,7 @@ class Tokenizers:
         assert config.whitespace is not None
         settings = config.vocabulary, config.lowercase, config.normalization, config.whitespace
         if config.tags:  # those of the lines' own are not text
-            of_lines = Frame(own=dict.fromkeys(config.tags, UNK))
+            of_lines = Template(own=dict.fromkeys(config.tags, UNK))
             sources = (of_lines.split(line)[1] for line in sources)
         if config.shared:
             both = Tokenizer.train(chain(sources, targets), config.source_kind, *settings, config.mask, config.tags)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zhuyi.checkpoint import load_model
-from zhuyi.config import FRAME, LANGUAGES, PRESETS, Config, DecodingConfig, TextConfig, TrainingConfig, changed
+from zhuyi.config import LANGUAGES, PRESETS, TEMPLATE, Config, DecodingConfig, TextConfig, TrainingConfig, changed
 from zhuyi.data.prepare import learn_labels
 from zhuyi.errors import ConfigError
 from zhuyi.model.transformer import Network
@@ -24,7 +24,7 @@ from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 MAY_DIFFER = {
     *("model.dropout", "model.attention_dropout", "model.feed_forward_dropout", "model.max_length", "model.tie"),
-    *("text.bpe_dropout", "text.add_pieces", "text.tags", *(f"text.{key}" for key in FRAME)),
+    *("text.bpe_dropout", "text.add_pieces", "text.tags", *(f"text.{key}" for key in TEMPLATE)),
 }
 """Settings of [model] and [text] that may be others than the model's: they leave most of its weights what they are."""
 OF_LABELS = {"model.labels", "text.shared", "text.target_kind"}

@@ -1,7 +1,7 @@
 // The tokenizer of one side: lines ↔ ids. It is what `tokenizer.json` describes, in the library's format.
-import type { Frame } from "../../wire";
+import type { Template } from "../../wire";
 import { bytesOf, read } from "./bytelevel";
-import { split } from "./framing";
+import { split } from "./template";
 import { normalizerOf, replacing, type Normalizer, type Pattern } from "./normalizer";
 import { preTokenizerOf, type PreTokenizer } from "./pretokenizer";
 import { idsOf, tokeniserOf, type TokenModel, type Tokenise } from "./vocabulary";
@@ -43,11 +43,11 @@ export class Tokenizer {
 
   /**
    * @param json the content of a `tokenizer.json`.
-   * @param frame what stands before the tokens of every line.
+   * @param template what stands before the tokens of every line.
    */
   constructor(
     json: string,
-    readonly frame: Frame,
+    readonly template: Template,
   ) {
     const made: Description = JSON.parse(json);
     const ids = idsOf(made.model);
@@ -64,18 +64,18 @@ export class Tokenizer {
     this.size = this.tokens.length;
   }
 
-  /** Ids within the frame, without BOS and, unless it has a suffix, without EOS. A line without tokens of its own has none at all. */
+  /** Ids within the template, without BOS and, unless it has a suffix, without EOS. A line without tokens of its own has none at all. */
   encode(line: string): number[] {
-    const { prefix, text } = split(this.frame, line);
+    const { prefix, text } = split(this.template, line);
     const form = this.normalise(text);
     const tokens = form ? this.cut(form).flatMap(this.tokenise) : [];
     const ids = tokens.map((token) => this.ids.get(token) ?? UNK);
-    return ids.length ? [...prefix, ...ids, ...this.frame.suffix] : [];
+    return ids.length ? [...prefix, ...ids, ...this.template.suffix] : [];
   }
 
-  /** The frame's prefix, PAD, BOS, EOS, tags and other special tokens are left out. */
+  /** The template's prefix, PAD, BOS, EOS, tags and other special tokens are left out. */
   decode(ids: number[]): string {
-    const { prefix, tags } = this.frame;
+    const { prefix, tags } = this.template;
     const silent = new Set([PAD, BOS, EOS, ...this.special, ...tags]);
     const start = prefix.every((id, k) => ids[k] === id) ? prefix.length : 0;
     const kept = ids.slice(start).filter((id) => !silent.has(id) && id < this.size);

@@ -1,4 +1,4 @@
-"""What stands around the pieces of every line: language tags, the words of a task, or special tokens.
+"""The template of a line: language tags, the words of a task, or special tokens around its pieces.
 
     source    text.source_prefix, the line's pieces     and EOS, which `ended` adds, or text.source_suffix
     target    text.target_prefix, the line's pieces     and BOS and EOS
@@ -24,8 +24,8 @@ _OF_LINE = re.compile(" *(>>[^<>]+<<)")
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What stands around the lines of one side, as ids."""
+class Template:
+    """What stands around the pieces of each line of one side, as ids."""
 
     prefix: tuple[int, ...] = ()
     """Before the pieces of each line."""
