@@ -47,7 +47,7 @@ class TrainingConfig(Section):
         8192,
         ge=1,
         le=MANY,
-        description="Source + target tokens of a batch, padding counted; batches hold lines of like length.",
+        description="Source + target tokens of a batch, padding counted; batches hold lines of similar length.",
     )
     accumulate: int = Field(
         1,

@@ -1,4 +1,4 @@
-"""Batches: sequences of like length, padded, within a budget of tokens; their order is a function of (seed, epoch).
+"""Batches: sequences of similar length, padded, within a budget of tokens; their order is a function of (seed, epoch).
 
 The one place where BOS and EOS are added, the latter where a source has no suffix with its own (`text.template`):
 
@@ -145,7 +145,7 @@ class Plan(Sequence[np.ndarray]):
 
 
 def plan(corpus: Lengths, tokens_per_batch: int, seed: int, epoch: int) -> Plan:
-    """All pairs of the corpus in batches of like length, in random order.
+    """All pairs of the corpus in batches of similar length, in random order.
 
     The same (corpus, tokens_per_batch, seed, epoch) gives the same plan, always; so a data position
     is an epoch and a number of batches. Pairs of equal lengths meet in other batches each epoch.

@@ -1,7 +1,7 @@
 """The search loop: read the source once, then step, advance, and drop the sentences that are done.
 
-Filters (`filters.py`) say what a row may not write; which of the other tokens it writes is the business of a strategy,
-one a file (`beam.py`, `greedy.py`, `sampling.py`). A sentence has `decoding.rows` rows, which stand side by side.
+Filters (`filters.py`) say what a row may not write; which of the other tokens it writes, a strategy decides, one a
+file (`beam.py`, `greedy.py`, `sampling.py`). A sentence has `decoding.rows` rows, which stand side by side.
 """
 
 from collections.abc import Callable, Sequence

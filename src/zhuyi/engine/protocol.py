@@ -31,7 +31,7 @@ class Engine(Protocol):
 
         Args:
             sources: each of 1 to `max_length` − 1 tokens.
-            decoding: how to search; what it says of the engine itself is of no account here.
+            decoding: how to search; its settings of the engine itself are ignored.
             lines: the number of each source in the text that it comes from, which sampling depends on; 0, 1, … by
                 default.
             prefix: the first tokens of every output, whatever the model and the filters think of them.

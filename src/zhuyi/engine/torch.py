@@ -1,4 +1,4 @@
-"""The engine that computes with torch: it batches sources of like length, and searches on the CPU or a GPU."""
+"""The engine that computes with torch: it batches sources of similar length, and searches on the CPU or a GPU."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -116,7 +116,7 @@ class TorchEngine:
         lines: Sequence[int] | None = None,
         prefix: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
-        """As `Engine.decode`; sources of like length go together."""
+        """As `Engine.decode`; sources of similar length go together."""
         lines = range(len(sources)) if lines is None else lines
         found: list[list[Hypothesis]] = [[] for _ in sources]
         with torch.inference_mode():
@@ -138,7 +138,7 @@ class TorchEngine:
         return self._waiting.submit(self.decode, source, decoding, line, prefix)
 
     def _batches(self, sources: Sequence[Tokens], rows: int) -> list[np.ndarray]:
-        """The numbers of the sources that go together: of like length or, where they are not padded, of the same."""
+        """The numbers of the sources that go together: of similar length, or of equal length if they are not padded."""
         batches = plan_in_order(InMemory(sources, sources), max(1, TOKENS_PER_BATCH // rows))
         if self.transformer.config.shape != "decoder":
             return batches

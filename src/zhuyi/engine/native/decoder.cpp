@@ -376,7 +376,7 @@ struct ZhuyiRequest {
 };
 }
 
-// The job, or null and why its numbers are none that the model can take.
+// The job; throws, saying why, if the model cannot take its numbers.
 static std::shared_ptr<Job> checked(const ZhuyiConfig& config, const ZhuyiRequest& request) {
     const auto require = [](bool holds, const char* what) {
         if (!holds) throw std::invalid_argument(what);

@@ -1,7 +1,7 @@
 // Kernels: the operations that take the time. Each works on rows, a vector of the model in each, one row after another
 // in memory, `stride` floats apart; between the width of the vector and the stride there are zeros.
 //
-// What a row becomes never depends on the rows beside it: its sums are taken in the same order in any company.
+// What a row becomes never depends on the rows beside it: its sums are taken in the same order alone and in a batch.
 #pragma once
 
 #include <algorithm>
