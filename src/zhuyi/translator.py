@@ -78,9 +78,9 @@ class Translator:
         """Most tokens of a line that the model can read, its EOS not counted."""
         return self.config.model.max_length - 1
 
-    def fits(self, line: str) -> bool:
-        """Whether the model reads all of a line."""
-        return len(self.tokenizers.source.encode([line])[0]) <= self.longest
+    def encode(self, line: str) -> list[int]:
+        """The tokens of a line, all of them: the model reads the first `longest`."""
+        return self.tokenizers.source.encode([line])[0]
 
     def translate(
         self,
@@ -136,7 +136,9 @@ class Translator:
             translations[number] = self._texts(alternatives)
         return translations
 
-    async def find(self, line: str, decoding: DecodingConfig | None = None, number: int = 0) -> list[Translation]:
+    async def find(
+        self, line: str, decoding: DecodingConfig | None = None, number: int = 0, tokens: list[int] | None = None
+    ) -> list[Translation]:
         """What `hypotheses` finds for one line, awaited: the line joins those that are being decoded.
 
         Any number of lines may be awaited at once, each with a search of its own. One that is cancelled makes place
@@ -146,8 +148,10 @@ class Translator:
             line: one sentence.
             decoding: how to search. Unset: as the model's configuration says.
             number: of the line in the text that it is a part of, from 0: samples depend on it.
+            tokens: what `encode` gave for the line, at most `longest`. Unset: it is encoded.
         """
-        (tokens,) = self._encode([line])
+        if tokens is None:
+            (tokens,) = self._encode([line])
         if not tokens:
             return [EMPTY]
         prefix = self.tokenizers.target.template.prefix

@@ -23,6 +23,7 @@ from zhuyi.microscope.page import look
 from zhuyi.serve import Alignment, Answer, Models, Query, Refusal, Settings
 from zhuyi.serve.passages import split
 from zhuyi.serve.service import AT_ONCE, LONG
+from zhuyi.text.tokenizer import Tokenizer
 from zhuyi.translator import Translation
 
 LINE = "two the dog runs"
@@ -83,13 +84,27 @@ def test_what_a_line_gets_does_not_depend_on_what_arrives_beside_it(en_de: str, 
 def test_a_text_that_is_no_line_is_that_of_its_parts(en_de: str, text: str) -> None:
     alone = load(en_de, device="cpu")
     (answer,) = asyncio.run(service(en_de).translate(Query([text], n_best=2)))
-    passage = split(text, alone.fits, "en")
+    passage = split(text, lambda line: len(alone.encode(line)) <= alone.longest, "en")
     found = alone.hypotheses(passage.lines, alone.decoding(n_best=2))
     assert answer.text == passage.join([each[0].text for each in found])
     assert answer.score == pytest.approx(sum(each[0].score for each in found), abs=1e-4)
     assert [other.text for other in answer.alternatives] == [
         passage.join([each[-1].text for each in found]) for _ in range(any(len(each) > 1 for each in found))
     ]
+
+
+@pytest.mark.parametrize("text", ["the dog runs", "the dog runs\na dog"])
+def test_a_line_is_tokenised_once(en_de: str, text: str) -> None:
+    served, encode = service(en_de), Tokenizer.encode
+    lines: list[str] = []
+
+    def counted(tokenizer: Tokenizer, of: Sequence[str]) -> list[list[int]]:
+        lines.extend(of)
+        return encode(tokenizer, of)
+
+    with patch("zhuyi.text.tokenizer.Tokenizer.encode", counted):
+        asyncio.run(served.translate(Query([text])))
+    assert lines == text.split("\n")
 
 
 @pytest.mark.parametrize("engine", ["native", "torch"])
@@ -139,14 +154,14 @@ def test_a_text_that_is_split_for_nobody_keeps_its_place_until_that_ends(en_de: 
     served, begun, go_on = service(en_de), threading.Event(), threading.Event()
     asked_of: list[str] = []
 
-    def slow(_: object, line: str) -> bool:
+    def slow(_: object, line: str) -> list[int]:
         asked_of.append(line)
         begun.set()
         assert go_on.wait(30)
-        return True
+        return []
 
     async def run() -> None:
-        with patch("zhuyi.translator.Translator.fits", slow):
+        with patch("zhuyi.translator.Translator.encode", slow):
             asked = asyncio.create_task(served.translate(Query(["a dog\n" * LONG])))
             await until(begun.is_set)
             asked.cancel()

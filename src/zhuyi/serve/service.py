@@ -145,7 +145,7 @@ class Service:
                 decoding = translator.decoding(beam=_beam(translator.config.decoding, beam, n_best), n_best=n_best)
             except ConfigError as error:
                 raise malformed(str(error)) from error
-            passages = await _split(texts, translator, hop.language)
+            passages, tokens = await _split(texts, translator, hop.language)
             found: list[list[list[Translation]]] = [[[] for _ in passage.lines] for passage in passages]
             left = (
                 (line, into, place)
@@ -155,11 +155,15 @@ class Service:
 
             async def search() -> None:
                 for line, into, place in left:
-                    into[place] = await translator.find(line, decoding)
+                    into[place] = await translator.find(line, decoding, tokens=tokens.get(line))
 
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(min(AT_ONCE, sum(len(passage.lines) for passage in passages))):
-                    tasks.create_task(search())
+            searches = min(AT_ONCE, sum(len(passage.lines) for passage in passages))
+            if searches == 1:  # most requests: without a task
+                await search()
+            else:
+                async with asyncio.TaskGroup() as tasks:
+                    for _ in range(searches):
+                        tasks.create_task(search())
             answers = [joined(passage.join, each) for passage, each in zip(passages, found, strict=True)]
             if not alignment:
                 return answers
@@ -188,14 +192,23 @@ def _says_source(query: Query) -> bool:
     return query.source not in (None, "", AUTO)
 
 
-async def _split(texts: Sequence[str], translator: Translator, language: str | None) -> list[Passage]:
-    """The texts as lines that the model reads; in a thread, if they are long."""
+async def _split(
+    texts: Sequence[str], translator: Translator, language: str | None
+) -> tuple[list[Passage], dict[str, list[int]]]:
+    """The texts as lines that the model reads, with the tokens of the lines; in a thread, if they are long."""
+    tokens: dict[str, list[int]] = {}
 
-    def work(given_up: threading.Event) -> list[Passage]:
+    def work(given_up: threading.Event) -> tuple[list[Passage], dict[str, list[int]]]:
         def fits(line: str) -> bool:
-            return given_up.is_set() or translator.fits(line)  # what fits is not split further
+            if given_up.is_set():
+                return True  # and is not split further
+            encoded = translator.encode(line)
+            if len(encoded) > translator.longest:
+                return False
+            tokens[line] = encoded
+            return True
 
-        return [split(text, fits, language) for text in texts]
+        return [split(text, fits, language) for text in texts], tokens
 
     return await _in_thread(work) if sum(map(len, texts)) > LONG else work(threading.Event())
 
