@@ -16,7 +16,7 @@ def chosen(errors: dict[str, float]) -> tuple[str, Sequence[str]]:
 
     def load(path: Path) -> Library:
         loaded.append(path.name)
-        return Library(None, path.name)  # type: ignore[arg-type]
+        return Library(None, None, path.name)  # type: ignore[arg-type]
 
     found = first_accurate([Path(name) for name in errors], load, lambda one: errors[one.name], 0.01)
     return found.name, loaded

@@ -46,10 +46,14 @@ class LibraryError(ConfigError):
 
 @dataclass(frozen=True)
 class Library:
-    """A library that was loaded, with its functions declared, and the name of its instruction set."""
+    """A library that was loaded, with its functions declared."""
 
     handle: ctypes.CDLL
+    brief: ctypes.PyDLL
+    """The same functions, for calls that return at once: they keep the interpreter's lock. After a call that releases
+    it, a thread waits for it as long as `sys.getswitchinterval` says (5 ms), if another one is busy."""
     name: str
+    """Of its instruction set."""
 
 
 def library(precision: str) -> Library:
@@ -85,13 +89,13 @@ def load(path: Path) -> Library:
         LibraryError: if the system cannot load it, or it is of another version.
     """
     try:
-        handle = ctypes.CDLL(str(path))
+        handle, brief = ctypes.CDLL(str(path)), ctypes.PyDLL(str(path))
         for name, (result, arguments) in _FUNCTIONS.items():
-            function = getattr(handle, name)
-            function.restype, function.argtypes = result, arguments
+            for function in (getattr(handle, name), getattr(brief, name)):
+                function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         raise LibraryError(f"the native engine cannot be loaded: {error}; install zhuyi again") from error
-    return Library(handle, path.name.split(".")[1])
+    return Library(handle, brief, path.name.split(".")[1])
 
 
 def first_accurate(

@@ -67,7 +67,8 @@ class _Workers:
     """The threads that decode, and the queue before them. A fork of the process has none: it needs its own."""
 
     def __init__(self, models: Sequence[PackedModel], count: int) -> None:
-        self.models, self.functions, self.process = models, models[0].functions, os.getpid()
+        self.models, self.process = models, os.getpid()
+        self.functions, self.brief = models[0].functions, models[0].brief
         self._tickets = itertools.count(1)
         self._awaited: dict[int, tuple[int, Future[list[Hypothesis]]]] = {}
         self._lock = threading.Lock()  # of the two above
@@ -106,15 +107,16 @@ class _Workers:
     def result(self, job: int, sentences: int) -> list[list[Hypothesis]]:
         """Wait until a job is done."""
         error = ctypes.create_string_buffer(ERROR_BYTES)
-        while not (state := self.functions.zhuyi_wait(self.handle, job, PATIENCE, error)):
-            pass
+        state = self.brief.zhuyi_wait(self.handle, job, 0, error)
+        while not state:
+            state = self.functions.zhuyi_wait(self.handle, job, PATIENCE, error)
         if state < 0:
             raise MemoryError(f"the engine failed: {error.value.decode()}")
-        return _read(self.functions, job, sentences)
+        return _read(self.brief, job, sentences)
 
     def free(self, job: int) -> None:
         """Forget a job, and give it up if it is not done."""
-        self.functions.zhuyi_free_job(job)
+        self.brief.zhuyi_free_job(job)
 
     def future(
         self, source: Tokens, settings: _Decoding, limits: npt.NDArray[np.int32], line: int, prefix: Tokens
@@ -142,8 +144,13 @@ class _Workers:
             self.free(job)
 
     def wait_once(self) -> None:
-        """Give a job that is done to the future that waits for it, if there comes one within `PATIENCE`."""
+        """Give the jobs that are done to the futures that wait for them, if there come any within `PATIENCE`."""
         ticket = self.functions.zhuyi_next(self.handle, PATIENCE)
+        while ticket:
+            self._deliver(ticket)
+            ticket = self.brief.zhuyi_next(self.handle, 0)
+
+    def _deliver(self, ticket: int) -> None:
         job, future = self._taken(ticket)
         if future is None:
             return

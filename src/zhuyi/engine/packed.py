@@ -60,7 +60,8 @@ class PackedModel:
 
     def __init__(self, weights: Weights, config: ModelConfig, precision: Precision = "float32") -> None:
         self.precision, self.max_length = precision, config.max_length
-        self.functions = library(precision).handle
+        found = library(precision)
+        self.functions, self.brief = found.handle, found.brief
         named = dict(weights)
         of_sources = f"{'decoder' if config.shape == 'decoder' else 'encoder'}.embedding.weight"
         if (source := named.get(of_sources)) is None:
