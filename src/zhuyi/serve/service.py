@@ -142,7 +142,7 @@ class Service:
         async with hop.model.translator() as loaded:
             try:
                 translator = loaded.with_languages(hop.target, hop.source)
-                decoding = translator.decoding(beam=_beam(translator.config.decoding, beam, n_best), n_best=n_best)
+                decoding = _decoding(translator, beam, n_best)
             except ConfigError as error:
                 raise malformed(str(error)) from error
             passages, tokens = await _split(texts, translator, hop.language)
@@ -174,6 +174,19 @@ class Service:
 def _beam(own: DecodingConfig, beam: int | None, n_best: int) -> int | None:
     """The beam of a query for a model: what it says, or the model's own, unless that is too narrow."""
     return max(own.beam, n_best) if beam is None and own.strategy == "beam" else beam
+
+
+def _decoding(translator: Translator, beam: int | None, n_best: int) -> DecodingConfig:
+    """How a model searches for a query.
+
+    Raises:
+        ConfigError: as `Translator.decoding`.
+    """
+    own = translator.config.decoding
+    beam = _beam(own, beam, n_best)
+    if own.strategy == "beam" and (beam, n_best) == (own.beam, own.n_best):
+        return own  # which most queries ask for: it need not be validated again
+    return translator.decoding(beam=beam, n_best=n_best)
 
 
 def _cost(query: Query, hops: Sequence[Hop]) -> float:
