@@ -19,6 +19,7 @@ import zhuyi
 from zhuyi.config import ModelConfig, build_config
 from zhuyi.errors import ConfigError
 from zhuyi.interop import onnx as to_onnx
+from zhuyi.interop import onnx_graph
 from zhuyi.text.special import BOS, PAD
 from zhuyi.translator import Translator
 
@@ -95,7 +96,7 @@ def test_the_graphs_have_the_names_and_shapes_that_are_documented(model: Path, t
     readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     for name in ("encoder", "decoder"):
         graph = onnx.load(tmp_path / "out" / f"{name}.onnx").graph
-        for values, table in ((graph.input, to_onnx.INPUTS), (graph.output, to_onnx.OUTPUTS)):
+        for values, table in ((graph.input, onnx_graph.INPUTS), (graph.output, onnx_graph.OUTPUTS)):
             found = {each.name: [d.dim_param for d in each.type.tensor_type.shape.dim] for each in values}
             assert found == {key: list(dimensions) for key, (_, dimensions) in table[name].items()}
             assert all(f"`{key}`" in readme for key in found)
@@ -126,7 +127,7 @@ def test_int8_is_smaller(tmp_path: Path) -> None:
 
 
 def test_weights_of_a_large_model_are_in_files_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(to_onnx, "LARGEST", 1000)
+    monkeypatch.setattr(onnx_graph, "LARGEST", 1000)
     translator = randomised(characters({}))
     for _ in range(2):  # the second replaces the first
         assert zhuyi.export_model(translator, tmp_path / "out", "onnx").same == 20
