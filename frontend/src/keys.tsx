@@ -41,6 +41,7 @@ export function useKeys(views: () => [string, string][]): void {
             : () => document.querySelector<HTMLButtonElement>("article [data-play]")?.click(),
         h: () => select({ head: (number("head", heads) + heads - 1) % heads }),
         l: () => select({ head: (number("head", heads) + 1) % heads }),
+        t: () => select({ tour: selection.value.tour ? "" : 1 }),
         p: () => {
           projector.value = !projector.value;
         },
@@ -72,6 +73,7 @@ export function Keys() {
     ["← →", "key_next"],
     ["␣", "key_play"],
     ["h l", "key_heads"],
+    ["t", "key_tour"],
     ["p", "key_projector"],
     ["?", "key_list"],
   ] as const;

@@ -93,7 +93,13 @@ function Sentence() {
       {served && (
         <label class="reference">
           {say("reference_optional")}{" "}
-          <input value={target} onInput={(event) => setTarget(event.currentTarget.value)} lang="" dir="auto" />
+          <input
+            value={target}
+            onInput={(event) => setTarget(event.currentTarget.value)}
+            placeholder={projector.value ? say("reference_optional") : undefined}
+            lang=""
+            dir="auto"
+          />
         </label>
       )}
       <button type="submit" disabled={!served || busy.value || !text.trim()}>
@@ -112,10 +118,15 @@ function Sentence() {
 /** What a view shows in this shape. */
 const explained = (view: View) => {
   const lifted = trace.value?.what_if.mask_lifted ? [`explain_${view}_lifted`] : [];
+  const own = trace.value?.reference === null ? [`explain_${view}_own`] : [];
   const { config, decoding } = model.value!;
-  return [...lifted, `explain_${view}_${config.shape}`, `explain_${view}_${decoding.stop}`, `explain_${view}`].find(
-    isWord,
-  ) as Word;
+  return [
+    ...lifted,
+    `explain_${view}_${config.shape}`,
+    ...own,
+    `explain_${view}_${decoding.stop}`,
+    `explain_${view}`,
+  ].find(isWord) as Word;
 };
 
 const Lost = () => (

@@ -2,10 +2,11 @@
 import { useEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { floats, hasMask, mean, model, positionsOf, roots, tokensOf, trace, writes } from "./data";
-import { headWidth } from "./attention";
+import { chosenAt, headWidth } from "./attention";
 import { headName } from "./parts";
 import { labels } from "./pictures/tokens";
 import { type Change, hasCross, select, selection, type Stack, stacks } from "./state";
+import { WORDS } from "./views/beside";
 import "./tour.css";
 import { isolate, percent, say, show, type Word } from "./words";
 
@@ -73,6 +74,8 @@ const placeOf = (name: string): Change => {
   const [stack, layer, kind] = name.split(".");
   return { stack, layer, kind };
 };
+/** Tokens or labels that can be chosen: never a special one that decoding leaves out. */
+const choices = () => trace.value!.shapes.logits.at(-1)! - (writes() ? 2 : 4);
 const entropy = (shares: number[]) => shares.reduce((sum, p) => (p > 0 ? sum - p * Math.log(p) : sum), 0);
 
 /** The step at which the most probable token is least probable. */
@@ -164,7 +167,7 @@ async function atMatrices(): Promise<Content> {
   const [rows, columns] = learned[0]?.[1] ?? [0, 0];
   return content(
     { stack, layer: 0, kind: "self" },
-    ["tour_matrices_1", { n, rows, columns }],
+    ["tour_matrices_1", { n, rows, columns, d: headWidth() }],
     ["tour_matrices_2", { n, square: number(n * n) }],
     ["tour_matrices_3", { count: number(count), of: number(model.value!.parameters) }],
   );
@@ -256,7 +259,7 @@ async function atPositions(): Promise<Content> {
 }
 
 async function atBeside(): Promise<Content> {
-  const n = tokensOf(stacks()[0]).ids.length,
+  const n = WORDS,
     { width } = model.value!.config;
   return content(
     {},
@@ -297,7 +300,7 @@ async function atBlock(): Promise<Content> {
 
 async function atStep(): Promise<Content> {
   const { t, first, p, second, q, entropy: nats } = hesitates();
-  const size = trace.value!.shapes.logits.at(-1)!;
+  const size = choices();
   return content(
     { t },
     ["tour_step_1", { t: t + 1, n: t, size: number(size) }],
@@ -308,7 +311,7 @@ async function atStep(): Promise<Content> {
 
 async function atLabels(): Promise<Content> {
   const { t, first, p, second, q, entropy: nats } = hesitates();
-  const size = trace.value!.shapes.logits.at(-1)!;
+  const size = choices();
   return content(
     { t },
     ["tour_labels_1", { n: trace.value!.replay.steps.length, size: number(size) }],
@@ -322,7 +325,7 @@ async function atMask(): Promise<Content> {
     names = labels(tokensOf("decoder"));
   const i = Math.floor((n - 1) / 2);
   return content(
-    { stack: "decoder", layer: 0, kind: "self", i, j: i },
+    { stack: "decoder", layer: 0, kind: "self", ...chosenAt("decoder", i), j: i },
     ["tour_mask_1", { token: quoted(names[i]), seen: i + 1, n }],
     ["tour_mask_2", { hidden: number((n * (n - 1)) / 2), of: number(n * n) }],
     [hasMask() ? "tour_mask_3" : "tour_mask_none", { n }],
@@ -443,7 +446,7 @@ export function Tour() {
       if (!current) return;
       sentences.value = found.sentences;
       select({ view: stop.view, ...found.seen });
-      document.querySelector("article")?.scrollIntoView();
+      requestAnimationFrame(() => document.querySelector("article")?.scrollIntoView()); // when the view has its height
     });
     return () => {
       current = false;

@@ -39,6 +39,8 @@ const NONE: Curves = {
 export function CurvesOfRun(props: {
   curves: Curves | null;
   sentence: Curve;
+  /** Whether that is the loss of a reference, and not of what the model wrote at each checkpoint. */
+  reference: boolean;
   at: number | null;
   onChoose: (step: number) => void;
 }) {
@@ -53,7 +55,7 @@ export function CurvesOfRun(props: {
   const all: Line[] = [
     { name: say("training_loss"), kind: "loss", curve: loss, most: highest },
     { name: say("dev_loss"), kind: "dev", curve: dev_loss, most: highest },
-    { name: say("sentence_loss"), kind: "own", curve: sentence, most: highest },
+    { name: say(props.reference ? "sentence_loss" : "own_loss"), kind: "own", curve: sentence, most: highest },
     { name: say("dev_score", { metric: metricName(metric) }), kind: "score", curve: score, most: top },
   ];
   const lines = all.filter(({ curve }) => curve.steps.length > 0);

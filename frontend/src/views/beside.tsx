@@ -5,7 +5,8 @@ import { Slider } from "../parts";
 import { say } from "../words";
 import "./beside.css";
 
-const WORDS = 9;
+/** Of the sentence that is drawn. */
+export const WORDS = 9;
 const MOST_LAYERS = 4;
 const KINDS = ["attention", "convolution", "recurrence"] as const;
 type Kind = (typeof KINDS)[number];
@@ -210,7 +211,7 @@ export function Beside() {
           }}
         />
       </div>
-      <p class="explain">{say("beside_letters")}</p>
+      <p>{say("beside_letters")}</p>
       <div class="nets">
         {KINDS.map((kind) => (
           <Net

@@ -45,9 +45,9 @@ function Stage(props: { name: string; title: string; at: number }) {
       <td>
         <Strip values={one} title={props.title} />
       </td>
-      <td class="number">{show(mean)}</td>
-      <td class="number">{show(deviation)}</td>
-      <td class="number">{show(norm)}</td>
+      <td class="number">{show(mean, 2)}</td>
+      <td class="number">{show(deviation, 2)}</td>
+      <td class="number">{show(norm, 2)}</td>
     </tr>
   );
 }
@@ -67,7 +67,8 @@ const HIGH = { wire: 40, box: 46, plus: 34 };
 
 /** The block from its input upwards. */
 function pieces(stack: Stack, layer: number, entering: string): Piece[] {
-  const { norm, [`${stack}_mixer` as const]: mixer } = model.value!.config;
+  const { norm, norm_kind, [`${stack}_mixer` as const]: mixer } = model.value!.config;
+  const normed: Piece = { is: "box", kind: "norm", title: say(`norm_${norm_kind}`), of: "self" };
   const kinds: Kind[] =
     stack === "decoder" && hasCross() ? ["self", "cross", "feed_forward"] : ["self", "feed_forward"];
   const found: Piece[] = [{ is: "wire", name: entering, title: "x" }];
@@ -79,7 +80,7 @@ function pieces(stack: Stack, layer: number, entering: string): Piece[] {
         : say(kind);
     const from = found.length - 1;
     if (norm === "pre") {
-      found.push({ is: "box", kind: "norm", title: say("norm"), of: kind });
+      found.push({ ...normed, of: kind });
       found.push({ is: "wire", name: at("norm"), title: say("norm") });
     }
     found.push({ is: "box", kind, title, of: kind });
@@ -87,7 +88,7 @@ function pieces(stack: Stack, layer: number, entering: string): Piece[] {
     found.push({ is: "plus", from });
     found.push({ is: "wire", name: at("residual"), title: "+" });
     if (norm === "post") {
-      found.push({ is: "box", kind: "norm", title: say("norm"), of: kind });
+      found.push({ ...normed, of: kind });
       found.push({ is: "wire", name: at("norm"), title: say("norm") });
     }
   }

@@ -379,6 +379,8 @@ type Kind = keyof typeof DRAWINGS;
 const KINDS = Object.keys(DRAWINGS) as Kind[];
 
 /** A sentence, and the same words in another order. */
+/** Of orders, until one has another answer. */
+const TRIES = 8;
 const orders = signal<[string, string] | null>(null);
 
 /** The words of a sentence in another order; its characters, where it is one word; null where there is only one order. */
@@ -399,10 +401,16 @@ function Order() {
   const pair = orders.value?.includes(text) ? orders.value : null;
   const question = (line: string, positions_off: boolean) => ({ text: line, target: "", positions_off });
   const shuffle = async () => {
-    const other = shuffled(text)!;
-    orders.value = [text, other];
+    const answerTo = (line: string) => saw(question(line, false))?.output;
     try {
-      for (const line of [text, other]) for (const off of [false, true]) await peek(question(line, off));
+      await peek(question(text, false));
+      let other = text;
+      for (let k = 0; k < TRIES && answerTo(other) === answerTo(text); k++) {
+        other = shuffled(text)!;
+        await peek(question(other, false));
+      }
+      orders.value = [text, other];
+      for (const line of [text, other]) await peek(question(line, true));
     } catch {
       orders.value = null; // such as the words, in another order, are too many tokens
     }

@@ -100,8 +100,8 @@ const SLOPE = Math.PI / 3;
 const NARROW = { few: 28, many: 14 };
 /** A column with room for the name of its input. */
 const NAMED = 26;
-/** A column with room for its numbers; among many, or from afar, they have to be larger. */
-const roomForNumbers = (columns: number) => (projector.value ? 40 : columns > 24 ? 36 : 28);
+/** A column with room for its numbers; from afar, they have to be larger. */
+const roomForNumbers = () => (projector.value ? 40 : 36);
 
 const shortened = (name: string) => (name.length > 12 ? `${name.slice(0, 11)}⋯` : name);
 
@@ -131,8 +131,10 @@ function Picture(props: Drawn) {
   const shown = (from: number) => (step >= from ? (step === from ? "now" : "") : "later");
   const most = [props.k, props.v].map((all) => largest(...all));
   const thin = Math.max(3, Math.min(16, cell / 4));
+  /** How far keys and values stand from the middle; the query of the asking token is between its own. */
+  const apart = (at: number) => (!cross && at === i ? 1.6 : 1) * thin;
   const roomy = cell >= ROOMY;
-  const all = cell >= roomForNumbers(names.length);
+  const all = cell >= roomForNumbers();
   const numbered = (at: number) => all || at === j;
   const vector = (values: Float32Array | null | undefined, at: number, y: number, top: number, title: string) =>
     values && (
@@ -150,6 +152,7 @@ function Picture(props: Drawn) {
   const biggest = alpha ? Math.max(...alpha) : 0;
   const exps = alpha && Array.from(alpha, (value) => Math.exp(value - biggest));
   const total = exps && exps.reduce((sum, each) => sum + each, 0);
+  const largestShare = Math.max(...shares, 1e-9);
   const hidden = (at: number) => alpha != null && alpha[at] === -Infinity;
   return (
     <figure class={props.off ? "off" : ""}>
@@ -186,16 +189,16 @@ function Picture(props: Drawn) {
                 {isolate(shortened(name))}
               </text>
               <g class={shown(1)}>
-                <line x1={x(at)} y1={BAND.box} x2={x(at) - thin} y2={BAND.vectors + TALL + 14} />
-                <line x1={x(at)} y1={BAND.box} x2={x(at) + thin} y2={BAND.vectors + TALL + 14} />
-                {vector(props.k[at], x(at) - thin, BAND.vectors, most[0], `${kLetter} ${name}`)}
-                {vector(props.v[at], x(at) + thin, BAND.vectors, most[1], `${vLetter} ${name}`)}
+                <line x1={x(at)} y1={BAND.box} x2={x(at) - apart(at)} y2={BAND.vectors + TALL + 14} />
+                <line x1={x(at)} y1={BAND.box} x2={x(at) + apart(at)} y2={BAND.vectors + TALL + 14} />
+                {vector(props.k[at], x(at) - apart(at), BAND.vectors, most[0], `${kLetter} ${name}`)}
+                {vector(props.v[at], x(at) + apart(at), BAND.vectors, most[1], `${vLetter} ${name}`)}
                 {roomy && (
                   <>
-                    <text class="small" x={x(at) - thin} y={BAND.vectors + TALL + 12} text-anchor="middle">
+                    <text class="small" x={x(at) - apart(at)} y={BAND.vectors + TALL + 12} text-anchor="middle">
                       <Named letter={kLetter} place={at} />
                     </text>
-                    <text class="small" x={x(at) + thin} y={BAND.vectors + TALL + 12} text-anchor="middle">
+                    <text class="small" x={x(at) + apart(at)} y={BAND.vectors + TALL + 12} text-anchor="middle">
                       <Named letter={vLetter} place={at} />
                     </text>
                   </>
@@ -205,7 +208,7 @@ function Picture(props: Drawn) {
                 <g class={shown(2)}>
                   <path
                     class="meet"
-                    d={`M${asks},${BAND.query} L${x(at)},${BAND.dot + 4} L${x(at) - thin},${BAND.vectors}`}
+                    d={`M${asks},${BAND.query} L${x(at)},${BAND.dot + 4} L${x(at) - apart(at)},${BAND.vectors}`}
                   />
                   <circle cx={x(at)} cy={BAND.dot + 4} r="3" />
                   {dots && numbered(at) && (
@@ -230,9 +233,9 @@ function Picture(props: Drawn) {
                   <rect
                     class="share"
                     x={x(at) - cell * 0.3}
-                    y={BAND.shared - 22 * shares[at]}
+                    y={BAND.shared - (22 * shares[at]) / largestShare}
                     width={cell * 0.6}
-                    height={22 * shares[at]}
+                    height={(22 * shares[at]) / largestShare}
                   />
                 )}
                 {numbered(at) && (
@@ -268,8 +271,8 @@ function Picture(props: Drawn) {
                 </text>
               </>
             )}
-            {cross && vector(props.q, asks, BAND.vectors, most[0], `${qLetter} ${asking}`)}
             {!cross && <path class="meet" d={`M${asks},${BAND.box} L${asks},${BAND.query}`} />}
+            {vector(props.q, asks, BAND.vectors, most[0], `${qLetter} ${asking}`)}
             {!cross && <rect class="ring" x={asks - cell * 0.42} y={BAND.box} width={cell * 0.84} height="30" rx="4" />}
             <text class="query" x={asks + 6} y={BAND.query + 14}>
               <Named letter={qLetter} place={i} />

@@ -89,7 +89,13 @@ export function Training() {
           {say(`failed_${missing.value.code}`, { ...missing.value.values, error: missing.value.error })}
         </Missing>
       )}
-      <CurvesOfRun curves={curves} sentence={sentence} at={steps[at] ?? null} onChoose={choose} />
+      <CurvesOfRun
+        curves={curves}
+        sentence={sentence}
+        reference={now.reference !== null}
+        at={steps[at] ?? null}
+        onChoose={choose}
+      />
       <div class="scroll" tabIndex={0} role="region" aria-label={say("view_training")}>
         <table class="checkpoints">
           <thead>
