@@ -2,7 +2,7 @@
 
 import json
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,16 +101,18 @@ def model_type(path: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def generation_defaults(path: Path, config: Settings) -> dict[str, Any]:
-    """The defaults of generation: of generation_config.json or, in older directories, of config.json.
-
-    Where neither limits an output, `transformers` ends it after 20 tokens; here the model's own limit holds.
-    """
+def generation_settings(path: Path, config: Settings) -> Callable[[str], Settings]:
+    """Which file has a default of generation: generation_config.json or, in older directories, config.json."""
     generation = Settings(path, "generation_config.json", optional=True)
+    return lambda key: config if generation.get(key) is None else generation
 
-    def of(key: str) -> Settings:
-        return config if generation.get(key) is None else generation
 
+def generation_defaults(path: Path, config: Settings) -> dict[str, Any]:
+    """The defaults of generation as our section [decoding].
+
+    Where there is no limit of an output, `transformers` ends it after 20 tokens; here the model's own limit holds.
+    """
+    of = generation_settings(path, config)
     early = of("early_stopping").get("early_stopping")
     longest = config.number("max_position_embeddings", 1024)
     longest = min(of("max_length").number("max_length", longest), longest)
@@ -124,7 +126,7 @@ def generation_defaults(path: Path, config: Settings) -> dict[str, Any]:
         "stop": "huggingface-early" if early is True else "bound" if early == "never" else "huggingface",
         "end_at_limit": of("forced_eos_token_id").get("forced_eos_token_id") is not None,
         "no_repeat_ngram": of("no_repeat_ngram_size").number("no_repeat_ngram_size", 0),
-        "allow_unknown": not (config.table(OURS) and UNK in generation.entries("suppress_tokens")),
+        "allow_unknown": not (config.table(OURS) and UNK in of("suppress_tokens").entries("suppress_tokens")),
         "max_repetition": 0,
         "max_ratio": 0.0,
         "max_extra": max(of("max_new_tokens").number("max_new_tokens", longest - 1), 1),

@@ -53,7 +53,7 @@ class ByteLevelBPE:
         text = [piece for i, piece in enumerate(self.pieces) if piece is not None and i not in special]
         vocabulary = {piece: i for i, piece in enumerate([UNKNOWN, *text])}
         content: dict[str, Any] = json.loads(engine.to_str())
-        merges = [merge for merge in self.merges if {*merge, "".join(merge)} <= vocabulary.keys()]
+        merges = sentencepiece.merges_within(self.merges, vocabulary)
         content["model"] |= {"unk_token": UNKNOWN, "vocab": vocabulary, "merges": merges}
         return content
 

@@ -24,7 +24,14 @@ from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import hub_tokenizer, sentencepiece
 from zhuyi.interop.foreign import Foreign, Names, Text, Weights, architecture, halves_together, permuted, rows_of
-from zhuyi.interop.hub_directory import Settings, ensure_none, exported_text, generation_defaults, model_type
+from zhuyi.interop.hub_directory import (
+    Settings,
+    ensure_none,
+    exported_text,
+    generation_defaults,
+    generation_settings,
+    model_type,
+)
 from zhuyi.interop.reading import licence_of
 from zhuyi.interop.tensors import read_tensors
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces
@@ -335,9 +342,8 @@ BEGIN = "<bos>"
 
 
 def _row_of(key: str, path: Path, config: Settings) -> int | None:
-    """The row of a token that `generate` uses: of generation_config.json, else of config.json; None if neither says."""
-    generation = Settings(path, "generation_config.json", optional=True)
-    found = config if generation.get(key) is None else generation
+    """The row of a token that `generate` uses; None if the directory does not say."""
+    found = generation_settings(path, config)(key)
     return None if found.get(key) is None else found.number(key)
 
 

@@ -222,23 +222,7 @@ def _ensure_few(pieces: int, characters: int) -> None:
 
 
 def _ensure_expressible(model: SentencePieceModel) -> None:
-    _ensure_few(len(model.pieces), sum(len(piece.text) for piece in model.pieces))
-    for number, piece in enumerate(model.pieces):
-        if not 0 < len(piece.text) <= LONGEST_PIECE:
-            raise _DamagedError(f"piece {number} has {len(piece.text):,} characters")
-        if "\0" in piece.text:
-            raise _DamagedError(f"piece {number} has a NUL")
-    kinds = [piece.kind for piece in model.pieces]
-    if kinds.count(Kind.UNKNOWN) != 1:
-        raise _DamagedError(f"it has {kinds.count(Kind.UNKNOWN)} unknown tokens, not one")
-    if Kind.NORMAL not in kinds:
-        raise _DamagedError("it has no pieces of text")
-    if len({piece.text for piece in model.pieces}) < len(kinds):
-        raise _DamagedError("it has two pieces of the same name")
-    if model.byte_fallback and {piece.text for piece in model.pieces if piece.kind is Kind.BYTE} != {*BYTES}:
-        raise _DamagedError("byte_fallback, without the 256 bytes")
-    if not model.byte_fallback and any(piece.kind is Kind.BYTE for piece in model.pieces):
-        raise _DamagedError("bytes without byte_fallback")
+    _ensure_whole(model)
     if model.add_dummy_prefix and not model.remove_extra_whitespaces:
         raise _UnsupportedError("remove_extra_whitespaces = false with add_dummy_prefix = true")
     if model.character_map:
@@ -256,6 +240,27 @@ def _ensure_expressible(model: SentencePieceModel) -> None:
             raise _UnsupportedError(f"user-defined symbol {piece.text!r}, which its own rules would normalise")
         if (len(piece.text) > 1) if model.algorithm == "bpe" else _score(piece, _highest(model)) < lowest:
             raise _UnsupportedError(f"user-defined symbol {piece.text!r}, which is kept whole")
+
+
+def _ensure_whole(model: SentencePieceModel) -> None:
+    """See that its pieces are such as SentencePiece writes."""
+    _ensure_few(len(model.pieces), sum(len(piece.text) for piece in model.pieces))
+    for number, piece in enumerate(model.pieces):
+        if not 0 < len(piece.text) <= LONGEST_PIECE:
+            raise _DamagedError(f"piece {number} has {len(piece.text):,} characters")
+        if "\0" in piece.text:
+            raise _DamagedError(f"piece {number} has a NUL")
+    kinds = [piece.kind for piece in model.pieces]
+    if kinds.count(Kind.UNKNOWN) != 1:
+        raise _DamagedError(f"it has {kinds.count(Kind.UNKNOWN)} unknown tokens, not one")
+    if Kind.NORMAL not in kinds:
+        raise _DamagedError("it has no pieces of text")
+    if len({piece.text for piece in model.pieces}) < len(kinds):
+        raise _DamagedError("it has two pieces of the same name")
+    if model.byte_fallback and {piece.text for piece in model.pieces if piece.kind is Kind.BYTE} != {*BYTES}:
+        raise _DamagedError("byte_fallback, without the 256 bytes")
+    if not model.byte_fallback and any(piece.kind is Kind.BYTE for piece in model.pieces):
+        raise _DamagedError("bytes without byte_fallback")
 
 
 def _is_text(piece: Piece) -> bool:
@@ -304,8 +309,13 @@ def _form(model: SentencePieceModel) -> normalizers.Normalizer:
     return normalizers.Sequence([*characters, *(spaces if model.remove_extra_whitespaces else [])])
 
 
+def _pieces_of_text(model: SentencePieceModel) -> list[Piece]:
+    """Those that a line can have, without the bytes."""
+    return [piece for piece in model.pieces if _is_text(piece) and piece.kind is not Kind.BYTE]
+
+
 def _unigram(model: SentencePieceModel) -> dict[str, Any]:
-    text = [piece for piece in model.pieces if _is_text(piece) and piece.kind is not Kind.BYTE]
+    text = _pieces_of_text(model)
     lowest = min(piece.score for piece in text if piece.kind is Kind.NORMAL)
     highest = _highest(model)
     scores = [(piece.text, _score(piece, highest)) for piece in text]
@@ -315,14 +325,15 @@ def _unigram(model: SentencePieceModel) -> dict[str, Any]:
 
 def _bpe(model: SentencePieceModel) -> dict[str, Any]:
     """Merges as they are listed or else by the score of what they make."""
-    text = [piece for piece in model.pieces if _is_text(piece) and piece.kind is not Kind.BYTE]
+    text = _pieces_of_text(model)
     names = [UNKNOWN, *(BYTES if model.byte_fallback else ()), *(piece.text for piece in text)]
     ids = {name: i for i, name in enumerate(names)}
-    ordered = _by_score(text, ids) if model.merges is None else _of_text(model.merges, ids)
+    ordered = _by_score(text, ids) if model.merges is None else merges_within(model.merges, ids)
     return {"type": "BPE", "unk_token": UNKNOWN, "fuse_unk": True, "vocab": ids, "merges": ordered}
 
 
-def _of_text(merges: list[tuple[str, str]], ids: dict[str, int]) -> list[tuple[str, str]]:
+def merges_within(merges: list[tuple[str, str]], ids: dict[str, int]) -> list[tuple[str, str]]:
+    """The merges whose parts and result have ids."""
     return [merge for merge in merges if {*merge, "".join(merge)} <= ids.keys()]
 
 

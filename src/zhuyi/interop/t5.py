@@ -139,26 +139,9 @@ def _weights(
     config: Settings,
     text: Text,
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Our weights; what they say about ties and scales is added to `model`.
-
-    Whether the projection is the embedding is seen in the file, as in transformers 5, whose configurations always say
-    that it is. Whether logits are divided by √d is what `tie_word_embeddings` meant before, in T5 but not in mT5.
-    """
+    """Our weights; what they say about ties and scales is added to `model`."""
     sizes = architecture(model, theirs.source)
-    projection = theirs.take("lm_head.weight") if theirs.has("lm_head.weight") else embedding
-    tied = np.array_equal(projection, embedding)
-    divides = bool(config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)))
-    factor = sizes.width**-0.5 if divides and config.text("model_type") == "t5" else 1.0
-    is_one = text.source.rows == text.target.rows
-    model["tie"] = ("all" if is_one else "output") if tied else ("embeddings" if is_one else "none")
-    model["embedding_scale"] = tied and factor != 1
-    embedding = embedding * (factor if model["embedding_scale"] else 1)
-    ours = {"encoder.embedding.weight": rows_of(embedding, text.source)}
-    if not is_one:
-        ours["decoder.embedding.weight"] = rows_of(embedding, text.target)
-    if not tied:
-        ours["projection.weight"] = rows_of(projection * factor, text.target)
-
+    ours = _matrices(theirs, embedding, model, config, text)
     gated = sizes.activation in ("geglu", "swiglu")
     scale = np.float32(math.sqrt(sizes.head_width))
     for our, their in NAMES.ours_to_theirs(sizes).items():
@@ -171,6 +154,34 @@ def _weights(
         ours[f"{side}.positions.table"] = theirs.take(table)
     theirs.skip("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight")  # of old files; never used
     theirs.ensure_all_taken()
+    return ours
+
+
+def _matrices(
+    theirs: Weights,
+    embedding: npt.NDArray[np.float32],
+    model: dict[str, Any],
+    config: Settings,
+    text: Text,
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Embeddings, and the projection where it is no embedding; their ties and scale are added to `model`.
+
+    Whether the projection is the embedding is seen in the file, as in transformers 5, whose configurations always say
+    that it is. Whether logits are divided by √d is what `tie_word_embeddings` meant before, in T5 but not in mT5.
+    """
+    projection = theirs.take("lm_head.weight") if theirs.has("lm_head.weight") else embedding
+    tied = np.array_equal(projection, embedding)
+    divides = bool(config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)))
+    factor = model["width"] ** -0.5 if divides and config.text("model_type") == "t5" else 1.0
+    is_one = text.source.rows == text.target.rows
+    model["tie"] = ("all" if is_one else "output") if tied else ("embeddings" if is_one else "none")
+    model["embedding_scale"] = tied and factor != 1
+    embedding = embedding * (factor if model["embedding_scale"] else 1)
+    ours = {"encoder.embedding.weight": rows_of(embedding, text.source)}
+    if not is_one:
+        ours["decoder.embedding.weight"] = rows_of(embedding, text.target)
+    if not tied:
+        ours["projection.weight"] = rows_of(projection * factor, text.target)
     return ours
 
 
