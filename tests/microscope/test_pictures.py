@@ -389,7 +389,9 @@ def test_attention_beside_its_rivals_needs_no_sentence(opened: Open, translator:
     assert seen() == ["9", "4", "9"]
     window.fill("5")
     assert seen() == ["9", "7", "9"]
-    steps = [text.split("steps ")[1].split(",")[0] for text in tab.locator(".net p:nth-of-type(2)").all_text_contents()]
+    steps = [
+        text.split("steps is ")[1].split(",")[0] for text in tab.locator(".net p:nth-of-type(2)").all_text_contents()
+    ]
     assert steps == ["1", "4", "9"]
 
 
