@@ -232,7 +232,7 @@ def train_pieces(path: Path, lines: Sequence[str], **options: Any) -> list[str]:
 
 def read_pieces(path: Path) -> list[tuple[str, float]]:
     """The pieces of a SentencePiece model, and their scores."""
-    model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    model = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
     return [(model.id_to_piece(i), model.get_score(i)) for i in range(len(model))]
 
 

