@@ -11,6 +11,7 @@ import torch
 from command_line import TINY, in_shape, tiny_model, zhuyi
 from contracts.conftest import SMALL, build
 
+from zhuyi.cli.verbs.translate import is_model
 from zhuyi.config import Config, DecodingConfig, ModelConfig, Shape, build_config
 from zhuyi.decoding.ensemble import Ensemble
 from zhuyi.engine.torch import TorchEngine
@@ -109,8 +110,9 @@ def test_an_ensemble_reads_what_each_of_its_models_can(models: list[Path]) -> No
         (lambda _: build_config({**TINY, "text": {"vocabulary": 290}}), "its tokenizer"),
         (with_model(shape="decoder"), 'model.shape = "decoder"'),
         (in_shape("encoder"), 'model.shape = "encoder"'),
+        (with_model(without=["mask"]), 'model.without = ["mask"]'),
     ],
-    ids=["tokenizer", "shape", "encoder"],
+    ids=["tokenizer", "shape", "encoder", "broken"],
 )
 def test_what_is_no_ensemble_is_refused_in_one_line(
     models: list[Path], tmp_path: Path, change: Callable[[Config], Config], message: str
@@ -120,6 +122,13 @@ def test_what_is_no_ensemble_is_refused_in_one_line(
         outcome = zhuyi("translate", *pair, stdin=b"a dog\n")
         assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert message in zhuyi("translate", models[0], other, stdin=b"a dog\n").err
+
+
+def test_a_data_set_of_the_hub_is_a_text_and_no_model(models: list[Path]) -> None:
+    assert is_model(str(models[0]))
+    assert is_model("hub:user/en-de@main")
+    assert not is_model("hub:bentrevett/multi30k/test#en")
+    assert not is_model("test.tsv#1")
 
 
 def test_an_ensemble_has_no_weights_of_its_own(models: list[Path], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Which engine computes: a table of them, and the rule by which one is chosen. Torch is loaded only where it does."""
 
+import json
 import os
 import sys
 import warnings
@@ -91,6 +92,11 @@ def _check_same_output(first: StoredModel, other: StoredModel) -> None:
             f'{name}: model.shape = "{of_other.model.shape}": the models of an ensemble have one shape, '
             f'"encoder-decoder" or "decoder"; that of {first.name} is "{of_first.model.shape}"'
         )
+    for each in (first, other):
+        if without := each.config.model.without:
+            raise ConfigError(
+                f"{each.name}: model.without = {json.dumps(without)}: a model that lacks a part is in no ensemble"
+            )
     if first.tokenizers.files() != other.tokenizers.files() or of_first.text != of_other.text:
         raise ConfigError(
             f"{name}: its tokenizer or its [text] is not that of {first.name}: train the models of an ensemble on the "

@@ -121,8 +121,8 @@ def translate(
     A model of the shape "encoder" prints the label of each line, or those of its tokens with spaces between them; a
     score is then their probability, and there is no search, so its options are refused. --json has source and labels.
     """
-    others = [Path(file) for file in files or [] if Path(file).is_dir() or file.startswith("hub:")]
-    files = [file for file in files or [] if Path(file) not in others]
+    others = [Path(file) for file in files or [] if is_model(file)]
+    files = [file for file in files or [] if not is_model(file)]
     if shards is not None and (files or out is None):
         raise ConfigError(f"--in {shards}: give --out DIR with it, and no FILE")
     if shards is None and part is not None:
@@ -148,6 +148,11 @@ def translate(
     with output(out) as write:
         for text in answers.to(read_chunks(files) if files else standard_input()):
             write(text)
+
+
+def is_model(argument: str) -> bool:
+    """Whether an argument names a model, and not a text: a data set of the hub is one, and names its column."""
+    return Path(argument).is_dir() or (argument.startswith("hub:") and "#" not in argument)
 
 
 class Answers:
