@@ -1,9 +1,10 @@
 // The guided tour: through the views in the order of the lecture, with what there is to see of this sentence and this model.
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { floats, hasMask, mean, model, positionsOf, roots, tokensOf, trace, writes } from "./data";
 import { chosenAt, headWidth } from "./attention";
 import { headName } from "./parts";
+import { covered } from "./pictures/canvas";
 import { labels } from "./pictures/tokens";
 import { type Change, hasCross, select, selection, type Stack, stacks } from "./state";
 import { WORDS } from "./views/beside";
@@ -479,9 +480,20 @@ export function Tour() {
     addEventListener("keydown", key, true);
     return () => removeEventListener("keydown", key, true);
   }, [at, all.length]);
+  const panel = useRef<HTMLElement>(null);
+  useLayoutEffect(() => {
+    if (!panel.current) return;
+    const { current } = panel;
+    const observer = new ResizeObserver(() => (covered.value = current.offsetHeight));
+    observer.observe(current);
+    return () => {
+      observer.disconnect();
+      covered.value = 0;
+    };
+  }, [at > 0]);
   if (!at) return null;
   return (
-    <aside class="tour" aria-label={say("tour")}>
+    <aside class="tour" ref={panel} aria-label={say("tour")}>
       <div class="progress" role="group" aria-label={say("tour_stops")}>
         {all.map((stop, k) => (
           <button

@@ -1,11 +1,16 @@
 // What pictures that are drawn on a canvas share.
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
-/** The window: pictures are as large as it allows. */
-export const viewport = signal({ width: innerWidth, height: innerHeight });
+const size = signal({ width: innerWidth, height: innerHeight });
 addEventListener("resize", () => {
-  viewport.value = { width: innerWidth, height: innerHeight };
+  size.value = { width: innerWidth, height: innerHeight };
 });
+
+/** Pixels of the window that the tour covers, at its lower edge. */
+export const covered = signal(0);
+
+/** What is left of the window: pictures are as large as it allows. */
+export const viewport = computed(() => ({ width: size.value.width, height: size.value.height - covered.value }));
 
 const pen = document.createElement("canvas").getContext("2d")!;
 

@@ -35,7 +35,7 @@ export function Distribution(props: {
   const probabilities = all.map((p, k) => (k < most ? p / kept : 0));
   const others = top.length === MAX_LISTED && size > MAX_LISTED; // that can be written
   const rest = best.value || !others ? 0 : Math.max(0, 1 - all.reduce((a, b) => a + b, 0));
-  const log = useSignal((all[1] ?? 0) < 0.02); // otherwise there is but one bar to be seen
+  const log = useSignal(false);
   const eos = step.eos === null ? null : Math.exp(step.eos / T - logSum);
   const again = () => {
     drawn.value = [];

@@ -1,9 +1,9 @@
 // The room for a picture that fills its place.
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { selection } from "../state";
+import { viewport } from "./canvas";
 
-/** Pixels: the width, the height to the lower edge of the window, or to the tour, and the size of text. */
+/** Pixels: the width, the height to the lower edge of the viewport, and the size of text. */
 export interface Room {
   width: number;
   height: number;
@@ -19,22 +19,15 @@ export function useRoom(...shown: unknown[]) {
     const measure = () => {
       const em = Number.parseFloat(getComputedStyle(element).fontSize);
       const width = element.clientWidth;
-      const covered = document.querySelector<HTMLElement>(".tour")?.offsetHeight ?? 0;
-      const height = innerHeight - element.getBoundingClientRect().top - scrollY - covered;
+      const height = viewport.value.height - element.getBoundingClientRect().top - scrollY;
       const last = room.value;
       if (width && (last?.width !== width || last.height !== height || last.em !== em))
         room.value = { width, height, em };
     };
     const observer = new ResizeObserver(measure);
     observer.observe(element);
-    const tour = document.querySelector(".tour");
-    if (tour) observer.observe(tour);
-    addEventListener("resize", measure);
     measure();
-    return () => {
-      observer.disconnect();
-      removeEventListener("resize", measure);
-    };
-  }, [...shown, selection.value.tour]);
+    return () => observer.disconnect();
+  }, [...shown, viewport.value]);
   return [box, room.value] as const;
 }

@@ -133,7 +133,9 @@ function Why(props: { of: Replay; reference: boolean }) {
   const heads = useAnswer(source.heads, asked.value, t, reference);
   const hidden = useAnswer(source.occlusion, asked.value, t, reference);
   const right = labels(target_out)[t];
-  const wanted = steps[t].top.slice(0, 5);
+  const { top } = steps[t];
+  const wanted = top.slice(0, 5);
+  const below = top.slice(5).filter((each) => each.id === target_out.ids[t]);
   return (
     <section class="why" aria-live="polite">
       <h3>{say("why", { token: right, step: t + 1 })}</h3>
@@ -151,8 +153,19 @@ function Why(props: { of: Replay; reference: boolean }) {
       <div class="scroll" tabIndex={0} role="region" aria-label={say("wanted")}>
         <table class="bars">
           <caption>{say("wanted")}</caption>
+          <thead>
+            <tr>
+              <td />
+              <th scope="col" colSpan={2}>
+                p
+              </th>
+              <th scope="col" class="number">
+                one-hot
+              </th>
+            </tr>
+          </thead>
           <tbody>
-            {wanted.map((each) => (
+            {[...wanted, ...below].map((each) => (
               <tr key={each.id} class={each.id === target_out.ids[t] ? "lit" : ""}>
                 <th scope="row">
                   <bdi>{tokenName(each.id, each.piece)}</bdi>
@@ -161,11 +174,13 @@ function Why(props: { of: Replay; reference: boolean }) {
                   <Bar share={Math.exp(each.log_prob)} />
                 </td>
                 <td class="number">{show(Math.exp(each.log_prob), 4)}</td>
+                <td class="number">{each.id === target_out.ids[t] ? 1 : 0}</td>
               </tr>
             ))}
           </tbody>
         </table>
       </div>
+      <p class="explain">{say("one_hot")}</p>
       {writes() && <p class="explain">{say("may_write")}</p>}
       {writes() && (
         <p>
@@ -190,7 +205,7 @@ export function Loss() {
   const { reference, replay } = trace.value!;
   const all = [...replay.losses, ...(reference?.losses ?? [])];
   const most = Math.max(...all, 0.1);
-  const log = useSignal(mean(all) < most / 30); // otherwise there are few bars to be seen
+  const log = useSignal(false);
   const open = useSignal<Whose>(reference ? "reference" : "own");
   const text = writes(),
     variant = !text ? "labels" : inColumns() ? "sum" : "";
