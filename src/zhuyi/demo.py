@@ -24,14 +24,16 @@ OF_TEST = ("mardi 25 mars 1986", "2017年3月8日星期三", "الثلاثاء،
 OF_NO_LOCALE = (
     ("25/03/86", "1986-03-25"),
     ("March the 7th, 2024", "2024-03-07"),
-    ("the 3rd of July 1998", "1998-07-03"),
-    ("mar 25 1986", "1986-03-25"),
+    ("Samstag, 6. Jnuar 2018", "2018-01-06"),
+    ("12 Agust 2031", "2031-08-12"),
+    ("14 Setember 2033", "2033-09-14"),
+    ("9 Dcember 2011", "2011-12-09"),
+    ("2 Octobr 1987", "1987-10-02"),
+    ("mercredi 21 aot 2003", "2003-08-21"),
     ("3 July 1998 at noon", "1998-07-03"),
-    ("born on 3 July 1998", "1998-07-03"),
     ("Rendez-vous le 14 septembre 2033", "2033-09-14"),
-    ("Le rendez-vous est fixé au mercredi 14 septembre 2033 à midi", "2033-09-14"),
 )
-"""Dates as no locale of the data writes them: a model that makes no mistake in the test hesitates and errs here."""
+"""Dates as no locale writes them, some misspelt: a model that makes no mistake in the test hesitates and errs here."""
 
 
 @dataclass(frozen=True)
