@@ -1,5 +1,5 @@
 // One step of decoding: what it is given, where it looks, and the distribution that it chooses from.
-import { useMemo, useRef } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { atStep, heads, stepOf } from "../attention";
 import { css, dark, inkOn, shareColour } from "../colours";
 import { again, begin, model, trace } from "../data";
@@ -23,10 +23,15 @@ function Unrolled(props: { t: number }) {
   const left = widest([say("target_out"), say("target_in")]) + 8;
   const x = (k: number) => left + (k + 0.5) * COLUMN;
   const wide = left + 10 + written.length * COLUMN;
+  const box = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const { current } = box;
+    if (current) current.scrollLeft = x(props.t + 1) - current.clientWidth; // a phone shows a part of it
+  }, [props.t, wide]);
   const short = (name: string) => isolate(name.length > 7 ? `${name.slice(0, 6)}⋯` : name);
   return (
     <figure>
-      <div class="scroll" tabIndex={0} role="region" aria-label={say("written_next")}>
+      <div class="scroll" ref={box} tabIndex={0} role="region" aria-label={say("written_next")}>
         <svg
           ref={drawing}
           class="unrolled"
