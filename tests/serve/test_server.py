@@ -1,5 +1,7 @@
 """The server as a process: real clients, clients that go away, bodies that do not end, and SIGTERM."""
 
+import http.client
+import itertools
 import json
 import re
 import shlex
@@ -12,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +32,7 @@ ADDRESS = "127.0.0.1:8000"
 """In the guide."""
 LINE = "the dog runs"
 """Of which the small model makes something: its answers to many others are empty."""
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MANY = [LINE] * 400
 """Lines that take a while, with a wide beam."""
 
@@ -37,7 +40,14 @@ MANY = [LINE] * 400
 @contextmanager
 def started(*arguments: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """`zhuyi serve ARGUMENTS` on a free port, and its address."""
-    command = [sys.executable, "-m", "zhuyi", "serve", *arguments, "--port", "0", "--workers", "1"]
+    with addressed(["-m", "zhuyi", "serve", *arguments, "--port", "0", "--workers", "1"]) as both:
+        yield both
+
+
+@contextmanager
+def addressed(arguments: list[str]) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """Python with these arguments, and the address that it prints."""
+    command = [sys.executable, *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -62,6 +72,17 @@ def ask(url: str, lines: list[str], beam: int = 1) -> Any:
     request = urllib.request.Request(f"{url}/api/translate", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=120) as answer:
         return [found[0]["text"] for found in json.load(answer)["translations"]]
+
+
+def get(url: str, path: str, host: str = "localhost") -> tuple[int, Any, bytes]:
+    """The status, the fields of the head and the content of an answer."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    try:
+        connection.request("GET", path, headers={"Host": host})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
 
 
 def metric(url: str, name: str) -> float:
@@ -168,6 +189,49 @@ def test_a_connection_too_many_is_refused_as_long_as_the_others_are_open(en_de: 
         ends = time.monotonic() + 60
         while status() != 200:
             assert time.monotonic() < ends
+
+
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "after-an-answer"])
+def test_a_head_that_comes_too_slowly_ends_the_connection(en_de: str, before: bytes) -> None:
+    code = (
+        "import sys; from zhuyi.serve import Limits, Models, Service, Settings, run\n"
+        "models = Models(sys.argv[1:], Settings(device='cpu'))\n"
+        "run(Service(models, Limits(head_deadline=2)), port=0, on_start=lambda url: print(url, flush=True))"
+    )
+    with addressed(["-c", code, en_de]) as (url, process), connect(url, before) as connection:
+        if before:
+            assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+        connection.settimeout(0.1)
+        head_without_end = itertools.cycle(b"GET /health HTTP/1.1\r\nHost: localhost\r\nA: ")
+        answer, ends = None, time.monotonic() + 60
+        with suppress(ConnectionError):
+            while answer != b"":
+                assert time.monotonic() < ends
+                connection.sendall(bytes([next(head_without_end)]))
+                with suppress(TimeoutError):
+                    answer = connection.recv(1)
+        assert get(url, "/health")[0] == 200
+        process.send_signal(signal.SIGTERM)
+        assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        GET[:-2] + b"A: ",
+        GET[:5],
+        head("/translate", "Transfer-Encoding: chunked") + b"1\r\n \r\n0\r\nA: ",
+    ],
+    ids=["field", "path", "trailer"],
+)
+def test_a_head_without_end_ends_the_connection(url: str, endless: bytes) -> None:
+    def go_on(connection: socket.socket) -> None:
+        for _ in range(1000):
+            connection.sendall(b"a" * 100_000)
+
+    with connect(url, endless) as connection, pytest.raises(ConnectionError):
+        go_on(connection)
+    assert get(url, "/health")[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -21,5 +21,8 @@ class Limits:
     beam that is wider than the model's own. A request that would be more is refused for now (429)."""
     deadline: float = 60.0
     """Seconds from a request to its answer. Then it is given up."""
+    head_deadline: int = 10
+    """Seconds from the opening of a connection, or from the answer before, to the end of the head of a request: then
+    the connection is closed."""
     alternatives: int = 10
     """Translations of a text that one request may ask for, and its widest beam."""

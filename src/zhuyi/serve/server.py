@@ -10,6 +10,7 @@ import uvicorn
 
 from zhuyi.errors import ConfigError
 from zhuyi.serve.app import application
+from zhuyi.serve.connection import Connection
 from zhuyi.serve.service import Service
 
 BACKLOG = 2048
@@ -59,6 +60,9 @@ def run(
             log_config=None,
             access_log=False,
             server_header=False,
+            http=Connection,
+            ws="none",
+            timeout_keep_alive=limits.head_deadline,
             limit_concurrency=limits.connections + 1,  # from which number on it refuses
             timeout_graceful_shutdown=math.ceil(limits.deadline) if math.isfinite(limits.deadline) else None,
         )

@@ -112,7 +112,13 @@ def serve(
         if not HOST.fullmatch(each):
             raise ConfigError(f"--allow-host {each}: write the name alone, translate.example.org, without a port")
     served = Models(models, Settings(device, engine, precision, workers, idle))
-    limits = Limits(connections, request_bytes, queue=queue, deadline=deadline, alternatives=alternatives)
+    limits = Limits(
+        connections=connections,
+        request_bytes=request_bytes,
+        queue=queue,
+        deadline=deadline,
+        alternatives=alternatives,
+    )
     service = Service(served, limits, api_key)
 
     def announce(url: str) -> None:
