@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +32,15 @@ ADDRESS = "127.0.0.1:8000"
 """In the guide."""
 LINE = "the dog runs"
 """Of which the small model makes something: its answers to many others are empty."""
+MESSAGES: dict[str, Callable[[Any], str]] = {
+    "/api/translate": lambda answer: answer["error"],
+    "/translate": lambda answer: answer["error"],
+    "/v1/models": lambda answer: answer["error"]["message"],
+    "/v2/translate": lambda answer: answer["message"],
+    "/imme": lambda answer: answer["message"],
+    "/health": lambda answer: answer["error"],
+}
+"""A path of each API, and where its answers say what is wrong."""
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MANY = [LINE] * 400
 """Lines that take a while, with a wide beam."""
@@ -154,13 +163,12 @@ def test_a_name_that_is_not_this_machine_s_is_refused(
     en_de: str, options: list[str], answered: list[str], refused: list[str]
 ) -> None:
     with started(en_de, *options) as (url, _):
-        for host in (*answered, *refused):
-            request = urllib.request.Request(f"http://127.0.0.1:{urlsplit(url).port}/health", headers={"Host": host})
-            if host in answered:
-                assert urllib.request.urlopen(request, timeout=60).status == 200
-            else:
-                with pytest.raises(urllib.error.HTTPError, match="400"):
-                    urllib.request.urlopen(request, timeout=60)
+        for host in answered:
+            assert get(url, "/health", host)[0] == 200
+        for host in refused:
+            for path, message in MESSAGES.items():
+                status, _, answer = get(url, path, host)
+                assert (status, "--allow-host" in message(json.loads(answer))) == (400, True)
 
 
 def test_a_client_that_goes_away_frees_its_place(url: str) -> None:
@@ -175,20 +183,19 @@ def test_a_client_that_goes_away_frees_its_place(url: str) -> None:
 
 def test_a_connection_too_many_is_refused_as_long_as_the_others_are_open(en_de: str) -> None:
     with started(en_de, "--connections", "2") as (url, _):
-        request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-
-        def status() -> int:
-            with connect(url, request) as connection, connection.makefile("rb") as answer:
-                return int(answer.read().split()[1])
-
         with (
             connect(url, head("/translate", "Content-Length: 9")),
             connect(url, head("/translate", "Content-Length: 9")),
         ):
-            assert status() == 503
+            for path, message in MESSAGES.items():
+                status, fields, answer = get(url, path)
+                assert (status, fields["Retry-After"], fields["Connection"]) == (503, "1", "close")
+                assert "too many open connections" in message(json.loads(answer))
         ends = time.monotonic() + 60
-        while status() != 200:
+        while get(url, "/health")[0] != 200:
             assert time.monotonic() < ends
+        refused = 'zhuyi_requests_total{api="deepl",status="503"}'
+        assert metric(url, refused) == 1.0
 
 
 @pytest.mark.parametrize("before", [b"", GET], ids=["first", "after-an-answer"])

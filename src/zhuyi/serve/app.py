@@ -17,7 +17,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from zhuyi.serve.api import API
@@ -49,7 +48,8 @@ def application(service: Service, origins: Sequence[str] = ("*",), hosts: Sequen
     Args:
         service: translates.
         origins: the sites whose pages may call it in a browser; "*": all, and browser plug-ins.
-        hosts: the names and addresses that the Host header of a request may have; "*": any.
+        hosts: the names and addresses that the Host header of a request may have; "*.example.org": all
+            below that one; "*": any.
     """
     app = FastAPI(title="zhuyi", version=__version__, docs_url=None, redoc_url=None)  # their pages come from elsewhere
     metrics = Metrics(service)
@@ -72,15 +72,14 @@ def application(service: Service, origins: Sequence[str] = ("*",), hosts: Sequen
     app.add_exception_handler(RequestValidationError, _refuse_request)
     app.add_exception_handler(HTTPException, _refuse_path)
     app.add_exception_handler(Exception, _fail)
-    shared = CORSMiddleware(
-        RequestMiddleware(app, service.limits, api_of, metrics),
+    return CORSMiddleware(
+        RequestMiddleware(app, service.limits, api_of, metrics, hosts),
         allow_origins=origins,
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=["Retry-After"],
         allow_private_network=True,
     )
-    return TrustedHostMiddleware(shared, hosts, www_redirect=False)
 
 
 async def _refuse(request: Request, refusal: Exception) -> Response:

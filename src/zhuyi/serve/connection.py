@@ -10,6 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 65_536
 """Of a head, or of the fields behind a body in chunks, unless they come at once. More closes the connection."""
+OPEN = "connections"
+"""In the state of a request: how many connections are open, its own included."""
 
 
 class Connection(HttpToolsProtocol):
@@ -41,6 +43,7 @@ class Connection(HttpToolsProtocol):
         """The head of a request is there."""
         self._size = 0
         self._late.cancel()
+        self.scope["state"][OPEN] = len(self.connections)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

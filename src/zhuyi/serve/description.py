@@ -14,7 +14,13 @@ from pydantic.json_schema import models_json_schema
 from zhuyi.serve.api import API
 from zhuyi.serve.refusals import REFUSALS, Refusal, Unknown
 
-RETRY_AFTER = {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}}
+RETRY_AFTER = {
+    status: {
+        "Retry-After": {"description": "Seconds.", "required": always, "schema": {"type": "integer", "minimum": 1}}
+    }
+    for status, always in ((HTTPStatus.TOO_MANY_REQUESTS, True), (HTTPStatus.SERVICE_UNAVAILABLE, False))
+}
+"""Headers of refusals that say when to come again; always, or only where that is known."""
 OF_FASTAPI = ("HTTPValidationError", "ValidationError")
 """Schemas of its 422."""
 
@@ -43,8 +49,11 @@ def describe(app: FastAPI, api_of: Callable[[str], API]) -> dict[str, Any]:
             kind = Unknown if refused_with == HTTPStatus.NOT_FOUND else Refusal  # the path is there
             status, content = api.refused(kind(refused_with, ""))
             schema = references[type(content), "serialization"]
-            headers = {"Retry-After": RETRY_AFTER} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
-            response = {"description": what, "headers": headers, "content": {"application/json": {"schema": schema}}}
+            response = {
+                "description": what,
+                "headers": RETRY_AFTER.get(refused_with, {}),
+                "content": {"application/json": {"schema": schema}},
+            }
             operation["responses"].setdefault(str(int(status)), response)
     schemas = description["components"]["schemas"]
     for name in OF_FASTAPI:

@@ -8,7 +8,8 @@ class Limits:
     """Bounds of requests, and of all requests together."""
 
     connections: int = 1000
-    """Open at once. A request on a further one is refused (503). Less than the files that a process may open."""
+    """Open at once. While there are more, requests are refused for now (503). Less than the files that a process may
+    open."""
     request_bytes: int = 1_000_000
     """Of the body of a request. More is refused without being read."""
     all_bytes: int = 64_000_000

@@ -1,5 +1,7 @@
 """What is done around each request: its body is read within limits, and a client that disconnects ends it.
 
+Before that it is refused if it is for another host, or if too many connections are open.
+
 A body is read before the application is called, as long as it, and all bodies together, are not too large. A client
 that disconnects while the application works cancels the application, and so the search. Of a failure of the server's
 own, the log gets the place and the type, and nothing of the text.
@@ -7,9 +9,10 @@ own, the log gets the place and the type, and nothing of the text.
 
 import asyncio
 import logging
+import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
@@ -17,14 +20,18 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zhuyi.serve.api import API
+from zhuyi.serve.connection import OPEN
 from zhuyi.serve.limits import Limits
 from zhuyi.serve.metrics import Metrics
-from zhuyi.serve.refusals import Refusal, too_large
+from zhuyi.serve.refusals import Refusal, malformed, too_large
 
-RETRY_AFTER = 1
-"""Seconds after which a client should come again if bodies take too much memory: each is read soon, or given up."""
+COME_AGAIN = {"Retry-After": "1", "Connection": "close"}
+"""Headers of a refusal for lack of memory or connections: other requests are read soon, or given up."""
 
 log = logging.getLogger("zhuyi.serve")
+
+_HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
+"""A name or an address, and a port."""
 
 
 class RequestMiddleware:
@@ -35,10 +42,14 @@ class RequestMiddleware:
         limits: of a body, and of the time in which it has to come.
         api_of: the API that owns a path.
         metrics: counts requests.
+        hosts: as for `app.application`.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, api_of: Callable[[str], API], metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, api_of: Callable[[str], API], metrics: Metrics, hosts: Sequence[str]
+    ) -> None:
         self._app, self._limits, self._api_of, self._metrics = app, limits, api_of, metrics
+        self._hosts = [host.lower() for host in hosts]
         self._bodies = _Budget(max(limits.all_bytes, limits.request_bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +60,10 @@ class RequestMiddleware:
         api, begun = self._api_of(scope["path"]), time.monotonic()
         exchange = _Exchange(receive, send, self._bodies)
         try:
-            await exchange.read(int(Headers(scope=scope).get("content-length", 0)), self._limits)
+            headers = Headers(scope=scope)
+            self._check_host(headers.get("host", ""))
+            self._check_connections(scope)
+            await exchange.read(int(headers.get("content-length", 0)), self._limits)
             await exchange.run(self._app, scope)
         except Refusal as refusal:
             await api.response(refusal)(scope, exchange.receive, exchange.send)
@@ -66,6 +80,26 @@ class RequestMiddleware:
         else:
             self._metrics.answered(api.name, exchange.status, time.monotonic() - begun)
 
+    def _check_host(self, host: str) -> None:
+        """See that a request is for this server.
+
+        Raises:
+            Refusal: if its Host header has another name.
+        """
+        found = _HOST.fullmatch(host.lower())
+        if not any(_is_of(found[1] if found else "", each) for each in self._hosts):
+            raise malformed("the name in the Host header is not one of this server's: --allow-host adds one")
+
+    def _check_connections(self, scope: Scope) -> None:
+        """See that no more connections are open than there may be; an ASGI server of one's own limits them itself.
+
+        Raises:
+            Refusal: if there are more.
+        """
+        if scope.get("state", {}).get(OPEN, 0) > self._limits.connections:
+            what = "the server has too many open connections: come again later"
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, what, COME_AGAIN)
+
 
 class _Budget:
     """Bytes that the bodies of all requests together may take."""
@@ -81,8 +115,7 @@ class _Budget:
         """
         if count > self._free:
             what = "the server has too many requests to read: come again later"
-            headers = {"Retry-After": str(RETRY_AFTER), "Connection": "close"}
-            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, what, headers)
+            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, what, COME_AGAIN)
         self._free -= count
 
     def release(self, count: int) -> None:
@@ -175,6 +208,11 @@ class _Exchange:
             self.status = message["status"]
         self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
+
+
+def _is_of(name: str, allowed: str) -> bool:
+    """Whether a name is the allowed one, or one of those that "*.example.org" or "*" allow."""
+    return name.endswith(allowed[1:]) if allowed.startswith("*") else name == allowed
 
 
 def _without_values(error: Exception) -> str:

@@ -63,7 +63,6 @@ def run(
             http=Connection,
             ws="none",
             timeout_keep_alive=limits.head_deadline,
-            limit_concurrency=limits.connections + 1,  # from which number on it refuses
             timeout_graceful_shutdown=math.ceil(limits.deadline) if math.isfinite(limits.deadline) else None,
         )
         # uvicorn raises the signal that ended it again: SIGTERM has had its effect.
