@@ -106,6 +106,14 @@ def wait_until(url: str, name: str, holds: Any) -> None:
         assert time.monotonic() < ends, name
 
 
+def wait_until_closed(url: str) -> None:
+    """Until the server takes no connection any more."""
+    with suppress(OSError):
+        while True:
+            with connect(url, b""):
+                time.sleep(0.01)
+
+
 def connect(url: str, request: bytes) -> socket.socket:
     parts = urlsplit(url)
     connection = socket.create_connection((parts.hostname, parts.port), timeout=60)
@@ -266,16 +274,29 @@ def test_sigterm_finishes_what_was_taken_and_takes_nothing_new(en_de: str) -> No
         both = 4 * sum(map(len, MANY))  # with twice the model's beam
         wait_until(url, "zhuyi_queue_characters", lambda value: value == both)
         process.send_signal(signal.SIGTERM)
-        while True:
-            try:
-                with connect(url, head("/api/translate")):
-                    time.sleep(0.01)
-            except OSError:
-                break
+        wait_until_closed(url)
         alone = load(en_de, device="cpu")
         expected = alone.translate([LINE], beam=10)
         assert [each.result(timeout=120) for each in taken] == [expected * len(MANY)] * 2
         assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
+
+
+def test_a_second_ctrl_c_gives_up_what_was_taken(en_de: str) -> None:
+    body = json.dumps({"lines": MANY, "beam": 10}).encode()
+    complete = head("/api/translate", f"Content-Length: {len(body)}") + body
+    incomplete = head("/v2/translate", "Content-Length: 10", "Expect: 100-continue")
+    with started(en_de) as (url, process):
+        with connect(url, complete) as searched, connect(url, incomplete) as read:
+            wait_until(url, "zhuyi_queue_characters", lambda value: value > 0)
+            assert read.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            process.send_signal(signal.SIGINT)
+            wait_until_closed(url)
+            process.send_signal(signal.SIGINT)
+            for connection in (searched, read):
+                with connection.makefile("rb") as answer:
+                    assert answer.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
+                    assert answer.read().endswith(b':"the server has ended before the answer"}')
+        assert (process.communicate(timeout=60)[1], process.returncode) == ("", 130)
 
 
 def test_a_port_that_is_taken_is_one_line(en_de: str, url: str) -> None:

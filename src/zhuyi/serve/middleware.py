@@ -23,7 +23,7 @@ from zhuyi.serve.api import API
 from zhuyi.serve.connection import OPEN
 from zhuyi.serve.limits import Limits
 from zhuyi.serve.metrics import Metrics
-from zhuyi.serve.refusals import Refusal, malformed, too_large
+from zhuyi.serve.refusals import Refusal, malformed, too_large, unavailable
 
 COME_AGAIN = {"Retry-After": "1", "Connection": "close"}
 """Headers of a refusal for lack of memory or connections: other requests are read soon, or given up."""
@@ -60,13 +60,13 @@ class RequestMiddleware:
         api, begun = self._api_of(scope["path"]), time.monotonic()
         exchange = _Exchange(receive, send, self._bodies)
         try:
-            headers = Headers(scope=scope)
-            self._check_host(headers.get("host", ""))
-            self._check_connections(scope)
-            await exchange.read(int(headers.get("content-length", 0)), self._limits)
-            await exchange.run(self._app, scope)
+            await self._run(scope, exchange)
         except Refusal as refusal:
             await api.response(refusal)(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:  # the server ends at once
+            if not exchange.status:
+                ended = api.response(unavailable("the server has ended before the answer"))
+                await ended(scope, exchange.receive, exchange.send)
         except Exception as error:
             log.error("%s", _without_values(error))
             if not exchange.ended:  # a part of the answer is on its way: the connection has to break
@@ -79,6 +79,18 @@ class RequestMiddleware:
             self._metrics.gone(api.name)
         else:
             self._metrics.answered(api.name, exchange.status, time.monotonic() - begun)
+
+    async def _run(self, scope: Scope, exchange: "_Exchange") -> None:
+        """Let the application answer.
+
+        Raises:
+            Refusal: if it cannot be asked.
+        """
+        headers = Headers(scope=scope)
+        self._check_host(headers.get("host", ""))
+        self._check_connections(scope)
+        await exchange.read(int(headers.get("content-length", 0)), self._limits)
+        await exchange.run(self._app, scope)
 
     def _check_host(self, host: str) -> None:
         """See that a request is for this server.

@@ -1,5 +1,6 @@
 """The application on a port, until a signal ends it."""
 
+import logging
 import math
 import signal
 import socket
@@ -29,7 +30,7 @@ def run(
 ) -> None:
     """Answer requests until SIGTERM or Ctrl-C: then what was taken is finished, and nothing new is taken.
 
-    Nothing of what requests say is logged.
+    A second Ctrl-C gives up what was taken (503). Nothing of what requests say is logged.
 
     Args:
         service: answers them.
@@ -58,10 +59,12 @@ def run(
         config = uvicorn.Config(
             application(service, origins, ["*"] if is_open else [*LOOPBACK, shown, *hosts]),
             log_config=None,
+            log_level=logging.ERROR,  # what a client does wrong is none
             access_log=False,
             server_header=False,
             http=Connection,
             ws="none",
+            lifespan="off",
             timeout_keep_alive=limits.head_deadline,
             timeout_graceful_shutdown=math.ceil(limits.deadline) if math.isfinite(limits.deadline) else None,
         )

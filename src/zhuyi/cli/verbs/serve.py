@@ -124,6 +124,6 @@ def serve(
     def announce(url: str) -> None:
         for model in served:
             print(f"{model.pairs}: {model.weight_bytes / 1e6:,.1f} MB of weights once it is used")
-        print(f"{url}\nCtrl-C ends it.", flush=True)
+        print(f"{url}\nCtrl-C ends it when all that it has taken is answered; a second one, at once.", flush=True)
 
     run(service, host, port, origins, hosts, announce)
