@@ -239,8 +239,12 @@ def test_odd_values_fail_nowhere(en_de: str, de_fr: str, odd: str) -> None:
 
 
 def test_the_languages_of_deepl_in_the_address(en_de: str) -> None:
-    answer = with_client(service(en_de), lambda client: client.get("/v2/languages", params={"type": "target"}))
-    assert answer.json() == [{"language": "DE", "name": "German", "supports_formality": False}]
+    async def languages(client: Any) -> list[Any]:
+        return [await client.get("/v2/languages", params={"type": side}) for side in ("target", "both")]
+
+    targets, refused = with_client(service(en_de), languages)
+    assert targets.json() == [{"language": "DE", "name": "German", "supports_formality": False}]
+    assert (refused.status_code, refused.json()) == (400, {"message": "type: Input should be 'source' or 'target'"})
 
 
 def test_the_clients_of_the_documents_run(url: str, german: str, capsys: pytest.CaptureFixture[str]) -> None:

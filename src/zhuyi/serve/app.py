@@ -97,6 +97,10 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
     status, what = HTTPStatus(error.status_code), error.detail
     if status == HTTPStatus.NOT_FOUND:
         what = "there is nothing at this path: /openapi.json lists what there is"
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED and error.headers:
+        what = f"this path takes {error.headers['Allow']} and no other method"
+    elif isinstance(error.__cause__, UnicodeDecodeError):
+        what = "the request is not UTF-8"
     return await _refuse(request, Refusal(status, what, dict(error.headers or {})))
 
 

@@ -9,7 +9,7 @@ What changes a translation and is not done here â€“ XML, glossaries, formality â
 ignored.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
@@ -30,6 +30,7 @@ NEUTRAL = ("default", "prefer_more", "prefer_less")
 """Formalities that a language without any may leave out of account."""
 
 Authorization = Annotated[str | None, Header()]
+Side = Literal["source", "target"]
 
 
 class ToTranslate(BaseModel):
@@ -46,7 +47,7 @@ class ToTranslate(BaseModel):
 class OfLanguages(BaseModel):
     """Of which side the languages are wanted."""
 
-    type: str = "source"
+    type: Side = "source"
 
 
 class Refused(BaseModel):
@@ -81,7 +82,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/languages")
     async def list_languages(
-        request: Request, type: str | None = None, authorization: Authorization = None
+        request: Request, type: Side | None = None, authorization: Authorization = None
     ) -> list[dict[str, Any]]:
         """The languages of texts, or of translations."""
         service.authorize(_key(authorization))

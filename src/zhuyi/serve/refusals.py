@@ -1,5 +1,6 @@
 """Why a request is not answered. Each API says it in its own format."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,6 +17,9 @@ REFUSALS = {
     HTTPStatus.GATEWAY_TIMEOUT: "The answer did not come within the deadline.",
 }
 """The statuses of all refusals, as the OpenAPI description explains them."""
+
+_NO_FIELD = re.compile(r"body|query|str|list\[\w+\]")
+"""In the place of a problem: FastAPI's names of parts of a request, and pydantic's of the types that it tries."""
 
 
 @dataclass(eq=False)
@@ -81,12 +85,15 @@ def unauthorized() -> Refusal:
 
 
 def one_line(problems: Sequence[Any]) -> str:
-    """What pydantic and FastAPI find wrong with a request, without what the request says."""
-    first = problems[0]
-    if first["type"] == "json_invalid":
-        where = "".join(f" (character {part})" for part in first["loc"] if isinstance(part, int))
-        return f"the request is not JSON: {first['ctx']['error']}{where}"
-    if first["type"] == "model_attributes_type" and first["loc"] == ("body",):
+    """What pydantic and FastAPI find wrong with a request, without what the request says.
+
+    Where a field can be of several types, pydantic tries them all: what it finds deepest inside comes closest to one.
+    """
+    problem = max(problems, key=lambda each: len(each["loc"]))
+    if problem["type"] == "json_invalid":
+        where = "".join(f" (character {part})" for part in problem["loc"] if isinstance(part, int))
+        return f"the request is not JSON: {problem['ctx']['error']}{where}"
+    place = ".".join(str(part) for part in problem["loc"] if not _NO_FIELD.fullmatch(str(part)))
+    if not place:
         return "the request is not a JSON object with the header Content-Type: application/json"
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    return f"{place}: {problem['msg']}"

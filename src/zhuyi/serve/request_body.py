@@ -16,13 +16,17 @@ async def read(kind: type[Asked], request: Request) -> Asked:
     Raises:
         Refusal: if it is neither, or not a request of this kind.
     """
+    is_json = request.headers.get("content-type", "").lower().startswith("application/json")
     try:
-        if request.headers.get("content-type", "").startswith("application/json"):
+        if is_json:
             return kind.model_validate_json(await request.body())
         async with request.form() as form:
             fields = {key: form.getlist(key) for key in form}
             return kind.model_validate({key: each if len(each) > 1 else each[0] for key, each in fields.items()})
     except ValidationError as error:
+        if not is_json and fields.keys().isdisjoint(kind.model_fields):
+            what = "the request is neither a form, nor JSON with the header Content-Type: application/json"
+            raise malformed(what) from None
         raise malformed(one_line(error.errors())) from None
 
 
