@@ -58,7 +58,7 @@ export function Whole() {
     const { stack, position } = looked.value ?? { stack: "encoder" as const, position: null };
     scene.label = number("t", answerTokens().ids.length);
     scene.looked = position === null ? null : { stack, position };
-    paint(canvas.current.getContext("2d")!, scene, at, all);
+    paint({ pen: canvas.current.getContext("2d")!, scene, now: at }, all);
     if (slider.current) slider.current.value = String(state.current.at);
     // Where the picture is higher than its room, the light stays in the middle; but one may look elsewhere meanwhile.
     if (followed.current !== state.current.at) box.current!.scrollTop = at.y - box.current!.clientHeight / 2;

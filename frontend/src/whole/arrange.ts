@@ -6,9 +6,9 @@ import type { Room } from "../pictures/room";
 import { isSpecial, labels } from "../pictures/tokens";
 import { type Stack, stacks } from "../state";
 import type { Tokens } from "../wire";
-import type { Group } from "./paint";
 import { remark, title, unframed } from "./parts";
 import { letters, plan, rowsOf } from "./plan";
+import type { Group } from "./scene";
 
 /** What there is room for: the picture, and the smallest of its letters. */
 export interface Size extends Room {

@@ -3,8 +3,8 @@ import { model, positionsOf, tokensOf, trace, writes } from "../data";
 import { labels } from "../pictures/tokens";
 import { selection, stacks } from "../state";
 import { type Word, isolate, percent, say, show } from "../words";
-import type { Scene, Weights } from "./paint";
 import { isMissing, masked, title } from "./parts";
+import type { Scene, Weights } from "./scene";
 import { type Moment, towerOf } from "./time";
 
 /** What a query takes most from: the head, the key and the weight. */

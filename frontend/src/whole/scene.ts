@@ -1,10 +1,70 @@
 // What is painted: the picture's plan, with the trace's vectors and weights as they arrive.
 import { useEffect, useMemo } from "preact/hooks";
 import { dark, paper } from "../colours";
-import { answerTokens, begin, floats, hasMask, model, roots, trace, writes } from "../data";
+import { answerTokens, begin, floats, model, roots, trace, writes } from "../data";
 import { labels, tokenName } from "../pictures/tokens";
+import type { Stack } from "../state";
 import type { arrange } from "./arrange";
-import { type Scene, type Theme, strip } from "./paint";
+import type { Plan } from "./plan";
+import { strip } from "./vectors";
+
+export interface Weights {
+  heads: number;
+  queries: number;
+  keys: number;
+  /** 255·√weight. */
+  roots: Uint8Array;
+}
+
+/** Tokens that have one name together, where there is no room for each: [first, end). */
+export interface Group {
+  first: number;
+  end: number;
+  text: (end: number) => string;
+  /** Whether there is room for it upright. */
+  upright: boolean;
+}
+
+export interface Theme {
+  ink: string;
+  faint: string;
+  paper: string;
+  accent: string;
+  light: string;
+  plus: string;
+  minus: string;
+  bad: string;
+  heads: string[];
+  font: string;
+}
+
+export interface Scene {
+  plan: Plan;
+  ratio: number;
+  theme: Theme;
+  /** By canonical name, as large as they are drawn. */
+  strips: Map<string, HTMLCanvasElement>;
+  /** By the name of an attention. */
+  weights: Map<string, Weights>;
+  /** `name head` of those that are switched off. */
+  off: Set<string>;
+  groups: Record<Stack | "answers", Group[]>;
+  /** The most probable tokens of each step, and which of them was chosen. */
+  top: { text: string; p: number }[][];
+  chosen: number[];
+  answers: string[];
+  begin: number;
+  /** What the model was trained without. */
+  without: Set<string>;
+  writes: boolean;
+  /** How self-attention's place is taken: the window of a convolution, or a recurrence. */
+  mixers: Record<Stack, "attention" | "convolution" | "recurrence">;
+  kernel: number;
+  /** The label whose distribution is shown, in the encoder shape. */
+  label: number;
+  /** A position whose threads are wanted. */
+  looked: { stack: Stack; position: number } | null;
+}
 
 function theme(element: Element): Theme {
   const style = getComputedStyle(element);
@@ -59,7 +119,6 @@ export function useScene(
       writes: writes(),
       mixers: { encoder: config.encoder_mixer, decoder: config.decoder_mixer },
       kernel: config.kernel,
-      causal: hasMask(),
       label: 0,
       looked: null,
     };
