@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from zhuyi.serve.refusals import Refusal
@@ -15,6 +17,16 @@ class Refused(BaseModel):
     """A refusal in the APIs that have no other format for it."""
 
     error: str
+
+
+async def _bearer_key(
+    authorization: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
+) -> str | None:
+    return authorization.credentials if authorization else None
+
+
+BearerKey = Annotated[str | None, Depends(_bearer_key)]
+"""The API key of a request with the header `Authorization: Bearer KEY`; None: it brings none."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ ignored.
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Depends, Request
+from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 
 from zhuyi.serve import languages
@@ -24,13 +25,27 @@ from zhuyi.serve.request_body import described, read
 from zhuyi.serve.service import Service
 
 SCHEME = "DeepL-Auth-Key"
+"""Of the header `Authorization`, before the API key."""
 UNLIMITED = 10**12
 """Characters: what DeepL says where there is no limit."""
 NEUTRAL = ("default", "prefer_more", "prefer_less")
 """Formalities that a language without any may leave out of account."""
 
-Authorization = Annotated[str | None, Header()]
 Side = Literal["source", "target"]
+
+
+async def _key(
+    authorization: Annotated[
+        str | None,
+        Depends(APIKeyHeader(name="Authorization", scheme_name=SCHEME, description=f"{SCHEME} KEY", auto_error=False)),
+    ],
+) -> str | None:
+    scheme, _, key = (authorization or "").partition(" ")
+    return key if scheme == SCHEME else None
+
+
+Key = Annotated[str | None, Depends(_key)]
+"""The API key of a request; None: it brings none."""
 
 
 class ToTranslate(BaseModel):
@@ -61,9 +76,9 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/v2", tags=["DeepL"])
 
     @routes.post("/translate", openapi_extra=described(ToTranslate))
-    async def translate(request: Request, authorization: Authorization = None) -> dict[str, Any]:
+    async def translate(request: Request, key: Key) -> dict[str, Any]:
         """Translate a text, or several."""
-        service.authorize(_key(authorization))
+        service.authorize(key)
         asked = await read(ToTranslate, request)
         _check_is_done(asked)
         texts = asked.text if isinstance(asked.text, list) else [asked.text]
@@ -81,20 +96,18 @@ def router(service: Service) -> APIRouter:
         }
 
     @routes.get("/languages")
-    async def list_languages(
-        request: Request, type: Side | None = None, authorization: Authorization = None
-    ) -> list[dict[str, Any]]:
+    async def list_languages(request: Request, key: Key, type: Side | None = None) -> list[dict[str, Any]]:
         """The languages of texts, or of translations."""
-        service.authorize(_key(authorization))
+        service.authorize(key)
         wanted = type or (await read(OfLanguages, request)).type  # DeepL's client: a form
         if wanted == "target":
             return [{**_described(code), "supports_formality": False} for code in service.models.targets]
         return [_described(code) for code in service.models.sources]
 
     @routes.get("/usage")
-    async def usage(authorization: Authorization = None) -> dict[str, int]:
+    async def usage(key: Key) -> dict[str, int]:
         """What the key has used: it is not counted, and there is no limit."""
-        service.authorize(_key(authorization))
+        service.authorize(key)
         return {"character_count": 0, "character_limit": UNLIMITED}
 
     return routes
@@ -103,12 +116,6 @@ def router(service: Service) -> APIRouter:
 def refused(refusal: Refusal) -> tuple[int, Refused]:
     """`{"message": "..."}`; a wrong API key is 403, and an unknown language is 400."""
     return status_as_403_and_400(refusal), Refused(message=refusal.message)
-
-
-def _key(authorization: str | None) -> str | None:
-    """The key in the header `Authorization: DeepL-Auth-Key KEY`."""
-    scheme, _, key = (authorization or "").partition(" ")
-    return key if scheme == SCHEME else None
 
 
 def _check_is_done(asked: ToTranslate) -> None:

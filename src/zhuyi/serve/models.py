@@ -18,7 +18,6 @@ from zhuyi.serve.served_model import ServedModel, Settings, listed
 AUTO = "auto"
 """The language that a request names when it does not know it."""
 
-
 DEFAULT = Settings()
 
 

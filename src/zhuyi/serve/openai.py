@@ -16,20 +16,17 @@ import time
 import uuid
 from collections.abc import Container, Iterator
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 
 from zhuyi.serve import languages
-from zhuyi.serve.api import API
+from zhuyi.serve.api import API, BearerKey
 from zhuyi.serve.query import Answer, Query
 from zhuyi.serve.refusals import Refusal, Unknown, malformed, unknown
 from zhuyi.serve.service import Service
-
-Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 LONGEST_INSTRUCTION = 500
 """Characters of an instruction, at most."""
@@ -121,9 +118,9 @@ def router(service: Service) -> APIRouter:
     }
 
     @routes.post("/chat/completions", responses=STREAMED)
-    async def complete(asked: Asked, key: Bearer) -> Response:
+    async def complete(asked: Asked, key: BearerKey) -> Response:
         """Translate the last message of the user."""
-        service.authorize(key.credentials if key else None)
+        service.authorize(key)
         (answer,) = await service.translate(_query(asked, models.keys()))
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
         answers = [answer, *answer.alternatives]
@@ -142,15 +139,15 @@ def router(service: Service) -> APIRouter:
         return JSONResponse({**head, "object": "chat.completion", "choices": choices})
 
     @routes.get("/models")
-    async def list_models(key: Bearer) -> dict[str, Any]:
+    async def list_models(key: BearerKey) -> dict[str, Any]:
         """The models that there are."""
-        service.authorize(key.credentials if key else None)
+        service.authorize(key)
         return {"object": "list", "data": list(models.values())}
 
     @routes.get("/models/{name}")
-    async def one_model(name: str, key: Bearer) -> dict[str, Any]:
+    async def one_model(name: str, key: BearerKey) -> dict[str, Any]:
         """A model."""
-        service.authorize(key.credentials if key else None)
+        service.authorize(key)
         if name not in models:
             raise unknown("no such model")
         return models[name]

@@ -6,18 +6,14 @@ GET  /api/models        → {"models": [{"name", "source", "target", "loaded", "
 """
 
 import math
-from typing import Annotated
 
-from fastapi import APIRouter, Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from zhuyi.serve.api import API, Refused
+from zhuyi.serve.api import API, BearerKey, Refused
 from zhuyi.serve.query import Alignment, Answer, Query
 from zhuyi.serve.refusals import Refusal
 from zhuyi.serve.service import Service
-
-Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
 class Asked(BaseModel):
@@ -71,18 +67,18 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/api", tags=["zhuyi"])
 
     @routes.post("/translate", response_model_exclude_unset=True)
-    async def translate(asked: Asked, key: Bearer) -> Translations:
+    async def translate(asked: Asked, key: BearerKey) -> Translations:
         """Translate lines."""
-        service.authorize(key.credentials if key else None)
+        service.authorize(key)
         query = Query(asked.lines, asked.model, asked.source, asked.target, asked.beam, asked.n_best, asked.alignment)
         answers = await service.translate(query)
         alignments = {"alignments": [answer.alignments for answer in answers]} if asked.alignment else {}
         return Translations(translations=[_translated(answer) for answer in answers], **alignments)
 
     @routes.get("/models")
-    async def models(key: Bearer) -> Listed:
+    async def models(key: BearerKey) -> Listed:
         """The models that there are."""
-        service.authorize(key.credentials if key else None)
+        service.authorize(key)
         found = [
             Described(
                 name=model.name,

@@ -15,7 +15,8 @@ import uuid
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Depends
+from fastapi.security import APIKeyHeader, APIKeyQuery
 from pydantic import BaseModel, Field
 
 from zhuyi.serve.api import API
@@ -24,7 +25,16 @@ from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, malformed
 from zhuyi.serve.service import Service
 
-Authorization = Annotated[str | None, Header()]
+
+async def _key(
+    token: Annotated[str | None, Depends(APIKeyQuery(name="token", auto_error=False))],
+    authorization: Annotated[str | None, Depends(APIKeyHeader(name="Authorization", auto_error=False))],
+) -> str | None:
+    return token or (authorization or "").removeprefix("Bearer ") or None
+
+
+Key = Annotated[str | None, Depends(_key)]
+"""The API key of a request, wherever it is; None: it brings none."""
 
 
 class ToDeepLX(BaseModel):
@@ -71,9 +81,9 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/deeplx")
     @routes.post("/deeplx/translate")
-    async def deeplx(asked: ToDeepLX, token: str | None = None, authorization: Authorization = None) -> dict[str, Any]:
+    async def deeplx(asked: ToDeepLX, key: Key) -> dict[str, Any]:
         """Translate a text of DeepLX's clients."""
-        service.authorize(_key(token, authorization))
+        service.authorize(key)
         ((text, source),) = await translate([asked.text], asked.source_lang, asked.target_lang)
         return {
             "code": HTTPStatus.OK,
@@ -86,18 +96,16 @@ def router(service: Service) -> APIRouter:
         }
 
     @routes.post("/imme")
-    async def immersive(
-        asked: ToImmersive, token: str | None = None, authorization: Authorization = None
-    ) -> dict[str, Any]:
+    async def immersive(asked: ToImmersive, key: Key) -> dict[str, Any]:
         """Translate texts of Immersive Translate."""
-        service.authorize(_key(token, authorization))
+        service.authorize(key)
         translated = await translate(asked.text_list, asked.source_lang, asked.target_lang)
         return {"translations": [{"detected_source_lang": source, "text": text} for text, source in translated]}
 
     @routes.post("/kiss")
-    async def kiss(asked: ToKiss, token: str | None = None, authorization: Authorization = None) -> dict[str, Any]:
+    async def kiss(asked: ToKiss, key: Key) -> dict[str, Any]:
         """Translate a text or texts of KISS Translator."""
-        service.authorize(_key(token, authorization))
+        service.authorize(key)
         texts = asked.texts if asked.texts is not None else [asked.text] if asked.text is not None else None
         if texts is None:
             raise malformed("text or texts: Field required")
@@ -110,11 +118,6 @@ def router(service: Service) -> APIRouter:
 def refused(refusal: Refusal) -> tuple[int, Refused]:
     """`{"code": STATUS, "message": "..."}`, with the status of the refusal."""
     return refusal.status, Refused(code=refusal.status, message=refusal.message)
-
-
-def _key(token: str | None, authorization: str | None) -> str | None:
-    """The API key, wherever it is."""
-    return token or (authorization or "").removeprefix("Bearer ") or None
 
 
 PLUGINS = API("plugins", ("/deeplx", "/imme", "/kiss"), router, refused)
