@@ -71,6 +71,23 @@ def test_what_is_no_request_is_refused_in_one_line(
     assert "\n" not in answer.json()["error"]
 
 
+def test_the_description_says_what_every_answer_has() -> None:
+    described = with_client(service(), lambda client: client.get("/openapi.json")).json()
+    answers = [
+        content["schema"]
+        for operations in described["paths"].values()
+        for operation in operations.values()
+        for response in operation["responses"].values()
+        for kind, content in response["content"].items()
+        if kind == "application/json"
+    ]
+    assert len(answers) > 100
+    for schema in [*answers, *described["components"]["schemas"].values()]:
+        assert schema
+        assert schema.get("additionalProperties") is not True
+        assert schema.get("items", {}).get("additionalProperties") is not True
+
+
 def test_a_browser_may_call_from_any_page(en_de: str) -> None:
     headers = {
         "Origin": "https://example.org",

@@ -9,11 +9,11 @@ What changes a translation and is not done here â€“ XML, glossaries, formality â
 ignored.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import APIKeyHeader
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from zhuyi.serve import languages
 from zhuyi.serve.api import API
@@ -65,6 +65,35 @@ class OfLanguages(BaseModel):
     type: Side = "source"
 
 
+class Translation(BaseModel):
+    """What a text became."""
+
+    detected_source_language: str = Field(description="Also if the request says it.")
+    text: str
+    billed_characters: int = Field(description="Those of the text; nothing is billed.")
+
+
+class Translations(BaseModel):
+    """What the texts became, in their order."""
+
+    translations: list[Translation]
+
+
+class Language(BaseModel):
+    """A language of texts, or of translations."""
+
+    language: str
+    name: str
+    supports_formality: bool | None = Field(None, description="Of translations.")
+
+
+class Usage(BaseModel):
+    """Characters that are used, and that may be."""
+
+    character_count: int
+    character_limit: int
+
+
 class Refused(BaseModel):
     """Why a request is refused."""
 
@@ -76,7 +105,7 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/v2", tags=["DeepL"])
 
     @routes.post("/translate", openapi_extra=described(ToTranslate))
-    async def translate(request: Request, key: Key) -> dict[str, Any]:
+    async def translate(request: Request, key: Key) -> Translations:
         """Translate a text, or several."""
         service.authorize(key)
         asked = await read(ToTranslate, request)
@@ -84,31 +113,28 @@ def router(service: Service) -> APIRouter:
         texts = asked.text if isinstance(asked.text, list) else [asked.text]
         query = Query(texts, None, asked.source_lang or AUTO, asked.target_lang)
         answers = await (translate_html(service, query) if asked.tag_handling else service.translate(query))
-        return {
-            "translations": [
-                {
-                    "detected_source_language": answer.source.language.upper(),
-                    "text": answer.text,
-                    "billed_characters": len(text),
-                }
-                for text, answer in zip(texts, answers, strict=True)
-            ]
-        }
+        translations = [
+            Translation(
+                detected_source_language=answer.source.language.upper(), text=answer.text, billed_characters=len(text)
+            )
+            for text, answer in zip(texts, answers, strict=True)
+        ]
+        return Translations(translations=translations)
 
-    @routes.get("/languages")
-    async def list_languages(request: Request, key: Key, type: Side | None = None) -> list[dict[str, Any]]:
+    @routes.get("/languages", response_model_exclude_none=True)
+    async def list_languages(request: Request, key: Key, type: Side | None = None) -> list[Language]:
         """The languages of texts, or of translations."""
         service.authorize(key)
         wanted = type or (await read(OfLanguages, request)).type  # DeepL's client: a form
         if wanted == "target":
-            return [{**_described(code), "supports_formality": False} for code in service.models.targets]
-        return [_described(code) for code in service.models.sources]
+            return [_language(code, supports_formality=False) for code in service.models.targets]
+        return [_language(code) for code in service.models.sources]
 
     @routes.get("/usage")
-    async def usage(key: Key) -> dict[str, int]:
+    async def usage(key: Key) -> Usage:
         """What the key has used: it is not counted, and there is no limit."""
         service.authorize(key)
-        return {"character_count": 0, "character_limit": UNLIMITED}
+        return Usage(character_count=0, character_limit=UNLIMITED)
 
     return routes
 
@@ -127,8 +153,8 @@ def _check_is_done(asked: ToTranslate) -> None:
         raise malformed(f"formality: not chosen here; {', '.join(NEUTRAL)} are taken, and change nothing")
 
 
-def _described(code: str) -> dict[str, str]:
-    return {"language": code.upper(), "name": languages.name(code)}
+def _language(code: str, supports_formality: bool | None = None) -> Language:
+    return Language(language=code.upper(), name=languages.name(code), supports_formality=supports_formality)
 
 
 DEEPL = API("deepl", ("/v2",), router, refused)

@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from zhuyi.serve import languages
 from zhuyi.serve.api import API, Refused
@@ -44,20 +45,45 @@ class ToDetect(BaseModel):
     api_key: str | None = None
 
 
+class Found(BaseModel):
+    """A language that a text may be in."""
+
+    language: str
+    confidence: float = Field(description="In per cent.")
+
+
+class Translated(BaseModel):
+    """What a text became; of a list of texts, each field has a list."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    translated_text: str | list[str]
+    detected_language: Found | list[Found] | None = Field(None, description="If the request does not say it.")
+    alternatives: list[str] | list[list[str]] | None = Field(None, description="If the request wants some.")
+
+
+class Language(BaseModel):
+    """A language, and those into which it can be translated."""
+
+    code: str
+    name: str
+    targets: list[str]
+
+
 def router(service: Service) -> APIRouter:
     """Its routes."""
     routes = APIRouter(tags=["LibreTranslate"])
     models = service.models
 
     @cache  # two hundred languages have forty thousand pairs
-    def listed() -> list[dict[str, Any]]:
+    def listed() -> list[Language]:
         return [
-            {"code": code, "name": languages.name(code), "targets": models.targets_of(code)}
+            Language(code=code, name=languages.name(code), targets=models.targets_of(code))
             for code in sorted({*models.sources, *models.targets})
         ]
 
-    @routes.post("/translate", openapi_extra=described(ToTranslate))
-    async def translate(request: Request) -> dict[str, Any]:
+    @routes.post("/translate", openapi_extra=described(ToTranslate), response_model_exclude_none=True)
+    async def translate(request: Request) -> Translated:
         """Translate a text, or a list of them."""
         asked = await read(ToTranslate, request)
         service.authorize(asked.api_key)
@@ -69,10 +95,12 @@ def router(service: Service) -> APIRouter:
             found["detectedLanguage"] = [_in_percent(answer.source) for answer in answers]
         if asked.alternatives:
             found["alternatives"] = [[other.text for other in answer.alternatives] for answer in answers]
-        return found if isinstance(asked.q, list) else {key: values[0] for key, values in found.items()}
+        if isinstance(asked.q, str):
+            return Translated.model_validate({key: value for key, (value,) in found.items()})
+        return Translated.model_validate(found)
 
     @routes.post("/detect", openapi_extra=described(ToDetect))
-    async def find_language(request: Request) -> list[dict[str, Any]]:
+    async def find_language(request: Request) -> list[Found]:
         """The languages that a text may be in."""
         asked = await read(ToDetect, request)
         service.authorize(asked.api_key)
@@ -80,7 +108,7 @@ def router(service: Service) -> APIRouter:
             return [_in_percent(each) for each in (await service.detect(asked.q))[:MOST_DETECTED]]
 
     @routes.get("/languages")
-    async def list_languages() -> list[dict[str, Any]]:
+    async def list_languages() -> list[Language]:
         """The languages that there are models for, and those that each can be translated into."""
         return listed()
 
@@ -92,8 +120,8 @@ def refused(refusal: Refusal) -> tuple[int, Refused]:
     return status_as_403_and_400(refusal), Refused(error=refusal.message)
 
 
-def _in_percent(detected: Detected) -> dict[str, Any]:
-    return {"language": detected.language, "confidence": round(100 * detected.confidence, 1)}
+def _in_percent(detected: Detected) -> Found:
+    return Found(language=detected.language, confidence=round(100 * detected.confidence, 1))
 
 
 LIBRETRANSLATE = API("libretranslate", ("/translate", "/detect", "/languages"), router, refused)

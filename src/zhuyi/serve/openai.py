@@ -19,12 +19,12 @@ from http import HTTPStatus
 from typing import Any, Literal, NamedTuple
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from zhuyi.serve import languages
 from zhuyi.serve.api import API, BearerKey
-from zhuyi.serve.query import Answer, Query
+from zhuyi.serve.query import Query
 from zhuyi.serve.refusals import Refusal, Unknown, malformed, unknown
 from zhuyi.serve.service import Service
 
@@ -73,6 +73,49 @@ class Asked(BaseModel):
     stream: bool | None = None
 
 
+class Reply(BaseModel):
+    """A translation as a message of the assistant."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class Choice(BaseModel):
+    """One of the translations."""
+
+    index: int
+    message: Reply
+    logprobs: None = None
+    finish_reason: Literal["stop", "length"] = Field(description="length: the length limit cut it off.")
+
+
+class Completion(BaseModel):
+    """The translations, best first."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int = Field(description="Seconds since 1970.")
+    model: str = Field(description="As the request calls it.")
+    choices: list[Choice]
+
+
+class Model(BaseModel):
+    """A model of the server."""
+
+    id: str = Field(description="Its name.")
+    object: Literal["model"] = "model"
+    created: int = Field(description="When the server started, in seconds since 1970.")
+    owned_by: Literal["zhuyi"] = "zhuyi"
+
+
+class ModelList(BaseModel):
+    """All of them."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
 class Error(BaseModel):
     """Why a request is refused."""
 
@@ -112,40 +155,33 @@ def router(service: Service) -> APIRouter:
     """Its routes."""
     routes = APIRouter(prefix="/v1", tags=["OpenAI"])
     started = int(time.time())
-    models = {
-        model.name: {"id": model.name, "object": "model", "created": started, "owned_by": "zhuyi"}
-        for model in service.models
-    }
+    models = {model.name: Model(id=model.name, created=started) for model in service.models}
 
-    @routes.post("/chat/completions", responses=STREAMED)
-    async def complete(asked: Asked, key: BearerKey) -> Response:
+    @routes.post("/chat/completions", responses=STREAMED, response_model=Completion)
+    async def complete(asked: Asked, key: BearerKey) -> Completion | Response:
         """Translate the last message of the user."""
         service.authorize(key)
         (answer,) = await service.translate(_query(asked, models.keys()))
-        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
-        answers = [answer, *answer.alternatives]
-        if asked.stream:
-            events = "".join(f"data: {event}\n\n" for event in _events(head, answers))
-            return Response(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
         choices = [
-            {
-                "index": index,
-                "message": {"role": "assistant", "content": each.text, "refusal": None},
-                "logprobs": None,
-                "finish_reason": _reason(each),
-            }
-            for index, each in enumerate(answers)
+            Choice(index=index, message=Reply(content=each.text), finish_reason="stop" if each.finished else "length")
+            for index, each in enumerate([answer, *answer.alternatives])
         ]
-        return JSONResponse({**head, "object": "chat.completion", "choices": choices})
+        completion = Completion(
+            id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=asked.model, choices=choices
+        )
+        if not asked.stream:
+            return completion
+        events = "".join(f"data: {event}\n\n" for event in _events(completion))
+        return Response(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
     @routes.get("/models")
-    async def list_models(key: BearerKey) -> dict[str, Any]:
+    async def list_models(key: BearerKey) -> ModelList:
         """The models that there are."""
         service.authorize(key)
-        return {"object": "list", "data": list(models.values())}
+        return ModelList(data=list(models.values()))
 
     @routes.get("/models/{name}")
-    async def one_model(name: str, key: BearerKey) -> dict[str, Any]:
+    async def one_model(name: str, key: BearerKey) -> Model:
         """A model."""
         service.authorize(key)
         if name not in models:
@@ -197,21 +233,18 @@ def _language(place: re.Pattern[str], instruction: str) -> str | None:
     return None
 
 
-def _events(head: dict[str, Any], answers: list[Answer]) -> Iterator[str]:
+def _events(completion: Completion) -> Iterator[str]:
     """The data of the server-sent events of a streamed answer."""
+    head = {**completion.model_dump(exclude={"choices"}), "object": "chat.completion.chunk"}
 
     def chunk(index: int, delta: dict[str, str], reason: str | None = None) -> str:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
-        return json.dumps({**head, "object": "chat.completion.chunk", "choices": [choice]}, ensure_ascii=False)
+        return json.dumps({**head, "choices": [choice]}, ensure_ascii=False)
 
-    for index, each in enumerate(answers):
-        yield chunk(index, {"role": "assistant", "content": each.text})
-        yield chunk(index, {}, _reason(each))
+    for each in completion.choices:
+        yield chunk(each.index, {"role": each.message.role, "content": each.message.content})
+        yield chunk(each.index, {}, each.finish_reason)
     yield "[DONE]"
-
-
-def _reason(answer: Answer) -> Literal["stop", "length"]:
-    return "stop" if answer.finished else "length"
 
 
 OPENAI = API("openai", ("/v1",), router, refused)

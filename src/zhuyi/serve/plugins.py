@@ -13,7 +13,7 @@ key comes as `?token=KEY`, or in the header `Authorization`, with or without "Be
 
 import uuid
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from fastapi.security import APIKeyHeader, APIKeyQuery
@@ -62,6 +62,44 @@ class ToKiss(BaseModel):
     texts: list[str] | None = None
 
 
+class DeepLXAnswer(BaseModel):
+    """What a text of DeepLX's clients became."""
+
+    code: int
+    id: int
+    data: str
+    alternatives: list[str]
+    method: str
+    source_lang: str
+    target_lang: str
+
+
+class ImmersiveTranslation(BaseModel):
+    """What a text of Immersive Translate became."""
+
+    detected_source_lang: str
+    text: str
+
+
+class ImmersiveAnswer(BaseModel):
+    """What its texts became."""
+
+    translations: list[ImmersiveTranslation]
+
+
+class KissTranslation(BaseModel):
+    """What a text of KISS Translator became."""
+
+    text: str
+    src: str
+
+
+class KissAnswer(BaseModel):
+    """What its texts became."""
+
+    translations: list[KissTranslation]
+
+
 class Refused(BaseModel):
     """Why a request is refused."""
 
@@ -81,36 +119,38 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/deeplx")
     @routes.post("/deeplx/translate")
-    async def deeplx(asked: ToDeepLX, key: Key) -> dict[str, Any]:
+    async def deeplx(asked: ToDeepLX, key: Key) -> DeepLXAnswer:
         """Translate a text of DeepLX's clients."""
         service.authorize(key)
         ((text, source),) = await translate([asked.text], asked.source_lang, asked.target_lang)
-        return {
-            "code": HTTPStatus.OK,
-            "id": uuid.uuid4().int >> 96,
-            "data": text,
-            "alternatives": [],
-            "method": "Free",
-            "source_lang": source.upper(),
-            "target_lang": asked.target_lang.upper(),
-        }
+        return DeepLXAnswer(
+            code=HTTPStatus.OK,
+            id=uuid.uuid4().int >> 96,
+            data=text,
+            alternatives=[],
+            method="Free",
+            source_lang=source.upper(),
+            target_lang=asked.target_lang.upper(),
+        )
 
     @routes.post("/imme")
-    async def immersive(asked: ToImmersive, key: Key) -> dict[str, Any]:
+    async def immersive(asked: ToImmersive, key: Key) -> ImmersiveAnswer:
         """Translate texts of Immersive Translate."""
         service.authorize(key)
         translated = await translate(asked.text_list, asked.source_lang, asked.target_lang)
-        return {"translations": [{"detected_source_lang": source, "text": text} for text, source in translated]}
+        translations = [ImmersiveTranslation(detected_source_lang=source, text=text) for text, source in translated]
+        return ImmersiveAnswer(translations=translations)
 
     @routes.post("/kiss")
-    async def kiss(asked: ToKiss, key: Key) -> dict[str, Any]:
+    async def kiss(asked: ToKiss, key: Key) -> KissTranslation | KissAnswer:
         """Translate a text or texts of KISS Translator."""
         service.authorize(key)
         texts = asked.texts if asked.texts is not None else [asked.text] if asked.text is not None else None
         if texts is None:
             raise malformed("text or texts: Field required")
-        translated = [{"text": text, "src": source} for text, source in await translate(texts, asked.source, asked.to)]
-        return {"translations": translated} if asked.texts is not None else translated[0]
+        translated = await translate(texts, asked.source, asked.to)
+        translations = [KissTranslation(text=text, src=source) for text, source in translated]
+        return KissAnswer(translations=translations) if asked.texts is not None else translations[0]
 
     return routes
 
