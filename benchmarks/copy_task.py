@@ -123,11 +123,13 @@ def record(variant: VariantReport, directory: Path, task: str, folder: Path) -> 
     }
 
 
-def keep(name: str, task: dict[str, Any]) -> None:
+def keep(name: str, mixers: dict[str, Any]) -> None:
     """Put a task into the result, beside the others that it has."""
     result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"tasks": {}}
-    settings = {"model": MODEL, "training": TRAINING, "shapes": SHAPES, "symbols": len(SYMBOLS), "lines": LINES}
-    result = {"machine": describe(1), **settings, "tasks": {**result["tasks"], name: task}}
+    shape = SHAPES[name.split("/")[0]]
+    task = {"updates": shape["training"]["steps"], "layers": shape["model"], "machine": describe(1), "mixers": mixers}
+    settings = {"model": MODEL, "training": TRAINING, "symbols": len(SYMBOLS), "lines": LINES}
+    result = {**settings, "tasks": {**result["tasks"], name: task}}
     write_atomically(RESULT, (json.dumps(result, indent=2) + "\n").encode())
 
 

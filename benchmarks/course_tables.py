@@ -196,39 +196,32 @@ def _copied(language: int) -> list[str]:
     if result is None:
         return []
     rows = []
-    for name, mixers in result["tasks"].items():
-        for mixer, found in mixers.items():
+    tasks = result["tasks"]
+    for name, task in tasks.items():
+        for mixer, found in task["mixers"].items():
             shares = {
                 length: [each["symbols"] for seed in found["seeds"] for each in seed if each["length"] == length]
                 for length in LENGTHS
             }
-            rows.append([COPIED[name][language], MIXERS[mixer][language], *map(_spread, shares.values())])
-    seeds = min(len(found["seeds"]) for mixers in result["tasks"].values() for found in mixers.values())
-    tried = [shape for shape in SHAPES if any(name.startswith(f"{shape}/") for name in result["tasks"])]
-    budgets = ("; ", "；")[language].join(
-        f"{SHAPES[shape][language]}{COLON[language]}{result['shapes'][shape]['training']['steps']:,}" for shape in tried
-    )
-    updates = f"三者更新的次数一样（{budgets}）"
-    if len(tried) == 1:
-        updates = f"三者都更新 {result['shapes'][tried[0]]['training']['steps']:,} 次"
-    alone = (" In a decoder alone, the mixer itself has to bring it.", "只有解码器时，就得由它们自己把符号搬过来。")[
-        language
-    ]
+            updates = f"{task['updates']:,}"
+            rows.append([COPIED[name][language], MIXERS[mixer][language], updates, *map(_spread, shares.values())])
+    seeds = min(len(found["seeds"]) for task in tasks.values() for found in task["mixers"].values())
     said = (
         f"Lines of random symbols, of which there are {result['symbols']}, are to be copied or written backwards. "
         "Nothing in them can be guessed: each symbol has to be brought from its place in the source. In the encoder–"
         "decoder, cross attention can do that, and the mixer only has to say where a symbol stands."
-        f"{alone * ('decoder' in tried)} The table has the right symbols, in per cent, by the length of the line, "
-        f"where the right ones before are given ({_seeds(seeds, language)}). All mixers had the same number of updates "
-        f"({budgets}): it shows what they had learned by then, and not what they could learn.",
+        " In a decoder alone, the mixer itself has to bring it. "
+        "The table has the right symbols, in per cent, by the length of the line, "
+        f"where the right ones before are given ({_seeds(seeds, language)}). In a task, all mixers had the same number "
+        "of updates: it shows what they had learned by then, and not what they could learn.",
         f"把一行随机符号（共 {result['symbols']} 种）照抄一遍，或者倒着写一遍。"
         "里面没有什么可猜的，每个符号都得从原文的那个位置取来。在编码器–解码器里，这件事可以交给交叉注意力，"
-        f"三者只需给出每个符号的位置。{alone * ('decoder' in tried)}"
+        "三者只需给出每个符号的位置；只有解码器时，就得由它们自己把符号搬过来。"
         f"表里是给出前面的正确符号时，答对的符号占百分之几，按行的长度分列（{_seeds(seeds, language)}）。"
-        f"{updates}，所以看到的是到那时学会了多少，不是最终能学会多少。",
+        "同一个任务里，三者更新的次数一样，所以看到的是到那时学会了多少，不是最终能学会多少。",
     )
     length = ("{} symbols", "{} 个符号")[language]
-    head = (["task", "mixer"], ["任务", "位置之间靠什么交换信息（mixer）"])[language]
+    head = (["task", "mixer", "updates"], ["任务", "位置之间靠什么交换信息（mixer）", "更新次数"])[language]
     head += [length.format(each) for each in LENGTHS]
     picture = ROOT / "docs/pictures/copy-task.svg"
     file = _file("copy-task", language)

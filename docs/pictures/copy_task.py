@@ -23,14 +23,12 @@ TASKS = {"copy": "copy", "reverse": "reversal"}
 
 def draw(result: dict[str, Any], path: Path) -> None:
     """A row for each shape and a column for each task; a line is the mean of the seeds, a band their range."""
-    shapes = [shape for shape in TITLES if any(name.startswith(f"{shape}/") for name in result["tasks"])]
-    size = (8.6, 0.7 + 2.6 * len(shapes))
     figure, axes = pyplot.subplots(
-        *(len(shapes), len(TASKS)), figsize=size, sharex=True, sharey=True, squeeze=False, facecolor="white"
+        len(TITLES), len(TASKS), figsize=(8.6, 5.9), sharex=True, sharey=True, facecolor="white"
     )
-    for row, shape in zip(axes, shapes, strict=True):
+    for row, shape in zip(axes, TITLES, strict=True):
         for axis, (task, title) in zip(row, TASKS.items(), strict=True):
-            for mixer, found in result["tasks"].get(f"{shape}/{task}", {}).items():
+            for mixer, found in result["tasks"][f"{shape}/{task}"]["mixers"].items():
                 lengths = [each["length"] for each in found["seeds"][0]]
                 for key, style in (("symbols", "-"), ("exact", ":")):
                     seeds = np.array([[each[key] for each in seed] for seed in found["seeds"]])
