@@ -38,21 +38,15 @@ def run(
         port: 0 for any that is free.
         origins: as for `application`.
         hosts: further names that requests may have in their Host header, beside those of this machine and `host`.
-            None: any name, unless only this machine can reach the server. There a page could otherwise have its own
-            name resolve to this machine (DNS rebinding), and read the answers as if they came from its own site.
+            Without any: every name, unless only this machine can reach the server. There a page could otherwise have
+            its own name resolve to this machine (DNS rebinding), and read the answers as if they came from its site.
         on_start: gets the address, once the port is open.
 
     Raises:
         ConfigError: if the port cannot be opened.
     """
     limits = service.limits
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason, *_ = (error.strerror or str(error)).split(" (")  # Python adds the address
-        raise ConfigError(f"cannot listen on {host}, port {port}: {reason}: choose another --port or --host") from error
-    with listener:
+    with _listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         on_start(f"http://{shown}:{listener.getsockname()[1]}")
         is_open = not (hosts or ip_address(listener.getsockname()[0]).is_loopback)
@@ -74,3 +68,12 @@ def run(
             uvicorn.Server(config).run([listener])
         finally:
             signal.signal(signal.SIGTERM, before)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason, *_ = (error.strerror or str(error)).split(" (")  # Python adds the address
+        raise ConfigError(f"cannot listen on {host}, port {port}: {reason}: choose another --port or --host") from error
