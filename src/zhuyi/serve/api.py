@@ -19,6 +19,11 @@ class Refused(BaseModel):
     error: str
 
 
+def refused(refusal: Refusal) -> tuple[int, Refused]:
+    """Such a refusal, with its own status."""
+    return refusal.status, Refused(error=refusal.message)
+
+
 async def _bearer_key(
     authorization: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
 ) -> str | None:

@@ -10,9 +10,8 @@ import math
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from zhuyi.serve.api import API, BearerKey, Refused
+from zhuyi.serve.api import API, BearerKey, refused
 from zhuyi.serve.query import Alignment, Answer, Query
-from zhuyi.serve.refusals import Refusal
 from zhuyi.serve.service import Service
 
 
@@ -92,11 +91,6 @@ def router(service: Service) -> APIRouter:
         return Listed(models=found, alternatives=service.limits.alternatives)
 
     return routes
-
-
-def refused(refusal: Refusal) -> tuple[int, Refused]:
-    """`{"error": "..."}`, with the status of the refusal."""
-    return refusal.status, Refused(error=refusal.message)
 
 
 def _translated(answer: Answer) -> list[Translated]:

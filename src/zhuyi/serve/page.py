@@ -19,9 +19,9 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from zhuyi.errors import ZhuyiError
-from zhuyi.serve.api import API, Refused
+from zhuyi.serve.api import API, refused
 from zhuyi.serve.query import Query
-from zhuyi.serve.refusals import Refusal, busy, malformed, too_large
+from zhuyi.serve.refusals import busy, malformed, too_large
 from zhuyi.serve.request_body import described, read
 from zhuyi.serve.service import Service
 from zhuyi.translator import Translator
@@ -72,11 +72,6 @@ def router(service: Service) -> APIRouter:
                     raise malformed(str(error)) from error
 
     return routes
-
-
-def refused(refusal: Refusal) -> tuple[int, Refused]:
-    """`{"error": "..."}`, with the status of the refusal."""
-    return refusal.status, Refused(error=refusal.message)
 
 
 @cache
