@@ -26,7 +26,8 @@ def test_nothing_but_the_pages_own_runs_and_loads(en_de: str) -> None:
     [
         ({"text": "a" * (LONGEST + 1)}, 413, "at most 500 characters"),
         ({"text": " "}, 400, "empty"),
-        ({}, 400, "text: Field required"),
+        ({"model": ""}, 400, "text: Field required"),
+        ({}, 400, "neither a form, nor JSON"),
     ],
 )
 def test_what_cannot_be_looked_at_is_one_line(en_de: str, form: dict[str, str], status: int, message: str) -> None:
