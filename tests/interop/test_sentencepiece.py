@@ -13,6 +13,7 @@ from interop.sentencepiece_models import EVERY, LINES, NAMES, imported, trained,
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import sentencepiece as importer
+from zhuyi.interop import sentencepiece_model
 from zhuyi.interop.sentencepiece import read, tokenizer
 from zhuyi.interop.vocabulary import Vocabulary
 from zhuyi.text.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Tokenizer, Tokenizers
@@ -204,7 +205,7 @@ def test_no_more_pieces_and_merges_are_read_than_models_have(tmp_path: Path, mon
     monkeypatch.setattr(importer, "MOST_MERGED", 100)
     with pytest.raises(CheckpointError, match="more than 100 characters"):
         tokenizer(imported(data, tmp_path))
-    monkeypatch.setattr(importer, "MOST_PIECES", 8)
+    monkeypatch.setattr(sentencepiece_model, "MOST_PIECES", 8)
     with pytest.raises(CheckpointError, match="more than 8 pieces"):
         imported(data, tmp_path)
 

@@ -23,7 +23,8 @@ from zhuyi.errors import CheckpointError
 from zhuyi.interop import sentencepiece
 from zhuyi.interop.hub_directory import Settings
 from zhuyi.interop.reading import read_bytes
-from zhuyi.interop.sentencepiece import SPACE, UNKNOWN, Kind, Piece, SentencePieceModel, ensure_expressible
+from zhuyi.interop.sentencepiece import UNKNOWN
+from zhuyi.interop.sentencepiece_model import SPACE, Kind, Piece, SentencePieceModel
 from zhuyi.interop.vocabulary import LARGEST_FILE, MOST_PIECES, read_pieces
 from zhuyi.text.special import BYTES, MASK, SPECIALS
 
@@ -110,7 +111,7 @@ def _from_tokenizer_json(path: Path) -> SentencePieceModel:
         add_dummy_prefix=spaces[0].get("prepend_scheme", "always") != "never",
         merges=tokenizer.merges(pieces) if algorithm == "BPE" else None,
     )
-    ensure_expressible(model, path / FILE)
+    sentencepiece.ensure_expressible(model, path / FILE)
     return model
 
 

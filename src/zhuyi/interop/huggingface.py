@@ -33,6 +33,7 @@ from zhuyi.interop.hub_directory import (
     model_type,
 )
 from zhuyi.interop.reading import licence_of
+from zhuyi.interop.sentencepiece_model import SentencePieceModel
 from zhuyi.interop.tensors import read_tensors
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces
 from zhuyi.text.special import BOS, EOS, MASK, SPECIALS
@@ -240,7 +241,11 @@ def _marian_text(path: Path, config: Settings) -> Text:
         tokenizers,
         source,
         target,
-        {**engines[0].settings, "shared": shared, "tags": [piece for piece in pieces if is_language_tag(piece)]},
+        {
+            **sentencepiece.settings(engines[0]),
+            "shared": shared,
+            "tags": [piece for piece in pieces if is_language_tag(piece)],
+        },
         (named.name("source_lang"), named.name("target_lang")),
     )
 
@@ -270,7 +275,11 @@ def _multilingual_text(path: Path, config: Settings) -> Text:
     model = hub_tokenizer.sentencepiece_model(path, "sentencepiece.bpe.model")
     pieces, languages = _pieces_and_languages(path, config, model)
     source, target = _chosen_languages(path, config, named, languages)
-    settings: dict[str, Any] = {**model.settings, "shared": True, "target_prefix": [target] if target else []}
+    settings: dict[str, Any] = {
+        **sentencepiece.settings(model),
+        "shared": True,
+        "target_prefix": [target] if target else [],
+    }
     begin = _row_of("decoder_start_token_id", path, config)
     classes = [str(each.get("tokenizer_class")) for each in (named, config)]
     is_first_mbart = config.text("model_type") == "mbart" and not any("MBart50" in name for name in classes)
@@ -294,7 +303,7 @@ def _multilingual_text(path: Path, config: Settings) -> Text:
 
 
 def _pieces_and_languages(
-    path: Path, config: Settings, model: sentencepiece.SentencePieceModel
+    path: Path, config: Settings, model: SentencePieceModel
 ) -> tuple[list[str | None], dict[str, int]]:
     """The tokens by row, and the rows of the languages among them."""
     if (path / "vocab.json").is_file():

@@ -164,7 +164,7 @@ def _side(file: Path, rows: int, engine: Path | None) -> tuple[Tokenizer, Vocabu
         vocabulary = replace(model, names=ends).vocabulary
         if vocabulary.rows[EOS] is None:
             raise CheckpointError(f"{file}: has no </s>")
-        return sentencepiece.tokenizer(model, vocabulary), vocabulary, dict(model.settings)
+        return sentencepiece.tokenizer(model, vocabulary), vocabulary, dict(sentencepiece.settings(model))
     pieces = read_pieces(file)[:rows]
     pieces += [None] * (rows - len(pieces))
     eos, unk = (_required(file, pieces, *each) for each in (("</s>", 0, "eos"), ("<unk>", 1, "UNK")))
@@ -174,7 +174,7 @@ def _side(file: Path, rows: int, engine: Path | None) -> tuple[Tokenizer, Vocabu
     model = sentencepiece.read(engine)
     tags = [row for row, piece in enumerate(pieces) if is_language_tag(piece)]
     vocabulary = Vocabulary.of(pieces, unk=unk, eos=eos, special=tags)
-    settings = {**model.settings, "tags": [pieces[row] for row in tags]}
+    settings = {**sentencepiece.settings(model), "tags": [pieces[row] for row in tags]}
     return sentencepiece.tokenizer(model, vocabulary), vocabulary, settings
 
 

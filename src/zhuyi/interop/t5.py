@@ -199,7 +199,7 @@ def _pieces(path: Path, config: Settings, named: Settings, rows: int) -> Text:
         raise CheckpointError(f"{path}: its tokenizer has no <unk>")
     vocabulary = _vocabulary(config, [*pieces, *sentinels], pieces.index("<unk>"), no_text, rows)
     one = sentencepiece.tokenizer(model, vocabulary)
-    return Text(Tokenizers(one, one), vocabulary, vocabulary, dict(model.settings))
+    return Text(Tokenizers(one, one), vocabulary, vocabulary, dict(sentencepiece.settings(model)))
 
 
 def _bytes(path: Path, config: Settings, named: Settings, rows: int) -> Text:
