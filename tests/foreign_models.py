@@ -19,6 +19,7 @@ import zhuyi
 from zhuyi.config import build_config
 from zhuyi.interop import from_state_dict, huggingface, t5
 from zhuyi.interop.foreign import Names
+from zhuyi.interop.huggingface_text import FAIRSEQ
 from zhuyi.model.transformer import Transformer
 from zhuyi.translator import Translator
 
@@ -63,12 +64,12 @@ def make_multilingual(directory: Path, kind: str) -> Path:
     options = {"model_type": algorithm, "normalization_rule_name": "identity"}  # the usual one takes longer to check
     learnt = train_pieces(directory / "sentencepiece.bpe.model", LINES, **options)[3:]
     if kind == "m2m-100":
-        pieces = [*huggingface.FAIRSEQ, *learnt]
+        pieces = [*FAIRSEQ, *learnt]
         write_json(directory / "vocab.json", {piece: i for i, piece in enumerate(pieces)})
     write_json(directory / "special_tokens_map.json", {"additional_special_tokens": tags})
     named = {"src_lang": tags[0], **({"tokenizer_class": "MBart50Tokenizer"} if kind == "mbart-50" else {})}
     write_json(directory / "tokenizer_config.json", named)
-    rows = len(huggingface.FAIRSEQ) + len(learnt) + len(tags)
+    rows = len(FAIRSEQ) + len(learnt) + len(tags)
     forced = {"forced_bos_token_id": rows - 1, "decoder_start_token_id": 2}
     begun = {"decoder_start_token_id": rows - 1} if kind == "mbart-25" else forced
     family = "mbart" if kind.startswith("mbart") else "m2m_100"
@@ -173,10 +174,8 @@ def make_with_tokenizer_json(directory: Path, family: str) -> Path:
         engine = unigram(pieces, [name for name, _ in pieces[:3]])
     else:
         replaced = ["vocab.json", "sentencepiece.bpe.model"]
-        first = [(name, 0.0) for name in huggingface.FAIRSEQ]
-        engine = unigram(
-            [*first, *read_pieces(directory / replaced[1])[3:]], [*huggingface.FAIRSEQ, *LANGUAGES[family]]
-        )
+        first = [(name, 0.0) for name in FAIRSEQ]
+        engine = unigram([*first, *read_pieces(directory / replaced[1])[3:]], [*FAIRSEQ, *LANGUAGES[family]])
     for name in replaced:
         (directory / name).unlink()
     engine.save(str(directory / "tokenizer.json"))

@@ -36,7 +36,7 @@ from transformers.models.nllb import tokenization_nllb
 import zhuyi
 from zhuyi.errors import CheckpointError, ZhuyiError
 from zhuyi.interop.foreign import as_stored
-from zhuyi.interop.huggingface import FAIRSEQ
+from zhuyi.interop.huggingface_text import FAIRSEQ
 from zhuyi.interop.importing import import_model, read_foreign
 from zhuyi.text.special import BOS
 
