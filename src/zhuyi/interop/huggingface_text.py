@@ -193,26 +193,35 @@ def _languages(path: Path, first: int) -> dict[str, int]:
         CheckpointError: if there are none.
     """
     config = Settings(path, "tokenizer_config.json", optional=True)
-    listed = Settings(path, "tokenizer.json", optional=True).entries("added_tokens")
-    added = config.table("added_tokens_decoder")
-    numbered = [(token.get("id"), token) for token in listed if isinstance(token, dict)]
-    numbered += [(int(row), token) for row, token in added.items() if ROW.fullmatch(row)]
-    rows: dict[str, int] = {}
-    for row, token in numbered:
-        tag = token.get("content") if isinstance(token, dict) else None
-        if isinstance(tag, str) and LANGUAGE.fullmatch(tag) and isinstance(row, int) and 0 <= row < MOST_PIECES:
-            rows[tag] = row
-    if rows:
+    if rows := _numbered_languages(path, config):
         return rows
     special = Settings(path, "special_tokens_map.json", optional=True)
     for found in (config, special):
         for key in ("additional_special_tokens", "extra_special_tokens"):
             value = found.get(key)  # some versions have an object, of tokens of other kinds
-            tokens = value if isinstance(value, list) else []
-            named = [tag.get("content") if isinstance(tag, dict) else tag for tag in tokens]
-            if tags := [tag for tag in named if isinstance(tag, str) and LANGUAGE.fullmatch(tag)]:
-                return {tag: first + i for i, tag in enumerate(tags)}
+            tags = map(_language, value if isinstance(value, list) else [])
+            if named := [tag for tag in tags if tag is not None]:
+                return {tag: first + i for i, tag in enumerate(named)}
     raise CheckpointError(f"{path}: its languages are listed neither in {config.path.name} nor in {special.path.name}")
+
+
+def _numbered_languages(path: Path, config: Settings) -> dict[str, int]:
+    """The rows of the tokens of languages, as far as the files of the tokenizer say."""
+    listed = Settings(path, "tokenizer.json", optional=True).entries("added_tokens")
+    numbered = [(token.get("id"), token) for token in listed if isinstance(token, dict)]
+    added = config.table("added_tokens_decoder")
+    numbered += [(int(row), token) for row, token in added.items() if ROW.fullmatch(row) and isinstance(token, dict)]
+    return {
+        tag: row
+        for row, token in numbered
+        if (tag := _language(token)) is not None and isinstance(row, int) and 0 <= row < MOST_PIECES
+    }
+
+
+def _language(token: Any) -> str | None:
+    """The name of a token, itself or an object that describes it, if it is that of a language."""
+    name = token.get("content") if isinstance(token, dict) else token
+    return name if isinstance(name, str) and LANGUAGE.fullmatch(name) else None
 
 
 _READ = {
