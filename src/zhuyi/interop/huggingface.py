@@ -97,8 +97,8 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     model = _architecture(config, family)
     weights = Weights(read_tensors(path), str(path))
     text = exported_text(path, config) or read_text(path, config, family.program)
-    model["tie"] = _tie(weights, config, text)
-    arrays = _weights(weights, model, family, text)
+    model |= {"tie": _tie(weights, config, text), "output_bias": _has_output_bias(weights)}
+    arrays = _weights(weights, architecture(model, weights.source), family, text)
     decoding = generation_defaults(path, config)
     return Foreign(f"{family.program} of Hugging Face", model, text, arrays, decoding, licence_of(path))
 
@@ -150,16 +150,19 @@ def _embedding(theirs: Weights, side: str) -> str:
     return own if theirs.has(own) else shared
 
 
-def _weights(theirs: Weights, model: dict[str, Any], family: Family, text: Text) -> dict[str, npt.NDArray[np.float32]]:
-    """Our weights; whether they have a bias of the logits is added to `model`."""
-    config = architecture(model, theirs.source)
+def _has_output_bias(theirs: Weights) -> bool:
+    """Whether the logits have a bias: most files have a vector of zeros."""
+    return theirs.has("final_logits_bias") and bool(theirs.take("final_logits_bias").any())
+
+
+def _weights(theirs: Weights, config: ModelConfig, family: Family, text: Text) -> dict[str, npt.NDArray[np.float32]]:
+    """All weights of a model, by our names."""
     ours = _matrices(theirs, text, config)
     for our, name in NAMES.ours_to_theirs(config).items():
         for kind in ("weight", "bias"):
             ours[f"{our}.{kind}"] = theirs.take(f"{name}.{kind}")
-    if theirs.has("final_logits_bias") and (bias := theirs.take("final_logits_bias").flatten()).any():
-        model["output_bias"] = True
-        ours["projection.bias"] = rows_of(bias, text.target)
+    if config.output_bias:
+        ours["projection.bias"] = rows_of(theirs.take("final_logits_bias").flatten(), text.target)
     if family.positions == "sinusoidal":
         order = halves_together(config.width)
         ours = {name: permuted(name, array, order) for name, array in ours.items()}

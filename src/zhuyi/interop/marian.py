@@ -73,8 +73,8 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     sizes = [theirs.rows(name) for name in embeddings]
     text = _text(directory, decoder, vocabularies, sizes, _is_tied(written, "tied-embeddings-src"))
     decoding, longest = search_settings(decoder)
-    model["max_length"] = longest
-    weights = _weights(theirs, written, model, text, embeddings)
+    model |= {"tie": _tie(written, text), "max_length": longest}
+    weights = _weights(theirs, architecture(model, written.where), text, embeddings)
     return Foreign("Marian", model, text, weights, decoding, licence_of(directory))
 
 
@@ -188,11 +188,10 @@ def _required(file: Path, pieces: Sequence[str | None], name: str, row: int, old
 
 
 def _weights(
-    theirs: Weights, written: Options, model: dict[str, Any], text: Text, embeddings: tuple[str, str]
+    theirs: Weights, config: ModelConfig, text: Text, embeddings: tuple[str, str]
 ) -> dict[str, npt.NDArray[np.float32]]:
-    model["tie"] = tie = _tie(written, text)
-    config = architecture(model, written.where)
-    ours = {**_maps_and_norms(theirs, config), **_matrices(theirs, text, embeddings, tie)}
+    """All weights of a model, by our names."""
+    ours = {**_maps_and_norms(theirs, config), **_matrices(theirs, config, text, embeddings)}
     if config.output_bias:
         ours["projection.bias"] = rows_of(theirs.take("decoder_ff_logit_out_b").flatten(), text.target)
     theirs.ensure_all_taken()
@@ -207,13 +206,15 @@ def _tie(written: Options, text: Text) -> str:
     return "all" if text.settings["shared"] else "output"
 
 
-def _matrices(theirs: Weights, text: Text, embeddings: tuple[str, str], tie: str) -> dict[str, npt.NDArray[np.float32]]:
+def _matrices(
+    theirs: Weights, config: ModelConfig, text: Text, embeddings: tuple[str, str]
+) -> dict[str, npt.NDArray[np.float32]]:
     """Embeddings, and the projection where it is no embedding."""
     source, target = (theirs.take(name) for name in embeddings)
     ours = {"encoder.embedding.weight": rows_of(source, text.source)}
-    if tie != "all":
+    if not config.ties_embeddings:
         ours["decoder.embedding.weight"] = rows_of(target, text.target)
-    if tie == "none":
+    if not config.ties_output:
         is_transposed = theirs.has("decoder_ff_logit_out_W")  # by older versions
         name = "decoder_ff_logit_out_W" if is_transposed else "decoder_ff_logit_out_Wt"
         matrix = theirs.take(name)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import hub_tokenizer, sentencepiece
 from zhuyi.interop.foreign import Foreign, Names, Text, Weights, architecture, rows_of
@@ -84,9 +85,12 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     text = exported_text(path, config) or (_bytes if of_bytes else _pieces)(path, config, named, len(embedding))
     decoding = generation_defaults(path, config)
     model = _architecture(config, named, decoding["max_extra"] + 1)
-    arrays = _weights(weights, embedding, model, config, text)
+    sizes = architecture(model, weights.source)
+    matrices, shared = _matrices(weights, embedding, _logit_factor(config, sizes.width), text)
+    arrays = matrices | _blocks(weights, sizes)
+    weights.ensure_all_taken()
     program = "ByT5" if of_bytes else PROGRAMS[config.text("model_type")]
-    return Foreign(f"{program} of Hugging Face", model, text, arrays, decoding, licence_of(path))
+    return Foreign(f"{program} of Hugging Face", model | shared, text, arrays, decoding, licence_of(path))
 
 
 def _architecture(config: Settings, named: Settings, longest_output: int) -> dict[str, Any]:
@@ -132,16 +136,9 @@ def _embedding(weights: Weights, path: Path) -> npt.NDArray[np.float32]:
     return embedding
 
 
-def _weights(
-    theirs: Weights,
-    embedding: npt.NDArray[np.float32],
-    model: dict[str, Any],
-    config: Settings,
-    text: Text,
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Our weights; what they say about ties and scales is added to `model`."""
-    sizes = architecture(model, theirs.source)
-    ours = _matrices(theirs, embedding, model, config, text)
+def _blocks(theirs: Weights, sizes: ModelConfig) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights of both stacks, by our names."""
+    ours = {}
     gated = sizes.activation in ("geglu", "swiglu")
     scale = np.float32(math.sqrt(sizes.head_width))
     for our, their in NAMES.ours_to_theirs(sizes).items():
@@ -153,36 +150,36 @@ def _weights(
         table = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         ours[f"{side}.positions.table"] = theirs.take(table)
     theirs.skip("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight")  # of old files; never used
-    theirs.ensure_all_taken()
     return ours
 
 
-def _matrices(
-    theirs: Weights,
-    embedding: npt.NDArray[np.float32],
-    model: dict[str, Any],
-    config: Settings,
-    text: Text,
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Embeddings, and the projection where it is no embedding; their ties and scale are added to `model`.
+def _logit_factor(config: Settings, width: int) -> float:
+    """What the logits are multiplied by: 1 / √d, or 1.
 
-    Whether the projection is the embedding is seen in the file, as in transformers 5, whose configurations always say
-    that it is. Whether logits are divided by √d is what `tie_word_embeddings` meant before, in T5 but not in mT5.
+    Whether it is the former is what `tie_word_embeddings` meant before transformers 5, in T5 but not in mT5.
+    """
+    divides = bool(config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)))
+    return width**-0.5 if divides and config.text("model_type") == "t5" else 1.0
+
+
+def _matrices(
+    theirs: Weights, embedding: npt.NDArray[np.float32], factor: float, text: Text
+) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, Any]]:
+    """Embeddings, and the projection where it is no embedding; and the settings of [model] of their ties and scale.
+
+    Whether the projection is the embedding is seen in the file: configurations of transformers 5 always say that it is.
     """
     projection = theirs.take("lm_head.weight") if theirs.has("lm_head.weight") else embedding
-    tied = np.array_equal(projection, embedding)
-    divides = bool(config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)))
-    factor = model["width"] ** -0.5 if divides and config.text("model_type") == "t5" else 1.0
-    is_one = text.source.rows == text.target.rows
-    model["tie"] = ("all" if is_one else "output") if tied else ("embeddings" if is_one else "none")
-    model["embedding_scale"] = tied and factor != 1
-    embedding = embedding * (factor if model["embedding_scale"] else 1)
+    tied, is_one = np.array_equal(projection, embedding), text.source.rows == text.target.rows
+    scaled = tied and factor != 1
+    embedding = embedding * (factor if scaled else 1)
     ours = {"encoder.embedding.weight": rows_of(embedding, text.source)}
     if not is_one:
         ours["decoder.embedding.weight"] = rows_of(embedding, text.target)
     if not tied:
         ours["projection.weight"] = rows_of(projection * factor, text.target)
-    return ours
+    tie = ("all" if is_one else "output") if tied else ("embeddings" if is_one else "none")
+    return ours, {"tie": tie, "embedding_scale": scaled}
 
 
 def _pieces(path: Path, config: Settings, named: Settings, rows: int) -> Text:
