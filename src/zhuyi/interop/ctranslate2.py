@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from zhuyi.checkpoint import Model
 from zhuyi.config import ModelConfig
 from zhuyi.engine.protocol import Tokens
-from zhuyi.errors import ConfigError, MissingExtra
+from zhuyi.errors import ConfigError
+from zhuyi.interop.libraries import library
 from zhuyi.model.attention import SelfAttention
 from zhuyi.model.blocks import ACTIVATIONS, Block, RMSNorm
 from zhuyi.model.positions import Learned, Positions, Relative, Sinusoidal
@@ -65,7 +66,7 @@ class CTranslate2Directory:
     """
 
     def __init__(self, directory: Path, tokenizers: Tokenizers) -> None:
-        self._translator = _ctranslate2().Translator(str(directory))
+        self._translator = library("ctranslate2", "ctranslate2").Translator(str(directory))
         self._source, self._target = tokenizers.source.names, tokenizers.target.names
         self._ids = {token: i for i, token in enumerate(self._target)}
         self._given = [self._target[token] for token in tokenizers.target.template.prefix]
@@ -141,14 +142,6 @@ def write(model: Model, directory: Path, precision: str) -> None:
     (directory / "README.md").write_text(card, encoding="utf-8", newline="\n")
 
 
-def _ctranslate2() -> Any:
-    try:
-        import ctranslate2
-    except ImportError as error:
-        raise MissingExtra("export to ctranslate2", "ctranslate2") from error
-    return ctranslate2
-
-
 def _ensure_expressible(config: ModelConfig) -> None:
     for key, known in EXPRESSIBLE.items():
         if (value := getattr(config, key)) not in known:
@@ -157,7 +150,7 @@ def _ensure_expressible(config: ModelConfig) -> None:
 
 def _specification(config: ModelConfig) -> Any:
     """The empty tree of a model's specification."""
-    specs = _ctranslate2().specs
+    specs = library("ctranslate2", "ctranslate2").specs
     options: dict[str, Any] = {
         "rms_norm": config.norm_kind == "rms",
         "activation": specs.common_spec.Activation[ACTIVATION[config.activation]],

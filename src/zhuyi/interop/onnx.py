@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from zhuyi.checkpoint import Model
 from zhuyi.engine.protocol import Tokens
-from zhuyi.errors import ConfigError, MissingExtra
+from zhuyi.errors import ConfigError
 from zhuyi.interop import onnx_transformer
 from zhuyi.interop.joint_tokenizer import joint_tokenizer
+from zhuyi.interop.libraries import library
 from zhuyi.interop.onnx_graph import INPUTS, OUTPUTS
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD, SPECIALS, Tokenizer, Tokenizers
@@ -46,7 +47,7 @@ class OnnxDirectory:
     """
 
     def __init__(self, directory: Path, tokenizers: Tokenizers) -> None:
-        runtime = _onnxruntime()
+        runtime = library("onnxruntime", "onnx")
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # errors
         self._encoder, self._decoder = (
@@ -121,8 +122,8 @@ def write(model: Model, directory: Path, precision: str) -> None:
         ConfigError: naming the key, if a mixer is none that is written here.
         MissingExtra: if `onnx` or `onnxruntime` is not installed.
     """
+    library("onnxruntime", "onnx")  # will be needed
     transformer, tokenizers = cast(Transformer, model.transformer), model.tokenizers
-    _onnxruntime()
     config = transformer.config
     for key in ("encoder_mixer", "decoder_mixer"):
         if (mixer := getattr(config, key)) != "attention":
@@ -158,14 +159,6 @@ def _tokenizer(side: Tokenizer, reads: bool) -> dict[str, Any]:
     tags = [token for token in content["added_tokens"] if token["id"] >= len(SPECIALS)]
     content["added_tokens"] = [token for token in tags if token["special"] != reads]
     return content
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtra("export to onnx", "onnx") from error
-    return onnxruntime
 
 
 def _card() -> str:

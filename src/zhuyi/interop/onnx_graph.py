@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from zhuyi.errors import MissingExtra
+from zhuyi.interop.libraries import library
 
 OPSET = 20
 """Version of the operations (2023): the first with GELU."""
@@ -40,10 +40,14 @@ class Graph:
 
     Args:
         name: one of those of `INPUTS`.
+
+    Raises:
+        MissingExtra: if `onnx` is not installed.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._onnx = library("onnx", "onnx")
         self._nodes: list[Any] = []
         self._arrays: dict[str, npt.NDArray[Any]] = {}
         self._weights: dict[tuple[int, bool], str] = {}
@@ -55,8 +59,12 @@ class Graph:
     def ops(self, kind: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
         """An operation of ONNX with several outputs."""
         names = [f"{kind}.{len(self._nodes)}.{i}" for i in range(outputs)]
-        self._nodes.append(library().helper.make_node(kind, inputs, names, **attributes))
+        self._nodes.append(self._onnx.helper.make_node(kind, inputs, names, **attributes))
         return names
+
+    def as_float(self, value: str) -> str:
+        """Numbers of another type in float32."""
+        return self.op("Cast", value, to=self._onnx.TensorProto.FLOAT)
 
     def array(self, values: Any, kind: Any = np.float32) -> str:
         """A constant; a scalar where `values` is a number."""
@@ -78,11 +86,11 @@ class Graph:
 
     def returns(self, name: str, value: str) -> None:
         """Make a value an output."""
-        self._nodes.append(library().helper.make_node("Identity", [value], [name]))
+        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
 
     def save(self, path: Path, precision: str) -> None:
         """Write the graph, checked by the library."""
-        onnx = library()
+        onnx = self._onnx
         values = [
             [
                 onnx.helper.make_tensor_value_info(name, getattr(onnx.TensorProto, kind), dimensions)
@@ -110,16 +118,3 @@ def _quantise(path: Path) -> None:
         quantize_dynamic(path, path, weight_type=QuantType.QInt8, per_channel=True)
     finally:
         logging.disable(logging.NOTSET)
-
-
-def library() -> Any:
-    """The package `onnx`.
-
-    Raises:
-        MissingExtra: if it is not installed.
-    """
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtra("export to onnx", "onnx") from error
-    return onnx

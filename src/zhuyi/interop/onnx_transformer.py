@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 from torch import Tensor, nn
 
-from zhuyi.interop.onnx_graph import Graph, library
+from zhuyi.interop.onnx_graph import Graph
 from zhuyi.model.attention import MultiHeadAttention, SelfAttention
 from zhuyi.model.blocks import ACTIVATIONS, Block, FeedForward, Residual, RMSNorm
 from zhuyi.model.positions import ALiBi, Learned, Positions, Relative, Rotary, Sinusoidal
@@ -135,7 +135,7 @@ class _Places:
         distance = graph.op("Sub", graph.op("Range", zero, end, one), query)
         if isinstance(positions, ALiBi):
             slopes = graph.array(-positions.slopes.cpu().numpy()[:, None, None])
-            return graph.op("Mul", graph.op("Cast", graph.op("Abs", distance), to=library().TensorProto.FLOAT), slopes)
+            return graph.op("Mul", graph.as_float(graph.op("Abs", distance)), slopes)
         places = graph.op("Add", distance, graph.array(positions.before, np.int64))
         buckets = graph.op("Gather", graph.array(positions.buckets.cpu().numpy(), np.int64), places)
         return graph.op("Transpose", graph.op("Gather", graph.weight(positions.table), buckets), perm=[2, 0, 1])

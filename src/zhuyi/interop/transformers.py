@@ -33,11 +33,12 @@ from torch.nn.utils.rnn import pad_sequence
 from zhuyi.checkpoint import Model
 from zhuyi.config import DecodingConfig, ModelConfig
 from zhuyi.engine.protocol import Tokens
-from zhuyi.errors import ConfigError, MissingExtra
+from zhuyi.errors import ConfigError
 from zhuyi.interop import huggingface, t5
 from zhuyi.interop.foreign import halves_together, permuted
 from zhuyi.interop.hub_directory import OURS, TOKENIZER
 from zhuyi.interop.joint_tokenizer import JointTokenizer, joint_tokenizer
+from zhuyi.interop.libraries import library
 from zhuyi.model.blocks import ACTIVATIONS
 from zhuyi.model.positions import Positions, Relative
 from zhuyi.model.transformer import Transformer
@@ -79,13 +80,13 @@ class HuggingFaceDirectory:
     """
 
     def __init__(self, directory: Path, tokenizers: Tokenizers) -> None:
-        library = _library()
-        with _quiet(library):
-            self._model = library.AutoModelForSeq2SeqLM.from_pretrained(directory).eval()
+        transformers = library("transformers", "huggingface")
+        with _quiet(transformers):
+            self._model = transformers.AutoModelForSeq2SeqLM.from_pretrained(directory).eval()
         defaults = self._model.generation_config
         self._first = int(self._model.config.zhuyi["first"])
         self._suppressed = [i for i in defaults.suppress_tokens if i != UNK]
-        self._greedy = library.GenerationConfig(
+        self._greedy = transformers.GenerationConfig(
             **{key: getattr(defaults, key) for key in (*_IDS, "forced_bos_token_id")},
             **{"num_beams": 1, "do_sample": False, "suppress_tokens": self._suppressed},
         )
@@ -131,7 +132,7 @@ def write(model: Model, directory: Path, precision: str) -> None:
         ConfigError: naming the key, if no class of the library computes this model.
         MissingExtra: if `transformers` is not installed.
     """
-    _library()
+    library("transformers", "huggingface")  # will be needed
     transformer = cast(Transformer, model.transformer)
     name = _class_of(transformer.config)
     _ensure_template(model.tokenizers)
@@ -393,18 +394,10 @@ def _strategy(decoding: DecodingConfig) -> dict[str, Any]:
     return {"num_beams": decoding.beam, "length_penalty": decoding.length_penalty, "early_stopping": stop}
 
 
-def _library() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtra("export to huggingface", "huggingface") from error
-    return transformers
-
-
 @contextmanager
-def _quiet(library: Any) -> Iterator[None]:
+def _quiet(transformers: Any) -> Iterator[None]:
     """Within, the library shows neither progress nor warnings."""
-    logging = library.utils.logging
+    logging = transformers.utils.logging
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
