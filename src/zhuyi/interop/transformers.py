@@ -7,9 +7,7 @@ Its class is one of the library's own, so that no code comes with the model:
     BART, mBART          a norm after the embeddings, a table of positions; post-norm, pre-norm
     T5                   pre-norm and RMSNorm without biases; relative positions, or none
 
-The tables of names are those by which `huggingface` and `t5` import, read in the other direction. What is only written
-in another way there is written so: a bias that a model has not is zero, each head has its own copy of the keys and
-values of its group, and the embeddings of two vocabularies stand one below the other in one matrix.
+`transformers_class` chooses it, and `transformers_weights` writes the model in its terms.
 
 Ids of the target are ours, so an output begins with BOS and ends with EOS. What no output has is listed in
 generation_config.json (`suppress_tokens`), and the probabilities of the others sum to 1 (`renormalize_logits`), as in
@@ -17,30 +15,25 @@ zhuyi. `config.json` has a key "zhuyi" with what `zhuyi import` needs to know of
 """
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file
 from torch.nn.utils.rnn import pad_sequence
 
 from zhuyi.checkpoint import Model
-from zhuyi.config import DecodingConfig, ModelConfig
+from zhuyi.config import DecodingConfig
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import ConfigError
-from zhuyi.interop import huggingface, t5
-from zhuyi.interop.foreign import halves_together, permuted
 from zhuyi.interop.hub_directory import OURS, TOKENIZER
 from zhuyi.interop.joint_tokenizer import JointTokenizer, joint_tokenizer
 from zhuyi.interop.libraries import library
-from zhuyi.model.blocks import ACTIVATIONS
-from zhuyi.model.positions import Positions, Relative
+from zhuyi.interop.transformers_class import class_of
+from zhuyi.interop.transformers_weights import as_bart, as_t5
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Tokenizers
 from zhuyi.version import __version__
@@ -56,19 +49,8 @@ FILES = frozenset(
 """The names of all files that a directory may hold."""
 BATCH = 32
 """Sentences that are decoded side by side."""
-ADDED = ("sinusoidal", "tensor2tensor", "learned", "none")
-"""Positions that are a table, which is added to the embeddings."""
 EARLY_STOPPING = {"bound": "never", "huggingface": False, "huggingface-early": True, "marian": True}
 """By `decoding.stop`: the same rule, or the nearest."""
-Arrays = dict[str, npt.NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class Written:
-    """A model in the terms of one of the library's classes."""
-
-    config: dict[str, Any]
-    weights: Arrays
 
 
 class HuggingFaceDirectory:
@@ -134,12 +116,12 @@ def write(model: Model, directory: Path, precision: str) -> None:
     """
     library("transformers", "huggingface")  # will be needed
     transformer = cast(Transformer, model.transformer)
-    name = _class_of(transformer.config)
+    name = class_of(transformer.config)
     _ensure_template(model.tokenizers)
     encoder, decoder = transformer.encoder.embedding.weight, transformer.decoder.embedding.weight
     together = model.tokenizers.shared and (encoder is decoder or torch.equal(encoder, decoder))
     tokenizer = joint_tokenizer(model.tokenizers, together)
-    written = (_t5 if name == "t5" else _bart)(transformer, tokenizer, name)
+    written = (as_t5 if name == "t5" else as_bart)(transformer, tokenizer, name)
     longest, text, data = transformer.config.max_length, model.config.text, model.config.data
     ours = {
         "version": __version__,
@@ -179,78 +161,6 @@ def write(model: Model, directory: Path, precision: str) -> None:
 _IDS = ("bos_token_id", "pad_token_id", "eos_token_id", "decoder_start_token_id")
 
 
-def _class_of(config: ModelConfig) -> str:
-    """The `model_type` that computes a model.
-
-    Raises:
-        ConfigError: if there is none, naming the first key that keeps the nearest one from it.
-    """
-    found = {name: _differences(config, name, accepted) for name, accepted in ACCEPTED.items()}
-    name, differences = min(found.items(), key=lambda item: len(item[1]))
-    if differences:
-        raise ConfigError(f"{differences[0]}; use --to onnx or ctranslate2")
-    return name
-
-
-def _differences(config: ModelConfig, name: str, accepted: Mapping[str, tuple[Any, ...]]) -> list[str]:
-    """What a class computes otherwise than a model, in words."""
-    program = PROGRAMS[name]
-    found = [
-        f"model.{key} = {json.dumps(value)}: {program}, the nearest class of transformers, has only "
-        f"{', '.join(each if isinstance(each, str) else json.dumps(each) for each in values)}"
-        for key, values in accepted.items()
-        if (value := getattr(config, key)) not in values
-    ]
-    if name != "t5" and config.heads * config.head_width != config.width:
-        found.append(f"model.head_width = {config.head_width}: {program} of transformers has width / heads alone")
-    if config.positions == "sinusoidal" and config.width % 2:
-        found.append(f"model.width = {config.width}: {program} of transformers has sinusoids of an even width alone")
-    if name == "t5" and config.decoder_layers > config.encoder_layers:  # 5.24 makes a cache for as many layers
-        found.append(
-            f"model.decoder_layers = {config.decoder_layers}: {program} of transformers has at most as many as layers "
-            f"of the encoder, {config.encoder_layers}"
-        )
-    return found
-
-
-def _accepted(family: huggingface.Family) -> dict[str, tuple[Any, ...]]:
-    """The values of each option that has others, of which a family of BART's relatives can compute a model."""
-    return {
-        "encoder_mixer": ("attention",),
-        "decoder_mixer": ("attention",),
-        "positions": ADDED if family.has_table else (family.positions,),
-        "activation": tuple(dict.fromkeys(huggingface.ACTIVATIONS.values())),
-        "norm": (family.norm,),
-        "norm_kind": ("layer",),
-        "norm_epsilon": (1e-5,),
-        "final_norm": (family.norm == "pre",),
-        "embedding_norm": (family.embedding_norm,),
-    }
-
-
-ACCEPTED: dict[str, dict[str, tuple[Any, ...]]] = {
-    **{
-        name: _accepted(family)
-        for name, family in huggingface.FAMILIES.items()
-        if family.positions == "sinusoidal" or family.has_table
-    },
-    "t5": {
-        "encoder_mixer": ("attention",),
-        "decoder_mixer": ("attention",),
-        "positions": ("relative", "none"),
-        "activation": tuple(t5.ACTIVATIONS.values()),
-        "bias": ("none",),
-        "output_bias": (False,),
-        "norm": ("pre",),
-        "norm_kind": ("rms",),
-        "final_norm": (True,),
-        "embedding_norm": (False,),
-    },
-}
-"""By `model_type`: the values that its class can compute, of each option that has others."""
-PROGRAMS = {**{name: family.program for name, family in huggingface.FAMILIES.items()}, **t5.PROGRAMS}
-
-
 def _ensure_template(tokenizers: Tokenizers) -> None:
     source, target = tokenizers.templates
     if source.suffix:
@@ -260,111 +170,6 @@ def _ensure_template(tokenizers: Tokenizers) -> None:
             f"text.target_prefix has {len(target.prefix)} pieces: transformers begins an output with one tag at most; "
             "use --to ctranslate2"
         )
-
-
-def _bart(transformer: Transformer, tokenizer: JointTokenizer, name: str) -> Written:
-    """A model as BART and its relatives have it."""
-    config, family = transformer.config, huggingface.FAMILIES[name]
-    ours = _arrays(transformer)
-    table = _table(transformer.encoder.positions, config), _table(transformer.decoder.positions, config)
-    embedding, projection = _matrices(transformer, tokenizer)
-    order = halves_together(config.width).argsort() if family.positions == "sinusoidal" else np.arange(config.width)
-    ours = {key: permuted(key, array, order) for key, array in ours.items()}
-    weights = {"model.shared.weight": embedding[:, order]}
-    for our, their in huggingface.NAMES.ours_to_theirs(config).items():
-        weights[f"{their}.weight"] = ours[f"{our}.weight"]
-        weights[f"{their}.bias"] = ours.get(f"{our}.bias", np.zeros(len(ours[f"{our}.weight"]), np.float32))
-    for side, rows in zip(("encoder", "decoder"), table, strict=True):
-        unused = np.zeros((family.first_position, config.width), np.float32)
-        weights[f"model.{side}.embed_positions.weight"] = np.concatenate([unused, rows[:, order]])
-    if projection is not None:
-        weights |= dict.fromkeys(huggingface.EMBEDDINGS, embedding[:, order])  # nothing is tied
-        weights["lm_head.weight"] = projection[:, order]
-    bias = ours.get("projection.bias", np.zeros(tokenizer.target, np.float32))
-    weights["final_logits_bias"] = np.pad(bias, (0, len(embedding) - len(bias)))[None]
-    activations = {ours: theirs for theirs, ours in huggingface.ACTIVATIONS.items()}
-    settings = {
-        **{"architectures": [family.architecture], "d_model": config.width},
-        **{"encoder_layers": config.encoder_layers, "decoder_layers": config.decoder_layers},
-        **{f"{side}_attention_heads": config.heads for side in ("encoder", "decoder")},
-        **{f"{side}_ffn_dim": config.feed_forward for side in ("encoder", "decoder")},
-        **{f"{side}_layerdrop": 0.0 for side in ("encoder", "decoder")},
-        **{"activation_function": activations[config.activation], "dropout": config.dropout},
-        **{"attention_dropout": config.attention_dropout, "activation_dropout": config.feed_forward_dropout},
-        **{"scale_embedding": config.embedding_scale, "max_position_embeddings": config.max_length},
-        **{"tie_word_embeddings": projection is None, "share_encoder_decoder_embeddings": True},
-        **{"decoder_vocab_size": len(embedding), "forced_eos_token_id": None},
-    }
-    return Written(settings, weights)
-
-
-def _t5(transformer: Transformer, tokenizer: JointTokenizer, name: str) -> Written:
-    """A model as T5 has it: see `t5`."""
-    config, ours = transformer.config, _arrays(transformer)
-    embedding, projection = _matrices(transformer, tokenizer)
-    root = np.float32(math.sqrt(config.width))
-    divides = projection is None and config.embedding_scale
-    weights = {"shared.weight": embedding * root if config.embedding_scale else embedding}
-    if not divides:
-        weights["lm_head.weight"] = embedding if projection is None else projection
-    gated = ACTIVATIONS[config.activation].gated
-    for our, their in t5.NAMES.ours_to_theirs(config).items():
-        if our.endswith(".inner") and gated:
-            weights[f"{their}_0.weight"] = ours[our.replace("inner", "gate") + ".weight"]
-            their += "_1"
-        scale = np.float32(config.head_width**-0.5 if our.endswith(".query") else 1)
-        weights[f"{their}.weight"] = ours[f"{our}.weight"] * scale
-    for side, stack in transformer.stacks().items():
-        is_relative = isinstance(stack.positions, Relative)
-        table = (
-            _array(cast(torch.Tensor, stack.positions.table))
-            if is_relative
-            else np.zeros((Relative.BUCKETS, config.heads), np.float32)
-        )
-        weights[f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"] = table
-    activations = {ours: theirs for theirs, ours in t5.ACTIVATIONS.items()}
-    settings = {
-        **{"architectures": ["T5ForConditionalGeneration"], "d_model": config.width, "d_kv": config.head_width},
-        **{"d_ff": config.feed_forward, "num_heads": config.heads, "num_layers": config.encoder_layers},
-        **{"num_decoder_layers": config.decoder_layers, "feed_forward_proj": activations[config.activation]},
-        **{"dropout_rate": config.dropout, "layer_norm_epsilon": config.norm_epsilon},
-        **{"relative_attention_num_buckets": Relative.BUCKETS, "relative_attention_max_distance": Relative.FARTHEST},
-        **{"n_positions": config.max_length, "tie_word_embeddings": divides},
-    }
-    return Written(settings, weights)
-
-
-def _matrices(
-    transformer: Transformer, tokenizer: JointTokenizer
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """The embedding of all ids, and the projection where it is another matrix; no output has the source's own ids."""
-    source, target = _array(transformer.encoder.embedding.weight), _array(transformer.decoder.embedding.weight)
-    embedding = np.concatenate([target, source[tokenizer.others]])
-    if transformer.projection.weight is transformer.decoder.embedding.weight:
-        return embedding, None
-    return embedding, np.pad(_array(transformer.projection.weight), ((0, len(tokenizer.others)), (0, 0)))
-
-
-def _arrays(transformer: Transformer) -> Arrays:
-    """Our weights by name; each head has keys and values of its own."""
-    config = transformer.config
-    arrays = {name: _array(parameter) for name, parameter in transformer.named_parameters()}
-    for name, array in arrays.items():
-        if name.rsplit(".", 2)[-2] in ("key", "value"):
-            groups = array.reshape(config.groups, config.head_width, *array.shape[1:])
-            arrays[name] = groups.repeat(config.heads // config.groups, axis=0).reshape(-1, *array.shape[1:])
-    return arrays
-
-
-def _table(positions: Positions, config: ModelConfig) -> npt.NDArray[np.float32]:
-    """What is added at each position; nothing, without positions."""
-    if type(positions) is Positions:
-        return np.zeros((config.max_length, config.width), np.float32)
-    return _array(cast(torch.Tensor, positions.table))
-
-
-def _array(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
-    return tensor.detach().float().cpu().numpy()
 
 
 def _generation(model: Model, tokenizer: JointTokenizer) -> dict[str, Any]:
