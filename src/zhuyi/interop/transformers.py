@@ -49,6 +49,8 @@ FILES = frozenset(
 """The names of all files that a directory may hold."""
 BATCH = 32
 """Sentences that are decoded side by side."""
+IDS = {"bos_token_id": BOS, "pad_token_id": PAD, "eos_token_id": EOS, "decoder_start_token_id": BOS}
+"""Of the tokens that `generate` needs."""
 EARLY_STOPPING = {"bound": "never", "huggingface": False, "huggingface-early": True, "marian": True}
 """By `decoding.stop`: the same rule, or the nearest."""
 
@@ -69,7 +71,7 @@ class HuggingFaceDirectory:
         self._first = int(self._model.config.zhuyi["first"])
         self._suppressed = [i for i in defaults.suppress_tokens if i != UNK]
         self._greedy = transformers.GenerationConfig(
-            **{key: getattr(defaults, key) for key in (*_IDS, "forced_bos_token_id")},
+            **{key: getattr(defaults, key) for key in (*IDS, "forced_bos_token_id")},
             **{"num_beams": 1, "do_sample": False, "suppress_tokens": self._suppressed},
         )
 
@@ -121,44 +123,46 @@ def write(model: Model, directory: Path, precision: str) -> None:
     encoder, decoder = transformer.encoder.embedding.weight, transformer.decoder.embedding.weight
     together = model.tokenizers.shared and (encoder is decoder or torch.equal(encoder, decoder))
     tokenizer = joint_tokenizer(model.tokenizers, together)
-    written = (as_t5 if name == "t5" else as_bart)(transformer, tokenizer, name)
-    longest, text, data = transformer.config.max_length, model.config.text, model.config.data
+    written = as_t5(transformer, tokenizer) if name == "t5" else as_bart(transformer, tokenizer, name)
+    settings = {
+        "config.json": {"model_type": name, **written.config, **_config(model, tokenizer)},
+        "generation_config.json": _generation(model, tokenizer),
+        "tokenizer.json": tokenizer.content,
+        "tokenizer_config.json": _tokenizer_config(transformer.config.max_length),
+    }
+    files = {
+        **{file: json.dumps(content, ensure_ascii=False, indent=2) + "\n" for file, content in settings.items()},
+        **{TOKENIZER + file: content for file, content in model.tokenizers.files().items()},
+        "README.md": CARD,
+    }
+    for file, content in files.items():
+        (directory / file).write_text(content, "utf-8", newline="\n")
+    weights = {key: np.ascontiguousarray(array) for key, array in written.weights.items()}
+    save_file(weights, directory / "model.safetensors", {"format": "pt"})
+
+
+def _config(model: Model, tokenizer: JointTokenizer) -> dict[str, Any]:
+    """What config.json says of every model: its tokens, and what `zhuyi import` needs to know of the text."""
+    data = model.config.data
     ours = {
         "version": __version__,
         "first": tokenizer.first,
-        "text": text.model_dump(mode="json"),
+        "text": model.config.text.model_dump(mode="json"),
         "languages": [data.source_language, data.target_language],
     }
-    ends = {"bos_token_id": BOS, "pad_token_id": PAD, "eos_token_id": EOS, "decoder_start_token_id": BOS}
-    files = {
-        "config.json": {
-            **{"model_type": name, **written.config, **ends, "is_encoder_decoder": True, OURS: ours},
-            **{"vocab_size": tokenizer.target + len(tokenizer.others), "dtype": "float32"},
-        },
-        "generation_config.json": {**ends, **_generation(model, tokenizer)},
-        "tokenizer.json": tokenizer.content,
-        "tokenizer_config.json": {
-            # A class that transformers 4 and 5 both have.
-            **{"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": longest},
-            **dict(zip(("pad_token", "unk_token", "bos_token", "eos_token"), SPECIALS, strict=True)),
-            # A text that has "</s>" in it has no token of this name.
-            **{"split_special_tokens": True, "clean_up_tokenization_spaces": False},
-            "model_input_names": ["input_ids", "attention_mask"],
-        },
+    size = tokenizer.target + len(tokenizer.others)
+    return {**IDS, "is_encoder_decoder": True, "vocab_size": size, "dtype": "float32", OURS: ours}
+
+
+def _tokenizer_config(max_length: int) -> dict[str, Any]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",  # which transformers 4 and 5 both have
+        "model_max_length": max_length,
+        **dict(zip(("pad_token", "unk_token", "bos_token", "eos_token"), SPECIALS, strict=True)),
+        "split_special_tokens": True,  # a text that has "</s>" in it has no token of this name
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
     }
-    for file, content in files.items():
-        (directory / file).write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8", newline="\n")
-    for file, text_of in model.tokenizers.files().items():
-        (directory / (TOKENIZER + file)).write_text(text_of, "utf-8", newline="\n")
-    save_file(
-        {key: np.ascontiguousarray(array) for key, array in written.weights.items()},
-        directory / "model.safetensors",
-        {"format": "pt"},
-    )
-    (directory / "README.md").write_text(_card(model), "utf-8", newline="\n")
-
-
-_IDS = ("bos_token_id", "pad_token_id", "eos_token_id", "decoder_start_token_id")
 
 
 def _ensure_template(tokenizers: Tokenizers) -> None:
@@ -178,6 +182,7 @@ def _generation(model: Model, tokenizer: JointTokenizer) -> dict[str, Any]:
     suppressed = [*tokenizer.never_written, *([] if decoding.allow_unknown else [UNK])]
     prefix = model.tokenizers.target.template.prefix
     return {
+        **IDS,
         "max_new_tokens": int(decoding.limits(np.array([longest]), longest)[0]),
         **_strategy(decoding),
         "min_length": decoding.min_length,
@@ -212,11 +217,6 @@ def _quiet(transformers: Any) -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
-
-
-def _card(model: Model) -> str:
-    """The README.md of a directory."""
-    return CARD
 
 
 CARD = """# A zhuyi model for transformers
