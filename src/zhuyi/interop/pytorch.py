@@ -62,10 +62,12 @@ KNOWN = {"self_attn.out_proj.weight": TORCH, "self_attention.fc_o.weight": TUTOR
 TOKENIZERS = {"whitespace": word_tokenizer, "character": character_tokenizer}
 """By kind: what makes a tokenizer of a vocabulary."""
 
+Side = Literal["source", "target"]
 Place = Literal["source_embedding", "target_embedding", "source_positions", "target_positions", "projection"]
 
-SIDES = {"source": r"src|source|enc|input", "target": r"tgt|trg|target|dec|output"}
+SIDES: dict[Side, str] = {"source": r"src|source|enc|input", "target": r"tgt|trg|target|dec|output"}
 """Parts of the names of what belongs to a side."""
+STACKS: dict[Side, str] = {"source": "encoder", "target": "decoder"}
 
 
 def from_state_dict(
@@ -116,72 +118,62 @@ def from_state_dict(
         ConfigError: if a special token is not in a list, or the arguments contradict the tensors.
     """
     state = _State(weights, dict(names or {}))
-    if kind not in TOKENIZERS:
-        raise ConfigError(f"kind = {kind!r} is not one of {', '.join(TOKENIZERS)}")
-    begins = source_begins or target_tokens is None
-    source = _vocabulary(source_tokens, "source_tokens", pad, unk, bos, eos, begins)
-    target = source if target_tokens is None else _vocabulary(target_tokens, "target_tokens", pad, unk, bos, eos, True)
-    tokenizers = Tokenizers(TOKENIZERS[kind](source), TOKENIZERS[kind](target))
-    found = {
-        "source_embedding": state.matrix("source_embedding", len(source_tokens), "source"),
-        "target_embedding": state.matrix("target_embedding", len(target_tokens or source_tokens), "target"),
-        "projection": state.matrix("projection", len(target_tokens or source_tokens), None),
-    }
-    tables = {side: state.table(side) for side in SIDES}
-    learned = all(table is not None for table in tables.values())
-    if positions is None:
-        positions = "learned" if learned else "sinusoidal"
-    if positions != "learned" and any(table is not None for table in tables.values()):
-        raise ConfigError(
-            f'positions = "{positions}", but the state dict has a learned table of them: leave positions out'
-        )
-    if learned:
-        max_length = min(max_length, *(len(table) for table in tables.values() if table is not None))
+    special = {"pad": pad, "unk": unk, "bos": bos, "eos": eos}
+    text = _text(kind, source_tokens, target_tokens, special, source_begins)
+    written = source_tokens if target_tokens is None else target_tokens
+    matrices = _matrices(state, text, len(source_tokens), len(written))
+    tables = _tables(state, positions)
+    max_length = min([max_length, *map(len, tables.values())])
     model: dict[str, Any] = {
         **state.architecture(),
-        "width": found["source_embedding"].shape[1],
+        "width": matrices["encoder.embedding.weight"].shape[1],
         "heads": heads,
         "activation": activation,
         "dropout": 0.1,
-        "positions": positions,
+        "positions": "learned" if tables else positions or "sinusoidal",
         "embedding_scale": embedding_scale,
         "norm": norm,
+        "output_bias": "projection.bias" in matrices,
         "tie": "none",
         "max_length": max_length,
     }
-    ours = {
-        **state.blocks(build_config({"model": model}).model),
-        "encoder.embedding.weight": rows_of(found["source_embedding"], source),
-        "decoder.embedding.weight": rows_of(found["target_embedding"], target),
-        "projection.weight": rows_of(found["projection"], target),
-    }
-    if state.bias is not None:
-        ours["projection.bias"] = rows_of(state.bias, target, fill=-1e9)
-    if positions == "learned":
-        for stack, side in (("encoder", "source"), ("decoder", "target")):
-            table = tables[side]
-            if table is None:
-                raise CheckpointError(f"the state dict has no learned table of positions of the {side}: name it")
-            ours[f"{stack}.positions.table"] = table[:max_length]
+    ours = {**state.blocks(build_config({"model": model}).model), **matrices}
+    ours |= {f"{STACKS[side]}.positions.table": table[:max_length] for side, table in tables.items()}
     state.weights.ensure_all_taken()
-    settings: dict[str, Any] = {"kind": kind, "shared": target is source, "normalization": "none"}
-    if source_begins:
-        settings["source_prefix"] = [SPECIALS[BOS]]
-    decoding = {"max_repetition": 0, "allow_unknown": unk in (target_tokens or source_tokens)}
-    text = Text(tokenizers, source, target, settings)
+    decoding = {"max_repetition": 0, "allow_unknown": unk in written}
     foreign = Foreign("torch.nn.Transformer", model, text, ours, decoding)
     return build_translator(model_of(as_stored(foreign, "the state dict")), "cpu")
 
 
-def _vocabulary(tokens: Sequence[str], name: str, pad: str, unk: str, bos: str, eos: str, begins: bool) -> Vocabulary:
-    """The vocabulary of a list, an argument of this name, whose lines begin with `bos` or do not."""
+def _text(
+    kind: str,
+    source_tokens: Sequence[str],
+    target_tokens: Sequence[str] | None,
+    special: Mapping[str, str],
+    source_begins: bool,
+) -> Text:
+    """The tokenizers of both sides; arguments as of `from_state_dict`, `special` by their names."""
+    if kind not in TOKENIZERS:
+        raise ConfigError(f"kind = {kind!r} is not one of {', '.join(TOKENIZERS)}")
+    shared = target_tokens is None
+    source = _vocabulary(source_tokens, "source_tokens", special, source_begins or shared)
+    target = source if target_tokens is None else _vocabulary(target_tokens, "target_tokens", special, True)
+    settings: dict[str, Any] = {"kind": kind, "shared": shared, "normalization": "none"}
+    if source_begins:
+        settings["source_prefix"] = [SPECIALS[BOS]]
+    return Text(Tokenizers(TOKENIZERS[kind](source), TOKENIZERS[kind](target)), source, target, settings)
+
+
+def _vocabulary(tokens: Sequence[str], name: str, special: Mapping[str, str], begins: bool) -> Vocabulary:
+    """The vocabulary of a list, an argument of this name, whose lines begin with BOS or do not."""
     ids = {token: i for i, token in enumerate(tokens)}
     if len(ids) < len(tokens):
         raise ConfigError(f"{name} has a token twice")
-    needed = (eos, bos) if begins else (eos,)
-    if absent := [token for token in needed if token not in ids]:
-        raise ConfigError(f"{name} has no {absent[0]}: say how it is called there, as in eos='<end>'")
-    return Vocabulary.of(list(tokens), pad=ids.get(pad), unk=ids.get(unk), bos=ids.get(bos), eos=ids.get(eos))
+    for role in ("eos", "bos") if begins else ("eos",):
+        if special[role] not in ids:
+            raise ConfigError(f"{name} has no {special[role]}: say how it is called there, as in {role}='<end>'")
+    pad, unk, bos, eos = (ids.get(special[role]) for role in ("pad", "unk", "bos", "eos"))
+    return Vocabulary.of(list(tokens), pad, unk, bos, eos)
 
 
 class _State:
@@ -203,11 +195,9 @@ class _State:
         cut = _cut(arrays)
         self.weights = Weights(cut, "the state dict")
         self._shapes = {name: array.shape for name, array in cut.items()}
-        self.bias: npt.NDArray[np.float32] | None = None
-        """Of the projection, once that is taken."""
 
     def architecture(self) -> dict[str, Any]:
-        """The settings of [model] that shapes and names tell, once the projection is taken."""
+        """The settings of [model] that the shapes and names of the blocks tell."""
         inner = f"{self._prefix}encoder.layers.0.{self._names.parts['feed_forward.inner']}"
         return {
             "encoder_layers": self._layers("encoder"),
@@ -216,7 +206,6 @@ class _State:
             "norm_kind": "layer",
             "final_norm": self.weights.has(f"{self._prefix}encoder.norm.weight"),
             "bias": "all" if self.weights.has(f"{inner}.bias") else "none",
-            "output_bias": self.bias is not None,
         }
 
     def _layers(self, side: str) -> int:
@@ -235,37 +224,40 @@ class _State:
                 ours[f"{name}.bias"] = self.weights.take(f"{self._prefix}{theirs}.bias")
         return ours
 
-    def matrix(self, place: Place, rows: int, side: str | None) -> npt.NDArray[np.float32]:
-        """An embedding, or the projection (which takes its bias along), found by the number of its rows.
+    def embedding(self, side: Side, rows: int) -> npt.NDArray[np.float32]:
+        """The embedding of a side, of so many tokens; of several matrices, the one whose name speaks of the side."""
+        place: Place = "source_embedding" if side == "source" else "target_embedding"
+        found = [name for name in self._outside(rows) if not self._has_bias(name) and not re.search(r"pos", name)]
+        return self._matrix(place, rows, [name for name in found if re.search(SIDES[side], name)] or found)[1]
 
-        Of several, an embedding is the one whose name speaks of its side, and the projection the one with a bias.
-        """
-        name = self._given.get(place) or self._find(place, rows, side)
-        found = self.weights.take(name)
-        if found.ndim != 2 or len(found) != rows:
-            raise CheckpointError(f"tensor {name} has shape {found.shape}: for {rows} tokens, {place} has {rows} rows")
-        if place == "projection" and self.weights.has(bias := f"{name.removesuffix('weight')}bias"):
-            self.bias = self.weights.take(bias)
-        return found
+    def projection(self, rows: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        """The map to the logits of so many tokens, and its bias; of several matrices, the one with a bias."""
+        outside = self._outside(rows)
+        biased = [name for name in outside if self._has_bias(name)]
+        name, weight = self._matrix("projection", rows, biased or [each for each in outside if "emb" not in each])
+        return weight, self.weights.take(_bias_of(name)) if self._has_bias(name) else None
 
-    def _find(self, place: Place, rows: int, side: str | None) -> str:
-        outside = [
-            name
-            for name, shape in self._shapes.items()
-            if len(shape) == 2 and shape[0] == rows and name.endswith("weight") and ".layers." not in name
-        ]
-        biased = [name for name in outside if f"{name.removesuffix('weight')}bias" in self._shapes]
-        if side is None:
-            found = biased or [name for name in outside if not re.search(r"emb", name)]
-        else:
-            found = [name for name in outside if name not in biased and not re.search(r"pos", name)]
-            found = [name for name in found if re.search(SIDES[side], name)] or found
-        if len(found) != 1:
-            what = ", ".join(found) if found else f"no matrix of {rows} rows"
-            raise CheckpointError(f"which tensor is the {place} ({what})? Name it: names={{{place!r}: ...}}")
-        return found[0]
+    def _outside(self, rows: int) -> list[str]:
+        """The names of the matrices of so many rows outside the blocks."""
+        shapes = {name: shape for name, shape in self._shapes.items() if ".layers." not in name}
+        return [name for name, shape in shapes.items() if name.endswith("weight") and shape[:-1] == (rows,)]
 
-    def table(self, side: str) -> npt.NDArray[np.float32] | None:
+    def _has_bias(self, name: str) -> bool:
+        return _bias_of(name) in self._shapes
+
+    def _matrix(self, place: Place, rows: int, found: list[str]) -> tuple[str, npt.NDArray[np.float32]]:
+        """The name and the matrix of a place: the one that was named for it, or else the one that was found."""
+        if (name := self._given.get(place)) is None:
+            if len(found) != 1:
+                what = ", ".join(found) if found else f"no matrix of {rows} rows"
+                raise CheckpointError(f"which tensor is the {place} ({what})? Name it: names={{{place!r}: ...}}")
+            name = found[0]
+        matrix = self.weights.take(name)
+        if matrix.ndim != 2 or len(matrix) != rows:
+            raise CheckpointError(f"tensor {name} has shape {matrix.shape}: for {rows} tokens, {place} has {rows} rows")
+        return name, matrix
+
+    def table(self, side: Side) -> npt.NDArray[np.float32] | None:
         """The learned table of positions of a side; None, if there is none: sinusoids are computed."""
         place: Place = "source_positions" if side == "source" else "target_positions"
         named = self._given.get(place)
@@ -276,6 +268,40 @@ class _State:
         if named is None and len(learned) != 1:
             return None
         return self.weights.take(named or learned[0])
+
+
+def _matrices(state: _State, text: Text, source: int, target: int) -> dict[str, npt.NDArray[np.float32]]:
+    """Embeddings and the projection by our names, of so many tokens of source and target."""
+    ours = {
+        "encoder.embedding.weight": rows_of(state.embedding("source", source), text.source),
+        "decoder.embedding.weight": rows_of(state.embedding("target", target), text.target),
+    }
+    weight, bias = state.projection(target)
+    ours["projection.weight"] = rows_of(weight, text.target)
+    if bias is not None:
+        ours["projection.bias"] = rows_of(bias, text.target, fill=-1e9)
+    return ours
+
+
+def _tables(state: _State, positions: str | None) -> dict[Side, npt.NDArray[np.float32]]:
+    """The learned tables of positions, by side; none where positions are computed, or there are none."""
+    found = {side: state.table(side) for side in SIDES}
+    tables = {side: table for side, table in found.items() if table is not None}
+    if tables and positions not in ("learned", None):
+        raise ConfigError(
+            f'positions = "{positions}", but the state dict has a learned table of them: leave positions out'
+        )
+    missing = [side for side in SIDES if side not in tables]
+    if missing and (tables or positions == "learned"):
+        raise CheckpointError(
+            f"the state dict has no learned table of positions of the {missing[0]} that is found by its name: "
+            f"name it: names={{'{missing[0]}_positions': ...}}"
+        )
+    return tables
+
+
+def _bias_of(name: str) -> str:
+    return f"{name.removesuffix('weight')}bias"
 
 
 def _cut(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
