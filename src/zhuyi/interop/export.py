@@ -131,23 +131,12 @@ def export_model(
     if not isinstance(model, Translator):
         model = load(model, device="cpu", engine="torch", precision="float32")
     translator = with_torch(model)
-    engine, tokenizers = translator.engine, translator.tokenizers
-    assert isinstance(engine, TorchEngine)
-    if not isinstance(transformer := engine.network, Transformer):
-        raise ConfigError(f'model.shape = "{transformer.config.shape}": {to} is written for "encoder-decoder" only')
-    if without := translator.config.model.without:
-        raise ConfigError(f"model.without = {json.dumps(without)}: {to} has no such models; use zhuyi itself")
-    given = made_lines(tokenizers.source) if lines is None else lines
-    compared = list(islice((line for line in given if line.strip()), COMPARED))
-    if not compared:
-        raise DataError("there is no line to compare by: all are blank")
+    transformer = _exportable(translator, to)
+    compared = _to_compare(translator, lines)
     with _staged(out) as directory:
-        form.write(Model(translator.config, tokenizers, transformer, translator.name), directory, precision)
-        card = directory / "README.md"
-        head = card_head(translator.config, _licence(translator), library=form.library)
-        card.write_text(head + card.read_text("utf-8"), "utf-8", newline="\n")
-        peer = form.open(directory, tokenizers)
-        same, difference = _compare(translator, peer, compared)
+        form.write(Model(translator.config, translator.tokenizers, transformer, translator.name), directory, precision)
+        _add_head(directory / "README.md", translator, form.library)
+        same, difference = _compare(translator, form.open(directory, translator.tokenizers), compared)
         if precision == "float32" and not difference <= TOLERANCE:  # nor may it be NaN
             raise ZhuyiError(
                 f"{to} computes other log-probabilities than zhuyi (by {difference:.2g}): {out} is not written; "
@@ -176,6 +165,36 @@ def upload_model(model: str | Path, to: str) -> str:
     return upload(Path(model), to)
 
 
+def _exportable(translator: Translator, to: str) -> Transformer:
+    """The network of a translator on torch's engine.
+
+    Raises:
+        ConfigError: naming the key, if no other program has such models.
+    """
+    assert isinstance(translator.engine, TorchEngine)
+    if not isinstance(transformer := translator.engine.network, Transformer):
+        raise ConfigError(f'model.shape = "{transformer.config.shape}": {to} is written for "encoder-decoder" only')
+    if without := translator.config.model.without:
+        raise ConfigError(f"model.without = {json.dumps(without)}: {to} has no such models; use zhuyi itself")
+    return transformer
+
+
+def _to_compare(translator: Translator, lines: Iterable[str] | None) -> list[str]:
+    """The first of the lines that are not blank, or else made ones."""
+    given = made_lines(translator.tokenizers.source) if lines is None else lines
+    compared = list(islice((line for line in given if line.strip()), COMPARED))
+    if not compared:
+        raise DataError("there is no line to compare by: all are blank")
+    return compared
+
+
+def _add_head(card: Path, translator: Translator, library: str) -> None:
+    """Put before a card what the hub reads of it."""
+    licence = licence_of(translator.origin.directory) if translator.origin else None
+    head = card_head(translator.config, licence, library=library)
+    card.write_text(head + card.read_text("utf-8"), "utf-8", newline="\n")
+
+
 def made_lines(tokenizer: Tokenizer) -> list[str]:
     """Lines of 1 to 12 random tokens of a vocabulary, none blank; the same for the same vocabulary."""
     rng = random.Random(0)
@@ -202,11 +221,6 @@ def _compare(translator: Translator, peer: Peer, lines: Sequence[str]) -> tuple[
     ]
     same = sum(each.tokens == tokens for each, tokens in zip(ours, theirs, strict=True))
     return same + len(lines) - len(sources), float(np.max(differences, initial=0.0))
-
-
-def _licence(translator: Translator) -> str | None:
-    """What the card of a model says of its licence."""
-    return licence_of(translator.origin.directory) if translator.origin else None
 
 
 def _named(to: str, precision: str) -> Format:
