@@ -114,16 +114,6 @@ def model_settings(written: Options) -> dict[str, Any]:
     activation = ACTIVATIONS.get(written.text("transformer-ffn-activation", "swish"))
     if activation is None:
         raise written.unsupported("transformer-ffn-activation")
-    after, emb, top = (
-        written.text(f"transformer-postprocess{key}", default).replace("d", "")
-        for key, default in (("", "dan"), ("-emb", "d"), ("-top", ""))
-    )
-    if after not in ("an", "ar"):
-        raise written.unsupported("transformer-postprocess")
-    norm = after[-1]
-    for key, value in (("-emb", emb), ("-top", top)):
-        if value not in ("", norm):
-            raise written.unsupported(f"transformer-postprocess{key}")
     has_positions = not written.flag("transformer-disable-position-embeddings")
     return {
         "width": written.number("dim-emb", 512),
@@ -134,13 +124,30 @@ def model_settings(written: Options) -> dict[str, Any]:
         "activation": activation,
         "positions": "tensor2tensor" if has_positions else "none",
         "embedding_scale": has_positions,
-        "embedding_norm": bool(emb),
+        **_norms(written),
+        "bias": "all",
+        "output_bias": not written.flag("output-omit-bias"),
+    }
+
+
+def _norms(written: Options) -> dict[str, Any]:
+    """The norms after the sublayers, the embeddings and the stacks."""
+    after, emb, top = (
+        written.text(f"transformer-postprocess{key}", default).replace("d", "")
+        for key, default in (("", "dan"), ("-emb", "d"), ("-top", ""))
+    )
+    if after not in ("an", "ar"):
+        raise written.unsupported("transformer-postprocess")
+    norm = after[-1]
+    for key, value in (("-emb", emb), ("-top", top)):
+        if value not in ("", norm):
+            raise written.unsupported(f"transformer-postprocess{key}")
+    return {
         "norm": "post",
         "norm_kind": NORMS[norm],
         "norm_epsilon": EPSILON,
+        "embedding_norm": bool(emb),
         "final_norm": bool(top),
-        "bias": "all",
-        "output_bias": not written.flag("output-omit-bias"),
     }
 
 
