@@ -15,40 +15,6 @@ ADDED = ("sinusoidal", "tensor2tensor", "learned", "none")
 """Positions that are a table, which is added to the embeddings."""
 
 
-def class_of(config: ModelConfig) -> str:
-    """The `model_type` that computes a model.
-
-    Raises:
-        ConfigError: if there is none, naming the first key that keeps the nearest one from it.
-    """
-    found = {name: _differences(config, name, accepted) for name, accepted in ACCEPTED.items()}
-    name, differences = min(found.items(), key=lambda item: len(item[1]))
-    if differences:
-        raise ConfigError(f"{differences[0]}; use --to onnx or ctranslate2")
-    return name
-
-
-def _differences(config: ModelConfig, name: str, accepted: Mapping[str, tuple[Any, ...]]) -> list[str]:
-    """What a class computes otherwise than a model, in words."""
-    program = PROGRAMS[name]
-    found = [
-        f"model.{key} = {json.dumps(value)}: {program}, the nearest class of transformers, has only "
-        f"{', '.join(each if isinstance(each, str) else json.dumps(each) for each in values)}"
-        for key, values in accepted.items()
-        if (value := getattr(config, key)) not in values
-    ]
-    if name != "t5" and config.heads * config.head_width != config.width:
-        found.append(f"model.head_width = {config.head_width}: {program} of transformers has width / heads alone")
-    if config.positions == "sinusoidal" and config.width % 2:
-        found.append(f"model.width = {config.width}: {program} of transformers has sinusoids of an even width alone")
-    if name == "t5" and config.decoder_layers > config.encoder_layers:  # 5.24 makes a cache for as many layers
-        found.append(
-            f"model.decoder_layers = {config.decoder_layers}: {program} of transformers has at most as many as layers "
-            f"of the encoder, {config.encoder_layers}"
-        )
-    return found
-
-
 def _accepted(family: huggingface.Family) -> dict[str, tuple[Any, ...]]:
     """The values of each option that has others, of which a family of BART's relatives can compute a model."""
     return {
@@ -85,3 +51,37 @@ ACCEPTED: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 """By `model_type`: the values that its class can compute, of each option that has others."""
 PROGRAMS = {**{name: family.program for name, family in huggingface.FAMILIES.items()}, **t5.PROGRAMS}
+
+
+def class_of(config: ModelConfig) -> str:
+    """The `model_type` that computes a model.
+
+    Raises:
+        ConfigError: if there is none, naming the first key that keeps the nearest one from it.
+    """
+    found = {name: _differences(config, name, accepted) for name, accepted in ACCEPTED.items()}
+    name, differences = min(found.items(), key=lambda item: len(item[1]))
+    if differences:
+        raise ConfigError(f"{differences[0]}; use --to onnx or ctranslate2")
+    return name
+
+
+def _differences(config: ModelConfig, name: str, accepted: Mapping[str, tuple[Any, ...]]) -> list[str]:
+    """What a class computes otherwise than a model, in words."""
+    program = PROGRAMS[name]
+    found = [
+        f"model.{key} = {json.dumps(value)}: {program}, the nearest class of transformers, has only "
+        f"{', '.join(each if isinstance(each, str) else json.dumps(each) for each in values)}"
+        for key, values in accepted.items()
+        if (value := getattr(config, key)) not in values
+    ]
+    if name != "t5" and config.heads * config.head_width != config.width:
+        found.append(f"model.head_width = {config.head_width}: {program} of transformers has width / heads alone")
+    if config.positions == "sinusoidal" and config.width % 2:
+        found.append(f"model.width = {config.width}: {program} of transformers has sinusoids of an even width alone")
+    if name == "t5" and config.decoder_layers > config.encoder_layers:  # 5.24 makes a cache for as many layers
+        found.append(
+            f"model.decoder_layers = {config.decoder_layers}: {program} of transformers has at most as many as layers "
+            f"of the encoder, {config.encoder_layers}"
+        )
+    return found
