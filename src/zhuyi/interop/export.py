@@ -173,7 +173,9 @@ def _exportable(translator: Translator, to: str) -> Transformer:
     """
     assert isinstance(translator.engine, TorchEngine)
     if not isinstance(transformer := translator.engine.network, Transformer):
-        raise ConfigError(f'model.shape = "{transformer.config.shape}": {to} is written for "encoder-decoder" only')
+        raise ConfigError(
+            f'model.shape = "{transformer.config.shape}": {to} is written for "encoder-decoder" only; use zhuyi itself'
+        )
     if without := translator.config.model.without:
         raise ConfigError(f"model.without = {json.dumps(without)}: {to} has no such models; use zhuyi itself")
     return transformer
@@ -184,7 +186,7 @@ def _to_compare(translator: Translator, lines: Iterable[str] | None) -> list[str
     given = made_lines(translator.tokenizers.source) if lines is None else lines
     compared = list(islice((line for line in given if line.strip()), COMPARED))
     if not compared:
-        raise DataError("there is no line to compare by: all are blank")
+        raise DataError("there is no line to compare by: all are blank; give others, or none, and zhuyi makes some")
     return compared
 
 

@@ -40,7 +40,9 @@ def read_text(path: Path, config: Settings, program: str) -> Text:
         CheckpointError: naming the file, and what is missing, damaged or has no counterpart.
     """
     if (read := _READ.get(config.text("model_type"))) is None:
-        raise CheckpointError(f"{path}: {program}'s own tokenizer is not known")
+        raise CheckpointError(
+            f"{path}: zhuyi does not know the tokenizer of {program}: it reads such models only if it exported them"
+        )
     return read(path, config)
 
 

@@ -97,7 +97,7 @@ def _model_in(directory: Path, decoder: Options) -> Path:
         found = [directory / "model.npz"]
     if len(found) != 1:
         raise CheckpointError(
-            f"{directory}: {len(found)} models ({', '.join(each.name for each in found[:5])}): name one"
+            f"{directory}: {len(found)} models ({', '.join(each.name for each in found[:5])}): name the file of one"
         )
     if not found[0].is_file():
         raise CheckpointError(f"{found[0]}: no such file, which {decoder.where} names")
@@ -143,7 +143,7 @@ def _vocabulary_files(directory: Path, decoder: Options, given: Sequence[Path]) 
             raise CheckpointError(f"{directory}: does not say which its vocabularies are: name them by --vocabulary")
     if len(found) > 2:
         raise CheckpointError(
-            f"{directory}: {len(found)} vocabularies, and not one of the source and one of the target"
+            f"{directory}: {len(found)} vocabularies: name one of the source and one of the target, or one of both"
         )
     if factors := next((file for file in found if file.suffix == ".fsv"), None):
         raise CheckpointError(f"{factors}: factors have no counterpart in zhuyi")
@@ -155,7 +155,7 @@ def _vocabulary_files(directory: Path, decoder: Options, given: Sequence[Path]) 
 def _side(file: Path, rows: int, engine: Path | None) -> tuple[Tokenizer, Vocabulary, dict[str, Any]]:
     """The tokenizer, the vocabulary and the settings of one side, whose matrix has so many rows."""
     if rows > MOST_PIECES:
-        raise CheckpointError(f"{file}: {rows:,} tokens are too many")
+        raise CheckpointError(f"{file}: {rows:,} tokens are too many: at most {MOST_PIECES:,} can be")
     if file.suffix == ".spm":
         model = sentencepiece.read(file)
         if len(model.pieces) != rows:

@@ -167,8 +167,8 @@ def _text(
 def _vocabulary(tokens: Sequence[str], name: str, special: Mapping[str, str], begins: bool) -> Vocabulary:
     """The vocabulary of a list, an argument of this name, whose lines begin with BOS or do not."""
     ids = {token: i for i, token in enumerate(tokens)}
-    if len(ids) < len(tokens):
-        raise ConfigError(f"{name} has a token twice")
+    if twice := [token for i, token in enumerate(tokens) if ids[token] != i]:
+        raise ConfigError(f"{name} has {twice[0]!r} twice: every token has a name of its own")
     for role in ("eos", "bos") if begins else ("eos",):
         if special[role] not in ids:
             raise ConfigError(f"{name} has no {special[role]}: say how it is called there, as in {role}='<end>'")
@@ -182,7 +182,7 @@ class _State:
     def __init__(self, weights: Mapping[str, Tensor], given: dict[Place, str]) -> None:
         arrays = {name: plain(tensor) for name, tensor in weights.items() if isinstance(tensor, Tensor)}
         if strange := [name for name in given.values() if name not in arrays]:
-            raise CheckpointError(f"the state dict has no tensor {strange[0]}, which was named")
+            raise CheckpointError(f"names: the state dict has no tensor {strange[0]}")
         first = [re.fullmatch(r"(.*?)encoder\.layers\.0\.(\S+)", name) for name in arrays]
         found = [(match[1], KNOWN[match[2]]) for match in first if match and match[2] in KNOWN]
         if not found:

@@ -118,7 +118,7 @@ def _ensure_symbols(model: SentencePieceModel) -> None:
         if form.normalize_str(piece.text) not in (piece.text, piece.text.strip(SPACE)):
             raise UnsupportedError(f"user-defined symbol {piece.text!r}, which its own rules would normalise")
         if (len(piece.text) > 1) if model.algorithm == "bpe" else _score(piece, highest) < lowest:
-            raise UnsupportedError(f"user-defined symbol {piece.text!r}, which is kept whole")
+            raise UnsupportedError(f"user-defined symbol {piece.text!r}, which is kept whole whatever the scores")
 
 
 def _bounds(model: SentencePieceModel) -> tuple[float, float]:

@@ -37,7 +37,9 @@ def read_tensors(directory: Path) -> dict[str, npt.NDArray[Any]]:
             for shard in _shards(index):
                 arrays |= read_file(directory / shard)
             return arrays
-    raise CheckpointError(f"{directory}: no weights (model.safetensors or pytorch_model.bin)")
+    raise CheckpointError(
+        f"{directory}: no weights: copy model.safetensors or pytorch_model.bin, whole or in parts, into it too"
+    )
 
 
 def read_file(path: Path) -> dict[str, npt.NDArray[Any]]:
