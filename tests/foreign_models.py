@@ -18,8 +18,8 @@ from torch import Tensor
 import zhuyi
 from zhuyi.config import build_config
 from zhuyi.interop import from_state_dict, huggingface, t5
-from zhuyi.interop.foreign import Names
 from zhuyi.interop.huggingface_text import FAIRSEQ
+from zhuyi.interop.weights import Names
 from zhuyi.model.transformer import Transformer
 from zhuyi.translator import Translator
 

@@ -19,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from zhuyi.config import ModelConfig
-from zhuyi.interop.foreign import Foreign, Names, Text, Weights, architecture, halves_together, permuted, rows_of
+from zhuyi.interop.foreign import Foreign, Text, architecture
 from zhuyi.interop.hub_directory import Settings, ensure_none, exported_text, generation_defaults, model_type
 from zhuyi.interop.huggingface_text import has_one_embedding, read_text
 from zhuyi.interop.reading import licence_of
 from zhuyi.interop.tensors import read_tensors
+from zhuyi.interop.weights import Arrays, Names, Weights, halves_together, permuted, rows_of
 
 NAMES = Names(
     attention={"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"},
@@ -155,7 +156,7 @@ def _has_output_bias(theirs: Weights) -> bool:
     return theirs.has("final_logits_bias") and bool(theirs.take("final_logits_bias").any())
 
 
-def _weights(theirs: Weights, config: ModelConfig, family: Family, text: Text) -> dict[str, npt.NDArray[np.float32]]:
+def _weights(theirs: Weights, config: ModelConfig, family: Family, text: Text) -> Arrays:
     """All weights of a model, by our names."""
     ours = _matrices(theirs, text, config)
     for our, name in NAMES.ours_to_theirs(config).items():
@@ -171,7 +172,7 @@ def _weights(theirs: Weights, config: ModelConfig, family: Family, text: Text) -
     return ours
 
 
-def _matrices(theirs: Weights, text: Text, config: ModelConfig) -> dict[str, npt.NDArray[np.float32]]:
+def _matrices(theirs: Weights, text: Text, config: ModelConfig) -> Arrays:
     """Embeddings, and the projection where it is no embedding."""
     source, target = (_embedding(theirs, side) for side in ("encoder", "decoder"))
     if config.ties_embeddings:
@@ -185,7 +186,7 @@ def _matrices(theirs: Weights, text: Text, config: ModelConfig) -> dict[str, npt
     return ours
 
 
-def _positions(theirs: Weights, config: ModelConfig, family: Family) -> dict[str, npt.NDArray[np.float32]]:
+def _positions(theirs: Weights, config: ModelConfig, family: Family) -> Arrays:
     """The tables of positions, where ours are learned; sinusoids of the file are left out."""
     names = {side: f"model.{side}.embed_positions.weight" for side in ("encoder", "decoder")}
     if not family.has_table:

@@ -16,17 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import sentencepiece
-from zhuyi.interop.foreign import Foreign, Text, Weights, architecture, halves_together, permuted, rows_of
+from zhuyi.interop.foreign import Foreign, Text, architecture
 from zhuyi.interop.marian_options import Options, model_settings, search_settings
 from zhuyi.interop.reading import licence_of, read_bytes
 from zhuyi.interop.tensors import read_npz
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces, word_tokenizer
+from zhuyi.interop.weights import Arrays, Weights, halves_together, permuted, rows_of
 from zhuyi.text.tokenizer import EOS, Tokenizer, Tokenizers
 
 OPTIONS = "special:model.yml"
@@ -187,9 +185,7 @@ def _required(file: Path, pieces: Sequence[str | None], name: str, row: int, old
     return pieces.index(name)
 
 
-def _weights(
-    theirs: Weights, config: ModelConfig, text: Text, embeddings: tuple[str, str]
-) -> dict[str, npt.NDArray[np.float32]]:
+def _weights(theirs: Weights, config: ModelConfig, text: Text, embeddings: tuple[str, str]) -> Arrays:
     """All weights of a model, by our names."""
     ours = {**_maps_and_norms(theirs, config), **_matrices(theirs, config, text, embeddings)}
     if config.output_bias:
@@ -206,9 +202,7 @@ def _tie(written: Options, text: Text) -> str:
     return "all" if text.settings["shared"] else "output"
 
 
-def _matrices(
-    theirs: Weights, config: ModelConfig, text: Text, embeddings: tuple[str, str]
-) -> dict[str, npt.NDArray[np.float32]]:
+def _matrices(theirs: Weights, config: ModelConfig, text: Text, embeddings: tuple[str, str]) -> Arrays:
     """Embeddings, and the projection where it is no embedding."""
     source, target = (theirs.take(name) for name in embeddings)
     ours = {"encoder.embedding.weight": rows_of(source, text.source)}
@@ -222,8 +216,8 @@ def _matrices(
     return ours
 
 
-def _maps_and_norms(theirs: Weights, config: ModelConfig) -> dict[str, npt.NDArray[np.float32]]:
-    ours: dict[str, npt.NDArray[np.float32]] = {}
+def _maps_and_norms(theirs: Weights, config: ModelConfig) -> Arrays:
+    ours: Arrays = {}
     for our, (matrix, bias) in names(config).items():
         ours[f"{our}.weight"] = theirs.take(matrix).T if not our.endswith("norm") else theirs.take(matrix).flatten()
         if bias is not None:

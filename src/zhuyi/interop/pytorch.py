@@ -16,9 +16,10 @@ from torch import Tensor
 from zhuyi.checkpoint import model_of
 from zhuyi.config import ModelConfig, build_config
 from zhuyi.errors import CheckpointError, ConfigError
-from zhuyi.interop.foreign import Foreign, Names, Text, Weights, as_stored, rows_of
+from zhuyi.interop.foreign import Foreign, Text, as_stored
 from zhuyi.interop.tensors import plain
 from zhuyi.interop.vocabulary import Vocabulary, character_tokenizer, word_tokenizer
+from zhuyi.interop.weights import Arrays, Names, Weights, rows_of
 from zhuyi.loading import build_translator
 from zhuyi.text.tokenizer import BOS, SPECIALS, Tokenizers
 from zhuyi.translator import Translator
@@ -213,7 +214,7 @@ class _State:
         pattern = re.compile(rf"{re.escape(self._prefix)}{side}\.layers\.(\d+)\.")
         return 1 + max((int(match[1]) for name in self._shapes if (match := pattern.match(name))), default=-1)
 
-    def blocks(self, config: ModelConfig) -> dict[str, npt.NDArray[np.float32]]:
+    def blocks(self, config: ModelConfig) -> Arrays:
         """The weights of all blocks, and of the norms after them, by our names."""
         ours = {}
         for name, theirs in self._names.ours_to_theirs(config).items():
@@ -270,7 +271,7 @@ class _State:
         return self.weights.take(named or learned[0])
 
 
-def _matrices(state: _State, text: Text, source: int, target: int) -> dict[str, npt.NDArray[np.float32]]:
+def _matrices(state: _State, text: Text, source: int, target: int) -> Arrays:
     """Embeddings and the projection by our names, of so many tokens of source and target."""
     ours = {
         "encoder.embedding.weight": rows_of(state.embedding("source", source), text.source),

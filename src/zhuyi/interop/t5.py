@@ -23,11 +23,12 @@ import numpy.typing as npt
 from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
 from zhuyi.interop import hub_tokenizer, sentencepiece
-from zhuyi.interop.foreign import Foreign, Names, Text, Weights, architecture, rows_of
+from zhuyi.interop.foreign import Foreign, Text, architecture
 from zhuyi.interop.hub_directory import Settings, ensure_none, exported_text, generation_defaults, model_type
 from zhuyi.interop.reading import licence_of
 from zhuyi.interop.tensors import read_tensors
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary
+from zhuyi.interop.weights import Arrays, Names, Weights, rows_of
 from zhuyi.text.special import BYTES
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
@@ -136,7 +137,7 @@ def _embedding(weights: Weights, path: Path) -> npt.NDArray[np.float32]:
     return embedding
 
 
-def _blocks(theirs: Weights, sizes: ModelConfig) -> dict[str, npt.NDArray[np.float32]]:
+def _blocks(theirs: Weights, sizes: ModelConfig) -> Arrays:
     """The weights of both stacks, by our names."""
     ours = {}
     gated = sizes.activation in ("geglu", "swiglu")
@@ -164,7 +165,7 @@ def _logit_factor(config: Settings, width: int) -> float:
 
 def _matrices(
     theirs: Weights, embedding: npt.NDArray[np.float32], factor: float, text: Text
-) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, Any]]:
+) -> tuple[Arrays, dict[str, Any]]:
     """Embeddings, and the projection where it is no embedding; and the settings of [model] of their ties and scale.
 
     Whether the projection is the embedding is seen in the file: configurations of transformers 5 always say that it is.

@@ -15,13 +15,11 @@ import torch
 
 from zhuyi.config import ModelConfig
 from zhuyi.interop import huggingface, t5
-from zhuyi.interop.foreign import halves_together, permuted
 from zhuyi.interop.joint_tokenizer import JointTokenizer
+from zhuyi.interop.weights import Arrays, halves_together, permuted
 from zhuyi.model.blocks import ACTIVATIONS
 from zhuyi.model.positions import Positions, Relative
 from zhuyi.model.transformer import Transformer
-
-Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
