@@ -10,11 +10,14 @@ from typing import Any
 import notebooks
 import pytest
 import typer.main
+from command_line import FORKING
 from command_line import zhuyi as run
 from foreign_models import make_opus_mt
 
 from zhuyi import cli
+from zhuyi.comparison import runs
 from zhuyi.data.compression import packed
+from zhuyi.training import recipe
 from zhuyi.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -101,7 +104,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-SHORT = ("training.steps=2", "model.width=32", "model.feed_forward=32", "model.encoder_layers=1", "text.vocabulary=300")
+SHORT = (
+    *("training.steps=2", "text.vocabulary=300"),
+    *("model.width=32", "model.feed_forward=32", "model.encoder_layers=1", "model.decoder_layers=1"),
+    "model.max_length=64",
+)
 COMPARED = (
     *(
         f"data.{part}{side}={part.rstrip('_') or 'train'}.{language}"
@@ -109,13 +116,18 @@ COMPARED = (
         for side, language in (("source", "en"), ("target", "de"))
     ),
     "model.feed_forward=256",  # so that parameters can be made equal
+    "decoding.beam=1",
 )
 
 
 @pytest.mark.slow
 @pytest.mark.unix
-def test_the_commands_run_one_after_another_and_then_the_python_of_the_guides(workplace: Path) -> None:
+def test_the_commands_run_one_after_another_and_then_the_python_of_the_guides(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those of the README and then of the guides. The test redirects `<` and `>` itself, and makes training short."""
+    monkeypatch.setattr(runs, "subprocess", FORKING)
+    monkeypatch.setattr(recipe, "draw", lambda *_: None)
     for line in [line for document in (ENGLISH, *GUIDES) for line in verbs(document)]:
         words = shlex.split(line)[1:]
         files = {sign: words[words.index(sign) + 1] for sign in ("<", ">") if sign in words}
@@ -147,8 +159,11 @@ def test_the_python_of_the_readme_runs(workplace: Path, capsys: pytest.CaptureFi
 @pytest.mark.slow
 def test_the_loop_of_ones_own_runs(capsys: pytest.CaptureFixture[str]) -> None:
     _, code = blocks(ENGLISH, "python")
+    for long, short in (('"width": 64', '"width": 16, "feed_forward": 16'), ('"steps": 60', '"steps": 20')):
+        assert long in code
+        code = code.replace(long, short)
     exec(code, {})
-    assert "update 60: " in capsys.readouterr().out
+    assert "update 20: " in capsys.readouterr().out
 
 
 # Both languages, links, the order of imports
