@@ -1,11 +1,9 @@
 """The C++ of the engine without Python, as driver.cpp tries it: each instruction set, sanitized, and emulated."""
 
-import os
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,25 +38,17 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def build(program: Path, compiler: Sequence[str], flags: Sequence[str], set_flags: Sequence[str] = ()) -> Path:
-    """Compile the engine for an instruction set, and the driver, and link them without the flags of the set."""
-    sources = {DRIVER: (), ENGINE / "decoder.cpp": set_flags, ENGINE / "cpu.cpp": set_flags}
-    objects = [program.with_name(f"{source.stem}.o") for source in sources]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [
-            pool.submit(run, *compiler, *flags, *own, "-c", source, "-o", made)
-            for (source, own), made in zip(sources.items(), objects, strict=True)
-        ]
-        for job in jobs:
-            job.result()
-    run(*compiler, *flags, *objects, "-o", program)
-    return program
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The driver, compiled for this machine."""
+    made = tmp_path_factory.mktemp("driver") / "driver.o"
+    run("g++", *FLAGS, "-c", DRIVER, "-o", made)
+    return made
 
 
-def test_every_set_that_this_processor_runs(cases: dict[str, Path], tmp_path: Path) -> None:
-    run("g++", *FLAGS, "-c", DRIVER, "-o", tmp_path / "driver.o")
+def test_every_set_that_this_processor_runs(cases: dict[str, Path], driver: Path, tmp_path: Path) -> None:
     for name, library in usable(DIRECTORY).items():
-        run("g++", tmp_path / "driver.o", library, "-pthread", "-o", tmp_path / name)
+        run("g++", driver, library, "-pthread", "-o", tmp_path / name)
         run(tmp_path / name, *cases.values())
 
 
@@ -66,10 +56,13 @@ def test_every_set_that_this_processor_runs(cases: dict[str, Path], tmp_path: Pa
     ("sanitizers", "models"), [("address,undefined", list(MODELS)), ("thread", ["learned"])], ids=["memory", "threads"]
 )
 def test_no_sanitizer_finds_anything(
-    cases: dict[str, Path], tmp_path: Path, sanitizers: str, models: Sequence[str]
+    cases: dict[str, Path], driver: Path, tmp_path: Path, sanitizers: str, models: Sequence[str]
 ) -> None:
+    """In the engine: the driver is compiled without, and linked last, so that templates of both are the engine's."""
     flags = [*FLAGS, "-g1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"]
-    run(build(tmp_path / "driver", ["g++"], flags), *(cases[name] for name in models))
+    engine = [ENGINE / "decoder.cpp", ENGINE / "cpu.cpp"]
+    run("g++", *flags, *engine, driver, "-o", tmp_path / "driver")
+    run(tmp_path / "driver", *(cases[name] for name in models))
 
 
 @pytest.mark.emulated
@@ -77,5 +70,11 @@ def test_no_sanitizer_finds_anything(
 def test_on_an_emulated_processor(cases: dict[str, Path], tmp_path: Path, name: str) -> None:
     target = TARGETS["linux-aarch64"]
     compiler = [sys.executable, "-m", "ziglang", "c++", "-target", target.triple]
-    program = build(tmp_path / "driver", compiler, FLAGS, target.sets[name])
-    run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", program, *cases.values())
+    # The engine for the instruction set, and the driver, linked without the flags of the set.
+    objects = []
+    for source in (ENGINE / "decoder.cpp", ENGINE / "cpu.cpp", DRIVER):
+        objects.append(tmp_path / f"{source.stem}.o")
+        own = target.sets[name] if source != DRIVER else ()
+        run(*compiler, *FLAGS, *own, "-c", source, "-o", objects[-1])
+    run(*compiler, *FLAGS, *objects, "-o", tmp_path / "driver")
+    run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", tmp_path / "driver", *cases.values())
