@@ -343,8 +343,13 @@ def test_a_line_from_right_to_left_turns_nothing_else(browser: Any, translator: 
     tab.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("language", "scheme"),
+    [
+        *[("en", "dark"), ("zh", "light")],
+        *(pytest.param(*each, marks=pytest.mark.long) for each in (("en", "light"), ("zh", "dark"))),
+    ],
+)
 def test_no_sentence_breaks_a_view(browser: Any, url: str, language: str, scheme: str) -> None:
     context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
     tab, complaints = context.new_page(), []
@@ -811,8 +816,16 @@ def test_a_notebook_shows_it_in_a_frame(browser: Any, translator: Translator) ->
     tab.close()
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize(("shape", "labels"), [("decoder", "line"), ("encoder", "line"), ("encoder", "token")])
+@pytest.mark.parametrize(
+    ("shape", "labels", "language"),
+    [
+        *[("decoder", "line", "zh"), ("encoder", "line", "en"), ("encoder", "token", "zh")],
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (("decoder", "line", "en"), ("encoder", "line", "zh"), ("encoder", "token", "en"))
+        ),
+    ],
+)
 def test_a_shape_has_the_views_of_its_stacks(
     browser: Any, tmp_path: Path, shape: Shape, labels: str, language: str
 ) -> None:
