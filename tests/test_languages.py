@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         **{"text.kind": "character", "text.tags": list(TAGS), "text.source_prefix": [">>iso<<"]},
         **{"model.width": 64, "model.feed_forward": 128, "model.encoder_layers": 1, "model.decoder_layers": 1},
         **{"model.max_length": 16, "model.dropout": 0.0, "decoding.beam": 2},
-        **{"training.steps": 300, "training.tokens_per_batch": 1000, "training.metric": "exact"},
+        **{"training.steps": 150, "training.tokens_per_batch": 600, "training.metric": "exact"},
         **{"training.learning_rate": 0.005, "training.warmup": 20},
     }
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]

@@ -216,7 +216,7 @@ def write_dates(folder: Path, name: str, forms: Sequence[Callable[[date], str]],
 @pytest.mark.slow
 def test_dates_of_a_form_that_was_never_seen_are_learnt_from_300_of_them(tmp_path: Path) -> None:
     """D07-M03-Y1986: most of what a model of dates knows goes on to be true."""
-    settings = {"tokens_per_batch": 1000, "threads": 1, "device": "cpu", "average": 1}
+    settings = {"tokens_per_batch": 600, "threads": 1, "device": "cpu", "average": 1}
     tree: dict[str, dict[str, Any]] = {
         "data": write_dates(tmp_path, "known", KNOWN, 3000),
         "text": {"kind": "character"},
