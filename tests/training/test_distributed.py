@@ -44,7 +44,10 @@ DRY = {"dropout": 0.0, "attention_dropout": 0.0}
 CPU = torch.device("cpu")
 
 sharded_or_not = pytest.mark.parametrize("shard", [True, pytest.param(False, marks=pytest.mark.long)])
-"""For a test of what `test_many_processes_make_the_run_of_one` shows without shards too."""
+"""For a test of what another one shows without shards too.
+
+That is `test_many_processes_make_the_run_of_one`, and for a run that goes on `test_a_killed_worker_is_replaced...`.
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +197,7 @@ def test_a_run_goes_on_in_another_number_of_processes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shard", [False, True])
+@sharded_or_not
 def test_a_resumed_run_of_many_is_exact(tmp_path: Path, shard: bool) -> None:
     """With dropout, and each rank's own random numbers for it."""
     config = copying(tmp_path, training={"shard": shard, "keep": 99})
@@ -403,9 +406,13 @@ def torchrun(folder: Path, config: Config, *options: str, inside: tuple[str, ...
     ]
 
 
+LAST = 30
+"""The last step of `long_run`."""
+
+
 def long_run(folder: Path) -> Config:
     folder.mkdir()
-    return copying(folder, training={"steps": 60, "save_every": 5, "keep": 99})
+    return copying(folder, training={"steps": LAST, "save_every": 5, "keep": 99})
 
 
 @pytest.fixture(scope="module")
@@ -414,7 +421,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     config = long_run(folder)
     train_in(2, config, folder / "out")
-    return state_of(folder / "out", 60)
+    return state_of(folder / "out", LAST)
 
 
 def wait_for(path: Path, processes: list[subprocess.Popen[str]]) -> None:
@@ -441,13 +448,13 @@ def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(tmp_path: Path, 
     folder = tmp_path / "run"
     command = torchrun(folder, long_run(folder), "--standalone", "--nproc-per-node", "2")
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(folder / "out/checkpoints/step-000015/manifest.json", [run])
+    wait_for(folder / "out/checkpoints/step-000005/manifest.json", [run])
     os.kill(children(run.pid)[-1], signal.SIGKILL)
     said, printed = run.communicate(timeout=120)
     assert run.returncode == 0, printed
     assert "Going on from step" in said
     assert said.count("holds step") + said.count("holds the average") == 1  # only rank 0 speaks
-    assert state_of(folder / "out", 60) == undisturbed
+    assert state_of(folder / "out", LAST) == undisturbed
 
 
 @pytest.mark.slow
@@ -512,7 +519,7 @@ def test_two_hosts_one_of_which_is_lost_and_comes_back(
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     one, other = start(0), start(1)
-    wait_for(folder / "out/checkpoints/step-000015/manifest.json", [one, other])
+    wait_for(folder / "out/checkpoints/step-000005/manifest.json", [one, other])
     for pid in (*children(other.pid), other.pid):  # the launcher too: nobody there restarts anything
         os.kill(pid, signal.SIGKILL)
     other.communicate()
@@ -520,4 +527,4 @@ def test_two_hosts_one_of_which_is_lost_and_comes_back(
     ends = [process.communicate(timeout=150) for process in (one, again)]
     assert (one.returncode, again.returncode) == (0, 0), ends
     assert any("Going on from step" in out for out, _ in ends)
-    assert state_of(folder / "out", 60) == undisturbed
+    assert state_of(folder / "out", LAST) == undisturbed
