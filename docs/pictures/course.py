@@ -39,7 +39,7 @@ TEXT = {
         "convolution": "卷积，窗口为 3",
         "recurrence": "循环网络，从左到右",
         "source": "原文",
-        "target so far": "已写出的译文",
+        "target so far": "已写出的词元",
         "encoder": "编码器",
         "decoder": "解码器",
         "self": "自注意力",
