@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ SHAPES = (
 To check takes longer than to compute a small model. `JAXTYPING_DISABLE=0 pytest` does so in all tests.
 """
 
+NUMBERS = count()
+"""Of the tests' caches."""
+
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -49,8 +53,10 @@ def _shapes(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or fills the user's cache."""
-    monkeypatch.setenv("ZHUYI_CACHE", str(tmp_path_factory.mktemp("cache")))
+    """No test reads or fills the user's cache. (`mktemp` would look through the folders of all tests before.)"""
+    cache = tmp_path_factory.getbasetemp() / "caches" / str(next(NUMBERS))
+    cache.mkdir(parents=True)
+    monkeypatch.setenv("ZHUYI_CACHE", str(cache))
 
 
 @pytest.fixture(scope="module")
