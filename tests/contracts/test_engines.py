@@ -134,9 +134,9 @@ def test_whatever_the_search_native_finds_what_torch_finds(config: ModelConfig, 
     assert_same(both.native.decode(sources, decoding, lines), both.torch.decode(sources, decoding, lines))
 
 
-@pytest.mark.parametrize("decoding", DECODINGS.values(), ids=DECODINGS)
-@pytest.mark.parametrize("shape", ["encoder-decoder", "decoder"])
-def test_of_an_ensemble_native_finds_what_torch_finds(shape: Shape, decoding: DecodingConfig) -> None:
+@cache
+def ensembles(shape: Shape) -> Engines:
+    """Both engines, with the same three models."""
     configs = [
         ModelConfig(**ODD, shape=shape, tie="none"),
         ModelConfig(**SMALL, shape=shape, tie="none", norm="post", positions="sinusoidal", key_value_heads=1),
@@ -144,12 +144,33 @@ def test_of_an_ensemble_native_finds_what_torch_finds(shape: Shape, decoding: De
     ]
     models = [float32_model(config) for config in configs]
     native = NativeEngine([packed(model) for model in models], workers=1)
-    by_torch = TorchEngine(Ensemble(models), native.max_length, "cpu")
-    sources, lines = sentences(5, 1, 13, 8), [3, 2**33, 0, 7]
     assert native.max_length == 14
-    assert_same(native.decode(sources, decoding, lines), by_torch.decode(sources, decoding, lines))
-    assert_same(native.decode(sources, decoding, prefix=[7, 5]), by_torch.decode(sources, decoding, prefix=[7, 5]))
-    assert native.loss(sources, sources[::-1]) == pytest.approx(by_torch.loss(sources, sources[::-1]), rel=1e-5)
+    return Engines(TorchEngine(Ensemble(models), native.max_length, "cpu"), native)
+
+
+ENSEMBLED: tuple[Shape, ...] = ("encoder-decoder", "decoder")
+
+
+@pytest.mark.parametrize(
+    ("shape", "decoding"),
+    [
+        pytest.param(shape, decoding, id=f"{shape}-{name}", marks=[pytest.mark.long] if (i + j) % 2 else [])
+        for i, shape in enumerate(ENSEMBLED)
+        for j, (name, decoding) in enumerate(DECODINGS.items())
+    ],
+)
+def test_of_an_ensemble_native_finds_what_torch_finds(shape: Shape, decoding: DecodingConfig) -> None:
+    both, sources, lines = ensembles(shape), sentences(5, 1, 13, 8), [3, 2**33, 0, 7]
+    assert_same(both.native.decode(sources, decoding, lines), both.torch.decode(sources, decoding, lines))
+    assert_same(
+        both.native.decode(sources, decoding, prefix=[7, 5]), both.torch.decode(sources, decoding, prefix=[7, 5])
+    )
+
+
+@pytest.mark.parametrize("shape", ENSEMBLED)
+def test_the_loss_of_an_ensemble_is_that_of_torch(shape: Shape) -> None:
+    both, sources = ensembles(shape), sentences(5, 1, 13, 8)
+    assert both.native.loss(sources, sources[::-1]) == pytest.approx(both.torch.loss(sources, sources[::-1]), rel=1e-5)
 
 
 @every(VARIED)
