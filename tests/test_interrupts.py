@@ -117,7 +117,13 @@ AT_WORK = [
 """Of each verb: the module after whose import it is interrupted, how many seconds after it, and other such delays."""
 
 
-@pytest.mark.parametrize(("verb", "after", "delay"), [each[:3] for each in AT_WORK])
+@pytest.mark.parametrize(
+    ("verb", "after", "delay"),
+    [
+        pytest.param(*each[:3], marks=[pytest.mark.long] if each[0] in ("evaluate", "look --html") else [])
+        for each in AT_WORK
+    ],
+)
 def test_at_work(verb: str, after: str, delay: float, model: Path, tmp_path: Path) -> None:
     assert end_of(verb, after, delay, model, tmp_path) == 130
 
