@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import pytest
 import torch
 import typer.main
-from command_line import TINY, tiny_model, write_pairs
+from command_line import TINY, forked, tiny_model, write_pairs
 from command_line import zhuyi as run
 from rich.console import Console
 
@@ -39,11 +39,6 @@ VERBS = (
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("model"))
-
-
-def started(*arguments: object, **options: Any) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "zhuyi", *map(str, arguments)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 # Help
@@ -273,7 +268,9 @@ def test_json_has_no_infinity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_answers_come_while_the_pipe_is_open_and_a_closed_pipe_ends_quietly(model: Path) -> None:
-    with started("translate", model, "--beam", 1) as process:
+    command = [sys.executable, "-m", "zhuyi", "translate", model, "--beam", "1"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -509,13 +506,17 @@ def test_the_demo_ends_with_commands_that_can_be_pasted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.unix
 def test_ctrl_c_saves_and_the_printed_line_goes_on(tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
     out, log = tmp_path / "my model", tmp_path / "my model" / "metrics.jsonl"
     settings = [f"model.{key}={value}" for key, value in TINY["model"].items()]
     settings += ["text.vocabulary=300", "training.steps=1000000", "training.save_every=1000000", "training.log_every=1"]
     options = [word for setting in settings for word in ("--set", setting)]
-    process = started("train", "--source", source, "--target", target, "--out", out, *options)
+    files = ["--source", str(source), "--target", str(target), "--out", str(out)]
+    process = forked(
+        [sys.executable, "-m", "zhuyi", "train", *files, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     while process.poll() is None and not (log.exists() and log.stat().st_size):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
