@@ -351,7 +351,7 @@ def test_a_line_from_right_to_left_turns_nothing_else(browser: Any, translator: 
     ],
 )
 def test_no_sentence_breaks_a_view(browser: Any, url: str, language: str, scheme: str) -> None:
-    context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 900})
     tab, complaints = context.new_page(), []
     tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     tab.on("pageerror", lambda error: complaints.append(str(error)))

@@ -309,8 +309,14 @@ DECODINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("shape", ["encoder-decoder", "decoder"])
-@pytest.mark.parametrize("settings", DECODINGS.values(), ids=DECODINGS.keys())
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        pytest.param(settings, shape, id=f"{name}-{shape}", marks=[pytest.mark.long] if (i + j) % 2 else [])
+        for i, (name, settings) in enumerate(DECODINGS.items())
+        for j, shape in enumerate(("encoder-decoder", "decoder"))
+    ],
+)
 def test_every_search_is_pythons(page: PageModel, settings: dict[str, Any], shape: str) -> None:
     translator = made(ModelConfig(**SMALL, shape=shape), **settings)
     page.load(translator)

@@ -106,8 +106,13 @@ def test_the_picture_is_drawn_from_the_configuration(opened: Open, translator: T
     assert tab.locator(".whole .wire.residual").count() == 2 + 3
 
 
-@pytest.mark.parametrize("size", [(1440, 900), (1920, 1080)])
-@pytest.mark.parametrize("projected", [False, True])
+@pytest.mark.parametrize(
+    ("size", "projected"),
+    [
+        *[((1440, 900), True), ((1920, 1080), False)],
+        *(pytest.param(*each, marks=pytest.mark.long) for each in (((1440, 900), False), ((1920, 1080), True))),
+    ],
+)
 def test_the_picture_fits_the_first_screen(
     opened: Open, translator: Translator, size: tuple[int, int], projected: bool
 ) -> None:
@@ -194,19 +199,24 @@ def test_people_who_want_no_motion_see_the_end(opened: Open, translator: Transla
     assert "Play" in tab.text_content(".transport .main")
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+CHANGES = {
+    "decoder": in_shape("decoder"),
+    "encoder": in_shape("encoder"),
+    "labels": in_shape("encoder", "token"),
+    "post": with_model(norm="post", norm_kind="layer", positions="sinusoidal"),
+    "deep": with_model(encoder_layers=6, decoder_layers=6),
+    "convolution": with_model(mixer="convolution", encoder_mixer="convolution", decoder_mixer="convolution"),
+    "recurrence": with_model(mixer="recurrence", encoder_mixer="recurrence", decoder_mixer="recurrence"),
+}
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "width"),
     [
-        in_shape("decoder"),
-        in_shape("encoder"),
-        in_shape("encoder", "token"),
-        with_model(norm="post", norm_kind="layer", positions="sinusoidal"),
-        with_model(encoder_layers=6, decoder_layers=6),
-        with_model(mixer="convolution", encoder_mixer="convolution", decoder_mixer="convolution"),
-        with_model(mixer="recurrence", encoder_mixer="recurrence", decoder_mixer="recurrence"),
+        pytest.param(change, width, id=f"{name}-{width}", marks=[pytest.mark.long] if (i + j) % 2 else [])
+        for i, (name, change) in enumerate(CHANGES.items())
+        for j, width in enumerate((390, 1280))
     ],
-    ids=["decoder", "encoder", "labels", "post", "deep", "convolution", "recurrence"],
 )
 def test_every_model_has_its_picture(
     opened: Open, tmp_path: Path, change: Callable[[Config], Config], width: int
