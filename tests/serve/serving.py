@@ -36,12 +36,15 @@ def service(*models: str, settings: Settings = CPU, api_key: str | None = None, 
 
 
 def with_client(
-    service: Service, use: Callable[[httpx2.AsyncClient], Awaitable[Result]], origins: Sequence[str] = ("*",)
+    service: Service,
+    use: Callable[[httpx2.AsyncClient], Awaitable[Result]],
+    origins: Sequence[str] = ("*",),
+    hosts: Sequence[str] = ("*",),
 ) -> Result:
     """What a client of the application gets."""
 
     async def run() -> Result:
-        transport = httpx2.ASGITransport(application(service, origins))
+        transport = httpx2.ASGITransport(application(service, origins, hosts))
         async with httpx2.AsyncClient(transport=transport, base_url="http://zhuyi") as client:
             return await use(client)
 

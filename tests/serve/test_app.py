@@ -115,6 +115,31 @@ def test_only_the_pages_of_named_sites_may_read_answers(en_de: str) -> None:
         assert answer.headers.get("Access-Control-Allow-Origin") == allowed
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:80", 200),
+        ("[::1]:80", 200),
+        ("[::1]", 200),
+        ("a.example.org", 200),
+        ("a.b.EXAMPLE.org:80", 200),
+        ("example.org", 400),
+        ("anexample.org", 400),
+        ("localhost:a.example.org", 400),
+        ("[::1]a.example.org", 400),
+        ("::1", 400),
+        ("", 400),
+    ],
+)
+def test_a_name_may_stand_for_those_below_it(host: str, status: int) -> None:
+    hosts = ["localhost", "[::1]", "*.Example.org"]
+
+    async def ask(client: Any) -> Any:
+        return await client.get("/health", headers={"Host": host})
+
+    assert with_client(service(), ask, hosts=hosts).status_code == status
+
+
 def test_a_key_is_asked_for_in_the_manner_of_each_api(en_de: str) -> None:
     served = service(en_de, api_key="secret-1")
     own, libre = {"lines": ["a dog"]}, {"q": "a dog", "target": "de"}
