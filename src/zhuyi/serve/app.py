@@ -45,6 +45,8 @@ def api_of(path: str) -> API:
 def application(service: Service, origins: Sequence[str] = ("*",), hosts: Sequence[str] = ("*",)) -> ASGIApp:
     """The ASGI application.
 
+    `run` also bounds the connections and the heads of requests; another ASGI server has to do so itself.
+
     Args:
         service: translates.
         origins: the sites whose pages may call it in a browser; "*": all, and browser plug-ins.
