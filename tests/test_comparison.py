@@ -22,10 +22,12 @@ from runs import BASE, SHAPES, copying, of_shape, write_lines
 
 import zhuyi
 from zhuyi.checkpoint import build_model
-from zhuyi.comparison import measures, plan, report, runs
+from zhuyi.comparison import markdown, measures, plan, runs
 from zhuyi.comparison.bootstrap import Interval, paired_bootstrap
-from zhuyi.comparison.compare import _common_budget
+from zhuyi.comparison.compare import _common_budget, save
+from zhuyi.comparison.markdown import to_markdown
 from zhuyi.comparison.measures import Curve, Reach, Speed
+from zhuyi.comparison.picture import COLOURS, draw
 from zhuyi.comparison.report import Comparison, Difference, Spread, VariantReport
 from zhuyi.comparison.runs import Planned, Progress, planned, runs_of
 from zhuyi.comparison.variants import TOLERANCE, count_parameters, make_variants, with_seed
@@ -258,7 +260,7 @@ def comparison() -> Comparison:
 
 
 def test_json_and_markdown_say_the_same(tmp_path: Path) -> None:
-    comparison().save(tmp_path)
+    save(comparison(), tmp_path)
     tree = json.loads((tmp_path / "comparison.json").read_bytes())
     text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
     for each in tree["variants"]:
@@ -276,25 +278,25 @@ def test_json_and_markdown_say_the_same(tmp_path: Path) -> None:
 
 
 def test_the_picture_has_a_line_for_each_variant_and_is_the_same_again() -> None:
-    picture = report.draw(comparison())
-    assert picture == report.draw(comparison())
+    drawn = draw(comparison())
+    assert drawn == draw(comparison())
     for name in (b"attention", b"convolution", b"updates", b"minutes"):
-        assert name in picture
+        assert name in drawn
     svg = "{http://www.w3.org/2000/svg}"
     for panel in ("axes_1", "axes_2"):
-        (axes,) = ElementTree.fromstring(picture).iterfind(f".//{svg}g[@id='{panel}']")
+        (axes,) = ElementTree.fromstring(drawn).iterfind(f".//{svg}g[@id='{panel}']")
         lines = [each.find(f"{svg}path") for each in axes if each.get("id", "").startswith("line2d")]
         styles = [line.get("style", "") for line in lines if line is not None]
-        assert [re.findall(r"stroke: (#\w+)", style) for style in styles] == [[each] for each in report.COLOURS[:2]]
+        assert [re.findall(r"stroke: (#\w+)", style) for style in styles] == [[each] for each in COLOURS[:2]]
         assert len({line.get("d") for line in lines if line is not None}) == 2
 
 
 def test_what_the_variants_do_not_share_is_told_of_none_or_of_each() -> None:
-    shared = comparison().to_markdown()
+    shared = to_markdown(comparison())
     assert "`training.seed` 1, 2), 20 steps a run. Scores" in shared
     assert "- scores: `nrefs:1`\n" in shared
     searches = {"beam:1": ["attention"], "beam:4": ["convolution"]}
-    differing = replace(comparison(), budget={}, signatures=searches).to_markdown()
+    differing = to_markdown(replace(comparison(), budget={}, signatures=searches))
     assert "`training.seed` 1, 2). Scores" in differing
     assert "- scores of attention: `beam:1`\n- scores of convolution: `beam:4`\n" in differing
 
@@ -313,7 +315,7 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
         replace(each, scores={"dev": Spread([1.0])}, losses={"dev": Spread([2.0])}) for each in comparison().variants
     ]
     one = replace(comparison(), variants=variants, seeds=[1])
-    assert "±" not in one.to_markdown().split("## Differences")[0].split("## Results")[1].split("A score")[0]
+    assert "±" not in to_markdown(one).split("## Differences")[0].split("## Results")[1].split("A score")[0]
     assert one.to_dict()["variants"][0]["scores"]["dev"] == {"mean": 1.0, "deviation": None, "values": [1.0]}
 
 
@@ -470,10 +472,10 @@ def test_every_shape_is_compared(tmp_path: Path, shape: str, vary: dict[str, Any
     gap = other.scores["dev"].mean - first.scores["dev"].mean
     assert difference.score.value == pytest.approx(gap)
     assert difference.score.low <= gap <= difference.score.high
-    assert len(report._speeds(first.decoding)) == speeds
+    assert len(markdown._speeds(first.decoding)) == speeds
     assert first.curves[0].updates == [5, 10, 15, 20]
     assert found.unit == ("windows" if "text" in SHAPES[shape].get("data", {}) else "lines")
-    assert f"over the {found.compared_lines:,} {found.unit} of the dev set" in found.to_markdown()
+    assert f"over the {found.compared_lines:,} {found.unit} of the dev set" in to_markdown(found)
 
 
 @pytest.mark.slow

@@ -12,7 +12,9 @@ import torch
 
 from zhuyi.checkpoint import load_model
 from zhuyi.comparison.bootstrap import paired_bootstrap
+from zhuyi.comparison.markdown import MARKDOWN, to_markdown
 from zhuyi.comparison.measures import Speed, decoding_speed, reaches, read_curve, tokens_per_second
+from zhuyi.comparison.picture import PICTURE, draw
 from zhuyi.comparison.plan import OUTPUTS, claim, run_directory
 from zhuyi.comparison.report import Comparison, Difference, Spread, VariantReport
 from zhuyi.comparison.runs import Listener, planned, runs_of, train_all
@@ -25,6 +27,7 @@ from zhuyi.evaluation.held_out import Lines
 from zhuyi.files import write_atomically
 from zhuyi.loading import load
 
+JSON = "comparison.json"
 SPEED = "speed.json"
 """In the directory of a run whose decoding speed was measured."""
 
@@ -77,8 +80,20 @@ def compare(
     if not train_all(directory, runs, jobs, listener):
         return None
     found = _found(directory, variants, seeds, equal)
-    found.save(directory)
+    save(found, directory)
     return found
+
+
+def save(comparison: Comparison, directory: Path) -> None:
+    """Write `comparison.json`, `comparison.md` and `comparison.svg`.
+
+    Raises:
+        CheckpointError: if they cannot be written.
+    """
+    content = json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2) + "\n"
+    write_atomically(directory / JSON, content.encode())
+    write_atomically(directory / MARKDOWN, to_markdown(comparison).encode())
+    write_atomically(directory / PICTURE, draw(comparison))
 
 
 def _has_dev(data: DataConfig) -> bool:

@@ -71,7 +71,7 @@ def compare(
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from zhuyi.comparison.report import MARKDOWN
+    from zhuyi.comparison.markdown import MARKDOWN, to_markdown
     from zhuyi.display.comparison import ComparisonDisplay
 
     directory = out or Path("runs") / f"compare-{config.stem}"
@@ -84,9 +84,9 @@ def compare(
         print(f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *sys.argv[1:]])}", file=sys.stderr)
         raise typer.Exit(130)
     if sys.stdout is not None and sys.stdout.isatty():
-        Console().print(Markdown(found.to_markdown()))
+        Console().print(Markdown(to_markdown(found)))
     else:
-        write_stdout(found.to_markdown())
+        write_stdout(to_markdown(found))
     print(f"{directory / MARKDOWN}", file=sys.stderr)
 
 
