@@ -115,35 +115,25 @@ def evaluate(
     --tune-length-penalty chooses by the first metric. Give it a dev set: the score of the set by which it was chosen is
     too good. The search is otherwise as this command says; of it only the length penalty is kept.
     """
-    from zhuyi.evaluation import Evaluation, references_of, score, too_short_for_bleu
-    from zhuyi.text.segmentation import count_marks, segmentation_warning
+    from zhuyi.evaluation import Evaluation, score
 
     name = " + ".join(map(str, models or [])) or answers
     if (not models) == (answers is None):
         raise ConfigError("give either a MODEL, whose answers are scored, or --answers FILE, and not both")
-    belonging = (to, from_language, beam, length_penalty, max_ratio, n_best, mbr, engine, precision, workers)
-    if answers is not None and (settings or tune or device != "auto" or any(each is not None for each in belonging)):
+    of_search = (to, from_language, beam, length_penalty, max_ratio, n_best, mbr, engine, precision, workers)
+    searches = bool(settings) or tune or any(each is not None for each in of_search)
+    if answers is not None and (searches or device != "auto"):
         raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
     if models and source is None:
-        if settings or tune or bleu_tokenizer != "auto" or any(each is not None for each in belonging):
+        if searches or bleu_tokenizer != "auto":
             raise ConfigError(
                 "--source is missing; a model of running text needs none, and takes no options of a search"
             )
-        evaluation = _evaluated_text(models, device, target, metric)
-        if as_json:
-            write_stdout(to_json({"model": name, **evaluation.to_dict()}) + "\n")
-        else:
-            show(evaluation)
+        _print(name, _evaluated_text(models, device, target, metric), as_json)
         return
     first = source or answers
     assert first is not None
-    aligned = [read_aligned(first, file) for file in target]
-    sources = aligned[0][0]
-    references = references_of([targets for _, targets in aligned])
-    warn_blank(sources, references)
-    right = [reference for line in references for reference in line]
-    if warning := segmentation_warning("the references", count_marks(right), len(right)):
-        warn(warning)
+    sources, references = _read(first, target)
     if not models:
         assert answers is not None
         found = read_aligned(answers, target[0])[0]
@@ -155,32 +145,60 @@ def evaluate(
             to=to,
             from_language=from_language,
         )
-        cut = Cut(translator.longest)
-        encoded = translator.tokenizers.source.encode(sources)
-        for index, tokens in enumerate(encoded):
-            if len(tokens) > translator.longest:
-                cut.add(1, index, len(tokens))
-        cut.warn()
         metrics = _metrics(metric, translator.config.training.metric)
-        if translator.config.data.text is not None:
-            raise ConfigError(f"{name} learnt from running text: name the text by --target, and leave out --source")
-        if translator.labels is not None:
-            _check_labels(translator, encoded, references, metrics)
+        encoded = translator.tokenizers.source.encode(sources)
+        _check_lines(translator, encoded, references, metrics)
         if tune:
             translator = _tuned(translator, models[0], sources, references, metrics[0])
-        if mbr is None:
-            best = n_best or of_decoding(settings).get("n_best", 1)
-            evaluation = zhuyi.evaluate(
-                translator, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=best
-            )
-        else:
-            chosen = by_minimum_bayes_risk(translator, mbr)
-            evaluation = zhuyi.evaluate(chosen, sources, references, metrics, bleu_tokenizer=bleu_tokenizer)
+        chosen = translator if mbr is None else by_minimum_bayes_risk(translator, mbr)
+        best = 1 if mbr is not None else n_best or of_decoding(settings).get("n_best", 1)
+        evaluation = zhuyi.evaluate(chosen, sources, references, metrics, bleu_tokenizer=bleu_tokenizer, n_best=best)
         warn_unknown(encoded, translator.tokenizers.source.fallback)
+    _warn(evaluation, references, bleu_tokenizer)
+    _print(name, evaluation, as_json)
+
+
+def _read(source: str, target: list[str]) -> tuple[list[str], list[list[str]]]:
+    """The lines of the source, or of the answers, and the references of each."""
+    from zhuyi.evaluation import references_of
+    from zhuyi.text.segmentation import count_marks, segmentation_warning
+
+    aligned = [read_aligned(source, file) for file in target]
+    sources = aligned[0][0]
+    references = references_of([targets for _, targets in aligned])
+    warn_blank(sources, references)
+    right = [reference for line in references for reference in line]
+    if warning := segmentation_warning("the references", count_marks(right), len(right)):
+        warn(warning)
+    return sources, references
+
+
+def _check_lines(
+    translator: "Translator", encoded: list[list[int]], references: list[list[str]], metrics: list["Metric"]
+) -> None:
+    """See that the model takes these lines, and say which of them it cuts off."""
+    if translator.config.data.text is not None:
+        raise ConfigError("the MODEL learnt from running text: name the text by --target, and leave out --source")
+    cut = Cut(translator.longest)
+    for index, tokens in enumerate(encoded):
+        if len(tokens) > translator.longest:
+            cut.add(1, index, len(tokens))
+    cut.warn()
+    if translator.labels is not None:
+        _check_labels(translator, encoded, references, metrics)
+
+
+def _warn(evaluation: "Evaluation", references: list[list[str]], bleu_tokenizer: str) -> None:
+    """Of answers that did not end, and of a BLEU that means nothing."""
+    from zhuyi.evaluation import too_short_for_bleu
+
     if evaluation.unfinished:
         warn(met_the_limit(evaluation.unfinished, evaluation.lines))
     if "bleu" in evaluation.scores and too_short_for_bleu([*chain.from_iterable(references)], bleu_tokenizer):
         warn("no reference has the four tokens that BLEU wants: --metric chrf or exact suits short answers")
+
+
+def _print(name: str | None, evaluation: "Evaluation", as_json: bool) -> None:
     if as_json:
         write_stdout(to_json({"model": name, **evaluation.to_dict()}) + "\n")
     else:
