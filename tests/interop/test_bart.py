@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from interop.byte_level_models import SPECIAL, write_byte_level
 from interop.sentencepiece_models import LINES
 from interop.test_huggingface import LIMIT, Original, lines, randomise
-from transformers import BartConfig, BartForConditionalGeneration, BartTokenizer
 
 import zhuyi
 from zhuyi.checkpoint import load_model
@@ -33,14 +33,14 @@ def bart(tmp_path_factory: pytest.TempPathFactory) -> Original:
     directory = tmp_path_factory.mktemp("bart") / "bart"
     directory.mkdir()
     write_byte_level(directory, [*lines(500), *LINES], 420)
-    tokenizer = BartTokenizer.from_pretrained(directory)
+    tokenizer = transformers.BartTokenizer.from_pretrained(directory)
     torch.manual_seed(0)
-    config = BartConfig(
+    config = transformers.BartConfig(
         **{"vocab_size": len(tokenizer), "d_model": 32, "encoder_layers": 2, "decoder_layers": 2},
         **{"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
         **{"max_position_embeddings": 64, "forced_bos_token_id": 0, **OLD_SETTINGS},
     )
-    model = BartForConditionalGeneration(config).eval()
+    model = transformers.BartForConditionalGeneration(config).eval()
     randomise(model)
     with torch.no_grad():
         for stack in (model.model.encoder, model.model.decoder):  # without them, a token asks for itself again
@@ -166,8 +166,8 @@ def test_of_the_vocabulary_what_some_lines_need_is_kept(bart: Original, imported
 @pytest.mark.parametrize("tie", ["embeddings", "none"])
 def test_a_projection_of_its_own(bart: Original, tmp_path: Path, tie: str) -> None:
     torch.manual_seed(1)
-    config = BartConfig(**{**bart.model.config.to_dict(), "tie_word_embeddings": False})
-    model = BartForConditionalGeneration(config).eval()
+    config = transformers.BartConfig(**{**bart.model.config.to_dict(), "tie_word_embeddings": False})
+    model = transformers.BartForConditionalGeneration(config).eval()
     model.load_state_dict(bart.model.state_dict())
     with torch.no_grad():
         model.lm_head.weight.normal_()

@@ -12,26 +12,9 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
+import transformers
 from command_line import zhuyi as run
 from torch import nn
-from transformers import (
-    M2M100Config,
-    M2M100ForConditionalGeneration,
-    M2M100Tokenizer,
-    MarianConfig,
-    MarianMTModel,
-    MarianTokenizer,
-    MBart50Tokenizer,
-    MBartConfig,
-    MBartForConditionalGeneration,
-    MBartTokenizer,
-    NllbTokenizer,
-)
-from transformers.convert_slow_tokenizer import NllbConverter
-from transformers.models.m2m_100 import tokenization_m2m_100
-from transformers.models.mbart import tokenization_mbart
-from transformers.models.mbart50 import tokenization_mbart50
-from transformers.models.nllb import tokenization_nllb
 
 import zhuyi
 from zhuyi.errors import CheckpointError, ZhuyiError
@@ -104,7 +87,7 @@ def make_marian(directory: Path, activation: str) -> Original:
     pieces += [">>fra<<", ">>deu<<", "<pad>"]
     (directory / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
     torch.manual_seed(0)
-    config = MarianConfig(
+    config = transformers.MarianConfig(
         **{"vocab_size": len(pieces), "d_model": 32, "encoder_layers": 2, "decoder_layers": 2},
         **{"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
         **{"activation_function": activation, "scale_embedding": True, "max_position_embeddings": 64},
@@ -112,7 +95,7 @@ def make_marian(directory: Path, activation: str) -> Original:
         **{"forced_eos_token_id": 0, "normalize_before": False, "normalize_embedding": False},
         static_position_embeddings=True,  # with the two others, in the first directories, and no longer read
     )
-    model = MarianMTModel(config).eval()
+    model = transformers.MarianMTModel(config).eval()
     randomise(model)
     with torch.no_grad():
         model.final_logits_bias.copy_(0.5 * torch.randn(1, len(pieces)))
@@ -121,7 +104,7 @@ def make_marian(directory: Path, activation: str) -> Original:
     model.generation_config.num_beams, model.generation_config.max_length = 1, LIMIT
     model.generation_config.bad_words_ids = [[len(pieces) - 1]]
     model.save_pretrained(directory)
-    tokenizer = MarianTokenizer(
+    tokenizer = transformers.MarianTokenizer(
         source_spm=str(directory / "source.spm"),
         target_spm=str(directory / "target.spm"),
         vocab=str(directory / "vocab.json"),
@@ -182,25 +165,30 @@ class Kind:
     """Their tokens, in the order of the ids."""
 
 
-KINDS = {
-    "m2m-100": Kind(
-        *(M2M100ForConditionalGeneration, M2M100Config, M2M100Tokenizer, "unigram", ("en", "fr")),
-        [f"__{tag}__" for tag in tokenization_m2m_100.FAIRSEQ_LANGUAGE_CODES["m2m100"]],
-    ),
-    "nllb": Kind(
-        *(M2M100ForConditionalGeneration, M2M100Config, NllbTokenizer, "bpe", ("eng_Latn", "fra_Latn")),
-        tokenization_nllb.FAIRSEQ_LANGUAGE_CODES,
-    ),
-    "mbart-50": Kind(
-        *(MBartForConditionalGeneration, MBartConfig, MBart50Tokenizer, "unigram", ("en_XX", "fr_XX")),
-        tokenization_mbart50.FAIRSEQ_LANGUAGE_CODES,
-    ),
-}
+KINDS = ("m2m-100", "nllb", "mbart-50")
+
+
+def kind_of(name: str) -> Kind:
+    """One of KINDS. Not before a test asks: `transformers` imports for seconds what is named."""
+    if name == "mbart-50":
+        from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES
+
+        parts = (transformers.MBartForConditionalGeneration, transformers.MBartConfig, transformers.MBart50Tokenizer)
+        return Kind(*parts, "unigram", ("en_XX", "fr_XX"), FAIRSEQ_LANGUAGE_CODES)
+    parts = (transformers.M2M100ForConditionalGeneration, transformers.M2M100Config)
+    if name == "nllb":
+        from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
+
+        return Kind(*parts, transformers.NllbTokenizer, "bpe", ("eng_Latn", "fra_Latn"), FAIRSEQ_LANGUAGE_CODES)
+    from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
+
+    tags = [f"__{tag}__" for tag in FAIRSEQ_LANGUAGE_CODES["m2m100"]]
+    return Kind(*parts, transformers.M2M100Tokenizer, "unigram", ("en", "fr"), tags)
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def multilingual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Original, Kind]:
-    kind = KINDS[request.param]
+    kind = kind_of(request.param)
     return make_multilingual(tmp_path_factory.mktemp("multilingual") / request.param, kind), kind
 
 
@@ -209,13 +197,13 @@ def make_multilingual(directory: Path, kind: Kind) -> Original:
     path = directory / "sentencepiece.bpe.model"
     train_sentencepiece(path, lines(500), 80, model_type=kind.algorithm)
     model = sentencepiece.SentencePieceProcessor(str(path))
-    size = len(model) + 1 + len(kind.tags) + (kind.tokenizer is not M2M100Tokenizer)
-    if kind.tokenizer is M2M100Tokenizer:
+    size = len(model) + 1 + len(kind.tags) + (kind.tokenizer is not transformers.M2M100Tokenizer)
+    if kind.tokenizer is transformers.M2M100Tokenizer:
         pieces = ["<s>", "<pad>", "</s>", "<unk>", *(model.id_to_piece(i) for i in range(3, len(model)))]
         (directory / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
     (directory / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": kind.tags}))
     tokenizer = kind.tokenizer.from_pretrained(directory, additional_special_tokens=kind.tags)
-    if kind.tokenizer is NllbTokenizer:  # its <mask> stands before the languages, which tokenizer.json says
+    if kind.tokenizer is transformers.NllbTokenizer:  # its <mask> is before the languages, which tokenizer.json says
         tokenizer.save_pretrained(directory)
     tokenizer.src_lang = kind.languages[0]
     torch.manual_seed(0)
@@ -254,7 +242,7 @@ def test_a_multilingual_model_answers_as_the_original(
     decoding = translator.config.decoding.model_copy(update={"beam": beam})
     ours = [best[0].text for best in translator.hypotheses(text, decoding)]
     forced = original.tokenizer.convert_tokens_to_ids(
-        f"__{kind.languages[1]}__" if kind.tokenizer is M2M100Tokenizer else kind.languages[1]
+        f"__{kind.languages[1]}__" if kind.tokenizer is transformers.M2M100Tokenizer else kind.languages[1]
     )
     assert ours == original.answers(text, num_beams=beam, forced_bos_token_id=forced)
 
@@ -263,7 +251,7 @@ def test_a_tokenizer_json_says_the_same_as_sentencepiece(multilingual: tuple[Ori
     original, kind = multilingual
     place = tmp_path / "alone"
     shutil.copytree(original.directory, place)
-    if kind.tokenizer is M2M100Tokenizer:  # of which `transformers` itself writes none
+    if kind.tokenizer is transformers.M2M100Tokenizer:  # of which `transformers` itself writes none
         convert_m2m(place, kind.tags)
     else:
         original.tokenizer.save_pretrained(place)
@@ -281,6 +269,8 @@ def test_a_tokenizer_json_says_the_same_as_sentencepiece(multilingual: tuple[Ori
 def convert_m2m(directory: Path, tags: Sequence[str]) -> None:
     """Put a tokenizer.json into the place of vocab.json, as the converters of `transformers` make them."""
 
+    from transformers.convert_slow_tokenizer import NllbConverter
+
     class Converter(NllbConverter):  # whose first tokens are fairseq's, too
         def post_processor(self) -> None: ...
 
@@ -293,9 +283,16 @@ def convert_m2m(directory: Path, tags: Sequence[str]) -> None:
 @pytest.mark.parametrize("beam", [1, 4])
 @pytest.mark.parametrize("engine", ["native", "torch"])
 def test_the_first_mbart_whose_source_ends_in_its_language(tmp_path: Path, engine: str, beam: int) -> None:
-    tags = tokenization_mbart.FAIRSEQ_LANGUAGE_CODES
-    parts = (MBartForConditionalGeneration, MBartConfig, MBartTokenizer, "unigram", ("en_XX", "fr_XX"))
-    original = make_multilingual(tmp_path / "theirs", Kind(*parts, tags))
+    from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES
+
+    parts = (
+        transformers.MBartForConditionalGeneration,
+        transformers.MBartConfig,
+        transformers.MBartTokenizer,
+        "unigram",
+        ("en_XX", "fr_XX"),
+    )
+    original = make_multilingual(tmp_path / "theirs", Kind(*parts, FAIRSEQ_LANGUAGE_CODES))
     french = original.tokenizer.convert_tokens_to_ids("fr_XX")
     original.model.generation_config.decoder_start_token_id = french
     original.model.save_pretrained(original.directory)
