@@ -19,17 +19,17 @@ Pairs = list[tuple[str, str]]
 
 
 def smiles() -> Pairs:
-    """`key 1` … `key 40`, each to a SMILES string of 60 characters."""
+    """`key 1` … `key 40`, each to a SMILES string of 40 characters."""
     pick = random.Random(1)
     atoms = ["C", "c", "N", "O", "(=O)", "[C@H]", "S", "n1", "(Cl)", "=", "1", "F"]
-    return [(f"key {number}", "".join(pick.choices(atoms, k=60))[:60]) for number in range(1, 41)]
+    return [(f"key {number}", "".join(pick.choices(atoms, k=40))[:40]) for number in range(1, 41)]
 
 
 def pronunciation() -> Pairs:
     """Words of a regular spelling, to their phones: a letter is a phone, but for pairs of letters that are one."""
     pick = random.Random(2)
     letters = "abgdevztiklmnopzrsuqcx"
-    words = ["".join(pick.choices(letters, k=pick.randint(2, 9))) for _ in range(300)]
+    words = ["".join(pick.choices(letters, k=pick.randint(2, 9))) for _ in range(150)]
     return [(word, " ".join(word.replace("ts", "C").replace("dz", "J").replace("ch", "X"))) for word in words]
 
 
@@ -58,8 +58,8 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
                 "model": {
                     "width": 32,
                     "heads": 2,
-                    "encoder_layers": 2,
-                    "decoder_layers": 2,
+                    "encoder_layers": 1,
+                    "decoder_layers": 1,
                     "feed_forward": 64,
                     "dropout": 0.0,
                 },

@@ -156,7 +156,7 @@ def test_frequencies_are_the_probabilities(settings: dict, expected: list[float]
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1000), st.permutations(range(5)), st.integers(1, 3))
 def test_neither_company_nor_order_changes_a_draw(seed: int, order: list[int], n_best: int) -> None:
     sources = [[4, EOS], [5, 6, EOS], [7, EOS], [8, 9, 10, 11, EOS], [4, EOS]]
