@@ -147,13 +147,12 @@ def test_tables_appear_with_their_results(tmp_path: Path, monkeypatch: pytest.Mo
     write("mixers-dates", ["model.encoder_mixer", "model.decoder_mixer"], both)
     write("shapes-multi30k", ["model.shape"], {("encoder-decoder",): [30.0, 32.0], ("decoder",): [29.0, 29.0]})
     copied = {"seeds": [[{"length": length, "symbols": 99.5} for length in course_tables.LENGTHS]]}
-    steps = {shape: {"training": {"steps": 600}} for shape in ("encoder-decoder", "decoder")}
-    copies = {"symbols": 20, "shapes": steps, "tasks": {"decoder/copy": {"attention": copied}}}
+    copies = {"symbols": 20, "tasks": {"decoder/copy": {"updates": 600, "mixers": {"attention": copied}}}}
     (tmp_path / "copy-task.json").write_text(json.dumps(copies), encoding="utf-8")
     english, chinese = course_tables.measured(0), course_tables.measured(1)
     assert english[0] == "## Measured"
     assert "| attention | attention | 91.00 ± 1.41 |" in english
-    assert "| decoder alone, copy | attention | 99.50 | 99.50 | 99.50 | 99.50 |" in english
+    assert "| decoder alone, copy | attention | 600 | 99.50 | 99.50 | 99.50 | 99.50 |" in english
     assert "| 注意力 | 循环网络 | 80.00 ± 0.00 |" in chinese
     assert len(english) == len(chinese)
     assert "| decoder | 1,000 | 29.00 ± 0.00 | 29.00 ± 0.00 |" in course_tables.shapes(0)
