@@ -22,7 +22,7 @@ LABELS: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
     ),
     "sst2": (
         ("SST-2: is a film review positive or negative?", "SST-2：影评是褒是贬"),
-        [("CNN, random word vectors (Kim 2014)", "CNN，词向量随机初始化（Kim，2014）")],
+        [("CNN, random word vectors, with phrases too (Kim 2014)", "CNN，词向量随机初始化，还用了短语（Kim，2014）")],
     ),
     "weibo_ner": (
         ("Weibo NER: names in Chinese microblogs", "微博 NER：微博里的人名、地名、机构名"),
