@@ -1,5 +1,6 @@
 """`zhuyi demo`: the main job on data that it makes itself: dates as people write them → ISO 8601."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,8 @@ from zhuyi.translator import Translator
 SHOWN_ANSWERS = 12
 OF_TEST = ("mardi 25 mars 1986", "2017年3月8日星期三", "الثلاثاء، ٢٧ يناير ٢٠٦٠", "pt., 28 września 2035")
 """Test dates to begin with in the microscope."""
+SURE = math.log(0.8)
+"""A token's log-probability from which on the model does not hesitate."""
 OF_NO_LOCALE = (
     ("25/03/86", "1986-03-25"),
     ("March the 7th, 2024", "2024-03-07"),
@@ -94,12 +97,12 @@ def demo(minutes: float = 2.0, out: str | Path = "zhuyi-demo", listeners: Sequen
 
 
 def _examples(translator: Translator, test: Mapping[str, str]) -> list[tuple[str, str]]:
-    """What to look at: first what the model gets right and is least sure of, and last a mistake of its own."""
+    """What to look at: first a date of which the model is not sure, a right one if there is, and last a mistake."""
     answers = translator.hypotheses([written for written, _ in OF_NO_LOCALE])
     found = [
         (pair, best.text == pair[1], min(best.token_logprobs))
         for pair, (best, *_) in zip(OF_NO_LOCALE, answers, strict=True)
     ]
-    opening, *_ = min(found, key=lambda each: (not each[1], each[2]))
+    opening, *_ = min(found, key=lambda each: (not (each[1] and each[2] < SURE), each[2]))
     mistakes = [pair for pair, right, _ in found if not right and pair != opening]
     return [opening, *((written, test[written]) for written in OF_TEST), *mistakes[:1]]
