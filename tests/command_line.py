@@ -3,19 +3,10 @@
 import io
 import os
 import random
-import runpy
-import signal
-import subprocess
 import sys
-import traceback
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -59,47 +50,6 @@ def zhuyi(*arguments: object, stdin: bytes = b"") -> Outcome:
             code = end.code
     assert isinstance(code, int)
     return Outcome(code, *(_content(stream) for stream in (out, err)))
-
-
-def forked(command: Sequence[str], env: dict[str, str] | None = None, **options: Any) -> "subprocess.Popen[Any]":
-    """`subprocess.Popen` of `python -m MODULE ARGUMENTS`, as a fork of the test's own process.
-
-    It need not import torch anew, which takes several seconds, more than a run in a test. What happens while a process
-    begins is therefore not to be tested with this.
-    """
-    for late in ("torch._dynamo", "matplotlib.figure"):  # what training imports late: here once, not in each fork
-        import_module(late)
-    module, *arguments = command[command.index("-m") + 1 :]
-
-    def instead_of_exec() -> None:
-        code: object = 1
-        try:
-            os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # among them the pipe on which Popen awaits the exec
-            opened = map(partial(open, buffering=1, encoding="utf-8"), range(3), "rww")
-            sys.stdin, sys.stdout, sys.stderr = opened
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if env is not None:
-                os.environ.clear()
-                os.environ.update(env)
-            warnings.simplefilter("ignore")
-            sys.argv = [module, *arguments]
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else 1)
-
-    return subprocess.Popen(command, preexec_fn=instead_of_exec, **options)
-
-
-FORKING = SimpleNamespace(**{**vars(subprocess), "Popen": forked})
-"""The module `subprocess` for a program whose processes are to be forks."""
 
 
 def _content(stream: io.TextIOWrapper) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import pytest
 import torch
 import typer.main
-from command_line import TINY, forked, tiny_model, write_pairs
+from command_line import TINY, tiny_model, write_pairs
 from command_line import zhuyi as run
 from rich.console import Console
 
@@ -506,7 +506,6 @@ def test_the_demo_ends_with_commands_that_can_be_pasted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.unix
 def test_ctrl_c_saves_and_the_printed_line_goes_on(tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
     out, log = tmp_path / "my model", tmp_path / "my model" / "metrics.jsonl"
@@ -514,7 +513,7 @@ def test_ctrl_c_saves_and_the_printed_line_goes_on(tmp_path: Path) -> None:
     settings += ["text.vocabulary=300", "training.steps=1000000", "training.save_every=1000000", "training.log_every=1"]
     options = [word for setting in settings for word in ("--set", setting)]
     files = ["--source", str(source), "--target", str(target), "--out", str(out)]
-    process = forked(
+    process = subprocess.Popen(
         [sys.executable, "-m", "zhuyi", "train", *files, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     while process.poll() is None and not (log.exists() and log.stat().st_size):

@@ -16,13 +16,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from command_line import FORKING
 from command_line import zhuyi as run
 from runs import BASE, SHAPES, copying, of_shape, write_lines
 
 import zhuyi
 from zhuyi.checkpoint import build_model
-from zhuyi.comparison import markdown, measures, plan, runs
+from zhuyi.comparison import markdown, measures, plan
 from zhuyi.comparison.bootstrap import Interval, paired_bootstrap
 from zhuyi.comparison.compare import _common_budget, save
 from zhuyi.comparison.markdown import to_markdown
@@ -322,12 +321,6 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
 # All of it
 
 
-@pytest.fixture
-def forks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs are forks of the test's own process. (Those of a command that is started here are processes anew.)"""
-    monkeypatch.setattr(runs, "subprocess", FORKING)
-
-
 def write_config(folder: Path) -> Path:
     write_lines(folder / "train.txt", 60, 1)
     write_lines(folder / "dev.txt", 8, 2)
@@ -342,7 +335,6 @@ def write_config(folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.unix
-@pytest.mark.usefixtures("forks")
 def test_a_comparison_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     config, out = write_config(tmp_path), tmp_path / "out"
     arguments = ["compare", str(config), "--vary", "model.mixer=attention,convolution", "--out", str(out), "--seeds"]
@@ -451,8 +443,6 @@ def test_the_statistics_of_windows_give_the_score_of_the_text(metric: Any) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.unix
-@pytest.mark.usefixtures("forks")
 @pytest.mark.parametrize(
     ("shape", "vary", "metric", "speeds"),
     [
@@ -480,7 +470,6 @@ def test_every_shape_is_compared(tmp_path: Path, shape: str, vary: dict[str, Any
 
 @pytest.mark.slow
 @pytest.mark.unix
-@pytest.mark.usefixtures("forks")
 def test_ctrl_c_ends_a_comparison_and_it_goes_on_with_more_seeds(tmp_path: Path) -> None:
     config, out = write_config(tmp_path), tmp_path / "out"
     arguments = ["compare", str(config), "--vary", "model.mixer=attention,convolution", "--out", str(out), "--seeds"]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import kills
 import pytest
-from command_line import FORKING
 
 pytestmark = pytest.mark.unix
 
@@ -13,8 +12,7 @@ SMALL = ["model.width=32", "model.heads=2", "training.steps=24", "training.save_
 
 
 @pytest.mark.slow
-def test_killed_three_times_it_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kills, "subprocess", FORKING)
+def test_killed_three_times_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     result = kills.trial(tmp_path, 3, seed=1, settings=[*kills.SETTINGS, *SMALL])
     assert result["same"] == dict.fromkeys(result["same"], True)
     assert result["kills"] == 3

@@ -10,14 +10,11 @@ from typing import Any
 import notebooks
 import pytest
 import typer.main
-from command_line import FORKING
 from command_line import zhuyi as run
 from foreign_models import make_opus_mt
 
 from zhuyi import cli
-from zhuyi.comparison import runs
 from zhuyi.data.compression import packed
-from zhuyi.training import recipe
 from zhuyi.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -122,12 +119,8 @@ COMPARED = (
 
 @pytest.mark.slow
 @pytest.mark.unix
-def test_the_commands_run_one_after_another_and_then_the_python_of_the_guides(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_run_one_after_another_and_then_the_python_of_the_guides(workplace: Path) -> None:
     """Those of the README and then of the guides. The test redirects `<` and `>` itself, and makes training short."""
-    monkeypatch.setattr(runs, "subprocess", FORKING)
-    monkeypatch.setattr(recipe, "draw", lambda *_: None)
     for line in [line for document in (ENGLISH, *GUIDES) for line in verbs(document)]:
         words = shlex.split(line)[1:]
         files = {sign: words[words.index(sign) + 1] for sign in ("<", ">") if sign in words}

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import forked
 from runs import SHAPES, after, copying, of_shape, said, state_of, stopped, weights, with_training
 
 from zhuyi.config import FILES, Config, describe
@@ -239,7 +238,7 @@ def test_a_process_that_is_stopped_or_killed(tmp_path: Path, name: str) -> None:
     settings = [f"{s}.{key}={json.dumps(value)}" for s, key, value, _ in describe(config) if s and value is not None]
     command = [sys.executable, "-m", "zhuyi", "train", "--out", str(out)]
     command += [argument for setting in settings for argument in ("--set", setting)]
-    process = forked(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(out.glob("checkpoints/*/manifest.json")):
         time.sleep(0.01)
     time.sleep(random.Random(name).random() * 0.3)
