@@ -69,7 +69,7 @@ class StateDict:
 
     Raises:
         CheckpointError: here if it is none of `torch.nn.Transformer`, or lacks a given name; and from the methods if a
-            tensor is missing, or cannot be told from others.
+            tensor is missing, or is not the only one that it could be.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], given: dict[Place, str]) -> None:
@@ -90,7 +90,7 @@ class StateDict:
         self._shapes = {name: array.shape for name, array in cut.items()}
 
     def architecture(self) -> dict[str, Any]:
-        """The settings of [model] that the shapes and names of the blocks tell."""
+        """The settings of [model] that follow from the shapes and names of the blocks."""
         inner = f"{self._prefix}encoder.layers.0.{self._names.parts['feed_forward.inner']}"
         return {
             "encoder_layers": self._layers("encoder"),

@@ -5,6 +5,7 @@ client could hold its connection with a byte now and then (Slowloris), and fill 
 """
 
 import asyncio
+from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -23,7 +24,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        super().connection_made(transport)  # type: ignore[arg-type]  # a Transport, says uvicorn
+        super().connection_made(cast(asyncio.Transport, transport))
         self._size = 0  # bytes since the last head, or part of a body
         self._await_head()
 
