@@ -387,8 +387,9 @@ def metrics(port: int) -> dict[str, float]:
 
 def translated(model: Path, source: Path) -> dict[str, str]:
     """Of each line that the model reads whole, what `zhuyi translate` makes of it."""
-    fits = load(model, device="cpu").fits
-    lines = sorted({line for line in source.read_text(encoding="utf-8").splitlines() if line.strip() and fits(line)})
+    translator = load(model, device="cpu")
+    given = {line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()}
+    lines = sorted(line for line in given if len(translator.encode(line)) <= translator.longest)
     command = [sys.executable, "-m", "zhuyi", "translate", str(model)]
     text = "".join(f"{line}\n" for line in lines)
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=True, encoding="utf-8")
