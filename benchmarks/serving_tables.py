@@ -16,6 +16,8 @@ CLIENTS = {
     "broken JSON": ("send broken JSON", "JSON 不完整"),
     "wrong key": ("have a wrong key", "密钥不对"),
     "stalled": ("stop in the middle of a request", "发到一半停住"),
+    "slow heads": ("send the head of a request a byte a second", "请求头一秒只发一个字节"),
+    "silent": ("open a connection and say nothing", "连接后什么也不发"),
 }
 OUTCOMES = {
     "right": ("right", "正确"),
@@ -24,6 +26,7 @@ OUTCOMES = {
     "in the head": ("gone in the head", "在请求头处断开"),
     "in the body": ("gone in the body", "在请求体处断开"),
     "before the answer": ("gone before the answer", "在回答之前断开"),
+    "closed": ("connection closed", "连接被关闭"),
 }
 """All but statuses."""
 

@@ -3,10 +3,10 @@
     python benchmarks/serving/soak.py MODEL --source test.en [--minutes 10] [--seed 1]
 
 Starts `zhuyi serve` on 127.0.0.1 with a small queue and an API key. Honest clients ask by every API but the
-microscope's, and retry after a 429; what they get is compared with what `zhuyi translate` made of
-the same lines before. Beside them, others go away at random moments, send what is too large, broken or without the key,
-or send and read slowly (`CLIENTS`). Writes results/soak.json, and exits with 1 if anything is not as it must be
-(`problems`).
+microscope's, and retry after a 429; what they get is compared with what `zhuyi translate` made of the same lines
+before. Beside them, others go away at random moments, send what is too large, broken or without the key, send and read
+slowly, or open connections and ask nothing (`CLIENTS`). Writes results/soak.json, and exits with 1 if anything is not
+as it must be (`problems`).
 """
 
 import argparse
@@ -39,12 +39,15 @@ from machine import describe
 from run import wait_for
 
 from zhuyi import load
+from zhuyi.serve import Limits
 from zhuyi.serve.page import html
 
 RESULT = Path(__file__).parents[1] / "results/soak.json"
 KEY = "soak-8d1f"
 LIMITS = {"queue": 2000, "request-bytes": 20_000, "deadline": 20}
 """Of the server: what eight honest clients ask for at once is about what has a place."""
+HEAD_SECONDS = Limits().head_deadline
+"""How long a client may take for the head of a request."""
 PATIENCE = 120
 """Seconds without an answer after which it is lost."""
 SAMPLE_SECONDS = 2
@@ -202,6 +205,26 @@ class Load:
             found, _, answer = await self.answer(reader)
         return str(status) if found == status else self.surprise(f"{found}, not {status}: {answer[:200]!r}")
 
+    async def closed(self, head: bytes) -> str:
+        """Send a head, one byte a second, until the server closes the connection, which has to be when it may no longer
+        take."""
+        begun, sent, answer = time.monotonic(), 0, None
+        async with self.connection() as (reader, writer):
+            while answer is None and time.monotonic() < begun + 2 * HEAD_SECONDS:
+                writer.write(head[sent : sent + 1])
+                sent += 1
+                try:
+                    async with asyncio.timeout(1):
+                        answer = await reader.read(100)
+                except TimeoutError:
+                    pass
+                except ConnectionError:  # the byte came when it was closed
+                    answer = b""
+        seconds = time.monotonic() - begun
+        if answer == b"" and seconds > HEAD_SECONDS - 1:
+            return "closed"
+        return self.surprise(f"after {seconds:.0f} seconds, {sent} bytes of {head[:40]!r}: {answer!r}")
+
     def surprise(self, what: str) -> str:
         self.unexpected.append(what)
         return "unexpected"
@@ -332,6 +355,17 @@ async def stalled(run: Load, draw: random.Random) -> AsyncIterator[str]:
     yield await run.refused(request.whole[: -draw.randint(1, len(request.body))], 408)
 
 
+async def slow_head(run: Load, draw: random.Random) -> AsyncIterator[str]:
+    """Sends the head of a request so slowly that it would take minutes."""
+    _, _, request = run.asks(draw)
+    yield await run.closed(request.head())
+
+
+async def silent(run: Load, draw: random.Random) -> AsyncIterator[str]:
+    """Opens a connection and says nothing."""
+    yield await run.closed(b"")
+
+
 Client = Callable[[Load, random.Random], AsyncIterator[str]]
 """Something that clients do once: it gives an outcome for each request."""
 
@@ -344,8 +378,12 @@ CLIENTS: dict[str, tuple[Client, int]] = {
     "broken JSON": (broken, 2),
     "wrong key": (keyless, 2),
     "stalled": (stalled, 2),
+    "slow heads": (slow_head, 8),
+    "silent": (silent, 8),
 }
 """What each kind does, and how many of it there are at once."""
+UNHEARD = {"slow heads", "silent"}
+"""The kinds that make no request of which the server knows."""
 
 
 async def keep_on(run: Load, kind: str, number: int, seed: int) -> None:
@@ -446,7 +484,7 @@ def trial(model: Path, expected: dict[str, str], minutes: float, seed: int, fold
 def problems(found: dict[str, Any]) -> list[str]:
     """What is not as it must be."""
     server, outcomes, memory = found["server"], found["outcomes"], found["resident_megabytes_by_fifth"]
-    seen = sum(sum(counts.values()) for kind, counts in outcomes.items() if kind != "cut off")
+    seen = sum(sum(counts.values()) for kind, counts in outcomes.items() if kind not in {"cut off", *UNHEARD})
     cut_off = sum(outcomes["cut off"][moment] for moment in ("in the body", "before the answer"))
     checks = {
         "a client got what it should not, or nothing": not found["unexpected"],
