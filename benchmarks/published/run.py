@@ -1,0 +1,113 @@
+"""Train on the corpora of published results, and score as published.
+
+    python benchmarks/published/run.py TASK DATA --work runs/published [--seeds 1 2] [--set SECTION.KEY=VALUE] [--test]
+
+DATA holds the files of the origins (corpora.py says which). One model a seed is trained; what is there already goes on.
+Everything is chosen by the dev set, which is scored always. With `--test`, at the end, the test sets are scored too:
+the models, and the ensemble of all of them. Writes results/published-TASK.json. With `--prepare` only the corpus and
+its configuration are written, for recipes.py.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py is there
+
+from machine import describe
+from published.tasks import TASKS, Task
+
+from zhuyi.directory import load_config_of, read_metrics, read_model
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "results"
+
+
+def zhuyi(*arguments: str | Path) -> str:
+    """What a command prints."""
+    command = [sys.executable, "-m", "zhuyi", *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
+
+
+def prepared(task: Task, data: Path, folder: Path) -> Path:
+    """The configuration in a folder with its corpus."""
+    task.make(data / task.origin, folder)
+    return Path(shutil.copy(HERE / task.config, folder / f"{folder.name}.toml"))
+
+
+def trained(config: Path, seed: int, settings: Sequence[str]) -> Path:
+    """The directory of a model, which is trained until it is complete."""
+    out = config.parent / f"seed-{seed}"
+    if not (out / "manifest.json").exists():
+        options = [word for setting in (f"training.seed={seed}", *settings) for word in ("--set", setting)]
+        print(zhuyi("train", config, "--out", out, "--resume", *options))
+    return out
+
+
+def scored(task: Task, part: str, folder: Path, models: Sequence[Path]) -> dict[str, Any]:
+    """The score of a model, or of an ensemble."""
+    files = ("--source", folder / f"{part}.source", "--target", folder / f"{part}.target")
+    printed = zhuyi("evaluate", *models, *files, "--metric", task.metric, *task.options, "--json")
+    found: dict[str, Any] = json.loads(printed)["scores"][task.metric]
+    return {key: found[key] for key in ("value", "signature")}
+
+
+def training_of(model: Path) -> dict[str, Any]:
+    """How long a run took, of how large a model."""
+    records = read_metrics(model / "metrics.jsonl")
+    return {
+        "seed": load_config_of(model).training.seed,
+        "steps": max(record["step"] for record in records),
+        "minutes": round(max(record["seconds"] for record in records) / 60, 1),
+        "parameters": sum(weight.size for weight in read_model(model).weights.values()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--test", action="store_true")
+    parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--note", default="")
+    arguments = parser.parse_args()
+
+    task, folder = TASKS[arguments.task], arguments.work / arguments.task
+    config = prepared(task, arguments.data, folder)
+    if arguments.prepare:
+        print(config)
+        return
+    settings = [f"training.threads={arguments.threads}", *arguments.set]
+    models = [trained(config, seed, settings) for seed in arguments.seeds]
+    parts = ["dev", *(task.published if arguments.test else ())]
+    runs = [{**training_of(model), **{part: scored(task, part, folder, [model]) for part in parts}} for model in models]
+    result = {
+        "title": task.title,
+        "machine": describe(arguments.threads),
+        "note": arguments.note,
+        "metric": task.metric,
+        "published": {"of": task.of, **task.published},
+        "settings": arguments.set,
+        "config": load_config_of(models[0]).model_dump(exclude={"data"}),
+        "runs": runs,
+        "mean": {part: round(statistics.mean(run[part]["value"] for run in runs), 2) for part in parts},
+    }
+    if len(models) > 1:
+        result["ensemble"] = {part: scored(task, part, folder, models) for part in parts}
+    path = RESULTS / f"published-{arguments.task}.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(arguments.task, result["mean"], {part: each["value"] for part, each in result.get("ensemble", {}).items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What has published results: where its corpus comes from, how it is scored, and the figures."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from published import corpora
+
+
+@dataclass(frozen=True)
+class Task:
+    """A corpus with published scores of its test sets."""
+
+    title: str
+    config: str
+    """The file of settings, beside this one."""
+    origin: str
+    """The folder of the origin's files, in the folder that holds all of them."""
+    make: Callable[[Path, Path], None]
+    """From the origin's folder to one with a file for each part and side."""
+    metric: str
+    published: Mapping[str, float]
+    """Of a single model, by test set."""
+    of: str
+    """Whose scores they are."""
+    options: tuple[str, ...] = ()
+    """Further ones of `zhuyi evaluate`."""
+
+
+def g2p(title: str, code: str, published: float) -> Task:
+    return Task(
+        title=f"SIGMORPHON 2021 G2P, {title}",
+        config="g2p.toml",
+        origin="sigmorphon2021_g2p/medium",
+        make=corpora.g2p(code),
+        metric="wer",
+        published={"test": published},
+        of="one fairseq Transformer, 4 + 4 layers, width 256, 7.4 M parameters",
+    )
+
+
+TASKS = {
+    "multi30k": Task(
+        title="Multi30k En→De",
+        config="multi30k.toml",
+        origin="multi30k/wu2021_bpe_en-de",
+        make=corpora.multi30k,
+        metric="bleu",
+        published={"test.2016": 41.02, "test.2017": 33.36},
+        of="Wu et al. 2021, Transformer-Tiny, 4 + 4 layers, width 128",
+        options=("--bleu-tokenizer", "none"),
+    ),
+    "g2p-hun": g2p("Hungarian", "hun", 1.9),
+    "g2p-vie": g2p("Vietnamese", "vie_hanoi", 6.0),
+    "g2p-jpn": g2p("Japanese", "jpn_hira", 8.5),
+    "g2p-fre": g2p("French", "fre", 10.2),
+    "g2p-geo": g2p("Georgian", "geo", 0.1),
+    "g2p-dut": g2p("Dutch", "dut", 16.9),
+    "cmudict": Task(
+        title="CMUdict, words carved from the training part",
+        config="cmudict.toml",
+        origin="cmudict_g2p",
+        make=corpora.cmudict,
+        metric="wer",
+        published={"test": 20.6},
+        of="a Transformer of 3 layers, width 256, on another test set of as many words",
+    ),
+}

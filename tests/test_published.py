@@ -1,0 +1,45 @@
+"""The corpora of `benchmarks/published/`: no part has what is in another, and a word's pronunciations stay together."""
+
+from pathlib import Path
+
+from published import corpora
+from published.tasks import TASKS
+
+from zhuyi.config import load_config
+
+ROOT = Path(__file__).parents[1]
+
+
+def words(folder: Path, part: str) -> list[str]:
+    return (folder / f"{part}.source").read_text(encoding="utf-8").splitlines()
+
+
+def test_words_of_cmudict_are_in_one_part_each_whatever_the_order_of_the_file(tmp_path: Path) -> None:
+    lines = [f"W{k}\tA B" for k in range(2 * corpora.CARVED + 60)] + [f"W{k}\tA C" for k in range(0, 5000, 7)]
+    parts = {}
+    for name, ordered in (("one", lines), ("other", lines[::-1])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.dic").write_text("".join(f"{line}\n" for line in ordered), encoding="utf-8")
+        corpora.cmudict(tmp_path / name, tmp_path / name)
+        parts[name] = [sorted(words(tmp_path / name, part)) for part in ("train", "dev", "test")]
+    assert parts["one"] == parts["other"]
+    found = [set(part) for part in parts["one"]]
+    assert [len(part) for part in found] == [60, corpora.CARVED, corpora.CARVED]
+    assert len(set.union(*found)) == sum(map(len, found))
+    assert sum(map(len, parts["one"])) == len(lines)
+
+
+def test_segmented_text_is_put_together(tmp_path: Path) -> None:
+    for name in ("train", "valid", "test.2016", "test.2017"):
+        (tmp_path / f"{name}.en").write_text("a pul@@ ley sy@@ st@@ em .\n", encoding="utf-8")
+        (tmp_path / f"{name}.de").write_text("ein flaschen@@ zug .\n", encoding="utf-8")
+    corpora.multi30k(tmp_path, tmp_path / "out")
+    assert words(tmp_path / "out", "test.2016") == ["a pulley system ."]
+    assert (tmp_path / "out" / "dev.target").read_text(encoding="utf-8") == "ein flaschenzug .\n"
+
+
+def test_every_task_has_settings_that_load() -> None:
+    for task in TASKS.values():
+        config = load_config(ROOT / "benchmarks/published" / task.config)
+        assert config.training.metric == task.metric
+        assert config.decoding.beam == 5
