@@ -1,10 +1,11 @@
-"""Compare training recipes: dev scores after equal minutes or updates, on the same cores, one run after the other.
+"""Compare training recipes: dev scores after equal updates or minutes, on the same cores, one run after the other.
 
-    python benchmarks/recipes.py CONFIG.toml... --minutes 6 --threads 1 --name cpu1 --work runs/recipes
-    python benchmarks/recipes.py CONFIG.toml... --steps 700 --recipes "decay 0.01" "decay 0.5" ...
+    python benchmarks/recipes.py CONFIG.toml... --steps 1500 --recipes default "decay 1.0 + dropout 0.4" --seeds 1 2 \\
+        --name small-data --work runs/recipes
 
-A recipe is a set of settings that is applied to each CONFIG. Complete runs under --work are read, not repeated. Writes
-results/recipes-NAME.json, from which report.py generates a table in docs/training-speed.md.
+A recipe is a set of settings that is applied to each CONFIG; " + " puts several together. Complete runs under --work
+are read, not repeated, and those that results/recipes-NAME.json has already stay there. report.py makes a table of it
+in docs/training-speed.md.
 """
 
 import argparse
@@ -15,55 +16,76 @@ from pathlib import Path
 from typing import Any
 
 from machine import describe
-
-RESULTS = Path(__file__).parent / "results"
+from stored import RESULTS, load
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "adamw": {"optimizer": "adamw", "ema": 0.0},
-    "muon": {"optimizer": "muon", "ema": 0.0},
-    "adamw, ema": {"optimizer": "adamw", "ema": 0.998},
-    "muon, ema": {"optimizer": "muon", "ema": 0.998},
-    **{f"decay {value}": {"weight_decay": value} for value in (0.01, 0.1, 0.3, 0.5, 1.0)},
+    "default": {},
+    "adamw": {"training.optimizer": "adamw", "training.ema": 0.0},
+    "muon": {"training.optimizer": "muon", "training.ema": 0.0},
+    "adamw, ema": {"training.optimizer": "adamw", "training.ema": 0.998},
+    "muon, ema": {"training.optimizer": "muon", "training.ema": 0.998},
+    **{f"decay {value}": {"training.weight_decay": value} for value in (0.01, 0.1, 0.3, 0.5, 1.0, 2.0)},
+    **{f"ema {value}": {"training.ema": value} for value in (0.995, 0.999, 0.9995)},
+    **{f"rate {value}": {"training.learning_rate": value} for value in (1e-3, 2e-3, 4e-3, 6e-3)},
+    **{f"batch {value}": {"training.tokens_per_batch": value} for value in (1024, 2048, 4096, 8192)},
+    **{f"schedule {name}": {"training.schedule": name} for name in ("linear", "inverse_sqrt")},
+    **{f"smoothing {value}": {"training.label_smoothing": value} for value in (0.0, 0.2)},
+    **{f"dropout {value}": {"model.dropout": value} for value in (0.1, 0.2, 0.3, 0.4)},
+    "dropout inside": {"model.attention_dropout": 0.1, "model.feed_forward_dropout": 0.1},
+    **{f"BPE-dropout {value}": {"text.bpe_dropout": value} for value in (0.05, 0.1, 0.2)},
+    **{f"vocabulary {value}": {"text.vocabulary": value} for value in (2000, 4000, 6000)},
 }
-"""By name, what [training] has besides what the file says."""
+"""By name, what a configuration has besides what the file says."""
 
 
-def run(config: Path, recipe: str, budget: dict[str, float], threads: int, work: Path) -> dict[str, Any]:
-    """Train, validate once at the end, and return the last dev scores and the number of steps."""
-    out = work / f"{config.stem}-{recipe.replace(', ', '-').replace(' ', '-')}"
+def settings_of(recipe: str) -> dict[str, Any]:
+    """The settings of a recipe, or of several."""
+    return {key: value for part in recipe.split(" + ") for key, value in RECIPES[part].items()}
+
+
+def run(config: Path, recipe: str, seed: int, budget: dict[str, float], threads: int, work: Path) -> dict[str, Any]:
+    """Train, and return the number of updates and the scores on the dev set at the end."""
+    (name, amount), *_ = budget.items()
+    out = work / f"{config.stem}-{recipe.replace(', ', '-').replace(' ', '-')}-{amount:g}-{name}-{seed}"
     if not (out / "manifest.json").exists():
-        settings = {**budget, "threads": threads, "average": 1, "save_every": 10**9, **RECIPES[recipe]}
-        arguments = [word for key, value in settings.items() for word in ("--set", f"training.{key}={value}")]
-        command = [sys.executable, "-m", "zhuyi", "train", str(config), "--out", str(out), *arguments]
+        settings = {f"training.{name}": amount, "training.threads": threads, "training.seed": seed}
+        settings |= {"training.average": 1, "training.save_every": 10**9, **settings_of(recipe)}
+        arguments = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        command = [sys.executable, "-m", "zhuyi", "train", str(config), "--out", str(out), "--resume", *arguments]
         subprocess.run(command, check=True)
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     last = [record for record in records if "dev_loss" in record][-1]
-    return {"config": config.name, "recipe": recipe, "minutes": last["seconds"] / 60, **last}
+    return {"config": config.name, "recipe": recipe, "seed": seed, "minutes": last["seconds"] / 60, **last}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", type=Path, nargs="+")
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=["adamw", "muon", "adamw, ema", "muon, ema"])
+    parser.add_argument("--recipes", nargs="+", default=["default"], help=f"of {', '.join(RECIPES)}")
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--steps", type=int, help="updates, in the place of minutes")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--note", default="", help="what follows from it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--name", required=True)
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()
+    parts = {part for recipe in arguments.recipes for part in recipe.split(" + ")}
+    if unknown := parts - RECIPES.keys():
+        parser.error(f"no recipe {', '.join(sorted(unknown))}")
     budget = {"steps": arguments.steps} if arguments.steps else {"minutes": arguments.minutes}
-    runs = [
-        run(config, recipe, budget, arguments.threads, arguments.work)
-        for config in arguments.configs
-        for recipe in arguments.recipes
-    ]
     path = RESULTS / f"recipes-{arguments.name}.json"
-    known = {name: RECIPES[name] for name in arguments.recipes}
-    result = {"machine": describe(arguments.threads), "note": arguments.note, "recipes": known, "runs": runs}
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    for each in runs:
-        print({key: each[key] for key in each if key not in ("seconds", "minutes")})
+    result = load(path.stem) or {"runs": [], "recipes": {}}
+    for config in arguments.configs:
+        for recipe in arguments.recipes:
+            for seed in arguments.seeds:
+                found = run(config, recipe, seed, budget, arguments.threads, arguments.work)
+                if found not in result["runs"]:
+                    result["runs"].append(found)
+                result["recipes"][recipe] = settings_of(recipe)
+                print({key: found[key] for key in found if key not in ("seconds", "minutes")}, flush=True)
+                head = {"machine": describe(arguments.threads), "note": arguments.note or result.get("note", "")}
+                path.write_text(json.dumps({**result, **head}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

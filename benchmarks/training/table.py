@@ -152,10 +152,10 @@ def _recipes(path: Path) -> list[str]:
         "",
         "Dev scores at the end of short runs of zhuyi, a few settings apart "
         f"([`recipes.py`](../benchmarks/recipes.py), [{path.name}](../benchmarks/results/{path.name})). "
-        f"One run each, and the updates show how much the machine drifts. {result['note']}",
+        f"Where the budget is minutes, the updates show how much the machine drifts. {result['note']}",
         "",
-        "| configuration | recipe | minutes | updates | dev loss | dev scores |",
-        "|---|---|---|---|---|---|",
+        "| configuration | recipe | seed | minutes | updates | dev loss | dev scores |",
+        "|---|---|---|---|---|---|---|",
     ]
     for run in result["runs"]:
         scores = [
@@ -164,8 +164,8 @@ def _recipes(path: Path) -> list[str]:
             if key.startswith("dev_") and key != "dev_loss"
         ]
         lines.append(
-            f"| {run['config']} | {run['recipe']} | {run['minutes']:.1f} | {run['step']:,} | {run['dev_loss']:.3f} "
-            f"| {', '.join(scores)} |"
+            f"| {run['config']} | {run['recipe']} | {run.get('seed', 1)} | {run['minutes']:.1f} | {run['step']:,} "
+            f"| {run['dev_loss']:.3f} | {', '.join(scores)} |"
         )
     return [*lines, ""]
 
