@@ -94,7 +94,7 @@ def make_vocabularies(directory: Path) -> None:
 
 
 def read_vocabulary(file: Path) -> None:
-    read_lines(word_tokenizer(Vocabulary.of(read_pieces(file), unk=1, eos=0)))
+    read_lines(word_tokenizer(Vocabulary.of(file, read_pieces(file), unk=1, eos=0)))
 
 
 def make_state_dict(directory: Path) -> None:

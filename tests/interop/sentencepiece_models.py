@@ -64,7 +64,7 @@ def imported(data: bytes, folder: Path) -> SentencePieceModel:
 
 def built(*pieces: Piece, **settings: Any) -> SentencePieceModel:
     return SentencePieceModel(
-        [Piece("<unk>", 0.0, Kind.UNKNOWN), Piece("</s>", 0.0, Kind.CONTROL), *pieces], **settings
+        Path("source.spm"), [Piece("<unk>", 0.0, Kind.UNKNOWN), Piece("</s>", 0.0, Kind.CONTROL), *pieces], **settings
     )
 
 

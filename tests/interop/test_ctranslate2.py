@@ -241,7 +241,7 @@ def test_tokens_that_are_looked_up_are_so_by_the_readme_too(
 ) -> None:
     """The source's engine has not all tokens, the target's has others, and the embeddings are shared."""
     listed = ["</s>", "<unk>", "▁a", "b", "c", "▁b", "é", "<pad>"]
-    vocabulary = Vocabulary.of(listed, unk=1, eos=0, pad=7)
+    vocabulary = Vocabulary.of("vocab.json", listed, unk=1, eos=0, pad=7)
     tokenizers = Tokenizers(
         tokenizer(words("▁a", "▁", "c", "x"), vocabulary), tokenizer(words("▁b", "▁", "c"), vocabulary)
     )

@@ -68,7 +68,7 @@ def test_what_a_text_says_is_never_a_special_token(tmp_path: Path) -> None:
 def test_pieces_are_looked_up_in_a_vocabulary_of_both_sides() -> None:
     source, target = words("▁a", "▁", "b", "é", "s"), words("▁b", "▁", "c", "▁a")
     listed = ["</s>", "<unk>", "▁a", "b", "c", "▁b", "é", ">>fra<<", "àà", "<pad>"]
-    vocabulary = Vocabulary.of(listed, unk=1, eos=0, pad=9, special=[7])
+    vocabulary = Vocabulary.of("vocab.json", listed, unk=1, eos=0, pad=9, special=[7])
     assert vocabulary.pieces == [*SPECIALS, "▁a", "b", "c", "▁b", "é", ">>fra<<", "àà"]
     assert vocabulary.rows == [9, 1, None, 0, *range(2, 9)]
     both = Tokenizers(tokenizer(source, vocabulary), tokenizer(target, vocabulary))
@@ -203,7 +203,7 @@ def test_no_more_pieces_and_merges_are_read_than_models_have(tmp_path: Path, mon
     data = message(UNKNOWN, *pieces, (2, message((3, 2))))
     assert tokenizer(imported(data, tmp_path)).pieces([4 + 7]) == ["a" * 8]
     monkeypatch.setattr(importer, "MOST_MERGED", 100)
-    with pytest.raises(CheckpointError, match="more than 100 characters"):
+    with pytest.raises(CheckpointError, match=r"source\.spm: .*more than 100 characters"):
         tokenizer(imported(data, tmp_path))
     monkeypatch.setattr(sentencepiece_model, "MOST_PIECES", 8)
     with pytest.raises(CheckpointError, match="more than 8 pieces"):

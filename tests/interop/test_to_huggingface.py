@@ -181,7 +181,7 @@ def test_the_tokenizer_has_our_ids_and_our_text(kind: str, shared: bool, tmp_pat
 def test_pieces_that_are_looked_up_have_the_row_of_unk_there(tmp_path: Path) -> None:
     """The source's engine has pieces that the model lacks, and the target's joins the tokens."""
     listed = ["</s>", "<unk>", "▁a", "b", "c", "▁b", "é", "<pad>"]
-    vocabulary = Vocabulary.of(listed, unk=1, eos=0, pad=7)
+    vocabulary = Vocabulary.of("vocab.json", listed, unk=1, eos=0, pad=7)
     tokenizers = Tokenizers(
         tokenizer(words("▁a", "▁", "c", "x", "ab"), vocabulary), tokenizer(words("▁b", "▁", "c"), vocabulary)
     )

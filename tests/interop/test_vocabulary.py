@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop.vocabulary import Vocabulary, read_pieces, word_tokenizer
+from zhuyi.interop.weights import rows_of
 from zhuyi.text.tokenizer import BOS, EOS, SPECIALS, UNK
 
 YAML = r"""# of Marian
@@ -66,7 +68,7 @@ def test_a_damaged_vocabulary_is_named(tmp_path: Path, name: str, text: str, wha
 
 
 def test_words_are_looked_up_as_they_stand() -> None:
-    vocabulary = Vocabulary.of(["</s>", "<unk>", "a", "un@@", "<s>", None, "ﬁ"], unk=1, eos=0)
+    vocabulary = Vocabulary.of("vocab.txt", ["</s>", "<unk>", "a", "un@@", "<s>", None, "ﬁ"], unk=1, eos=0)
     tokenizer = word_tokenizer(vocabulary)
     assert len(tokenizer) == len(vocabulary.pieces) == 9
     assert vocabulary.pieces[: len(SPECIALS)] == [*SPECIALS]
@@ -78,7 +80,9 @@ def test_words_are_looked_up_as_they_stand() -> None:
 
 
 def test_tokens_of_one_name_and_rows_that_are_not_there_are_refused() -> None:
-    with pytest.raises(CheckpointError, match="two pieces"):
-        word_tokenizer(Vocabulary.of(["a", None, "<row 1>"]))
-    with pytest.raises(CheckpointError, match="no row 2"):
-        Vocabulary.of(["a", "b"], unk=2)
+    with pytest.raises(CheckpointError, match=r"v\.txt: .*'<row 1>'"):
+        word_tokenizer(Vocabulary.of("v.txt", ["a", None, "<row 1>"]))
+    with pytest.raises(CheckpointError, match=r"v\.txt: .* token 2,.* only 2: take"):
+        Vocabulary.of("v.txt", ["a", "b"], unk=2)
+    with pytest.raises(CheckpointError, match=r"v\.txt: .* token 1,.* only 1 rows: take"):
+        rows_of(np.zeros((1, 3), np.float32), Vocabulary.of("v.txt", ["a", "b"]))

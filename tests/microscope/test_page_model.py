@@ -447,21 +447,23 @@ def test_imported_tokens_are_pythons(
 @pytest.mark.parametrize("spaced", [False, True])
 def test_tokens_of_bytes_are_pythons(page: PageModel, spaced: bool) -> None:
     model = replace(byte_level(CORPUS * 3, 400), add_prefix_space=spaced)
-    vocabulary = Vocabulary.of(model.pieces, 1, 3, 2, 2, special=[0, 4])
+    vocabulary = Vocabulary.of("vocab.json", model.pieces, 1, 3, 2, 2, special=[0, 4])
     lines = [unicodedata.normalize(form, line) for form in ("NFC", "NFD") for line in [*ODD, *LINES, *NAMES[::5]]]
     same_tokens(page, vocabulary.tokenizer(model.engine()), lines)
     some = [piece for piece in model.pieces if piece not in ("Ã", "©")]  # bytes that this vocabulary lacks
     fewer = replace(model, pieces=some, merges=[])
-    same_tokens(page, Vocabulary.of(some, 1, 3, 2, 2).tokenizer(fewer.engine()), lines)
+    same_tokens(page, Vocabulary.of("vocab.json", some, 1, 3, 2, 2).tokenizer(fewer.engine()), lines)
 
 
 def test_tokens_that_are_looked_up_are_pythons(page: PageModel) -> None:
     listed = ["</s>", "<unk>", "▁a", "b", "c", "▁b", "é", ">>fra<<", "àà", "<pad>"]
-    vocabulary = Vocabulary.of(listed, unk=1, eos=0, pad=9, special=[7])
+    vocabulary = Vocabulary.of("vocab.json", listed, unk=1, eos=0, pad=9, special=[7])
     lines = ["ab és", "aàà aààà", ">>fra<< </s> <pad> b", "", "▁", "ab c"]
     for pieces in (("▁a", "▁", "b", "é", "s"), ("▁b", "▁", "c", "▁a", ">>fra<<")):
         same_tokens(page, sentencepiece.tokenizer(words(*pieces), vocabulary), lines)
     same_tokens(page, word_tokenizer(vocabulary), lines)
-    unlisted = Vocabulary.of([*BYTES, "<extra_id_0>", "</s>", "<unk>", "<pad>"], 259, 258, None, 257, special=[256])
+    unlisted = Vocabulary.of(
+        "vocab.json", [*BYTES, "<extra_id_0>", "</s>", "<unk>", "<pad>"], 259, 258, None, 257, special=[256]
+    )
     engine = json.loads(Tokenizer.train([], "bytes", 260, lowercase=False).to_json())
     same_tokens(page, unlisted.tokenizer(engine), [*lines, *ODD])

@@ -11,7 +11,7 @@ from zhuyi.config import ModelConfig, build_config
 from zhuyi.directory import StoredModel, check_shapes
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.interop.vocabulary import Vocabulary
-from zhuyi.interop.weights import Arrays
+from zhuyi.interop.weights import Arrays, halves_together, permuted
 from zhuyi.text.tokenizer import Tokenizers
 
 
@@ -42,38 +42,42 @@ class Foreign:
     """By our names; a tied matrix stands once."""
     decoding: dict[str, Any]
     """The section [decoding]."""
+    sines_first: bool = False
+    """Whether its sinusoids are all sines, then all cosines: the coordinates of `weights` are in that order too."""
     licence: str | None = None
     """What is found about it beside the model."""
 
 
-def architecture(model: dict[str, Any], source: str) -> ModelConfig:
+def architecture(model: dict[str, Any], where: str) -> ModelConfig:
     """The section [model] of a model of another program.
 
     Raises:
-        CheckpointError: naming `source` and the setting, if zhuyi has no such model.
+        CheckpointError: naming `where` it is from and the setting, if zhuyi has no such model.
     """
     try:
         return build_config({"model": model}).model
     except ConfigError as error:
-        raise CheckpointError(f"{source}: zhuyi has no such model: {error}") from error
+        raise CheckpointError(f"{where}: zhuyi has no such model: {error}") from error
 
 
-def as_stored(foreign: Foreign, source: str) -> StoredModel:
+def as_stored(foreign: Foreign, where: str) -> StoredModel:
     """The model as a model directory has it, checked against the network that its configuration describes.
 
     Args:
         foreign: what was read.
-        source: of the model, for messages.
+        where: the file or directory that it is from, for messages.
 
     Raises:
-        CheckpointError: if they do not fit, or zhuyi has no such model.
+        CheckpointError: naming `where`, if they do not fit, or zhuyi has no such model.
     """
     text = foreign.text
     tree = {"model": foreign.model, "text": text.settings, "decoding": foreign.decoding}
     try:
         config = build_config(tree)
     except ConfigError as error:
-        raise CheckpointError(f"{source}: zhuyi has no such model: {error}") from error
+        raise CheckpointError(f"{where}: zhuyi has no such model: {error}") from error
+    if foreign.sines_first and (width := config.model.width) % 2:
+        raise CheckpointError(f"{where}: zhuyi has no such model: model.width = {width} is odd, with sines and cosines")
     languages = dict(zip(("source_language", "target_language"), text.languages, strict=True))
     config = config.model_copy(update={"data": config.data.model_copy(update=languages)})
     with torch.device("meta"):  # shapes alone
@@ -82,7 +86,11 @@ def as_stored(foreign: Foreign, source: str) -> StoredModel:
     try:
         check_shapes(foreign.weights, wanted)
     except CheckpointError as error:
-        raise CheckpointError(f"{source}: {error}") from error
-    # What was permuted may lie in columns, which a file of weights does not know.
-    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in foreign.weights.items()}
+        raise CheckpointError(f"{where}: its weights are not those that its settings describe: {error}") from error
+    weights = foreign.weights
+    if foreign.sines_first:
+        order = halves_together(config.model.width)
+        weights = {name: permuted(name, array, order) for name, array in weights.items()}
+    # What was transposed lies in columns, which a file of weights does not know.
+    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in weights.items()}
     return StoredModel(config, text.tokenizers.with_templates_of(config.text), weights)

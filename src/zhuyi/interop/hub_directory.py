@@ -145,7 +145,7 @@ def exported_text(path: Path, config: Settings) -> Text | None:
     if type(first) is not int or not 0 <= first < MOST_PIECES or not isinstance(settings, dict):
         raise CheckpointError(f"{config.path}: {OURS} is not what zhuyi export writes")
     source, target = (
-        Vocabulary(side.names, list(range(start, start + len(side))), [])
+        Vocabulary(config.path, side.names, list(range(start, start + len(side))), [])
         for side, start in ((tokenizers.source, first), (tokenizers.target, 0))
     )
     both = languages if isinstance(languages, list) and len(languages) == 2 else (None, None)

@@ -104,6 +104,7 @@ def _from_tokenizer_json(path: Path) -> SentencePieceModel:
     pieces, special = tokenizer.pieces()
     maps = [each.get("precompiled_charsmap") for each in form if each["type"] == "Precompiled"]
     model = SentencePieceModel(
+        tokenizer.path,
         tokenizer.scored(pieces, {*special}),
         "unigram" if algorithm == "Unigram" else "bpe",
         byte_fallback=tokenizer.model.get("byte_fallback") is True,
@@ -111,7 +112,7 @@ def _from_tokenizer_json(path: Path) -> SentencePieceModel:
         add_dummy_prefix=spaces[0].get("prepend_scheme", "always") != "never",
         merges=tokenizer.merges(pieces) if algorithm == "BPE" else None,
     )
-    sentencepiece.ensure_expressible(model, path / FILE)
+    sentencepiece.ensure_expressible(model)
     return model
 
 

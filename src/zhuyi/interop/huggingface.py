@@ -24,7 +24,7 @@ from zhuyi.interop.hub_directory import Settings, ensure_none, exported_text, ge
 from zhuyi.interop.huggingface_text import has_one_embedding, read_text
 from zhuyi.interop.reading import licence_of
 from zhuyi.interop.tensors import read_tensors
-from zhuyi.interop.weights import Arrays, Names, Weights, halves_together, permuted, rows_of
+from zhuyi.interop.weights import Arrays, Names, Weights, rows_of
 
 NAMES = Names(
     attention={"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"},
@@ -99,9 +99,15 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     weights = Weights(read_tensors(path), str(path))
     text = exported_text(path, config) or read_text(path, config, family.program)
     model |= {"tie": _tie(weights, config, text), "output_bias": _has_output_bias(weights)}
-    arrays = _weights(weights, architecture(model, weights.source), family, text)
-    decoding = generation_defaults(path, config)
-    return Foreign(f"{family.program} of Hugging Face", model, text, arrays, decoding, licence_of(path))
+    return Foreign(
+        f"{family.program} of Hugging Face",
+        model,
+        text,
+        _weights(weights, architecture(model, weights.where), family, text),
+        generation_defaults(path, config),
+        sines_first=family.positions == "sinusoidal",
+        licence=licence_of(path),
+    )
 
 
 def _architecture(config: Settings, family: Family) -> dict[str, Any]:
@@ -164,9 +170,6 @@ def _weights(theirs: Weights, config: ModelConfig, family: Family, text: Text) -
             ours[f"{our}.{kind}"] = theirs.take(f"{name}.{kind}")
     if config.output_bias:
         ours["projection.bias"] = rows_of(theirs.take("final_logits_bias").flatten(), text.target)
-    if family.positions == "sinusoidal":
-        order = halves_together(config.width)
-        ours = {name: permuted(name, array, order) for name, array in ours.items()}
     ours |= _positions(theirs, config, family)
     theirs.ensure_all_taken()
     return ours

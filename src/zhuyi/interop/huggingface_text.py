@@ -52,12 +52,9 @@ def has_one_embedding(config: Settings) -> bool:
 
 
 def _marian_text(path: Path, config: Settings) -> Text:
-    pieces = _padded(read_pieces(path / "vocab.json"), config)
     shared = has_one_embedding(config)
-    target_pieces = pieces if shared else _padded(read_pieces(path / "target_vocab.json"), config)
-    pad, eos = config.number("pad_token_id"), config.number("eos_token_id")
-    start = config.number("decoder_start_token_id", pad)
-    source, target = (_vocabulary(path, each, pad, start, eos) for each in (pieces, target_pieces))
+    source = _vocabulary(path / "vocab.json", config)
+    target = source if shared else _vocabulary(path / "target_vocab.json", config)
     engines = [sentencepiece.read(path / f"{side}.spm") for side in ("source", "target")]
     tokenizers = Tokenizers(sentencepiece.tokenizer(engines[0], source), sentencepiece.tokenizer(engines[1], target))
     named = Settings(path, "tokenizer_config.json", optional=True)
@@ -68,17 +65,21 @@ def _marian_text(path: Path, config: Settings) -> Text:
         {
             **sentencepiece.settings(engines[0]),
             "shared": shared,
-            "tags": [piece for piece in pieces if is_language_tag(piece)],
+            "tags": [piece for piece in source.pieces if is_language_tag(piece)],
         },
         (named.name("source_lang"), named.name("target_lang")),
     )
 
 
-def _vocabulary(path: Path, pieces: list[str | None], pad: int, start: int, eos: int) -> Vocabulary:
+def _vocabulary(file: Path, config: Settings) -> Vocabulary:
+    """Of one side of a MarianMT model, or of both."""
+    pieces = _padded(read_pieces(file), config)
     if "<unk>" not in pieces:
-        raise CheckpointError(f"{path}: its vocabulary has no <unk>")
+        raise CheckpointError(f"{file}: has no <unk>: not a vocabulary of MarianMT")
     tags = [row for row, piece in enumerate(pieces) if is_language_tag(piece)]
-    return Vocabulary.of(pieces, pad=pad, unk=pieces.index("<unk>"), bos=start, eos=eos, special=tags)
+    pad, eos = config.number("pad_token_id"), config.number("eos_token_id")
+    start = config.number("decoder_start_token_id", pad)
+    return Vocabulary.of(file, pieces, pad=pad, unk=pieces.index("<unk>"), bos=start, eos=eos, special=tags)
 
 
 def _padded(pieces: list[str | None], config: Settings) -> list[str | None]:
@@ -116,6 +117,7 @@ def _multilingual_text(path: Path, config: Settings) -> Text:
     elif begin is None:
         begin = languages.get(named.name("tgt_lang") or source or "")
     vocabulary = Vocabulary.of(
+        path,
         pieces,
         pad=config.number("pad_token_id", 1),
         unk=3,
@@ -160,7 +162,7 @@ def _byte_level_text(path: Path, config: Settings) -> Text:
     pieces[first] = SPECIALS[BOS] if first == start else BEGIN
     unknown = pieces.index("<unk>") if "<unk>" in pieces else None
     no_text = [first, *(row for row in model.special if row < len(pieces))]
-    vocabulary = Vocabulary.of(pieces, pad=pad, unk=unknown, bos=start, eos=eos, special=no_text)
+    vocabulary = Vocabulary.of(path, pieces, pad=pad, unk=unknown, bos=start, eos=eos, special=no_text)
     one = vocabulary.tokenizer(model.engine())
     settings = {
         **{"kind": "bpe", "normalization": "none", "whitespace": "keep", "shared": True},

@@ -24,7 +24,7 @@ from zhuyi.interop.marian_options import Options, model_settings, search_setting
 from zhuyi.interop.reading import licence_of, read_bytes
 from zhuyi.interop.tensors import read_npz
 from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces, word_tokenizer
-from zhuyi.interop.weights import Arrays, Weights, halves_together, permuted, rows_of
+from zhuyi.interop.weights import Arrays, Weights, rows_of
 from zhuyi.text.tokenizer import EOS, Tokenizer, Tokenizers
 
 OPTIONS = "special:model.yml"
@@ -73,7 +73,7 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     decoding, longest = search_settings(decoder)
     model |= {"tie": _tie(written, text), "max_length": longest}
     weights = _weights(theirs, architecture(model, written.where), text, embeddings)
-    return Foreign("Marian", model, text, weights, decoding, licence_of(directory))
+    return Foreign("Marian", model, text, weights, decoding, sines_first=True, licence=licence_of(directory))
 
 
 def _decoder_options(directory: Path, path: Path) -> Options:
@@ -167,11 +167,11 @@ def _side(file: Path, rows: int, engine: Path | None) -> tuple[Tokenizer, Vocabu
     pieces += [None] * (rows - len(pieces))
     eos, unk = (_required(file, pieces, *each) for each in (("</s>", 0, "eos"), ("<unk>", 1, "UNK")))
     if engine is None:
-        vocabulary = Vocabulary.of(pieces, unk=unk, eos=eos)
+        vocabulary = Vocabulary.of(file, pieces, unk=unk, eos=eos)
         return word_tokenizer(vocabulary), vocabulary, {"kind": "whitespace", "normalization": "none"}
     model = sentencepiece.read(engine)
     tags = [row for row, piece in enumerate(pieces) if is_language_tag(piece)]
-    vocabulary = Vocabulary.of(pieces, unk=unk, eos=eos, special=tags)
+    vocabulary = Vocabulary.of(file, pieces, unk=unk, eos=eos, special=tags)
     settings = {**sentencepiece.settings(model), "tags": [pieces[row] for row in tags]}
     return sentencepiece.tokenizer(model, vocabulary), vocabulary, settings
 
@@ -191,8 +191,7 @@ def _weights(theirs: Weights, config: ModelConfig, text: Text, embeddings: tuple
     if config.output_bias:
         ours["projection.bias"] = rows_of(theirs.take("decoder_ff_logit_out_b").flatten(), text.target)
     theirs.ensure_all_taken()
-    order = halves_together(config.width)
-    return {name: permuted(name, array, order) for name, array in ours.items()}
+    return ours
 
 
 def _tie(written: Options, text: Text) -> str:

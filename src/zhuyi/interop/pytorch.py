@@ -132,7 +132,7 @@ def _vocabulary(tokens: Sequence[str], name: str, special: Mapping[str, str], be
         if special[role] not in ids:
             raise ConfigError(f"{name} has no {special[role]}: say how it is called there, as in {role}='<end>'")
     pad, unk, bos, eos = (ids.get(special[role]) for role in ("pad", "unk", "bos", "eos"))
-    return Vocabulary.of(list(tokens), pad, unk, bos, eos)
+    return Vocabulary.of(name, list(tokens), pad, unk, bos, eos)
 
 
 def _matrices(state: StateDict, text: Text, source: int, target: int) -> Arrays:

@@ -52,18 +52,18 @@ def read(path: Path) -> SentencePieceModel:
         CheckpointError: naming what is damaged, or what has no counterpart here.
     """
     with _errors_of(path):
-        model = parse(read_bytes(path, LARGEST_FILE))
-    ensure_expressible(model, path)
+        model = parse(path, read_bytes(path, LARGEST_FILE))
+    ensure_expressible(model)
     return model
 
 
-def ensure_expressible(model: SentencePieceModel, path: Path) -> None:
+def ensure_expressible(model: SentencePieceModel) -> None:
     """See that a model is whole, and can be said in a `tokenizer.json`.
 
     Raises:
-        CheckpointError: naming `path`, and what is damaged, or has no counterpart here.
+        CheckpointError: naming its file, and what is damaged, or has no counterpart here.
     """
-    with _errors_of(path):
+    with _errors_of(model.path):
         ensure_whole(model)
         _ensure_settings(model)
         _ensure_symbols(model)
@@ -84,9 +84,11 @@ def tokenizer(model: SentencePieceModel, vocabulary: Vocabulary | None = None) -
         vocabulary: in which pieces are looked up; the model's own if there is no other. Pieces it lacks become UNK.
 
     Raises:
-        CheckpointError: if it has longer merges than can be imported, or two tokens have one name.
+        CheckpointError: naming its file, if it has longer merges than can be imported, or two tokens of one name.
     """
-    return (vocabulary or model.vocabulary).tokenizer(_engine(model))
+    with _errors_of(model.path):
+        engine = _engine(model)
+    return (vocabulary or model.vocabulary).tokenizer(engine)
 
 
 @contextmanager
@@ -200,5 +202,5 @@ def _by_score(text: list[Piece], ids: dict[str, int]) -> list[tuple[str, str]]:
                 merges.append((-piece.score, ids[left], ids[right]))
                 merged += len(piece.text)
         if merged > MOST_MERGED:
-            raise CheckpointError(f"the merges of a SentencePiece model have more than {MOST_MERGED:,} characters")
+            raise UnsupportedError(f"its merges have more than {MOST_MERGED:,} characters")
     return [(names[left], names[right]) for _, left, right in sorted(merges)]

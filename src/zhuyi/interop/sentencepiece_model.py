@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from zhuyi.interop.protobuf import as_bytes, as_text, fields
@@ -63,6 +64,8 @@ class Piece(NamedTuple):
 class SentencePieceModel:
     """What a model file says, as far as it concerns how lines become pieces; the defaults are SentencePiece's."""
 
+    path: Path
+    """Of the file."""
     pieces: list[Piece]
     algorithm: Literal["unigram", "bpe"] = "unigram"
     byte_fallback: bool = False
@@ -83,12 +86,11 @@ class SentencePieceModel:
         numbers = {piece.text: i for i, piece in enumerate(self.pieces) if piece.kind is Kind.CONTROL}
         special = [i for i, piece in enumerate(self.pieces) if not piece.is_text]
         ends = {role: numbers.get(name) for role, name in self.names.items()}
-        return Vocabulary.of(
-            [piece.text for piece in self.pieces], unk=kinds.index(Kind.UNKNOWN), special=special, **ends
-        )
+        pieces = [piece.text for piece in self.pieces]
+        return Vocabulary.of(self.path, pieces, unk=kinds.index(Kind.UNKNOWN), special=special, **ends)
 
 
-def parse(data: bytes) -> SentencePieceModel:
+def parse(path: Path, data: bytes) -> SentencePieceModel:
     """The model in the bytes of a file. That it is whole is another question: see `ensure_whole`.
 
     Raises:
@@ -110,6 +112,7 @@ def parse(data: bytes) -> SentencePieceModel:
     training, form, back = sections.values()
     _ensure_supported(training, form, back)
     return SentencePieceModel(
+        path,
         pieces,
         _ALGORITHMS[training.get("model_type", 1)],
         byte_fallback=bool(training.get("byte_fallback", 0)),

@@ -86,12 +86,12 @@ def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
     text = exported_text(path, config) or (_bytes if of_bytes else _pieces)(path, config, named, len(embedding))
     decoding = generation_defaults(path, config)
     model = _architecture(config, named, decoding["max_extra"] + 1)
-    sizes = architecture(model, weights.source)
+    sizes = architecture(model, weights.where)
     matrices, shared = _matrices(weights, embedding, _logit_factor(config, sizes.width), text)
     arrays = matrices | _blocks(weights, sizes)
     weights.ensure_all_taken()
     program = "ByT5" if of_bytes else PROGRAMS[config.text("model_type")]
-    return Foreign(f"{program} of Hugging Face", model | shared, text, arrays, decoding, licence_of(path))
+    return Foreign(f"{program} of Hugging Face", model | shared, text, arrays, decoding, licence=licence_of(path))
 
 
 def _architecture(config: Settings, named: Settings, longest_output: int) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def _pieces(path: Path, config: Settings, named: Settings, rows: int) -> Text:
     no_text += range(len(pieces), len(pieces) + count)
     if "<unk>" not in pieces:
         raise CheckpointError(f"{path}: its tokenizer has no <unk>")
-    vocabulary = _vocabulary(config, [*pieces, *sentinels], pieces.index("<unk>"), no_text, rows)
+    vocabulary = _vocabulary(path, config, [*pieces, *sentinels], pieces.index("<unk>"), no_text, rows)
     one = sentencepiece.tokenizer(model, vocabulary)
     return Text(Tokenizers(one, one), vocabulary, vocabulary, dict(sentencepiece.settings(model)))
 
@@ -205,7 +205,7 @@ def _bytes(path: Path, config: Settings, named: Settings, rows: int) -> Text:
     fixed = ["<pad>", "</s>", "<unk>", *BYTES]
     sentinels = [f"<extra_id_{i}>" for i in range(min(max(rows - len(fixed), 0), MOST_PIECES))]
     no_text = range(len(fixed), len(fixed) + len(sentinels))
-    vocabulary = _vocabulary(config, [*fixed, *sentinels], fixed.index("<unk>"), no_text, rows)
+    vocabulary = _vocabulary(path, config, [*fixed, *sentinels], fixed.index("<unk>"), no_text, rows)
     engine = Tokenizer.train((), "bytes", 8, lowercase=False, normalization="none", whitespace="keep").to_json()
     one = vocabulary.tokenizer(json.loads(engine))
     settings = {"kind": "bytes", "normalization": "none", "whitespace": "keep"}
@@ -213,10 +213,11 @@ def _bytes(path: Path, config: Settings, named: Settings, rows: int) -> Text:
 
 
 def _vocabulary(
-    config: Settings, pieces: Sequence[str | None], unknown: int, no_text: Sequence[int], rows: int
+    path: Path, config: Settings, pieces: Sequence[str | None], unknown: int, no_text: Sequence[int], rows: int
 ) -> Vocabulary:
     pad = config.number("pad_token_id", 0)
     return Vocabulary.of(
+        path,
         [*pieces, *[None] * (rows - len(pieces))],
         pad=pad,
         unk=unknown,

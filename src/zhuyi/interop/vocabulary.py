@@ -25,6 +25,8 @@ LARGEST_FILE = 1 << 26
 class Vocabulary:
     """A model's tokens by id: PAD, UNK, BOS and EOS, then the others as the model has them."""
 
+    where: str | Path
+    """The file, directory or argument that they are from, for messages."""
     pieces: list[str]
     rows: list[int | None]
     """The row of each in the model's own matrices; None where it has no such token."""
@@ -34,6 +36,7 @@ class Vocabulary:
     @classmethod
     def of(
         cls,
+        where: str | Path,
         pieces: Sequence[str | None],
         pad: int | None = None,
         unk: int | None = None,
@@ -44,21 +47,26 @@ class Vocabulary:
         """Put a model's tokens in our order.
 
         Args:
+            where: the file, directory or argument that they are from, for messages.
             pieces: by row; None is a row without a name. Another row that is called as one of the four loses its name.
             pad, unk, bos, eos: the rows of the four that come first, which lose their names.
             special: the rows of other tokens that no text has.
 
         Raises:
-            CheckpointError: if there is no such row.
+            CheckpointError: naming `where` and a row that is not there.
         """
         ends = [pad, unk, bos, eos]
         if missing := [row for row in (*ends, *special) if row is not None and not 0 <= row < len(pieces)]:
-            raise CheckpointError(f"the vocabulary of {len(pieces):,} tokens has no row {missing[0]}")
+            raise CheckpointError(
+                f"{where}: the model's settings name a token {missing[0]}, and the vocabulary has only "
+                f"{len(pieces):,}: take all files from one model"
+            )
         rows: list[int | None] = [*ends, *(row for row in range(len(pieces)) if row not in ends)]
         unnamed = {row for row, piece in enumerate(pieces) if piece is None or piece in SPECIALS}
         no_text = {*special, *unnamed}
         named = [f"<row {row}>" if row in unnamed else piece for row, piece in enumerate(pieces)]
         return cls(
+            where,
             [*SPECIALS, *(named[row] or "" for row in rows[len(SPECIALS) :] if row is not None)],
             rows,
             [i for i, row in enumerate(rows) if i >= len(SPECIALS) and row in no_text],
@@ -72,12 +80,12 @@ class Vocabulary:
         """The tokenizer that looks up the tokens of an engine: the object in the library's own `tokenizer.json`.
 
         Raises:
-            CheckpointError: if two tokens have one name.
+            CheckpointError: naming `where`, if two tokens have one name.
         """
         try:
             return Tokenizer(Lookup(engine, self.pieces, self.special))
         except ValueError as error:
-            raise CheckpointError(f"not a vocabulary: {error}") from error
+            raise CheckpointError(f"{self.where}: not a vocabulary: {error}") from error
 
 
 def word_tokenizer(vocabulary: Vocabulary) -> Tokenizer:

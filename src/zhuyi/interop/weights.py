@@ -56,11 +56,11 @@ class Weights:
 
     Args:
         arrays: by the other program's names.
-        source: of the model, for messages.
+        where: the file or directory that they are from, for messages.
     """
 
-    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]], source: str) -> None:
-        self._arrays, self.source = arrays, source
+    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]], where: str) -> None:
+        self._arrays, self.where = arrays, where
         self._taken: set[str] = set()
 
     def take(self, name: str) -> npt.NDArray[np.float32]:
@@ -70,11 +70,11 @@ class Weights:
             CheckpointError: if there is none, or it is no array of numbers.
         """
         if name not in self._arrays:
-            raise CheckpointError(f"{self.source}: tensor {name} is missing")
+            raise CheckpointError(f"{self.where}: tensor {name} is missing")
         self._taken.add(name)
         array = np.asarray(self._arrays[name])
         if array.dtype.kind not in "fiu" or array.ndim not in (1, 2):
-            raise CheckpointError(f"{self.source}: tensor {name} is not a vector or a matrix of numbers")
+            raise CheckpointError(f"{self.where}: tensor {name} is not a vector or a matrix of numbers")
         with np.errstate(over="ignore"):
             return array.astype(np.float32)
 
@@ -85,7 +85,7 @@ class Weights:
             CheckpointError: if there is none, or it is no matrix.
         """
         if name not in self._arrays or self._arrays[name].ndim != 2:
-            raise CheckpointError(f"{self.source}: tensor {name} is missing, or is no matrix")
+            raise CheckpointError(f"{self.where}: tensor {name} is missing, or is no matrix")
         return len(self._arrays[name])
 
     def has(self, name: str) -> bool:
@@ -104,7 +104,7 @@ class Weights:
         """
         for name in self._arrays:
             if name not in self._taken:
-                raise CheckpointError(f"{self.source}: tensor {name} has no counterpart in zhuyi")
+                raise CheckpointError(f"{self.where}: tensor {name} has no counterpart in zhuyi")
 
 
 def halves_together(width: int) -> npt.NDArray[np.int64]:
@@ -118,33 +118,26 @@ def halves_together(width: int) -> npt.NDArray[np.int64]:
 
 
 def permuted(name: str, array: npt.NDArray[np.float32], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """A weight of ours, by its name, whose vectors between blocks have their coordinates in another order.
-
-    Raises:
-        CheckpointError: if its vectors have not as many coordinates.
-    """
+    """A weight of ours, by its name, whose vectors between blocks have their coordinates in another order."""
     part, kind = name.rsplit(".", 1)
     last = part.rsplit(".", 1)[-1]
     if last in ("query", "key", "value", "inner", "gate", "embedding", "projection") and kind == "weight":
-        axis = 1
-    elif last in ("output", "outer", "norm", "embedding_norm"):
-        axis = 0
-    else:
-        return array
-    if array.shape[axis : axis + 1] != order.shape:
-        raise CheckpointError(f"tensor {name} has the shape {array.shape}, and the model the width {len(order)}")
-    return array.take(order, axis)
+        return array.take(order, axis=1)
+    return array.take(order, axis=0) if last in ("output", "outer", "norm", "embedding_norm") else array
 
 
 def rows_of(array: npt.NDArray[np.float32], vocabulary: Vocabulary, fill: float = 0.0) -> npt.NDArray[np.float32]:
     """The rows of a matrix or vector over a vocabulary in our order; `fill` for tokens that the model lacks.
 
     Raises:
-        CheckpointError: if the vocabulary has other tokens than the matrix has rows.
+        CheckpointError: naming the vocabulary, if it has tokens for which the matrix has no rows.
     """
     rows = np.array([-1 if row is None else row for row in vocabulary.rows])
     if rows.max() >= len(array):
-        raise CheckpointError(f"the vocabulary has a token {rows.max():,}, and the matrix only {len(array):,} rows")
+        raise CheckpointError(
+            f"{vocabulary.where}: the vocabulary has a token {rows.max()}, and the model's matrix only "
+            f"{len(array):,} rows: take both from one model"
+        )
     taken: npt.NDArray[np.float32] = array[rows]
     taken[rows < 0] = fill
     return taken

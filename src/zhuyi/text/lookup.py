@@ -6,6 +6,8 @@ embeddings.
 """
 
 import json
+import reprlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,9 +42,10 @@ class Lookup:
 
     def __init__(self, engine: dict[str, Any], pieces: Sequence[str], special: Sequence[int] = ()) -> None:
         if not all(isinstance(piece, str) for piece in pieces):
-            raise ValueError("a piece of the vocabulary is not a string")
+            raise ValueError("a token is not a string")
         if len(set(pieces)) < len(pieces):
-            raise ValueError("two pieces of the vocabulary are the same")
+            [(twice, _)] = Counter(pieces).most_common(1)
+            raise ValueError(f"two tokens are called {reprlib.repr(twice)}")
         if not all(type(i) is int and 0 <= i < len(pieces) for i in special):
             raise ValueError("a special token is not in the vocabulary")
         self._engine = Engine.from_str(json.dumps(engine))
