@@ -101,7 +101,8 @@ def character_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
 
 
 def _text_of(vocabulary: Vocabulary) -> list[str]:
-    return [piece for i, piece in enumerate(vocabulary.pieces) if i >= len(SPECIALS) and i not in vocabulary.special]
+    no_text = {*range(len(SPECIALS)), *vocabulary.special}
+    return [piece for i, piece in enumerate(vocabulary.pieces) if i not in no_text]
 
 
 def is_language_tag(piece: str | None) -> bool:
