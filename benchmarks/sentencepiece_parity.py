@@ -23,7 +23,7 @@ import sentencepiece
 from babel import Locale
 from machine import describe
 
-from zhuyi.interop.sentencepiece import read, tokenizer
+from zhuyi.interop.tokenizers.sentencepiece import read, tokenizer
 
 RESULT = Path(__file__).parent / "results" / "sentencepiece-parity.json"
 LANGUAGES = ("am", "ar", "bn", "el", "he", "hi", "ja", "ka", "km", "ko", "my", "ru", "ta", "te", "th", "vi")

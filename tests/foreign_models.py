@@ -17,9 +17,10 @@ from torch import Tensor
 
 import zhuyi
 from zhuyi.config import build_config
-from zhuyi.interop import from_state_dict, huggingface, t5
-from zhuyi.interop.huggingface_text import FAIRSEQ
-from zhuyi.interop.weights import Names
+from zhuyi.interop import from_state_dict
+from zhuyi.interop.families import bart, t5
+from zhuyi.interop.families.bart_text import FAIRSEQ
+from zhuyi.interop.families.weights import Names
 from zhuyi.model.transformer import Transformer
 from zhuyi.translator import Translator
 
@@ -48,7 +49,7 @@ def make_opus_mt(directory: Path) -> Path:
     write_json(directory / "config.json", bart_config("marian", len(pieces), activation_function="swish", **ids))
     (directory / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n# A model\n", encoding="utf-8")
     shape = {"norm": "post", "norm_kind": "layer", "bias": "all", "activation": "silu", "positions": "sinusoidal"}
-    weights = random_weights(shape, huggingface.NAMES, len(pieces))
+    weights = random_weights(shape, bart.NAMES, len(pieces))
     weights["model.shared.weight"] = torch.randn(len(pieces), WIDTH)
     weights["final_logits_bias"] = torch.randn(1, len(pieces))
     save_file(weights, directory / "model.safetensors")
@@ -75,7 +76,7 @@ def make_multilingual(directory: Path, kind: str) -> Path:
     family = "mbart" if kind.startswith("mbart") else "m2m_100"
     write_json(directory / "config.json", bart_config(family, rows, **begun))
     shape = {"norm": "pre", "norm_kind": "layer", "bias": "all", "activation": "relu", "positions": "learned"}
-    weights = random_weights({**shape, "embedding_norm": family == "mbart"}, huggingface.NAMES, rows)
+    weights = random_weights({**shape, "embedding_norm": family == "mbart"}, bart.NAMES, rows)
     weights["model.shared.weight"] = 0.3 * torch.randn(rows, WIDTH)
     weights["model.shared.weight"][2] *= 0.1  # an output, which begins with it, would end with it
     if family == "mbart":
@@ -92,7 +93,7 @@ def make_bart(directory: Path) -> Path:
     ids = {"forced_bos_token_id": 0, "decoder_start_token_id": 2, "scale_embedding": False}
     write_json(directory / "config.json", bart_config("bart", rows, activation_function="gelu", **ids))
     shape = {"norm": "post", "norm_kind": "layer", "bias": "all", "activation": "gelu", "positions": "learned"}
-    weights = random_weights({**shape, "embedding_norm": True}, huggingface.NAMES, rows) | random_positions()
+    weights = random_weights({**shape, "embedding_norm": True}, bart.NAMES, rows) | random_positions()
     weights["model.shared.weight"] = torch.randn(rows, WIDTH)
     save_file(weights, directory / "model.safetensors")
     return directory

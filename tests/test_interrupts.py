@@ -107,7 +107,7 @@ AT_WORK = [
     ("--help", "zhuyi.errors", 0.0, (0.05,)),
     ("check", "zhuyi.data.check", 0.0, (0.05, 0.2)),
     ("train", "zhuyi.training.distributed", 0.5, (0.9, 1.3)),
-    ("import", "zhuyi.interop.huggingface", 0.0, (0.1, 0.3)),
+    ("import", "zhuyi.interop.families.bart", 0.0, (0.1, 0.3)),
     ("translate", "zhuyi.engine.choice", 1.0, (0.0,)),
     ("evaluate", "zhuyi.engine.choice", 0.0, (0.5,)),
     ("look", "zhuyi.microscope.server", 1.0, (0.0,)),

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from tokenizers import ByteLevelBPETokenizer
 
-from zhuyi.interop.hub_tokenizer import ByteLevelBPE, read_byte_level
+from zhuyi.interop.tokenizers.byte_level import ByteLevelBPE, read_byte_level
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 

@@ -38,10 +38,11 @@ from interop.damage import damaged
 import zhuyi
 from zhuyi.errors import ZhuyiError, ZhuyiWarning
 from zhuyi.files import write_atomically
-from zhuyi.interop import from_state_dict, sentencepiece
+from zhuyi.interop import from_state_dict
 from zhuyi.interop.importing import import_model
-from zhuyi.interop.tensors import read_file
-from zhuyi.interop.vocabulary import Vocabulary, read_pieces, word_tokenizer
+from zhuyi.interop.reading.tensors import read_file
+from zhuyi.interop.tokenizers import sentencepiece
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary, read_pieces, word_tokenizer
 
 SECONDS = 10
 """Of a core, that a file may take."""

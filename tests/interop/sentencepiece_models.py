@@ -8,8 +8,8 @@ from typing import Any
 import sentencepiece
 from babel import Locale
 
-from zhuyi.interop.sentencepiece import read
-from zhuyi.interop.sentencepiece_model import Kind, Piece, SentencePieceModel
+from zhuyi.interop.tokenizers.sentencepiece import read
+from zhuyi.interop.tokenizers.sentencepiece_model import Kind, Piece, SentencePieceModel
 
 LANGUAGES = ("hi", "ta", "th", "he", "vi", "bn", "my", "km", "ar", "fa", "ko", "ja", "zh", "ru", "el", "de")
 NAMES = [str(name) for each in LANGUAGES for name in Locale.parse(each).territories.values()]

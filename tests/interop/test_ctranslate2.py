@@ -21,10 +21,10 @@ import zhuyi
 from zhuyi.checkpoint import build_model
 from zhuyi.config import Config, DecodingConfig, ModelConfig, build_config
 from zhuyi.errors import CheckpointError, ConfigError, DataError, MissingExtra, ZhuyiError
-from zhuyi.interop.ctranslate2 import EXPRESSIBLE
 from zhuyi.interop.export import made_lines
-from zhuyi.interop.sentencepiece import tokenizer
-from zhuyi.interop.vocabulary import Vocabulary
+from zhuyi.interop.exports.ctranslate2 import EXPRESSIBLE
+from zhuyi.interop.tokenizers.sentencepiece import tokenizer
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary
 from zhuyi.loading import build_translator
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.translator import Translation, Translator

@@ -18,8 +18,8 @@ from torch import nn
 
 import zhuyi
 from zhuyi.errors import CheckpointError, ZhuyiError
-from zhuyi.interop.foreign import as_stored
-from zhuyi.interop.huggingface_text import FAIRSEQ
+from zhuyi.interop.families.bart_text import FAIRSEQ
+from zhuyi.interop.families.foreign import as_stored
 from zhuyi.interop.importing import import_model, read_foreign
 from zhuyi.text.special import BOS
 

@@ -18,8 +18,8 @@ from interop.test_ctranslate2 import UNLIMITED, characters, lines, randomised
 import zhuyi
 from zhuyi.config import ModelConfig, build_config
 from zhuyi.errors import ConfigError
-from zhuyi.interop import onnx as to_onnx
-from zhuyi.interop import onnx_graph
+from zhuyi.interop.exports import onnx as to_onnx
+from zhuyi.interop.exports import onnx_graph
 from zhuyi.text.special import BOS, PAD
 from zhuyi.translator import Translator
 

@@ -12,10 +12,10 @@ import sentencepiece
 from interop.sentencepiece_models import EVERY, LINES, NAMES, imported, trained, words
 
 from zhuyi.errors import CheckpointError
-from zhuyi.interop import sentencepiece as importer
-from zhuyi.interop import sentencepiece_model
-from zhuyi.interop.sentencepiece import read, tokenizer
-from zhuyi.interop.vocabulary import Vocabulary
+from zhuyi.interop.tokenizers import sentencepiece as importer
+from zhuyi.interop.tokenizers import sentencepiece_model
+from zhuyi.interop.tokenizers.sentencepiece import read, tokenizer
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary
 from zhuyi.text.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Tokenizer, Tokenizers
 
 

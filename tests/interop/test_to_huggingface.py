@@ -18,11 +18,11 @@ import zhuyi
 from zhuyi.checkpoint import build_model
 from zhuyi.config import DecodingConfig, ModelConfig, build_config
 from zhuyi.errors import CheckpointError, ConfigError
-from zhuyi.interop import transformers as to_transformers
+from zhuyi.interop.exports import transformers as to_transformers
+from zhuyi.interop.exports.joint_tokenizer import joint_tokenizer
 from zhuyi.interop.importing import import_model
-from zhuyi.interop.joint_tokenizer import joint_tokenizer
-from zhuyi.interop.sentencepiece import tokenizer
-from zhuyi.interop.vocabulary import Vocabulary
+from zhuyi.interop.tokenizers.sentencepiece import tokenizer
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary
 from zhuyi.loading import build_translator
 from zhuyi.text.special import EOS
 from zhuyi.text.tokenizer import Tokenizers
@@ -275,7 +275,7 @@ def test_a_directory_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"zhuyi": {"first": -1, "text": {}}}, "zhuyi is not what zhuyi export writes"),
-        ({"zhuyi": {"first": 10**5, "text": {}}}, "the matrix only"),
+        ({"zhuyi": {"first": 10**5, "text": {}}}, "matrix only"),
         ({"zhuyi": {"first": 0, "text": {"kind": "words"}}}, "zhuyi has no such model"),
         ({"zhuyi": []}, "zhuyi is not an object"),
     ],

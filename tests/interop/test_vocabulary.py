@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from zhuyi.errors import CheckpointError
-from zhuyi.interop.vocabulary import Vocabulary, read_pieces, word_tokenizer
-from zhuyi.interop.weights import rows_of
+from zhuyi.interop.families.weights import rows_of
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary, read_pieces, word_tokenizer
 from zhuyi.text.tokenizer import BOS, EOS, SPECIALS, UNK
 
 YAML = r"""# of Marian

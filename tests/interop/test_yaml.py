@@ -2,7 +2,7 @@
 
 import pytest
 
-from zhuyi.interop.yaml import options
+from zhuyi.interop.reading.yaml import options
 
 TEXT = r"""
 ---

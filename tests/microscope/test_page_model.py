@@ -32,8 +32,8 @@ from zhuyi.config import (
     TextConfig,
     TokenKind,
 )
-from zhuyi.interop import sentencepiece
-from zhuyi.interop.vocabulary import Vocabulary, word_tokenizer
+from zhuyi.interop.tokenizers import sentencepiece
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary, word_tokenizer
 from zhuyi.loading import build_translator
 from zhuyi.microscope import schema
 from zhuyi.microscope.effects import head_effects, occlusion

@@ -1,1 +1,1 @@
-from .pytorch import from_state_dict as from_state_dict
+from .families.pytorch import from_state_dict as from_state_dict

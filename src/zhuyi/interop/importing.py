@@ -14,8 +14,8 @@ from zhuyi.directory import model_files
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST, ensure_writable, write_directory
 from zhuyi.hub import card_head, fetched
-from zhuyi.interop import huggingface, marian, t5
-from zhuyi.interop.foreign import Foreign, as_stored
+from zhuyi.interop.families import huggingface, marian
+from zhuyi.interop.families.foreign import Foreign, as_stored
 from zhuyi.interop.pruning import keep_vocabulary
 
 
@@ -31,7 +31,6 @@ class Importer:
 
 IMPORTERS = {
     "huggingface": Importer(huggingface.recognises, huggingface.read),
-    "t5": Importer(t5.recognises, t5.read),
     "marian": Importer(marian.recognises, marian.read),
 }
 """By the names that `--format` takes."""

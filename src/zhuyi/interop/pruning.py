@@ -18,7 +18,7 @@ from zhuyi.config import changed
 from zhuyi.directory import StoredModel
 from zhuyi.engine.choice import engine_of
 from zhuyi.errors import DataError
-from zhuyi.interop.sentencepiece_model import SPACE
+from zhuyi.interop.tokenizers.sentencepiece_model import SPACE
 from zhuyi.text.lookup import VOCABULARY
 from zhuyi.text.special import BYTES, SPECIALS
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers

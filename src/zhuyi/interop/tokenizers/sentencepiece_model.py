@@ -12,8 +12,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from zhuyi.interop.protobuf import as_bytes, as_text, fields
-from zhuyi.interop.vocabulary import Vocabulary
+from zhuyi.interop.reading.protobuf import as_bytes, as_text, fields
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary
 from zhuyi.text.special import BYTES
 
 MOST_PIECES = 300_000

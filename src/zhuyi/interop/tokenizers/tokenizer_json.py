@@ -1,122 +1,28 @@
-"""Tokenizers in directories of Hugging Face that are no file of SentencePiece: `tokenizer.json`, or a list and merges.
+"""`tokenizer.json`, in which the library `tokenizers` of Hugging Face writes a tokenizer.
 
-    byte-level BPE      BART: its model is BPE, its pre-tokenizer ByteLevel; or vocab.json and merges.txt
-    SentencePiece's     T5, M2M-100, NLLB, mBART: its pre-tokenizer is Metaspace, its model Unigram or BPE
-
-A `tokenizer.json` can be composed of other parts; a part that zhuyi has not is refused by its name. What stands before
-and after a line (`post_processor`) is not read: the family of the model says that.
+It can be composed of other parts than SentencePiece and byte-level BPE have; such a part is refused by its name. What
+stands before and after a line (`post_processor`) is not read: the family of the model says that.
 """
 
 import base64
 import binascii
-import json
 import reprlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer as Engine
-from tokenizers import decoders, models, normalizers, pre_tokenizers
-
 from zhuyi.errors import CheckpointError
-from zhuyi.interop import sentencepiece
-from zhuyi.interop.hub_directory import Settings
-from zhuyi.interop.reading import read_bytes
-from zhuyi.interop.sentencepiece import UNKNOWN
-from zhuyi.interop.sentencepiece_model import SPACE, Kind, Piece, SentencePieceModel
-from zhuyi.interop.vocabulary import LARGEST_FILE, MOST_PIECES, read_pieces
-from zhuyi.text.special import BYTES, MASK, SPECIALS
+from zhuyi.interop.reading.settings import Settings
+from zhuyi.interop.tokenizers import sentencepiece
+from zhuyi.interop.tokenizers.sentencepiece_model import SPACE, Kind, Piece, SentencePieceModel
+from zhuyi.interop.tokenizers.vocabulary import MOST_PIECES
+from zhuyi.text.special import BYTES
 
 FILE = "tokenizer.json"
 Merges = list[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class ByteLevelBPE:
-    """Byte-level BPE (Radford et al. 2019): tokens, in the alphabet of `text.byte_level`, and merges."""
-
-    pieces: list[str | None]
-    """By row."""
-    merges: Merges
-    special: list[int]
-    """The rows of tokens that no text has."""
-    add_prefix_space: bool = False
-    """Whether a line begins with a space."""
-
-    def engine(self) -> dict[str, Any]:
-        """The library's `tokenizer.json`, without special tokens: bytes that have no token are unknown."""
-        engine = Engine(models.BPE())
-        engine.normalizer = normalizers.Sequence([])
-        engine.pre_tokenizer = pre_tokenizers.ByteLevel(self.add_prefix_space, trim_offsets=False)
-        engine.decoder = decoders.ByteLevel()
-        special = {*self.special}
-        text = [piece for i, piece in enumerate(self.pieces) if piece is not None and i not in special]
-        vocabulary = {piece: i for i, piece in enumerate([UNKNOWN, *text])}
-        content: dict[str, Any] = json.loads(engine.to_str())
-        merges = sentencepiece.merges_within(self.merges, vocabulary)
-        content["model"] |= {"unk_token": UNKNOWN, "vocab": vocabulary, "merges": merges}
-        return content
-
-
-def read_byte_level(path: Path) -> ByteLevelBPE:
-    """The byte-level BPE of a directory, from tokenizer.json or else from vocab.json and merges.txt.
-
-    Raises:
-        CheckpointError: naming the file, and what is missing, damaged, or of another kind.
-    """
-    if not (path / FILE).is_file():
-        pieces = read_pieces(path / "vocab.json")
-        special = [row for row, piece in enumerate(pieces) if piece in (*SPECIALS, MASK)]
-        spaced = bool(Settings(path, "tokenizer_config.json", optional=True).get("add_prefix_space"))
-        return ByteLevelBPE(pieces, _merges(path / "merges.txt", pieces, _lines(path / "merges.txt")), special, spaced)
-    tokenizer = _TokenizerJson(path)
-    tokenizer.ensure_model("BPE")
-    tokenizer.ensure_steps("normalizer", ())
-    words = tokenizer.ensure_steps("pre_tokenizer", ("ByteLevel",))
-    if len(words) != 1 or words[0].get("use_regex", True) is not True:
-        raise tokenizer.unsupported("pre_tokenizer", "is not ByteLevel alone")
-    pieces, special = tokenizer.pieces()
-    return ByteLevelBPE(pieces, tokenizer.merges(pieces), special, bool(words[0].get("add_prefix_space")))
-
-
-def sentencepiece_model(path: Path, name: str) -> SentencePieceModel:
-    """The SentencePiece model of a directory: the file of this name, or what a tokenizer.json says if that is alone.
-
-    Raises:
-        CheckpointError: naming the file, and what is missing, damaged, or has no counterpart here.
-    """
-    is_alone = (path / FILE).is_file() and not (path / name).is_file()
-    return _from_tokenizer_json(path) if is_alone else sentencepiece.read(path / name)
-
-
-def _from_tokenizer_json(path: Path) -> SentencePieceModel:
-    """The SentencePiece model of which a tokenizer.json was made; its pieces stand by their rows in the matrices."""
-    tokenizer = _TokenizerJson(path)
-    algorithm = tokenizer.ensure_model("Unigram", "BPE")
-    form = tokenizer.ensure_steps("normalizer", ("Precompiled", "Replace", "Strip"))
-    words = tokenizer.ensure_steps("pre_tokenizer", ("WhitespaceSplit", "Metaspace"))
-    spaces = [each for each in words if each["type"] == "Metaspace"]
-    if len(spaces) != 1 or spaces[0].get("replacement") != SPACE:
-        raise tokenizer.unsupported("pre_tokenizer", f"has no Metaspace with {SPACE}")
-    if any(each["type"] == "Replace" and each.get("pattern") != {"Regex": " {2,}"} for each in form):
-        raise tokenizer.unsupported("normalizer", "replaces something else than spaces (Replace)")
-    pieces, special = tokenizer.pieces()
-    maps = [each.get("precompiled_charsmap") for each in form if each["type"] == "Precompiled"]
-    model = SentencePieceModel(
-        tokenizer.path,
-        tokenizer.scored(pieces, {*special}),
-        "unigram" if algorithm == "Unigram" else "bpe",
-        byte_fallback=tokenizer.model.get("byte_fallback") is True,
-        character_map=tokenizer.decoded(maps[0]) if maps else b"",
-        add_dummy_prefix=spaces[0].get("prepend_scheme", "always") != "never",
-        merges=tokenizer.merges(pieces) if algorithm == "BPE" else None,
-    )
-    sentencepiece.ensure_expressible(model)
-    return model
-
-
-class _TokenizerJson:
+class TokenizerJson:
     """A tokenizer.json, each part of which is checked where it is asked for."""
 
     def __init__(self, path: Path) -> None:
@@ -125,6 +31,7 @@ class _TokenizerJson:
         self.model = self._settings.table("model")
 
     def unsupported(self, part: str, what: str) -> CheckpointError:
+        """That zhuyi has no such tokenizer: `what` its `part` is or has."""
         return CheckpointError(f"{self.path}: this tokenizer cannot be imported: its {part} {what}")
 
     def ensure_model(self, *known: str) -> str:
@@ -210,7 +117,7 @@ class _TokenizerJson:
         found = self.model.get("merges")
         if not isinstance(found, list):
             raise CheckpointError(f"{self.path}: its model has no merges")
-        return _merges(self.path, pieces, found)
+        return checked_merges(self.path, pieces, found)
 
     def decoded(self, text: Any) -> bytes:
         """What is written in base64."""
@@ -220,7 +127,7 @@ class _TokenizerJson:
             raise CheckpointError(f"{self.path}: precompiled_charsmap is not base64") from error
 
 
-def _merges(path: Path, pieces: Sequence[str | None], written: Sequence[Any]) -> Merges:
+def checked_merges(path: Path, pieces: Sequence[str | None], written: Sequence[Any]) -> Merges:
     """Merges, each a pair or two tokens with a space between them, whose parts and results are tokens."""
     known, merges = {*pieces}, []
     for each in written:
@@ -233,10 +140,37 @@ def _merges(path: Path, pieces: Sequence[str | None], written: Sequence[Any]) ->
     return merges
 
 
-def _lines(path: Path) -> list[str]:
-    """The merges in a file, without its first line, a comment that names the version."""
-    try:
-        lines = read_bytes(path, LARGEST_FILE).decode().split("\n")
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: not UTF-8") from error
-    return [line for i, line in enumerate(lines) if line and not (i == 0 and line.startswith("#version"))]
+def read_sentencepiece(path: Path, name: str) -> SentencePieceModel:
+    """The SentencePiece model of a directory: the file of this name, or what a tokenizer.json says if that is alone.
+
+    Raises:
+        CheckpointError: naming the file, and what is missing, damaged, or has no counterpart here.
+    """
+    is_alone = (path / FILE).is_file() and not (path / name).is_file()
+    return _from_tokenizer_json(path) if is_alone else sentencepiece.read(path / name)
+
+
+def _from_tokenizer_json(path: Path) -> SentencePieceModel:
+    """The SentencePiece model of which a tokenizer.json was made; its pieces stand by their rows in the matrices."""
+    tokenizer = TokenizerJson(path)
+    algorithm = tokenizer.ensure_model("Unigram", "BPE")
+    form = tokenizer.ensure_steps("normalizer", ("Precompiled", "Replace", "Strip"))
+    words = tokenizer.ensure_steps("pre_tokenizer", ("WhitespaceSplit", "Metaspace"))
+    spaces = [each for each in words if each["type"] == "Metaspace"]
+    if len(spaces) != 1 or spaces[0].get("replacement") != SPACE:
+        raise tokenizer.unsupported("pre_tokenizer", f"has no Metaspace with {SPACE}")
+    if any(each["type"] == "Replace" and each.get("pattern") != {"Regex": " {2,}"} for each in form):
+        raise tokenizer.unsupported("normalizer", "replaces something else than spaces (Replace)")
+    pieces, special = tokenizer.pieces()
+    maps = [each.get("precompiled_charsmap") for each in form if each["type"] == "Precompiled"]
+    model = SentencePieceModel(
+        tokenizer.path,
+        tokenizer.scored(pieces, {*special}),
+        "unigram" if algorithm == "Unigram" else "bpe",
+        byte_fallback=tokenizer.model.get("byte_fallback") is True,
+        character_map=tokenizer.decoded(maps[0]) if maps else b"",
+        add_dummy_prefix=spaces[0].get("prepend_scheme", "always") != "never",
+        merges=tokenizer.merges(pieces) if algorithm == "BPE" else None,
+    )
+    sentencepiece.ensure_expressible(model)
+    return model

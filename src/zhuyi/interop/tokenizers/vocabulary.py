@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from zhuyi.errors import CheckpointError
-from zhuyi.interop.reading import read_bytes
-from zhuyi.interop.yaml import scalar
+from zhuyi.interop.reading.files import read_bytes
+from zhuyi.interop.reading.yaml import scalar
 from zhuyi.text.lookup import Lookup
 from zhuyi.text.normalizer import normalizer
 from zhuyi.text.special import BOS, SPECIALS

@@ -19,10 +19,10 @@ import numpy.typing as npt
 from zhuyi.checkpoint import Model
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import ConfigError
-from zhuyi.interop import onnx_transformer
-from zhuyi.interop.joint_tokenizer import joint_tokenizer
-from zhuyi.interop.libraries import library
-from zhuyi.interop.onnx_graph import INPUTS, OUTPUTS
+from zhuyi.interop.exports import onnx_transformer
+from zhuyi.interop.exports.joint_tokenizer import joint_tokenizer
+from zhuyi.interop.exports.libraries import library
+from zhuyi.interop.exports.onnx_graph import INPUTS, OUTPUTS
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD, SPECIALS, Tokenizer, Tokenizers
 from zhuyi.version import __version__

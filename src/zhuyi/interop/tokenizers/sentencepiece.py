@@ -22,9 +22,9 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Engine
 
 from zhuyi.errors import CheckpointError
-from zhuyi.interop.character_map import CharacterMap
-from zhuyi.interop.reading import read_bytes
-from zhuyi.interop.sentencepiece_model import (
+from zhuyi.interop.reading.files import read_bytes
+from zhuyi.interop.tokenizers.character_map import CharacterMap
+from zhuyi.interop.tokenizers.sentencepiece_model import (
     SPACE,
     Kind,
     Piece,
@@ -33,7 +33,7 @@ from zhuyi.interop.sentencepiece_model import (
     ensure_whole,
     parse,
 )
-from zhuyi.interop.vocabulary import Vocabulary
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary
 from zhuyi.text.special import BYTES
 from zhuyi.text.tokenizer import Tokenizer
 

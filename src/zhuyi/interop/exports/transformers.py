@@ -29,11 +29,11 @@ from zhuyi.checkpoint import Model
 from zhuyi.config import DecodingConfig
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import ConfigError
-from zhuyi.interop.hub_directory import OURS, TOKENIZER
-from zhuyi.interop.joint_tokenizer import JointTokenizer, joint_tokenizer
-from zhuyi.interop.libraries import library
-from zhuyi.interop.transformers_class import class_of
-from zhuyi.interop.transformers_weights import as_bart, as_t5
+from zhuyi.interop.exports.joint_tokenizer import JointTokenizer, joint_tokenizer
+from zhuyi.interop.exports.libraries import library
+from zhuyi.interop.exports.transformers_class import class_of
+from zhuyi.interop.exports.transformers_weights import as_bart, as_t5
+from zhuyi.interop.families.hub_directory import OURS, TOKENIZER
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Tokenizers
 from zhuyi.version import __version__

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zhuyi.errors import CheckpointError
-from zhuyi.interop.yaml import options
+from zhuyi.interop.reading.yaml import options
 
 EPSILON = 1e-6
 LONGEST = 1000

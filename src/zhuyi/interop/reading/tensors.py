@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 
 from zhuyi.errors import CheckpointError
-from zhuyi.interop.reading import read_bytes
+from zhuyi.interop.reading.files import read_bytes
 
 LARGEST_INDEX = 1 << 26
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from zhuyi.interop.libraries import library
+from zhuyi.interop.exports.libraries import library
 
 OPSET = 20
 """Version of the operations (2023): the first with GELU."""

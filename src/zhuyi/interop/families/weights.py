@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
-from zhuyi.interop.vocabulary import Vocabulary
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 """Weights by name."""

@@ -23,7 +23,7 @@ from zhuyi.checkpoint import Model
 from zhuyi.config import ModelConfig
 from zhuyi.engine.protocol import Tokens
 from zhuyi.errors import ConfigError
-from zhuyi.interop.libraries import library
+from zhuyi.interop.exports.libraries import library
 from zhuyi.model.attention import SelfAttention
 from zhuyi.model.blocks import ACTIVATIONS, Block, RMSNorm
 from zhuyi.model.positions import Learned, Positions, Relative, Sinusoidal

@@ -1,4 +1,4 @@
-"""Directories of Hugging Face: MarianMT (OPUS-MT), M2M-100 and NLLB, mBART, and BART.
+"""MarianMT (OPUS-MT), M2M-100 and NLLB, mBART, and BART of Hugging Face.
 
 These are one architecture with one table of names, and differ in positions, norms and in the template of a sentence:
 
@@ -7,10 +7,9 @@ These are one architecture with one table of names, and differ in positions, nor
     mBART       pre-norm, and a norm after the embeddings; a learned table, whose first two rows are never used
     BART        as mBART, but post-norm and without the factor √width; <s> source </s>
 
-Their tokens are read by `huggingface_text`.
+Their tokens are read by `bart_text`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from zhuyi.config import ModelConfig
-from zhuyi.interop.foreign import Foreign, Text, architecture
-from zhuyi.interop.hub_directory import Settings, ensure_none, exported_text, generation_defaults, model_type
-from zhuyi.interop.huggingface_text import has_one_embedding, read_text
-from zhuyi.interop.reading import licence_of
-from zhuyi.interop.tensors import read_tensors
-from zhuyi.interop.weights import Arrays, Names, Weights, rows_of
+from zhuyi.interop.families.bart_text import has_one_embedding, read_text
+from zhuyi.interop.families.foreign import Foreign, Text, architecture
+from zhuyi.interop.families.hub_directory import exported_text, generation_defaults
+from zhuyi.interop.families.weights import Arrays, Names, Weights, rows_of
+from zhuyi.interop.reading.files import licence_of
+from zhuyi.interop.reading.settings import Settings
+from zhuyi.interop.reading.tensors import read_tensors
 
 NAMES = Names(
     attention={"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"},
@@ -77,23 +77,16 @@ EMBEDDINGS = ("model.shared.weight", "model.encoder.embed_tokens.weight", "model
 ACTIVATIONS = {"swish": "silu", "silu": "silu", "relu": "relu", "gelu": "gelu"}
 
 
-def recognises(path: Path) -> bool:
-    """Whether this is a directory of one of these families."""
-    return model_type(path) in FAMILIES
-
-
-def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
-    """The model in a directory.
+def read(path: Path, config: Settings) -> Foreign:
+    """The model in a directory of one of these families.
 
     Args:
-        path: with config.json, the weights and the tokenizer's files.
-        vocabularies: none: the directory has its own.
+        path: with the weights and the tokenizer's files.
+        config: its config.json.
 
     Raises:
         CheckpointError: naming the file, and what is missing, damaged or has no counterpart.
     """
-    ensure_none(vocabularies, path)
-    config = Settings(path, "config.json")
     family = FAMILIES[config.text("model_type")]
     model = _architecture(config, family)
     weights = Weights(read_tensors(path), str(path))

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
-from zhuyi.interop.tensors import plain
-from zhuyi.interop.weights import Arrays, Names, Weights
+from zhuyi.interop.families.weights import Arrays, Names, Weights
+from zhuyi.interop.reading.tensors import plain
 
 TORCH = Names(
     attention={"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"},

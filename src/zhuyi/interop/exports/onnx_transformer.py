@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 from torch import Tensor, nn
 
-from zhuyi.interop.onnx_graph import Graph
+from zhuyi.interop.exports.onnx_graph import Graph
 from zhuyi.model.attention import MultiHeadAttention, SelfAttention
 from zhuyi.model.blocks import ACTIVATIONS, Block, FeedForward, Residual, RMSNorm
 from zhuyi.model.positions import ALiBi, Learned, Positions, Relative, Rotary, Sinusoidal

@@ -1,4 +1,4 @@
-"""Directories of Hugging Face with a T5, mT5 or ByT5 (Raffel et al. 2020; Xue et al. 2021; Xue et al. 2022).
+"""T5, mT5 and ByT5 of Hugging Face (Raffel et al. 2020; Xue et al. 2021; Xue et al. 2022).
 
 What differs from the Transformer of 2017 is an option here (RMSNorm before each sublayer, a gated GELU, relative
 positions, a head width of its own), or is moved into weights, exactly:
@@ -22,13 +22,15 @@ import numpy.typing as npt
 
 from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
-from zhuyi.interop import hub_tokenizer, sentencepiece
-from zhuyi.interop.foreign import Foreign, Text, architecture
-from zhuyi.interop.hub_directory import Settings, ensure_none, exported_text, generation_defaults, model_type
-from zhuyi.interop.reading import licence_of
-from zhuyi.interop.tensors import read_tensors
-from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary
-from zhuyi.interop.weights import Arrays, Names, Weights, rows_of
+from zhuyi.interop.families.foreign import Foreign, Text, architecture
+from zhuyi.interop.families.hub_directory import exported_text, generation_defaults
+from zhuyi.interop.families.weights import Arrays, Names, Weights, rows_of
+from zhuyi.interop.reading.files import licence_of
+from zhuyi.interop.reading.settings import Settings
+from zhuyi.interop.reading.tensors import read_tensors
+from zhuyi.interop.tokenizers import sentencepiece
+from zhuyi.interop.tokenizers.tokenizer_json import read_sentencepiece
+from zhuyi.interop.tokenizers.vocabulary import MOST_PIECES, Vocabulary
 from zhuyi.text.special import BYTES
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
@@ -62,23 +64,16 @@ LONGEST = 1024
 """Tokens of a sequence where the directory names no limit: relative positions have none."""
 
 
-def recognises(path: Path) -> bool:
-    """Whether this is a directory of one of these families."""
-    return model_type(path) in PROGRAMS
-
-
-def read(path: Path, vocabularies: Sequence[Path] = ()) -> Foreign:
-    """The model in a directory.
+def read(path: Path, config: Settings) -> Foreign:
+    """The model in a directory of one of these families.
 
     Args:
-        path: with config.json, the weights and, but for ByT5, spiece.model or tokenizer.json.
-        vocabularies: none: the directory has its own.
+        path: with the weights and, but for ByT5, spiece.model or tokenizer.json.
+        config: its config.json.
 
     Raises:
         CheckpointError: naming the file, and what is missing, damaged or has no counterpart.
     """
-    ensure_none(vocabularies, path)
-    config = Settings(path, "config.json")
     named = Settings(path, "tokenizer_config.json", optional=True)
     of_bytes = named.get("tokenizer_class") == "ByT5Tokenizer"
     weights = Weights(read_tensors(path), str(path))
@@ -185,7 +180,7 @@ def _matrices(
 
 def _pieces(path: Path, config: Settings, named: Settings, rows: int) -> Text:
     """SentencePiece's pieces, and sentinels after them."""
-    model = hub_tokenizer.sentencepiece_model(path, "spiece.model")
+    model = read_sentencepiece(path, "spiece.model")
     pieces: list[str | None] = [piece.text for piece in model.pieces]
     own = model.vocabulary
     no_text = [row for row in (own.rows[i] for i in own.special) if row is not None]

@@ -1,6 +1,6 @@
 """The weights of a model by the names of transformers, and the settings of its class.
 
-The tables of names are those by which `huggingface` and `t5` import, read in the other direction. What is only written
+The tables of names are those by which `bart` and `t5` import, read in the other direction. What is only written
 in another way there is written so: a bias that a model has not is zero, each head has its own copy of the keys and
 values of its group, and the embeddings of two vocabularies stand one below the other in one matrix.
 """
@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 
 from zhuyi.config import ModelConfig
-from zhuyi.interop import huggingface, t5
-from zhuyi.interop.joint_tokenizer import JointTokenizer
-from zhuyi.interop.weights import Arrays, halves_together, permuted
+from zhuyi.interop.exports.joint_tokenizer import JointTokenizer
+from zhuyi.interop.families import bart, t5
+from zhuyi.interop.families.weights import Arrays, halves_together, permuted
 from zhuyi.model.blocks import ACTIVATIONS
 from zhuyi.model.positions import Positions, Relative
 from zhuyi.model.transformer import Transformer
@@ -36,9 +36,9 @@ def as_bart(transformer: Transformer, tokenizer: JointTokenizer, name: str) -> W
     Args:
         transformer: the model.
         tokenizer: whose ids the rows of its matrices have.
-        name: the `model_type`, one of `huggingface.FAMILIES`.
+        name: the `model_type`, one of `bart.FAMILIES`.
     """
-    config, family = transformer.config, huggingface.FAMILIES[name]
+    config, family = transformer.config, bart.FAMILIES[name]
     order = halves_together(config.width).argsort() if family.positions == "sinusoidal" else np.arange(config.width)
     embedding, projection = _matrices(transformer, tokenizer)
     weights = {
@@ -47,7 +47,7 @@ def as_bart(transformer: Transformer, tokenizer: JointTokenizer, name: str) -> W
         **_bart_positions(transformer, family.first_position, order),
     }
     if projection is not None:
-        weights |= dict.fromkeys(huggingface.EMBEDDINGS, embedding[:, order])  # nothing is tied
+        weights |= dict.fromkeys(bart.EMBEDDINGS, embedding[:, order])  # nothing is tied
         weights["lm_head.weight"] = projection[:, order]
     bias = transformer.projection.bias
     biases = np.zeros(len(embedding), np.float32)
@@ -60,7 +60,7 @@ def _bart_blocks(transformer: Transformer, order: npt.NDArray[np.int64]) -> Arra
     """Maps and norms; a bias that a model has not is zero."""
     ours = {key: permuted(key, array, order) for key, array in _arrays(transformer).items()}
     weights = {}
-    for our, their in huggingface.NAMES.ours_to_theirs(transformer.config).items():
+    for our, their in bart.NAMES.ours_to_theirs(transformer.config).items():
         weights[f"{their}.weight"] = ours[f"{our}.weight"]
         weights[f"{their}.bias"] = ours.get(f"{our}.bias", np.zeros(len(ours[f"{our}.weight"]), np.float32))
     return weights
@@ -78,7 +78,7 @@ def _bart_positions(transformer: Transformer, first: int, order: npt.NDArray[np.
 
 
 def _bart_settings(config: ModelConfig, architecture: str, vocabulary: int, tied: bool) -> dict[str, Any]:
-    activations = {ours: theirs for theirs, ours in huggingface.ACTIVATIONS.items()}
+    activations = {ours: theirs for theirs, ours in bart.ACTIVATIONS.items()}
     of_sides = {"attention_heads": config.heads, "ffn_dim": config.feed_forward, "layerdrop": 0.0}
     return {
         "architectures": [architecture],

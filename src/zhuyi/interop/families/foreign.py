@@ -10,8 +10,8 @@ from zhuyi.checkpoint import build_model
 from zhuyi.config import ModelConfig, build_config
 from zhuyi.directory import StoredModel, check_shapes
 from zhuyi.errors import CheckpointError, ConfigError
-from zhuyi.interop.vocabulary import Vocabulary
-from zhuyi.interop.weights import Arrays, halves_together, permuted
+from zhuyi.interop.families.weights import Arrays, halves_together, permuted
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary
 from zhuyi.text.tokenizer import Tokenizers
 
 

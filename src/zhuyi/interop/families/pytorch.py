@@ -15,10 +15,10 @@ from torch import Tensor
 from zhuyi.checkpoint import model_of
 from zhuyi.config import build_config
 from zhuyi.errors import CheckpointError, ConfigError
-from zhuyi.interop.foreign import Foreign, Text, as_stored
-from zhuyi.interop.state_dict import SIDES, Place, Side, StateDict
-from zhuyi.interop.vocabulary import Vocabulary, character_tokenizer, word_tokenizer
-from zhuyi.interop.weights import Arrays, rows_of
+from zhuyi.interop.families.foreign import Foreign, Text, as_stored
+from zhuyi.interop.families.state_dict import SIDES, Place, Side, StateDict
+from zhuyi.interop.families.weights import Arrays, rows_of
+from zhuyi.interop.tokenizers.vocabulary import Vocabulary, character_tokenizer, word_tokenizer
 from zhuyi.loading import build_translator
 from zhuyi.text.tokenizer import BOS, SPECIALS, Tokenizers
 from zhuyi.translator import Translator

@@ -1,6 +1,6 @@
 """Which class of transformers computes a model.
 
-The tables of the values that each class can compute come from those by which `huggingface` and `t5` import.
+The tables of the values that each class can compute come from those by which `bart` and `t5` import.
 """
 
 import json
@@ -9,19 +9,19 @@ from typing import Any
 
 from zhuyi.config import ModelConfig
 from zhuyi.errors import ConfigError
-from zhuyi.interop import huggingface, t5
+from zhuyi.interop.families import bart, t5
 
 ADDED = ("sinusoidal", "tensor2tensor", "learned", "none")
 """Positions that are a table, which is added to the embeddings."""
 
 
-def _accepted(family: huggingface.Family) -> dict[str, tuple[Any, ...]]:
+def _accepted(family: bart.Family) -> dict[str, tuple[Any, ...]]:
     """The values of each option that has others, of which a family of BART's relatives can compute a model."""
     return {
         "encoder_mixer": ("attention",),
         "decoder_mixer": ("attention",),
         "positions": ADDED if family.has_table else (family.positions,),
-        "activation": tuple(dict.fromkeys(huggingface.ACTIVATIONS.values())),
+        "activation": tuple(dict.fromkeys(bart.ACTIVATIONS.values())),
         "norm": (family.norm,),
         "norm_kind": ("layer",),
         "norm_epsilon": (1e-5,),
@@ -33,7 +33,7 @@ def _accepted(family: huggingface.Family) -> dict[str, tuple[Any, ...]]:
 ACCEPTED: dict[str, dict[str, tuple[Any, ...]]] = {
     **{
         name: _accepted(family)
-        for name, family in huggingface.FAMILIES.items()
+        for name, family in bart.FAMILIES.items()
         if family.positions == "sinusoidal" or family.has_table
     },
     "t5": {
@@ -50,7 +50,7 @@ ACCEPTED: dict[str, dict[str, tuple[Any, ...]]] = {
     },
 }
 """By `model_type`: the values that its class can compute, of each option that has others."""
-PROGRAMS = {**{name: family.program for name, family in huggingface.FAMILIES.items()}, **t5.PROGRAMS}
+PROGRAMS = {**{name: family.program for name, family in bart.FAMILIES.items()}, **t5.PROGRAMS}
 
 
 def class_of(config: ModelConfig) -> str:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from zhuyi.errors import CheckpointError
-from zhuyi.interop import hub_tokenizer, sentencepiece
-from zhuyi.interop.foreign import Text
-from zhuyi.interop.hub_directory import Settings, generation_settings
-from zhuyi.interop.sentencepiece_model import SentencePieceModel
-from zhuyi.interop.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces
+from zhuyi.interop.families.foreign import Text
+from zhuyi.interop.families.hub_directory import generation_settings
+from zhuyi.interop.reading.settings import Settings
+from zhuyi.interop.tokenizers import sentencepiece
+from zhuyi.interop.tokenizers.byte_level import read_byte_level
+from zhuyi.interop.tokenizers.sentencepiece_model import SentencePieceModel
+from zhuyi.interop.tokenizers.tokenizer_json import read_sentencepiece
+from zhuyi.interop.tokenizers.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces
 from zhuyi.text.special import BOS, EOS, MASK, SPECIALS
 from zhuyi.text.tokenizer import Tokenizers
 
@@ -97,7 +100,7 @@ def _multilingual_text(path: Path, config: Settings) -> Text:
     follows </s>. In that mBART, an output is begun with its language, without a </s>.
     """
     named = Settings(path, "tokenizer_config.json", optional=True)
-    model = hub_tokenizer.sentencepiece_model(path, "sentencepiece.bpe.model")
+    model = read_sentencepiece(path, "sentencepiece.bpe.model")
     pieces, languages = _pieces_and_languages(path, config, model)
     source, target = _chosen_languages(path, config, named, languages)
     settings: dict[str, Any] = {
@@ -151,7 +154,7 @@ def _pieces_and_languages(
 
 def _byte_level_text(path: Path, config: Settings) -> Text:
     """Of BART: byte-level BPE; source and output begin with <s>, the latter after the </s> with which it is begun."""
-    model = hub_tokenizer.read_byte_level(path)
+    model = read_byte_level(path)
     pieces = _padded(model.pieces, config)[: config.number("vocab_size", len(model.pieces))]
     first, pad, eos = (config.number(f"{name}_token_id", row) for row, name in enumerate(("bos", "pad", "eos")))
     start, forced = (_row_of(f"{name}_token_id", path, config) for name in ("decoder_start", "forced_bos"))

@@ -1,0 +1,1 @@
+"""Files of other programs, which may hold anything."""
