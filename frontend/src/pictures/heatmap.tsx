@@ -341,4 +341,5 @@ export function Heatmap(props: Matrix) {
   );
 }
 
-export const count = (length: number) => Array.from({ length }, (_, k) => String(k));
+/** The names of coordinates: their numbers. */
+export const coordinates = (length: number) => Array.from({ length }, (_, k) => String(k));

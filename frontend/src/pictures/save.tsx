@@ -67,6 +67,10 @@ export const csvOf = (rows: (string | number)[][]) =>
     )
     .join("\n");
 
+/** Vectors with their names, a row each. */
+export const vectorsCsv = (vectors: [string, ArrayLike<number>][]) =>
+  csvOf(vectors.map(([title, values]) => [title, ...Array.from(values)]));
+
 function download(name: string, content: Blob): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content);

@@ -20,7 +20,7 @@ import {
 import { model, served, trace } from "../data";
 import { Letters, Missing } from "../parts";
 import { largest, viewport } from "../pictures/canvas";
-import { count, Heatmap } from "../pictures/heatmap";
+import { coordinates, Heatmap } from "../pictures/heatmap";
 import { common, Legend } from "../pictures/legend";
 import { labels } from "../pictures/tokens";
 import { inColumns, number, select } from "../state";
@@ -170,7 +170,14 @@ export function Matrices() {
     [context, rows, all, d],
   );
   const names = useMemo(
-    () => ({ i: labels(asks), j: labels(answers), d: count(d), c: count(whole), o: count(all), e: count(whole) }),
+    () => ({
+      i: labels(asks),
+      j: labels(answers),
+      d: coordinates(d),
+      c: coordinates(whole),
+      o: coordinates(all),
+      e: coordinates(whole),
+    }),
     [asks, answers, d, whole, all, lecture],
   );
   if (!isThere(name)) return <NoAttention />;

@@ -24,12 +24,10 @@ export const wavelength = (pair: number, width: number) => 10000 ** ((2 * pair) 
 /** The width whose last wavelength is 10000 itself, as tensor2tensor has them. */
 export const tensor2tensor = (width: number) => Math.max(2 * Math.ceil(width / 2) - 2, 1);
 
-/** sin and cos of wavelengths in a geometric series, side by side (Vaswani et al. 2017, section 3.5). */
-function sinusoid(position: number, width: number, period: number): Float32Array {
-  return Float32Array.from({ length: width }, (_, k) => {
-    const angle = position / wavelength(k >> 1, period);
-    return k % 2 ? Math.cos(angle) : Math.sin(angle);
-  });
+/** A coordinate of sin and cos, side by side, of wavelengths in a geometric series (Vaswani et al. 2017, section 3.5). */
+export function sinusoid(position: number, coordinate: number, period: number): number {
+  const angle = position / wavelength(coordinate >> 1, period);
+  return coordinate % 2 ? Math.cos(angle) : Math.sin(angle);
 }
 
 /** Adds a vector to each position's embedding. */
@@ -46,6 +44,9 @@ class Added implements Positions {
     return sum;
   }
 }
+
+const sinusoids = (width: number, period: number) =>
+  new Added((position) => Float32Array.from({ length: width }, (_, k) => sinusoid(position, k, period)));
 
 function learned(weights: Weights): Positions {
   return new Added((position) => {
@@ -87,13 +88,16 @@ class Rotary implements Positions {
   }
 }
 
-/** Lowers each score by the distance between query and key, times a slope of each head (Press et al. 2022). */
+/** What the scores of a head lose for each position between query and key (Press et al. 2022, section 3). */
+export const slope = (head: number, heads: number) => 2 ** ((-8 * (head + 1)) / heads);
+
+/** Lowers each score by the distance between query and key, times the slope of its head. */
 class ALiBi implements Positions {
   bias(heads: number, queries: number, keys: number, start: number): Tensor {
     const data = new Float32Array(heads * queries * keys);
     for (let head = 0, at = 0; head < heads; head++) {
-      const slope = 2 ** ((-8 * (head + 1)) / heads);
-      for (let i = 0; i < queries; i++) for (let j = 0; j < keys; j++) data[at++] = -slope * Math.abs(start + i - j);
+      const m = slope(head, heads);
+      for (let i = 0; i < queries; i++) for (let j = 0; j < keys; j++) data[at++] = -m * Math.abs(start + i - j);
     }
     return { shape: [heads, queries, keys], data };
   }
@@ -141,8 +145,8 @@ type Make = (weights: Weights, width: number, causal: boolean) => Positions;
 
 /** `weights` and `causal` are those of the stack; `width` is the model's. */
 export const POSITIONS: Record<Architecture["positions"], Make> = {
-  sinusoidal: (_, width) => new Added((position) => sinusoid(position, width, width)),
-  tensor2tensor: (_, width) => new Added((position) => sinusoid(position, width, tensor2tensor(width))),
+  sinusoidal: (_, width) => sinusoids(width, width),
+  tensor2tensor: (_, width) => sinusoids(width, tensor2tensor(width)),
   learned,
   rotary: () => new Rotary(),
   alibi: () => new ALiBi(),
