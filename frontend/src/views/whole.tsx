@@ -13,7 +13,7 @@ import { Ground } from "../whole/ground";
 import { narration } from "../whole/narration";
 import { paint } from "../whole/paint";
 import { described, viewOf } from "../whole/parts";
-import type { Row } from "../whole/plan";
+import type { Row } from "../whole/rows";
 import { useScene } from "../whole/scene";
 import { type Looked, Signs } from "../whole/signs";
 import { type Pass, end, endOf, moment, passes, stops } from "../whole/time";

@@ -6,8 +6,10 @@ import type { Room } from "../pictures/room";
 import { isSpecial, labels } from "../pictures/tokens";
 import { type Stack, stacks } from "../state";
 import type { Tokens } from "../wire";
+import { letters } from "./letters";
 import { remark, title, unframed } from "./parts";
-import { letters, plan, rowsOf } from "./plan";
+import { plan } from "./plan";
+import { rowsOf } from "./rows";
 import type { Group } from "./scene";
 
 /** What there is room for: the picture, and the smallest of its letters. */

@@ -1,45 +1,12 @@
 // What does not move in the running picture, behind its canvas: boxes, blocks and wires.
-import { model, writes } from "../data";
 import { say } from "../words";
+import { letters } from "./letters";
 import { isMissing, unframed } from "./parts";
-import { type Plan, type Tower, letters } from "./plan";
+import type { Point } from "./paths";
+import type { Plan, Tower } from "./plan";
 
-/** The places of the wires that do not move: behind the canvas. */
 export function Ground(props: { plan: Plan }) {
-  const {
-    plan: { towers, wires, em, width, height, answers, back },
-  } = props;
-  const round = (points: [number, number][]) =>
-    points
-      .map(([x, y], k) => {
-        const [before, after] = [points[k - 1], points[k + 1]];
-        if (!before || !after) return `${k ? "L" : "M"}${x},${y}`;
-        const near = ([a, b]: [number, number]) => {
-          const far = Math.hypot(a - x, b - y),
-            by = Math.min(0.5 * em, far / 2) / (far || 1);
-          return `${x + (a - x) * by},${y + (b - y) * by}`;
-        };
-        return `L${near(before)}Q${x},${y} ${near(after)}`;
-      })
-      .join("");
-  const last = towers[towers.length - 1];
-  const { without } = model.value!.config;
-  const { distribution } = props.plan;
-  const middle = distribution.y + distribution.height / 2;
-  const out = last.rows[last.rows.length - 1].y + last.rows[last.rows.length - 1].height / 2;
-  const level = Math.abs(middle - out) < distribution.height / 2 ? out : middle;
-  const outlet: [number, number][] =
-    distribution.x < last.left && towers.length > 1
-      ? [
-          [last.left - 0.3 * em, out],
-          [props.plan.trunk, out],
-          [props.plan.trunk, level],
-          [distribution.x + distribution.width, level],
-        ]
-      : [
-          [last.left + 2 * em, answers.y],
-          [last.left + 2 * em, distribution.y + distribution.height - 0.2 * em],
-        ];
+  const { towers, wires, em, width, height } = props.plan;
   return (
     <svg class="ground" width={width} height={height} viewBox={`0 0 ${width} ${height}`} aria-hidden="true">
       <defs>
@@ -122,26 +89,28 @@ export function Ground(props: { plan: Plan }) {
         <path
           key={k}
           class={`wire ${wire.kind} ${wire.missing ? "gone" : ""}`}
-          d={round(wire.points)}
+          d={rounded(wire.points, 0.5 * em)}
           marker-end="url(#whole-arrow)"
         />
       ))}
-      <path class="wire" d={round(outlet)} marker-end="url(#whole-arrow)" />
-      {writes() && (
-        <path
-          class={`wire feedback ${without.includes("shift") ? "gone" : ""}`}
-          marker-end="url(#whole-arrow)"
-          d={round([
-            [last.right, answers.y + answers.height - 0.8 * em],
-            [back, answers.y + answers.height - 0.8 * em],
-            [back, last.bottom + 0.4 * em],
-            [last.right + 0.4 * em, last.bottom + 0.4 * em],
-          ])}
-        />
-      )}
     </svg>
   );
 }
+
+/** A path with corners of this radius. */
+const rounded = (points: Point[], radius: number) =>
+  points
+    .map(([x, y], k) => {
+      const [before, after] = [points[k - 1], points[k + 1]];
+      if (!before || !after) return `${k ? "L" : "M"}${x},${y}`;
+      const near = ([a, b]: Point) => {
+        const far = Math.hypot(a - x, b - y);
+        const share = Math.min(radius, far / 2) / (far || 1);
+        return `${x + (a - x) * share},${y + (b - y) * share}`;
+      };
+      return `L${near(before)}Q${x},${y} ${near(after)}`;
+    })
+    .join("");
 
 /** From where to where each block goes. */
 const blocks = (tower: Tower) =>

@@ -1,6 +1,7 @@
 // The names of tokens: below the stacks, and above the last one what is written.
+import { letters } from "./letters";
 import type { Painting } from "./paint";
-import { letters, type Tower } from "./plan";
+import type { Tower } from "./plan";
 
 /** The names of tokens below a stack: of the decoder, those that have been written. */
 export function names(painting: Painting, tower: Tower, shown: number): void {

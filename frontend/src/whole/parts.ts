@@ -3,7 +3,7 @@ import { hasMask, model, positionsOf, trace, writes } from "../data";
 import type { Stack } from "../state";
 import type { Architecture } from "../wire";
 import { type Word, say } from "../words";
-import type { Part, Row, Unplaced } from "./plan";
+import type { Part, Row } from "./rows";
 
 export const masked = () => hasMask() && !trace.value!.what_if.mask_lifted;
 
@@ -55,7 +55,7 @@ const isInside = (kind: Architecture["positions"]): kind is "rotary" | "alibi" |
   kind === "rotary" || kind === "alibi" || kind === "relative";
 
 /** What a part lacks: from the model, or only while one looks. */
-export function lacks(row: Unplaced): Word[] {
+export function lacks(row: Row): Word[] {
   const { config } = model.value!,
     { positions_off } = trace.value!.what_if;
   if (row.part === "output") return config.without.includes("end") ? ["whole_no_end"] : [];
@@ -73,7 +73,7 @@ export const unframed = () =>
   (["begin", "shift"] as const).filter((part) => model.value!.config.without.includes(part));
 
 /** What more there is to say of a part: what it lacks, or positions that are not added. */
-export function remark(row: Unplaced): string {
+export function remark(row: Row): string {
   const { positions } = model.value!.config;
   const lacking = lacks(row);
   if (lacking.length) return lacking.map((word) => say(word)).join(" · ");

@@ -1,10 +1,10 @@
 // The ways that threads, light and tokens take.
-import type { Plan, Row, Tower } from "./plan";
+import type { Placed, Plan, Tower } from "./plan";
 
 export type Point = [number, number];
 
 /** From a key below a box to a query above it. */
-export function curve(tower: Tower, row: Row, key: number, query: number): Point[] {
+export function curve(tower: Tower, row: Placed, key: number, query: number): Point[] {
   const [x0, x1, y0, y1] = [tower.at(key), tower.at(query), row.y + row.height, row.y];
   return Array.from({ length: 17 }, (_, k) => {
     const s = k / 16,
@@ -18,7 +18,7 @@ export function rail(
   plan: Plan,
   encoder: Tower,
   decoder: Tower,
-  row: Row,
+  row: Placed,
   key: number,
   query: number,
   lane: number,

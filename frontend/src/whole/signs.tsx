@@ -3,8 +3,10 @@ import { useRef } from "preact/hooks";
 import { begin, writes } from "../data";
 import { type Stack, select } from "../state";
 import { say } from "../words";
+import { legible, letters } from "./letters";
 import { described, isMissing, lacks, remark, title } from "./parts";
-import { type Part, type Plan, type Row, type Tower, legible, letters } from "./plan";
+import type { Placed, Plan, Tower } from "./plan";
+import type { Part, Row } from "./rows";
 
 export interface Looked {
   row: Row | null;
@@ -162,7 +164,7 @@ export function Signs(props: {
 const boxes = (tower: Tower, part: Part) => tower.rows.filter((row) => row.kind === "box" && row.part === part);
 
 /** The names of a stack's boxes for which there is room, and what more there is to say of them. */
-function linesOf(tower: Tower, of: Plan): { row: Row; y: number; remark?: string }[] {
+function linesOf(tower: Tower, of: Plan): { row: Placed; y: number; remark?: string }[] {
   const boxes = tower.rows.filter((row) => row.kind === "box");
   const names = boxes.map((row) => ({ row, y: row.y + row.height / 2 }));
   if (tower.side === "inside") return names;

@@ -1,13 +1,13 @@
 // The weights of attention as threads: what each position takes from where.
 import type { Painting } from "./paint";
 import { curve, type Point, rail, upTo } from "./paths";
-import type { Row, Tower } from "./plan";
+import type { Placed, Tower } from "./plan";
 import type { Scene, Weights } from "./scene";
 
 /** A box that mixes positions. */
 interface Mixing {
   tower: Tower;
-  row: Row;
+  row: Placed;
 }
 
 /** How strongly threads are drawn, and how far the light has come on them. */
@@ -17,7 +17,7 @@ interface Look {
 }
 
 /** What a box that mixes positions takes from where, as far as it has been computed. */
-export function mixing(painting: Painting, tower: Tower, row: Row, done: number, rising: boolean): void {
+export function mixing(painting: Painting, tower: Tower, row: Placed, done: number, rising: boolean): void {
   const { scene, now } = painting;
   const box = { tower, row };
   const index = tower.rows.indexOf(row);
@@ -39,7 +39,7 @@ export function mixing(painting: Painting, tower: Tower, row: Row, done: number,
   else threads(painting, box, last, { strength: inside ? 1 : 0.75, share });
 }
 
-const attention = (row: Row) => row.name.replace(/\.output$/, "");
+const attention = (row: Placed) => row.name.replace(/\.output$/, "");
 const isAttention = (scene: Scene, { tower, row }: Mixing) =>
   row.part === "cross" || scene.mixers[tower.stack] === "attention";
 const weightOf = (weights: Weights, head: number, query: number, key: number) =>

@@ -1,6 +1,7 @@
 // When what happens in the running picture: first the encoder reads, then the decoder writes one token after another.
 import type { Stack } from "../state";
-import type { Part, Plan, Row, Tower } from "./plan";
+import type { Plan, Tower } from "./plan";
+import type { Part, Row } from "./rows";
 
 /** Some positions rise through a stack together. */
 export interface Pass {

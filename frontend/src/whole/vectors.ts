@@ -1,12 +1,12 @@
 // The vectors of all positions as strips of colour.
 import type { Painting } from "./paint";
-import type { Row, Tower } from "./plan";
+import type { Placed, Tower } from "./plan";
 import type { Theme } from "./scene";
 
 const CELLS_HIGH = 2.2;
 
 /** The vectors of a lane side by side, each by the largest of its coordinates that share a cell; transparent at 0. */
-export function strip(tower: Tower, row: Row, values: Float32Array, ratio: number, theme: Theme): HTMLCanvasElement {
+export function strip(tower: Tower, row: Placed, values: Float32Array, ratio: number, theme: Theme): HTMLCanvasElement {
   const width = values.length / tower.count;
   const cells = Math.max(3, Math.min(width, Math.round(row.height / CELLS_HIGH)));
   const found = document.createElement("canvas");

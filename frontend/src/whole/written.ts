@@ -1,10 +1,11 @@
 // What the last stack answers: a distribution, what is chosen from it, and how that becomes the next input.
 import { show } from "../words";
+import { LISTED } from "./layout";
+import { letters } from "./letters";
 import { glow } from "./light";
 import { label } from "./names";
 import type { Painting } from "./paint";
 import { type Point, upTo } from "./paths";
-import { letters, LISTED } from "./plan";
 import type { Scene } from "./scene";
 import type { Moment } from "./time";
 
