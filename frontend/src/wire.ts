@@ -162,6 +162,7 @@ export interface Replay {
 
 export interface Step {
   top: Array<Choice>;
+  allowed: number;
   tempered: Array<[number, number]>;
   eos: number | null;
 }

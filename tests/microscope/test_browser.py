@@ -407,6 +407,12 @@ def test_a_row_of_the_loss_opens_why(browser: Any, url: str, translator: Transla
         stack, layer, kind, head = re.match(r"(\w+) block (\d+), (\w+) attention, head (\d+)", spoken).groups()
         right = effects[f"{stack.lower()}.{layer}.{kind}", int(head)]
         assert float(value.replace("−", "-")) == pytest.approx(right, rel=0.06, abs=6e-3)
+    assert trace.reference is not None
+    probabilities = trace.reference.values["logits"][1].softmax(dim=0)  # PAD and BOS have their share in a loss
+    printed = [float(each) for each in tab.locator(".why tbody td:nth-of-type(2)").all_text_contents()]
+    assert printed[0] == pytest.approx(float(probabilities[trace.reference.log_probs[1].argmax()]), abs=5.1e-5)
+    right = float(tab.text_content(".why tr.lit td:nth-of-type(2)"))
+    assert -math.log(right) == pytest.approx(float(trace.reference.losses[1]), rel=0.02)
     hidden = tab.locator(".why .token .small").all_text_contents()
     assert len(hidden) == len(occlusion(trace, 1, reference=True))
     tab.click(".headmap button >> nth=0")

@@ -112,6 +112,18 @@ def test_a_temperature_is_exact_without_the_logits(trace: Trace) -> None:
     assert 1.0 in TEMPERATURES
 
 
+@pytest.mark.parametrize("shape", ["encoder-decoder", "encoder"])
+def test_a_probability_is_also_known_of_the_whole_vocabulary(trace: Trace, tmp_path: Path, shape: Shape) -> None:
+    seen = (
+        trace if shape == "encoder-decoder" else look(load(tiny_model(tmp_path, in_shape(shape)), device="cpu"), "dogs")
+    )
+    whole = seen.replay.values["logits"].double().softmax(dim=1)
+    for place, step in enumerate(describe_trace(seen).replay.steps):
+        for each in step.top:
+            assert np.exp(each.log_prob + step.allowed) == pytest.approx(float(whole[place, each.id]), abs=1e-6)
+        assert step.allowed < 0
+
+
 def test_bytes_are_joined_to_characters() -> None:
     cat = [f"<0x{byte:02X}>" for byte in "猫".encode()]
     assert characters(["▁a", *cat, "b", *cat, "<0x41>", "<0xFF>", "c"]) == [(1, 4, "猫"), (5, 8, "猫"), (8, 9, "A")]

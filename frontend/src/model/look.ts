@@ -213,17 +213,18 @@ function describe(
     target_in: tokens(target, targetIn),
     target_out: tokens(target, targetOut),
     decoder_in: tokens(target, decoderIn),
-    steps: logits.map((each) => step(target, logProbsOf(network, each), described.temperatures)),
+    steps: logits.map((each) => step(target, each, logProbsOf(network, each), described.temperatures)),
     losses: logits.map((each, k) => lossOf(each, targetOut[k])),
     smoothed: logits.map((each, k) => smoothedLoss(each, targetOut[k], described.smoothing)),
     ranks: logits.map((each, k) => each.reduce((rank, logit) => rank + Number(logit > each[targetOut[k]]), 0)),
   };
 }
 
-function step(target: Tokenizer, logProbs: Float32Array, temperatures: number[]): Step {
+function step(target: Tokenizer, logits: Float32Array, logProbs: Float32Array, temperatures: number[]): Step {
   const top = largest(logProbs, MAX_LISTED).filter((id) => logProbs[id] > -Infinity); // the others are never written
   return {
     top: top.map((id) => ({ id, piece: target.pieces([id])[0], log_prob: logProbs[id] })),
+    allowed: -lossOf(logits, top[0]) - logProbs[top[0]],
     tempered: temperatures.map((temperature) => tempered(logProbs, temperature)),
     eos: finite(logProbs[EOS]),
   };

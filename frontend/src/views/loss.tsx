@@ -132,22 +132,26 @@ function Why(props: { of: Replay; reference: boolean }) {
   const { reference } = props;
   const heads = useAnswer(source.heads, asked.value, t, reference);
   const hidden = useAnswer(source.occlusion, asked.value, t, reference);
-  const right = labels(target_out)[t];
-  const { top } = steps[t];
-  const wanted = top.slice(0, 5);
-  const below = top.slice(5).filter((each) => each.id === target_out.ids[t]);
+  const right = { id: target_out.ids[t], name: labels(target_out)[t], share: Math.exp(-losses[t]) };
+  const { top, allowed } = steps[t];
+  const wanted = top.slice(0, 5).map(({ id, piece, log_prob }) => ({
+    id,
+    name: tokenName(id, piece),
+    share: Math.exp(log_prob + allowed),
+  }));
+  const listed = wanted.some(({ id }) => id === right.id) ? wanted : [...wanted, right];
   return (
     <section class="why" aria-live="polite">
-      <h3>{say("why", { token: right, step: t + 1 })}</h3>
+      <h3>{say("why", { token: right.name, step: t + 1 })}</h3>
       <p>
         {ranks[t] === 0
-          ? say("why_first", { token: right, share: percent(Math.exp(-losses[t])) })
+          ? say("why_first", { token: right.name, share: percent(right.share) })
           : say("why_astray", {
-              token: right,
+              token: right.name,
               rank: ranks[t] + 1,
-              share: percent(Math.exp(-losses[t])),
-              wanted: tokenName(wanted[0].id, wanted[0].piece),
-              instead: percent(Math.exp(wanted[0].log_prob)),
+              share: percent(right.share),
+              wanted: wanted[0].name,
+              instead: percent(wanted[0].share),
             })}
       </p>
       <div class="scroll" tabIndex={0} role="region" aria-label={say("wanted")}>
@@ -165,23 +169,23 @@ function Why(props: { of: Replay; reference: boolean }) {
             </tr>
           </thead>
           <tbody>
-            {[...wanted, ...below].map((each) => (
-              <tr key={each.id} class={each.id === target_out.ids[t] ? "lit" : ""}>
+            {listed.map(({ id, name, share }) => (
+              <tr key={id} class={id === right.id ? "lit" : ""}>
                 <th scope="row">
-                  <bdi>{tokenName(each.id, each.piece)}</bdi>
+                  <bdi>{name}</bdi>
                 </th>
                 <td class="wide">
-                  <Bar share={Math.exp(each.log_prob)} />
+                  <Bar share={share} />
                 </td>
-                <td class="number">{show(Math.exp(each.log_prob), 4)}</td>
-                <td class="number">{each.id === target_out.ids[t] ? 1 : 0}</td>
+                <td class="number">{show(share, 4)}</td>
+                <td class="number">{id === right.id ? 1 : 0}</td>
               </tr>
             ))}
           </tbody>
         </table>
       </div>
       <p class="explain">{say("one_hot")}</p>
-      {writes() && <p class="explain">{say("may_write")}</p>}
+      {writes() && <p class="explain">{say("whole_vocabulary")}</p>}
       {writes() && (
         <p>
           <button type="button" onClick={() => select({ view: "step", ...atStep(t) })}>
@@ -193,7 +197,7 @@ function Why(props: { of: Replay; reference: boolean }) {
       {hidden ? <Hidden changes={hidden} /> : <Missing>{hidden === null ? say("needs_model") : "…"}</Missing>}
       <h4>{say("heads_off_one_by_one")}</h4>
       {heads ? (
-        <HeadMap effects={heads} title={say("delta_loss", { token: right })} />
+        <HeadMap effects={heads} title={say("delta_loss", { token: right.name })} />
       ) : (
         <Missing>{heads === null ? say("needs_model") : "…"}</Missing>
       )}

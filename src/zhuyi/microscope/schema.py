@@ -61,6 +61,9 @@ class Step(Message):
 
     top: list[Choice]
     """The most probable of the tokens that may be written, best first."""
+    allowed: float
+    """log Σ p of all tokens that may be written, where p is of the whole vocabulary, as in the loss: it makes each
+    `log_prob`, which is of these tokens alone, one of the whole vocabulary."""
     tempered: list[tuple[float, float]]
     """At each of the model's temperatures, log Σ p^(1/T) and the entropy in nats."""
     eos: float | None

@@ -178,6 +178,7 @@ def _candidate(trace: Trace, each: Candidate) -> schema.Candidate:
 def _replay(trace: Trace, replay: Replay) -> schema.Replay:
     log_probs = replay.log_probs
     best, tokens = log_probs.topk(min(MAX_LISTED, log_probs.shape[1]))
+    allowed = replay.values["logits"].log_softmax(dim=1).gather(1, tokens[:, :1]) - best[:, :1]
     tempered = [_tempered(log_probs, temperature) for temperature in TEMPERATURES]
     steps = [
         schema.Step(
@@ -186,6 +187,7 @@ def _replay(trace: Trace, replay: Replay) -> schema.Replay:
                 for token, log_prob in zip(tokens[step].tolist(), best[step].tolist(), strict=True)
                 if log_prob > -math.inf  # the others are never written
             ],
+            allowed=float(allowed[step]),
             tempered=[(float(log_sum[step]), float(entropy[step])) for log_sum, entropy in tempered],
             eos=_finite(float(log_probs[step, EOS])),
         )
