@@ -4,7 +4,7 @@ import { begin, hasMask, model, positionsOf, tokensOf, trace, writes } from "./d
 import { Choice, Formula, Missing, upTo } from "./parts";
 import { type Change, hasCross, inColumns, number, place, select, type Stack, stacks } from "./state";
 import { useFloats, useMatrix } from "./use";
-import { say } from "./words";
+import { join, say } from "./words";
 
 /** The attention that is selected, who asks and who answers in it, and which of them. */
 export function selected() {
@@ -158,10 +158,14 @@ export function Formulas(props: { single?: boolean; cross: boolean }) {
   return (
     <>
       <Formula name={name} variant={turned ? "rotary" : props.cross ? "cross" : ""} />
-      <Formula name={name === "query" ? "answer" : `${name}.together`} variant={bias ?? ""} />
+      <Formula name={name === "query" ? "answer" : `${name}.together`} variant={bias ?? (turned ? "rotary" : "")} />
       {props.cross && <p class="explain">{say("cross_sides", { own, given })}</p>}
       {bias && <p class="explain">{say(bias)}</p>}
-      {turned && <p class="explain">{say("turned", { half: headWidth() / 2 })}</p>}
+      {turned && (
+        <p class="explain">
+          {join([say("turned", { half: headWidth() / 2 }), say(single ? "shown_turned" : "turned_for_scores")])}
+        </p>
+      )}
     </>
   );
 }

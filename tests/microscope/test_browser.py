@@ -261,12 +261,13 @@ def test_printed_numbers_are_the_models(browser: Any, url: str, translator: Tran
 
     trace = look(translator, LINE, target=REFERENCE)
     tab.goto(f"{url}#{urlencode({'text': LINE, 'view': 'matrices', 'layer': 0, 'head': 1, 'i': 2, 'j': 1, 'd': 3})}")
-    for letter in ("A′", "Q", "V", "O"):
-        tab.wait_for_selector(f"figure:has(figcaption:text-matches('^{letter} ·')) .spoken")
-    for name, letter in (("weights", "A′"), ("queries", "Q"), ("values", "V"), ("context", "O")):
+    places = {"weights": "A′ ·", "queries": "Q = .q¹ ⋯ q", "values": "V = .v¹ ⋯ v", "context": "O = .b¹ ⋯ b"}
+    for title in places.values():
+        tab.wait_for_selector(f"figure:has(figcaption:text-matches('^{title}')) .spoken")
+    for name, title in places.items():
         tensor = trace[f"encoder.0.self.{name}"]
         row, column = (2, 1) if name == "weights" else (1 if name == "values" else 2, 3)
-        spoken = tab.locator(f"figure:has(figcaption:text-matches('^{letter} ·')) .spoken").first.text_content()
+        spoken = tab.locator(f"figure:has(figcaption:text-matches('^{title}')) .spoken").first.text_content()
         number = float(spoken.rsplit("=", 1)[1].replace("−", "-"))
         assert number == pytest.approx(float(tensor[1, row, column]), abs=5.1e-5), name
     assert complaints == []
@@ -275,14 +276,14 @@ def test_printed_numbers_are_the_models(browser: Any, url: str, translator: Tran
 
 def test_arrows_move_the_cell_and_the_address_follows(browser: Any, url: str) -> None:
     tab = opened(browser, url, [], view="matrices")
-    inputs = "figure:has(figcaption:text-matches('^I ·')) canvas >> nth=0"
+    inputs = "figure:has(figcaption:text-matches('^I =')) canvas >> nth=0"
     tab.wait_for_selector(inputs)
     tab.focus(inputs)
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("ArrowRight")
     assert until(tab, "location.hash.includes('i=2') && location.hash.includes('c=1')")  # a column is a token
-    result = "figure:has(figcaption:text-matches('^Q ·')) canvas >> nth=0"
+    result = "figure:has(figcaption:text-matches('^Q =')) canvas >> nth=0"
     tab.hover(result, position={"x": 3, "y": 3})
     assert until(tab, "!location.hash.includes('i=2') && location.hash.includes('c=1')")  # I has coordinates of its own
     tab.close()

@@ -33,6 +33,8 @@ type Axis = "i" | "j" | "d" | "c" | "o" | "e";
 /** A matrix as it is stored: rows by columns. */
 interface Matrix {
   letter: string;
+  /** The letter of its columns in the lecture's notation, a vector for each token. */
+  vectors?: string;
   numbers: Float32Array | null | undefined;
   roots?: Uint8Array | null;
   axes: [Axis, Axis];
@@ -41,6 +43,8 @@ interface Matrix {
   /** Drawn with rows as columns. */
   turned: boolean;
 }
+
+const raised = (n: number) => [...String(n)].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]).join("");
 
 /** How many terms of a sum are printed. */
 const TERMS = 4;
@@ -65,7 +69,8 @@ function Product(props: {
   const plate = (of: Matrix, lit: "row" | "column" | "cell") => {
     const [down, across] = of.axes;
     const shape = (of.turned ? [across, down] : [down, across]).map((axis) => names[axis].length).join(" × ");
-    const title = `${of.letter} · ${shape}`;
+    const vectors = of.vectors && of.turned ? ` = [${of.vectors}¹ ⋯ ${of.vectors}${raised(names[down].length)}]` : "";
+    const title = `${of.letter}${vectors} · ${shape}`;
     if (!of.numbers && !of.roots)
       return (
         <Missing key={of.letter}>
@@ -236,9 +241,9 @@ export function Matrices() {
         group={largest(plainQ, plainK, V)}
         factors={factors(
           { letter: W(of), numbers: slice(of), axes: ["d", "c"], learned: true, turned: !lecture },
-          { letter: source, numbers: input, axes: [axis, "c"], turned: lecture },
+          { letter: source, vectors: source === "Ī" ? "ā" : "a", numbers: input, axes: [axis, "c"], turned: lecture },
         )}
-        results={[{ letter, numbers: result, axes: [axis, "d"], turned: lecture }]}
+        results={[{ letter, vectors: of, numbers: result, axes: [axis, "d"], turned: lecture }]}
         terms={dot(slice(of), chosen.d * whole, input, place * whole, whole)}
         after={biases[of] ? `+ bias ${show(biases[of][(query ? head : group) * d + chosen.d])}` : ""}
         value={at(result, place * d + chosen.d)}
@@ -296,10 +301,10 @@ export function Matrices() {
           title={lecture ? `O = V ${letters.shares}` : `O = ${letters.shares} V`}
           group={largest(V, O)}
           factors={factors(
-            { letter: "V", numbers: V, axes: ["j", "d"], turned: lecture },
+            { letter: "V", vectors: "v", numbers: V, axes: ["j", "d"], turned: lecture },
             { letter: letters.shares, numbers: weights, roots, axes: ["i", "j"], shares: true, turned: lecture },
           )}
-          results={[{ letter: "O", numbers: O, axes: ["i", "d"], turned: lecture }]}
+          results={[{ letter: "O", vectors: "b", numbers: O, axes: ["i", "d"], turned: lecture }]}
           terms={
             weights && V
               ? Array.from({ length: columns }, (_, k) => weights[i * columns + k] * V[k * d + chosen.d])
