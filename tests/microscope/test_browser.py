@@ -394,6 +394,9 @@ def test_a_change_shows_what_it_makes_of_answer_and_loss(browser: Any, url: str,
     assert float(before) == pytest.approx(float(plain.reference.losses.sum()), abs=5.1e-4)
     assert float(after) == pytest.approx(float(lifted.reference.losses.sum()), abs=5.1e-4)
     assert "may not see" not in tab.text_content("article")
+    go(tab, "step")
+    assert "sees the whole target" in tab.text_content("article")
+    assert "From the prefix" not in tab.text_content("article")
     tab.close()
 
 
