@@ -556,6 +556,16 @@ def test_a_file_shows_the_search_that_was_made(browser: Any, translator: Transla
     tab.close()
 
 
+def test_one_click_makes_a_tree_of_a_greedy_search(browser: Any, url: str, translator: Translator) -> None:
+    tab = opened(browser, url, [], view="beam", lang="en", **{"if": '{"beam":1}'})
+    assert tab.locator(".forest .node").count() == len(look(translator, LINE, beam=1).candidates)
+    tab.click("text=Beam width 4")
+    candidates = look(translator, LINE, beam=4).candidates
+    assert until(tab, f"document.querySelectorAll('.forest .node').length === {len(candidates)}")
+    assert tab.locator("text=is greedy search").count() == 0
+    tab.close()
+
+
 def test_two_quick_changes_are_both_made(browser: Any, url: str) -> None:
     tab = opened(browser, url, [], view="beam")
     for place, value in enumerate(("2", "0.5")):

@@ -13,6 +13,9 @@ import { select } from "../state";
 import type { Candidate } from "../wire";
 import { isolate, join, say, show } from "../words";
 
+/** A beam that shows a tree, where the model's own keeps a single line. */
+const WIDER = 4;
+
 interface Node {
   candidate: Candidate | null;
   children: Node[];
@@ -173,7 +176,14 @@ export function Beam() {
         />
       </div>
       {!served && <em>{say("failed_needs_server")}</em>}
-      {beam === 1 && served && !sampling && <p>{say("beam_one")}</p>}
+      {beam === 1 && served && !sampling && (
+        <p>
+          {say("beam_one")}{" "}
+          <button type="button" disabled={busy.value} onClick={() => again({ beam: WIDER })}>
+            {say("beam_wider", { n: WIDER })}
+          </button>
+        </p>
+      )}
       <label>
         <input
           type="checkbox"
