@@ -301,6 +301,17 @@ def test_pictures_fill_a_projector(opened: Open, translator: Translator, view: s
     assert until(tab, "location.hash.includes('a+dog')")
 
 
+@pytest.mark.parametrize("view", ["mask", "heads"])
+def test_all_of_a_matrix_is_on_a_projector(opened: Open, translator: Translator, view: str) -> None:
+    tab = opened(translator, view=view, stack="decoder", width=1920, height=1080)
+    tab.keyboard.press("p")
+    tab.wait_for_timeout(300)
+    for canvas in tab.locator(".matrix canvas[role=img]").all():
+        box = canvas.bounding_box()
+        assert box["y"] + box["height"] <= 1080
+        assert box["x"] + box["width"] <= 1920
+
+
 def words(pieces: list[str]) -> list[list[int]]:
     found: list[list[int]] = []
     for place, piece in enumerate(pieces):

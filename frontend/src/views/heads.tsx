@@ -176,17 +176,18 @@ export function Heads() {
   const others = heads_off.filter(([at, which]) => at !== name || which !== head);
   const by = pooling(asks.ids.length, answers.ids.length);
   const narrow = viewport.value.width <= 760;
+  const side = heads() > 8 ? 56 : narrow ? 72 : 96;
   // The large picture stands beside the small ones, where a click shows at once what it opens, if there is room.
   const short = narrow || Math.max(asks.ids.length, answers.ids.length) <= 24;
   const same = pinned.value && pinned.value.name.startsWith(stack) && pinned.value.name.endsWith(kind);
   const opened = (
     <div class={short ? "opened" : ""}>
       <Chooser />
-      <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>
-        {say(off ? "switch_on" : "switch_off", { head: headName(name, head) })}
-      </Ask>
-      {isThere(name) && (
-        <>
+      <div class="dials">
+        <Ask change={{ heads_off: off ? others : [...others, [name, head]] }} disabled={!isThere(name)}>
+          {say(off ? "switch_on" : "switch_off", { head: headName(name, head) })}
+        </Ask>
+        {isThere(name) && (
           <p>
             <button
               type="button"
@@ -199,40 +200,42 @@ export function Heads() {
             </button>{" "}
             <WordSwitch of={[asks, answers]} />
           </p>
-          <div class="pair">
-            {same && <Head name={pinned.value!.name} head={pinned.value!.head} room={0.45} />}
-            <Head name={name} head={head} room={same ? 0.45 : short && !narrow ? 0.55 : 1} />
-          </div>
-        </>
+        )}
+      </div>
+      {isThere(name) && (
+        <div class="pair">
+          {same && <Head name={pinned.value!.name} head={pinned.value!.head} room={0.45} />}
+          <Head name={name} head={head} room={same ? 0.45 : short && !narrow ? 0.55 : 1} />
+        </div>
       )}
     </div>
   );
   return (
     <>
-      <div class="chooser">
-        <Choice
-          title={say("order")}
-          value={order.value}
-          of={[
-            ["number", say("by_number")],
-            ["entropy", say("by_entropy")],
-            ["diagonal", say("by_diagonal")],
-          ]}
-          onChoose={(value) => {
-            order.value = value as Order;
-          }}
-        />
-      </div>
       {by > 1 && <Missing>{say("pooled", { by })}</Missing>}
       <div class="pair">
         <div class="scroll" tabIndex={0} role="region" aria-label={say("view_heads")}>
+          <div class="chooser">
+            <Choice
+              title={say("order")}
+              value={order.value}
+              of={[
+                ["number", say("by_number")],
+                ["entropy", say("by_entropy")],
+                ["diagonal", say("by_diagonal")],
+              ]}
+              onChoose={(value) => {
+                order.value = value as Order;
+              }}
+            />
+          </div>
           <table class="multiples">
             <caption>{say("all_heads")}</caption>
             <tbody>
               {attentions()
                 .reverse()
                 .map((each) => (
-                  <Row key={Object.values(each).join(" ")} {...each} order={order.value} side={heads() > 8 ? 56 : 96} />
+                  <Row key={Object.values(each).join(" ")} {...each} order={order.value} side={side} />
                 ))}
             </tbody>
           </table>

@@ -2,6 +2,7 @@
 import { atStep, chosenAt, positionIn, stepOf } from "../attention";
 import { again, begin, model, trace } from "../data";
 import { Absent, Choice } from "../parts";
+import { Legend } from "../pictures/legend";
 import { Strip } from "../pictures/strip";
 import { labels, TokenRow } from "../pictures/tokens";
 import { select, type Stack, stacks } from "../state";
@@ -55,6 +56,7 @@ export function Input() {
         />
       )}
       <p class="explain">{say("pieces_and_ids")}</p>
+      <Legend />
       {now.normalised !== now.text && (
         <p>
           {join([say("normalised"), ""])}

@@ -62,11 +62,13 @@ export function Mask() {
   if (!isThere(name)) return <Missing>{say("no_attention")}</Missing>;
   return (
     <>
-      <div class="chooser">
-        <LayerAndHead stack="decoder" />
+      <div class="dials">
+        <div class="chooser">
+          <LayerAndHead stack="decoder" />
+        </div>
+        {hasMask() && <Ask change={{ mask_lifted: !lifted }}>{say(lifted ? "mask_back" : "mask_lift")}</Ask>}
+        {hasMask() && !lifted && <Formula name="mask" variant={inColumns() ? "columns" : "rows"} />}
       </div>
-      {hasMask() && !lifted && <Formula name="mask" variant={inColumns() ? "columns" : "rows"} />}
-      {hasMask() && <Ask change={{ mask_lifted: !lifted }}>{say(lifted ? "mask_back" : "mask_lift")}</Ask>}
       <div class="pair">
         {alpha ? (
           <Heatmap title={`${score} · ${say("scores")}`} numbers={alpha} signed {...drawn} />

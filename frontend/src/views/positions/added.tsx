@@ -57,7 +57,7 @@ function Sum(props: AddedProps) {
         <p class="vector" key={title}>
           <b>
             {title}
-            {title !== "a + e" && <sup>{i}</sup>}
+            {title !== "a + e" && <sup>i</sup>}
           </b>{" "}
           <Strip values={values} title={`${title} ${props.names[i]}`} />{" "}
           <small>{say("vector_length", { length: show(Math.hypot(...values), 2) })}</small>

@@ -64,10 +64,12 @@ export function PositionsView() {
           </button>
         ))}
       </div>
-      {own !== "none" && (
-        <Ask change={{ positions_off: !positions_off }}>{say(positions_off ? "positions_on" : "positions_off")}</Ask>
-      )}
-      {served && asked.value && <Order />}
+      <div class="dials">
+        {own !== "none" && (
+          <Ask change={{ positions_off: !positions_off }}>{say(positions_off ? "positions_on" : "positions_off")}</Ask>
+        )}
+        {served && asked.value && <Order />}
+      </div>
       <div role="tabpanel" aria-label={say(`positions_${kind.value}`)}>
         {kind.value !== "none" && (
           <Slider
