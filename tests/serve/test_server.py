@@ -179,6 +179,15 @@ def test_a_name_that_is_not_this_machine_s_is_refused(
                 assert (status, "--allow-host" in message(json.loads(answer))) == (400, True)
 
 
+def test_head_is_get_without_the_content(url: str) -> None:
+    both = GET.replace(b"GET", b"HEAD") + GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    with connect(url, both) as connection, connection.makefile("rb") as answers:
+        first, second, content = answers.read().split(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200")
+    assert second.startswith(b"HTTP/1.1 200")
+    assert f"content-length: {len(content)}".encode() in first
+
+
 def test_a_client_that_goes_away_frees_its_place(url: str) -> None:
     body = json.dumps({"lines": MANY, "beam": 10}).encode()
     gone = metric(url, "zhuyi_requests_gone_total")

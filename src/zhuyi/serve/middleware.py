@@ -90,7 +90,8 @@ class RequestMiddleware:
         self._check_host(headers.get("host", ""))
         self._check_connections(scope)
         await exchange.read(int(headers.get("content-length", 0)), self._limits)
-        await exchange.run(self._app, scope)
+        # The answer to HEAD is that to GET: an ASGI server leaves out its content.
+        await exchange.run(self._app, {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope)
 
     def _check_host(self, host: str) -> None:
         """See that a request is for this server.
