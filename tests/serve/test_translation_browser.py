@@ -29,7 +29,7 @@ def page(browser: Any) -> Iterator[Any]:
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     yield page
     context.close()
-    assert [each for each in complaints if "401" not in each] == []
+    assert [each for each in complaints if "401" not in each and "413" not in each] == []
 
 
 def translated(page: Any) -> str:
@@ -93,6 +93,20 @@ def test_a_look_inside_opens_the_microscope_on_the_line_at_the_cursor(page: Any,
     microscope = opened.value
     microscope.wait_for_selector("h1")
     assert microscope.input_value(".sentence input >> nth=0") == LINE
+
+
+def test_no_translation_of_another_text_is_left_beside_one_that_is_refused(page: Any, en_de: str) -> None:
+    with running(service(en_de, queue=100)) as url:
+        page.goto(url)
+        page.check("#several")
+        page.fill("#text", LINE)
+        page.click("#translate")
+        assert translated(page)
+        page.fill("#text", "a" * 101)
+        page.click("#translate")
+        page.wait_for_selector("#status.bad")
+        assert "at most 100 characters" in page.locator("#status").inner_text()
+        assert (page.input_value("#translation"), page.locator("#alternatives li").count()) == ("", 0)
 
 
 def test_the_page_asks_for_the_key(page: Any, en_de: str) -> None:
