@@ -77,6 +77,8 @@ def test_what_openais_client_is_refused(url: str) -> None:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
     with pytest.raises(openai.NotFoundError, match="no such model; there are en-de, b") as missing:
         ask(client, "gpt-4o", ("user", LINE))
+    with pytest.raises(openai.NotFoundError, match="no such model; there are en-de, b"):
+        client.models.retrieve("gpt-4o")
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError, match="none has the role"):
         ask(client, "en-de", ("system", LINE))

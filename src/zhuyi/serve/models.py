@@ -77,6 +77,16 @@ class Models:
         """Codes of all languages that some model writes."""
         return sorted({languages.code(tag) for model in self for tag in model.targets})
 
+    def named(self, name: str) -> ServedModel:
+        """The model that has this name.
+
+        Raises:
+            Refusal: if none has; the message lists those that there are.
+        """
+        if name not in self._models:
+            raise unknown(f"no such model; there are {listed(list(self._models))}")
+        return self._models[name]
+
     def targets_of(self, source: str) -> list[str]:
         """Codes of all languages into which some models translate that language."""
         return [target for target in self.targets if target != source and self._path(source, target)]
@@ -92,11 +102,7 @@ class Models:
         Raises:
             Refusal: if there is no such model, or none with these languages; the message lists what there is.
         """
-        model = self.only
-        if model is None and name is not None:
-            model = self._models.get(name)
-            if model is None:
-                raise unknown(f"no such model; there are {listed(list(self._models))}")
+        model = self.only or (self.named(name) if name is not None else None)
         if model is not None:
             return [self._of(model, source, target)]
         if target is None:

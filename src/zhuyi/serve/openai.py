@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field
 from zhuyi.serve import languages
 from zhuyi.serve.api import API, BearerKey
 from zhuyi.serve.query import Query
-from zhuyi.serve.refusals import Refusal, Unknown, malformed, unknown
+from zhuyi.serve.refusals import Refusal, Unknown, malformed
 from zhuyi.serve.service import Service
 
 LONGEST_INSTRUCTION = 500
@@ -155,13 +155,13 @@ def router(service: Service) -> APIRouter:
     """Its routes."""
     routes = APIRouter(prefix="/v1", tags=["OpenAI"])
     started = int(time.time())
-    models = {model.name: Model(id=model.name, created=started) for model in service.models}
+    names = {model.name for model in service.models}
 
     @routes.post("/chat/completions", responses=STREAMED, response_model=Completion)
     async def complete(asked: Asked, key: BearerKey) -> Completion | Response:
         """Translate the last message of the user."""
         service.authorize(key)
-        (answer,) = await service.translate(_query(asked, models.keys()))
+        (answer,) = await service.translate(_query(asked, names))
         choices = [
             Choice(index=index, message=Reply(content=each.text), finish_reason="stop" if each.finished else "length")
             for index, each in enumerate([answer, *answer.alternatives])
@@ -178,15 +178,13 @@ def router(service: Service) -> APIRouter:
     async def list_models(key: BearerKey) -> ModelList:
         """The models that there are."""
         service.authorize(key)
-        return ModelList(data=list(models.values()))
+        return ModelList(data=[Model(id=model.name, created=started) for model in service.models])
 
     @routes.get("/models/{name}")
     async def one_model(name: str, key: BearerKey) -> Model:
         """A model."""
         service.authorize(key)
-        if name not in models:
-            raise unknown("no such model")
-        return models[name]
+        return Model(id=service.models.named(name).name, created=started)
 
     return routes
 
@@ -203,8 +201,13 @@ def refused(refusal: Refusal) -> tuple[int, Refused]:
     return refusal.status, Refused(error=error)
 
 
-def _query(asked: Asked, models: Container[str]) -> Query:
-    """What a request asks for: the languages of its model's name, or else those of an instruction."""
+def _query(asked: Asked, names: Container[str]) -> Query:
+    """What a request asks for: the languages of its model's name, or else those of an instruction.
+
+    Args:
+        asked: the request.
+        names: of the server's models.
+    """
     text = next((message.text for message in reversed(asked.messages) if message.role == "user"), None)
     if text is None:
         raise malformed('messages: none has the role "user"')
@@ -213,7 +216,7 @@ def _query(asked: Asked, models: Container[str]) -> Query:
     instruction = Instruction.of(text)
     if instruction:
         source, target, text = instruction.source, instruction.target, text[instruction.end :]
-    if asked.model not in models:
+    if asked.model not in names:
         pair = _PAIR.fullmatch(asked.model)
         if pair and all(map(languages.is_known, pair.groups())):
             source, target = pair.groups()
