@@ -162,7 +162,7 @@ class _Lazy(Generic[Value]):
 
     async def get(self) -> Value:
         """The value; what prevents it is raised for all who wait, and tried again for the next one."""
-        if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
+        if self._task is None or (self._task.done() and not self.is_there):
             self._task = asyncio.create_task(asyncio.to_thread(self._made))
         return await asyncio.shield(self._task)  # who goes away takes nothing from the others
 
