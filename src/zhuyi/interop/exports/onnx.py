@@ -136,12 +136,13 @@ def write(model: Model, directory: Path, precision: str) -> None:
     for name, graph in zip(GRAPHS, graphs, strict=True):
         graph.save(directory / name, precision)
     settings = {
-        **{"zhuyi": __version__, "max_length": config.max_length},
-        **{"pad": PAD, "bos": BOS, "eos": EOS},
-        **{
-            "source_prefix": list(tokenizers.source.template.prefix),
-            "target_prefix": list(tokenizers.target.template.prefix),
-        },
+        "zhuyi": __version__,
+        "max_length": config.max_length,
+        "pad": PAD,
+        "bos": BOS,
+        "eos": EOS,
+        "source_prefix": tokenizers.source.template.prefix,
+        "target_prefix": tokenizers.target.template.prefix,
     }
     files = {"config.json": settings, "tokenizer.source.json": source, "tokenizer.target.json": target}
     for file, content in files.items():

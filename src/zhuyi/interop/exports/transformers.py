@@ -72,7 +72,9 @@ class HuggingFaceDirectory:
         self._suppressed = [i for i in defaults.suppress_tokens if i != UNK]
         self._greedy = transformers.GenerationConfig(
             **{key: getattr(defaults, key) for key in (*IDS, "forced_bos_token_id")},
-            **{"num_beams": 1, "do_sample": False, "suppress_tokens": self._suppressed},
+            num_beams=1,
+            do_sample=False,
+            suppress_tokens=self._suppressed,
         )
 
     def decode(self, sources: Sequence[Tokens], limit: int) -> list[list[int]]:
