@@ -3,7 +3,8 @@
 `report.py` writes each of them between `<!-- name -->` and `<!-- /name -->`, from the files in results/.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from stored import load
 
@@ -30,26 +31,44 @@ OUTCOMES = {
 }
 """All but statuses."""
 
+COLON = (": ", "：")
+LABELS = {"ctranslate2": "CTranslate2", "libretranslate": "LibreTranslate"}
 LINES = {"short": ("short", "短句"), "mixed": ("mixed", "长短不一")}
+PEERS = {
+    "ctranslate2": ("CTranslate2", "CTranslate2 behind FastAPI", "FastAPI 后面的 CTranslate2"),
+    "libretranslate": ("LibreTranslate", "LibreTranslate", "LibreTranslate"),
+}
+"""The servers beside ours: the name in a table's head, and in the text in both languages."""
 UNDER_LOAD = (
     (
         "`benchmarks/serving/run.py` lets 1 to 256 clients ask, each its next line as soon as it has an answer, "
-        "in turn this server and\nCTranslate2 behind FastAPI: the same model ({model} M parameters, {precision}), "
-        "beam and lines, on the cores that the clients\nneed too ({machine} cores; medians of {rounds} rounds).",
-        "| beam | lines | clients | requests a second | p50 / p95 / p99, ms | CTranslate2: requests a second "
-        "| p50 / p95 / p99, ms | ratio |",
+        "in turn this server{peers}: the same model ({model} M parameters, {precision}), beam and lines, on the cores "
+        "that the clients\nneed too ({processor}, {cores} cores; medians of {rounds} rounds).",
         "With a beam of 5, mixed lines and 64 clients that is {characters} characters a second: a hundred million "
         "characters are\n{hours} hours of this machine.",
     ),
     (
-        "`benchmarks/serving/run.py` 让 1 到 256 个客户端提问，每个一得到回答就问下一句，"
-        "轮流问这个服务器和 FastAPI 后面的 CTranslate2：\n"
+        "`benchmarks/serving/run.py` 让 1 到 256 个客户端提问，每个一得到回答就问下一句，轮流问这个服务器{peers}：\n"
         "模型（{model} M 参数，{precision}）、束宽和句子都相同，"
-        "客户端也占用同样的核（{machine} 核，取 {rounds} 轮的中位数）。",
-        "| 束宽 | 句子 | 客户端 | 每秒请求数 | p50 / p95 / p99，毫秒 | CTranslate2：每秒请求数 "
-        "| p50 / p95 / p99，毫秒 | 倍数 |",
+        "客户端也占用同样的核（{processor}，{cores} 核，取 {rounds} 轮的中位数）。",
         "束宽 5、长短不一的句子、64 个客户端时，合每秒 {characters} 个字符：一亿个字符要用这台机器 {hours} 小时。",
     ),
+)
+"""What stands before the table, and after it."""
+PEERS = {
+    "ctranslate2": (" and\nCTranslate2 behind FastAPI", "和 FastAPI 后面的 CTranslate2"),
+    "libretranslate": (", and LibreTranslate {version}", "和 LibreTranslate {version}"),
+}
+"""The servers beside ours, and how the text goes on with each."""
+REMARK = (
+    "LibreTranslate does not split texts into sentences here, and its server takes 100 connections at most; all else "
+    "is its\ndefault. The ratio is that to the faster of the two.",
+    "LibreTranslate 在这里不分句，它的服务器最多接受 100 个连接，其余都是默认设置。“倍数”与两者中较快的一个相比。",
+)
+"""Where LibreTranslate takes part."""
+COLUMNS = (
+    ("beam", "lines", "clients", "requests a second", "p50 / p95 / p99, ms", "ratio"),
+    ("束宽", "句子", "客户端", "每秒请求数", "p50 / p95 / p99，毫秒", "倍数"),
 )
 
 
@@ -64,7 +83,7 @@ def soak(language: int) -> list[str]:
         ("| clients that | at once | requests | outcome |", "| 客户端 | 同时 | 请求 | 结果 |")[language],
         "|---|---:|---:|---|",
     ]
-    colon, comma = ((": ", ", "), ("：", "，"))[language]
+    colon, comma = COLON[language], (", ", "，")[language]
     for kind, outcomes in result["outcomes"].items():
         often = sorted(outcomes.items(), key=lambda outcome: -outcome[1])
         counts = comma.join(f"{OUTCOMES.get(name, (name, name))[language]}{colon}{count:,}" for name, count in often)
@@ -97,30 +116,49 @@ def soak(language: int) -> list[str]:
 
 
 def under_load(language: int) -> list[str]:
-    """Requests a second and latency of the server and its peer, and what that makes in a day."""
+    """Requests a second and latency of the server and its peers, and what that makes in a day."""
     result = load("serving")
     if result is None:
         return []
-    rows = []
-    for beam, systems in result["beams"].items():
-        for cell, own in systems["zhuyi"].items():
-            lengths, clients = cell.split(", ")
-            peer = systems["ctranslate2"][cell]
-            both = [f"{each['requests_per_second'][1]:,.0f} | {_latencies(each)}" for each in (own, peer)]
-            ratio = own["requests_per_second"][1] / peer["requests_per_second"][1]
-            rows.append(f"| {beam} | {LINES[lengths][language]} | {clients} | {' | '.join(both)} | {ratio:.2f}× |")
+    peers = [peer for peer in PEERS if all(peer in systems for systems in result["beams"].values())]
+    version = result["packages"].get("libretranslate")
     busy = result["beams"]["5"]["zhuyi"]["mixed, 64"]["requests_per_second"][1]
     characters = busy * result["lines"]["mixed"]["characters"]
     figures = {
+        "peers": "".join(PEERS[peer][language].format(version=version) for peer in peers),
         "model": f"{result['parameters'] / 1e6:.1f}",
         "precision": result["settings"]["precision"],
-        "machine": f"{result['machine']['processor']}, {result['machine']['cores']}",
+        "processor": result["machine"]["processor"],
+        "cores": result["machine"]["cores"],
         "rounds": result["settings"]["rounds"],
         "characters": f"{characters:,.0f}",
         "hours": f"{1e8 / characters / 3600:.1f}",
     }
-    before, head, after = (text.format(**figures) for text in UNDER_LOAD[language])
-    return [before, "", head, "|---|---|---:|---:|---:|---:|---:|---:|", *rows, "", after]
+    before, after = (text.format(**figures) for text in UNDER_LOAD[language])
+    remark = ["", REMARK[language]] if "libretranslate" in peers else []
+    return [before, "", *_table(result["beams"], peers, language), *remark, "", after]
+
+
+def _table(beams: dict[str, Any], peers: Sequence[str], language: int) -> list[str]:
+    """A row for each beam, kind of lines and number of clients."""
+    *keys, speed, latencies, ratio = COLUMNS[language]
+    of_peers = [f"{LABELS[peer]}{COLON[language]}{speed} | {latencies}" for peer in peers]
+    rows = [
+        f"| {' | '.join([*keys, speed, latencies, *of_peers, ratio])} |",
+        f"|---|---|---:|---:|---:|{'---:|---:|' * len(peers)}---:|",
+    ]
+    for beam, systems in beams.items():
+        for cell in systems["zhuyi"]:
+            lengths, clients = cell.split(", ")
+            own, *others = (systems[system][cell] for system in ("zhuyi", *peers))
+            measured = " | ".join(f"{_speed(each):,.0f} | {_latencies(each)}" for each in (own, *others))
+            gain = _speed(own) / max(map(_speed, others))
+            rows.append(f"| {beam} | {LINES[lengths][language]} | {clients} | {measured} | {gain:.2f}× |")
+    return rows
+
+
+def _speed(figures: dict[str, list[float]]) -> float:
+    return figures["requests_per_second"][1]
 
 
 def _latencies(figures: dict[str, list[float]]) -> str:

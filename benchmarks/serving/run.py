@@ -1,10 +1,13 @@
-"""`zhuyi serve` beside CTranslate2 behind FastAPI: requests a second and latency, under 1 to 256 clients.
+"""`zhuyi serve` beside CTranslate2 behind FastAPI, and LibreTranslate: requests a second and latency, under 1 to 256
+clients.
 
     python benchmarks/serving/run.py MODEL --source test.en --work DIR [--precision int8] [--beams 1 5]
+        [--libretranslate PYTHON]
 
-Both have the same model, precision, beam and lines, and are asked by LibreTranslate's API; both use all cores, which
-they share with the clients. Each server is started, measured and stopped in turn, `--rounds` times. Lines are short
-(the shortest tenth of the file) or mixed (the whole file). Writes results/serving.json, and prints it as a table.
+All have the same model, precision, beam and lines, and are asked by LibreTranslate's API; all use all cores, which they
+share with the clients. LibreTranslate takes part if a Python is named that has it (`libretranslate_server.py`). Each
+server is started, measured and stopped in turn, `--rounds` times. Lines are short (the shortest tenth of the file) or
+mixed (the whole file). Writes results/serving.json, and prints it as a table.
 """
 
 import argparse
@@ -15,8 +18,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,34 +37,59 @@ from zhuyi.directory import load_config_of, read_model
 HERE = Path(__file__).parent
 RESULT = HERE.parent / "results/serving.json"
 CLIENTS = (1, 8, 64, 256)
-SYSTEMS = ("zhuyi", "ctranslate2")
 PERCENTILES = (50, 95, 99)
 PACKAGES = ("zhuyi", "ctranslate2", "fastapi", "uvicorn", "tokenizers")
 
 
+@dataclass(frozen=True)
+class Settings:
+    """Of all servers alike."""
+
+    model: Path
+    work: Path
+    precision: str
+    beam: int
+
+    def exported(self) -> Path:
+        """The model for CTranslate2, which reads the weights in any precision."""
+        directory = self.work / f"ctranslate2-{self.precision}"
+        if not directory.exists():
+            export = ("export", self.model, "--to", "ctranslate2", "--out", directory)
+            subprocess.run([sys.executable, "-m", "zhuyi", *export], check=True)
+        return directory
+
+
+def zhuyi(settings: Settings) -> list[str]:
+    """The command of `zhuyi serve`, without the port."""
+    own = settings.work / f"beam-{settings.beam}"
+    if not own.exists():
+        shutil.copytree(settings.model, own, ignore=shutil.ignore_patterns("checkpoints"))
+        search = ("--set", f"decoding.beam={settings.beam}", "--set", "decoding.length_penalty=0", "--save")
+        subprocess.run([sys.executable, "-m", "zhuyi", "config", own, *search], check=True, stdout=subprocess.DEVNULL)
+    return [sys.executable, "-m", "zhuyi", "serve", str(own), "--precision", settings.precision]
+
+
+def ctranslate2(settings: Settings) -> list[str]:
+    """The command of CTranslate2 behind FastAPI."""
+    limit = load_config_of(settings.model).model.max_length
+    command = [sys.executable, str(HERE / "ctranslate2_server.py"), str(settings.exported()), "--limit", str(limit)]
+    return [*command, "--compute-type", settings.precision, "--beam", str(settings.beam)]
+
+
+def libretranslate(python: str, settings: Settings) -> list[str]:
+    """The command of LibreTranslate, in a Python that has it."""
+    work = settings.work / "libretranslate"
+    command = [python, str(HERE / "libretranslate_server.py"), str(settings.exported()), "--work", str(work)]
+    return [*command, "--compute-type", settings.precision, "--beam", str(settings.beam)]
+
+
 @contextmanager
-def serving(system: str, model: Path, work: Path, beam: int, precision: str) -> Iterator[int]:
-    """A server in a process of its own: its port, once it answers."""
+def serving(command: Sequence[str], log: Path) -> Iterator[int]:
+    """A server in a process of its own: its port, once it answers. What it logs is in a file."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
-    if system == "zhuyi":
-        own = work / f"beam-{beam}"
-        if not own.exists():
-            shutil.copytree(model, own, ignore=shutil.ignore_patterns("checkpoints"))
-            settings = ("--set", f"decoding.beam={beam}", "--set", "decoding.length_penalty=0", "--save")
-            subprocess.run(
-                [sys.executable, "-m", "zhuyi", "config", own, *settings], check=True, stdout=subprocess.DEVNULL
-            )
-        command = ["-m", "zhuyi", "serve", str(own), "--port", str(port), "--precision", precision]
-    else:
-        exported = work / f"ctranslate2-{precision}"
-        if not exported.exists():
-            export = ("export", model, "--to", "ctranslate2", "--out", exported)
-            subprocess.run([sys.executable, "-m", "zhuyi", *export], check=True)
-        limit = load_config_of(model).model.max_length
-        command = [str(HERE / "ctranslate2_server.py"), str(exported), "--port", str(port)]
-        command += ["--compute-type", precision, "--beam", str(beam), "--limit", str(limit)]
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+    with log.open("wb") as output:
+        process = subprocess.Popen([*command, "--port", str(port)], stdout=output, stderr=output)
     try:
         wait_for(port, process)
         yield port
@@ -83,6 +113,7 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
 
 def measure(port: int, sets: dict[str, list[str]], seconds: float) -> dict[str, dict[str, Any]]:
     """Of each kind of lines and number of clients: requests a second, percentiles in milliseconds, refusals."""
+    put_under_load(port, sets["short"], clients=1, seconds=0.0, warm_up=1.0)  # the first request loads the model
     found = {}
     for lengths, lines in sets.items():
         for clients in CLIENTS:
@@ -106,28 +137,37 @@ def main() -> None:
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--libretranslate", metavar="PYTHON", help="which has libretranslate and tokenizers")
     arguments = parser.parse_args()
+    systems: dict[str, Callable[[Settings], list[str]]] = {"zhuyi": zhuyi, "ctranslate2": ctranslate2}
+    packages = {name: version(name) for name in PACKAGES}
+    if python := arguments.libretranslate:
+        systems["libretranslate"] = partial(libretranslate, python)
+        asked = "from importlib.metadata import version; print(version('libretranslate'))"
+        packages["libretranslate"] = subprocess.check_output([python, "-c", asked], text=True).strip()
     arguments.work.mkdir(parents=True, exist_ok=True)
     lines = [line for line in arguments.source.read_text(encoding="utf-8").splitlines() if line.strip()]
     sets = {"short": sorted(lines, key=len)[: len(lines) // 10], "mixed": lines}
+    beams: dict[int, dict[str, Any]] = {}
     result = {
         "machine": describe(threads=2),
         "parameters": sum(weight.size for weight in read_model(arguments.model).weights.values()),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": packages,
         "lines": {
             name: {"lines": len(each), "characters": round(statistics.mean(map(len, each)), 1)}
             for name, each in sets.items()
         },
         "settings": {"precision": arguments.precision, "rounds": arguments.rounds, "seconds": arguments.seconds},
-        "beams": {},
+        "beams": beams,
     }
     for beam in arguments.beams:
-        rounds: dict[str, list[dict[str, Any]]] = {system: [] for system in SYSTEMS}
+        settings = Settings(arguments.model, arguments.work, arguments.precision, beam)
+        rounds: dict[str, list[dict[str, Any]]] = {system: [] for system in systems}
         for _ in range(arguments.rounds):
-            for system in SYSTEMS:
-                with serving(system, arguments.model, arguments.work, beam, arguments.precision) as port:
+            for system, command in systems.items():
+                with serving(command(settings), arguments.work / f"{system}.log") as port:
                     rounds[system].append(measure(port, sets, arguments.seconds))
-        result["beams"][beam] = {system: spread(each) for system, each in rounds.items()}
+        beams[beam] = {system: spread(each) for system, each in rounds.items()}
         RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     show(result)
 
@@ -146,10 +186,10 @@ def spread(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, list[
 def show(result: dict[str, Any]) -> None:
     for beam, systems in result["beams"].items():
         for cell in systems["zhuyi"]:
-            for system in SYSTEMS:
-                found = systems[system][cell]
+            for system, cells in systems.items():
+                found = cells[cell]
                 times = "  ".join(f"p{p} {found[f'p{p}'][1]:8.1f} ms" for p in PERCENTILES)
-                print(f"beam {beam}  {cell:11}  {system:11}  {found['requests_per_second'][1]:8.1f} a second  {times}")
+                print(f"beam {beam}  {cell:11}  {system:14}  {found['requests_per_second'][1]:8.1f} a second  {times}")
 
 
 if __name__ == "__main__":
