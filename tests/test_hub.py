@@ -19,7 +19,7 @@ import zhuyi
 from zhuyi.config import build_config
 from zhuyi.errors import CheckpointError, DamagedError, MissingExtra
 from zhuyi.files import MANIFEST
-from zhuyi.hub import card_head
+from zhuyi.hub import card_head, licence_of
 
 constants = pytest.importorskip("huggingface_hub.constants")
 
@@ -230,6 +230,26 @@ def test_a_model_of_another_program_is_imported_from_there(
     assert yaml.safe_load(card.split("---\n")[1])["license"] == "cc-by-4.0"
     assert zhuyi.load("opus-mt", device="cpu").translate(["a dog"])
     assert not [*(tmp_path / "hub-cache").rglob("tf_model.h5")]
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        (
+            "---\nlanguage:\n" + "- xxx\n" * 300 + 'tags:\n- nllb\nlicense: "cc-by-nc-4.0"\n---\n# NLLB\n',
+            "cc-by-nc-4.0",
+        ),
+        ("---\r\nlicense: mit\r\n---\r\n", "mit"),
+        ("---\ntags:\n- a\n---\nlicense: mit\n", None),
+        ("license: mit\n", None),
+        ("---\nlicense:\n---\n", None),
+    ],
+)
+def test_the_licence_is_that_of_the_head_of_the_card(tmp_path: Path, card: str, licence: str | None) -> None:
+    (tmp_path / "README.md").write_bytes(card.encode())
+    assert licence_of(tmp_path) == licence
+    (tmp_path / "LICENSE").write_text("MIT")
+    assert licence_of(tmp_path) == (licence or "LICENSE")
 
 
 @pytest.mark.parametrize(

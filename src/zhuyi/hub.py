@@ -15,6 +15,8 @@ from zhuyi.files import files_for_a_copy
 
 HUB = "hub:"
 CARD = "README.md"
+LARGEST_HEAD = 1 << 16
+"""Bytes of the head of a card; one that lists two hundred languages has 10,000."""
 OURS = ("*.json", "model.safetensors", CARD)
 """The files of a model directory, as patterns."""
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
@@ -96,6 +98,25 @@ def card_head(config: Config, licence: str | None = None, metrics: Iterable[str]
     for key, items in lists.items():
         lines += [f"{key}:", *(f"- {json.dumps(item)}" for item in items)] if items else []
     return "\n".join(["---", *lines, "---", "", ""])
+
+
+def licence_of(directory: Path) -> str | None:
+    """The licence of the model in a directory: what the head of its card names, or else the name of a file.
+
+    Raises:
+        CheckpointError: if the card cannot be read.
+    """
+    card = directory / CARD
+    if card.is_file():
+        try:
+            with card.open("rb") as file:
+                text = file.read(LARGEST_HEAD).decode("utf-8", "replace")
+        except OSError as error:
+            raise CheckpointError(f"{card}: cannot read: {error.strerror}") from error
+        head = text.partition("\n---")[0] if text.startswith("---") else ""
+        if found := re.search(r"""^license:[ \t]*["']?([^"'\s]+)""", head, re.MULTILINE):
+            return found[1]
+    return next((name for name in ("LICENSE", "LICENSE.txt", "COPYING") if (directory / name).is_file()), None)
 
 
 def _task(config: Config) -> str:

@@ -35,6 +35,7 @@ def test_an_imported_model_learns_and_was_scored_before(tmp_path: Path) -> None:
     assert len(tokenizers.source) == len(zhuyi.load(tmp_path / "imported").tokenizers.source) + 2
     assert len(tokenizers.source.encode(["hypertonia"])[0]) == 2  # and its tag
     assert found.before.keys() == {"chrf"}
+    assert 'license: "apache-2.0"' in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
     plain = train(build_config({"data": data, "training": training}), tmp_path / "plain")
     sides = ((tmp_path / f"dev_{side}").read_text(encoding="utf-8").splitlines() for side in ("source", "target"))

@@ -24,9 +24,8 @@ from zhuyi.engine.protocol import Tokens
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError, ConfigError, DataError, ZhuyiError
 from zhuyi.files import ensure_writable, readable_failure
-from zhuyi.hub import card_head, upload
+from zhuyi.hub import card_head, licence_of, upload
 from zhuyi.interop.exports import ctranslate2, onnx, transformers
-from zhuyi.interop.reading.files import licence_of
 from zhuyi.loading import load, with_torch
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import SPECIALS, UNK, Tokenizer, Tokenizers

@@ -2,41 +2,42 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
+from zhuyi.checkpoint import Model
 from zhuyi.config import Config, Part, readable
 from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation
 from zhuyi.hub import card_head
 from zhuyi.model.broken import symptoms
-from zhuyi.model.transformer import Network
-from zhuyi.text.special import BYTES, SPECIALS
+from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.int8 import Int8Comparison
+from zhuyi.training.run_state import RunState
 
 
 def model_card(
-    config: Config,
-    model: Network,
+    model: Model,
     store: Store,
+    state: RunState,
     chosen: str,
     evaluations: dict[str, Evaluation],
-    int8: Int8Comparison | None = None,
-    before: Mapping[str, float] = MappingProxyType({}),
+    int8: Int8Comparison | None,
 ) -> str:
     """Markdown, written at the end of a run.
 
     Args:
+        model: which the run has trained.
+        store: its training data.
+        state: where the run ended, and what it began with.
         chosen: which weights these are, in words.
         evaluations: by the name of the set ("dev", "test").
         int8: what int8 changes on the dev set.
-        before: scores on the dev set of the model that the run began with, by metric.
     """
-    sizes = config.model
+    config, sizes, parameters = model.config, model.config.model, model.transformer.parameter_count()
     metrics = dict.fromkeys(name for evaluation in evaluations.values() for name in evaluation.scores)
     lines = [
-        f"{card_head(config, metrics=metrics)}# A zhuyi model",
+        f"{card_head(config, state.licence, metrics)}# A zhuyi model",
         "",
-        f"{_what(config)} of {model.parameter_count():,} parameters: {_layers(config)}, width {sizes.width}, "
+        f"{_what(config)} of {parameters:,} parameters: {_layers(config)}, width {sizes.width}, "
         f"{sizes.heads} heads, feed-forward {sizes.feed_forward}; {_mixers(config)}, positions {sizes.positions}, "
         f"{sizes.norm}-norm ({sizes.norm_kind}), {sizes.activation}.",
         "",
@@ -46,8 +47,8 @@ def model_card(
         "## Data",
         "",
         f"- Training: {_training_data(config, store)}.",
-        f"- Text: {_kinds(config)} of {_size(config)} tokens, "
-        f"Unicode normalization {config.text.normalization}{', lower-cased' if config.text.lowercase else ''}.",
+        f"- Text: {_tokens(config, model.tokenizers)}, Unicode normalization "
+        f"{config.text.normalization}{', lower-cased' if config.text.lowercase else ''}.",
         *_languages(config.data.source_language, config.data.target_language),
         f"- Weights: {chosen}{_start(config.training.start_from)}.",
         "",
@@ -63,8 +64,8 @@ def model_card(
         lines.append(f"| {name} | loss (nats a {unit}) | {evaluation.loss:.4f} | lines:{evaluation.lines} |")
         for score in evaluation.scores.values():
             lines.append(f"| {name} | {score.name} | {score.value:.2f} | {_cell(score.signature)} |")
-    if before and "dev" in evaluations:
-        lines += ["", f"{gained(before, evaluations['dev'])}."]
+    if state.before and "dev" in evaluations:
+        lines += ["", f"{gained(state.before, evaluations['dev'])}."]
     if int8 is not None:
         lines += ["", f"{int8}, on the dev set."]
     rest = "in `config.json`, those of its training in `training.json`."
@@ -137,18 +138,14 @@ def _training_data(config: Config, store: Store) -> str:
     )
 
 
-def _kinds(config: Config) -> str:
-    text = config.text
+def _tokens(config: Config, tokenizers: Tokenizers) -> str:
+    text, source, target = config.text, len(tokenizers.source), len(tokenizers.target)
     if _has_labels(config) or config.data.text is not None:
-        return f"{text.source_kind}, a vocabulary"
-    vocabularies = "one shared vocabulary" if text.shared else "a vocabulary a side"
-    return f"{text.source_kind} → {text.target_kind}, {vocabularies}"
-
-
-def _size(config: Config) -> str:
-    text = config.text
-    is_bytes = text.source_kind == text.target_kind == "bytes"
-    return f"{len(SPECIALS) + len(BYTES) + text.mask}" if is_bytes else f"at most {text.vocabulary:,}"
+        return f"{text.source_kind}, a vocabulary of {source:,} tokens"
+    both = f"{text.source_kind} → {text.target_kind}"
+    if tokenizers.shared:
+        return f"{both}, one vocabulary of {source:,} tokens"
+    return f"{both}, vocabularies of {source:,} and {target:,} tokens"
 
 
 def _cell(signature: str) -> str:

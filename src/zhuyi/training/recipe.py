@@ -110,6 +110,8 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
     first = examples(config, data.store, data.tokenizers, epoch=0, mixed=data.mixed)
     parts = _build(data, warm, notify, world)
     state = _restore(parts, checkpoints, data, first, dev, notify, world)
+    if warm is not None:
+        state.licence = warm.licence
     translator = Translator(config, parts.model.tokenizers, ScoringEngine(parts.model, state, notify))
     validated, notify_all = None, notify
 
@@ -352,7 +354,7 @@ def _finish(
     notify: Listener,
 ) -> _End:
     """Choose the weights to be kept, score them, and write the model directory."""
-    config, training = model.config, model.config.training
+    training = model.config.training
     if state.step < 2 * training.warmup:
         rising = f"The learning rate was rising for {min(state.step, training.warmup):,} of {state.step:,} steps"
         notify(Notice("a lower training.warmup would suit so short a run.", warning=rising))
@@ -363,7 +365,7 @@ def _finish(
     if test is not None:
         evaluations["test"] = test.evaluate(translator, training.metric)
     int8 = compare_int8(model, dev, evaluations)
-    card = model_card(config, model.transformer, store, chosen, evaluations, int8, state.before)
+    card = model_card(model, store, state, chosen, evaluations, int8)
     save_model(model, out, card, RUN_ADVICE)
     draw(out)
     return _End(chosen, evaluations, int8)

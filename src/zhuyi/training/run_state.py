@@ -50,6 +50,8 @@ class RunState:
     """The dev loss of each validation, by its step."""
     before: dict[str, float] = field(default_factory=dict)
     """The scores on all dev lines of the weights that the run began with, where they are another model's: by metric."""
+    licence: str | None = None
+    """Of the model that the run began with, as its card says."""
     aim: float = 0.0
     """The loss that training aims at: see `objective.aim`."""
 

@@ -18,6 +18,7 @@ from zhuyi.checkpoint import load_model
 from zhuyi.config import LANGUAGES, PRESETS, TEMPLATE, Config, DecodingConfig, TextConfig, TrainingConfig, changed
 from zhuyi.data.prepare import learn_labels
 from zhuyi.errors import ConfigError
+from zhuyi.hub import fetched, licence_of
 from zhuyi.model.transformer import Network
 from zhuyi.text.pieces import NoPieceError
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
@@ -55,6 +56,8 @@ class WarmStart:
     """Whether labels are learned after masked pre-training."""
     limits: DecodingConfig
     """Of that model, with its limits: see `limits_of_model`."""
+    licence: str | None
+    """Of that model, as its card says."""
     rate: float
     """The peak learning rate that it was trained at, or is taken to have been."""
 
@@ -80,7 +83,13 @@ def warm_start(config: Config, directory: str | Path) -> WarmStart:
     if config.text.add_pieces or config.text.tags:
         tokenizers, weights = with_pieces(config, tokenizers, weights)
     return WarmStart(
-        config, tokenizers, weights, new_labels, model.config.decoding, training.learning_rate / RATE_SHARE
+        config,
+        tokenizers,
+        weights,
+        new_labels,
+        model.config.decoding,
+        licence_of(fetched(directory)),
+        training.learning_rate / RATE_SHARE,
     )
 
 

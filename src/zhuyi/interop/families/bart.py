@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from zhuyi.config import ModelConfig
+from zhuyi.hub import licence_of
 from zhuyi.interop.families.bart_text import has_one_embedding, read_text
 from zhuyi.interop.families.foreign import Foreign, Text, architecture
 from zhuyi.interop.families.hub_directory import exported_text, generation_defaults
 from zhuyi.interop.families.weights import Arrays, Names, Weights, rows_of
-from zhuyi.interop.reading.files import licence_of
 from zhuyi.interop.reading.settings import Settings
 from zhuyi.interop.reading.tensors import read_tensors
 

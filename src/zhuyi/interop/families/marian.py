@@ -18,10 +18,11 @@ from typing import Any
 
 from zhuyi.config import ModelConfig
 from zhuyi.errors import CheckpointError
+from zhuyi.hub import licence_of
 from zhuyi.interop.families.foreign import Foreign, Text, architecture
 from zhuyi.interop.families.marian_options import Options, model_settings, search_settings
 from zhuyi.interop.families.weights import Arrays, Weights, rows_of
-from zhuyi.interop.reading.files import licence_of, read_bytes
+from zhuyi.interop.reading.files import read_bytes
 from zhuyi.interop.reading.tensors import read_npz
 from zhuyi.interop.tokenizers import sentencepiece
 from zhuyi.interop.tokenizers.vocabulary import MOST_PIECES, Vocabulary, is_language_tag, read_pieces, word_tokenizer

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from zhuyi.errors import CheckpointError
 
-LARGEST_CARD = 1 << 26
-
 
 def read_bytes(path: Path, most: int) -> bytes:
     """The content of a file.
@@ -29,13 +27,3 @@ def read_bytes(path: Path, most: int) -> bytes:
             return file.read(most)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read: {error.strerror}") from error
-
-
-def licence_of(path: Path) -> str | None:
-    """The licence of the model in a directory: what the head of its card names, or else the name of a file."""
-    card = path / "README.md"
-    if card.is_file():
-        for line in read_bytes(card, LARGEST_CARD).decode("utf-8", "replace").split("\n")[:100]:
-            if line.startswith("license:"):
-                return line.removeprefix("license:").strip().strip("\"'") or None
-    return next((name for name in ("LICENSE", "LICENSE.txt", "COPYING") if (path / name).is_file()), None)
