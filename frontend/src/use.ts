@@ -1,3 +1,4 @@
+// Hooks for what arrives later: tensors of the trace, and answers of the model.
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { floats, type Question, roots, trace } from "./data";
 
@@ -17,7 +18,9 @@ function useTensor<T>(name: string | null, read: (name: string) => Promise<T | n
   return found && found.name === name && found.of === now ? found.value : undefined;
 }
 
-/** Undefined while it is on its way, null where there is none. */
+/** Undefined while they are on their way, null where there are none. */
+export type MaybeFloats = Float32Array | null | undefined;
+
 export const useFloats = (name: string | null) => useTensor(name, floats);
 export const useRoots = (name: string | null) => useTensor(name, roots);
 
