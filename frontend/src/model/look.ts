@@ -47,7 +47,7 @@ export interface Decoded {
 }
 
 /** One pass over a whole target, every position given the right tokens before it. */
-export interface Replayed {
+interface Replayed {
   targetIn: number[];
   targetOut: number[];
   /** The tokens at the decoder's positions: `targetIn`, which in the decoder shape the source stands before. */

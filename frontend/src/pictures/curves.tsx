@@ -16,7 +16,7 @@ interface Line {
 }
 
 /** The name of a metric, as the page says it. */
-export function metricName(metric: string): string {
+function metricName(metric: string): string {
   const key = `metric_${metric}`;
   return isWord(key) ? say(key) : metric;
 }

@@ -8,7 +8,7 @@ import { largest } from "./canvas";
 import { Legend } from "./legend";
 
 /** Leads to a head of this attention. */
-export function openHead(name: string, head: number): void {
+function openHead(name: string, head: number): void {
   const [stack, layer, kind] = name.split(".");
   select({ view: "heads", stack, layer, kind, head });
 }

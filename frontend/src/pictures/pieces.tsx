@@ -44,10 +44,10 @@ export function nameOf(tokens: Tokens, [first, end]: Span): string {
 }
 
 /** Whether words are shown instead of pieces. */
-export const byWord = signal(false);
+const byWord = signal(false);
 
 /** Weights of queries and keys, those of a word together. */
-export interface Joined {
+interface Joined {
   rows: string[];
   columns: string[];
   numbers: Float32Array | null | undefined;

@@ -9,7 +9,7 @@ const SMALL = 64;
 export const pooling = (rows: number, columns: number) => Math.ceil(Math.max(rows, columns) / SMALL);
 
 /** The largest of each square of cells. */
-export function pooled(roots: Uint8Array, rows: number, columns: number): [Uint8Array, number, number] {
+function pooled(roots: Uint8Array, rows: number, columns: number): [Uint8Array, number, number] {
   const by = pooling(rows, columns);
   const [high, wide] = [Math.ceil(rows / by), Math.ceil(columns / by)];
   const found = new Uint8Array(high * wide);
@@ -21,7 +21,7 @@ export function pooled(roots: Uint8Array, rows: number, columns: number): [Uint8
   return [found, high, wide];
 }
 
-export function Thumbnail(props: { roots: Uint8Array; rows: number; columns: number; turned: boolean; side?: number }) {
+export function Thumbnail(props: { roots: Uint8Array; rows: number; columns: number; turned: boolean; side: number }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [picture, rows, columns] = useMemo(
     () => pooled(props.roots, props.rows, props.columns),
@@ -33,7 +33,7 @@ export function Thumbnail(props: { roots: Uint8Array; rows: number; columns: num
     () => paint(canvas.current!, high, wide, (k) => shareColour(picture[at(k)] / 255)),
     [picture, props.turned, dark.value],
   );
-  const cell = Math.max(1, Math.floor((props.side ?? 128) / Math.max(wide, high)));
+  const cell = Math.max(1, Math.floor(props.side / Math.max(wide, high)));
   return (
     <canvas
       ref={canvas}

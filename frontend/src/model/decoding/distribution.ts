@@ -48,7 +48,7 @@ export function force(logProbs: Float32Array, token: number): Float32Array {
 }
 
 /** Changes a row's distribution as what the row has written demands. */
-export type Constraint = (logProbs: Float32Array, written: number[]) => Float32Array;
+type Constraint = (logProbs: Float32Array, written: number[]) => Float32Array;
 
 /** Those that a configuration asks for; they hold for every strategy. */
 export function constraints(decoding: DecodingConfig): Constraint[] {

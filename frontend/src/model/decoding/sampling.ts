@@ -28,7 +28,7 @@ export class Sampling extends IndependentRows {
 }
 
 /** What each token counts when one is drawn. */
-export function samplingWeights(logProbs: Float32Array, { temperature, top_k, top_p }: DecodingConfig): Float64Array {
+function samplingWeights(logProbs: Float32Array, { temperature, top_k, top_p }: DecodingConfig): Float64Array {
   let shaped = logProbs.map((logProb) => logProb / temperature);
   if (top_k) {
     // and those as probable as the last of them (Fan et al. 2018, section 5)

@@ -34,7 +34,7 @@ function strategyOf(limit: number, decoding: DecodingConfig): Strategy {
 }
 
 /** Most tokens of the output of a source of so many, EOS counted on both sides. */
-export function lengthLimit({ max_ratio, max_extra }: DecodingConfig, source: number, maxLength: number): number {
+function lengthLimit({ max_ratio, max_extra }: DecodingConfig, source: number, maxLength: number): number {
   return Math.floor(Math.min(Math.max((max_ratio ?? 3) * source + (max_extra ?? 20), 1), maxLength));
 }
 

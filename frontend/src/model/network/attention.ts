@@ -19,7 +19,7 @@ import type { Tensor, Weights } from "./weights";
 export const everyone = (keys: number) => new Matrix(1, keys, new Float32Array(keys).fill(1));
 
 /** Each position may attend to itself and to those before it. */
-export function causalMask(time: number): Matrix {
+function causalMask(time: number): Matrix {
   const mask = new Matrix(time, time);
   for (let i = 0; i < time; i++) mask.data.fill(1, i * time, i * time + i + 1);
   return mask;

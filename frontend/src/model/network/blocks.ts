@@ -15,7 +15,7 @@ import { SILENT, type Tap } from "./tap";
 import type { Weights } from "./weights";
 
 /** The error function, to 1.2e-7 of 1 − |erf| (Press et al., Numerical Recipes, section 6.2). */
-export function erf(x: number): number {
+function erf(x: number): number {
   const t = 1 / (1 + Math.abs(x) / 2);
   const terms = [
     -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
@@ -65,7 +65,7 @@ class FeedForward {
 }
 
 /** The residual connection around a sublayer and its norm: `after(x, sublayer(before(x)))`. */
-export class Residual {
+class Residual {
   norm: Norm;
   /** Whether the sublayer's input is added to its output; see `broken.ts`. */
   adds = true;

@@ -8,7 +8,7 @@ export type Norm = (x: Matrix) => Matrix;
 export const identity: Norm = (x) => x;
 
 /** x / √(mean x² + ε) · weight (Zhang & Sennrich 2019). */
-export function rmsNorm(weights: Weights, epsilon: number): Norm {
+function rmsNorm(weights: Weights, epsilon: number): Norm {
   return (x) => {
     const y = new Matrix(x.rows, x.width);
     const weight = weights.get("weight").data;
@@ -23,7 +23,7 @@ export function rmsNorm(weights: Weights, epsilon: number): Norm {
 }
 
 /** (x − mean) / √(variance + ε) · weight + bias (Ba et al. 2016). */
-export function layerNorm(weights: Weights, epsilon: number): Norm {
+function layerNorm(weights: Weights, epsilon: number): Norm {
   return (x) => {
     const y = new Matrix(x.rows, x.width);
     const weight = weights.get("weight").data;
