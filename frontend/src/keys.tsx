@@ -4,6 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { model } from "./data";
 import { number, select, selection } from "./state";
 import { say } from "./words";
+import "./keys.css";
 
 /** Whether pictures fill the screen, with large letters. */
 export const projector = signal(false);

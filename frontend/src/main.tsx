@@ -1,3 +1,4 @@
+import "./style.css"; // before the rules of parts, pictures and views
 import { render } from "preact";
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
@@ -25,7 +26,6 @@ import { Hypothetical, Missing } from "./parts";
 import { Tour, TourButton } from "./tour";
 import { select, selection, stacks } from "./state";
 import { oneFile } from "./source";
-import "./style.css";
 import type { Architecture } from "./wire";
 import { Beside } from "./views/beside";
 import { Beam } from "./views/beam";
@@ -43,6 +43,8 @@ import { StepView } from "./views/step";
 import { Training } from "./views/training";
 import { Whole } from "./views/whole";
 import { type Word, isWord, say } from "./words";
+import "./projector.css"; // after them
+import "./print.css";
 
 const VIEWS = {
   whole: Whole,

@@ -2,6 +2,7 @@
 import { model, positionsOf, trace, writes } from "./data";
 import { type Stack, hasCross, place, select, selection, stacks } from "./state";
 import { join, say } from "./words";
+import "./map.css";
 
 function facts(): string[] {
   const { parameters, config } = model.value!;

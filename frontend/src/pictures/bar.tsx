@@ -1,6 +1,7 @@
 // A number as a bar, on a linear or a logarithmic scale.
 import type { Signal } from "@preact/signals";
 import { say } from "../words";
+import "./bar.css";
 
 /** The orders of magnitude below the longest bar that a logarithmic scale shows. */
 const DECADES = 6;

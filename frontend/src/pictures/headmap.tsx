@@ -6,6 +6,7 @@ import type { HeadEffect } from "../wire";
 import { brief, say } from "../words";
 import { largest } from "./canvas";
 import { Legend } from "./legend";
+import "./headmap.css";
 
 /** Leads to a head of this attention. */
 function openHead(name: string, head: number): void {

@@ -10,6 +10,7 @@ import { largest, paint, viewport, widest } from "./canvas";
 import { common, Legend } from "./legend";
 import { csvOf, escaped, Save } from "./save";
 import { part } from "./tokens";
+import "./heatmap.css";
 
 const CELLS = [2, 3, 4, 6, 9, 14, 20, 28, 38, 52, 62, 72];
 

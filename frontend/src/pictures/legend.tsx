@@ -4,6 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { dark, shareColour, signedColour } from "../colours";
 import { brief, say } from "../words";
 import { paint } from "./canvas";
+import "./legend.css";
 
 /** Whether pictures that belong together are drawn by the largest number of all, and not each by its own. */
 export const common = signal(false);

@@ -1,5 +1,6 @@
 // What is seen, as a file.
 import { say } from "../words";
+import "./save.css";
 
 const STYLED = [
   "fill",

@@ -4,6 +4,7 @@ import { dark, signedColour } from "../colours";
 import { clamp } from "../state";
 import { show } from "../words";
 import { largest, paint } from "./canvas";
+import "./strip.css";
 
 /** One vector as a strip of signed colours, by `most` or by its own largest number; pointing at it shows a number. */
 export function Strip(props: { values: Float32Array; title: string; most?: number }) {

@@ -1,6 +1,7 @@
 // Tokens as people read them.
 import { clamp, inColumns } from "../state";
 import type { Tokens } from "../wire";
+import "./tokens.css";
 
 /** The tokens that are no text: those of training, and those of the lecture. */
 const SPECIAL = { torch: ["PAD", "UNK", "BOS", "EOS"], lecture: ["PAD", "UNK", "BEGIN", "END"] };

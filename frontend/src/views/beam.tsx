@@ -12,6 +12,7 @@ import { tokenName } from "../pictures/tokens";
 import { select } from "../state";
 import type { Candidate } from "../wire";
 import { isolate, join, say, show } from "../words";
+import "./beam.css";
 
 /** A beam that shows a tree, where the model's own keeps a single line. */
 const WIDER = 4;

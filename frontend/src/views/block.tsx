@@ -15,6 +15,7 @@ import { row } from "../pictures/vector";
 import { hasCross, number, place, select, type Stack } from "../state";
 import { useAll, useFloats } from "../use";
 import { brief, percent, say, show } from "../words";
+import "./block.css";
 
 function Stage(props: { name: string; title: string; at: number }) {
   const values = useFloats(props.name);

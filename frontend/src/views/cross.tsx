@@ -13,6 +13,7 @@ import { alone, csvOf, Save } from "../pictures/save";
 import { given, inColumns, number, select } from "../state";
 import { useAllRoots, useFloats, useRoots } from "../use";
 import { isolate, percent, say } from "../words";
+import "./cross.css";
 
 /** The cross-attention of a layer: one head, or all of them together. */
 function useCross(layer: number, head: number, how: string, size: number) {

@@ -16,6 +16,7 @@ import { labels } from "../pictures/tokens";
 import { hasCross, inColumns, select, type Stack, stacks } from "../state";
 import { useAnswer, useFloats, useMatrix, useRoots } from "../use";
 import { ordinal, say, show } from "../words";
+import "./heads.css";
 
 /** A head that stays beside the others, also when other views are looked at meanwhile. */
 const pinned = signal<{ name: string; head: number } | null>(null);

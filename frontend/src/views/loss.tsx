@@ -14,6 +14,7 @@ import { useAnswer } from "../use";
 import type { Replay } from "../wire";
 import { brief, join, percent, say, show } from "../words";
 import { labelled } from "./labels";
+import "./loss.css";
 
 type Whose = "reference" | "own";
 const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);

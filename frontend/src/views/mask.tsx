@@ -8,6 +8,7 @@ import { labels } from "../pictures/tokens";
 import { hasCross, inColumns, number, select } from "../state";
 import { useFloats, useMatrix, useRoots } from "../use";
 import { join, say } from "../words";
+import "./mask.css";
 
 /** The present sentence in a batch with a shorter one. */
 function Padding() {

@@ -26,6 +26,7 @@ import { labels } from "../pictures/tokens";
 import { inColumns, number, select } from "../state";
 import { useFloats, useMatrix, useRoots } from "../use";
 import { isolate, say, show } from "../words";
+import "./matrices.css";
 
 /** What a side of a matrix counts: queries, keys, coordinates of a head, of the model's width, or of all heads. */
 type Axis = "i" | "j" | "d" | "c" | "o" | "e";

@@ -11,6 +11,7 @@ import { labels } from "../pictures/tokens";
 import { hasCross, select } from "../state";
 import { useRoots } from "../use";
 import { isolate, percent, say } from "../words";
+import "./step.css";
 
 const COLUMN = 58;
 

@@ -9,6 +9,7 @@ import { oneFile } from "../source";
 import { hasCross } from "../state";
 import { say, show } from "../words";
 import { Alignment } from "./cross";
+import "./training.css";
 
 export function Training() {
   const now = trace.value!;

@@ -11,6 +11,7 @@ import { isolate, ordinal, percent, say, show } from "../../words";
 import { type Computation, STEPS, useComputation } from "./computation";
 import { Keys, pending, Terms, VectorStrip } from "./keys";
 import { Picture } from "./picture";
+import "./query.css";
 
 export const OneQuery = () => (isThere(selected().name) ? <Walk /> : <NoAttention />);
 
