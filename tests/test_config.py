@@ -117,6 +117,7 @@ def test_every_key_says_what_it_means() -> None:
         ("model.heads=3", "model.width = 256 is not a multiple of model.heads = 3"),
         ("model.key_value_heads=3", "model.heads = 4 is not a multiple of model.key_value_heads = 3"),
         ("data.source=x", "data.target is missing: source and target come in pairs"),
+        ('data.mix=[{source="x"}]', "data.mix.0.target is missing"),
         ("decoding.n_best=9", "decoding.n_best = 9 is more than decoding.beam = 5"),
         ("preset=huge", "preset = 'huge' is not one of modern, paper, tiny"),
         ("foo.bar=1", "unknown key foo.bar; the sections are data, text, model, training, decoding"),

@@ -262,7 +262,10 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((directory / MANIFEST).read_bytes())
     except FileNotFoundError as error:
-        raise DamagedError(f"{directory}: not a complete model directory ({MANIFEST} is missing)") from error
+        raise DamagedError(
+            f"{directory}: not a complete model directory ({MANIFEST} is missing); a model of another program has to "
+            "go through zhuyi import first"
+        ) from error
     except ValueError as error:
         raise DamagedError(f"{directory / MANIFEST}: damaged: {error}") from error
     except OSError as error:

@@ -21,6 +21,7 @@ from zhuyi.errors import CheckpointError, ZhuyiError
 from zhuyi.interop.families.bart_text import FAIRSEQ
 from zhuyi.interop.families.foreign import as_stored
 from zhuyi.interop.importing import import_model, read_foreign
+from zhuyi.interop.reading.files import POINTER
 from zhuyi.text.special import BOS
 
 WORDS = [first + vowel + last for first in "bdfgklmnprstvz" for vowel in "aeiou" for last in ("", "n", "sta")]
@@ -342,8 +343,40 @@ def test_a_model_has_the_name_of_the_directory_unless_another_is_given(
     shutil.copytree(marian.directory, tmp_path / "from" / "opus-1.1")
     (tmp_path / "to").mkdir()
     monkeypatch.chdir(tmp_path / "to")
-    assert run("import", tmp_path / "from" / "opus-1.1").code == 0
+    done = run("import", tmp_path / "from" / "opus-1.1")
+    assert done.code == 0
+    assert "Languages: fra, deu\nUse it:  zhuyi translate opus-1.1 --to LANGUAGE\n" in done.out
     assert zhuyi.load("opus-1.1").config.model.width == 32
+
+
+def test_what_is_no_model_of_another_program_is_named(
+    marian: Original, imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what can be done about it; nothing is written."""
+    (tmp_path / "empty").mkdir()
+    unknown = {"config.json": '{"model_type": "gpt2"}', "model.safetensors": POINTER.decode(), "source.spm": ""}
+    for name, content in unknown.items():
+        shutil.copytree(marian.directory, tmp_path / name)
+        (tmp_path / name / name).write_text(content)
+    (tmp_path / "source.spm" / "source.spm").unlink()
+    (tmp_path / "blank").write_text("\n \n")
+    monkeypatch.chdir(marian.directory.parent)
+    for arguments, what in (
+        ([tmp_path / "empty"], "neither a directory of Hugging Face"),
+        ([imported], "a model of zhuyi already"),
+        ([marian.directory / "model.safetensors"], "name the directory"),
+        ([marian.directory, "--format", "marian"], "no model of Marian"),
+        ([tmp_path / "config.json"], "model_type = 'gpt2' has no counterpart"),
+        ([tmp_path / "model.safetensors"], "git lfs pull"),
+        ([tmp_path / "source.spm"], "source.spm: no such file: copy it"),
+        ([marian.directory, "--keep-vocabulary", tmp_path / "blank"], "all lines of the files are blank"),
+    ):
+        done = run("import", *arguments, "--out", tmp_path / "out")
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert what in done.err
+        assert not (tmp_path / "out").exists()
+    assert "say by --out where" in run("import", marian.directory).err
+    assert "zhuyi import first" in run("translate", marian.directory).err
 
 
 @pytest.mark.parametrize(

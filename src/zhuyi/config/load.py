@@ -175,5 +175,7 @@ def _one_line(error: ValidationError, section: str = "") -> str:
     key = section + ".".join(str(part) for part in first["loc"])
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
+    if first["type"] == "missing":
+        return f"{key} is missing"
     message = first["msg"].removeprefix("Input should be ").replace("a valid boolean", "true or false")
     return f"{key} should be {message}, not {first['input']!r}"

@@ -55,6 +55,8 @@ class Imported:
     """What was found about it beside the model, None if nothing."""
     tokens: tuple[int, int]
     """In the vocabulary of the source and of the target."""
+    languages: tuple[str, ...]
+    """The tags of those that `translate` can choose from."""
     left_out: int
     """Tokens of the original's vocabularies that were not kept."""
 
@@ -81,7 +83,7 @@ def import_model(
         CheckpointError: if there is no such model, it is damaged, or has something that zhuyi has not: the message
             names the file and the setting. Or if `out` cannot be written, or holds other files.
         ConfigError: if there is no such format.
-        DataError: if `keep` has no line.
+        DataError: if `keep` has no line that is not blank.
     """
     name, out = Path(path).name, Path(out)
     ensure_free(out)
@@ -97,6 +99,7 @@ def import_model(
         sum(weight.size for weight in stored.weights.values()),
         foreign.licence,
         (len(stored.tokenizers.source), len(stored.tokenizers.target)),
+        stored.config.text.tags,
         len(whole.tokenizers.target) - len(stored.tokenizers.target),
     )
 
@@ -109,11 +112,21 @@ def read_foreign(path: Path, format: str | None, vocabularies: Sequence[Path]) -
         raise ConfigError(f"format {format!r} is not one of {', '.join(IMPORTERS)}")
     known = [format] if format else [name for name, each in IMPORTERS.items() if each.recognises(path)]
     if not known:
-        raise CheckpointError(
-            f"{path}: not a model that zhuyi knows ({', '.join(IMPORTERS)}); if it is one, say which by --format"
-        )
+        raise CheckpointError(f"{path}: {_why_unknown(path)}")
     with np.errstate(invalid="ignore"):  # a damaged weight that is not a number is none after a product either
         return IMPORTERS[known[0]].read(path, vocabularies)
+
+
+def _why_unknown(path: Path) -> str:
+    """What a path is that no format is recognised in, and what can be done."""
+    if path.is_file():
+        return (
+            "not a model of Marian (.npz): name the directory of a model of Hugging Face, not a file in it; "
+            "zhuyi.interop.from_state_dict takes a state dict of torch"
+        )
+    if (path / MANIFEST).is_file():
+        return "a model of zhuyi already: use it as it is"
+    return "neither a directory of Hugging Face (config.json with a model_type) nor one of Marian (.npz)"
 
 
 def ensure_free(out: Path) -> None:

@@ -35,17 +35,17 @@ def keep_vocabulary(model: StoredModel, lines: Iterable[str]) -> StoredModel:
         lines: text as the model is to read it, and as it is to write it.
 
     Raises:
-        DataError: if there is no line.
+        DataError: if there is no line that is not blank.
     """
     sides = model.tokenizers.source, model.tokenizers.target
     used = [_always(tokenizer, model.config.text.tags) for tokenizer in sides]
-    count = 0
-    for source, target in _needed(model, lines):
+    is_blank = True
+    for source, target in _needed(model, (line for line in lines if line.strip())):
         used[0] |= source
         used[1] |= target
-        count += 1
-    if not count:
-        raise DataError("--keep-vocabulary: there is no line in these files")
+        is_blank = False
+    if is_blank:
+        raise DataError("--keep-vocabulary: all lines of the files are blank: name files with text in both languages")
     if model.tokenizers.shared:
         used = [used[0] | used[1]] * 2
     kept = [sorted(ids) for ids in used]

@@ -10,7 +10,7 @@ own. Any other tag, such as `__NAME__` or `NAME_Latn`, stands on the side whose 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zhuyi.config import TextConfig, changed
@@ -18,7 +18,7 @@ from zhuyi.errors import ConfigError
 from zhuyi.text.special import EOS
 
 MAX_NAMED = 20
-"""Languages that an error names."""
+"""Languages that are named in a line."""
 
 _OF_LINE = re.compile(" *(>>[^<>]+<<)")
 
@@ -92,15 +92,22 @@ def _replaced(prefix: tuple[str, ...], tag: str, tags: tuple[str, ...]) -> tuple
 
 def _find(language: str, tags: tuple[str, ...], option: str) -> str:
     """The tag of a language: LANG itself, `>>LANG<<`, `__LANG__` or `<LANG>`, or the only `LANG_...`."""
-    names = {tag: tag.strip("<>_") for tag in tags}
-    found = [tag for tag, name in names.items() if language in (tag, name)]
-    found = found or [tag for tag, name in names.items() if name.startswith(f"{language}_")]
+    found = [tag for tag in tags if language in (tag, _name(tag))]
+    found = found or [tag for tag in tags if _name(tag).startswith(f"{language}_")]
     if language and len(found) == 1:
         return found[0]
     if not tags:
         raise ConfigError(f"{option} {language}: this model has no tags for that (text.tags): leave it out")
-    listed = found if language and found else list(tags)
-    shown = ", ".join(names[tag] for tag in listed[:MAX_NAMED])
-    more = f", ... ({len(listed):,} in all)" if len(listed) > MAX_NAMED else ""
-    problem = "is more than one language of this model" if listed is found else "is no language of this model"
-    raise ConfigError(f"{option} {language}: {problem}: {shown}{more}")
+    several = bool(language and found)
+    problem = "is more than one language of this model" if several else "is no language of this model"
+    raise ConfigError(f"{option} {language}: {problem}: {listed(found if several else tags)}")
+
+
+def listed(tags: Sequence[str]) -> str:
+    """The languages of tags by their names; of many, the first."""
+    shown = ", ".join(_name(tag) for tag in tags[:MAX_NAMED])
+    return shown + (f", ... ({len(tags):,} in all)" if len(tags) > MAX_NAMED else "")
+
+
+def _name(tag: str) -> str:
+    return tag.strip("<>_")

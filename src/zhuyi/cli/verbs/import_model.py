@@ -8,7 +8,9 @@ import typer
 
 import zhuyi
 from zhuyi.cli.app import START, verb
+from zhuyi.errors import CheckpointError
 from zhuyi.hub import is_on_hub
+from zhuyi.text.template import listed
 
 
 @verb(
@@ -35,7 +37,7 @@ def import_model(
         typer.Option(
             metavar="NAME",
             show_default=False,
-            help="What PATH is, where it is not recognised: huggingface, t5, marian.",
+            help="What PATH is, where it could be either: huggingface or marian.",
         ),
     ] = None,
     vocabulary: Annotated[
@@ -69,6 +71,8 @@ def import_model(
     else:
         whole = path.resolve()
         place = out or Path(whole.stem if path.is_file() else whole.name)
+        if out is None and place.resolve() == whole:
+            raise CheckpointError(f"{path}: the original lies here: say by --out where the new model goes")
     from zhuyi.data.corpus import read_lines
 
     keep = chain.from_iterable(map(read_lines, keep_vocabulary)) if keep_vocabulary else None
@@ -79,4 +83,6 @@ def import_model(
     if imported.left_out:
         print(f"Left out: {imported.left_out:,} tokens that the files do not need")
     print(f"Licence: {imported.licence or 'nothing is said about it beside the model; ask its makers'}")
-    print(f"Use it:  zhuyi translate {place}")
+    if imported.languages:
+        print(f"Languages: {listed(imported.languages)}")
+    print(f"Use it:  zhuyi translate {place}{' --to LANGUAGE' if imported.languages else ''}")

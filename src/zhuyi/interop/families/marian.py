@@ -95,9 +95,8 @@ def _model_in(directory: Path, decoder: Options) -> Path:
     if len(found) > 1 and directory / "model.npz" in found:
         found = [directory / "model.npz"]
     if len(found) != 1:
-        raise CheckpointError(
-            f"{directory}: {len(found)} models ({', '.join(each.name for each in found[:5])}): name the file of one"
-        )
+        several = f"several models ({', '.join(each.name for each in found[:5])}): name the file of one"
+        raise CheckpointError(f"{directory}: {several if found else 'no model of Marian (.npz)'}")
     if not found[0].is_file():
         raise CheckpointError(f"{found[0]}: no such file, which {decoder.where} names")
     return found[0]

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 
 from zhuyi.errors import CheckpointError
-from zhuyi.interop.reading.files import read_bytes
+from zhuyi.interop.reading.files import opened, read_bytes
 
 LARGEST_INDEX = 1 << 26
 
@@ -51,11 +51,13 @@ def read_file(path: Path) -> dict[str, npt.NDArray[Any]]:
     Raises:
         CheckpointError: if it is damaged, or holds anything else.
     """
+    with opened(path) as file:
+        is_zip = file.peek(2).startswith(b"PK")
     try:
         if path.suffix == ".safetensors":
             found: Any = _read_safetensors(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, EOFError, AttributeError) as error:
         raise CheckpointError(f"{path}: not readable as weights ({_first_line(error)})") from error
     except Exception as error:  # pickle's own errors have no common class
@@ -94,7 +96,7 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         CheckpointError: if it is damaged, or holds anything else.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if sum(member.file_size for member in members) > 8 * path.stat().st_size + (1 << 20):
                 raise CheckpointError(f"{path}: says that it has packed more than weights can be packed")
@@ -140,11 +142,6 @@ def _shards(index: Path) -> list[str]:
         if not isinstance(name, str) or Path(name).name != name:
             raise CheckpointError(f"{index}: {name!r} is not the name of a file beside it")
     return sorted(files)
-
-
-def _is_zip(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(2) == b"PK"
 
 
 def _first_line(error: Exception) -> str:
