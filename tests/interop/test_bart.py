@@ -243,6 +243,7 @@ def test_what_a_tokenizer_has_that_zhuyi_has_not_is_named(
         ({"bos_token_id": 9999}, "bos_token_id = 9999 is no row"),
         ({"forced_bos_token_id": 9999}, "forced_bos_token_id = 9999 is no row"),
         ({"vocab_size": 10**12}, "vocab_size"),
+        ({"vocab_size": 2**31 - 1}, "vocab_size is 2,147,483,647"),  # a list of so many would take the memory
         ({"encoder_ffn_dim": 47}, "encoder.blocks.0.feed_forward"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -85,9 +85,17 @@ def _vocabulary(file: Path, config: Settings) -> Vocabulary:
     return Vocabulary.of(file, pieces, pad=pad, unk=pieces.index("<unk>"), bos=start, eos=eos, special=tags)
 
 
+def _size(config: Settings, default: int) -> int:
+    """How many tokens the model has."""
+    size = config.number("vocab_size", default)
+    if size > MOST_PIECES:
+        raise CheckpointError(f"{config.path}: vocab_size is {size:,}: zhuyi reads at most {MOST_PIECES:,} tokens")
+    return size
+
+
 def _padded(pieces: list[str | None], config: Settings) -> list[str | None]:
     """With rows without a name up to the size of the model's vocabulary."""
-    return [*pieces, *[None] * (min(config.number("vocab_size", 0), 1 << 20) - len(pieces))]
+    return [*pieces, *[None] * (_size(config, 0) - len(pieces))]
 
 
 def _multilingual_text(path: Path, config: Settings) -> Text:
@@ -143,19 +151,19 @@ def _pieces_and_languages(
     if tuple(pieces[: len(FAIRSEQ)]) != FAIRSEQ:
         raise CheckpointError(f"{path}: its vocabulary does not begin with {' '.join(FAIRSEQ)}")
     languages = _languages(path, len(pieces))
-    size = min(max(config.number("vocab_size", 0), *languages.values()), MOST_PIECES)
+    size = min(max(_size(config, 0), *languages.values()), MOST_PIECES)
     pieces = [*pieces, *[None] * (size + 1 - len(pieces))]
     for tag, row in languages.items():
         if row >= len(pieces) or pieces[row] not in (None, tag):
             raise CheckpointError(f"{path}: language {tag} has row {row}, which is that of {pieces[row]!r}")
         pieces[row] = tag
-    return pieces[: config.number("vocab_size", len(pieces))], languages
+    return pieces[: _size(config, len(pieces))], languages
 
 
 def _byte_level_text(path: Path, config: Settings) -> Text:
     """Of BART: byte-level BPE; source and output begin with <s>, the latter after the </s> with which it is begun."""
     model = read_byte_level(path)
-    pieces = _padded(model.pieces, config)[: config.number("vocab_size", len(model.pieces))]
+    pieces = _padded(model.pieces, config)[: _size(config, len(model.pieces))]
     first, pad, eos = (config.number(f"{name}_token_id", row) for row, name in enumerate(("bos", "pad", "eos")))
     start, forced = (_row_of(f"{name}_token_id", path, config) for name in ("decoder_start", "forced_bos"))
     start = eos if start is None else start
