@@ -186,13 +186,13 @@ class Result:
         self.files += 1
         self.read += line["outcome"] == "read"
         self.refused += line["outcome"] == "refused"
-        self.megabytes = max(self.megabytes, line["megabytes"])
+        had, self.megabytes = self.megabytes, max(self.megabytes, line["megabytes"])
         if line["seconds"] > self.slowest["seconds"]:
             self.slowest = {key: line[key] for key in ("seconds", "seed", "file")}
         what = f"seed {line['seed']}, {line['file']}"
         if line["problem"]:
             self.problems.append(f"{what}: {line['problem']}")
-        if line["seconds"] > SECONDS or line["megabytes"] > MEGABYTES:
+        if line["seconds"] > SECONDS or line["megabytes"] > MEGABYTES >= had:  # of those after it, all have had so much
             self.problems.append(f"{what}: {line['seconds']} s, {line['megabytes']} MB")
 
     def merge(self, other: "Result", first: int) -> None:
