@@ -95,6 +95,7 @@ def stage(name: str, config_path: Path) -> dict[str, Any]:
     from zhuyi.config import load_config
     from zhuyi.data import prepare as module
     from zhuyi.data.batches import collate, padding_share, plan
+    from zhuyi.data.check import make_report
 
     config = load_config(config_path, SETTINGS)
     began = time.perf_counter()
@@ -121,7 +122,7 @@ def stage(name: str, config_path: Path) -> dict[str, Any]:
             "bytes": store.path.stat().st_size,
         }
     if name == "check":
-        module.check_pairs(config, tokenizers, store)
+        make_report(config, tokenizers, store)
         return {"seconds": time.perf_counter() - began}
     began = time.process_time()
     batches = plan(store, config.training.tokens_per_batch, 1, 0)
