@@ -34,11 +34,6 @@ OUTCOMES = {
 COLON = (": ", "：")
 LABELS = {"ctranslate2": "CTranslate2", "libretranslate": "LibreTranslate"}
 LINES = {"short": ("short", "短句"), "mixed": ("mixed", "长短不一")}
-PEERS = {
-    "ctranslate2": ("CTranslate2", "CTranslate2 behind FastAPI", "FastAPI 后面的 CTranslate2"),
-    "libretranslate": ("LibreTranslate", "LibreTranslate", "LibreTranslate"),
-}
-"""The servers beside ours: the name in a table's head, and in the text in both languages."""
 UNDER_LOAD = (
     (
         "`benchmarks/serving/run.py` lets 1 to 256 clients ask, each its next line as soon as it has an answer, "
