@@ -96,6 +96,7 @@ def stage(name: str, config_path: Path) -> dict[str, Any]:
     from zhuyi.data import prepare as module
     from zhuyi.data.batches import collate, padding_share, plan
     from zhuyi.data.check import make_report
+    from zhuyi.text.tokenizer import Tokenizers
 
     config = load_config(config_path, SETTINGS)
     began = time.perf_counter()
@@ -103,7 +104,7 @@ def stage(name: str, config_path: Path) -> dict[str, Any]:
     if name == "digest":
         corpus.fingerprint()
         return {"seconds": time.perf_counter() - began}
-    tokenizers = module.Tokenizers.from_files(module.learn(config, corpus)["files"])
+    tokenizers = Tokenizers.from_files(module.learn(config, corpus)["files"])
     if name == "learn":
         return {"seconds": time.perf_counter() - began, "vocabulary": len(tokenizers.source)}
     if name == "alone":

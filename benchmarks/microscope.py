@@ -31,9 +31,9 @@ from machine import describe
 from zhuyi.checkpoint import Model, build_model
 from zhuyi.config import build_config
 from zhuyi.loading import build_translator
-from zhuyi.microscope.page import asset, frozen_html, look
+from zhuyi.microscope.page import Look, asset, frozen_html, look
 from zhuyi.microscope.server import Microscope
-from zhuyi.microscope.trace import Trace, WhatIf
+from zhuyi.microscope.trace import WhatIf
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import EOS, Tokenizers
 from zhuyi.translator import Translator
@@ -57,7 +57,7 @@ def model_of_words() -> Model:
     return model
 
 
-def traced(translator: Translator, length: int) -> Trace:
+def traced(translator: Translator, length: int) -> Look:
     """A trace of this many words with an output of the same number of tokens, whatever the random weights prefer."""
     words = " ".join(f"w{random.Random(k).randrange(9_000)}" for k in range(length - 1))
     (tokens,) = translator.tokenizers.target.encode([words])
@@ -107,13 +107,13 @@ TAPPED = ("attention", "mixers", "blocks", "stack", "transformer")
 
 def without_taps(model: Model) -> Transformer:
     """The same model with the same weights, from a copy of its code in which no tap is called."""
-    for module in TAPPED:
-        spec = importlib.util.find_spec(f"zhuyi.model.{module}")
+    for name in TAPPED:
+        spec = importlib.util.find_spec(f"zhuyi.model.{name}")
         assert spec is not None
         assert spec.origin is not None
         tree = ast.fix_missing_locations(_WithoutTaps().visit(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))))
         assert "tap(" not in ast.unparse(tree)
-        module = types.ModuleType(f"untapped_{module}")
+        module = types.ModuleType(f"untapped_{name}")
         sys.modules[module.__name__] = module
         exec(compile(tree, spec.origin, "exec"), module.__dict__)
     copy = sys.modules["untapped_transformer"].Transformer(model.config.model, len(model.tokenizers.source), None)
@@ -200,7 +200,7 @@ def served(chromium: Any, translator: Translator, times: int) -> dict[str, Any]:
     return {"ready": spread(ready), "first_picture": spread(picture), "hover": hover}
 
 
-def as_file(chromium: Any, trace: Trace, folder: Path, full: bool) -> dict[str, Any]:
+def as_file(chromium: Any, trace: Look, folder: Path, full: bool) -> dict[str, Any]:
     path = folder / "look.html"
     trace.save(path, frozen=True, full=full)
     tab = chromium.new_page(viewport={"width": 1280, "height": 900})

@@ -34,6 +34,7 @@ from scaling import (
     wire_bytes,
 )
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from training.ceiling import product_rate
 
 from zhuyi.config import ModelConfig, TrainingConfig, build_config
@@ -187,7 +188,7 @@ def wire() -> list[dict[str, Any]]:
 
 def _sent_by_two(model: ModelConfig, shard: bool) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_rank, args=(model, shard, Path(folder)), nprocs=2)
+        spawn(_rank, args=(model, shard, Path(folder)), nprocs=2)
         return float((Path(folder) / "bytes").read_text())
 
 

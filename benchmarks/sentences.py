@@ -200,7 +200,7 @@ def licence(package: str) -> str:
     """As the package says it: in an expression, or in a classifier."""
     about = metadata.metadata(package)
     classifiers = [each.split(" :: ")[-1] for each in about.get_all("Classifier") or [] if "License ::" in each]
-    return about.get("License-Expression") or ", ".join(classifiers)
+    return ", ".join(about.get_all("License-Expression") or classifiers)
 
 
 def main() -> None:

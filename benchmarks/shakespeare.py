@@ -12,6 +12,7 @@ from pathlib import Path
 from machine import describe
 
 import zhuyi
+from zhuyi.microscope.trace import transformer_of
 
 HERE = Path(__file__).parent
 PUBLISHED = {"nanoGPT on a CPU": 1.88}
@@ -36,7 +37,7 @@ def main() -> None:
     sample = "".join(zhuyi.generate(model, "ROMEO:", temperature=0.8, tokens=300))
     found = {
         "machine": describe(threads=1),
-        "parameters": model.engine.transformer.parameter_count(),
+        "parameters": transformer_of(model).parameter_count(),
         "settings": config.model_dump(mode="json", include={"text", "model", "training"}),
         "published": PUBLISHED,
         "runs": runs,
