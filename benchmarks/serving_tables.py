@@ -52,7 +52,7 @@ UNDER_LOAD = (
 """What stands before the table, and after it."""
 PEERS = {
     "ctranslate2": (" and\nCTranslate2 behind FastAPI", "和 FastAPI 后面的 CTranslate2"),
-    "libretranslate": (", and LibreTranslate {version}", "和 LibreTranslate {version}"),
+    "libretranslate": (", and LibreTranslate {version}", "，以及 LibreTranslate {version}"),
 }
 """The servers beside ours, and how the text goes on with each."""
 REMARK = (
