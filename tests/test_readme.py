@@ -11,7 +11,7 @@ import notebooks
 import pytest
 import typer.main
 from command_line import zhuyi as run
-from foreign_models import make_opus_mt
+from foreign_models import make_multilingual, make_opus_mt
 
 from zhuyi import cli
 from zhuyi.data.compression import packed
@@ -96,7 +96,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("1.zst", "2.zst"):
         with (tmp_path / "shards" / name).open("wb") as file, packed(file, ".zst") as write:
             write((tmp_path / "test.en").read_bytes())
+    (tmp_path / "my.nds").write_bytes((tmp_path / "my.de").read_bytes())
     make_opus_mt(tmp_path / "opus-mt-en-de")
+    make_multilingual(tmp_path / "nllb-200-distilled-600M", "nllb")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -126,7 +128,7 @@ def test_the_commands_run_one_after_another_and_then_the_python_of_the_guides(wo
         files = {sign: words[words.index(sign) + 1] for sign in ("<", ">") if sign in words}
         arguments = words[: next((i for i, word in enumerate(words) if word in "<>"), None)]
         if arguments[0] in ("train", "compare"):
-            short = SHORT[:1] if "opus-en-de" in arguments else SHORT  # its architecture is what it is
+            short = SHORT[:1] if {"opus-en-de", "nllb"} & {*arguments} else SHORT  # their architecture is what it is
             arguments += [word for setting in short for word in ("--set", setting)]
         if arguments[0] == "compare":
             arguments += [word for setting in COMPARED for word in ("--set", setting)] + ["--seeds", "1"]
