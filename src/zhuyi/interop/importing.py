@@ -35,6 +35,8 @@ IMPORTERS = {
 }
 """By the names that `--format` takes."""
 
+PACKED = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+"""What the names of archives end in, which are not opened."""
 
 THEIRS = (
     *("*.json", "*.safetensors", "pytorch_model*.bin", "*.npz"),
@@ -119,6 +121,8 @@ def read_foreign(path: Path, format: str | None, vocabularies: Sequence[Path]) -
 
 def _why_unknown(path: Path) -> str:
     """What a path is that no format is recognised in, and what can be done."""
+    if path.suffix in PACKED:
+        return "an archive: unpack it, and name the directory"
     if path.is_file():
         return (
             "not a model of Marian (.npz): name the directory of a model of Hugging Face, not a file in it; "
