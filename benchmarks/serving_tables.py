@@ -160,4 +160,23 @@ def _latencies(figures: dict[str, list[float]]) -> str:
     return " / ".join(f"{figures[f'p{p}'][1]:,.0f}" for p in (50, 95, 99))
 
 
-BLOCKS: dict[str, Callable[[int], list[str]]] = {"serving load": under_load, "soak": soak}
+def balancer(language: int) -> list[str]:
+    """What came of requests through nginx, while one of two servers ended."""
+    result = load("balancer")
+    if result is None:
+        return []
+    up = "../" * (language + 1)
+    script, file = f"{up}benchmarks/serving/balancer.py", f"{up}benchmarks/results/balancer.json"
+    asked, right, clients = result["requests"], result["outcomes"]["right"], result["clients"]
+    return [
+        (
+            f"[`balancer.py`]({script}) runs these lines before two processes on one machine; one gets SIGTERM while "
+            f"{clients} clients\nask: {right} of {asked} requests got the right answer ([file]({file}); nginx "
+            f"{result['nginx']}).",
+            f"[`balancer.py`]({script}) 用这份配置在一台机器上运行两个进程，{clients} 个客户端提问，途中一个进程收到 "
+            f"SIGTERM：\n{asked} 个请求中有 {right} 个得到正确的回答（[结果文件]({file})；nginx {result['nginx']}）。",
+        )[language]
+    ]
+
+
+BLOCKS: dict[str, Callable[[int], list[str]]] = {"serving load": under_load, "soak": soak, "serving balancer": balancer}
