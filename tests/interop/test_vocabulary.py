@@ -8,6 +8,7 @@ import pytest
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop.families.weights import rows_of
+from zhuyi.interop.reading.settings import Settings
 from zhuyi.interop.tokenizers.vocabulary import Vocabulary, read_pieces, word_tokenizer
 from zhuyi.text.tokenizer import BOS, EOS, SPECIALS, UNK
 
@@ -56,6 +57,7 @@ def test_every_form_of_a_vocabulary(tmp_path: Path) -> None:
         ("v.json", '{"a": 1e9}', "ids"),
         ("v.json", '{"a": 10000000000}', "not below"),
         ("v.json", '{"a": [' + "[" * 100_000, "not JSON"),
+        ("v.json", r'{"\ud83d": 0}', "surrogate"),
         ("v.json", '["a"]', "entry|ids"),
         ("v.json", '{"a": "b"}', "ids"),
     ],
@@ -65,6 +67,13 @@ def test_a_damaged_vocabulary_is_named(tmp_path: Path, name: str, text: str, wha
         read_pieces(written(tmp_path, name, text))
     assert str(caught.value).startswith(str(tmp_path / name))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [rb'{"vocab": {"\ud83d": 0}}', b'{"vocab": {"\xed\xa0\xbd": 0}}'])
+def test_half_a_character_is_refused_where_settings_are_read(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(text)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: (half of a surrogate pair|not JSON)"):
+        Settings(tmp_path, "tokenizer.json")
 
 
 def test_words_are_looked_up_as_they_stand() -> None:

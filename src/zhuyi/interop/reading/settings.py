@@ -1,12 +1,12 @@
 """Settings of other programs in JSON, each checked where it is asked for."""
 
-import json
 import reprlib
 from pathlib import Path
 from typing import Any
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop.reading.files import read_bytes
+from zhuyi.interop.reading.json_text import parse
 
 LARGEST_JSON = 1 << 26
 
@@ -28,10 +28,7 @@ class Settings:
         self._values: dict[str, Any] = {}
         if optional and not self.path.exists():
             return
-        try:
-            found = json.loads(read_bytes(self.path, LARGEST_JSON))
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{self.path}: not JSON") from error
+        found = parse(self.path, read_bytes(self.path, LARGEST_JSON))
         if not isinstance(found, dict):
             raise CheckpointError(f"{self.path}: not a JSON object")
         self._values = found

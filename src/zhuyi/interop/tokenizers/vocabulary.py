@@ -9,6 +9,7 @@ from typing import Any
 
 from zhuyi.errors import CheckpointError
 from zhuyi.interop.reading.files import read_bytes
+from zhuyi.interop.reading.json_text import parse
 from zhuyi.interop.reading.yaml import scalar
 from zhuyi.text.lookup import Lookup
 from zhuyi.text.normalizer import normalizer
@@ -136,10 +137,7 @@ def read_pieces(path: Path) -> list[str | None]:
 
 
 def _from_json(path: Path, text: str) -> Mapping[str, int]:
-    try:
-        found: dict[str, int] = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not JSON ({error})") from error
+    found: dict[str, int] = parse(path, text)
     if not all(type(i) is int and i >= 0 for i in found.values()):
         raise CheckpointError(f"{path}: not an object of ids")
     return found
