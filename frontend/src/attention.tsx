@@ -1,7 +1,7 @@
 // The attention that is selected, and what its views have in common.
 import { useMemo } from "preact/hooks";
 import { begin, hasMask, model, positionsOf, tokensOf, trace, writes } from "./data";
-import { Choice, Formula, Missing, upTo } from "./parts";
+import { attentionName, Choice, Formula, Missing, upTo } from "./parts";
 import { type Change, hasCross, inColumns, number, place, select, type Stack, stacks } from "./state";
 import { useFloats, useMatrix } from "./use";
 import { join, say } from "./words";
@@ -140,12 +140,48 @@ export function Chooser() {
   );
 }
 
-export const NoAttention = () => (
-  <>
-    <Chooser />
-    <Missing>{say("no_attention")}</Missing>
-  </>
-);
+export interface Attention {
+  stack: Stack;
+  layer: number;
+  kind: "self" | "cross";
+}
+
+export const nameOf = ({ stack, layer, kind }: Attention) => `${stack}.${layer}.${kind}`;
+
+/** A place for attention in every block, from the input to the output; another mixer may stand there. */
+export function attentions(): Attention[] {
+  return stacks().flatMap((stack) =>
+    Array.from({ length: model.value!.config[`${stack}_layers`] }, (_, layer) => layer).flatMap((layer) =>
+      (stack === "decoder" && hasCross() ? (["self", "cross"] as const) : (["self"] as const)).map((kind) => ({
+        stack,
+        layer,
+        kind,
+      })),
+    ),
+  );
+}
+
+/** In the place of an attention's pictures, where there is another mixer: where the model does attend. */
+export function NoAttention() {
+  const others = attentions().filter((each) => isThere(nameOf(each)));
+  return (
+    <>
+      <Chooser />
+      <Missing>{say("no_attention")}</Missing>
+      {others.length > 0 && (
+        <p>
+          {say("attention_elsewhere")}{" "}
+          {others.map((each) => [
+            <button type="button" key={nameOf(each)} onClick={() => select({ ...each })}>
+              {attentionName(nameOf(each))}
+            </button>,
+            " ",
+          ])}
+        </p>
+      )}
+    </>
+  );
+}
 
 /** How queries, keys and values come about, one query at a time or all together, and what becomes of them. */
 export function Formulas(props: { single?: boolean; cross: boolean }) {

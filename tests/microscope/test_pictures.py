@@ -241,6 +241,24 @@ def test_what_a_broken_model_lacks_is_drawn_as_missing(opened: Open, tmp_path: P
     assert "decoder.0.self.output" not in gone
 
 
+def test_only_attention_turns_queries_and_keys(opened: Open, tmp_path: Path) -> None:
+    change = with_model(encoder_mixer="convolution", decoder_mixer="attention")
+    tab = opened(short(load(tiny_model(tmp_path, change), engine="torch", device="cpu")))
+    said = tab.eval_on_selector_all(".whole .sign", "all => all.map(each => each.ariaLabel)")
+    assert [each.split(":")[0] for each in said if "rotated" in each] == ["Decoder"]
+    tab.keyboard.press("1")
+    tab.click("text=Decoder 0, self")
+    assert until(tab, "document.querySelector('.attend') !== null")
+
+
+def test_a_formula_divides_what_the_model_divides(opened: Open, tmp_path: Path, translator: Translator) -> None:
+    with pytest.warns(ZhuyiWarning):
+        unscaled = load(tiny_model(tmp_path, with_model(without=["scaling"])), engine="torch", device="cpu")
+    for view in ("query", "matrices"):
+        assert opened(translator, view=view).locator(".formula msqrt").count() == 1
+        assert opened(short(unscaled), view=view).locator(".formula msqrt").count() == 0
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_what_training_lacked_is_said_too(opened: Open, tmp_path: Path, language: str) -> None:
     directory = tiny_model(tmp_path, with_model(without=["begin", "end", "shift", "warmup"]))

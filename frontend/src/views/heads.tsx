@@ -1,8 +1,20 @@
 // All heads at one glance, what each does, one of them enlarged, and what W_o makes of them.
 import { signal, useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import { Chooser, chosenAt, heads, headWidth, isOff, isThere, selected, stepOf } from "../attention";
-import { asked, model, source, tokensOf, trace } from "../data";
+import {
+  type Attention,
+  attentions,
+  Chooser,
+  chosenAt,
+  heads,
+  headWidth,
+  isOff,
+  isThere,
+  nameOf,
+  selected,
+  stepOf,
+} from "../attention";
+import { asked, model, source, tokensOf, trace, writes } from "../data";
 import { attentionName, Absent, Ask, Choice, Formula, headName, Missing } from "../parts";
 import { largest, viewport } from "../pictures/canvas";
 import { HeadMap } from "../pictures/headmap";
@@ -13,7 +25,7 @@ import { useWords, WordSwitch } from "../pictures/pieces";
 import { Strip } from "../pictures/strip";
 import { pooling, Thumbnail } from "../pictures/thumbnail";
 import { labels } from "../pictures/tokens";
-import { hasCross, inColumns, select, type Stack, stacks } from "../state";
+import { inColumns, select } from "../state";
 import { useAnswer, useFloats, useMatrix, useRoots } from "../use";
 import { ordinal, say, show } from "../words";
 import "./heads.css";
@@ -23,30 +35,11 @@ const pinned = signal<{ name: string; head: number } | null>(null);
 
 type Order = "number" | "entropy" | "diagonal";
 
-interface Attention {
-  stack: Stack;
-  layer: number;
-  kind: "self" | "cross";
-}
-
-/** Every attention of the model, from the input to the output. */
-function attentions(): Attention[] {
-  return stacks().flatMap((stack) =>
-    Array.from({ length: model.value!.config[`${stack}_layers`] }, (_, layer) => layer).flatMap((layer) =>
-      (stack === "decoder" && hasCross() ? (["self", "cross"] as const) : (["self"] as const)).map((kind) => ({
-        stack,
-        layer,
-        kind,
-      })),
-    ),
-  );
-}
-
 /** The heads of one attention side by side. */
 function Row(props: Attention & { order: Order; side: number }) {
   const { name: chosenName, head: chosen } = selected();
   const { stack, layer, kind } = props;
-  const name = `${stack}.${layer}.${kind}`;
+  const name = nameOf(props);
   const roots = useRoots(`${name}.weights`);
   const [rows, columns] = [
     tokensOf(stack).ids.length,
@@ -165,7 +158,7 @@ function Ablation() {
   const t = stepOf(target_out.ids.length);
   const effects = useAnswer(source.heads, asked.value, t);
   if (effects === null) return null; // this page cannot tell
-  const title = say("ablation", { token: labels(target_out)[t], step: ordinal(t) });
+  const title = say(writes() ? "ablation" : "ablation_label", { token: labels(target_out)[t], step: ordinal(t) });
   return effects ? <HeadMap effects={effects} title={title} /> : <Missing>{title}: …</Missing>;
 }
 

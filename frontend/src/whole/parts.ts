@@ -1,7 +1,6 @@
 // The parts of the picture in words: what they are called, what they lack, and which view shows them.
 import { hasMask, model, positionsOf, trace, writes } from "../data";
 import type { Stack } from "../state";
-import type { Architecture } from "../wire";
 import { type Word, say } from "../words";
 import type { Part, Row } from "./rows";
 
@@ -50,9 +49,15 @@ export function viewOf(row: Row, stack: Stack): Record<string, string | number> 
   }
 }
 
-/** Whether positions are a matter of self-attention, and not added before it. */
-const isInside = (kind: Architecture["positions"]): kind is "rotary" | "alibi" | "relative" =>
-  kind === "rotary" || kind === "alibi" || kind === "relative";
+/** Whether a part of a block is attention, and not another mixer in its place. */
+const isAttention = (row: Row) => row.part === "cross" || model.value!.config[`${stackOf(row)}_mixer`] === "attention";
+const stackOf = (row: Row): Stack => (row.name.startsWith("decoder") ? "decoder" : "encoder");
+
+/** The kind of positions that are a matter of this self-attention, and not added before it. */
+const isInside = (row: Row) =>
+  row.part === "self" && isAttention(row)
+    ? (["rotary", "alibi", "relative"] as const).find((kind) => kind === model.value!.config.positions)
+    : undefined;
 
 /** What a part lacks: from the model, or only while one looks. */
 export function lacks(row: Row): Word[] {
@@ -60,11 +65,11 @@ export function lacks(row: Row): Word[] {
     { positions_off } = trace.value!.what_if;
   if (row.part === "output") return config.without.includes("end") ? ["whole_no_end"] : [];
   if (row.part !== "self" && row.part !== "cross") return [];
-  const inside = row.part === "self" && isInside(config.positions);
+  const lost = positionsOf(config) === "none" || positions_off;
   return [
-    ...(inside && (positionsOf(config) === "none" || positions_off) ? (["whole_no_positions"] as const) : []),
+    ...(isInside(row) && lost ? (["whole_no_positions"] as const) : []),
     ...(row.name.startsWith("decoder") && row.part === "self" && !masked() ? (["whole_no_mask"] as const) : []),
-    ...(config.without.includes("scaling") ? (["whole_no_scaling"] as const) : []),
+    ...(isAttention(row) && config.without.includes("scaling") ? (["whole_no_scaling"] as const) : []),
   ];
 }
 
@@ -74,10 +79,10 @@ export const unframed = () =>
 
 /** What more there is to say of a part: what it lacks, or positions that are not added. */
 export function remark(row: Row): string {
-  const { positions } = model.value!.config;
   const lacking = lacks(row);
   if (lacking.length) return lacking.map((word) => say(word)).join(" · ");
-  return row.part === "self" && isInside(positions) ? say(`whole_${positions}`) : "";
+  const within = isInside(row);
+  return within ? say(`whole_${within}`) : "";
 }
 
 /** A box in words: what it is, its canonical name, and the shape of what leaves it. */
