@@ -6,15 +6,23 @@ import temml from "temml";
 // The page's policy allows no style within markup.
 const plain = (mathml) => mathml.replaceAll(/ style="[^"]*"/g, "");
 
+/** A score that is divided by √d, which a model may be without. */
+const scaled = /\\frac\{(.+?)\}\{\\sqrt\{d\}\}/;
+
 const formulas = {
   name: "formulas",
   setup(build) {
     build.onLoad({ filter: /formulas\.json$/ }, ({ path }) => {
       const written = JSON.parse(readFileSync(path, "utf8"));
-      const drawn = Object.entries(written).map(([key, tex]) => [
-        key,
-        plain(temml.renderToString(tex, { displayMode: true })),
-      ]);
+      const all = Object.entries(written).flatMap(([key, tex]) =>
+        scaled.test(tex)
+          ? [
+              [key, tex],
+              [`${key}.unscaled`, tex.replace(scaled, "$1")],
+            ]
+          : [[key, tex]],
+      );
+      const drawn = all.map(([key, tex]) => [key, plain(temml.renderToString(tex, { displayMode: true }))]);
       return { contents: JSON.stringify(Object.fromEntries(drawn)), loader: "json" };
     });
   },

@@ -168,7 +168,8 @@ export function Hypothetical() {
 /** `variant`: where there is one of that name. */
 export function Formula(props: { name: string; variant?: string }) {
   const all = formulas as Record<string, string>;
-  const drawn = all[`${props.name}.${props.variant}`] ?? all[props.name];
+  const name = `${props.name}.${props.variant}` in all ? `${props.name}.${props.variant}` : props.name;
+  const unscaled = model.value!.config.without.includes("scaling") ? all[`${name}.unscaled`] : undefined;
   return (
     <p
       lang="en"
@@ -176,7 +177,7 @@ export function Formula(props: { name: string; variant?: string }) {
       tabIndex={0}
       role="group"
       aria-label={say("formula")}
-      dangerouslySetInnerHTML={{ __html: drawn }}
+      dangerouslySetInnerHTML={{ __html: unscaled ?? all[name] }}
     />
   );
 }
