@@ -908,6 +908,12 @@ def test_labels_are_shown_with_their_probabilities(browser: Any, tmp_path: Path)
     others = tab.locator("table.bars:not(.labels) tbody td.number").all_text_contents()
     right = trace.replay.log_probs[1].exp().sort(descending=True).values[:4]  # there are four labels
     assert [float(each) for each in others] == pytest.approx(right.tolist(), abs=5.1e-5)
+    go(tab, "loss", OF_SHAPE["encoder"])
+    for row, answer in enumerate(trace.output.split()):
+        tab.click(f".losses tbody tr >> nth={row}")
+        assert tab.text_content(".why h3") == f"Why {answer}?"
+        # Of what may be answered it is the first, even if the loss has UNK before it.
+        assert f"finds {answer} most probable" in tab.text_content(".why > p")
     tab.close()
 
 

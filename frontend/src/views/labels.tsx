@@ -7,6 +7,7 @@ import { Distribution } from "../pictures/distribution";
 import { labels } from "../pictures/tokens";
 import { select } from "../state";
 import { isolate, say, show } from "../words";
+import "./labels.css";
 
 /** What a label belongs to: a token, or the whole sentence. */
 export function labelled(): string[] {

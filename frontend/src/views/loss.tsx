@@ -75,7 +75,7 @@ function Losses(props: {
               >
                 <th scope="row">
                   <button type="button" class="link" aria-expanded={k === t && props.open === props.whose}>
-                    {!text && (
+                    {!text && target_out.ids.length > 1 && (
                       <>
                         <bdi>{labelled()[k]}</bdi> →{" "}
                       </>
@@ -131,6 +131,7 @@ function Why(props: { of: Replay; reference: boolean }) {
   const { losses, ranks, steps, target_out } = props.of;
   const t = stepOf(losses.length);
   const { reference } = props;
+  const kind = writes() ? "" : "_label";
   const heads = useAnswer(source.heads, asked.value, t, reference);
   const hidden = useAnswer(source.occlusion, asked.value, t, reference);
   const right = { id: target_out.ids[t], name: labels(target_out)[t], share: Math.exp(-losses[t]) };
@@ -143,11 +144,11 @@ function Why(props: { of: Replay; reference: boolean }) {
   const listed = wanted.some(({ id }) => id === right.id) ? wanted : [...wanted, right];
   return (
     <section class="why" aria-live="polite">
-      <h3>{say("why", { token: right.name, step: t + 1 })}</h3>
+      <h3>{say(`why${kind}`, { token: right.name, step: t + 1 })}</h3>
       <p>
-        {ranks[t] === 0
+        {right.id === wanted[0].id
           ? say("why_first", { token: right.name, share: percent(right.share) })
-          : say("why_astray", {
+          : say(`why_astray${kind}`, {
               token: right.name,
               rank: ranks[t] + 1,
               share: percent(right.share),
@@ -155,9 +156,9 @@ function Why(props: { of: Replay; reference: boolean }) {
               instead: percent(wanted[0].share),
             })}
       </p>
-      <div class="scroll" tabIndex={0} role="region" aria-label={say("wanted")}>
+      <div class="scroll" tabIndex={0} role="region" aria-label={say(`wanted${kind}`)}>
         <table class="bars">
-          <caption>{say("wanted")}</caption>
+          <caption>{say(`wanted${kind}`)}</caption>
           <thead>
             <tr>
               <td />
@@ -186,7 +187,7 @@ function Why(props: { of: Replay; reference: boolean }) {
         </table>
       </div>
       <p class="explain">{say("one_hot")}</p>
-      {writes() && <p class="explain">{say("whole_vocabulary")}</p>}
+      <p class="explain">{say(`whole_vocabulary${kind}`)}</p>
       {writes() && (
         <p>
           <button type="button" onClick={() => select({ view: "step", ...atStep(t) })}>
