@@ -51,3 +51,6 @@ export function percent(share: number): string {
 
 /** Layers, heads and coordinates count from 0, as in the names of values; positions from 1 in the lecture. */
 export const ordinal = (k: number) => (inColumns() ? k + 1 : k);
+
+/** A whole number as it stands above a letter. */
+export const raised = (n: number) => String(n).replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]);

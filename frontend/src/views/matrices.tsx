@@ -25,7 +25,7 @@ import { common, Legend } from "../pictures/legend";
 import { labels } from "../pictures/tokens";
 import { inColumns, number, select } from "../state";
 import { useFloats, useMatrix, useRoots } from "../use";
-import { isolate, say, show } from "../words";
+import { isolate, raised, say, show } from "../words";
 import "./matrices.css";
 
 /** What a side of a matrix counts: queries, keys, coordinates of a head, of the model's width, or of all heads. */
@@ -44,8 +44,6 @@ interface Matrix {
   /** Drawn with rows as columns. */
   turned: boolean;
 }
-
-const raised = (n: number) => [...String(n)].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]).join("");
 
 /** How many terms of a sum are printed. */
 const TERMS = 4;

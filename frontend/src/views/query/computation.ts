@@ -99,10 +99,17 @@ export function useComputation(): Computation {
     weights: shares,
     shares: names.map((_, at) => drawn(at)),
     result: row(context, query, width),
-    scaling: `÷ √d${{ alibi: " − m |i − j|", relative: " + r", none: "" }[biasedBy(cross) ?? "none"]}`,
+    scaling:
+      [isScaled() ? "÷ √d" : "", { alibi: "− m |i − j|", relative: "+ r", none: "" }[biasedBy(cross) ?? "none"]]
+        .join(" ")
+        .trim() || letters.score,
     missing: Object.values(letters).filter((_, at) => tensors[at] === null),
   };
 }
+
+/** The words of a step. */
+export const wordOf = (step: Step) =>
+  step === "scaled" && !isScaled() ? ("step_unscaled" as const) : (`step_${step}` as const);
 
 /** Whether a mask hides a key from the query. */
 export const isHidden = ({ scores }: Computation, at: number) => scores?.[at] === -Infinity;

@@ -7,8 +7,8 @@ import { Player, usePlayer } from "../../pictures/player";
 import { labels, TokenRow } from "../../pictures/tokens";
 import { select } from "../../state";
 import type { MaybeFloats } from "../../use";
-import { isolate, ordinal, percent, say, show } from "../../words";
-import { type Computation, STEPS, useComputation } from "./computation";
+import { isolate, ordinal, percent, raised, say, show } from "../../words";
+import { type Computation, STEPS, useComputation, wordOf } from "./computation";
 import { Keys, pending, Terms, VectorStrip } from "./keys";
 import { Picture } from "./picture";
 import "./query.css";
@@ -65,7 +65,7 @@ function Narration(props: { of: Computation; player: ReturnType<typeof usePlayer
   const next = (i + 1) % asks.ids.length;
   return (
     <p aria-live="polite" class="narration">
-      {say(`step_${STEPS[props.player.at]}`, {
+      {say(wordOf(STEPS[props.player.at]), {
         token: asking,
         key: names[j],
         dot: dots ? show(dots[j]) : pending(scores),
@@ -81,7 +81,7 @@ function Narration(props: { of: Computation; player: ReturnType<typeof usePlayer
           props.player.play();
         }}
       >
-        {say("same_for", { letter: letters.result, place: ordinal(next), token: labels(asks)[next] })}
+        {say("same_for", { letter: letters.result, place: raised(ordinal(next)), token: labels(asks)[next] })}
       </button>
     </p>
   );

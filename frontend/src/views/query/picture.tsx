@@ -6,7 +6,7 @@ import { Legend } from "../../pictures/legend";
 import { useRoom } from "../../pictures/room";
 import { alone, Save } from "../../pictures/save";
 import { say } from "../../words";
-import { type Computation, isHidden, type Step, STEPS } from "./computation";
+import { type Computation, isHidden, type Step, STEPS, wordOf } from "./computation";
 import { BAND, type Frame, frameOf, TALL } from "./frame";
 import { InputOfKey } from "./inputs";
 import type { StageProps } from "./marks";
@@ -34,7 +34,7 @@ export function Picture(props: { of: Computation; step: number; off: boolean; on
           width={frame.scale * width}
           viewBox={`0 0 ${width} ${height}`}
           role="img"
-          aria-label={say("picture_of_query", { token: of.asking, step: say(`step_${STEPS[step]}`) })}
+          aria-label={say("picture_of_query", { token: of.asking, step: say(wordOf(STEPS[step])) })}
         >
           {of.names.map((_, at) => (
             <g
@@ -79,6 +79,7 @@ function RowNames({ of: { letters }, frame, since }: StageProps) {
     [BAND.exp, "exp", "exp"],
     [BAND.scaled, letters.score, "scaled"],
     [BAND.dot - 4, "q·k", "dots"],
+    [BAND.box - 6, "W", "products"],
   ];
   return (
     <g class="rows">
