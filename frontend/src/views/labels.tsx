@@ -35,7 +35,7 @@ export function Labels() {
           </thead>
           <tbody>
             {labelled().map((name, k) => {
-              const probability = Math.exp(steps[k].top[0].log_prob!);
+              const probability = Math.exp(steps[k].top[0].log_prob);
               return (
                 <tr key={k} class={k === t ? "lit" : ""} onClick={() => select({ t: k })}>
                   <th scope="row" lang="">

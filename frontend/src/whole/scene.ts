@@ -94,16 +94,12 @@ export function useScene(
   const scene = useMemo((): Scene | null => {
     if (!drawn || !box.current) return null;
     const { config } = model.value!;
-    const { steps } = now.replay,
-      answers = answerTokens();
+    const { steps } = now.replay;
+    const answers = answerTokens();
     const top = steps.map((step) =>
-      step.top
-        .filter((each) => each.log_prob !== null)
-        .map((each) => ({ text: tokenName(each.id, each.piece), p: Math.exp(each.log_prob!) })),
+      step.top.map((each) => ({ text: tokenName(each.id, each.piece), p: Math.exp(each.log_prob) })),
     );
-    const chosen = steps.map((step, t) =>
-      step.top.filter((each) => each.log_prob !== null).findIndex((each) => each.id === answers.ids[t]),
-    );
+    const chosen = steps.map((step, t) => step.top.findIndex((each) => each.id === answers.ids[t]));
     return {
       ...drawn,
       theme: theme(box.current),
