@@ -13,3 +13,6 @@ export function argmax(length: number, measure: (index: number) => number): numb
   for (let k = 1; k < length; k++) if (measure(k) > measure(best)) best = k;
   return best;
 }
+
+/** The Euclidean length of a vector. */
+export const lengthOf = (values: Float32Array) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
