@@ -115,7 +115,7 @@ def read_foreign(path: Path, format: str | None, vocabularies: Sequence[Path]) -
     known = [format] if format else [name for name, each in IMPORTERS.items() if each.recognises(path)]
     if not known:
         raise CheckpointError(f"{path}: {_why_unknown(path)}")
-    with np.errstate(invalid="ignore"):  # a damaged weight that is not a number is none after a product either
+    with np.errstate(invalid="ignore", over="ignore"):  # a damaged weight may be no number, or too large for products
         return IMPORTERS[known[0]].read(path, vocabularies)
 
 
