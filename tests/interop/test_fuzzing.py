@@ -21,7 +21,7 @@ from zhuyi.errors import CheckpointError
 pytestmark = [pytest.mark.slow, pytest.mark.unix]
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize("count", [13, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
 def test_a_damaged_file_is_read_or_refused_in_one_line(count: int) -> None:
     found = fuzz([*FORMATS], count)
     assert [problem for result in found.values() for problem in result.problems] == []

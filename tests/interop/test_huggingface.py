@@ -17,6 +17,7 @@ from command_line import zhuyi as run
 from torch import nn
 
 import zhuyi
+from zhuyi.checkpoint import model_of
 from zhuyi.errors import CheckpointError, ZhuyiError
 from zhuyi.interop.families.bart_text import FAIRSEQ
 from zhuyi.interop.families.foreign import as_stored
@@ -67,7 +68,8 @@ class Original:
 
     def answers(self, text: Sequence[str], **how: Any) -> list[str]:
         batch = self.tokenizer(list(text), return_tensors="pt", padding=True)
-        found = self.model.generate(**batch, do_sample=False, **how)
+        without = {"suppress_tokens": [self.model.config.pad_token_id], "renormalize_logits": True}
+        found = self.model.generate(**batch, do_sample=False, **without, **how)  # zhuyi has no PAD in the softmax
         return list(self.tokenizer.batch_decode(found, skip_special_tokens=True))
 
 
@@ -141,11 +143,32 @@ def test_marian_is_told_the_language_as_the_original_is(marian: Original, import
     assert not {*translator.config.text.tags} & {*translator.tokenizers.source.pieces(ids)}
 
 
+def ensure_same_logits(original: Original) -> None:
+    foreign, rng = read_foreign(original.directory, None, []), random.Random(1)
+    ours, rows = model_of(as_stored(foreign, "theirs")).transformer, torch.tensor(foreign.text.source.rows)
+    worst, spreads = 0.0, []
+    with torch.inference_mode():
+        for length in (1, 7, 40):
+            source, target = (torch.tensor([rng.choices(range(4, len(rows)), k=length)]) for _ in range(2))
+            found = ours(source, torch.ones_like(source, dtype=torch.bool), target)
+            expected = original.model(input_ids=rows[source], decoder_input_ids=rows[target]).logits[..., rows]
+            worst = max(worst, (found - expected).abs().max().item())
+            spreads.append(expected.std().item())
+    assert worst <= 2e-5 * max(spreads)
+
+
+def test_logits_of_marian_are_the_originals(marian: Original) -> None:
+    ensure_same_logits(marian)
+
+
+@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.long)])
 @pytest.mark.parametrize("engine", ["native", "torch"])
 @pytest.mark.parametrize("beam", [1, 4, 6])
 @pytest.mark.parametrize("alpha", [1.0, 0.6])
-def test_marian_answers_as_the_original(marian: Original, imported: Path, engine: str, beam: int, alpha: float) -> None:
-    text = lines(50, 3)
+def test_marian_answers_as_the_original(
+    marian: Original, imported: Path, engine: str, beam: int, alpha: float, count: int
+) -> None:
+    text = lines(count, 3)
     translator = zhuyi.load(imported, engine=engine)
     decoding = translator.config.decoding.model_copy(update={"beam": beam, "length_penalty": alpha})
     ours = [best[0].text for best in translator.hypotheses(text, decoding)]
@@ -229,23 +252,34 @@ def make_multilingual(directory: Path, kind: Kind) -> Original:
     return Original(directory, model, tokenizer)
 
 
-@pytest.mark.parametrize("beam", [1, 4])
+def test_logits_of_a_multilingual_model_are_the_originals(multilingual: tuple[Original, Kind]) -> None:
+    ensure_same_logits(multilingual[0])
+
+
+@pytest.mark.parametrize(
+    ("beam", "alpha", "count"),
+    [
+        *((1, 1.0, 30), (4, 1.0, 30)),
+        *(pytest.param(*each, marks=pytest.mark.long) for each in ((1, 1.0, 200), (4, 1.0, 150), (6, 1.0, 150))),
+        *(pytest.param(beam, 0.6, 150, marks=pytest.mark.long) for beam in (4, 6)),
+    ],
+)
 def test_a_multilingual_model_answers_as_the_original(
-    multilingual: tuple[Original, Kind], beam: int, tmp_path: Path
+    multilingual: tuple[Original, Kind], beam: int, alpha: float, count: int, tmp_path: Path
 ) -> None:
     original, kind = multilingual
     import_model(original.directory, tmp_path / "out")
     translator = zhuyi.load(tmp_path / "out").with_languages(kind.languages[1], kind.languages[0])
-    text = lines(30, 3)
+    text = lines(count, 3)
     source = translator.tokenizers.source
     theirs = original.tokenizer.convert_ids_to_tokens(original.tokenizer(text[0]).input_ids)
     assert source.pieces(source.encode([text[0]])[0]) == theirs[:-1]
-    decoding = translator.config.decoding.model_copy(update={"beam": beam})
+    decoding = translator.config.decoding.model_copy(update={"beam": beam, "length_penalty": alpha})
     ours = [best[0].text for best in translator.hypotheses(text, decoding)]
     forced = original.tokenizer.convert_tokens_to_ids(
         f"__{kind.languages[1]}__" if kind.tokenizer is transformers.M2M100Tokenizer else kind.languages[1]
     )
-    assert ours == original.answers(text, num_beams=beam, forced_bos_token_id=forced)
+    assert ours == original.answers(text, num_beams=beam, length_penalty=alpha, forced_bos_token_id=forced)
 
 
 def test_a_tokenizer_json_says_the_same_as_sentencepiece(multilingual: tuple[Original, Kind], tmp_path: Path) -> None:
@@ -360,11 +394,13 @@ def test_what_is_no_model_of_another_program_is_named(
         (tmp_path / name / name).write_text(content)
     (tmp_path / "source.spm" / "source.spm").unlink()
     (tmp_path / "blank").write_text("\n \n")
+    (tmp_path / "opus.zip").write_bytes(b"PK")
     monkeypatch.chdir(marian.directory.parent)
     for arguments, what in (
         ([tmp_path / "empty"], "neither a directory of Hugging Face"),
         ([imported], "a model of zhuyi already"),
         ([marian.directory / "model.safetensors"], "name the directory"),
+        ([tmp_path / "opus.zip"], "unpack it"),
         ([marian.directory, "--format", "marian"], "no model of Marian"),
         ([tmp_path / "config.json"], "model_type = 'gpt2' has no counterpart"),
         ([tmp_path / "model.safetensors"], "git lfs pull"),

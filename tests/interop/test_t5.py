@@ -40,13 +40,14 @@ class Original:
     row_of: list[int]
     """The original's id of each of ours."""
 
-    def answers(self, sources: Sequence[list[int]]) -> list[list[int]]:
-        """What greedy search finds, in the original's ids; without what begins it and EOS."""
+    def answers(self, sources: Sequence[list[int]], **how: Any) -> list[list[int]]:
+        """What its search finds, in the original's ids; without what begins it and EOS."""
         pad, eos = self.model.config.pad_token_id, self.model.config.eos_token_id
         tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(each) for each in sources], True, pad)
         found = self.model.generate(
-            **{"input_ids": tokens, "attention_mask": (tokens != pad).long(), "bad_words_ids": [[pad]]},
-            **{"num_beams": 1, "do_sample": False, "max_length": LIMIT},
+            **{"input_ids": tokens, "attention_mask": (tokens != pad).long()},
+            **{"do_sample": False, "max_length": LIMIT, "early_stopping": False, **how},
+            **{"suppress_tokens": [pad], "renormalize_logits": True},  # zhuyi has no PAD in the softmax
         )
         answers = [answer[1:] for answer in found.tolist()]
         return [answer[: answer.index(eos)] if eos in answer else answer for answer in answers]
@@ -172,14 +173,23 @@ def test_one_embedding_is_stored_once(original: Original) -> None:
     assert "decoder.embedding.weight" not in model.stored().weights
 
 
-def test_greedy_search_finds_what_the_original_finds(original: Original) -> None:
+@pytest.mark.parametrize(
+    ("beam", "alpha", "count"),
+    [
+        *((1, 1.0, 100), (4, 0.6, 30)),
+        *(pytest.param(*each, marks=pytest.mark.long) for each in ((1, 1.0, 200), (4, 1.0, 150), (6, 1.0, 150))),
+        *(pytest.param(beam, 0.6, 150, marks=pytest.mark.long) for beam in (4, 6)),
+    ],
+)
+def test_a_search_finds_what_the_original_finds(original: Original, beam: int, alpha: float, count: int) -> None:
     translator, rng = zhuyi.load(original.imported, engine="torch"), random.Random(2)
-    decoding = translator.config.decoding
-    sources = [rng.choices(range(4, len(original.row_of)), k=rng.randint(1, 29)) for _ in range(100)]
-    found = [theirs(original, best.tokens) for [best] in translator.engine.decode(sources, decoding)]
-    answers = original.answers([[*theirs(original, source), 1] for source in sources])
-    assert len({tuple(answer) for answer in answers}) > 50, "a model whose answers tell something"
-    assert {len(answer) == LIMIT - 1 for answer in answers} == {False, True}
+    decoding = translator.config.decoding.model_copy(update={"beam": beam, "length_penalty": alpha})
+    sources = [rng.choices(range(4, len(original.row_of)), k=rng.randint(1, 29)) for _ in range(count)]
+    found = [theirs(original, best.tokens) for [best, *_] in translator.engine.decode(sources, decoding)]
+    sources = [[*theirs(original, source), 1] for source in sources]
+    answers = original.answers(sources, num_beams=beam, length_penalty=alpha)
+    assert len({tuple(answer) for answer in answers}) > count / 2, "a model whose answers tell something"
+    assert beam > 1 or {len(answer) == LIMIT - 1 for answer in answers} == {False, True}
     assert found == answers
 
 
