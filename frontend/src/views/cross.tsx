@@ -12,7 +12,7 @@ import { useWords, WordSwitch } from "../pictures/pieces";
 import { alone, csvOf, Save } from "../pictures/save";
 import { given, inColumns, number, select } from "../state";
 import { useAllRoots, useFloats, useRoots } from "../use";
-import { isolate, percent, say } from "../words";
+import { isolate, join, percent, say } from "../words";
 import "./cross.css";
 
 /** The cross-attention of a layer: one head, or all of them together. */
@@ -202,8 +202,12 @@ export function Alignment() {
         <WordSwitch of={[target_out, now.source]} />
       </div>
       <p>
-        {isBest && best && say("best_is", { head: headName(name, head) })}{" "}
-        {row && say("most", { target: names.rows[r], source: names.columns[most], share: percent(row[most]) })}
+        {join([
+          ...(isBest && best ? [say("best_is", { head: headName(name, head) })] : []),
+          ...(row
+            ? [say("most", { target: names.rows[r], source: names.columns[most], share: percent(row[most]) })]
+            : []),
+        ])}
       </p>
       {off && <Missing>{say("head_off_here")}</Missing>}
       {roots ? (
