@@ -193,6 +193,9 @@ def test_a_file_with_its_model_answers_everything(browser: Any, translator: Tran
     tab.click("form button")
     assert until(tab, "document.querySelector('.output').textContent.startsWith('cats')")
     assert tab.text_content("[data-output]") == translator.translate(["cats"])[0]
+    # step-000001 is here with its answer to the file's own sentence alone
+    assert until(tab, "[...document.querySelectorAll('.checkpoints tbody th')].length === 2")
+    assert tab.text_content(".checkpoints tbody th") == "step-000002"
     tab.goto(f"{file.as_uri()}#{urlencode({'text': 'cats', 'lang': 'en', 'checkpoint': 'step-000001'})}")
     tab.wait_for_selector("[role=alert]:has-text('--checkpoints')")
 

@@ -110,6 +110,7 @@ export function Training() {
           <tbody>
             {all.map((name, k) => {
               const found = saw({ checkpoint: name });
+              if (!found && missing.value) return null; // there will be no answer
               return (
                 <tr key={name} class={k === at ? "lit" : ""}>
                   <th scope="row">{title(name)}</th>
