@@ -24,7 +24,7 @@ function tie() {
 }
 
 /** The model, drawn from its own configuration: each part leads to the view that shows it. */
-export function Map() {
+export function ModelMap() {
   const { name, config } = model.value!;
   const at = place();
   const part = (stack: Stack, layer: number, kind: string, view: string, title: string) => (
