@@ -1,4 +1,4 @@
-// Where numbers come from: the server, or what the file holds. Numbers that are printed are float32, always.
+// What the page has asked of the model, and the answers. Numbers that are printed are float32, always.
 import { computed, signal } from "@preact/signals";
 
 import { Refusal, type Problem } from "./refusal";
@@ -103,8 +103,6 @@ export const writes = () => model.value!.config.shape !== "encoder";
 export const positionsOf = ({ positions, without }: Architecture) =>
   without.includes("positions") ? "none" : positions;
 export const hasMask = () => !model.value!.config.without.includes("mask");
-
-export const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** Whether a question came after the one that is being answered: what is shown then is not what is wanted. */
 export const outdated = () => waiting !== null;

@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { again, busy, model, peek, plain, saw, served, trace, writes } from "./data";
 import formulas from "./formulas.json";
+import { sum } from "./numbers";
 import { labels } from "./pictures/tokens";
 import type { WhatIf } from "./wire";
 import { join, say, show } from "./words";
@@ -120,13 +121,11 @@ export function Outcome() {
         <bdi>{output || say("nothing")}</bdi>
       </b>
       <br />
-      {say(reference ? "total_reference" : "total_own")} {former && `${show(total(former))} → `}
-      <b>{show(total(losses))}</b>
+      {say(reference ? "total_reference" : "total_own")} {former && `${show(sum(former))} → `}
+      <b>{show(sum(losses))}</b>
     </p>
   );
 }
-
-const total = (values: number[]) => values.reduce((a, b) => a + b, 0);
 
 /** What is not as the model has it; shown above every view. */
 export function Hypothetical() {

@@ -1,6 +1,7 @@
 // Two models on one page: what both answer, and which of them the views show.
 import { useEffect } from "preact/hooks";
-import { again, asked, busy, first, mean, peek, saw } from "./data";
+import { again, asked, busy, first, peek, saw } from "./data";
+import { mean } from "./numbers";
 import "./two-models.css";
 import { BESIDE } from "./source";
 import { say, show } from "./words";

@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { busy, model, served } from "../data";
 import { MAX_LISTED } from "../model/look";
+import { sum } from "../numbers";
 import { Slider } from "../parts";
 import { inColumns } from "../state";
 import type { Step } from "../wire";
@@ -31,10 +32,10 @@ export function Distribution(props: {
   const { top } = step;
   const most = Math.min(best.value || top.length, top.length);
   const all = top.map((each) => Math.exp(each.log_prob / T - logSum));
-  const kept = best.value ? all.slice(0, most).reduce((a, b) => a + b, 0) : 1;
+  const kept = best.value ? sum(all.slice(0, most)) : 1;
   const probabilities = all.map((p, k) => (k < most ? p / kept : 0));
   const others = top.length === MAX_LISTED && size > MAX_LISTED; // that can be written
-  const rest = best.value || !others ? 0 : Math.max(0, 1 - all.reduce((a, b) => a + b, 0));
+  const rest = best.value || !others ? 0 : Math.max(0, 1 - sum(all));
   const log = useSignal(false);
   const eos = step.eos === null ? null : Math.exp(step.eos / T - logSum);
   const again = () => {

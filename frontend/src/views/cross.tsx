@@ -2,8 +2,9 @@
 import { useSignal } from "@preact/signals";
 import { useMemo, useRef } from "preact/hooks";
 import { atStep, Formulas, heads, isOff, LayerAndHead, stepOf } from "../attention";
-import { mean, model, trace } from "../data";
+import { model, trace } from "../data";
 import { projector } from "../keys";
+import { mean } from "../numbers";
 import { Absent, Choice, headName, Missing } from "../parts";
 import { viewport, widest } from "../pictures/canvas";
 import { Heatmap } from "../pictures/heatmap";

@@ -2,7 +2,8 @@
 import { useSignal } from "@preact/signals";
 import { atStep, stepOf } from "../attention";
 import { css, dark, inkOn, signedColour } from "../colours";
-import { asked, mean, model, source, trace, writes } from "../data";
+import { asked, model, source, trace, writes } from "../data";
+import { mean, sum } from "../numbers";
 import { Formula, Missing, Outcome } from "../parts";
 import { Bar, LogScale } from "../pictures/bar";
 import { largest } from "../pictures/canvas";
@@ -17,7 +18,6 @@ import { labelled } from "./labels";
 import "./loss.css";
 
 type Whose = "reference" | "own";
-const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
 
 /** −log p of each token and its rank, with sum and mean. A row opens what it is due to. */
 function Losses(props: {

@@ -3,6 +3,7 @@ import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { atStep, heads, stepOf } from "../attention";
 import { css, dark, inkOn, shareColour } from "../colours";
 import { again, begin, model, trace } from "../data";
+import { indices, mean } from "../numbers";
 import { Formula, Outcome, Slider } from "../parts";
 import { widest } from "../pictures/canvas";
 import { Distribution } from "../pictures/distribution";
@@ -90,9 +91,7 @@ function Takes(props: { t: number }) {
   const shares = useMemo(() => {
     const [n, rows] = [names.length, roots ? roots.length / heads() / names.length : 0];
     const share = (head: number, j: number) => (roots![(head * rows + props.t) * n + j] / 255) ** 2;
-    const mean = (j: number) =>
-      Array.from({ length: heads() }, (_, head) => share(head, j)).reduce((a, b) => a + b, 0) / heads();
-    return roots && names.map((_, j) => mean(j));
+    return roots && names.map((_, j) => mean(indices(heads()).map((head) => share(head, j))));
   }, [roots, props.t, names, steps]);
   if (!shares) return null;
   const shade = (j: number) => shareColour(Math.sqrt(shares[j]));

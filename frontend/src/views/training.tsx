@@ -1,7 +1,8 @@
 // One sentence over the training.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { again, asked, busy, error, mean, model, peek, saw, served, trace } from "../data";
+import { again, asked, busy, error, model, peek, saw, served, trace } from "../data";
+import { mean } from "../numbers";
 import { Missing, Slider } from "../parts";
 import { CurvesOfRun } from "../pictures/curves";
 import { type Problem, Refusal } from "../refusal";

@@ -1,4 +1,5 @@
 // The ways that threads, light and tokens take.
+import { sum } from "../numbers";
 import type { Placed, Plan, Tower } from "./plan";
 
 export type Point = [number, number];
@@ -39,7 +40,7 @@ export function rail(
 /** The beginning of a path. */
 export function upTo(points: Point[], share: number): Point[] {
   const lengths = points.slice(1).map(([x, y], k) => Math.hypot(x - points[k][0], y - points[k][1]));
-  let rest = share * lengths.reduce((a, b) => a + b, 0);
+  let rest = share * sum(lengths);
   const found: Point[] = [points[0]];
   for (const [k, length] of lengths.entries()) {
     if (rest <= length) {
