@@ -241,6 +241,14 @@ def test_what_a_broken_model_lacks_is_drawn_as_missing(opened: Open, tmp_path: P
     assert "decoder.0.self.output" not in gone
 
 
+def test_a_residual_connection_begins_above_the_norm_of_the_embeddings(opened: Open, tmp_path: Path) -> None:
+    directory = tiny_model(tmp_path, with_model(embedding_norm=True, positions="sinusoidal"))
+    tab = opened(short(load(directory, engine="torch", device="cpu")))
+    lower = tab.evaluate("name => document.querySelector(`.sign.norm[data-name='${name}']`).getBBox().y", "encoder.input")
+    wire = tab.evaluate("(({ y, height }) => y + height)(document.querySelector('.wire.residual').getBBox())")
+    assert wire < lower
+
+
 def test_only_attention_turns_queries_and_keys(opened: Open, tmp_path: Path) -> None:
     change = with_model(encoder_mixer="convolution", decoder_mixer="attention")
     tab = opened(short(load(tiny_model(tmp_path, change), engine="torch", device="cpu")))

@@ -30,7 +30,7 @@ function residuals(tower: Tower, missing: boolean): Wire[] {
   let stream: Placed | undefined;
   for (const row of tower.rows) {
     const adds = row.part === "add" || row.part === "add_norm";
-    if (row.kind === "lane" && (adds || row.part === "embedding" || row.part === "positions")) stream = row;
+    if (row.kind === "lane" && (adds || row.layer === null)) stream = row;
     if (row.kind !== "box" || !adds || !stream) continue;
     const [from, to] = [middle(stream), middle(row)];
     const points: Point[] = [
