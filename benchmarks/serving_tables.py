@@ -36,14 +36,14 @@ LABELS = {"ctranslate2": "CTranslate2", "libretranslate": "LibreTranslate"}
 LINES = {"short": ("short", "短句"), "mixed": ("mixed", "长短不一")}
 UNDER_LOAD = (
     (
-        "`benchmarks/serving/run.py` lets 1 to 256 clients ask, each its next line as soon as it has an answer, "
-        "in turn this server{peers}: the same model ({model} M parameters, {precision}), beam and lines, on the cores "
-        "that the clients\nneed too ({processor}, {cores} cores; medians of {rounds} rounds).",
+        "`benchmarks/serving/run.py` lets 1 to 256 clients ask, each its next line as soon as it has an answer. In "
+        "turn they ask\n{servers}: the same model ({model} M parameters,\n{precision}), beam and lines, on the cores "
+        "that the clients need too ({processor}, {cores} cores; medians of {rounds} rounds).",
         "With a beam of 5, mixed lines and 64 clients that is {characters} characters a second: a hundred million "
         "characters are\n{hours} hours of this machine.",
     ),
     (
-        "`benchmarks/serving/run.py` 让 1 到 256 个客户端提问，每个一得到回答就问下一句，轮流问这个服务器{peers}：\n"
+        "`benchmarks/serving/run.py` 让 1 到 256 个客户端提问，每个一得到回答就问下一句，轮流问{servers}：\n"
         "模型（{model} M 参数，{precision}）、束宽和句子都相同，"
         "客户端也占用同样的核（{processor}，{cores} 核，取 {rounds} 轮的中位数）。",
         "束宽 5、长短不一的句子、64 个客户端时，合每秒 {characters} 个字符：一亿个字符要用这台机器 {hours} 小时。",
@@ -51,10 +51,13 @@ UNDER_LOAD = (
 )
 """What stands before the table, and after it."""
 PEERS = {
-    "ctranslate2": (" and\nCTranslate2 behind FastAPI", "和 FastAPI 后面的 CTranslate2"),
-    "libretranslate": (", and LibreTranslate {version}", "，以及 LibreTranslate {version}"),
+    "ctranslate2": ("CTranslate2 behind FastAPI", "FastAPI 后面的 CTranslate2"),
+    "libretranslate": ("LibreTranslate {version}", "LibreTranslate {version}"),
 }
-"""The servers beside ours, and how the text goes on with each."""
+"""The servers beside ours."""
+OURS = ("this server", "这个服务器")
+JOINED = ((", ", " and "), ("、", " 和 "))
+"""How the names of servers are put together, and the last with them."""
 REMARK = (
     "LibreTranslate does not split texts into sentences here, and its server takes 100 connections at most; all else "
     "is its\ndefault. The ratio is that to the faster of the two.",
@@ -117,10 +120,12 @@ def under_load(language: int) -> list[str]:
         return []
     peers = [peer for peer in PEERS if all(peer in systems for systems in result["beams"].values())]
     version = result["packages"].get("libretranslate")
+    *names, last = (PEERS[peer][language].format(version=version) for peer in peers)
+    between, last_between = JOINED[language]
     busy = result["beams"]["5"]["zhuyi"]["mixed, 64"]["requests_per_second"][1]
     characters = busy * result["lines"]["mixed"]["characters"]
     figures = {
-        "peers": "".join(PEERS[peer][language].format(version=version) for peer in peers),
+        "servers": between.join([OURS[language], *names]) + last_between + last,
         "model": f"{result['parameters'] / 1e6:.1f}",
         "precision": result["settings"]["precision"],
         "processor": result["machine"]["processor"],
