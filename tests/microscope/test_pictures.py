@@ -244,7 +244,9 @@ def test_what_a_broken_model_lacks_is_drawn_as_missing(opened: Open, tmp_path: P
 def test_a_residual_connection_begins_above_the_norm_of_the_embeddings(opened: Open, tmp_path: Path) -> None:
     directory = tiny_model(tmp_path, with_model(embedding_norm=True, positions="sinusoidal"))
     tab = opened(short(load(directory, engine="torch", device="cpu")))
-    lower = tab.evaluate("name => document.querySelector(`.sign.norm[data-name='${name}']`).getBBox().y", "encoder.input")
+    lower = tab.evaluate(
+        "name => document.querySelector(`.sign.norm[data-name='${name}']`).getBBox().y", "encoder.input"
+    )
     wire = tab.evaluate("(({ y, height }) => y + height)(document.querySelector('.wire.residual').getBBox())")
     assert wire < lower
 
