@@ -3,8 +3,9 @@
     python benchmarks/training/curve.py CONFIG.toml --set text.vocabulary=10000 --name cpu2 --threads 2 --minutes 40
 
 One system after the other trains from nothing; its clock stands still while the dev set is translated (greedily, by
-its own search). Every answer is joined by the tokeniser that cut the text and scored with the same cased sacreBLEU on
-the raw references. Writes ../results/curve-NAME.json after every system; docs/pictures/training_curve.py draws it.
+its own search). A peer tries several learning rates before, and trains with the best. Every answer is joined by the
+tokeniser that cut the text and scored with the same cased sacreBLEU on the raw references. Writes
+../results/curve-NAME.json after every system; docs/pictures/training_curve.py draws it.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +29,41 @@ from systems import SYSTEMS, RunError, run, title_of
 from zhuyi.evaluation import score
 
 HERE = Path(__file__).parent
-RECIPE = {"hf-hand": 2e-3, "hf-hand-bf16": 2e-3, "torch-loop": 2e-3}
-"""Peak learning rates of the peers: Adam(W), a line up to the peak, then ∝ 1/√step."""
+PEERS = ("hf-hand", "hf-hand-bf16", "torch-loop")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How systems are trained: on what, how large, for how long."""
+
+    data: Path
+    size: str
+    tokens: int
+    every: float
+    warmup: int
+    seed: int
+    threads: int
+    device: str
+    work: Path
+
+    def curve(self, name: str, minutes: float, rate: float) -> dict[str, Any]:
+        """Train a system from nothing, and score its translations of the dev set on the way."""
+        options = {key: getattr(self, key) for key in ("size", "data", "tokens", "every", "warmup", "seed")}
+        words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        words += ["--minutes", str(minutes), "--rate", str(rate)]
+        with tempfile.TemporaryDirectory(dir=self.work) as scratch:
+            limit = 60 * 5 * minutes + 600
+            python = python_of(SYSTEMS[name].environment, self.work)
+            result = run(name, python, [*words, "--scratch", scratch], self.threads, self.device, limit)
+            return {
+                **{key: result[key] for key in ("precision", "flags", "updates", "parameters", "versions")},
+                "points": points(Path(scratch), self.data),
+            }
+
+    def best_rate(self, name: str, rates: Sequence[float], minutes: float) -> tuple[float, dict[str, float]]:
+        """The peak learning rate of a peer with the highest score after a short run, and the scores of all."""
+        scores = {f"{rate:g}": self.curve(name, minutes, rate)["points"][-1]["bleu"] for rate in rates}
+        return float(max(scores, key=scores.__getitem__)), scores
 
 
 def points(folder: Path, data: Path) -> list[dict[str, Any]]:
@@ -49,13 +85,15 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--work", type=Path, default=Path("runs/peers"), help="environments and the segmented corpus")
     parser.add_argument("--name", required=True, help="of the machine, as in results/curve-NAME.json")
-    parser.add_argument("--systems", default="zhuyi,hf-hand-bf16,torch-loop", help=f"zhuyi, {', '.join(RECIPE)}")
+    parser.add_argument("--systems", default="zhuyi,hf-hand-bf16,torch-loop", help=f"zhuyi, {', '.join(PEERS)}")
     parser.add_argument("--size", choices=SIZES, default="tiny")
-    parser.add_argument("--minutes", type=float, default=40, help="of training, for each")
+    parser.add_argument("--minutes", type=float, default=60, help="of training, for each peer")
+    parser.add_argument("--ours", type=float, help="of zhuyi's training; unset: as many")
     parser.add_argument("--every", type=float, default=2, help="minutes of training between translations")
     parser.add_argument("--tokens", type=int, default=2048, help="of a batch, a side")
     parser.add_argument("--warmup", type=int, default=400, help="of the peers: updates until the peak")
-    parser.add_argument("--rate", type=float, help=f"of the peers: peak learning rate; unset: {RECIPE}")
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3], help="peaks that each peer tries")
+    parser.add_argument("--trial", type=float, default=8, help="minutes of training with each rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -63,34 +101,23 @@ def main() -> None:
     arguments = parser.parse_args()
 
     names, work = arguments.systems.split(","), arguments.work.resolve()
-    if unknown := [name for name in names if name != "zhuyi" and name not in RECIPE]:
+    if unknown := [name for name in names if name not in ("zhuyi", *PEERS)]:
         parser.error(f"no curve for {', '.join(unknown)}")
     work.mkdir(parents=True, exist_ok=True)
     data = segmented.make(arguments.config, arguments.set, work / "data")
+    shared = ("size", "tokens", "every", "warmup", "seed", "threads", "device")
+    runs = Runs(data=work / "data", work=work, **{key: getattr(arguments, key) for key in shared})
     curves: dict[str, Any] = {}
     path = arguments.results / f"curve-{arguments.name}.json"
     for name in names:
-        options = {
-            "size": arguments.size,
-            "data": work / "data",
-            "tokens": arguments.tokens,
-            "minutes": arguments.minutes,
-            "every": arguments.every,
-            "warmup": arguments.warmup,
-            "rate": arguments.rate or RECIPE.get(name, 0),
-            "seed": arguments.seed,
-        }
         curve: dict[str, Any] = {"title": title_of(name)}
-        if name != "zhuyi":
-            curve["recipe"] = f"inverse square root, peak {options['rate']:g} after {arguments.warmup} updates"
         try:
-            with tempfile.TemporaryDirectory(dir=work) as scratch:
-                words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-                limit = 60 * 5 * arguments.minutes + 600
-                python = python_of(SYSTEMS[name].environment, work)
-                result = run(name, python, [*words, "--scratch", scratch], arguments.threads, arguments.device, limit)
-                curve |= {key: result[key] for key in ("precision", "flags", "updates", "parameters", "versions")}
-                curve["points"] = points(Path(scratch), work / "data")
+            minutes, rate = arguments.ours or arguments.minutes, 0.0
+            if name in PEERS:
+                minutes = arguments.minutes
+                rate, curve["bleu_by_rate"] = runs.best_rate(name, arguments.rates, arguments.trial)
+                curve["recipe"] = f"inverse square root, peak {rate:g} after {arguments.warmup} updates"
+            curve |= runs.curve(name, minutes, rate)
         except (RunError, InstallError) as error:
             curve["failed"] = str(error)
             print(f"{name}: {error}", flush=True)

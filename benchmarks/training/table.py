@@ -123,12 +123,14 @@ def _curve(path: Path) -> list[str]:
     result = json.loads(path.read_text(encoding="utf-8"))
     machine, curves = result["machine"], [each for each in result["curves"].values() if "points" in each]
     marks = sorted({round(point["minutes"]) for each in curves for point in each["points"]})
+    tried = next((each["bleu_by_rate"] for each in curves if "bleu_by_rate" in each), None)
+    peaks = f"the best of {len(tried)} peak learning rates" if tried else "an untuned peak learning rate"
     lines = [
         f"## Score over minutes: {machine['processor']}, {machine['threads']} threads",
         "",
         f"Size {result['size']}, batches of {result['tokens_per_batch']:,} tokens, one system after the other; the "
         "clock is stopped while the dev set is translated. Cased BLEU on the raw dev references. zhuyi trains with its "
-        "default recipe, the peers with the usual schedule and an untuned peak learning rate "
+        f"default recipe, the peers with the usual schedule and {peaks} "
         f"([`curve.py`](../benchmarks/training/curve.py), [{path.name}](../benchmarks/results/{path.name})).",
         "",
         "![Dev BLEU over minutes of training](pictures/training-curve.svg)",
