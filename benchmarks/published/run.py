@@ -92,7 +92,7 @@ def main() -> None:
     parts = ["dev", *(task.published if arguments.test else ())]
     runs = [{**training_of(model), **{part: scored(task, part, folder, [model]) for part in parts}} for model in models]
     result = {
-        "title": task.title,
+        "title": task.title[0],
         "machine": describe(arguments.threads),
         "note": arguments.note,
         "metric": task.metric,

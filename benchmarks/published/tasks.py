@@ -11,7 +11,8 @@ from published import corpora
 class Task:
     """A corpus with published scores of its test sets."""
 
-    title: str
+    title: tuple[str, str]
+    """In English and Chinese."""
     config: str
     """The file of settings, beside this one."""
     origin: str
@@ -27,9 +28,9 @@ class Task:
     """Further ones of `zhuyi evaluate`."""
 
 
-def g2p(title: str, code: str, published: float) -> Task:
+def g2p(language: tuple[str, str], code: str, published: float) -> Task:
     return Task(
-        title=f"SIGMORPHON 2021 G2P, {title}",
+        title=(f"SIGMORPHON 2021 G2P, {language[0]}", f"SIGMORPHON 2021 字音转换，{language[1]}"),
         config="g2p.toml",
         origin="sigmorphon2021_g2p/medium",
         make=corpora.g2p(code),
@@ -41,7 +42,7 @@ def g2p(title: str, code: str, published: float) -> Task:
 
 TASKS = {
     "multi30k": Task(
-        title="Multi30k En→De",
+        title=("Multi30k En→De", "Multi30k 英→德"),
         config="multi30k.toml",
         origin="multi30k/wu2021_bpe_en-de",
         make=corpora.multi30k,
@@ -50,14 +51,14 @@ TASKS = {
         of="Wu et al. 2021, Transformer-Tiny, 4 + 4 layers, width 128",
         options=("--bleu-tokenizer", "none"),
     ),
-    "g2p-hun": g2p("Hungarian", "hun", 1.9),
-    "g2p-vie": g2p("Vietnamese", "vie_hanoi", 6.0),
-    "g2p-jpn": g2p("Japanese", "jpn_hira", 8.5),
-    "g2p-fre": g2p("French", "fre", 10.2),
-    "g2p-geo": g2p("Georgian", "geo", 0.1),
-    "g2p-dut": g2p("Dutch", "dut", 16.9),
+    "g2p-hun": g2p(("Hungarian", "匈牙利语"), "hun", 1.9),
+    "g2p-vie": g2p(("Vietnamese", "越南语"), "vie_hanoi", 6.0),
+    "g2p-jpn": g2p(("Japanese", "日语"), "jpn_hira", 8.5),
+    "g2p-fre": g2p(("French", "法语"), "fre", 10.2),
+    "g2p-geo": g2p(("Georgian", "格鲁吉亚语"), "geo", 0.1),
+    "g2p-dut": g2p(("Dutch", "荷兰语"), "dut", 16.9),
     "cmudict": Task(
-        title="CMUdict, words carved from the training part",
+        title=("CMUdict, words carved from its training part", "CMUdict，从训练部分划出的词"),
         config="cmudict.toml",
         origin="cmudict_g2p",
         make=corpora.cmudict,
