@@ -15,10 +15,12 @@ import corpus
 import course_tables
 import serving_tables
 from decoding import table as decoding_table
+from published import table as published_table
 from stored import RESULTS, load
 from training import table
 
 ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "benchmarks" / "records"
 TASKS = {
     "dates": ("Dates, 16 locales → ISO 8601 (`zhuyi demo`)", "日期，16 种语言写法 → ISO 8601（`zhuyi demo`）"),
     "multi30k": ("Multi30k En→De, test_2016_flickr", "Multi30k 英→德，test_2016_flickr"),
@@ -80,6 +82,7 @@ def results_page() -> str:
         "",
         *[row.replace("](benchmarks/", "](../benchmarks/") for row in quality_table(0)],
         "",
+        *[row.replace("](benchmarks/", "](../benchmarks/") for row in _beside_published(0)],
         *beams_section(),
     ]
     for name, (title, _) in TASKS.items():
@@ -194,7 +197,16 @@ def _cell(text: str) -> str:
 
 def readme_results(language: int) -> list[str]:
     """The block of results in a README."""
-    return [*quality_table(language), "", *table.sentences(language)]
+    return [*quality_table(language), "", *_beside_published(language), *table.sentences(language)]
+
+
+def _beside_published(language: int) -> list[str]:
+    results = published_table.scored()
+    said = (
+        "Beside published scores, on the same text, scored in the same way; in brackets, of how many models:",
+        "与已发表的得分对照，文本和评分方法都相同；括号里是模型数：",
+    )
+    return [said[language], "", *published_table.table(results, language), ""] if results else []
 
 
 def moved_to(part: str, heads: tuple[str, str], language: int) -> list[str]:
@@ -248,8 +260,25 @@ def better_answers(language: int) -> list[str]:
     return lines
 
 
+def records(_: int) -> list[str]:
+    """The runs that made a record, the fastest of each size first."""
+    found = [(path.parent.name, json.loads(path.read_text(encoding="utf-8"))) for path in RECORDS.glob("*/record.json")]
+    lines = [
+        "| size | minutes | test2016 | dev | parameters | updates | run | machine |",
+        "|---|---:|---:|---:|---:|---:|---|---|",
+    ]
+    for name, record in sorted(found, key=lambda each: (each[1]["size"], each[1]["minutes"])):
+        lines.append(
+            f"| {record['size']} | **{record['minutes']:.1f}** | {record['test.2016']['value']:.2f} "
+            f"| {record['dev']['value']:.2f} | {record['parameters']:,} | {record['steps']:,} "
+            f"| [{name}]({name}/record.json): {record['note']} | {record['machine']['processor']} |"
+        )
+    return lines
+
+
 BLOCKS = {
     "results": readme_results,
+    "records": records,
     "exports": exports,
     "better answers": better_answers,
     "cost of lines": lambda _: decoding_table.cost_of_lines(),
@@ -288,7 +317,7 @@ def main() -> None:
         ]
         for readme, docs in (("README.md", "docs"), ("README.zh.md", "docs/zh"))
     )
-    english.append(ROOT / "docs" / "distributed.md")
+    english += [ROOT / "docs" / "distributed.md", RECORDS / "README.md"]
     pages |= {path: filled(path, language) for language, paths in enumerate((english, chinese)) for path in paths}
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
