@@ -28,7 +28,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     **{f"ema {value}": {"training.ema": value} for value in (0.995, 0.999, 0.9995)},
     **{f"rate {value}": {"training.learning_rate": value} for value in (1e-3, 2e-3, 4e-3, 6e-3)},
     **{f"batch {value}": {"training.tokens_per_batch": value} for value in (1024, 2048, 4096, 8192)},
-    **{f"schedule {name}": {"training.schedule": name} for name in ("linear", "inverse_sqrt")},
+    **{f"schedule {name}": {"training.schedule": name} for name in ("linear", "inverse_sqrt", "constant")},
     **{f"smoothing {value}": {"training.label_smoothing": value} for value in (0.0, 0.2)},
     **{f"dropout {value}": {"model.dropout": value} for value in (0.1, 0.2, 0.3, 0.4)},
     "dropout inside": {"model.attention_dropout": 0.1, "model.feed_forward_dropout": 0.1},
