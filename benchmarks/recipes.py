@@ -34,6 +34,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "dropout inside": {"model.attention_dropout": 0.1, "model.feed_forward_dropout": 0.1},
     **{f"BPE-dropout {value}": {"text.bpe_dropout": value} for value in (0.05, 0.1, 0.2)},
     **{f"vocabulary {value}": {"text.vocabulary": value} for value in (2000, 4000, 6000)},
+    "wider": {"model.width": 160, "model.feed_forward": 320, "model.decoder_layers": 3},
 }
 """By name, what a configuration has besides what the file says."""
 
