@@ -80,9 +80,7 @@ def results_page() -> str:
         "",
         "## Quality",
         "",
-        *[row.replace("](benchmarks/", "](../benchmarks/") for row in quality_table(0)],
-        "",
-        *[row.replace("](benchmarks/", "](../benchmarks/") for row in _beside_published(0)],
+        *[row.replace("](benchmarks/", "](../benchmarks/") for row in [*quality_table(0), "", *_beside_published(0)]],
         *beams_section(),
     ]
     for name, (title, _) in TASKS.items():

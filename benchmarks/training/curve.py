@@ -1,6 +1,6 @@
 """Score over minutes of training: zhuyi and peers on the same corpus, size, budget of tokens and cores.
 
-    python benchmarks/training/curve.py CONFIG.toml --set text.vocabulary=10000 --name cpu2 --threads 2 --minutes 40
+    python benchmarks/training/curve.py CONFIG.toml --set text.vocabulary=10000 --name cpu2 --threads 2 --ours 12
 
 One system after the other trains from nothing; its clock stands still while the dev set is translated (greedily, by
 its own search). A peer tries several learning rates before, and trains with the best. Every answer is joined by the
