@@ -34,8 +34,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     folder, kept = arguments.work / arguments.name, RECORDS / arguments.name
-    if folder.exists():
-        parser.error(f"{folder} is there already: a record is one run, from nothing")
+    if exists := [path for path in (folder, kept) if path.exists()]:
+        parser.error(f"{exists[0]} is there already: a record is one run, from nothing; give it another NAME")
     TASK.make(arguments.data / TASK.origin, folder)
     config = Path(shutil.copy(arguments.config, folder / "config.toml"))
     begin = time.perf_counter()
