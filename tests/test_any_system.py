@@ -1,4 +1,4 @@
-"""Without what only Unix has: every verb works, and no file is renamed or removed while it is open or mapped."""
+"""Without what only Unix has: every command works, and no file is renamed or removed while it is open or mapped."""
 
 import json
 import subprocess
@@ -65,7 +65,7 @@ def test_what_only_unix_has_is_not_needed(tmp_path: Path) -> None:
     files = ["--source", source, "--target", target]
     out, page = tmp_path / "out", tmp_path / "page.html"
     train = ["train", *files, "--dev-source", source, "--dev-target", target, "--out", out, *SET]
-    verbs = [
+    commands = [
         ["check", *files, *SET],
         [*train, "--set", "training.epochs=2"],
         [*train, "--set", "training.epochs=3", "--resume"],
@@ -74,7 +74,7 @@ def test_what_only_unix_has_is_not_needed(tmp_path: Path) -> None:
         ["config", out, "--set", "decoding.beam=2", "--save"],
         ["translate", out],
     ]
-    command = [sys.executable, "-c", PROGRAM, json.dumps(verbs, default=str)]
+    command = [sys.executable, "-c", PROGRAM, json.dumps(commands, default=str)]
     done = subprocess.run(command, input=b"a b\nc\n", capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     *said, _, _, end = done.stdout.decode().splitlines()

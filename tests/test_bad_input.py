@@ -53,7 +53,7 @@ def model(pristine: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["check", "train"])
 def refuse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Give arguments to a verb that reads a corpus: it must refuse them and write nothing at all."""
+    """Give arguments to a command that reads a corpus: it must refuse them and write nothing at all."""
     monkeypatch.chdir(tmp_path)
 
     def refuse(*arguments: object, says: tuple[object, ...]) -> None:
@@ -264,9 +264,9 @@ def test_a_manifest_that_is_none(model: Path, content: str) -> None:
 
 def test_no_model_at_all(tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
-    for verb, *more in (("translate",), ("evaluate", "--source", source, "--target", target)):
-        assert_one_clear_line(run(verb, tmp_path / "none", *more), tmp_path / "none")
-        assert_one_clear_line(run(verb, source, *more), source)
+    for command, *more in (("translate",), ("evaluate", "--source", source, "--target", target)):
+        assert_one_clear_line(run(command, tmp_path / "none", *more), tmp_path / "none")
+        assert_one_clear_line(run(command, source, *more), source)
 
 
 # Translating and evaluating
@@ -329,14 +329,14 @@ def test_evaluate_warns_of_lines_that_it_cuts(model: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["translate", "evaluate"])
-def test_many_lines_that_are_too_long_do_not_flood_the_terminal(tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("command", ["translate", "evaluate"])
+def test_many_lines_that_are_too_long_do_not_flood_the_terminal(tmp_path: Path, command: str) -> None:
     """Genomes, reactions, documents: the first are named, and all are counted."""
     model, test = tiny_model(tmp_path / "m"), tmp_path / "test"
     for count, named in ((10, 10), (600, 10)):  # more than are translated at once
         test.write_text("a\n" + "a b c d e f g h i j k l m n o p q r s t u v w x y z\n" * count, encoding="utf-8")
-        options = [test] if verb == "translate" else ["--source", test, "--target", test]
-        outcome = run(verb, model, *options, "--beam", 1)
+        options = [test] if command == "translate" else ["--source", test, "--target", test]
+        outcome = run(command, model, *options, "--beam", 1)
         assert outcome.code == 0
         assert outcome.err.count("the rest is cut off\n") == named
         assert "line 2 has" in outcome.err

@@ -30,7 +30,7 @@ from zhuyi.training.int8 import Int8Comparison
 from zhuyi.translator import Translation
 
 GROUP: Any = typer.main.get_command(cli.app)
-VERBS = (
+COMMANDS = (
     *("demo", "import", "check", "train", "config", "compare"),
     *("translate", "generate", "evaluate", "serve", "export", "look"),
 )
@@ -44,11 +44,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Help
 
 
-def test_the_verbs_are_these() -> None:
-    assert tuple(GROUP.commands) == VERBS
+def test_the_commands_are_these() -> None:
+    assert tuple(GROUP.commands) == COMMANDS
 
 
-def test_the_help_page_groups_the_verbs() -> None:
+def test_the_help_page_groups_the_commands() -> None:
     groups = re.split(r"─ (Start|Train|Use|Look) ─", run("--help").out.partition("Examples")[0])[1:]
     found = {
         name: re.findall(r"^│ (\w+) ", rows, re.MULTILINE) for name, rows in zip(groups[::2], groups[1::2], strict=True)
@@ -61,13 +61,13 @@ def test_the_help_page_groups_the_verbs() -> None:
     }
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_explains_itself_with_examples(verb: str) -> None:
-    outcome = run(verb, "--help")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_examples(command: str) -> None:
+    outcome = run(command, "--help")
     assert outcome.code == 0
     assert "Examples" in outcome.out
-    assert f"zhuyi {verb}" in outcome.out.partition("Examples")[2]
-    assert len(GROUP.commands[verb].help) > 60
+    assert f"zhuyi {command}" in outcome.out.partition("Examples")[2]
+    assert len(GROUP.commands[command].help) > 60
 
 
 def examples() -> list[str]:
@@ -79,21 +79,23 @@ def examples() -> list[str]:
 
 @pytest.mark.parametrize("example", examples())
 def test_every_example_is_a_command_that_exists(example: str) -> None:
-    _, verb, *arguments = shlex.split(example.partition("<")[0].partition(">")[0])
-    with GROUP.commands[verb].make_context(verb, arguments):  # parses, and does not run
+    _, command, *arguments = shlex.split(example.partition("<")[0].partition(">")[0])
+    with GROUP.commands[command].make_context(command, arguments):  # parses, and does not run
         pass
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS])
-def test_examples_can_be_pasted_from_a_narrow_page(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_examples_can_be_pasted_from_a_narrow_page(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    page = run(*verb.split(), "--help").out
-    for line in (GROUP.commands[verb] if verb else GROUP).epilog.replace("[dim]", "").replace("[/]", "").splitlines():
+    page = run(*command.split(), "--help").out
+    for line in (
+        (GROUP.commands[command] if command else GROUP).epilog.replace("[dim]", "").replace("[/]", "").splitlines()
+    ):
         assert line.replace("[bold]", "").rstrip() in page
 
 
-def test_every_verb_has_several_examples() -> None:
-    assert len(examples()) > 2 * len(VERBS)
+def test_every_command_has_several_examples() -> None:
+    assert len(examples()) > 2 * len(COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["config", "--preset", "tiny"]])
@@ -451,8 +453,8 @@ def test_an_interrupted_demo_can_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(zhuyi.demo, "demo", lambda **_: SimpleNamespace(result=SimpleNamespace(interrupted=True)))
     outcome = run("demo", "--minutes", 3, "--out", tmp_path / "my dates")
     assert outcome.code == 130
-    _, verb, *arguments = shlex.split(outcome.err.partition("go on with: ")[2])
-    with GROUP.commands[verb].make_context(verb, arguments) as context:
+    _, command, *arguments = shlex.split(outcome.err.partition("go on with: ")[2])
+    with GROUP.commands[command].make_context(command, arguments) as context:
         assert context.params["resume"]
         assert context.params["settings"] == ["training.minutes=3.0"]
         assert context.params["config"] == tmp_path / "my dates" / "dates.toml"
@@ -497,12 +499,12 @@ def test_the_demo_ends_with_commands_that_can_be_pasted(tmp_path: Path) -> None:
     commands = [line for line in ending.splitlines() if line]
     words = [shlex.split(command.rpartition("| ")[2]) for command in commands]
     assert [command[:2] for command in words] == [
-        ["zhuyi", verb] for verb in ("translate", "look", "evaluate", "train")
+        ["zhuyi", command] for command in ("translate", "look", "evaluate", "train")
     ]
-    for _, verb, *arguments in words:
-        with GROUP.commands[verb].make_context(verb, arguments) as context:
+    for _, command, *arguments in words:
+        with GROUP.commands[command].make_context(command, arguments) as context:
             models = context.params.get("models") or [context.params.get("model")]
-            assert verb == "train" or models == [out]
+            assert command == "train" or models == [out]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import notebooks
 import pytest
 import stored
 import torch
-from test_readme import COURSE, ROOT, blocks, verbs
+from test_readme import COURSE, ROOT, blocks, zhuyi_commands
 
 from zhuyi.checkpoint import build_model, save_model
 from zhuyi.config import load_config
@@ -93,7 +93,7 @@ def test_a_chapter_ends_with_three_questions_and_what_to_try(chapter: Path) -> N
         assert re.findall(r"^<details><summary>(\d)\. .+</summary>$", asked, re.MULTILINE) == ["1", "2", "3"]
         assert asked.count("\n\n</details>") == 3
         assert "```sh\nzhuyi " in commands
-    assert verbs(chapter)
+    assert zhuyi_commands(chapter)
 
 
 @every_chapter

@@ -1,4 +1,4 @@
-"""How a search is asked for: the same options of every verb that decodes, and a model's own settings."""
+"""How a search is asked for: the same options of every command that decodes, and a model's own settings."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def test_no_warning_where_every_answer_ends(model: Path) -> None:
     assert run("translate", model, stdin=b"\n\n").err == ""
 
 
-@pytest.mark.parametrize("verb", ["translate", "evaluate", "look"])
+@pytest.mark.parametrize("command", ["translate", "evaluate", "look"])
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -94,18 +94,18 @@ def test_no_warning_where_every_answer_ends(model: Path) -> None:
         (["--set", "decoding.engine=torch", "--set", "decoding.precision=int8"], "decoding.precision"),
     ],
 )
-def test_every_verb_that_decodes_refuses_in_one_line(
-    model: Path, text: Path, verb: str, options: list[str], named: str
+def test_every_command_that_decodes_refuses_in_one_line(
+    model: Path, text: Path, command: str, options: list[str], named: str
 ) -> None:
     more = {"translate": [], "evaluate": ["--source", text, "--target", text], "look": ["a dog", "--html", "x.html"]}
-    outcome = run(verb, model, *more[verb], *options)
+    outcome = run(command, model, *more[command], *options)
     assert outcome.code == 2
     assert outcome.out == ""
     assert named in outcome.err
     assert len(outcome.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("verb", ["translate", "evaluate"])
+@pytest.mark.parametrize("command", ["translate", "evaluate"])
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -117,10 +117,10 @@ def test_every_verb_that_decodes_refuses_in_one_line(
     ],
 )
 def test_an_engine_that_cannot_be_is_refused_in_one_line(
-    model: Path, text: Path, verb: str, options: list[str], named: str
+    model: Path, text: Path, command: str, options: list[str], named: str
 ) -> None:
     more = {"translate": [text], "evaluate": ["--source", text, "--target", text]}
-    outcome = run(verb, model, *more[verb], *options)
+    outcome = run(command, model, *more[command], *options)
     assert (outcome.code, outcome.out) == (2, "")
     assert named in outcome.err
     assert len(outcome.err.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Every verb in every locale, with names of any bytes, whatever streams, terminal and home it is given."""
+"""Every command in every locale, with names of any bytes, whatever streams, terminal and home it is given."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def assert_done(done: "subprocess.CompletedProcess[bytes]") -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "verb"),
+    ("environment", "command"),
     [
         ({"PYTHONIOENCODING": "cp1252"}, "train"),
         (NO_UTF8, "check"),
@@ -48,11 +48,11 @@ def assert_done(done: "subprocess.CompletedProcess[bytes]") -> None:
     ],
     ids=str,
 )
-def test_streams_that_are_not_utf8(environment: dict[str, str], verb: str, tmp_path: Path) -> None:
+def test_streams_that_are_not_utf8(environment: dict[str, str], command: str, tmp_path: Path) -> None:
     source, target = write_pairs(tmp_path)
-    arguments = [verb, "--source", source, "--target", target, *SET]
+    arguments = [command, "--source", source, "--target", target, *SET]
     assert_done(child("--help", **environment))
-    assert_done(child(*arguments, *(["--out", tmp_path / "out"] if verb == "train" else []), **environment))
+    assert_done(child(*arguments, *(["--out", tmp_path / "out"] if command == "train" else []), **environment))
     done = child("translate", tmp_path / "nö", **environment)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
     assert os.fsencode(tmp_path / "n") in done.stderr
@@ -187,8 +187,8 @@ def test_a_relative_xdg_cache_home_is_ignored(monkeypatch: pytest.MonkeyPatch) -
 def test_a_cache_that_cannot_be(cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = write_pairs(tmp_path)
     monkeypatch.setenv("ZHUYI_CACHE", cache)
-    for verb, *more in (("check",), ("train", "--out", tmp_path / "out")):
-        outcome = run(verb, "--source", source, "--target", target, *SET, *more)
+    for command, *more in (("check",), ("train", "--out", tmp_path / "out")):
+        outcome = run(command, "--source", source, "--target", target, *SET, *more)
         assert (outcome.code, outcome.err.count("\n")) == (2, 1)
         assert "ZHUYI_CACHE" in outcome.err
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Every kind of model through every verb: it does its work, or says in one line what it is not for."""
+"""Every kind of model through every command: it does its work, or says in one line what it is not for."""
 
 import re
 import sys
@@ -35,7 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-VERBS = {
+COMMANDS = {
     "translate": (["translate", "{model}", "{lines}"], ANSWERS, r"running text"),
     "translate with scores": (["translate", "{model}", "{lines}", "--scores"], ANSWERS, r"running text"),
     "generate": (["generate", "{model}", "abc", "--tokens", "5"], ["language model"], r"a language model"),
@@ -48,17 +48,17 @@ VERBS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_works_or_says_what_it_is_not_for(models: dict[str, Path], tmp_path: Path, kind: str, verb: str) -> None:
-    command, able, refusal = VERBS[verb]
+def test_it_works_or_says_what_it_is_not_for(models: dict[str, Path], tmp_path: Path, kind: str, command: str) -> None:
+    arguments, able, refusal = COMMANDS[command]
     model = models[kind]
     lines = tmp_path / "lines"
     lines.write_text("abc\nde\n", encoding="utf-8")
     right = tmp_path / "right"
     right.write_text({"labels of lines": "A\nD\n", "labels of tokens": "A B C\nD E\n"}.get(kind, "abc\nde\n"), "utf-8")
     paths = {"model": model, "lines": lines, "right": right, "page": tmp_path / "p.html", "exported": tmp_path / "out"}
-    outcome = run(*(each.format(**paths) for each in command))
+    outcome = run(*(each.format(**paths) for each in arguments))
     if kind in able:
         assert outcome.code == 0, outcome.err
     else:

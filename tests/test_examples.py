@@ -111,9 +111,9 @@ def test_every_example_says_how_to_run_it(example: Path) -> None:
     assert all(line.startswith("#") for line in head.splitlines() if line)
     commands = [line.removeprefix("#").strip() for line in head.splitlines() if line.startswith("#     zhuyi ")]
     assert any(command.startswith("zhuyi train ") for command in commands)
-    for command in commands:
-        _, verb, *arguments = shlex.split(command)
-        with GROUP.commands[verb].make_context(verb, arguments):  # parses, and does not run
+    for line in commands:
+        _, command, *arguments = shlex.split(line)
+        with GROUP.commands[command].make_context(command, arguments):  # parses, and does not run
             pass
 
 

@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def command(verb: str, model: Path, folder: Path) -> list[str]:
+def command_line(command: str, model: Path, folder: Path) -> list[str]:
     source, target = map(str, write_pairs(folder))
     files = ["--source", source, "--target", target]
     return {
@@ -39,7 +39,7 @@ def command(verb: str, model: Path, folder: Path) -> list[str]:
         "look": ["look", str(model), "--no-browser"],
         "look --html": ["look", str(model), "a dog", "--html", str(folder / "page.html")],
         "demo": ["demo", "--minutes", "0.02", "--out", str(folder / "demo")],
-    }[verb]
+    }[command]
 
 
 def interrupted(arguments: list[str], after: str, seconds: float = 0.0, times: int = 1) -> tuple[int, str]:
@@ -92,14 +92,14 @@ def assert_a_quiet_end(code: int, printed: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "module"),
+    ("command", "module"),
     [
         *(("translate", module) for module in ("inspect", "typer", "zhuyi.errors", "numpy", "zhuyi.engine.choice")),
         *(("train", module) for module in ("torch._C", "torch", "zhuyi.checkpoint")),
     ],
 )
-def test_within_the_imports(verb: str, module: str, model: Path, tmp_path: Path) -> None:
-    code, printed = interrupted(command(verb, model, tmp_path), after=module)
+def test_within_the_imports(command: str, module: str, model: Path, tmp_path: Path) -> None:
+    code, printed = interrupted(command_line(command, model, tmp_path), after=module)
     assert (code, printed) == (130, "")
 
 
@@ -114,44 +114,45 @@ AT_WORK = [
     ("look --html", "zhuyi.microscope.page", 0.0, (0.2,)),
     ("demo", "zhuyi.demo", 0.1, (0.8,)),
 ]
-"""Of each verb: the module after whose import it is interrupted, how many seconds after it, and other such delays."""
+"""Of each command: the module after whose import it is interrupted, how many seconds after, and other such delays."""
 
 
 @pytest.mark.parametrize(
-    ("verb", "after", "delay"),
+    ("command", "after", "delay"),
     [
         pytest.param(*each[:3], marks=[pytest.mark.long] if each[0] in ("evaluate", "look --html") else [])
         for each in AT_WORK
     ],
 )
-def test_at_work(verb: str, after: str, delay: float, model: Path, tmp_path: Path) -> None:
-    assert end_of(verb, after, delay, model, tmp_path) == 130
+def test_at_work(command: str, after: str, delay: float, model: Path, tmp_path: Path) -> None:
+    assert end_of(command, after, delay, model, tmp_path) == 130
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("verb", "after", "delay"), [(verb, after, delay) for verb, after, _, delays in AT_WORK for delay in delays]
+    ("command", "after", "delay"),
+    [(command, after, delay) for command, after, _, delays in AT_WORK for delay in delays],
 )
-def test_at_work_or_at_the_end(verb: str, after: str, delay: float, model: Path, tmp_path: Path) -> None:
-    end_of(verb, after, delay, model, tmp_path)
+def test_at_work_or_at_the_end(command: str, after: str, delay: float, model: Path, tmp_path: Path) -> None:
+    end_of(command, after, delay, model, tmp_path)
 
 
-def end_of(verb: str, after: str, delay: float, model: Path, folder: Path) -> int:
-    """The exit code of a verb that was interrupted, and ended quietly."""
-    if verb == "import":
+def end_of(command: str, after: str, delay: float, model: Path, folder: Path) -> int:
+    """The exit code of a command that was interrupted, and ended quietly."""
+    if command == "import":
         make_opus_mt(folder / "opus-mt")
     (folder / "here").mkdir()
-    code, printed = interrupted(command(verb, model, folder / "here"), after, delay)
+    code, printed = interrupted(command_line(command, model, folder / "here"), after, delay)
     assert_a_quiet_end(code, printed, folder / "here")
     return code
 
 
 @pytest.mark.parametrize(
-    ("verb", "after"),
+    ("command", "after"),
     [("train", "zhuyi.checkpoint"), ("translate", "zhuyi.engine.choice"), ("demo", "zhuyi.checkpoint")],
 )
-def test_again_and_again(verb: str, after: str, model: Path, tmp_path: Path) -> None:
-    code, printed = interrupted(command(verb, model, tmp_path), after, seconds=0.8, times=4)
+def test_again_and_again(command: str, after: str, model: Path, tmp_path: Path) -> None:
+    code, printed = interrupted(command_line(command, model, tmp_path), after, seconds=0.8, times=4)
     assert_a_quiet_end(code, printed, tmp_path)
     assert code == 130
 

@@ -28,11 +28,11 @@ def main() -> NoReturn:
 
 
 def _stop(_: int, frame: FrameType | None) -> None:
-    """Ctrl-C. A running verb gets one KeyboardInterrupt, so that it removes what it has begun.
+    """Ctrl-C. A running command gets one KeyboardInterrupt, so that it removes what it has begun.
 
-    Otherwise the process ends here: before and after a verb there is nothing to remove, and within an import the
+    Otherwise the process ends here: before and after a command there is nothing to remove, and within an import the
     exception could be caught, or replaced by another one, by a library that tries whether it can import something. (A
-    verb that imports late may then leave a temporary file.)
+    command that imports late may then leave a temporary file.)
     """
     signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
     modules = set()

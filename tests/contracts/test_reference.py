@@ -1,4 +1,4 @@
-"""The model, by whichever path, is the one page of `reference.py`."""
+"""The model, by whichever path, is what `reference.py` computes."""
 
 import numpy as np
 import pytest

@@ -11,7 +11,7 @@ import torch
 from command_line import TINY, in_shape, tiny_model, zhuyi
 from contracts.conftest import SMALL, build
 
-from zhuyi.cli.verbs.translate import is_model
+from zhuyi.cli.commands.translate import is_model
 from zhuyi.config import Config, DecodingConfig, ModelConfig, Shape, build_config
 from zhuyi.decoding.ensemble import Ensemble
 from zhuyi.engine.torch import TorchEngine

@@ -317,7 +317,7 @@ def test_a_port_that_is_taken_is_one_line(en_de: str, url: str) -> None:
     assert f"port {port}: Address already in use: choose another --port" in done.stderr
 
 
-def test_without_its_libraries_the_verb_says_what_to_install(en_de: str) -> None:
+def test_without_its_libraries_the_command_says_what_to_install(en_de: str) -> None:
     code = "import sys; sys.modules['uvicorn'] = None; from zhuyi.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "serve", en_de], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

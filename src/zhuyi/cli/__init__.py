@@ -1,4 +1,4 @@
-"""The command line: each verb calls one public function and prints what it gives.
+"""The command line: each command calls one public function and prints what it gives.
 
 Exit codes: 0 done · 1 the reader of our pipe went away · 2 a mistake that the user can correct, reported in one line ·
 130 stopped by Ctrl-C.
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
-import zhuyi.cli.verbs  # noqa: F401  # adds the verbs to the app
+import zhuyi.cli.commands  # noqa: F401  # adds the commands to the app
 from zhuyi.cli.app import app
 from zhuyi.cli.messages import warnings_in_one_line
 from zhuyi.cli.streams import flush, secure_streams

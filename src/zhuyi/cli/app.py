@@ -1,4 +1,4 @@
-"""The command `zhuyi` itself: its help page, on which the verbs stand in groups, and what is done before any verb."""
+"""The program `zhuyi`: its help page, on which the commands stand in groups, and what is done before any of them."""
 
 import inspect
 import os
@@ -11,9 +11,9 @@ import zhuyi
 from zhuyi.errors import ConfigError
 
 START, TRAIN, USE, LOOK = "Start", "Train", "Use", "Look"
-"""The groups of verbs on the help page."""
+"""The groups of commands on the help page."""
 
-Verb = TypeVar("Verb", bound=Callable[..., None])
+Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def _examples(*examples: str) -> str:
@@ -32,7 +32,7 @@ app = typer.Typer(
         """注意, "attention": train a Transformer on your own pairs of lines, labels or text, use it, look inside it.
 
         Begin with [bold]demo[/]. Then give [bold]train[/] two text files of your own; it makes a model directory, which
-        [bold]translate[/], [bold]evaluate[/] and [bold]look[/] take. Each verb explains itself: zhuyi train --help
+        [bold]translate[/], [bold]evaluate[/] and [bold]look[/] take. Each command explains itself: zhuyi train --help
         """
     ),
     no_args_is_help=True,
@@ -54,8 +54,8 @@ app = typer.Typer(
 )
 
 
-def verb(group: str, *examples: str, name: str | None = None) -> Callable[[Verb], Verb]:
-    """A verb of the command line: its docstring is the help page, with examples below.
+def command(group: str, *examples: str, name: str | None = None) -> Callable[[Command], Command]:
+    """A command: its docstring is the help page, with examples below.
 
     Its name is that of the function, unless that is a word of Python's own.
     """
@@ -74,7 +74,7 @@ Version = Annotated[bool, typer.Option("--version", help="Show the version.", ca
 
 
 @app.callback()
-def _before_any_verb(version: Version = False) -> None:
+def _before_any_command(version: Version = False) -> None:
     try:
         os.getcwd()
     except FileNotFoundError as error:  # torch's own libraries end the process where there is none

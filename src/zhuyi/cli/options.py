@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what is made of them: a configuration, or a translator."""
+"""Options that several commands share, and what is made of them: a configuration, or a translator."""
 
 import os
 import sys

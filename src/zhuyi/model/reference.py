@@ -1,4 +1,4 @@
-"""The whole forward pass on one page: the oracle of every fast path, and reading matter beside the lecture notes.
+"""The whole forward pass in one file: the oracle of every fast path, and reading matter beside the lecture notes.
 
 At its end stands how a token is drawn from a step's distribution, which is the same in every engine.
 

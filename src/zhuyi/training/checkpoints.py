@@ -1,6 +1,6 @@
 """The checkpoints of a run: weights, optimiser state, random generators and the run's state, at one moment.
 
-A checkpoint is a model directory (`checkpoints/step-000500/`, which every verb takes) with a few files more:
+A checkpoint is a model directory (`checkpoints/step-000500/`, which every command takes) with a few files more:
 
     run_state.safetensors  the optimiser's moments, and the state of the random generators of each rank. The weights
                            of the model are the averaged ones, as validated: `optimizer.NAME.average` are the raw ones

@@ -50,7 +50,7 @@ def from_state_dict(
 ) -> Translator:
     """The translator of a state dict of `torch.nn.Transformer`, between embeddings and a linear map to logits.
 
-    It computes what the original does; `zhuyi.save` writes it as a model directory, which every verb takes. A
+    It computes what the original does; `zhuyi.save` writes it as a model directory, which every command takes. A
     checkpoint file is opened by `torch.load(path, weights_only=True)`.
 
     Args:

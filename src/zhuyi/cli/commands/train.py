@@ -1,4 +1,4 @@
-"""The verb `train`: train a model."""
+"""The command `train`: train a model."""
 
 import shlex
 import sys
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import zhuyi
-from zhuyi.cli.app import TRAIN, verb
+from zhuyi.cli.app import TRAIN, command
 from zhuyi.cli.messages import show, stopped
 from zhuyi.cli.options import (
     ConfigFile,
@@ -24,7 +24,7 @@ from zhuyi.cli.options import (
 from zhuyi.cli.streams import to_json
 
 
-@verb(
+@command(
     TRAIN,
     "[dim]# Thirty minutes on two files, into zhuyi-model.[/]\nzhuyi train --source train.en --target train.de",
     "[dim]# With validation, a smaller model, and a budget in minutes.[/]\n"

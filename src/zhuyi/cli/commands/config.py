@@ -1,4 +1,4 @@
-"""The verb `config`: show every setting."""
+"""The command `config`: show every setting."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zhuyi.cli.app import TRAIN, verb
+from zhuyi.cli.app import TRAIN, command
 from zhuyi.cli.options import (
     Preset,
     Settings,
@@ -17,7 +17,7 @@ from zhuyi.cli.streams import write_stdout
 from zhuyi.errors import ConfigError
 
 
-@verb(
+@command(
     TRAIN,
     "zhuyi config en-de.toml",
     "zhuyi config en-de.toml --preset tiny --set training.minutes=10",

@@ -1,4 +1,4 @@
-"""The verb `import`: a model of another program becomes a model directory."""
+"""The command `import`: a model of another program becomes a model directory."""
 
 from itertools import chain
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 import zhuyi
-from zhuyi.cli.app import START, verb
+from zhuyi.cli.app import START, command
 from zhuyi.errors import CheckpointError
 from zhuyi.hub import is_on_hub
 from zhuyi.text.template import listed
 
 
-@verb(
+@command(
     START,
     "[dim]# OPUS-MT, as it lies in a directory of Hugging Face, or on the hub.[/]\n"
     "zhuyi import opus-mt-en-de --out en-de\n"

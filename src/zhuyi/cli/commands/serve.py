@@ -1,11 +1,11 @@
-"""The verb `serve`: answer requests over HTTP."""
+"""The command `serve`: answer requests over HTTP."""
 
 import re
 from typing import Annotated
 
 import typer
 
-from zhuyi.cli.app import USE, verb
+from zhuyi.cli.app import USE, command
 from zhuyi.cli.options import Device, Engine, Precision, Workers
 from zhuyi.errors import ConfigError, MissingExtra
 
@@ -15,7 +15,7 @@ HOST = re.compile(r"(\*\.)?[\w.-]+|\[[\da-fA-F:.]+\]|\*")
 """Of a Host header, without its port."""
 
 
-@verb(
+@command(
     USE,
     "zhuyi serve en-de",
     "[dim]# Then, in another terminal:[/]\n"

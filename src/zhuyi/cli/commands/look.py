@@ -1,4 +1,4 @@
-"""The verb `look`: see every step of a model in the browser."""
+"""The command `look`: see every step of a model in the browser."""
 
 import webbrowser
 from functools import partial
@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import typer
 
 import zhuyi
-from zhuyi.cli.app import LOOK, verb
+from zhuyi.cli.app import LOOK, command
 from zhuyi.cli.options import (
     Beam,
     DecodingSettings,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zhuyi.translator import Translator
 
 
-@verb(
+@command(
     LOOK,
     'zhuyi look zhuyi-demo "3. Juli 1998"',
     "[dim]# One file with the model in it: it answers any sentence, offline.[/]\n"

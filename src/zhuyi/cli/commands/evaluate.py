@@ -1,4 +1,4 @@
-"""The verb `evaluate`: score a model, or answers that were made elsewhere."""
+"""The command `evaluate`: score a model, or answers that were made elsewhere."""
 
 import sys
 from itertools import chain
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 import zhuyi
-from zhuyi.cli.app import USE, verb
+from zhuyi.cli.app import USE, command
 from zhuyi.cli.messages import Cut, met_the_limit, show, warn, warn_blank, warn_unknown
 from zhuyi.cli.options import (
     AsJson,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from zhuyi.translator import Translator
 
 
-@verb(
+@command(
     USE,
     "zhuyi evaluate en-de --source test.en --target test.de",
     "[dim]# Pronunciations: a word that stands on several lines has several right ones.[/]\n"

@@ -1,4 +1,4 @@
-"""The verb `translate`: translate files, or standard input."""
+"""The command `translate`: translate files, or standard input."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zhuyi.cli.app import USE, verb
+from zhuyi.cli.app import USE, command
 from zhuyi.cli.messages import Cut, Unfinished
 from zhuyi.cli.options import (
     Beam,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from zhuyi.translator import Translation, Translator
 
 
-@verb(
+@command(
     USE,
     'echo "A dog runs." | zhuyi translate en-de',
     "zhuyi translate en-de test.en --out test.out --beam 1",

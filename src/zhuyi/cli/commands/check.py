@@ -1,7 +1,7 @@
-"""The verb `check`: look at a corpus without training on it."""
+"""The command `check`: look at a corpus without training on it."""
 
 import zhuyi
-from zhuyi.cli.app import TRAIN, verb
+from zhuyi.cli.app import TRAIN, command
 from zhuyi.cli.options import (
     ConfigFile,
     DevSource,
@@ -14,7 +14,7 @@ from zhuyi.cli.options import (
 )
 
 
-@verb(
+@command(
     TRAIN,
     "zhuyi check --source train.en --target train.de",
     "[dim]# Two columns of one table, and what would leak from training into validation.[/]\n"

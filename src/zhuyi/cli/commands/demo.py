@@ -1,15 +1,15 @@
-"""The verb `demo`: train a small model now, and see what it has learnt."""
+"""The command `demo`: train a small model now, and see what it has learnt."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zhuyi.cli.app import START, verb
+from zhuyi.cli.app import START, command
 from zhuyi.cli.messages import stopped
 
 
-@verb(
+@command(
     START,
     "zhuyi demo",
     "[dim]# Half the time, and somewhere else; then ask it something.[/]\n"

@@ -1,4 +1,4 @@
-"""The verb `compare`."""
+"""The command `compare`."""
 
 import shlex
 import sys
@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 import zhuyi
-from zhuyi.cli.app import TRAIN, verb
+from zhuyi.cli.app import TRAIN, command
 from zhuyi.cli.options import Preset, Settings, resolve
 from zhuyi.cli.streams import write_stdout
 from zhuyi.errors import ConfigError
 
 
-@verb(
+@command(
     TRAIN,
     "[dim]# Three seeds each, into runs/compare-en-de.[/]\n"
     "zhuyi compare en-de.toml \\\n"

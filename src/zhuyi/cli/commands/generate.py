@@ -1,17 +1,17 @@
-"""The verb `generate`: a model of running text continues a prompt."""
+"""The command `generate`: a model of running text continues a prompt."""
 
 from typing import Annotated
 
 import typer
 
 import zhuyi
-from zhuyi.cli.app import USE, verb
+from zhuyi.cli.app import USE, command
 from zhuyi.cli.messages import warn
 from zhuyi.cli.options import Device, Engine, ModelDirectory, Precision, as_text
 from zhuyi.cli.streams import standard_input, write_stdout
 
 
-@verb(
+@command(
     USE,
     'zhuyi generate shakespeare "ROMEO:"',
     "[dim]# Safer words, and more of them; the same seed gives the same text.[/]\n"

@@ -1,4 +1,4 @@
-"""The verb `export`: write a model for another program."""
+"""The command `export`: write a model for another program."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 import zhuyi
-from zhuyi.cli.app import USE, verb
+from zhuyi.cli.app import USE, command
 from zhuyi.cli.options import ModelDirectory
 from zhuyi.errors import ConfigError
 from zhuyi.hub import HUB
 
 
-@verb(
+@command(
     USE,
     "zhuyi export en-de --to ctranslate2 --out en-de-ct2",
     "[dim]# A quarter of the size; compared on lines of your own.[/]\n"
@@ -59,12 +59,12 @@ def export(
 
     DIR holds the model, its tokenizers, and a README.md whose lines of Python translate without zhuyi. With --to
     ctranslate2, ctranslate2.Translator opens it. With --to huggingface, AutoModelForSeq2SeqLM and AutoTokenizer of
-    transformers do, and zhuyi import brings it home. With --to onnx, it has two graphs for onnxruntime. Each needs the
+    transformers do, and zhuyi import reads it again. With --to onnx, it has two graphs for onnxruntime. Each needs the
     extra of its name.
 
     With --to hub:USER/NAME, the model directory itself is uploaded to the Hugging Face hub, to a private repository
-    unless there is one. Every verb takes hub:USER/NAME in the place of a model directory. It needs the extra "hub", and
-    a login (hf auth login).
+    unless there is one. Every command takes hub:USER/NAME in the place of a model directory. It needs the extra "hub",
+    and a login (hf auth login).
 
     At the end, 20 lines are translated by both programs, with greedy search, and compared. What the other program
     cannot compute, such as model.mixer = "convolution", is refused, and nothing is written.
