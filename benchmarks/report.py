@@ -74,14 +74,13 @@ def results_page() -> str:
     lines = [
         "# Results",
         "",
-        "Written by `benchmarks/report.py` from the files in `benchmarks/results/`; each was measured by",
-        "`benchmarks/quality.py`, and names its machine and versions. [training-speed.md](training-speed.md) compares",
-        "the speed of training with other toolkits.",
+        "Written by `benchmarks/report.py` from the files in `benchmarks/results/`, which name their machine and",
+        "versions. `benchmarks/quality.py` measured the tasks. [training-speed.md](training-speed.md) compares the",
+        "speed of training with other toolkits.",
         "",
         "## Quality",
         "",
         *[row.replace("](benchmarks/", "](../benchmarks/") for row in [*quality_table(0), "", *_beside_published(0)]],
-        *beams_section(),
     ]
     for name, (title, _) in TASKS.items():
         result = load(f"quality-{name}")
@@ -109,7 +108,7 @@ def results_page() -> str:
             ],
             "",
         ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *beams_section()])
 
 
 def beams_section() -> list[str]:
@@ -141,7 +140,7 @@ def beams_section() -> list[str]:
 
 def microscope_page() -> str:
     lines = [
-        "# What looking costs",
+        "# Speed and size of the page",
         "",
         "Written by `benchmarks/report.py` from `benchmarks/results/microscope-*.json`, which",
         "[`benchmarks/microscope.py`](../benchmarks/microscope.py) measures. Three figures are the smallest,",

@@ -9,7 +9,7 @@ from typing import Any
 from stored import load
 
 CLIENTS = {
-    "honest": ("ask, and retry after a 429", "正常请求，被告知稍后再来时会再来"),
+    "honest": ("ask, and retry after a 429", "正常请求，收到 429 后重试"),
     "slow writers": ("send their request slowly", "发送得很慢"),
     "slow readers": ("read their answer slowly", "读取得很慢"),
     "cut off": ("go away", "中途断开"),
