@@ -3,24 +3,21 @@
     python benchmarks/beams.py MODEL --source FILE --target FILE --metric wer --name georgian
 
 A beam is worse on a line if greedy search has finished the line and the answer of the beam has a lower score. The beams
-are measured in turn, so that drift of the machine affects all of them. Writes results/beams-NAME.json. The script uses
-only what older versions of the package have: to compare, run it in an older checkout with another --name.
+are measured in turn, so that drift of the machine affects all of them. Writes results/beams-NAME.json.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
-from statistics import median
 
 import torch
 from machine import describe
+from stored import save, spread
 
 import zhuyi
 from zhuyi.data.corpus import Corpus
 from zhuyi.evaluation import score
 
-RESULTS = Path(__file__).parent / "results"
 BEAMS = (1, 2, 3, 5, 8)
 
 
@@ -37,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)
-    translator = zhuyi.load(arguments.model, device="cpu")
+    translator = zhuyi.load(arguments.model, device="cpu", engine="torch")
     pairs = list(Corpus(arguments.source, arguments.target))[: arguments.lines]
     sources, targets = [pair.source for pair in pairs], [pair.target for pair in pairs]
     answers, seconds = {}, {beam: [] for beam in BEAMS}
@@ -59,7 +56,7 @@ def main() -> None:
                 "scores": {name: each.value for name, each in scores.items()},
                 "worse_than_greedy": worse,
                 "unfinished": sum(not each.finished for each in answers[beam]),
-                "seconds": {"min": min(seconds[beam]), "median": median(seconds[beam]), "max": max(seconds[beam])},
+                "seconds": spread(seconds[beam]),
             }
         )
         print(rows[-1], flush=True)
@@ -72,8 +69,7 @@ def main() -> None:
         "decoding": translator.config.decoding.model_dump(),
         "beams": rows,
     }
-    path = RESULTS / f"beams-{arguments.name}.json"
-    path.write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    save(f"beams-{arguments.name}", result)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""Compare training recipes: dev scores after equal updates or minutes, on the same cores, one run after the other.
+"""Compare training recipes: dev scores after as many updates, or minutes, on the same cores.
 
     python benchmarks/recipes.py CONFIG.toml... --steps 1500 --recipes default "decay 1.0 + dropout 0.4" --seeds 1 2 \\
         --name small-data --work runs/recipes
 
 A recipe is a set of settings that is applied to each CONFIG; " + " puts several together. Complete runs under --work
-are read, not repeated, and those that results/recipes-NAME.json has already stay there. report.py makes a table of it
+are scored, not repeated, and those that results/recipes-NAME.json has already stay there. report.py makes a table of it
 in docs/training-speed.md.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from machine import describe
-from stored import RESULTS, load
+from runs import evaluate, train, training_of
+from stored import load, save
+
+from zhuyi.config import load_config
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -45,18 +45,22 @@ def settings_of(recipe: str) -> dict[str, Any]:
 
 
 def run(config: Path, recipe: str, seed: int, budget: dict[str, float], threads: int, work: Path) -> dict[str, Any]:
-    """Train, and return the number of updates and the scores on the dev set at the end."""
+    """Train, and score the model on the dev set."""
     (name, amount), *_ = budget.items()
     out = work / f"{config.stem}-{recipe.replace(', ', '-').replace(' ', '-')}-{amount:g}-{name}-{seed}"
-    if not (out / "manifest.json").exists():
-        settings = {f"training.{name}": amount, "training.threads": threads, "training.seed": seed}
-        settings |= {"training.average": 1, "training.save_every": 10**9, **settings_of(recipe)}
-        arguments = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        command = [sys.executable, "-m", "zhuyi", "train", str(config), "--out", str(out), "--resume", *arguments]
-        subprocess.run(command, check=True)
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    last = [record for record in records if "dev_loss" in record][-1]
-    return {"config": config.name, "recipe": recipe, "seed": seed, "minutes": last["seconds"] / 60, **last}
+    settings = {f"training.{name}": amount, "training.threads": threads, "training.seed": seed}
+    train(config, out, {**settings, "training.average": 1, "training.save_every": 10**9, **settings_of(recipe)})
+    data, metric = load_config(config).data, load_config(config).training.metric
+    scored, trained = evaluate([out], data.dev_source, data.dev_target, metric), training_of(out)
+    return {
+        "config": config.name,
+        "recipe": recipe,
+        "seed": seed,
+        "minutes": trained["minutes"],
+        "step": trained["steps"],
+        "dev_loss": scored["loss"],
+        f"dev_{metric}": scored["value"],
+    }
 
 
 def main() -> None:
@@ -75,8 +79,8 @@ def main() -> None:
     if unknown := parts - RECIPES.keys():
         parser.error(f"no recipe {', '.join(sorted(unknown))}")
     budget = {"steps": arguments.steps} if arguments.steps else {"minutes": arguments.minutes}
-    path = RESULTS / f"recipes-{arguments.name}.json"
-    result = load(path.stem) or {"runs": [], "recipes": {}}
+    name = f"recipes-{arguments.name}"
+    result = load(name) or {"runs": [], "recipes": {}}
     for config in arguments.configs:
         for recipe in arguments.recipes:
             for seed in arguments.seeds:
@@ -84,9 +88,9 @@ def main() -> None:
                 if found not in result["runs"]:
                     result["runs"].append(found)
                 result["recipes"][recipe] = settings_of(recipe)
-                print({key: found[key] for key in found if key not in ("seconds", "minutes")}, flush=True)
+                print(found, flush=True)
                 head = {"machine": describe(arguments.threads), "note": arguments.note or result.get("note", "")}
-                path.write_text(json.dumps({**result, **head}, indent=2) + "\n", encoding="utf-8")
+                save(name, {**result, **head})
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import corpus
+import corpus_table
 import course_tables
+import scaling
 import serving_tables
 from decoding import table as decoding_table
 from published import table as published_table
@@ -112,29 +113,24 @@ def results_page() -> str:
 
 
 def beams_section() -> list[str]:
-    """Scores and time of several beams, before and after the bound became the only end of a search."""
+    """Scores and time of several beams."""
     lines = [
         "## Beams",
         "",
-        "Scores, and seconds of torch's search on one thread, measured by `benchmarks/beams.py`, of the same models",
-        "before and after a change of beam search: since then, only the bound or the limit ends a search, and the",
-        "prefix of greedy search stays in the beam. *Worse*: the number of lines whose answer scores lower than that",
-        "of greedy search.",
+        "Scores, and seconds of torch's search on one thread, measured by `benchmarks/beams.py`. *Worse*: the number",
+        "of lines whose answer scores lower than that of greedy search.",
         "",
-        "| task | lines | beam | before: scores | worse | seconds | after: scores | worse | seconds | time |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| task | lines | beam | scores | worse | seconds |",
+        "|---|---:|---:|---|---:|---:|",
     ]
-    for path in sorted(RESULTS.glob("beams-*-before.json")):
-        name = path.stem.removeprefix("beams-").removesuffix("-before")
-        before, after = load(path.stem), load(f"beams-{name}")
-        for old, new in zip(before["beams"], after["beams"], strict=True):
-            cells = [
-                f"{', '.join(f'{key} {value:.2f}' for key, value in each['scores'].items())} "
-                f"| {each['worse_than_greedy']} | {each['seconds']['median']:.2f}"
-                for each in (old, new)
-            ]
-            ratio = new["seconds"]["median"] / old["seconds"]["median"]
-            lines.append(f"| {name} | {after['lines']:,} | {new['beam']} | {' | '.join(cells)} | {ratio:.2f}× |")
+    for path in sorted(RESULTS.glob("beams-*.json")):
+        result = load(path.stem)
+        for each in result["beams"]:
+            scores = ", ".join(f"{key} {value:.2f}" for key, value in each["scores"].items())
+            lines.append(
+                f"| {result['name']} | {result['lines']:,} | {each['beam']} | {scores} | {each['worse_than_greedy']} "
+                f"| {each['seconds']['median']:.2f} |"
+            )
     return [*lines, ""]
 
 
@@ -200,10 +196,11 @@ def readme_results(language: int) -> list[str]:
 def _beside_published(language: int) -> list[str]:
     results = published_table.scored()
     said = (
-        "Beside published scores, on the same text, scored in the same way; in brackets, of how many models:",
-        "与已发表的得分对照，文本和评分方法都相同；括号里是模型数：",
+        "Beside published scores, scored in the same way; in brackets, of how many models:",
+        "与已发表的得分对照，评分方法相同；括号里是模型数：",
     )
-    return [said[language], "", *published_table.table(results, language), ""] if results else []
+    tables = [*published_table.table(results, language), "", published_table.whose(results, language), ""]
+    return [said[language], "", *tables] if results else []
 
 
 def moved_to(part: str, heads: tuple[str, str], language: int) -> list[str]:
@@ -268,7 +265,7 @@ def records(_: int) -> list[str]:
         lines.append(
             f"| {record['size']} | **{record['minutes']:.1f}** | {record['test.2016']['value']:.2f} "
             f"| {record['dev']['value']:.2f} | {record['parameters']:,} | {record['steps']:,} "
-            f"| [{name}]({name}/record.json): {record['note']} | {record['machine']['processor']} |"
+            f"| [{name}]({name}/record.json): {_cell(record['note'])} | {record['machine']['processor']} |"
         )
     return lines
 
@@ -278,6 +275,7 @@ BLOCKS = {
     "records": records,
     "exports": exports,
     "better answers": better_answers,
+    "scaling": lambda _: scaling.tables(load("scaling")),
     "cost of lines": lambda _: decoding_table.cost_of_lines(),
     "fine-tuned dates": partial(moved_to, "dates", DATES_HEADS),
     "fine-tuned captions": partial(moved_to, "sports", SPORTS_HEADS),
@@ -303,7 +301,7 @@ def main() -> None:
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "training-speed.md": table.page(),
         ROOT / "docs" / "decoding-speed.md": decoding_table.page(),
-        ROOT / "docs" / "large-corpora.md": corpus.page(),
+        ROOT / "docs" / "large-corpora.md": corpus_table.page(),
         ROOT / "docs" / "microscope.md": microscope_page(),
     }
     english, chinese = (
@@ -314,7 +312,7 @@ def main() -> None:
         ]
         for readme, docs in (("README.md", "docs"), ("README.zh.md", "docs/zh"))
     )
-    english += [ROOT / "docs" / "distributed.md", RECORDS / "README.md"]
+    english += [ROOT / "docs" / "distributed.md", ROOT / "docs" / "scaling.md", RECORDS / "README.md"]
     pages |= {path: filled(path, language) for language, paths in enumerate((english, chinese)) for path in paths}
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:

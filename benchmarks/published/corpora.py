@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from zhuyi.files import write_atomically
+
 Pair = tuple[str, str]
 
 CARVED = 2670
@@ -16,10 +18,13 @@ CARVED = 2670
 
 
 def write(folder: Path, part: str, pairs: Iterable[Pair]) -> None:
+    """Write a part, unless it is there: a run that goes on meanwhile may be reading it."""
     lines = list(pairs)
     folder.mkdir(parents=True, exist_ok=True)
     for side, suffix in enumerate(("source", "target")):
-        (folder / f"{part}.{suffix}").write_text("".join(f"{pair[side]}\n" for pair in lines), encoding="utf-8")
+        path, content = folder / f"{part}.{suffix}", "".join(f"{pair[side]}\n" for pair in lines).encode()
+        if not path.exists() or path.read_bytes() != content:
+            write_atomically(path, content)
 
 
 def read_lines(path: Path) -> list[str]:

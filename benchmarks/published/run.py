@@ -9,12 +9,10 @@ its configuration are written, for recipes.py.
 """
 
 import argparse
-import json
 import shutil
 import statistics
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +20,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py is there
 
 from machine import describe
 from published.tasks import TASKS, Task
+from runs import evaluate, train, training_of
+from stored import load, save
 
-from zhuyi.directory import load_config_of, read_metrics, read_model
+from zhuyi.directory import load_config_of
 
 HERE = Path(__file__).parent
-RESULTS = HERE.parent / "results"
-
-
-def zhuyi(*arguments: str | Path) -> str:
-    """What a command prints."""
-    command = [sys.executable, "-m", "zhuyi", *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
 
 
 def prepared(task: Task, data: Path, folder: Path) -> Path:
@@ -41,32 +34,16 @@ def prepared(task: Task, data: Path, folder: Path) -> Path:
     return Path(shutil.copy(HERE / task.config, folder / f"{folder.name}.toml"))
 
 
-def trained(config: Path, seed: int, settings: Sequence[str]) -> Path:
+def trained(config: Path, seed: int, settings: Mapping[str, Any]) -> Path:
     """The directory of a model, which is trained until it is complete."""
     out = config.parent / f"seed-{seed}"
-    if not (out / "manifest.json").exists():
-        options = [word for setting in (f"training.seed={seed}", *settings) for word in ("--set", setting)]
-        print(zhuyi("train", config, "--out", out, "--resume", *options))
+    train(config, out, {"training.seed": seed, **settings})
     return out
 
 
 def scored(task: Task, part: str, folder: Path, models: Sequence[Path]) -> dict[str, Any]:
     """The score of a model, or of an ensemble."""
-    files = ("--source", folder / f"{part}.source", "--target", folder / f"{part}.target")
-    printed = zhuyi("evaluate", *models, *files, "--metric", task.metric, *task.options, "--json")
-    found: dict[str, Any] = json.loads(printed)["scores"][task.metric]
-    return {key: found[key] for key in ("value", "signature")}
-
-
-def training_of(model: Path) -> dict[str, Any]:
-    """How long a run took, of how large a model."""
-    records = read_metrics(model / "metrics.jsonl")
-    return {
-        "seed": load_config_of(model).training.seed,
-        "steps": max(record["step"] for record in records),
-        "minutes": round(max(record["seconds"] for record in records) / 60, 1),
-        "parameters": sum(weight.size for weight in read_model(model).weights.values()),
-    }
+    return evaluate(models, folder / f"{part}.source", folder / f"{part}.target", task.metric, *task.options)
 
 
 def main() -> None:
@@ -82,12 +59,14 @@ def main() -> None:
     parser.add_argument("--note", default="")
     arguments = parser.parse_args()
 
-    task, folder = TASKS[arguments.task], arguments.work / arguments.task
+    task, folder, name = TASKS[arguments.task], arguments.work / arguments.task, f"published-{arguments.task}"
+    if not arguments.test and task.published.keys() <= (load(name) or {"mean": {}})["mean"].keys():
+        parser.error(f"results/{name}.json has the scores of the test sets: remove it, to choose again by the dev set")
     config = prepared(task, arguments.data, folder)
     if arguments.prepare:
         print(config)
         return
-    settings = [f"training.threads={arguments.threads}", *arguments.set]
+    settings = {"training.threads": arguments.threads} | dict(setting.split("=", 1) for setting in arguments.set)
     models = [trained(config, seed, settings) for seed in arguments.seeds]
     parts = ["dev", *(task.published if arguments.test else ())]
     runs = [{**training_of(model), **{part: scored(task, part, folder, [model]) for part in parts}} for model in models]
@@ -96,16 +75,13 @@ def main() -> None:
         "machine": describe(arguments.threads),
         "note": arguments.note,
         "metric": task.metric,
-        "published": {"of": task.of, **task.published},
-        "settings": arguments.set,
         "config": load_config_of(models[0]).model_dump(exclude={"data"}),
         "runs": runs,
         "mean": {part: round(statistics.mean(run[part]["value"] for run in runs), 2) for part in parts},
     }
     if len(models) > 1:
         result["ensemble"] = {part: scored(task, part, folder, models) for part in parts}
-    path = RESULTS / f"published-{arguments.task}.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    save(name, result)
     print(arguments.task, result["mean"], {part: each["value"] for part, each in result.get("ensemble", {}).items()})
 
 

@@ -30,10 +30,20 @@ def table(results: Mapping[str, Any], language: int) -> list[str]:
     lines = [f"| {' | '.join(HEADS[language])} |", f"|---|---|{'---:|' * 4}---|---|"]
     for name, result in results.items():
         lines += _rows(name, result, language)
-    g2p = [result for name, result in results.items() if name.startswith("g2p-")]
+    g2p = {name: result for name, result in results.items() if name.startswith("g2p-")}
     if len(g2p) > 1:
         lines.append(_mean(g2p, language))
     return lines
+
+
+def whose(results: Mapping[str, Any], language: int) -> str:
+    """A sentence on where the published scores are from."""
+    of: dict[str, list[str]] = {}
+    for name in results:
+        title = "SIGMORPHON 2021 G2P" if name.startswith("g2p-") else TASKS[name].title[language]
+        of.setdefault(TASKS[name].of[language], []).append(title)
+    each = [f"{titles[0]}: {whose}" for whose, titles in of.items()]
+    return (f"Published are: {'; '.join(each)}.", f"已发表的得分出自：{'；'.join(each)}。")[language]
 
 
 def _rows(name: str, result: dict[str, Any], language: int) -> list[str]:
@@ -54,10 +64,10 @@ def _times(count: int) -> str:
     return f" ({count})" if count > 1 else ""
 
 
-def _mean(results: list[dict[str, Any]], language: int) -> str:
-    means = [statistics.mean(result["published"]["test"] for result in results)]
-    means += [statistics.mean(result["mean"]["test"] for result in results)]
+def _mean(results: Mapping[str, Any], language: int) -> str:
+    means = [statistics.mean(TASKS[name].published["test"] for name in results)]
+    means += [statistics.mean(result["mean"]["test"] for result in results.values())]
     cells = [f"{means[0]:.2f}", f"**{means[1]:.2f}**"]
-    together = [result["ensemble"]["test"]["value"] for result in results if "ensemble" in result]
+    together = [result["ensemble"]["test"]["value"] for result in results.values() if "ensemble" in result]
     cells.append(f"{statistics.mean(together):.2f}" if len(together) == len(results) else "")
     return f"| {MEAN[language].format(n=len(results))} | wer | {' | '.join(cells)} | | | |"

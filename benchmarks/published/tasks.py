@@ -22,8 +22,8 @@ class Task:
     metric: str
     published: Mapping[str, float]
     """Of a single model, by test set."""
-    of: str
-    """Whose scores they are."""
+    of: tuple[str, str]
+    """Whose scores they are, in English and Chinese."""
     options: tuple[str, ...] = ()
     """Further ones of `zhuyi evaluate`."""
 
@@ -36,7 +36,10 @@ def g2p(language: tuple[str, str], code: str, published: float) -> Task:
         make=corpora.g2p(code),
         metric="wer",
         published={"test": published},
-        of="one fairseq Transformer, 4 + 4 layers, width 256, 7.4 M parameters",
+        of=(
+            "one fairseq Transformer, 4 + 4 layers, width 256, 7.4 M parameters",
+            "一个 fairseq 的 Transformer，4 + 4 层，宽 256，740 万参数",
+        ),
     )
 
 
@@ -48,7 +51,10 @@ TASKS = {
         make=corpora.multi30k,
         metric="bleu",
         published={"test.2016": 41.02, "test.2017": 33.36},
-        of="Wu et al. 2021, Transformer-Tiny, 4 + 4 layers, width 128",
+        of=(
+            "Wu et al. 2021, Transformer-Tiny, 4 + 4 layers, width 128",
+            "Wu 等 2021，Transformer-Tiny，4 + 4 层，宽 128",
+        ),
         options=("--bleu-tokenizer", "none"),
     ),
     "g2p-hun": g2p(("Hungarian", "匈牙利语"), "hun", 1.9),
@@ -64,6 +70,9 @@ TASKS = {
         make=corpora.cmudict,
         metric="wer",
         published={"test": 20.6},
-        of="a Transformer of 3 layers, width 256, on another test set of as many words",
+        of=(
+            "a Transformer of 3 layers, width 256, on another test set of as many words",
+            "一个 3 层、宽 256 的 Transformer，用的是另一个大小相同的测试集",
+        ),
     ),
 }
