@@ -4,9 +4,11 @@
     taskset -c 0 python benchmarks/corpus.py ...      on one core
     python benchmarks/corpus.py --work DIR --text FILE [--times 90]      running text, into results/corpus-text.json
 
-For each size, in separate processes: learn the vocabulary; tokenise (and, before and after, run the tokeniser alone
-over the same lines on the same cores); check; start `zhuyi train` from the cache; and iterate over one epoch of
-batches. Adds to results/corpus.json. DIR needs about 0.3 GB per million pairs; files that exist in it are used again.
+For each size, in separate processes: compute the digest of the files; learn the vocabulary; build the store (and,
+before and after, run the tokeniser alone on the first lines and on the same cores); check; iterate over one epoch of
+batches; and start `zhuyi train` from the cache. Each number of pairs, format and number of cores has a row of its own
+in results/corpus.json, which a new measurement replaces. DIR needs about 0.3 GB per million pairs; files that exist in
+it are used again.
 
 Of running text only memory is measured: that of `zhuyi check`, and of all its processes, on a file repeated many times.
 """
@@ -26,9 +28,11 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "corpus.json"
-TEXT_RESULT = RESULT.with_name("corpus-text.json")
+from machine import describe
+from stored import load, save
+
+CORES = len(os.sched_getaffinity(0))
+"""On which this process may run, and those that it starts."""
 SHARD = 1_000_000
 SAMPLE = 100_000
 """Pairs over which the tokeniser runs alone."""
@@ -84,6 +88,7 @@ def generate(folder: Path, pairs: int, ending: str) -> None:
 
 
 def config_of(folder: Path, ending: str) -> Path:
+    """Write a configuration that names the shards of a folder."""
     files = ["*.parquet#en", "*.parquet#de"] if ending == "parquet" else [f"*.en.{ending}", f"*.de.{ending}"]
     path = folder / f"{ending}.toml"
     path.write_text(f'preset = "tiny"\n[data]\nsource = "{files[0]}"\ntarget = "{files[1]}"\n')
@@ -91,7 +96,7 @@ def config_of(folder: Path, ending: str) -> Path:
 
 
 def stage(name: str, config_path: Path) -> dict[str, Any]:
-    """One of the steps of `prepare`, or what an epoch of batches costs; run in a process of its own."""
+    """Run one of the steps of `prepare`, the tokeniser alone, or an epoch of batches, and measure its time."""
     from zhuyi.config import load_config
     from zhuyi.data import prepare as module
     from zhuyi.data.batches import collate, padding_share, plan
@@ -109,17 +114,13 @@ def stage(name: str, config_path: Path) -> dict[str, Any]:
         return {"seconds": time.perf_counter() - began, "vocabulary": len(tokenizers.source)}
     if name == "alone":
         return alone(corpus, tokenizers)
-    began = time.perf_counter()
+    began, used = time.perf_counter(), cpu_seconds()
     store = module.store_of_epoch(config, corpus, tokenizers, 0)
     if name == "build":
-        tokens = int(store.source_lengths.sum() + store.target_lengths.sum())
         return {
             "seconds": time.perf_counter() - began,
-            "cpu_seconds": sum(
-                used.ru_utime + used.ru_stime
-                for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-            ),
-            "tokens": tokens,
+            "cpu_seconds": cpu_seconds() - used,
+            "tokens": int(store.source_lengths.sum() + store.target_lengths.sum()),
             "bytes": store.path.stat().st_size,
         }
     if name == "check":
@@ -139,6 +140,12 @@ def stage(name: str, config_path: Path) -> dict[str, Any]:
         "batches": len(batches),
         "padding": padding_share(store, batches),
     }
+
+
+def cpu_seconds() -> float:
+    """What this process has used until now, with the processes that it started and that have ended."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def alone(corpus: Any, tokenizers: Any) -> dict[str, Any]:
@@ -226,7 +233,7 @@ def measure_text(work: Path, text: Path, times: int, kind: str) -> dict[str, Any
         "lines": content.count("\n"),
         "kind": kind,
         "stores_bytes": stores,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": CORES,
         "peak": peak,
     }
     print(json.dumps(result), flush=True)
@@ -234,6 +241,7 @@ def measure_text(work: Path, text: Path, times: int, kind: str) -> dict[str, Any
 
 
 def run_stage(name: str, config: Path) -> dict[str, Any]:
+    """The result of `stage` in a process of its own, and the largest memory of that process."""
     command = [sys.executable, __file__, "--stage", name, "--config", str(config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, watched(process.pid) as peak:
         assert process.stdout is not None
@@ -269,6 +277,7 @@ def train(config: Path) -> dict[str, Any]:
 
 
 def measure(work: Path, pairs: int, ending: str) -> dict[str, Any]:
+    """All measurements of a generated corpus: its row in results/corpus.json."""
     print(f"{pairs:,} pairs, {ending}", flush=True)
     folder = work / f"{ending}-{pairs}"
     generate(folder, pairs, ending)
@@ -280,7 +289,7 @@ def measure(work: Path, pairs: int, ending: str) -> dict[str, Any]:
         "format": ending,
         "files": len(list(folder.glob("*.done"))),
         "bytes": sum(path.stat().st_size for path in folder.glob("part-*")),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": CORES,
         "digest": run_stage("digest", config),
         "learn": run_stage("learn", config),
     }
@@ -307,7 +316,7 @@ def measure_training(work: Path, corpus: dict[str, Any]) -> dict[str, Any]:
 
 
 def rates(corpus: dict[str, Any]) -> dict[str, float]:
-    """The numbers of one corpus in tables and picture; shares refer to the mean of the tokeniser before and after."""
+    """What tables and picture show of one corpus; shares are of the tokeniser's mean rate before and after."""
     build, alone = corpus["build"], corpus["alone"]
     tokens = sum(each["tokens"] for each in alone)
     return {
@@ -324,130 +333,46 @@ def rates(corpus: dict[str, Any]) -> dict[str, float]:
     }
 
 
-PAGE = """# Large corpora
-
-Written by `benchmarks/report.py` from `benchmarks/results/corpus.json`, which `benchmarks/corpus.py` measured on
-{processor}, on {cores} of its {of} cores, with generated sentences of {length:.0f} tokens per side (word frequencies
-follow Zipf's law).
-
-A corpus may consist of many files: `data.source` and `data.target` accept a pattern in the last part of a path. A
-source file and a target file belong together if the wildcards match the same text in both names, and they are read
-line by line. The files are read in the order of their names, as if they were one.
-
-    zhuyi train --source 'shards/*.en.zst' --target 'shards/*.de.zst'
-    zhuyi train --source 'shards/*.parquet#en' --target 'shards/*.parquet#de'
-
-The corpus is read as a stream, tokenised by one process per core, and stored in the cache. A build that is killed
-continues from the parts that are finished. Training reads the store through a memory map, and releases what it has
-read.
-
-| pairs | the store | built at, tokens/s | of the tokeniser alone | builder's memory | first step | trainer's memory |
-|---|---|---|---|---|---|---|
-{table}
-
-The tokeniser alone is `encode_batch_fast` on lines in memory, on the same cores, before and after the build. The
-speed of this machine drifts by a fifth between the two, so that a share can exceed 100 %. The time of the first step
-is measured from the start of `zhuyi train`, with everything in the cache. Memory is the largest resident size,
-including mapped pages of files. Almost all of the trainer's memory is that of a small model, its gradients and its
-activations: iterating over an epoch of batches without a model takes {reader:.2f} GB at {pairs:,} pairs.
-
-| pairs | CPU time per token: to build | to plan and make batches | to plan an epoch | padding |
-|---|---|---|---|---|
-{costs}
-
-![Cost and memory over the size of the corpus](pictures/corpus.svg)
-
-Before the store is built, the vocabulary is learnt from at most two million lines; afterwards, the corpus is checked.
-Both results are cached, as is the digest of each file, which is computed again only if the file's dates, its size or
-its place on the disk have changed.
-
-| pairs | digest of the files | vocabulary | check |
-|---|---|---|---|
-{before}
-
-## Running text
-
-Running text (`data.text`) is read and stored in the same way, a line at a time. These are the largest memory of
-`zhuyi check` with an empty cache, which learns the vocabulary, builds the store and checks it, and that of all its
-processes together ([corpus-text.json](../benchmarks/results/corpus-text.json)):
-
-| characters | lines | tokens | the stores | memory | of all processes |
-|---|---|---|---|---|---|
-{texts}
-"""
-
-
-def page() -> str:
-    """docs/large-corpora.md."""
-    result = json.loads(RESULT.read_text(encoding="utf-8"))
-    machine, corpora, last = result["machine"], result["corpora"], result["corpora"][-1]
-    table, costs, before = [], [], []
-    for corpus in corpora:
-        build, epoch, found, pairs = corpus["build"], corpus["epoch"], corpus["rates"], f"| {corpus['pairs']:,} "
-        table.append(
-            f"{pairs}| {build['bytes'] / 1e9:.2f} GB | {found['build']:,.0f} "
-            f"| {found['share']:.0%} by the clock, {found['cpu_share']:.0%} by CPU time | {found['builder']:.2f} GB "
-            f"| {found['first_step']:.1f} s, {found['first_step_cpu']:.1f} s of CPU | {found['trainer']:.2f} GB |"
-        )
-        costs.append(
-            f"{pairs}| {found['build_cost']:,.0f} ns | {found['epoch_cost']:,.0f} ns "
-            f"| {epoch['plan_seconds']:.2f} s | {epoch['padding']:.1%} |"
-        )
-        seconds = [f"{corpus[stage]['seconds']:.1f} s" for stage in ("digest", "learn", "check")]
-        before.append(f"{pairs}| {' | '.join(seconds)} |")
-    texts = [
-        f"| {text['characters']:,} | {text['lines']:,} | {text['kind']} | {text['stores_bytes'] / 1e9:.2f} GB "
-        f"| {text['peak']['resident'] / 1e9:.2f} GB | {text['peak']['resident_of_all_processes'] / 1e9:.2f} GB |"
-        for text in json.loads(TEXT_RESULT.read_text(encoding="utf-8"))["texts"]
-    ]
-    return PAGE.format(
-        processor=machine["processor"],
-        cores=last["cores"],
-        of=machine["cores"],
-        length=last["build"]["tokens"] / last["pairs"] / 2,
-        reader=last["rates"]["reader"],
-        pairs=last["pairs"],
-        table="\n".join(table),
-        costs="\n".join(costs),
-        before="\n".join(before),
-        texts="\n".join(texts),
-    )
+def key_of(row: dict[str, Any]) -> tuple[int, str, int]:
+    """What a new measurement must share with a row to replace it."""
+    return row["pairs"], row["format"], row["cores"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path)
+    parser.add_argument("--work", type=Path, metavar="DIR", help="holds the corpora and their caches")
     parser.add_argument("--pairs", type=int, nargs="+", default=[200_000, 2_000_000, 20_000_000])
     parser.add_argument("--format", choices=["zst", "txt", "parquet"], default="zst")
     parser.add_argument("--text", type=Path, help="measure the check of this running text, and nothing else")
     parser.add_argument("--times", type=int, default=90, help="how often the text is repeated")
-    parser.add_argument("--training-only", action="store_true", help="measure that again, from the cache in DIR")
+    parser.add_argument(
+        "--training-only", action="store_true", help="measure batches and training again, from the cache in DIR"
+    )
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.stage:
         print(json.dumps(stage(arguments.stage, arguments.config)))
         return
-    from machine import describe
-
+    if arguments.work is None:
+        parser.error("--work DIR is required")
+    machine, work = describe(CORES), arguments.work.resolve()
     if arguments.text:
         texts = []
         for kind in ("character", "bpe"):
-            texts.append(measure_text(arguments.work.resolve(), arguments.text, arguments.times, kind))
-            result = {"machine": describe(len(os.sched_getaffinity(0))), "texts": texts}
-            TEXT_RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            texts.append(measure_text(work, arguments.text, arguments.times, kind))
+            save("corpus-text", {"machine": machine, "texts": texts})
         return
+    rows = {key_of(row): row for row in (load("corpus") or {"corpora": []})["corpora"]}
     for pairs in arguments.pairs:
-        found = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"corpora": []}
-        if arguments.training_only:
-            known = next(each for each in found["corpora"] if each["pairs"] == pairs)
-            measured = measure_training(arguments.work.resolve(), known)
+        key = pairs, arguments.format, CORES
+        if not arguments.training_only:
+            rows[key] = measure(work, pairs, arguments.format)
+        elif key in rows:
+            rows[key] = measure_training(work, rows[key])
         else:
-            measured = measure(arguments.work.resolve(), pairs, arguments.format)
-        others = [each for each in found["corpora"] if each["pairs"] != pairs]
-        corpora = sorted([*others, measured], key=lambda each: each["pairs"])
-        result = {"machine": describe(len(os.sched_getaffinity(0))), "corpora": corpora}
-        RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            parser.error(f"--training-only: results/corpus.json has no row of {pairs} pairs, {key[1]}, {CORES} cores")
+        save("corpus", {"machine": machine, "corpora": [row for _, row in sorted(rows.items())]})
 
 
 if __name__ == "__main__":
