@@ -1,20 +1,18 @@
 """Calculate the memory, traffic and time of a training run of any size.
 
     python benchmarks/scaling.py --size 300M --pairs 1e8 --gpus 64 [--shard] [--tokens 400000] [--share 0.4]
-    python benchmarks/scaling.py                             write the tables and pictures of docs/scaling.md
-    python benchmarks/scaling.py --check                     check that they are up to date (exit code)
+    python benchmarks/scaling.py                             draw the pictures of docs/scaling.md
 
-`scaling_checks.py` measures what is predicted here, for the table of the document.
+`report.py` writes the tables of docs/scaling.md, and `scaling_checks.py` measures what is predicted here, for the last
+of them.
 
-Unless stated otherwise, numbers are bytes, FLOP or seconds of one update (all processes, all micro-batches).
-In formulas d is the width, a that of all heads together, f the inner width, V the vocabulary, N the number of
-parameters, n that of GPUs.
+Unless stated otherwise, numbers are bytes, FLOP or seconds of one update (all micro-batches); memory and traffic are
+those of one GPU. In formulas, d is the width, a the width of all heads together, d_kv that of all heads of keys or of
+values, f the inner width of the feed-forward, N the number of parameters, and n the number of GPUs.
 """
 
 import argparse
-import io
-import json
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,7 @@ from zhuyi.config import ModelConfig
 from zhuyi.model.positions import Relative
 from zhuyi.training.objective import LOGIT_CHUNK
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "scaling.json"
-PAGE = ROOT / "docs" / "scaling.md"
-PICTURES = ROOT / "docs" / "pictures"
+PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 
 VOCABULARY = 32_000
 LENGTH = 25
@@ -347,11 +342,12 @@ def run_hours(found: Estimate, pairs: float, epochs: float = EPOCHS, length: flo
 # The document
 
 GPUS = (1, 8, 64, 512)
-BEGIN, END = "<!-- calculated: benchmarks/scaling.py -->", "<!-- /calculated -->"
+RUNS = (("10M", 1), ("50M", 1), ("100M", 8), ("300M", 8), ("1B", 64), ("3B", 64), ("3B", 512))
+"""Sizes and GPUs of the table of whole runs."""
 
 
-def tables(measured: dict[str, Any]) -> str:
-    """All tables of docs/scaling.md."""
+def tables(measured: dict[str, Any]) -> list[str]:
+    """All tables of docs/scaling.md; `measured` is the content of results/scaling.json."""
     lines = [
         "### Sizes",
         "",
@@ -366,11 +362,11 @@ def tables(measured: dict[str, Any]) -> str:
             f"| {gigabytes(state_bytes(model, VOCABULARY))} "
             f"| {activation_bytes(model, 1, True, fused=True) / 1e3:,.0f} kB |"
         )
-    lines += ["", "### Memory of one GPU, in GB (DDP / FSDP)", "", *_grid(lambda e: f"{e.memory / 1e9:,.1f}", " / ")]
+    lines += ["", "### Memory of one GPU, in GB (DDP / FSDP)", "", *_grid(lambda e: f"{e.memory / 1e9:,.1f}")]
     lines += ["", "### Sent by each GPU in an update, in GB (DDP / FSDP)", ""]
-    lines += _grid(lambda e: f"{e.wire / 1e9:,.2f}", " / ")
+    lines += _grid(lambda e: f"{e.wire / 1e9:,.2f}")
     lines += ["", "### Seconds an update (DDP / FSDP); in brackets, what takes them: p(roducts) or n(etwork)", ""]
-    lines += _grid(lambda e: f"{amount(e.step_seconds)} ({bound(e)})", " / ")
+    lines += _grid(lambda e: f"{amount(e.step_seconds)} ({bound(e)})")
     lines += ["", f"### A run of {EPOCHS} passes: hours, GPU-hours (the faster of DDP and FSDP that fits)", ""]
     lines += ["| pairs | store | " + " | ".join(f"{size}, {gpus} GPU{'s' * (gpus > 1)}" for size, gpus in RUNS) + " |"]
     lines += ["|---|---|" + "---|" * len(RUNS)]
@@ -397,10 +393,7 @@ def tables(measured: dict[str, Any]) -> str:
             f"{check[key]:,.{check['digits']}f} {check['unit']}".strip() for key in ("predicted", "measured")
         )
         lines.append(f"| {check['what']} | {figures} | {shown} |")
-    return "\n".join(lines)
-
-
-RUNS = (("10M", 1), ("50M", 1), ("100M", 8), ("300M", 8), ("1B", 64), ("3B", 64), ("3B", 512))
+    return lines
 
 
 def best(size: str, gpus: int) -> Estimate:
@@ -425,27 +418,21 @@ def amount(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
-def _grid(cell: Any, between: str) -> list[str]:
+def _grid(cell: Callable[[Estimate], str]) -> list[str]:
+    """A row for each size and a column for each number of GPUs, with `cell` of DDP and of FSDP."""
     rows = ["| | " + " | ".join(f"{gpus} GPU{'s' * (gpus > 1)}" for gpus in GPUS) + " |", "|---|" + "---|" * len(GPUS)]
     for size in SIZES:
         model = model_of(size)
         cells = []
         for gpus in GPUS:
             ways = (False, True) if gpus > 1 else (False,)
-            cells.append(between.join(cell(estimate(model, H200, gpus, shard)) for shard in ways))
+            cells.append(" / ".join(cell(estimate(model, H200, gpus, shard)) for shard in ways))
         rows.append(f"| {size} | " + " | ".join(cells) + " |")
     return rows
 
 
-def page(measured: dict[str, Any]) -> str:
-    """The text of docs/scaling.md with its calculated part replaced."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN, 1)
-    return before + BEGIN + "\n\n" + tables(measured) + "\n\n" + END + rest.split(END, 1)[1]
-
-
-def pictures() -> dict[Path, str]:
-    """Memory of a GPU over the size of the model, and hours over the size of the corpus, as SVG."""
+def draw() -> None:
+    """Draw the memory of a GPU over the size of the model, and the hours of a run over the size of the corpus."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -473,16 +460,12 @@ def pictures() -> dict[Path, str]:
     axis.set(xscale="log", yscale="log", xlabel="pairs in the corpus", ylabel=f"hours for {EPOCHS} passes")
     axis.legend(frameon=False)
     drawn["scaling-cost.svg"] = figure
-    texts = {}
     for name, figure in drawn.items():
         for axis in figure.axes:
             axis.grid(alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)
-        content = io.StringIO()
-        figure.savefig(content, format="svg", metadata={"Date": None})
+        figure.savefig(PICTURES / name, metadata={"Date": None})
         pyplot.close(figure)
-        texts[PICTURES / name] = content.getvalue()
-    return texts
 
 
 def main() -> None:
@@ -491,29 +474,22 @@ def main() -> None:
     parser.add_argument("--pairs", type=float, default=1e6)
     parser.add_argument("--gpus", type=int, default=1)
     parser.add_argument("--tokens", type=float, default=UPDATE)
-    parser.add_argument("--share", type=float, default=H200.share, help="of the GPU's products, which a step reaches")
+    parser.add_argument(
+        "--share", type=float, default=H200.share, help="of the GPU's rate of products that a step reaches"
+    )
     parser.add_argument("--shard", action="store_true")
-    parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    if arguments.size:
-        machine = replace(H200, share=arguments.share)
-        found = estimate(model_of(arguments.size), machine, arguments.gpus, arguments.shard, arguments.tokens)
-        hours = run_hours(found, arguments.pairs)
-        print(f"{found.parameters:,} parameters; {gigabytes(found.memory)} on each GPU of {gigabytes(machine.memory)}")
-        print(f"update: {found.step_seconds:.3g} s, {found.tokens_per_second:,.0f} tokens/s; of it products ", end="")
-        print(f"{found.products_seconds:.3g} s, network {found.network_seconds:.3g} s ({gigabytes(found.wire)} sent)")
-        print(f"{EPOCHS} passes: {hours:,.3g} hours, {hours * arguments.gpus:,.3g} GPU-hours; ", end="")
-        print(f"store: {gigabytes(store_bytes(arguments.pairs))}")
+    if arguments.size is None:
+        draw()
         return
-    pages = {PAGE: page(json.loads(RESULTS.read_text(encoding="utf-8"))), **pictures()}
-    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    if arguments.check:
-        for path in stale:
-            print(f"{path.relative_to(ROOT)} is not what benchmarks/scaling.py writes", file=sys.stderr)
-        sys.exit(bool(stale))
-    for path in stale:
-        path.write_text(pages[path], encoding="utf-8")
-        print(path.relative_to(ROOT))
+    machine = replace(H200, share=arguments.share)
+    found = estimate(model_of(arguments.size), machine, arguments.gpus, arguments.shard, arguments.tokens)
+    hours = run_hours(found, arguments.pairs)
+    print(f"{found.parameters:,} parameters; {gigabytes(found.memory)} on each GPU of {gigabytes(machine.memory)}")
+    print(f"update: {found.step_seconds:.3g} s, {found.tokens_per_second:,.0f} tokens/s; of it products ", end="")
+    print(f"{found.products_seconds:.3g} s, network {found.network_seconds:.3g} s ({gigabytes(found.wire)} sent)")
+    print(f"{EPOCHS} passes: {hours:,.3g} hours, {hours * arguments.gpus:,.3g} GPU-hours; ", end="")
+    print(f"store: {gigabytes(store_bytes(arguments.pairs))}")
 
 
 if __name__ == "__main__":

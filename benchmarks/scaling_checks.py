@@ -2,11 +2,10 @@
 
     python benchmarks/scaling_checks.py [--threads 1 2]
 
-Writes results/scaling.json, of which `scaling.py` makes a table of docs/scaling.md.
+Writes results/scaling.json, from which `report.py` makes the last table of docs/scaling.md.
 """
 
 import argparse
-import json
 import os
 import random
 import tempfile
@@ -18,7 +17,6 @@ import torch
 from machine import describe
 from scaling import (
     LENGTH,
-    RESULTS,
     SIZES,
     VOCABULARY,
     Machine,
@@ -33,6 +31,7 @@ from scaling import (
     store_bytes,
     wire_bytes,
 )
+from stored import save
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from training.ceiling import product_rate
@@ -258,7 +257,7 @@ def _nbytes(tensor: Tensor) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="*", default=[1], help="of the updates that are timed")
-    RESULTS.write_text(json.dumps(measure(parser.parse_args().threads), indent=2) + "\n", encoding="utf-8")
+    print(save("scaling", measure(parser.parse_args().threads)))
 
 
 if __name__ == "__main__":

@@ -110,10 +110,3 @@ def test_muons_products_are_those_that_it_makes(options: dict[str, Any]) -> None
     with FlopCounterMode(display=False) as counter:
         optimizer.step()
     assert counter.get_total_flops() == scaling.muon_flop(model)
-
-
-def test_the_document_is_up_to_date() -> None:
-    """As `python benchmarks/scaling.py --check`."""
-    import json
-
-    assert scaling.PAGE.read_text(encoding="utf-8") == scaling.page(json.loads(scaling.RESULTS.read_text()))
