@@ -7,11 +7,13 @@ clients.
 All have the same model, precision, beam and lines, and are asked by LibreTranslate's API; all use all cores, which they
 share with the clients. LibreTranslate takes part if a Python is named that has it (`libretranslate_server.py`). Each
 server is started, measured and stopped in turn, `--rounds` times. Lines are short (the shortest tenth of the file) or
-mixed (the whole file). Writes results/serving.json, and prints it as a table.
+mixed (the whole file). Replaces these beams in results/serving.json, where other beams are kept that were measured with
+the same model, lines, settings, packages and machine, and prints a table.
 """
 
 import argparse
-import json
+import hashlib
+import os
 import shutil
 import socket
 import statistics
@@ -26,16 +28,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # machine.py is there
+sys.path.insert(0, str(Path(__file__).parents[1]))  # machine.py and stored.py are there
 
 import numpy as np
 from load import put_under_load
 from machine import describe
+from stored import load, save
 
 from zhuyi.directory import load_config_of, read_model
 
 HERE = Path(__file__).parent
-RESULT = HERE.parent / "results/serving.json"
 CLIENTS = (1, 8, 64, 256)
 PERCENTILES = (50, 95, 99)
 PACKAGES = ("zhuyi", "ctranslate2", "fastapi", "uvicorn", "tokenizers")
@@ -43,16 +45,21 @@ PACKAGES = ("zhuyi", "ctranslate2", "fastapi", "uvicorn", "tokenizers")
 
 @dataclass(frozen=True)
 class Settings:
-    """Of all servers alike."""
+    """What is the same for all servers."""
 
     model: Path
     work: Path
     precision: str
     beam: int
 
+    def folder(self, name: str) -> Path:
+        """A folder in --work for something that is made of this model."""
+        digest = hashlib.sha256((self.model / "manifest.json").read_bytes()).hexdigest()[:16]
+        return self.work / f"{name}-{digest}"
+
     def exported(self) -> Path:
-        """The model for CTranslate2, which reads the weights in any precision."""
-        directory = self.work / f"ctranslate2-{self.precision}"
+        """The model for CTranslate2, in float32, which it converts to any precision."""
+        directory = self.folder("ctranslate2")
         if not directory.exists():
             export = ("export", self.model, "--to", "ctranslate2", "--out", directory)
             subprocess.run([sys.executable, "-m", "zhuyi", *export], check=True)
@@ -61,7 +68,7 @@ class Settings:
 
 def zhuyi(settings: Settings) -> list[str]:
     """The command of `zhuyi serve`, without the port."""
-    own = settings.work / f"beam-{settings.beam}"
+    own = settings.folder(f"beam-{settings.beam}")
     if not own.exists():
         shutil.copytree(settings.model, own, ignore=shutil.ignore_patterns("checkpoints"))
         search = ("--set", f"decoding.beam={settings.beam}", "--set", "decoding.length_penalty=0", "--save")
@@ -99,6 +106,7 @@ def serving(command: Sequence[str], log: Path) -> Iterator[int]:
 
 
 def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Return when a server has opened its port."""
     for _ in range(600):
         if process.poll() is not None:
             raise SystemExit(f"a server ended with {process.returncode}")
@@ -112,7 +120,9 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
 
 
 def measure(port: int, sets: dict[str, list[str]], seconds: float) -> dict[str, dict[str, Any]]:
-    """Of each kind of lines and number of clients: requests a second, percentiles in milliseconds, refusals."""
+    """For each kind of lines and number of clients: requests a second, percentiles of latency in milliseconds, requests
+    that were refused, and lines that got different answers.
+    """
     put_under_load(port, sets["short"], clients=1, seconds=0.0, warm_up=1.0)  # the first request loads the model
     found = {}
     for lengths, lines in sets.items():
@@ -148,9 +158,8 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     lines = [line for line in arguments.source.read_text(encoding="utf-8").splitlines() if line.strip()]
     sets = {"short": sorted(lines, key=len)[: len(lines) // 10], "mixed": lines}
-    beams: dict[int, dict[str, Any]] = {}
-    result = {
-        "machine": describe(threads=2),
+    head = {
+        "machine": describe(os.cpu_count()),
         "parameters": sum(weight.size for weight in read_model(arguments.model).weights.values()),
         "packages": packages,
         "lines": {
@@ -158,22 +167,37 @@ def main() -> None:
             for name, each in sets.items()
         },
         "settings": {"precision": arguments.precision, "rounds": arguments.rounds, "seconds": arguments.seconds},
-        "beams": beams,
     }
+    before = load("serving") or {"beams": {}}
+    beams = {beam: systems for beam, systems in before["beams"].items() if int(beam) not in arguments.beams}
+    if beams:
+        known, now = conditions(before), conditions(head)
+        if different := [key for key in known if key in now and known[key] != now[key]]:
+            parser.error(
+                f"the results of beam {', '.join(beams)} have another {', '.join(different)}: measure it again too"
+            )
+        head["packages"] = {**before["packages"], **packages}
     for beam in arguments.beams:
         settings = Settings(arguments.model, arguments.work, arguments.precision, beam)
+        commands = {system: command(settings) for system, command in systems.items()}
         rounds: dict[str, list[dict[str, Any]]] = {system: [] for system in systems}
         for _ in range(arguments.rounds):
-            for system, command in systems.items():
-                with serving(command(settings), arguments.work / f"{system}.log") as port:
+            for system, command in commands.items():
+                with serving(command, arguments.work / f"{system}.log") as port:
                     rounds[system].append(measure(port, sets, arguments.seconds))
-        beams[beam] = {system: spread(each) for system, each in rounds.items()}
-        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    show(result)
+        beams[str(beam)] = {system: spread(each) for system, each in rounds.items()}
+        save("serving", {**head, "beams": dict(sorted(beams.items(), key=lambda each: int(each[0])))})
+    show(beams)
+
+
+def conditions(result: dict[str, Any]) -> dict[str, Any]:
+    """What has to be the same for all beams of a file of results; the commit need not be."""
+    machine = {key: value for key, value in result["machine"].items() if key != "commit"}
+    return {**machine, **result["packages"], **{key: result[key] for key in ("parameters", "lines", "settings")}}
 
 
 def spread(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, list[float]]]:
-    """Of each figure the smallest, the median and the largest of all rounds."""
+    """The smallest, the median and the largest value of each figure in all rounds."""
     return {
         cell: {
             key: [f(each[cell][key] for each in rounds) for f in (min, statistics.median, max)]
@@ -183,8 +207,9 @@ def spread(rounds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, list[
     }
 
 
-def show(result: dict[str, Any]) -> None:
-    for beam, systems in result["beams"].items():
+def show(beams: dict[str, Any]) -> None:
+    """Print the medians."""
+    for beam, systems in beams.items():
         for cell in systems["zhuyi"]:
             for system, cells in systems.items():
                 found = cells[cell]
