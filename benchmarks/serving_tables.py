@@ -1,4 +1,4 @@
-"""What the guide says of a server under load: blocks of docs/serving.md (language 0) and docs/zh/serving.md (1).
+"""What is measured of a server under load: blocks of docs/serving.md (language 0) and docs/zh/serving.md (1).
 
 `report.py` writes each of them between `<!-- name -->` and `<!-- /name -->`, from the files in results/.
 """
@@ -29,7 +29,7 @@ OUTCOMES = {
     "before the answer": ("gone before the answer", "在回答之前断开"),
     "closed": ("connection closed", "连接被关闭"),
 }
-"""All but statuses."""
+"""Outcomes that are not the status of an answer."""
 
 COLON = (": ", "：")
 LABELS = {"ctranslate2": "CTranslate2", "libretranslate": "LibreTranslate"}
@@ -114,7 +114,7 @@ def soak(language: int) -> list[str]:
 
 
 def under_load(language: int) -> list[str]:
-    """Requests a second and latency of the server and its peers, and what that makes in a day."""
+    """Requests a second and latency of the server and its peers, and the hours that 10⁸ characters take."""
     result = load("serving")
     if result is None:
         return []
@@ -166,7 +166,7 @@ def _latencies(figures: dict[str, list[float]]) -> str:
 
 
 def balancer(language: int) -> list[str]:
-    """What came of requests through nginx, while one of two servers ended."""
+    """What became of requests through nginx, while one of two servers ended."""
     result = load("balancer")
     if result is None:
         return []

@@ -1,15 +1,18 @@
-"""nginx as docs/serving.md sets it up, before two processes of `zhuyi serve`, one of which ends under load.
+"""Put nginx, set up as docs/serving.md says, before two processes of `zhuyi serve`, and end one of them under load.
 
     python benchmarks/serving/balancer.py MODEL --source test.en
 
 Needs nginx. Clients ask through nginx for lines one after the other; halfway, one process gets SIGTERM. An answer is
-right if it is what `zhuyi translate` makes of the line. Writes results/balancer.json, and exits with 1 if any is not.
+right if it is the line's translation without a server. Writes results/balancer.json, and exits with 1 if any answer is
+not right, or if the process does not end with 0.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,16 +21,16 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # machine.py is there
+sys.path.insert(0, str(Path(__file__).parents[1]))  # machine.py and stored.py are there
 
 from load import HEAD, read_answer
 from machine import describe
 from run import wait_for
+from stored import save
 
 from zhuyi import load
 
 ROOT = Path(__file__).parents[2]
-RESULT = ROOT / "benchmarks/results/balancer.json"
 CLIENTS, REQUESTS, ENDED_AFTER = 16, 600, 300
 PORTS, PROXY = (8101, 8102), 8100
 PLACES = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -69,6 +72,8 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--source", type=Path, required=True)
     arguments = parser.parse_args()
+    if shutil.which("nginx") is None:
+        parser.error("nginx is not installed")
     known = [line for line in arguments.source.read_text(encoding="utf-8").splitlines() if line.strip()]
     lines = [known[i % len(known)] for i in range(REQUESTS)]
     right = dict(zip(known, load(arguments.model, device="cpu").translate(known), strict=True))
@@ -91,14 +96,14 @@ def main() -> None:
     outcomes = Counter("right" if answer == right[line] else f"not right: {answer}" for line, answer in found)
     version = subprocess.run(["nginx", "-v"], stderr=subprocess.PIPE, text=True).stderr.strip()
     result = {
-        "machine": describe(threads=2),
+        "machine": describe(os.cpu_count()),
         "nginx": version.rpartition("/")[2],
         "clients": CLIENTS,
         "requests": REQUESTS,
         "outcomes": outcomes,
         "exit_code_of_the_ended_process": code,
     }
-    RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    save("balancer", result)
     print(json.dumps(result, indent=1, ensure_ascii=False))
     sys.exit(outcomes["right"] != REQUESTS or code != 0)
 

@@ -1,9 +1,10 @@
-"""The plain server of one's own: CTranslate2 behind FastAPI, with a model that `zhuyi export` has written.
+"""A plain server: CTranslate2 behind FastAPI, with a model that `zhuyi export` has written.
 
     python ctranslate2_server.py DIRECTORY --port 8001 --beam 1 --limit 128
 
-It answers `POST /translate` as LibreTranslate does. A request is a call in a thread of its own; CTranslate2 has a
-queue before its workers, one a core. Needs ctranslate2, tokenizers, fastapi, uvicorn; imports no torch and no zhuyi.
+It answers `POST /translate` as LibreTranslate does. Each request calls CTranslate2 in a thread of its own; CTranslate2
+has one worker per core, and a queue before them. Needs ctranslate2, tokenizers, fastapi and uvicorn; imports neither
+torch nor zhuyi.
 """
 
 import argparse

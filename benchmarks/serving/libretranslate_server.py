@@ -2,9 +2,10 @@
 
     PYTHON libretranslate_server.py DIRECTORY --work DIR --port 8002 --beam 4
 
-PYTHON is one with `pip install libretranslate tokenizers`, whose versions do not go together with zhuyi's. It keeps its
-files in --work. Two parts of LibreTranslate are replaced, for what they need is on the network: the tokenizer is the
-model's, and a text is taken for one sentence, which is less work than to look for several. All else is its default.
+PYTHON is that of an environment with libretranslate and tokenizers, whose versions conflict with those of zhuyi.
+LibreTranslate keeps its files in --work. Two parts of it are replaced, because they would download what they need: the
+tokenizer is that of the model, and a text counts as one sentence, which is less work than to look for several. All else
+is its default.
 """
 
 import argparse
@@ -14,11 +15,11 @@ import sys
 from pathlib import Path
 
 PAIRS = (("en", "de"), ("de", "en"))
-"""Of its packages: with fewer than two, it would look for others on the network."""
+"""Languages of its packages: with fewer than two packages, it would look for others on the network."""
 
 
 class Tokens:
-    """What `argostranslate.tokenizer.Tokenizer` is: the tokens of a sentence, and back."""
+    """The model's tokenizer with the methods of `argostranslate.tokenizer.Tokenizer`."""
 
     def __init__(self, directory: Path) -> None:
         from tokenizers import Tokenizer
@@ -37,7 +38,7 @@ class Tokens:
 
 
 def install(directory: Path, packages: Path) -> None:
-    """Make packages of the model."""
+    """Make a package of the model for each pair of languages."""
     for source, target in PAIRS:
         package = packages / f"{source}_{target}"
         package.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Many clients at once, each with a connection of its own: requests a second, and how long an answer takes."""
+"""Many clients at once, each with a connection of its own: what they get, and how long each answer takes."""
 
 import asyncio
 import itertools
@@ -15,15 +15,15 @@ class Answers:
     """What the clients of one measurement got."""
 
     seconds: list[float] = field(default_factory=list)
-    """From its request to each answer that came within the measurement."""
+    """From the request to the answer, for each answer that came within the measurement."""
     texts: dict[str, set[str]] = field(default_factory=dict)
-    """Of each line, the translations that came: one, if an answer does not depend on the load."""
+    """The translations of each line: only one, if an answer does not depend on the load."""
     refused: int = 0
     """Requests that were refused for now (429)."""
 
 
 def put_under_load(port: int, lines: Sequence[str], clients: int, seconds: float, warm_up: float) -> Answers:
-    """Let `clients` ask for lines one after the other, each its next as soon as it has an answer.
+    """Let `clients` ask for lines one after the other, each for the next line as soon as it has an answer.
 
     Raises:
         RuntimeError: if an answer is neither a translation nor a refusal.

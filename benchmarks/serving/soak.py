@@ -1,4 +1,4 @@
-"""A server under ten minutes of load by honest and by broken clients: what they get, its memory, its log, its end.
+"""Put a server under load by honest and by broken clients, and check what they get, its memory, its log and its end.
 
     python benchmarks/serving/soak.py MODEL --source test.en [--minutes 10] [--seed 1]
 
@@ -32,17 +32,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # machine.py is there
+sys.path.insert(0, str(Path(__file__).parents[1]))  # machine.py and stored.py are there
 
 from load import read_answer
 from machine import describe
 from run import wait_for
+from stored import save
 
 from zhuyi import load
 from zhuyi.serve import Limits
 from zhuyi.serve.page import html
 
-RESULT = Path(__file__).parents[1] / "results/soak.json"
 KEY = "soak-8d1f"
 LIMITS = {"queue": 2000, "request-bytes": 20_000, "deadline": 20}
 """Of the server: what eight honest clients ask for at once is about what has a place."""
@@ -177,7 +177,7 @@ class Load:
     lines: int = 0
     """In them."""
     unexpected: list[str] = field(default_factory=list)
-    """Whatever no client should get."""
+    """What clients got that no client should get."""
 
     def asks(self, draw: random.Random, most: int = 8, key: str = KEY) -> tuple[str, list[str], Request]:
         """An API, some lines, and the request for them."""
@@ -186,7 +186,7 @@ class Load:
         return name, lines, APIS[name].ask(lines, key)
 
     def judge(self, name: str, lines: Sequence[str], status: int, answer: bytes) -> str:
-        """What an answer is to somebody who asked for these lines."""
+        """The outcome of an answer for a client that asked for these lines."""
         if status == 429:
             return "429"
         if status != 200:
@@ -226,6 +226,7 @@ class Load:
         return self.surprise(f"after {seconds:.0f} seconds, {sent} bytes of {head[:40]!r}: {answer!r}")
 
     def surprise(self, what: str) -> str:
+        """Keep what no client should get; gives its outcome."""
         self.unexpected.append(what)
         return "unexpected"
 
@@ -515,7 +516,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="zhuyi-soak-") as folder:
         found = trial(arguments.model, expected, arguments.minutes, arguments.seed, Path(folder))
     result = {
-        "machine": describe(threads=os.cpu_count() or 1),
+        "machine": describe(os.cpu_count()),
         "minutes": arguments.minutes,
         "seed": arguments.seed,
         "limits": LIMITS,
@@ -523,7 +524,7 @@ def main() -> None:
         **found,
         "problems": problems(found),
     }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    save("soak", result)
     print(json.dumps({key: value for key, value in result.items() if key != "resident_megabytes"}, indent=1))
     sys.exit(bool(result["problems"]))
 
