@@ -1,4 +1,4 @@
-"""Measure the costs of looking: a trace, its page in a browser, files of several lengths, and taps without recording.
+"""Measure what looking costs: a trace, its page in a browser, files of several lengths, and taps without recording.
 
     python benchmarks/microscope.py --name cpu2 --threads 2
 
@@ -14,7 +14,6 @@ import importlib.util
 import json
 import random
 import shutil
-import statistics
 import sys
 import tempfile
 import threading
@@ -27,18 +26,18 @@ from typing import Any
 
 import torch
 from machine import describe
+from stored import save, spread
 
 from zhuyi.checkpoint import Model, build_model
 from zhuyi.config import build_config
 from zhuyi.loading import build_translator
-from zhuyi.microscope.page import Look, asset, frozen_html, look
+from zhuyi.microscope.page import Look, asset, look
 from zhuyi.microscope.server import Microscope
 from zhuyi.microscope.trace import WhatIf
 from zhuyi.model.transformer import Transformer
 from zhuyi.text.tokenizer import EOS, Tokenizers
 from zhuyi.translator import Translator
 
-RESULTS = Path(__file__).parent / "results"
 SETTINGS: dict[str, Any] = {
     "text": {"kind": "whitespace", "vocabulary": 10_000},
     "model": {"width": 512, "heads": 8, "encoder_layers": 6, "decoder_layers": 6, "feed_forward": 2048},
@@ -49,6 +48,7 @@ LENGTHS = (30, 60, 256)
 
 
 def model_of_words() -> Model:
+    """A model of random weights, whose tokens are words."""
     config = build_config(SETTINGS)
     words = [f"w{k}" for k in range(10_000)]
     torch.manual_seed(1)
@@ -64,11 +64,8 @@ def traced(translator: Translator, length: int) -> Look:
     return look(translator, words, what_if=WhatIf(prefix=(*tokens, EOS)))
 
 
-def spread(seconds: list[float]) -> dict[str, float]:
-    return {"min": min(seconds), "median": statistics.median(seconds), "max": max(seconds)}
-
-
 def timed(times: int, job: Callable[[], Any]) -> dict[str, float]:
+    """The seconds of so many runs of a job."""
     found = []
     for _ in range(times):
         start = time.perf_counter()
@@ -153,9 +150,11 @@ HOVER = """async () => {
     }
     found.sort((a, b) => a - b);
     const fetched = performance.getEntriesByType('resource').length - before;
-    return {median: found[100] / 1000, p95: found[190] / 1000, max: found[199] / 1000, fetched};
+    return {p95: found[190] / 1000, fetched};
 }"""
-"""Handler, rendering and layout of 200 movements of the mouse."""
+"""The 95th percentile of the seconds of handler, rendering and layout, of 200 movements of the mouse; and how many
+requests they make.
+"""
 PICTURE = """() => new Promise(done => {
     const look = () => {
         const canvas = document.querySelector('.cells canvas');
@@ -167,6 +166,7 @@ PICTURE = """() => new Promise(done => {
     };
     look();
 })"""
+"""Seconds from the answer of the server until the first picture is painted."""
 
 
 @contextmanager
@@ -181,6 +181,7 @@ def browser() -> Iterator[Any]:
 
 
 def served(chromium: Any, translator: Translator, times: int) -> dict[str, Any]:
+    """The times of a page that `Microscope` serves."""
     words = " ".join(f"w{k}" for k in range(29))
     ready, picture = [], []
     with Microscope(translator) as server:
@@ -190,7 +191,7 @@ def served(chromium: Any, translator: Translator, times: int) -> dict[str, Any]:
             tab.goto(server.url)
             tab.wait_for_selector("form input")
             ready.append(tab.evaluate("performance.getEntriesByName('drawn')[0].startTime") / 1000)
-            tab.click(".views button:nth-of-type(9)")
+            tab.click(".views button:has-text('Cross attention')")
             tab.fill("form input", words)
             tab.click("form button")
             picture.append(tab.evaluate(PICTURE))
@@ -201,6 +202,7 @@ def served(chromium: Any, translator: Translator, times: int) -> dict[str, Any]:
 
 
 def as_file(chromium: Any, trace: Look, folder: Path, full: bool) -> dict[str, Any]:
+    """The size and the times of a trace that is saved as a page, with all tensors or with those that fit."""
     path = folder / "look.html"
     trace.save(path, frozen=True, full=full)
     tab = chromium.new_page(viewport={"width": 1280, "height": 900})
@@ -240,14 +242,11 @@ def main() -> None:
                 {
                     "tokens": length,
                     "trace": timed(arguments.times, lambda length=length: traced(translator, length)),
-                    "page": timed(3, lambda trace=trace: frozen_html(trace)),
                     "files": [as_file(chromium, trace, Path(folder), full) for full in (False, True)],
                 }
             )
             print(json.dumps(result["lengths"][-1]), flush=True)
-    path = RESULTS / f"microscope-{arguments.name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(path)
+    print(save(f"microscope-{arguments.name}", result))
 
 
 if __name__ == "__main__":
