@@ -2,14 +2,16 @@
 
     python benchmarks/page.py zhuyi-demo
 
-Needs chromium and Playwright. Writes results/page.json. The budgets of the demo's page: script and style sheet in
-150 kB (gzipped), the page in 6 MB, ready in 0.5 s, a sentence in 30 ms, and the map of what each head does in 0.5 s.
+Needs chromium and Playwright. Writes results/page.json:
 
-All seconds are from the start of the navigation. `drawn`: the page's header and views are there, and no answer yet;
-this was called `ready` before. `answered`: the first answer is in the page. `ready`: a frame with it has been painted,
-a key was pressed then, and what the key opens is there. `computed`: the model in the page has answered by itself; until
-then pictures wait for its numbers, and so would another sentence. `frames`: milliseconds from frame to frame while the
-picture of the whole model runs.
+bytes, gzipped: the size of the page, and of its scripts and its style sheet after gzip.
+seconds: for each width of the window, from the start of the navigation until a stage. drawn: the header and the views
+    are there, and no answer yet. answered: the first answer is in the page. ready: a frame with it has been painted,
+    and then a key was pressed and has opened its dialog. computed: the model in the page has answered by itself; until
+    then, pictures and another sentence wait for it.
+frames: for each width, milliseconds from frame to frame while the picture of the whole model runs.
+milliseconds: what the model in the page needs for a sentence, for one with a beam of 4, for the map of what each head
+    does, and for occlusion.
 """
 
 import argparse
@@ -17,22 +19,22 @@ import base64
 import gzip
 import json
 import shutil
-import statistics
 import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from machine import describe
+from stored import save, spread
 
 from zhuyi.directory import checkpoints
 from zhuyi.loading import load
 from zhuyi.microscope.page import asset, save_page
 from zhuyi.microscope.wire import describe_model, embed_all, embedded_weights
 
-RESULTS = Path(__file__).parent / "results"
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 LOADS, ROUNDS, SECONDS = 7, 9, 6
+"""How often the page is opened, how often each sentence is computed, and how long frames are counted."""
 WIDTHS = (1440, 390)
 
 WATCH = """
@@ -52,6 +54,7 @@ once("answered", () => document.querySelector("[data-output]"), () => painted(()
   document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "?", bubbles: true }));
 }));
 """
+"""Mark the stages that the page does not mark itself: `answered` and `ready`."""
 MARKS = """() => Object.fromEntries(performance.getEntriesByType("mark").map((mark) => [mark.name, mark.startTime]))"""
 WHEN = """name => performance.getEntriesByName(name).length > 0"""
 STAGES = ("drawn", "answered", "ready", "computed")
@@ -96,12 +99,8 @@ TIMES = """async ([script, embedded, weights, sentences, rounds]) => {
 }"""
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a directory, as zhuyi demo makes it")
     arguments = parser.parse_args()
     from playwright.sync_api import sync_playwright
@@ -154,7 +153,7 @@ def main() -> None:
         "frames": frames,
         "milliseconds": {name: spread(values) for name, values in times.items()},
     }
-    (RESULTS / "page.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    save("page", result)
     print(json.dumps(result, indent=2, ensure_ascii=False))
 
 
