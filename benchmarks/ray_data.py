@@ -4,7 +4,7 @@
     python benchmarks/ray_data.py MODEL [--shards 24] [--lines 500]
 
 The nodes are two raylets on this machine (`ray.cluster_utils.Cluster`), of three logical CPUs each, the driver being on
-the first. The second one is killed, with its workers, when its actor has been translating for a while. Each line has
+the first. The second one is killed, with its workers, when the first files of the result are there. Each line has
 its number in it; every line has to be in the result exactly once, with the translation that this process gets without
 Ray. Writes results/ray-data.json, and exits with 1 if a line is missing, twice or different.
 """
@@ -12,7 +12,6 @@ Ray. Writes results/ray-data.json, and exits with 1 if a line is missing, twice 
 import argparse
 import json
 import os
-import platform
 import random
 import re
 import subprocess
@@ -27,8 +26,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import ray
+from machine import describe
 from ray.cluster_utils import Cluster
-from stored import RESULTS
+from stored import save
 
 import zhuyi
 
@@ -38,7 +38,7 @@ NODE = {"num_cpus": 3, "object_store_memory": 200 * 2**20}
 
 
 def write_shards(folder: Path, shards: int, lines: int) -> list[str]:
-    """Files of lines without a second one like it."""
+    """Write files of lines, no two of which are equal; gives the lines."""
     rng = random.Random(1)
     folder.mkdir()
     texts = [f"{number} {' '.join(rng.choices(WORDS, k=6))}" for number in range(shards * lines)]
@@ -95,8 +95,7 @@ def main() -> None:
     times = Counter(row["text"] for row in rows)
     result = {
         "command": " ".join(["python", "benchmarks/ray_data.py", "MODEL", *sys.argv[2:]]),
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("ray", "pyarrow")},
+        "machine": {**describe(threads=None), **{name: metadata.version(name) for name in ("ray", "pyarrow")}},
         "killed": killed,
         "lines": len(texts),
         "lines_in_the_result": len(rows),
@@ -104,9 +103,7 @@ def main() -> None:
         "twice": sum(times[text] > 1 for text in texts),
         "different": sum(right.get(row["text"]) != row["translation"] for row in rows),
     }
-    path = RESULTS / "ray-data.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1), path)
+    print(json.dumps(result, indent=1), save("ray-data", result))
     sys.exit(bool(result["missing"] or result["twice"] or result["different"]))
 
 

@@ -4,22 +4,21 @@
     python benchmarks/sentences.py --lines en dev.en --lines zh dev.zh ... [--name sentences]
 
 Two sets of texts whose boundaries are known: TEXTS below, written to be difficult, and five successive lines of each
---lines file, joined as the language does it (each line ends with a mark; others are left out). A boundary is a number
+--lines file, joined as the language does it (lines that do not end with a mark are left out). A boundary is a number
 of characters other than white space. `lossless`: the sentences, joined, are the text again, byte for byte. A library
-that needs a model, which it downloads, or that is given no rules for a language, is not measured there.
-Writes results/NAME.json.
+that downloads a model is left out (LEFT_OUT), and one that has no rules for a language is not measured on it. Writes
+results/NAME.json.
 """
 
 import argparse
-import json
-import platform
 import time
 from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from stored import RESULTS
+from machine import describe
+from stored import save
 
 Sentences = Callable[[str, str], list[str]]
 """Language and text → its sentences."""
@@ -75,7 +74,7 @@ ENDS = (*".!?。！？…", *(mark + quote for mark in ".!?。！？…" for quo
 JOINED = 5
 """Lines that are joined to one text."""
 TIMED = 200_000
-"""Characters of the text of which the time is taken: joined texts of one language, repeated."""
+"""Characters whose time is taken, about: the first 2,000 of the joined texts of one file, again and again."""
 
 
 def _sentencex() -> Sentences:
@@ -160,7 +159,7 @@ def joined(path: Path, language: str, count: int) -> list[list[str]]:
 
 
 def boundaries(sentences: list[str]) -> set[int]:
-    """Where they end, counted in characters that are not white space; the end of the text is none."""
+    """Where sentences end, in characters other than white space before it; the end of the text does not count."""
     ends, position = set(), 0
     for sentence in sentences:
         position += len("".join(sentence.split()))
@@ -197,7 +196,7 @@ def installed_size(package: str) -> int:
 
 
 def licence(package: str) -> str:
-    """As the package says it: in an expression, or in a classifier."""
+    """The licence that a package declares, in an expression or in classifiers."""
     about = metadata.metadata(package)
     classifiers = [each.split(" :: ")[-1] for each in about.get_all("Classifier") or [] if "License ::" in each]
     return ", ".join(about.get_all("License-Expression") or classifiers)
@@ -208,6 +207,7 @@ def main() -> None:
     parser.add_argument("--lines", nargs=2, action="append", default=[], metavar=("LANGUAGE", "FILE"))
     parser.add_argument("--count", type=int, default=200, help="texts joined of each file")
     parser.add_argument("--name", default="sentences")
+    parser.add_argument("--note", default="", help="what a reader of the times has to know")
     arguments = parser.parse_args()
 
     sets = {
@@ -232,20 +232,19 @@ def main() -> None:
                 if title.startswith("joined"):
                     text = GAPS[language].join(sentence for sentences in texts for sentence in sentences)[:2000]
                     start = time.perf_counter()
-                    for _ in range(TIMED // 2000):
+                    for _ in range(TIMED // len(text)):
                         split(language, text)
-                    spent = (time.perf_counter() - start) * 1e6 / TIMED
+                    spent = (time.perf_counter() - start) * 1e6 / (TIMED // len(text) * len(text))
                     row["seconds_per_million_characters"][title] = round(spent, 2)
         rows[name] = row
         print(name, {title: (each["f1"], each["lossless"]) for title, each in row.items() if title in sets}, flush=True)
     result = {
-        "python": platform.python_version(),
-        "note": "times were taken on a machine that was busy with other work: they show orders of magnitude only",
+        "machine": describe(threads=None),
+        "note": arguments.note,
         "libraries": rows,
         "left_out": LEFT_OUT,
     }
-    path = RESULTS / f"{arguments.name}.json"
-    path.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    print(save(arguments.name, result))
 
 
 if __name__ == "__main__":
