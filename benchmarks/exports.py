@@ -1,4 +1,4 @@
-"""What each format of `zhuyi export` makes of each option of the model: the same answers, or a refusal.
+"""Export models with each option of the architecture in each format of `zhuyi export`: the same answers, or a refusal.
 
     python benchmarks/exports.py
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from machine import describe
+from stored import save
 
 import zhuyi
 from zhuyi.checkpoint import build_model
@@ -29,15 +30,13 @@ from zhuyi.loading import build_translator
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.translator import Translator
 
-RESULT = Path(__file__).parent / "results" / "exports.json"
 SMALL = {"width": 32, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "feed_forward": 48, "max_length": 48}
 GREEDY = {"beam": 1, "length_penalty": 0.0, "max_repetition": 0, "max_ratio": 0.0, "max_extra": 1_000_000}
-LAYER = {"norm_kind": "layer", "bias": "all", "activation": "gelu"}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "modern": ("modern", {}),
     **{
         f"modern, positions {name}": ("modern", {"positions": name})
-        for name in (*("sinusoidal", "tensor2tensor", "learned", "alibi", "relative", "none"),)
+        for name in ("sinusoidal", "tensor2tensor", "learned", "alibi", "relative", "none")
     },
     "modern, relative, 2 vocabularies": ("modern", {"positions": "relative", "tie": "output"}),
     "modern, relative, grouped queries, wide heads": (
@@ -110,8 +109,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as work:
                 models[name][to] = measure(translator, to, Path(work))
             print(name, to, models[name][to], flush=True)
-    result = {"machine": {**describe(torch.get_num_threads()), **versions}, "models": models}
-    RESULT.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(save("exports", {"machine": {**describe(torch.get_num_threads()), **versions}, "models": models}))
 
 
 if __name__ == "__main__":

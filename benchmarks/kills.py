@@ -27,11 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from machine import describe
+from stored import save
 
 from zhuyi.directory import METRICS, WEIGHTS, read_metrics
 from zhuyi.files import MANIFEST
-
-RESULTS = Path(__file__).parent / "results"
 
 SETTINGS = [
     *("text.vocabulary=400", "model.width=96", "model.heads=4", "model.encoder_layers=2", "model.decoder_layers=2"),
@@ -312,8 +311,7 @@ def main() -> None:
         "minutes": round((time.perf_counter() - began) / 60, 1),
         **result,
     }
-    path = RESULTS / f"{arguments.name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    path = save(arguments.name, result)
     print(json.dumps({key: result[key] for key in ("kills", "fell", "same", "identical")}, indent=2), path)
     sys.exit(not result["identical"])
 

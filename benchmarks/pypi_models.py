@@ -13,7 +13,6 @@ knows no classes. Writes results/pypi-models.json.
 """
 
 import argparse
-import json
 import os
 import pickle
 import subprocess
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe
+from stored import save
 from torch import Tensor
 
 import zhuyi
@@ -35,8 +35,6 @@ from zhuyi.engine.torch import TorchEngine
 from zhuyi.interop import from_state_dict
 from zhuyi.text.special import EOS
 from zhuyi.translator import Translator
-
-RESULTS = Path(__file__).parent / "results"
 
 REQUIREMENTS = """
 tg2fa-translit==1.0 --hash=sha256:e67991b19b9faf33492a12accb3b91713e83265ca5a7e2b6a0bc81ecfbdcf464
@@ -109,7 +107,7 @@ class Original:
     lines: list[list[str]]
     """Sources to be answered, as tokens."""
     longest: int
-    """Most tokens of an answer."""
+    """The largest number of tokens of an answer."""
 
 
 def download(work: Path) -> dict[str, Path]:
@@ -273,9 +271,7 @@ def main() -> None:
         for original in (tg2fa(packages["tg2fa_translit"]), annalog(packages["annalog"])):
             models[original.package] = found = compare(original, work)
             print(f"{original.package}: of {found['lines']} answers the same: {found['same']}")
-    result = {"machine": describe(threads=1), "numpy": np.__version__, "models": models}
-    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
-    (RESULTS / "pypi-models.json").write_text(text, encoding="utf-8")
+    print(save("pypi-models", {"machine": describe(threads=1), "numpy": np.__version__, "models": models}))
 
 
 if __name__ == "__main__":

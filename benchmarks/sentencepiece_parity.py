@@ -2,16 +2,15 @@
 
     python benchmarks/sentencepiece_parity.py CORPUS [CORPUS ...] [--pieces 4000]
 
-A corpus is a text file. Each gets models of its own, unigram and BPE, with and without byte fallback, of the rules
-nmt_nfkc (SentencePiece's default) and identity; so do 10,000 names in 16 scripts (countries and languages, as Babel
-has them, alone and joined). A model is learnt from 3,000 of the lines, so that others have unseen characters. All of
-them are cut as they are, composed (NFC) and decomposed (NFD). Writes results/sentencepiece-parity.json, and keeps what
-it holds of other corpora.
+A corpus is a text file. Each gets models of its own, unigram and BPE, with and without byte fallback, with the rules
+of normalization nmt_nfkc (SentencePiece's default) and identity; so do 10,000 names in 16 scripts (countries and
+languages, as Babel has them, alone and joined). A model is learnt from about 3,000 of the lines, so that others have
+unseen characters. All lines are cut as they are, composed (NFC) and decomposed (NFD). Writes
+results/sentencepiece-parity.json, and keeps what it holds of other corpora.
 """
 
 import argparse
 import io
-import json
 import random
 import tempfile
 import unicodedata
@@ -22,18 +21,18 @@ from typing import Any
 import sentencepiece
 from babel import Locale
 from machine import describe
+from stored import load, save
 
 from zhuyi.interop.tokenizers.sentencepiece import read, tokenizer
 
-RESULT = Path(__file__).parent / "results" / "sentencepiece-parity.json"
 LANGUAGES = ("am", "ar", "bn", "el", "he", "hi", "ja", "ka", "km", "ko", "my", "ru", "ta", "te", "th", "vi")
-"""Of 16 scripts; the Latin one with two marks on a letter."""
+"""One for each of 16 scripts; Vietnamese for the Latin one, with up to two marks on a letter."""
 NAMES = 10_000
 LEARNT = 3_000
 
 
 def names() -> list[str]:
-    """10,000 different names, and pairs of them."""
+    """10,000 different lines: all names, and pairs of them."""
     found = []
     for language in LANGUAGES:
         locale = Locale.parse(language)
@@ -45,7 +44,7 @@ def names() -> list[str]:
 
 
 def compare(lines: list[str], algorithm: str, rule: str, fallback: bool, pieces: int, path: Path) -> dict[str, Any]:
-    """How many lines have other pieces, and how many come back as other lines."""
+    """How many lines get other pieces, and how many are decoded to other lines."""
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([line for line in lines if line.strip()][:: max(1, len(lines) // LEARNT)]),
@@ -79,7 +78,7 @@ def main() -> None:
     given = parser.parse_args()
     texts = {path.name: path.read_text("utf-8").removesuffix("\n").split("\n") for path in given.corpora}
     texts["names in 16 scripts"] = names()
-    models: dict[str, Any] = json.loads(RESULT.read_text("utf-8"))["models"] if RESULT.exists() else {}
+    models: dict[str, Any] = (load("sentencepiece-parity") or {"models": {}})["models"]
     with tempfile.TemporaryDirectory() as folder:
         for (name, lines), *settings in product(
             texts.items(), ("unigram", "bpe"), ("nmt_nfkc", "identity"), (False, True)
@@ -95,7 +94,7 @@ def main() -> None:
                 "differences": sum(sum(each["different"].values()) for each in models.values()),
                 "models": models,
             }
-            RESULT.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            save("sentencepiece-parity", content)
 
 
 if __name__ == "__main__":
