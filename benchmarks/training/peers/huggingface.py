@@ -170,7 +170,9 @@ def by_trainer(run: Run, corpus: Corpus, model: MarianMTModel, bf16: bool, group
 
     def count(_: Any, __: Any, batch: dict[str, torch.Tensor]) -> None:
         source, target = batch["attention_mask"], batch["decoder_input_ids"]
-        meter.count(source.sum(), (target != PAD).sum(), source.numel() + target.numel())
+        # The inputs are the labels one place later, so EOS is only in rows with room for it; BOS is counted instead.
+        used = (target != PAD) & (target != EOS)
+        meter.count(source.sum(), used.sum(), source.numel() + target.numel())
 
     model.register_forward_pre_hook(count, with_kwargs=True)
     after_each_update(meter)
