@@ -24,6 +24,10 @@ PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SENTENCES = 256
 """Pairs of a batch where a peer counts sentences: on Multi30k about as many tokens as the budget of the others."""
 BETAS, EPSILON, SMOOTHING = (0.9, 0.98), 1e-9, 0.1
+WARMUP = 400
+"""Updates, for a trainer with a schedule of its own: only its speed is measured."""
+LEAST = 10
+"""Updates that are timed, however long they take."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +71,16 @@ class Run:
     size: str
     data: Path
     scratch: Path
-    threads: int
-    device: str
-    tokens: int
-    seed: int
-    seconds: float
-    skip: int
-    minutes: float
-    every: float
-    rate: float
-    warmup: int
+    threads: int = 1
+    device: str = "cpu"
+    tokens: int = 4096
+    seed: int = 1
+    seconds: float = 15
+    skip: int = 3
+    minutes: float = 0
+    every: float = 2
+    rate: float = 1e-3
+    warmup: float = 0.1
 
     @property
     def sizes(self) -> Size:
@@ -87,27 +91,27 @@ class Run:
         """Whether to train for `minutes`, translating the dev set now and then, rather than to time some batches."""
         return self.minutes > 0
 
-    def learning_rate(self, step: int) -> float:
-        """A line up to the peak, then ∝ 1/√step (Vaswani et al. 2017). `step` counts from 1."""
-        return self.rate * min(step / self.warmup, (self.warmup / step) ** 0.5)
+    def learning_rate(self, share: float) -> float:
+        """A line up to the peak, and a line down to 0 at the end of the budget, of which `share` is used."""
+        return self.rate * min(share / self.warmup, (1 - share) / (1 - self.warmup))
 
 
 def arguments() -> Run:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(argument_default=argparse.SUPPRESS)  # `Run` has the defaults
     parser.add_argument("--system", required=True)
     parser.add_argument("--size", choices=SIZES, required=True)
     parser.add_argument("--data", type=Path, required=True, help="the segmented corpus")
     parser.add_argument("--scratch", type=Path, required=True, help="a folder for files that nobody will miss")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--tokens", type=int, default=4096, help="of a batch, a side")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=15, help="to be timed, after the warm-up")
-    parser.add_argument("--skip", type=int, default=3, help="batches of warm-up")
-    parser.add_argument("--minutes", type=float, default=0, help="of training, with translations of the dev set")
-    parser.add_argument("--every", type=float, default=2, help="minutes of training between translations")
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
-    parser.add_argument("--warmup", type=int, default=400, help="updates until the peak")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--device", choices=["cpu", "cuda"])
+    parser.add_argument("--tokens", type=int, help="of a batch, a side")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seconds", type=float, help="to be timed, after the first updates")
+    parser.add_argument("--skip", type=int, help="updates before those that are timed")
+    parser.add_argument("--minutes", type=float, help="of training, with translations of the dev set")
+    parser.add_argument("--every", type=float, help="minutes of training between translations")
+    parser.add_argument("--rate", type=float, help="peak learning rate")
+    parser.add_argument("--warmup", type=float, help="share of the minutes until the peak")
     run = Run(**vars(parser.parse_args()))
     torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
@@ -193,6 +197,11 @@ class Meter:
             if seconds >= self.limit:
                 self.seconds = seconds
                 raise TimeUp
+
+    @property
+    def share(self) -> float:
+        """Of the time that is used."""
+        return min(self._seconds() / self.limit, 1.0)
 
     def report(self, parameters: int, precision: str, flags: str, *packages: str) -> None:
         """Print the line of JSON."""

@@ -7,7 +7,18 @@ eole-bf16    compute_dtype: bf16
 from typing import Any
 
 import torch
-from peers.common import SMOOTHING, Corpus, Meter, Run, TimeUp, after_each_update, arguments, before_each_forward, leave
+from peers.common import (
+    SMOOTHING,
+    WARMUP,
+    Corpus,
+    Meter,
+    Run,
+    TimeUp,
+    after_each_update,
+    arguments,
+    before_each_forward,
+    leave,
+)
 
 
 def configuration(run: Run, bf16: bool) -> dict[str, Any]:
@@ -46,7 +57,7 @@ def configuration(run: Run, bf16: bool) -> dict[str, Any]:
             "optim": "adam",
             "adam_beta2": 0.98,
             "decay_method": "noam",
-            "warmup_steps": run.warmup,
+            "warmup_steps": WARMUP,
             "learning_rate": 2,
             "batch_type": "tokens",
             "batch_size": run.tokens,

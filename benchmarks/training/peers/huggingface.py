@@ -133,7 +133,7 @@ def by_hand(run: Run, corpus: Corpus, model: MarianMTModel, bf16: bool) -> None:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for group in optimizer.param_groups:
-                group["lr"] = run.learning_rate(meter.steps + 1)
+                group["lr"] = run.learning_rate(meter.share)
             optimizer.step()
             optimizer.zero_grad()
             meter.count((source != PAD).sum(), (answers != PAD).sum(), source.numel() + answers.numel())

@@ -2,7 +2,18 @@
 
 from typing import Any
 
-from peers.common import BETAS, SMOOTHING, Meter, Run, TimeUp, after_each_update, arguments, before_each_forward, leave
+from peers.common import (
+    BETAS,
+    SMOOTHING,
+    WARMUP,
+    Meter,
+    Run,
+    TimeUp,
+    after_each_update,
+    arguments,
+    before_each_forward,
+    leave,
+)
 
 
 def configuration(run: Run) -> dict[str, Any]:
@@ -49,7 +60,7 @@ def configuration(run: Run) -> dict[str, Any]:
             "optimizer": "adam",
             "adam_betas": list(BETAS),
             "learning_rate": run.rate,
-            "learning_rate_warmup": run.warmup,
+            "learning_rate_warmup": WARMUP,
             "scheduling": "warmupinversesquareroot",
             "learning_rate_min": 1e-12,
             "normalization": "tokens",

@@ -5,7 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peers.common import SMOOTHING, Corpus, Meter, Run, TimeUp, after_each_update, arguments, before_each_forward, leave
+from peers.common import (
+    SMOOTHING,
+    WARMUP,
+    Corpus,
+    Meter,
+    Run,
+    TimeUp,
+    after_each_update,
+    arguments,
+    before_each_forward,
+    leave,
+)
 
 
 def command(run: Run, vocabulary: Path) -> list[str]:
@@ -35,7 +46,7 @@ def command(run: Run, vocabulary: Path) -> list[str]:
         "optim": "adam",
         "adam_beta2": 0.98,
         "decay_method": "noam",
-        "warmup_steps": run.warmup,
+        "warmup_steps": WARMUP,
         "learning_rate": 2,
         "batch_type": "tokens",
         "batch_size": run.tokens,

@@ -93,7 +93,7 @@ def main() -> None:
                 optimizer.zero_grad()
                 loss.backward()
                 for group in optimizer.param_groups:
-                    group["lr"] = run.learning_rate(meter.steps + 1)
+                    group["lr"] = run.learning_rate(meter.share)
                 optimizer.step()
                 meter.count((source != PAD).sum(), (answers != PAD).sum(), source.numel() + answers.numel())
                 meter.step()
