@@ -1,9 +1,10 @@
-"""Where the time of an update goes: torch's profiler over some updates of zhuyi, its operations in a few kinds.
+"""Where the time of an update goes: torch's profiler over updates of zhuyi, its operations in a few kinds.
 
     python benchmarks/training/shares.py CONFIG.toml --set text.vocabulary=10000 --name cpu2 --threads 2 --work DIR
 
 Writes ../results/shares-NAME.json; `python benchmarks/report.py` puts it into docs/training-speed.md. DIR is that of
-compare.py. A profiled update is a little slower than another: only the shares are meant.
+compare.py. A profiled update is a little slower than another, which counts as time between the operations: only the
+shares are meant.
 """
 
 import argparse
@@ -12,19 +13,21 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py is there
+sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py and stored.py are there
 
 import segmented
 import torch
 from machine import describe
-from peers.common import Run
+from peers.common import SIZES, Run
 from peers.zhuyi import configuration
+from stored import save
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from zhuyi.checkpoint import build_model
 from zhuyi.data.batches import collate, plan
@@ -46,10 +49,7 @@ BETWEEN = "between the operations: Python, autograd"
 
 
 def kind_of(operation: str) -> str:
-    if not operation.startswith("aten::"):
-        return BETWEEN
-    name = operation.removeprefix("aten::")
-    return next((kind for kind, names in KINDS.items() if name in names), ELEMENTWISE)
+    return next((kind for kind, names in KINDS.items() if operation in names), ELEMENTWISE)
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -65,28 +65,39 @@ def shares(run: Run, recipe: str, updates: int) -> dict[str, Any]:
     keep_memory()
     prepared = prepare(config)
     torch.manual_seed(1)
-    transformer = build_model(config, prepared.tokenizers).transformer.to(run.device)
+    transformer = build_model(config, prepared.tokenizers).transformer
     bf16 = uses_bf16(training, choose_device(training))
     objective = Objective(transformer, TeacherForcing(training.label_smoothing, bf16))
     optimizer = Optimizer(transformer, training, bf16)
     found: Counter[str] = Counter()
     tokens = 0
     for number, pairs in enumerate(islice(plan(prepared.store, training.tokens_per_batch, 1, 0), 2 + updates)):
-        batch = collate(prepared.store, pairs).to(torch.device(run.device))
+        batch = collate(prepared.store, pairs)
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            began = time.perf_counter()
             gradient(objective, [batch], batch.target_tokens)
-        began = time.perf_counter()
-        nn.utils.clip_grad_norm_(objective.parameters(), training.clip or math.inf)
-        optimizer.step()
-        optimizer.zero_grad()
+            with record_function(OPTIMISER):
+                nn.utils.clip_grad_norm_(objective.parameters(), training.clip or math.inf)
+                optimizer.step()
+                optimizer.zero_grad()
+            seconds = time.perf_counter() - began
         if number >= 2:  # those before warm up
-            found[OPTIMISER] += 1e6 * (time.perf_counter() - began)
-            for event in profiler.key_averages():
-                found[kind_of(event.key)] += event.self_cpu_time_total
+            found += kinds_of(profiler.events(), seconds)
             tokens += batch.tokens
-    total = sum(found.values())
-    kinds = {kind: microseconds / total for kind, microseconds in found.most_common()}
-    return {"updates": updates, "tokens": tokens, "seconds": total / 1e6, "shares": kinds}
+    total = found.total()
+    kinds = {kind: seconds / total for kind, seconds in found.most_common()}
+    return {"updates": updates, "tokens": tokens, "seconds": total, "shares": kinds}
+
+
+def kinds_of(events: Iterable[Any], seconds: float) -> Counter[str]:
+    """The seconds of each kind in an update, whose last part is the optimiser's."""
+    [optimiser] = (event for event in events if event.name == OPTIMISER)
+    found = Counter({OPTIMISER: optimiser.cpu_time_total / 1e6})
+    for event in events:
+        if event.name.startswith("aten::") and event.time_range.start < optimiser.time_range.start:
+            found[kind_of(event.name.removeprefix("aten::"))] += event.self_cpu_time_total / 1e6
+    found[BETWEEN] = seconds - found.total()
+    return found
 
 
 def main() -> None:
@@ -95,25 +106,19 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--work", type=Path, default=Path("runs/peers"))
     parser.add_argument("--name", required=True)
-    parser.add_argument("--sizes", default="tiny,base")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["tiny", "base"])
     parser.add_argument("--updates", type=int, default=10)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
+    if arguments.updates < 1:
+        parser.error("--updates: give at least 1")
     data = arguments.work.resolve() / "data"
     segmented.make(arguments.config, arguments.set, data)
     found = {}
-    for size in arguments.sizes.split(","):
-        run = Run(
-            **{"system": "zhuyi", "size": size, "data": data, "scratch": data, "tokens": 4096, "seed": 1},
-            **{"threads": arguments.threads, "device": arguments.device},
-            **dict.fromkeys(("seconds", "skip", "minutes", "every", "rate", "warmup"), 0),  # nothing is timed here
-        )
-        updates = arguments.updates // (1 if size == "tiny" else 4)
-        found |= {f"{size}, {recipe}": shares(run, recipe, updates) for recipe in RECIPES}
-    result = {"machine": describe(arguments.threads), "sizes": found}
-    path = Path(__file__).parent.parent / "results" / f"shares-{arguments.name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for size in arguments.sizes:
+        run = Run("zhuyi", size, data, scratch=data, threads=arguments.threads)
+        found |= {f"{size}, {recipe}": shares(run, recipe, arguments.updates) for recipe in RECIPES}
+    save(f"shares-{arguments.name}", {"machine": describe(arguments.threads), "sizes": found})
     print(json.dumps(found, indent=1))
 
 
