@@ -3,8 +3,9 @@
     python benchmarks/training/compare.py CONFIG.toml --set text.vocabulary=10000 --name cpu2 --threads 2 --work DIR
 
 Installs what is missing under DIR, then runs: round 1 all systems, round 2 all systems, ..., the machine's
-matrix-product ceiling measured after each. Writes ../results/training-NAME.json after every run;
-`python benchmarks/report.py` makes docs/training-speed.md of it.
+matrix-product ceiling measured after each. Writes ../results/training-NAME-SIZE.json after every run, and keeps what
+it holds of other systems; a ratio is made only of systems that took turns. `python benchmarks/report.py` makes
+docs/training-speed.md of it.
 """
 
 import argparse
@@ -13,22 +14,25 @@ import os
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py is there
+sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py and stored.py are there
 
 import segmented
+from earlier import earlier
 from environments import InstallError, python_of
 from machine import describe
-from peers.common import SIZES
+from peers.common import SIZES, Run
+from stored import save
 from systems import SYSTEMS, TUNED, RunError, run, title_of
 from table import fastest_peer, medians
 
 HERE = Path(__file__).parent
 SECONDS = {"tiny": 15, "base": 40, "big": 40}
 SKIP = {"tiny": 5, "base": 2, "big": 2}
-"""Batches of warm-up."""
+"""Updates before those that are timed."""
 STARTING = 600
 """Seconds that a process may take beside what is timed: to start, to read the corpus, to warm up."""
 
@@ -49,27 +53,21 @@ def ceiling(threads: int, device: str) -> dict[str, float]:
 class Comparison:
     """One size: the runs so far of every system, and what failed."""
 
-    def __init__(self, size: str, vocabulary: int) -> None:
-        source, target = SIZES[size].flop(vocabulary)
-        self.content: dict[str, Any] = {
-            "flop": {"source": source, "target": target},
-            "ceilings": [],
-            "systems": {},
-        }
+    def __init__(self, size: str, head: dict[str, Any]) -> None:
+        head = {**head, "name": f"{head['name']}-{size}"}
+        self.file, self.began = f"training-{head['name']}", datetime.now(UTC).isoformat(timespec="seconds")
+        source, target = SIZES[size].flop(head["data"]["vocabulary"])
+        empty = {"flop": {"source": source, "target": target}, "ceilings": [], "systems": {}}
+        self.commit = head["machine"]["commit"]
+        self.result = {**head, "sizes": {size: empty}, **earlier(self.file, head)}
+        self.content: dict[str, Any] = self.result["sizes"][size]
 
-    def systems(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.content["systems"]
-        return found
-
-    def add(self, name: str, result: dict[str, Any]) -> None:
-        row = self.systems().setdefault(name, {"title": title_of(name), "runs": []})
-        row["runs"].append(result | {"tokens_per_second": speed(result)})
-
-    def fail(self, name: str, reason: str) -> None:
-        self.systems().setdefault(name, {"title": title_of(name), "runs": []})["failed"] = reason
-
-    def failed(self, name: str) -> bool:
-        return "failed" in self.systems().get(name, {})
+    def row(self, name: str) -> dict[str, Any]:
+        """Of a system, as this command has measured it: it takes the place of an older one."""
+        rows: dict[str, dict[str, Any]] = self.content["systems"]
+        if name not in rows or rows[name].get("began") != self.began:
+            rows[name] = {"title": title_of(name), "began": self.began, "commit": self.commit, "runs": []}
+        return rows[name]
 
 
 def main() -> None:
@@ -77,20 +75,19 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="names the corpus and the vocabulary")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--work", type=Path, default=Path("runs/peers"), help="environments and the segmented corpus")
-    parser.add_argument("--name", help="of the machine, as in results/training-NAME.json")
-    parser.add_argument("--systems", default=",".join(SYSTEMS), help="names, with commas")
-    parser.add_argument("--sizes", default="tiny,base", help="of tiny, base, big")
+    parser.add_argument("--name", help="of the machine, as in results/training-NAME-SIZE.json")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["tiny", "base"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, help=f"of each run after its warm-up; unset: {SECONDS}")
-    parser.add_argument("--skip", type=int, help=f"batches of warm-up; unset: {SKIP}")
-    parser.add_argument("--tokens", type=int, default=4096, help="of a batch, a side")
+    parser.add_argument("--seconds", type=float, help=f"that are timed, or more for enough updates; unset: {SECONDS}")
+    parser.add_argument("--skip", type=int, help=f"updates before those that are timed; unset: {SKIP}")
+    parser.add_argument("--tokens", type=int, default=Run.tokens, help="of a batch, a side")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--results", type=Path, default=HERE.parent / "results")
     parser.add_argument("--install-only", action="store_true")
     arguments = parser.parse_args()
 
-    names, sizes, work = arguments.systems.split(","), arguments.sizes.split(","), arguments.work.resolve()
+    names, work = arguments.systems, arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     pythons: dict[str, Path | InstallError] = {}
     for environment in dict.fromkeys(SYSTEMS[name].environment for name in names):
@@ -102,21 +99,18 @@ def main() -> None:
     if arguments.install_only:
         return
     data = segmented.make(arguments.config, arguments.set, work / "data")
-    comparisons = {size: Comparison(size, int(data["vocabulary"])) for size in sizes}
-    machine = arguments.name or f"{arguments.device}{arguments.threads}"
     head = {
-        "name": machine,
+        "name": arguments.name or f"{arguments.device}{arguments.threads}",
         "machine": describe(arguments.threads),
         "device": arguments.device,
         "data": data,
         "tokens_per_batch": 2 * arguments.tokens,
         "rounds": arguments.rounds,
     }
-    path = arguments.results / f"training-{machine}.json"
 
-    def measure(size: str, name: str, round_: int) -> None:
-        comparison = comparisons[size]
-        if comparison.failed(name):
+    def measure(comparison: Comparison, size: str, name: str, round_: int) -> None:
+        row = comparison.row(name)
+        if "failed" in row:
             return
         python = pythons[SYSTEMS[name.removesuffix(TUNED)].environment]
         seconds = arguments.seconds or SECONDS[size]
@@ -135,29 +129,26 @@ def main() -> None:
                     "seed": round_,
                 }
                 words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-                result = run(name, python, words, arguments.threads, arguments.device, 10 * seconds + STARTING)
+                limit = 60 * seconds + STARTING  # a slow system takes so long for enough updates
+                result = run(name, python, words, arguments.threads, arguments.device, limit)
         except RunError as error:
-            comparison.fail(name, str(error))
+            row["failed"] = str(error)
             print(f"{size} {name}: {error}", flush=True)
         else:
-            comparison.add(name, result)
+            row["runs"].append(result | {"tokens_per_second": speed(result)})
             print(f"{size} {name}: {speed(result):,.0f} tokens/s in {result['updates']} updates", flush=True)
         comparison.content["ceilings"].append(ceiling(arguments.threads, arguments.device))
-        whole = head | {"sizes": {each: comparisons[each].content for each in sizes}}
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        print(save(comparison.file, comparison.result), flush=True)
 
-    for size in sizes:
+    for size, comparison in {size: Comparison(size, head) for size in arguments.sizes}.items():
         tuned = None
         for round_ in range(1, arguments.rounds + 1):
             for name in names:
-                measure(size, name, round_)
+                measure(comparison, size, name, round_)
             # After the first round it is known which peer is the fastest: it gets the allocator that zhuyi has.
-            tuned = tuned or fastest_peer(medians(comparisons[size].content), tuned=False)
+            tuned = tuned or fastest_peer(medians(comparison.content, comparison.began), tuned=False)
             if tuned and arguments.device == "cpu":
-                measure(size, tuned + TUNED, round_)
-    print(path)
+                measure(comparison, size, tuned + TUNED, round_)
 
 
 if __name__ == "__main__":

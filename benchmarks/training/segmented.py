@@ -12,6 +12,7 @@ from pathlib import Path
 from zhuyi.config import load_config
 from zhuyi.data.corpus import Corpus
 from zhuyi.data.prepare import prepare
+from zhuyi.errors import ConfigError
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 LONGEST = 256
@@ -20,7 +21,10 @@ LONGEST = 256
 
 def make(config_path: Path, overrides: list[str], folder: Path) -> dict[str, int | str]:
     """Write the files, and give the counts of the training data."""
-    config = load_config(config_path.absolute(), [*overrides, f"model.max_length={LONGEST}"])
+    try:
+        config = load_config(config_path.absolute(), [*overrides, f"model.max_length={LONGEST}"])
+    except ConfigError as error:
+        raise SystemExit(str(error)) from error
     if not config.text.shared:
         raise SystemExit("the peers are given one vocabulary for both sides: set text.shared = true")
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,9 @@
-"""docs/training-speed.md from results/training-*.json; `benchmarks/report.py` writes it."""
+"""docs/training-speed.md from files of results/; `benchmarks/report.py` writes it."""
 
-import json
 import statistics
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent.parent / "results"
+from stored import RESULTS, load, spread
 
 
 def page() -> str:
@@ -13,9 +11,10 @@ def page() -> str:
     lines = [
         "# Training speed, side by side",
         "",
-        "Written by `benchmarks/report.py` from `benchmarks/results/training-*.json`, which",
+        "Written by `benchmarks/report.py`. The first tables are from `benchmarks/results/training-*.json`, which",
         "[`benchmarks/training/compare.py`](../benchmarks/training/compare.py) measures: every system in its own",
-        "process and environment, in turn, on the same segmented corpus, sizes and number of tokens per batch.",
+        "process and environment, in turn, on the same segmented corpus, sizes and number of tokens per batch. Each",
+        "later section names its own file.",
         "",
         "- A token is a source or target subword, or the EOS of a side. Padding does not count.",
         "- Of the ceiling: 6 floating-point operations per token for each weight of a matrix by which the token is",
@@ -24,28 +23,28 @@ def page() -> str:
         "- The optimiser is Adam or AdamW in every row. zhuyi's default, Muon, costs more per update: see the last",
         "  tables.",
         "- The fastest peer of the first round is also run with the allocator settings that zhuyi uses.",
+        "- Updates: how many were timed, in all rounds together. × fastest peer: of the systems that took turns with",
+        "  zhuyi; what another command measured has none.",
         "",
     ]
-    for path in sorted(RESULTS.glob("training-*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        lines += _machine(result, path.name)
-    for path in sorted(RESULTS.glob("curve-*.json")):
-        lines += _curve(path)
-    for path in sorted(RESULTS.glob("shares-*.json")):
-        lines += _shares(path)
-    for path in sorted(RESULTS.glob("recipes-*.json")):
-        lines += _recipes(path)
+    for kind, section in (("training", _machine), ("curve", _curve), ("shares", _shares), ("recipes", _recipes)):
+        for path in sorted(RESULTS.glob(f"{kind}-*.json")):
+            lines += section(load(path.stem), path.stem)
     return "\n".join(lines)
+
+
+def _link(name: str) -> str:
+    return f"[{name}.json](../benchmarks/results/{name}.json)"
 
 
 def sentences(language: int) -> list[str]:
     """The sentences of the READMEs: the speed relative to the fastest peer, for each file and size."""
     found = []
     for path in sorted(RESULTS.glob("training-*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = load(path.stem)
         threads = result["machine"]["threads"]
         for size, content in result["sizes"].items():
-            speeds = medians(content)
+            speeds = in_turn(content)
             name, untuned = fastest_peer(speeds), fastest_peer(speeds, tuned=False)
             if name is None or untuned is None or "zhuyi" not in speeds:
                 continue
@@ -56,23 +55,28 @@ def sentences(language: int) -> list[str]:
             found.append(
                 (
                     f"Training, size *{size}*, {where}, AdamW: **{ratio:.1f}×** the fastest of the peers in the same "
-                    f"run ({peer}), {other:.1f}× the fastest as it comes "
+                    f"run ({peer}), {other:.1f}× the fastest peer with its default allocator "
                     "([docs/training-speed.md](docs/training-speed.md)).",
                     f"训练速度，*{size}* 规模，{where}，AdamW：同一次测量中最快的其他工具（{peer}）"
-                    f"的 **{ratio:.1f} 倍**，其他工具不调分配器时为 {other:.1f} 倍"
+                    f"的 **{ratio:.1f} 倍**；其他工具都用默认内存分配器时，是其中最快者的 {other:.1f} 倍"
                     "（[docs/training-speed.md](docs/training-speed.md)，英文）。",
                 )[language]
             )
     return ["  \n".join(found)] if found else []
 
 
-def medians(content: dict[str, Any]) -> dict[str, float]:
-    """Tokens per second of each system of one size."""
+def medians(content: dict[str, Any], began: str | None) -> dict[str, float]:
+    """Tokens per second of each system of one size that the command of that time has measured."""
     return {
         name: statistics.median(each["tokens_per_second"] for each in row["runs"])
         for name, row in content["systems"].items()
-        if row["runs"]
+        if row["runs"] and row.get("began") == began
     }
+
+
+def in_turn(content: dict[str, Any]) -> dict[str, float]:
+    """Tokens per second of the systems that took turns with zhuyi."""
+    return medians(content, content["systems"].get("zhuyi", {}).get("began"))
 
 
 def fastest_peer(speeds: dict[str, float], tuned: bool = True) -> str | None:
@@ -81,7 +85,7 @@ def fastest_peer(speeds: dict[str, float], tuned: bool = True) -> str | None:
     return max(peers, key=speeds.__getitem__, default=None)
 
 
-def _machine(result: dict[str, Any], file: str) -> list[str]:
+def _machine(result: dict[str, Any], name: str) -> list[str]:
     machine, data = result["machine"], result["data"]
     on = machine["gpu"] if result["device"] == "cuda" else f"{machine['processor']}, {machine['threads']} threads"
     lines = [
@@ -89,7 +93,7 @@ def _machine(result: dict[str, Any], file: str) -> list[str]:
         "",
         f"{data['corpus']}, {data['pairs']:,} pairs, {data['source_tokens']:,} + {data['target_tokens']:,} tokens, one "
         f"vocabulary of {data['vocabulary']:,} subwords; {result['tokens_per_batch']:,} tokens per batch; "
-        f"{result['rounds']} rounds. [{file}](../benchmarks/results/{file})",
+        f"{result['rounds']} rounds. {_link(name)}",
         "",
     ]
     for size, content in result["sizes"].items():
@@ -97,63 +101,60 @@ def _machine(result: dict[str, Any], file: str) -> list[str]:
     return lines
 
 
-def _shares(path: Path) -> list[str]:
+def _shares(result: dict[str, Any], name: str) -> list[str]:
     """The shares of the time of zhuyi's updates, one column per size."""
-    result = json.loads(path.read_text(encoding="utf-8"))
     machine, sizes = result["machine"], result["sizes"]
+    heads = [f"{size}, {found['updates']} updates" for size, found in sizes.items()]
     columns = [size["shares"] for size in sizes.values()]
     rows = [[kind, *(f"{column.get(kind, 0):.0%}" for column in columns)] for kind in columns[0]]
     return [
         f"## Where the time of an update goes: {machine['processor']}, {machine['threads']} threads",
         "",
-        "Measured by torch's profiler over some updates of zhuyi, with AdamW and with the default, Muon and a moving "
-        "average "
-        "([`shares.py`](../benchmarks/training/shares.py), "
-        f"[{path.name}](../benchmarks/results/{path.name})).",
+        "Measured by torch's profiler over updates of zhuyi, with AdamW and with the default, Muon and a moving "
+        f"average ([`shares.py`](../benchmarks/training/shares.py), {_link(name)}).",
         "",
-        f"| | {' | '.join(sizes)} |",
+        f"| | {' | '.join(heads)} |",
         f"|---|{'---|' * len(sizes)}",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
     ]
 
 
-def _curve(path: Path) -> list[str]:
+def _curve(result: dict[str, Any], name: str) -> list[str]:
     """Dev BLEU over minutes of training, side by side."""
-    result = json.loads(path.read_text(encoding="utf-8"))
     machine, curves = result["machine"], [each for each in result["curves"].values() if "points" in each]
     marks = sorted({round(point["minutes"]) for each in curves for point in each["points"]})
     tried = next((each["bleu_by_rate"] for each in curves if "bleu_by_rate" in each), None)
-    peaks = f"the best of {len(tried)} peak learning rates" if tried else "an untuned peak learning rate"
+    peaks = f"the best of {len(tried)} peaks" if tried else "a peak that was not searched for"
     lines = [
         f"## Score over minutes: {machine['processor']}, {machine['threads']} threads",
         "",
         f"Size {result['size']}, batches of {result['tokens_per_batch']:,} tokens, one system after the other; the "
-        "clock is stopped while the dev set is translated. Cased BLEU on the raw dev references. zhuyi trains with its "
-        f"default recipe, the peers with the usual schedule and {peaks} "
-        f"([`curve.py`](../benchmarks/training/curve.py), [{path.name}](../benchmarks/results/{path.name})).",
+        "clock is stopped while the dev set is translated. Cased BLEU on the raw dev references. zhuyi has the "
+        "settings of its configuration. The last column has the schedule of the learning rate; a peer's has "
+        f"{peaks} ([`curve.py`](../benchmarks/training/curve.py), {_link(name)}).",
         "",
         "![Dev BLEU over minutes of training](pictures/training-curve.svg)",
         "",
-        "| minutes | " + " | ".join(f"{mark}" for mark in marks) + " | updates |",
-        "|---" * (len(marks) + 2) + "|",
+        "| minutes | " + " | ".join(f"{mark}" for mark in marks) + " | updates | learning rate |",
+        "|---" * (len(marks) + 3) + "|",
     ]
     for each in curves:
         at = {round(point["minutes"]): point["bleu"] for point in each["points"]}
         cells = [f"{at[mark]:.1f}" if mark in at else "" for mark in marks]
-        lines.append(f"| {each['title']} | {' | '.join(cells)} | {each['updates']:,} |")
+        recipe = each.get("recipe", "of the configuration: to 0 at the end")
+        lines.append(f"| {each['title']} | {' | '.join(cells)} | {each['updates']:,} | {recipe} |")
     return [*lines, ""]
 
 
-def _recipes(path: Path) -> list[str]:
+def _recipes(result: dict[str, Any], name: str) -> list[str]:
     """Dev scores of each recipe after equal minutes or updates."""
-    result = json.loads(path.read_text(encoding="utf-8"))
     machine = result["machine"]
     lines = [
-        f"## Recipes, {path.stem.removeprefix('recipes-')}: {machine['processor']}, threads: {machine['threads']}",
+        f"## Recipes, {name.removeprefix('recipes-')}: {machine['processor']}, threads: {machine['threads']}",
         "",
         "Dev scores at the end of short runs of zhuyi, a few settings apart "
-        f"([`recipes.py`](../benchmarks/recipes.py), [{path.name}](../benchmarks/results/{path.name})). "
+        f"([`recipes.py`](../benchmarks/recipes.py), {_link(name)}). "
         f"Where the budget is minutes, the updates show how much the machine drifts. {result['note']}",
         "",
         "| configuration | recipe | seed | minutes | updates | dev loss | dev scores |",
@@ -181,31 +182,34 @@ def _size(size: str, content: dict[str, Any], device: str) -> list[str]:
         f"{flop['source'] / 1e6:.1f} MFLOP a source token, {flop['target'] / 1e6:.1f} a target token; ceiling "
         f"{ceilings['float32']:,.0f} GFLOP/s in float32, {ceilings['bf16']:,.0f} in bf16 (medians).",
         "",
-        "| | tokens/s: min / median / max | × fastest peer | padding | memory | of the ceiling: float32 / bf16 "
-        "| precision, flags | versions |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | tokens/s: min / median / max | updates | × fastest peer | padding | memory "
+        "| of the ceiling: float32 / bf16 | precision, flags | versions |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    middle = medians(content)
-    peer = fastest_peer(middle)
-    fastest = middle[peer] if peer else None
-    order = sorted(content["systems"].items(), key=lambda each: -middle.get(each[0], 0))
-    for name, row in order:
+    compared = in_turn(content)
+    peer = fastest_peer(compared)
+    rows = {
+        name: spread([each["tokens_per_second"] for each in row["runs"]] or [0])
+        for name, row in content["systems"].items()
+    }
+    for name, speed in sorted(rows.items(), key=lambda each: -each[1]["median"]):
+        row = content["systems"][name]
         if not row["runs"]:
-            lines.append(f"| {row['title']} | not measured: {row['failed'].replace('|', '/')} | | | | | | |")
+            lines.append(f"| {row['title']} | not measured: {row['failed'].replace('|', '/')} | | | | | | | |")
             continue
         runs = row["runs"]
-        speeds = [each["tokens_per_second"] for each in runs]
+        updates = sum(each["updates"] for each in runs)
         used, positions = sum(_tokens(each) for each in runs), sum(each["positions"] for each in runs)
         gflops = sum(
             each["source_tokens"] * flop["source"] + each["target_tokens"] * flop["target"] for each in runs
         ) / (sum(each["seconds"] for each in runs) * 1e9)
         memory = max(each["gpu_bytes" if device == "cuda" else "rss_bytes"] for each in runs)
         versions = ", ".join(f"{package} {version}" for package, version in runs[0]["versions"].items())
-        ratio = f"{middle[name] / fastest:.2f}" if fastest else ""
+        ratio = f"{compared[name] / compared[peer]:.2f}" if peer and name in compared else ""
         failed = f" (a later run failed: {row['failed'].replace('|', '/')})" if "failed" in row else ""
         lines.append(
-            f"| {row['title']}{failed} | {min(speeds):,.0f} / **{middle[name]:,.0f}** / {max(speeds):,.0f} | {ratio} "
-            f"| {1 - used / positions:.0%} | {memory / 2**30:.2f} GiB "
+            f"| {row['title']}{failed} | {speed['min']:,.0f} / **{speed['median']:,.0f}** / {speed['max']:,.0f} "
+            f"| {updates} | {ratio} | {1 - used / positions:.0%} | {memory / 2**30:.2f} GiB "
             f"| {gflops / ceilings['float32']:.0%} / {gflops / ceilings['bf16']:.0%} "
             f"| {runs[0]['precision']}; {runs[0]['flags']} | {versions} |"
         )
@@ -214,7 +218,3 @@ def _size(size: str, content: dict[str, Any], device: str) -> list[str]:
 
 def _tokens(run: dict[str, Any]) -> int:
     return int(run["source_tokens"] + run["target_tokens"])
-
-
-if __name__ == "__main__":
-    print(page())

@@ -166,14 +166,19 @@ class TimeUp(BaseException):
 
 
 class Meter:
-    """Counts what is trained on and how long it takes, from the end of the warm-up until the time is up.
+    """Counts what is trained on and how long it takes, after the first updates, until the time is up.
 
-    For a curve nothing is warm-up, and the clock stands still while the dev set is translated.
+    For a curve all updates count, and the clock stands still while the dev set is translated.
+
+    Args:
+        run: what is asked for.
+        translate: gives the pieces of each line of the dev set, translated.
+        cycle: updates after which the lengths of batches come again: only whole cycles are timed.
     """
 
-    def __init__(self, run: Run, translate: Callable[[], list[list[str]]] | None = None) -> None:
-        self.run, self.translate = run, translate
-        self.skip = 0 if run.is_curve else run.skip
+    def __init__(self, run: Run, translate: Callable[[], list[list[str]]] | None = None, cycle: int = 1) -> None:
+        self.run, self.translate, self.cycle = run, translate, cycle
+        self.skip, self.least = (0, 0) if run.is_curve else (run.skip, LEAST)
         self.limit = 60 * run.minutes if run.is_curve else run.seconds
         self.steps = self.points = 0
         self.seconds = 0.0
@@ -194,7 +199,8 @@ class Meter:
             seconds = self._seconds()
             if self.translate and seconds >= self._next_point():
                 self._write_point(seconds)
-            if seconds >= self.limit:
+            updates = self.steps - self.skip
+            if seconds >= self.limit and updates >= self.least and updates % self.cycle == 0:
                 self.seconds = seconds
                 raise TimeUp
 

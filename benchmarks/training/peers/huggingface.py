@@ -166,7 +166,7 @@ def by_trainer(run: Run, corpus: Corpus, model: MarianMTModel, bf16: bool, group
     )
     collator = DataCollatorForSeq2Seq(tokenizer, model=model)
     trainer = Seq2SeqTrainer(model, settings, train_dataset=pairs, data_collator=collator)
-    meter = Meter(run)
+    meter = Meter(run, cycle=mega_batch(len(pairs)) if grouped else 1)
 
     def count(_: Any, __: Any, batch: dict[str, torch.Tensor]) -> None:
         source, target = batch["attention_mask"], batch["decoder_input_ids"]
@@ -182,6 +182,11 @@ def by_trainer(run: Run, corpus: Corpus, model: MarianMTModel, bf16: bool, group
         order = "grouped by length" if grouped else "random"
         report(meter, model, bf16, f"{SENTENCES} sentences, {order}, {model.config._attn_implementation} attention")
         leave()
+
+
+def mega_batch(pairs: int) -> int:
+    """Batches that group_by_length sorts together, the longest first."""
+    return max(1, min(pairs // (4 * SENTENCES), 50))
 
 
 def report(meter: Meter, model: MarianMTModel, bf16: bool, flags: str) -> None:
