@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from peers.common import Cell
+from peers.common import TOKENS, Cell
 
 CELLS = {
     "greedy": Cell(beam=1),
@@ -12,7 +12,6 @@ CELLS = {
     "beam 5, text": Cell(beam=5, form="text"),
     "batch 1, text": Cell(beam=1, batch=False, form="text"),
 }
-TOKENS = ("greedy", "beam 5", "batch 1")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ docs/decoding-speed.md.
 
 import argparse
 import hashlib
-import json
 import os
 import platform
 import subprocess
@@ -20,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # machine.py and training/ are there
+sys.path.insert(0, str(Path(__file__).parents[1]))  # machine.py, stored.py and training/ are there
 sys.path.insert(0, str(Path(__file__).parents[2]))  # and hatch_build.py
 
 import commands
@@ -29,6 +28,7 @@ import systems
 from machine import describe
 from peers.common import Cell
 from rows import CELLS, ROWS, Row
+from stored import load, save, spread
 from systems import SYSTEMS, Process, RunError
 from training.environments import InstallError, python_of
 
@@ -185,13 +185,12 @@ def busy(contest: Contest) -> dict[str, Any]:
 def summary(runs: list[dict[str, Any]], cell: Cell) -> str:
     """Min / median / max, for people."""
     if cell.batch:
-        values, unit = sorted(run["lines_per_second"] for run in runs), "lines/s"
+        values, unit, digits = [run["lines_per_second"] for run in runs], "lines/s", 0
     else:
-        values, unit = sorted(run["milliseconds"]["median"] for run in runs), "ms"
+        values, unit, digits = [run["milliseconds"]["median"] for run in runs], "ms", 2
     if not values:
         return "failed"
-    digits = 0 if cell.batch else 2
-    shown = " / ".join(f"{value:,.{digits}f}" for value in (values[0], values[len(values) // 2], values[-1]))
+    shown = " / ".join(f"{value:,.{digits}f}" for value in spread(values).values())
     return f"{shown} {unit}, length {runs[-1]['length']:,}"
 
 
@@ -212,28 +211,23 @@ def main() -> None:
     parser.add_argument("--name", default=f"cpu{systems.CORES}", help="of the machine: results/decoding-NAME.json")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="least time of a run")
-    parser.add_argument("--systems", default=",".join(SYSTEMS), help="names, with commas")
-    parser.add_argument("--cells", default=";".join(CELLS), help="names, with semicolons")
-    parser.add_argument("--results", type=Path, default=HERE.parent / "results")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="SYSTEM")
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS), metavar="CELL")
     arguments = parser.parse_args()
     if unknown := set(arguments.rows) - {*every}:
         parser.error(f"{', '.join(sorted(unknown))}: the rows are {', '.join(every)}")
-    arguments.systems, arguments.cells = arguments.systems.split(","), arguments.cells.split(";")
     arguments.models, arguments.work = arguments.models.resolve(), arguments.work.resolve()
     arguments.work.mkdir(parents=True, exist_ok=True)
 
-    path = arguments.results / f"decoding-{arguments.name}.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"name": arguments.name, "rows": {}}
+    file = f"decoding-{arguments.name}"
+    record = load(file) or {"name": arguments.name, "rows": {}}
     for name in arguments.rows or every:
-        load = [os.getloadavg()[0]]
+        before = os.getloadavg()[0]
         content = measured(name, arguments)
         machine = describe(systems.CORES) | {"system": platform.system(), "instruction_sets": instruction_sets()}
-        load.append(os.getloadavg()[0])
-        record["rows"][name] = {"machine": machine, "load": load, "rounds": arguments.rounds} | content
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    print(path)
+        load_average = [before, os.getloadavg()[0]]
+        record["rows"][name] = {"machine": machine, "load": load_average, "rounds": arguments.rounds} | content
+        print(save(file, record), flush=True)
 
 
 if __name__ == "__main__":

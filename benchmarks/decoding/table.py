@@ -1,13 +1,12 @@
 """docs/decoding-speed.md from results/decoding-*.json; `benchmarks/report.py` writes it."""
 
-import json
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent.parent / "results"
-TOKENS = ("greedy", "beam 5", "batch 1")
+from decoding.peers.common import TOKENS
+from stored import RESULTS, load, spread
+
 SAME_WORK = 0.05
 """Largest difference in the length of outputs that is not pointed out."""
 
@@ -24,6 +23,8 @@ def page() -> str:
         "- *Greedy* and *beam 5* give all lines in one call, and use all cores: lines per second. *Batch 1* gives one",
         "  line in a call: milliseconds (the median of the calls). Three figures are the smallest, the **median** and",
         "  the largest of the runs. *Text* is from text to text, with the tokenizer; the rest from tokens to tokens.",
+        "- Ratio: how many times as fast the first system is as the second, by the medians. To reach: the target that",
+        "  [`rows.py`](../benchmarks/decoding/rows.py) sets for it; it is listed also where it is missed.",
         "- Length: tokens (or characters of text) that a system writes, all lines together. Systems whose lengths",
         "  differ by more than 5 % do unequal work, and are marked.",
         "- GMAC/s: the products with weights that an output of this length needs, in billions of multiplications a",
@@ -37,7 +38,7 @@ def page() -> str:
         "",
     ]
     for path in sorted(RESULTS.glob("decoding-*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = load(path.stem)
         lines += [f"## {result['name']}", "", f"[{path.name}](../benchmarks/results/{path.name})", ""]
         for row in result["rows"].values():
             lines += row_section(row)
@@ -46,7 +47,7 @@ def page() -> str:
 
 def cost_of_lines(rows: Sequence[str] = ("tiny", "multi30k", "base"), lines: float = 1e8) -> list[str]:
     """What translating so many lines takes, at the median rates of zhuyi's fastest search: greedy, int8."""
-    result = json.loads((RESULTS / "decoding-cpu2.json").read_text(encoding="utf-8"))
+    result = load("decoding-cpu2")
     table = [
         f"| model | tokens a line | lines/s | {lines:,.0f} lines on this machine | core hours | on 100 such machines |",
         "|---|---|---|---|---|---|",
@@ -183,5 +184,5 @@ def _macs(row: dict[str, Any], cell: str, name: str, length: int) -> float:
 
 
 def _spread(values: list[float], digits: int) -> str:
-    low, middle, high = (f"{each:,.{digits}f}" for each in (min(values), statistics.median(values), max(values)))
+    low, middle, high = (f"{each:,.{digits}f}" for each in spread(values).values())
     return f"{low} / **{middle}** / {high}"

@@ -30,6 +30,10 @@ class Cell:
     form: Literal["tokens", "text"] = "tokens"
 
 
+TOKENS = ("greedy", "beam 5", "batch 1")
+"""The names of the cells from tokens to tokens; a row has a ratio to reach for each."""
+
+
 class Runner:
     """One system with one model.
 
