@@ -10,8 +10,9 @@ mixed in (`data.mix`), and, to compare, a model of the same size is trained on t
 many updates of as many tokens, which take the same time. Validations are of sports captions that are in no training
 set; the old score is that of the captions of test_2016_flickr that are not about sports.
 
-Times are of the processes' own processor, so that other programs on the machine do not count. Complete runs under
---work are read, and others resumed. Writes results/finetune.json; docs/pictures/finetune.py draws it.
+Times are of the processes' own processor, so that other programs on the machine do not count; that of a process which
+was killed is lost. Complete runs under --work are read, and others resumed. Writes results/finetune.json;
+docs/pictures/finetune.py draws it.
 """
 
 import argparse
@@ -26,11 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from machine import describe
+from stored import save
 
 from zhuyi.directory import read_metrics
-
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks/results"
 
 SPORTS = re.compile(
     r"\b(archery|arena|athletes?|athletic|ball|ballgame|baseball|basketball|batter|bmx|bowling|boxers?|boxing|catcher|"
@@ -110,7 +109,7 @@ def train(out: Path, data: Path, sides: tuple[str, str], name: str, *options: An
     files = ("--source", data / f"{name}.{source}", "--target", data / f"{name}.{target}")
     dev = ("--dev-source", data / f"{name}-dev.{source}", "--dev-target", data / f"{name}-dev.{target}")
     given = [each for key, value in settings.items() for each in ("--set", f"{key.replace('__', '.')}={value}")]
-    spent = out.with_suffix(".seconds")  # of all processes that worked at it
+    spent = out.with_suffix(".seconds")  # a line for each process that came to its end
     if not (out / "manifest.json").exists():
         seconds, _ = run("train", *files, *dev, *options, *given, "--out", out, "--resume")
         with spent.open("a") as file:
@@ -147,7 +146,7 @@ def sports(multi30k: Path, work: Path) -> dict[str, Any]:
         "scratch": train(work / "scratch", work, sides, "sports", **SCRATCH, **updates),
     }
     for name, found in runs.items():
-        found["sports"] = evaluate(work / name, work, sides, "sports-test", "bleu")
+        found["new"] = evaluate(work / name, work, sides, "sports-test", "bleu")
         found["old"] = evaluate(work / name, work, sides, "other-test", "bleu")
     return {"pairs": pairs, "updates": UPDATES, "base_updates": BASE_UPDATES, "runs": runs}
 
@@ -198,7 +197,7 @@ def main() -> None:
         ("sports", lambda: sports(arguments.multi30k, arguments.work)),
     ):
         found[name] = measure()
-        (RESULTS / "finetune.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        save("finetune", found)
         print(json.dumps(found[name], indent=1), flush=True)
 
 

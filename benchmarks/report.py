@@ -210,8 +210,8 @@ def moved_to(part: str, heads: tuple[str, str], language: int) -> list[str]:
     lines = [heads[language], "|---|---:|---:|"]
     for name, found in runs.items():
         title = MOVED.get(name) or FROM[part]
-        new = found["new"] if "new" in found else found["sports"]
-        lines.append(f"| {title[language]} | {new['value']:.2f}{unit} | {found['old']['value']:.2f}{unit} |")
+        scores = " | ".join(f"{found[side]['value']:.2f}{unit}" for side in ("new", "old"))
+        lines.append(f"| {title[language]} | {scores} |")
     return lines
 
 
