@@ -12,8 +12,6 @@ what it holds of other models.
 """
 
 import argparse
-import json
-import os
 import random
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -23,6 +21,7 @@ from typing import Any
 
 import torch
 from machine import describe
+from stored import load, save
 
 import zhuyi
 from zhuyi.config import DecodingConfig
@@ -34,7 +33,6 @@ from zhuyi.engine.library import library
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.text.tokenizer import EOS
 
-RESULT = Path(__file__).parent / "results" / "engines-agree.json"
 AT_ONCE = 250
 LONGEST = 40
 PRECISIONS = ("float32", "bf16", "int8")
@@ -146,14 +144,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)
-    result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"models": {}}
-    result["machine"] = describe(threads=1)
+    result, machine = load("engines-agree") or {"models": {}}, describe(threads=1)
     for directory in arguments.models:
         for found in compare(directory, arguments.texts, arguments.beam, arguments.seed):
-            result["models"][f"{directory.name}, beam {arguments.beam}"] = found
-            partial = RESULT.with_suffix(".partial")
-            partial.write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-            os.replace(partial, RESULT)
+            result["models"][f"{directory.name}, beam {arguments.beam}"] = {"machine": machine, **found}
+            save("engines-agree", result)
             shares = {precision: found[precision]["equal"] for precision in PRECISIONS}
             print(directory.name, found["texts"], shares, flush=True)
 
