@@ -10,7 +10,6 @@ own. Results are in results/same-training.json and results/same-speed.json.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -22,7 +21,9 @@ from typing import Any
 import torch
 from machine import describe
 from safetensors.torch import load_file
+from stored import save, spread
 
+from zhuyi.directory import read_metrics
 from zhuyi.upgrade import renamed_weights
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +67,7 @@ def train(checkout: Path, settings: tuple[str, ...], processes: int, data: list[
 
 def losses(run: Path) -> list[tuple[float, float]]:
     """Loss and norm of the gradient of each update."""
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    records = read_metrics(run / "metrics.jsonl")
     return [(record["loss"], record["norm"]) for record in records if "loss" in record]
 
 
@@ -91,12 +92,9 @@ def compare(before: Path, after: Path) -> dict[str, Any]:
     }
 
 
-def compare_bytes(before: Path, data: list[str], only: str | None) -> dict[str, Any]:
-    """All cases, or those whose name has `only`."""
+def compare_bytes(before: Path, data: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, (settings, processes) in CASES.items():
-        if only and only not in name:
-            continue
         with tempfile.TemporaryDirectory() as folder:
             for side, checkout in (("before", before), ("after", ROOT)):
                 train(checkout, settings, processes, data, Path(folder, side))
@@ -126,11 +124,10 @@ def compare_speed(before: Path, data: list[str]) -> dict[str, Any]:
             for side, checkout in sides if number % 2 else reversed(sides):
                 with tempfile.TemporaryDirectory() as folder:
                     train(checkout, settings, 1, data, Path(folder))
-                    lines = Path(folder, "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()
-                records = [json.loads(line)["tokens_per_second"] for line in lines]
-                speeds[side].append(statistics.median(records[1:]))
+                    records = read_metrics(Path(folder, "run/metrics.jsonl"))
+                speeds[side].append(statistics.median(record["tokens_per_second"] for record in records[1:]))
         ratios = [after / before for before, after in zip(speeds["before"], speeds["after"], strict=True)]
-        found[name] = {**speeds, "ratio": {"min": min(ratios), "median": statistics.median(ratios), "max": max(ratios)}}
+        found[name] = {**speeds, "ratio": spread(ratios)}
         print(name, found[name], flush=True)
     return found
 
@@ -141,7 +138,6 @@ def main() -> None:
     parser.add_argument("--before", type=Path, required=True, help="a checkout of the version to compare with")
     parser.add_argument("--source", required=True)
     parser.add_argument("--target", required=True)
-    parser.add_argument("--only", help="cases of bytes whose name has this; no result is written")
     arguments = parser.parse_args()
     data = ["--source", str(Path(arguments.source).resolve()), "--target", str(Path(arguments.target).resolve())]
     before = arguments.before.resolve()
@@ -151,16 +147,14 @@ def main() -> None:
     }
     result: dict[str, Any] = {"machine": describe(threads=1), "commits": commits}
     if arguments.what == "bytes":
-        result["cases"] = compare_bytes(before, data, arguments.only)
+        result["cases"] = compare_bytes(before, data)
         result["same"] = all(
             case["updates"] == case["equal losses and norms"] and case["tensors"] == case["equal tensors"]
             for case in result["cases"].values()
         )
     else:
         result["cases"] = compare_speed(before, data)
-    if not arguments.only:
-        name = "same-training.json" if arguments.what == "bytes" else "same-speed.json"
-        (ROOT / "benchmarks" / "results" / name).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    save("same-training" if arguments.what == "bytes" else "same-speed", result)
     sys.exit(not result.get("same", True))
 
 
