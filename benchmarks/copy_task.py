@@ -1,6 +1,6 @@
 """Copy and reverse random symbols: how far do attention, convolution and recurrence carry them?
 
-    python benchmarks/copy_task.py --work DIR [--seeds 3] [--jobs 2] [--only encoder-decoder/copy decoder/reverse]
+    python benchmarks/copy_task.py --work DIR [--runs 3] [--jobs 2] [--only encoder-decoder/copy decoder/reverse]
 
 The lines are made on the spot: 1 to 200 of 20 symbols, drawn evenly, so that nothing can be guessed; short lines are
 more frequent than long ones, because a model learns the task on them first. Each task is one `zhuyi compare` with equal
@@ -13,7 +13,7 @@ given to attention alone. All have the same kernel, layers, rate and budget, cho
 
 Each model is scored on lines of 10, 20, … 200 symbols: the share of right symbols where the right ones before it are
 given (teacher forcing, END counted), and of lines that greedy search writes without a mistake. It continues where it
-was stopped, and with more --seeds it adds them. Writes results/copy-task.json, which docs/pictures/copy_task.py draws.
+was stopped, and with more --runs it adds them. Writes results/copy-task.json, which docs/pictures/copy_task.py draws.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import describe
+from stored import load, save
 
 import zhuyi
 from zhuyi.comparison import VariantReport
@@ -31,7 +32,6 @@ from zhuyi.data.sequences import InMemory
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.files import write_atomically
 
-RESULT = Path(__file__).parent / "results" / "copy-task.json"
 SYMBOLS = "abcdefghijklmnopqrst"
 LONGEST = 200
 LENGTHS = range(10, LONGEST + 1, 10)
@@ -125,19 +125,18 @@ def record(variant: VariantReport, directory: Path, task: str, folder: Path) -> 
 
 def keep(name: str, mixers: dict[str, Any]) -> None:
     """Put a task into the result, beside the others that it has."""
-    result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"tasks": {}}
+    result = load("copy-task") or {"tasks": {}}
     shape = SHAPES[name.split("/")[0]]
     task = {"updates": shape["training"]["steps"], "layers": shape["model"], "machine": describe(1), "mixers": mixers}
     settings = {"model": MODEL, "training": TRAINING, "symbols": len(SYMBOLS), "lines": LINES}
-    result = {**settings, "tasks": {**result["tasks"], name: task}}
-    write_atomically(RESULT, (json.dumps(result, indent=2) + "\n").encode())
+    save("copy-task", {**settings, "tasks": {**result["tasks"], name: task}})
 
 
 def main() -> None:
     every = [f"{shape}/{task}" for shape in SHAPES for task in TASKS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=1, help="of each mixer, with the seeds 1, 2, …")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=every, default=every, metavar="SHAPE/TASK")
     arguments = parser.parse_args()
@@ -151,7 +150,7 @@ def main() -> None:
             config_of(shape, task, folder),
             {"model.mixer": MIXERS},
             directory,
-            seeds=arguments.seeds,
+            seeds=arguments.runs,
             equal="parameters",
             jobs=arguments.jobs,
             listener=lambda event: print(event, flush=True),

@@ -1,6 +1,6 @@
 """Attention, convolution and recurrence, in the encoder and in the decoder: the nine combinations, on three tasks.
 
-    python benchmarks/mixers.py DATA dates g2p multi30k --work DIR [--jobs 2] [--seeds 3]
+    python benchmarks/mixers.py DATA dates g2p multi30k --work DIR [--jobs 2] [--runs 3]
 
 DATA has the folders `g2p/` and `multi30k/` with the files that examples/g2p.toml and examples/multi30k_en_de.toml name;
 the dates are made on the spot. Each task is one `zhuyi compare`, with equal parameters and a budget in updates, so that
@@ -9,17 +9,18 @@ comparison's own comparison.json).
 """
 
 import argparse
-import shutil
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stored import save
+
 from zhuyi.data.dates import date_pairs, write_dates
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
 MIXERS = "attention,convolution,recurrence"
 
 
@@ -27,7 +28,7 @@ MIXERS = "attention,convolution,recurrence"
 class Task:
     config: Path
     settings: tuple[str, ...]
-    """About the seconds a run, on one core: dates 50, g2p 75, multi30k 150."""
+    """Besides those of the configuration."""
 
 
 TASKS = {
@@ -54,6 +55,7 @@ TASKS = {
         ),
     ),
 }
+"""A run takes about 50, 75 and 150 seconds of one core."""
 
 
 def main() -> None:
@@ -62,7 +64,7 @@ def main() -> None:
     parser.add_argument("tasks", nargs="+", choices=TASKS)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=3, help="of each variant, with the seeds 1, 2, …")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     arguments = parser.parse_args()
     for name in arguments.tasks:
@@ -71,19 +73,19 @@ def main() -> None:
             [f"model.{side}_mixer={MIXERS}" for side in ("encoder", "decoder")],
             [*TASKS[name].settings, *arguments.settings],
             arguments.work / f"mixers-{name}",
-            seeds=arguments.seeds,
+            runs=arguments.runs,
             jobs=arguments.jobs,
         )
 
 
-def compare(config: Path, vary: Sequence[str], settings: Sequence[str], out: Path, *, seeds: int, jobs: int) -> None:
+def compare(config: Path, vary: Sequence[str], settings: Sequence[str], out: Path, *, runs: int, jobs: int) -> None:
     """`zhuyi compare` with equal parameters; the result gets the name of `out`."""
     command = ["compare", str(config), "--equal", "parameters", "--out", str(out)]
-    command += ["--seeds", str(seeds), "--jobs", str(jobs)]
+    command += ["--seeds", str(runs), "--jobs", str(jobs)]
     command += [word for each in vary for word in ("--vary", each)]
     command += [word for setting in settings for word in ("--set", setting)]
     subprocess.run([sys.executable, "-m", "zhuyi", *command], check=True)
-    shutil.copyfile(out / "comparison.json", RESULTS / f"{out.name}.json")
+    save(out.name, json.loads((out / "comparison.json").read_text(encoding="utf-8")))
 
 
 def place(name: str, data: Path, work: Path) -> Path:

@@ -1,6 +1,6 @@
 """An encoder–decoder and a decoder of as many parameters, on pairs: Multi30k, English → German.
 
-    python benchmarks/shapes.py DATA --work DIR [--jobs 2] [--seeds 3] [--set training.steps=3000]
+    python benchmarks/shapes.py DATA --work DIR [--jobs 2] [--runs 3] [--set training.steps=3000]
 
 DATA has the folder `multi30k/`, as for mixers.py, whose sizes these are. One `zhuyi compare`, which continues where it
 was stopped. The decoder has four layers in the place of eight, so that equal parameters make its feed-forward wider.
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=3, help="of each variant, with the seeds 1, 2, …")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     arguments = parser.parse_args()
     own = [f"training.steps={STEPS}", f"training.save_every={STEPS // 10}"]
@@ -30,7 +30,7 @@ def main() -> None:
         ["model.shape=encoder-decoder,decoder"],
         [*TASKS["multi30k"].settings, *own, *arguments.settings],
         arguments.work / "shapes-multi30k",
-        seeds=arguments.seeds,
+        runs=arguments.runs,
         jobs=arguments.jobs,
     )
 
