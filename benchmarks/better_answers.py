@@ -10,7 +10,6 @@ NAME.json.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import describe
+from stored import save, spread
 
 import zhuyi
 from zhuyi.cli.streams import read_aligned
@@ -25,7 +25,6 @@ from zhuyi.config import METRICS_OF, Metric
 from zhuyi.evaluation import MinimumBayesRisk, references_of, tune_length_penalty
 from zhuyi.translator import Translator
 
-RESULTS = Path(__file__).parent / "results"
 BEAM = 5
 PLAIN = f"beam of {BEAM}"
 CANDIDATES = 16
@@ -104,11 +103,10 @@ def main() -> None:
     rows = {}
     for name, answering in found.items():
         ratios = [one / other for one, other in zip(seconds[name], seconds[PLAIN], strict=True)]
-        times = {"min": min(ratios), "median": statistics.median(ratios), "max": max(ratios)}
         rows[name] = {
             "score": measured(answering, sources, references, options.metric),
             "models": len(answering),
-            "time": {key: round(value, 2) for key, value in times.items()},
+            "time": {key: round(value, 2) for key, value in spread(ratios).items()},
         }
         print(name, rows[name], flush=True)
     result = {
@@ -119,8 +117,7 @@ def main() -> None:
         "signature": models[0].search_signature,
         "ways": rows,
     }
-    path = RESULTS / f"better-answers-{options.name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    save(f"better-answers-{options.name}", result)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from machine import describe
+from stored import load, save
 
 import zhuyi
 from zhuyi.config import Part
 from zhuyi.data.dates import date_pairs, write_dates
+from zhuyi.directory import read_metrics
 from zhuyi.errors import TrainingError
 
-RESULT = Path(__file__).parent / "results" / "without-dates.json"
 SHOWN = 4
 """Lines of the dev set whose outputs are kept."""
 SMALLER = {"model.width": 64, "model.feed_forward": 128, "training.tokens_per_batch": 1024}
@@ -61,13 +62,11 @@ def run(name: str, steps: int, seed: int, work: Path) -> dict[str, Any]:
         result = zhuyi.train(config, out, resume=out.exists())
     except TrainingError as error:
         return {**about, "error": str(error)}
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    losses = [record["loss"] for record in records if "loss" in record]
+    losses = [record["loss"] for record in read_metrics(out / "metrics.jsonl") if "loss" in record]
     dev, pairs = result.evaluations["dev"], date_pairs().dev[:SHOWN]
     return {
         **about,
         "seconds": round(time.perf_counter() - began, 1),
-        "loss_at": {str(record["step"]): record["loss"] for record in records if "loss" in record},
         "training_loss": losses[-1],
         "dev_loss": dev.loss,
         "exact": dev.scores["exact"].value,
@@ -87,13 +86,13 @@ def main() -> None:
     (arguments.work / "dates.toml").write_bytes(resources.files("zhuyi").joinpath("dates.toml").read_bytes())
     asked = {"steps": arguments.steps, "seed": arguments.seed}
     result: dict[str, Any] = {"machine": describe(1), **asked, "runs": {}}
-    old = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+    old = load("without-dates") or {}
     if asked.items() <= old.items():
         result = old
     for name in arguments.only:
         if name not in result["runs"]:
             result["runs"][name] = run(name, arguments.steps, arguments.seed, arguments.work)
-            RESULT.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            save("without-dates", result)
         each = result["runs"][name]
         print(name, {key: value for key, value in each.items() if isinstance(value, float | str)}, flush=True)
 
