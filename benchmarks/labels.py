@@ -9,13 +9,12 @@ of other tasks.
 
 import argparse
 import shutil
-import zlib
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from commands import evaluate, train, training_of
 from machine import describe
-from runs import evaluate, train, training_of
 from stored import load, save
 
 from zhuyi.config import load_config
@@ -34,12 +33,10 @@ PUBLISHED: dict[str, list[dict[str, Any]]] = {
 
 
 def run(task: str, seed: int, data: Path, work: Path) -> dict[str, Any]:
-    """Train an example with a seed, and return its scores. Its directory is named after all settings."""
+    """Train an example with a seed, and return its scores."""
     example = shutil.copy(ROOT / f"examples/{task}.toml", data / f"{task}.toml")
-    settings = {"training.seed": seed, "training.threads": 1}
-    config = load_config(example, [f"{key}={value}" for key, value in settings.items()])
-    out = work / f"{task}-{seed}-{zlib.crc32(config.model_dump_json().encode()):08x}"
-    train(example, out, settings)
+    out = train(example, work / f"{task}-{seed}", {"training.seed": seed, "training.threads": 1})
+    config = load_config(example)
     files, metric = config.data, config.training.metric
     dev = evaluate([out], files.dev_source, files.dev_target, metric)
     test = evaluate([out], files.test_source, files.test_target, metric)

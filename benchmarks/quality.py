@@ -10,8 +10,8 @@ and the machine of the run, and the first answers.
 import argparse
 from pathlib import Path
 
+from commands import training_of
 from machine import describe
-from runs import training_of
 from stored import save, spread
 
 import zhuyi

@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from commands import evaluate, train, training_of
 from machine import describe
-from runs import evaluate, train, training_of
 from stored import load, save
 
 from zhuyi.config import load_config
@@ -47,9 +47,10 @@ def settings_of(recipe: str) -> dict[str, Any]:
 def run(config: Path, recipe: str, seed: int, budget: dict[str, float], threads: int, work: Path) -> dict[str, Any]:
     """Train, and score the model on the dev set."""
     (name, amount), *_ = budget.items()
-    out = work / f"{config.stem}-{recipe.replace(', ', '-').replace(' ', '-')}-{amount:g}-{name}-{seed}"
+    folder = work / f"{config.stem}-{recipe.replace(', ', '-').replace(' ', '-')}-{seed}"
     settings = {f"training.{name}": amount, "training.threads": threads, "training.seed": seed}
-    train(config, out, {**settings, "training.average": 1, "training.save_every": 10**9, **settings_of(recipe)})
+    settings |= {"training.average": 1, "training.save_every": 10**9, **settings_of(recipe)}
+    out = train(config, folder, settings)
     data, metric = load_config(config).data, load_config(config).training.metric
     scored, trained = evaluate([out], data.dev_source, data.dev_target, metric), training_of(out)
     return {

@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
+from commands import training_of, zhuyi
 from machine import describe
 from published.run import scored
 from published.tasks import TASKS
-from runs import training_of, zhuyi
 
 from zhuyi.files import write_atomically
 

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+from command_line import write_pairs
+from commands import evaluate, train, training_of
 from published import corpora, table
 from published.tasks import TASKS
 
@@ -63,3 +66,21 @@ def test_the_mean_of_the_languages_is_a_row_of_its_own_and_an_ensemble_needs_sev
     one_alone = {**both, "g2p-fre": result(8.0, None)}
     assert table.table(one_alone, 0)[-1].split(" | ")[2:5] == [mean, "**4.50**", ""]
     assert table.whose(both, 0).count("G2P") == 1
+
+
+@pytest.mark.slow
+def test_other_settings_train_another_model(tmp_path: Path) -> None:
+    source, target = write_pairs(tmp_path)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[data]\nsource = "train.source"\ntarget = "train.target"\n[text]\nkind = "character"\n'
+        "[model]\nwidth = 16\nheads = 2\nfeed_forward = 16\n[training]\nsteps = 2\nthreads = 1\n",
+        encoding="utf-8",
+    )
+    one, other = (train(config, tmp_path / "model", {"training.learning_rate": rate}) for rate in (0.001, 0.002))
+    assert one != other
+    assert evaluate([one], source, target, "chrf").keys() == {"loss", "value", "signature"}
+    found = training_of(one)
+    assert (found["steps"], found["threads"], found["seed"]) == (2, 1, 1)
+    assert train(config, tmp_path / "model", {"training.learning_rate": 0.001}) == one
+    assert training_of(one) == found

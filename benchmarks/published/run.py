@@ -12,15 +12,15 @@ import argparse
 import shutil
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # machine.py is there
 
+from commands import evaluate, train, training_of
 from machine import describe
 from published.tasks import TASKS, Task
-from runs import evaluate, train, training_of
 from stored import load, save
 
 from zhuyi.directory import load_config_of
@@ -32,13 +32,6 @@ def prepared(task: Task, data: Path, folder: Path) -> Path:
     """The configuration in a folder with its corpus."""
     task.make(data / task.origin, folder)
     return Path(shutil.copy(HERE / task.config, folder / f"{folder.name}.toml"))
-
-
-def trained(config: Path, seed: int, settings: Mapping[str, Any]) -> Path:
-    """The directory of a model, which is trained until it is complete."""
-    out = config.parent / f"seed-{seed}"
-    train(config, out, {"training.seed": seed, **settings})
-    return out
 
 
 def scored(task: Task, part: str, folder: Path, models: Sequence[Path]) -> dict[str, Any]:
@@ -67,7 +60,7 @@ def main() -> None:
         print(config)
         return
     settings = {"training.threads": arguments.threads} | dict(setting.split("=", 1) for setting in arguments.set)
-    models = [trained(config, seed, settings) for seed in arguments.seeds]
+    models = [train(config, folder / f"seed-{seed}", {"training.seed": seed, **settings}) for seed in arguments.seeds]
     parts = ["dev", *(task.published if arguments.test else ())]
     runs = [{**training_of(model), **{part: scored(task, part, folder, [model]) for part in parts}} for model in models]
     result = {

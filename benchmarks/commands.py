@@ -4,10 +4,12 @@ import json
 import shlex
 import subprocess
 import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zhuyi.config import load_config
 from zhuyi.directory import load_config_of, read_metrics, read_model
 
 
@@ -20,10 +22,18 @@ def zhuyi(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def train(config: Path, out: Path, settings: Mapping[str, Any]) -> None:
-    """Train a model, or go on with it; a directory whose settings are others is refused."""
-    options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+def train(config: Path, folder: Path, settings: Mapping[str, Any]) -> Path:
+    """Train a model, or go on with it.
+
+    Returns:
+        Its directory, which is named like `folder` with a checksum of all settings: others make another model.
+    """
+    overrides = [f"{key}={value}" for key, value in settings.items()]
+    checksum = zlib.crc32(load_config(config, overrides).model_dump_json(exclude={"data"}).encode())
+    out = folder.with_name(f"{folder.name}-{checksum:08x}")
+    options = [word for override in overrides for word in ("--set", override)]
     print(zhuyi("train", config, "--out", out, "--resume", *options), flush=True)
+    return out
 
 
 def evaluate(models: Sequence[Path], source: Path, target: Path, metric: str, *options: str) -> dict[str, Any]:
