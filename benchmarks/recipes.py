@@ -51,8 +51,9 @@ def run(config: Path, recipe: str, seed: int, budget: dict[str, float], threads:
     settings = {f"training.{name}": amount, "training.threads": threads, "training.seed": seed}
     settings |= {"training.average": 1, "training.save_every": 10**9, **settings_of(recipe)}
     out = train(config, folder, settings)
-    data, metric = load_config(config).data, load_config(config).training.metric
-    scored, trained = evaluate([out], data.dev_source, data.dev_target, metric), training_of(out)
+    loaded, trained = load_config(config), training_of(out)
+    metric = loaded.training.metric
+    scored = evaluate([out], loaded.data.dev_source, loaded.data.dev_target, metric)
     return {
         "config": config.name,
         "recipe": recipe,

@@ -43,8 +43,8 @@ def main() -> None:
         parser.error(f"{exists[0]} is there already: a record is one run, from nothing; give it another NAME")
     if not arguments.config.is_file():
         parser.error(f"{arguments.config}: no such file")
-    if len(os.sched_getaffinity(0)) != CORES:
-        parser.error(f"a record is made on {CORES} cores: begin the command with taskset -c 0,1")
+    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) != CORES:
+        parser.error(f"a record is made on {CORES} cores, under Linux: begin the command with taskset -c 0,1")
     TASK.make(arguments.data / TASK.origin, folder)
     config = Path(shutil.copy(arguments.config, folder / "config.toml"))
     os.environ["ZHUYI_CACHE"] = str(folder / "cache")  # empty: the vocabulary and the tokenised corpus are made too
