@@ -136,7 +136,6 @@ export function StepView() {
       <Outcome />
       {t < now.given && <p>{say("token_is_given")}</p>}
       <Distribution
-        key={t}
         step={now.replay.steps[t]}
         chosen={now.replay.target_out.ids[t]}
         title={say("top")}
