@@ -79,6 +79,17 @@ export function Choice<T extends string | number>(props: {
   );
 }
 
+/** What makes a shape of a drawing a button: Enter and Space press it. */
+export const pressable = (press: () => void) => ({
+  role: "button" as const,
+  tabIndex: 0,
+  onKeyDown: (event: KeyboardEvent) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    press();
+  },
+});
+
 export const upTo = (count: number) => Array.from({ length: count }, (_, k) => [k, String(k)] as const);
 
 /** A button that asks the model what would be if, and what came of it. */

@@ -35,7 +35,7 @@ export function Whole() {
   const { scene, clock, caption, printed } = running;
   const rolled = drawn?.plan.towers[0].side === "inside";
   const press = (event: KeyboardEvent) => {
-    if (event.key !== " " || (event.target as Element).matches("input, select, button")) return;
+    if (event.key !== " " || (event.target as Element).matches("input, select, button, [role=button]")) return;
     event.preventDefault();
     event.stopPropagation();
     running.play();

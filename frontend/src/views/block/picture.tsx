@@ -3,6 +3,7 @@ import { useRef } from "preact/hooks";
 import { model, trace } from "../../data";
 import { projector } from "../../keys";
 import { lengthOf } from "../../numbers";
+import { pressable } from "../../parts";
 import { largest } from "../../pictures/canvas";
 import { common, Legend } from "../../pictures/legend";
 import { useRoom } from "../../pictures/room";
@@ -169,13 +170,7 @@ function Box(props: PieceProps<"box"> & { lengths: [number | null, number | null
   const opens = kind === "self" || kind === "cross";
   const open = () => opens && props.onOpen(kind);
   return (
-    <g
-      class={`${props.since} unit ${kind} ${opens ? "opens" : ""}`}
-      role={opens ? "button" : undefined}
-      tabIndex={opens ? 0 : undefined}
-      onClick={open}
-      onKeyDown={(event) => event.key === "Enter" && open()}
-    >
+    <g class={`${props.since} unit ${kind} ${opens ? "opens" : ""}`} onClick={open} {...(opens && pressable(open))}>
       <rect x={x(100)} y={top + 3} width={x(200)} height={HIGH.box - 6} rx="6" />
       <text x={x(200)} y={middle + letters / 3} text-anchor="middle">
         {title}
