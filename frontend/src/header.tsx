@@ -6,7 +6,7 @@ import { Examples } from "./examples";
 import { projector, Screen } from "./keys";
 import { select, selection } from "./state";
 import { TourButton } from "./tour";
-import { say } from "./words";
+import { reason, say } from "./words";
 import "./header.css";
 
 export function Header() {
@@ -98,7 +98,7 @@ function Sentence() {
       </button>
       {error.value && (
         <p role="alert" class="error">
-          {say(`failed_${error.value.code}`, { ...error.value.values, error: error.value.error })}
+          {reason(error.value)}
           {stale && <span>{say("still_showing", { text: trace.value!.text })}</span>}
         </p>
       )}

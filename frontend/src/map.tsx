@@ -1,13 +1,13 @@
 // The model beside the views: what it is, and its parts, each of which leads to the view that shows it.
 import { model, positionsOf, trace, writes } from "./data";
 import { type Stack, hasCross, place, select, selection, stacks } from "./state";
-import { join, say } from "./words";
+import { grouped, join, say } from "./words";
 import "./map.css";
 
 function facts(): string[] {
   const { parameters, config } = model.value!;
   return [
-    say("parameters", { n: parameters.toLocaleString() }),
+    say("parameters", { n: grouped(parameters) }),
     `${say(`norm_${config.norm}`)} (${say(`norm_${config.norm_kind}`)})`,
     trace.value?.what_if.positions_off
       ? say("positions_are_off")

@@ -1,5 +1,6 @@
 import en from "./en.json";
 import zh from "./zh.json";
+import type { Problem } from "./refusal";
 import { inColumns, selection } from "./state";
 
 export type Word = keyof typeof en;
@@ -15,12 +16,17 @@ export const isolate = (text: string) =>
 /** What the first and the last token of a target are called. */
 const ends = () => (inColumns() ? { begin: "BEGIN", end: "END" } : { begin: "BOS", end: "EOS" });
 
+export const quoted = (text: string) => `“${isolate(text)}”`;
+
 /** The words of the page in the chosen language; {name} is replaced. */
 export function say(key: Word, values: Record<string, string | number> = {}): string {
   const text = (selection.value.lang === "zh" ? zh : en)[key];
   const all: Record<string, string | number> = { ...ends(), ...values };
   return text.replace(/\{(\w+)\}/g, (_, name) => isolate(String(all[name] ?? "")));
 }
+
+/** Why a question was not answered. */
+export const reason = ({ code, values, error }: Problem) => say(`failed_${code}`, { ...values, error });
 
 /** Sentences, one after another: between Chinese ones there is no space. */
 export const join = (sentences: string[]) => sentences.join(selection.value.lang === "zh" ? "" : " ");
@@ -48,6 +54,9 @@ export function percent(share: number): string {
     share === 0 ? "0" : share < 0.001 ? (100 * share).toExponential(1) : (100 * share).toFixed(share < 0.0995 ? 1 : 0);
   return `${size}\u202f%`; // a line is not broken there
 }
+
+/** A large whole number, its digits in groups: as in English, so in Chinese. */
+export const grouped = (n: number) => n.toLocaleString("en");
 
 /** Layers, heads and coordinates count from 0, as in the names of values; positions from 1 in the lecture. */
 export const ordinal = (k: number) => (inColumns() ? k + 1 : k);

@@ -1,6 +1,6 @@
 // What is said at a stop of the tour, and what is to be seen there.
 import type { Change } from "../state";
-import { isolate, say, type Word } from "../words";
+import { say, type Word } from "../words";
 
 export interface Content {
   sentences: string[];
@@ -15,8 +15,3 @@ export const content = (seen: Change, ...sentences: ([Word, Values] | false)[]):
   seen,
   sentences: sentences.filter((each) => each !== false).map(([key, values]) => say(key, values)),
 });
-
-export const quoted = (text: string) => `“${isolate(text)}”`;
-
-/** A large number, its digits in groups. */
-export const grouped = (value: number) => value.toLocaleString("en");

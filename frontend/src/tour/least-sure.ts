@@ -3,8 +3,7 @@ import { model, trace } from "../data";
 import { argmax } from "../numbers";
 import { labels } from "../pictures/tokens";
 import type { Choice } from "../wire";
-import { show } from "../words";
-import { quoted } from "./content";
+import { quoted, show } from "../words";
 
 interface LeastSure {
   t: number;

@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { model } from "../data";
 import { Slider } from "../parts";
-import { say } from "../words";
+import { grouped, say } from "../words";
 import "./beside.css";
 
 /** Of the sentence that is drawn. */
@@ -164,7 +164,7 @@ function Costs(props: { kernel: number }) {
             <tr key={kind}>
               <th scope="row">{say(`beside_${kind}`)}</th>
               <td>{operations}</td>
-              <td class="number">{number.toLocaleString("en")}</td>
+              <td class="number">{grouped(number)}</td>
               <td>{sequential}</td>
               <td>{path}</td>
             </tr>

@@ -2,7 +2,7 @@
 import { model, positionsOf, tokensOf, trace, writes } from "../data";
 import { labels } from "../pictures/tokens";
 import { selection, stacks } from "../state";
-import { type Word, isolate, percent, say, show } from "../words";
+import { type Word, percent, quoted, say, show } from "../words";
 import { isMissing, masked, title } from "./parts";
 import type { Scene, Weights } from "./scene";
 import { type Moment, towerOf } from "./time";
@@ -25,7 +25,6 @@ export function narration(scene: Scene, now: Moment): string {
   const tower = towerOf(scene.plan, pass);
   const row = tower.rows[now.row];
   const t = writes() ? pass.t : scene.label;
-  const quoted = (text: string) => `“${isolate(text)}”`;
   const tokens = labels(tokensOf(tower.stack));
   const where =
     t === null

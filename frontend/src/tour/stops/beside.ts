@@ -1,7 +1,8 @@
 // Self-attention beside a convolution and a recurrence: how far they see, and what they cost.
 import { model } from "../../data";
 import { WORDS } from "../../views/beside";
-import { type Content, content, grouped } from "../content";
+import { grouped } from "../../words";
+import { type Content, content } from "../content";
 
 export async function atBeside(): Promise<Content> {
   const n = WORDS,

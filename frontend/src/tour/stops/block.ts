@@ -3,8 +3,8 @@ import { floats, model, tokensOf } from "../../data";
 import { argmax } from "../../numbers";
 import { labels } from "../../pictures/tokens";
 import { stacks } from "../../state";
-import { say, show } from "../../words";
-import { type Content, content, quoted } from "../content";
+import { quoted, say, show } from "../../words";
+import { type Content, content } from "../content";
 
 export async function atBlock(): Promise<Content> {
   const { config } = model.value!;

@@ -3,8 +3,8 @@ import { trace } from "../../data";
 import { argmax, indices, mean } from "../../numbers";
 import { headName } from "../../parts";
 import { labels } from "../../pictures/tokens";
-import { percent } from "../../words";
-import { type Content, content, quoted } from "../content";
+import { percent, quoted } from "../../words";
+import { type Content, content } from "../content";
 import { allWeights, best, selecting, type Weights } from "../weights";
 
 export async function atCross(): Promise<Content> {

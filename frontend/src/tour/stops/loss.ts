@@ -2,8 +2,8 @@
 import { trace, writes } from "../../data";
 import { argmax, mean, sum } from "../../numbers";
 import { labels } from "../../pictures/tokens";
-import { show } from "../../words";
-import { type Content, content, quoted } from "../content";
+import { quoted, show } from "../../words";
+import { type Content, content } from "../content";
 
 export async function atLoss(): Promise<Content> {
   const { reference, replay } = trace.value!;

@@ -2,7 +2,8 @@
 import { chosenAt } from "../../attention";
 import { hasMask, tokensOf } from "../../data";
 import { labels } from "../../pictures/tokens";
-import { type Content, content, grouped, quoted } from "../content";
+import { grouped, quoted } from "../../words";
+import { type Content, content } from "../content";
 
 export async function atMask(): Promise<Content> {
   const names = labels(tokensOf("decoder"));

@@ -2,7 +2,8 @@
 import { headWidth } from "../../attention";
 import { model, tokensOf, trace } from "../../data";
 import { stacks } from "../../state";
-import { type Content, content, grouped } from "../content";
+import { grouped } from "../../words";
+import { type Content, content } from "../content";
 
 export async function atMatrices(): Promise<Content> {
   const [stack] = stacks();

@@ -6,8 +6,8 @@ import { indices } from "../../numbers";
 import { labels } from "../../pictures/tokens";
 import { stacks } from "../../state";
 import type { Architecture } from "../../wire";
-import { say, show, type Word } from "../../words";
-import { type Content, content, quoted, type Values } from "../content";
+import { quoted, say, show, type Word } from "../../words";
+import { type Content, content, type Values } from "../content";
 
 export async function atPositions(): Promise<Content> {
   const kind = positionsOf(model.value!.config);

@@ -4,8 +4,8 @@ import { floats, tokensOf } from "../../data";
 import { indices } from "../../numbers";
 import { labels } from "../../pictures/tokens";
 import { stacks } from "../../state";
-import { percent, show } from "../../words";
-import { type Content, content, quoted } from "../content";
+import { percent, quoted, show } from "../../words";
+import { type Content, content } from "../content";
 import { weightsOf } from "../weights";
 
 export async function atQuery(): Promise<Content> {

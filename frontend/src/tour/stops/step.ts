@@ -1,7 +1,7 @@
 // One step of decoding, or one label: where the model is least sure.
 import { trace, writes } from "../../data";
-import { show } from "../../words";
-import { type Content, content, grouped } from "../content";
+import { grouped, show } from "../../words";
+import { type Content, content } from "../content";
 import { leastSure } from "../least-sure";
 
 /** How many tokens can be written, without PAD and BOS, or how many labels there are, without the four special ones. */

@@ -1,7 +1,8 @@
 // The whole model: what it is, what it answers, and where it is least sure.
 import { model, trace } from "../../data";
 import { stacks } from "../../state";
-import { type Content, content, grouped, quoted } from "../content";
+import { grouped, quoted } from "../../words";
+import { type Content, content } from "../content";
 import { leastSure } from "../least-sure";
 
 export async function atWhole(): Promise<Content> {
