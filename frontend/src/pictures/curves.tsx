@@ -1,6 +1,6 @@
 // How a run went: its losses and its score, over the updates. The beginning is as wide as the end: log (1 + update).
 import "./curves.css";
-import { isWord, say } from "../words";
+import { grouped, isWord, say, show } from "../words";
 import type { Curve, Curves } from "../wire";
 
 const WIDTH = 640,
@@ -11,8 +11,6 @@ interface Line {
   name: string;
   kind: "loss" | "dev" | "score" | "own";
   curve: Curve;
-  /** The value at the top of the picture. */
-  most: number;
 }
 
 /** The name of a metric, as the page says it. */
@@ -28,13 +26,6 @@ function ticks(last: number): number[] {
   return found;
 }
 
-const NONE: Curves = {
-  loss: { steps: [], values: [] },
-  dev_loss: { steps: [], values: [] },
-  metric: "",
-  score: { steps: [], values: [] },
-};
-
 /** `sentence`: the loss of the one that is looked at, at the checkpoints; `at`: the chosen one. */
 export function CurvesOfRun(props: {
   curves: Curves | null;
@@ -44,27 +35,18 @@ export function CurvesOfRun(props: {
   at: number | null;
   onChoose: (step: number) => void;
 }) {
-  const { sentence } = props;
-  const { loss, dev_loss, metric, score } = props.curves ?? NONE;
-  const last = Math.max(...[loss, dev_loss, score, sentence].map(({ steps }) => steps.at(-1) ?? 0), 1);
-  const highest = Math.max(...loss.values, ...dev_loss.values, ...sentence.values, 1e-9);
-  const x = (step: number) => EDGE + ((WIDTH - 2 * EDGE) * Math.log1p(step)) / Math.log1p(last);
-  const y = (share: number) => 12 + (HEIGHT - 40) * (1 - share);
-  const percent = Math.max(...score.values, 1) > 1; // a share of lines, and not bits a byte
-  const top = percent ? 100 : Math.max(...score.values, 0);
-  const all: Line[] = [
-    { name: say("training_loss"), kind: "loss", curve: loss, most: highest },
-    { name: say("dev_loss"), kind: "dev", curve: dev_loss, most: highest },
-    { name: say(props.reference ? "sentence_loss" : "own_loss"), kind: "own", curve: sentence, most: highest },
-    { name: say("dev_score", { metric: metricName(metric) }), kind: "score", curve: score, most: top },
-  ];
+  const { curves, sentence } = props;
+  const own: Line = { name: say(props.reference ? "sentence_loss" : "own_loss"), kind: "own", curve: sentence };
+  const all: Line[] = curves
+    ? [
+        { name: say("training_loss"), kind: "loss", curve: curves.loss },
+        { name: say("dev_loss"), kind: "dev", curve: curves.dev_loss },
+        own,
+        { name: say("dev_score", { metric: metricName(curves.metric) }), kind: "score", curve: curves.score },
+      ]
+    : [own];
   const lines = all.filter(({ curve }) => curve.steps.length > 0);
   if (lines.length === 0) return null;
-  const choose = (event: MouseEvent) => {
-    const box = (event.currentTarget as SVGElement).getBoundingClientRect();
-    const share = (((event.clientX - box.left) / box.width) * WIDTH - EDGE) / (WIDTH - 2 * EDGE);
-    props.onChoose(Math.expm1(Math.max(0, Math.min(1, share)) * Math.log1p(last)));
-  };
   return (
     <figure class="curves">
       <figcaption>
@@ -74,68 +56,98 @@ export function CurvesOfRun(props: {
           </span>
         ))}
       </figcaption>
-      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={say("curves")} onClick={choose}>
-        <line class="axis" x1={EDGE} x2={WIDTH - EDGE} y1={y(0)} y2={y(0)} />
-        <text x={EDGE - 6} y={y(1) + 4} text-anchor="end">
-          {highest.toFixed(1)}
+      <Plot of={lines} at={props.at} onChoose={props.onChoose} />
+      <details>
+        <summary>{say("as_table")}</summary>
+        <Table of={lines} />
+      </details>
+    </figure>
+  );
+}
+
+/** The largest value of lines. */
+const highest = (lines: Line[]) => Math.max(...lines.flatMap(({ curve }) => curve.values), 1e-9);
+
+/** Losses have one scale, on the left, and the score has its own. */
+function Plot({ of: lines, at, onChoose }: { of: Line[]; at: number | null; onChoose: (step: number) => void }) {
+  const last = Math.max(...lines.map(({ curve }) => curve.steps.at(-1)!), 1);
+  const scores = lines.filter(({ kind }) => kind === "score");
+  const percent = highest(scores) > 1; // a share of lines, and not bits a byte
+  const loss = highest(lines.filter(({ kind }) => kind !== "score"));
+  const score = percent ? 100 : highest(scores);
+  const x = (step: number) => EDGE + ((WIDTH - 2 * EDGE) * Math.log1p(step)) / Math.log1p(last);
+  const y = (share: number) => 12 + (HEIGHT - 40) * (1 - share);
+  const choose = (event: MouseEvent) => {
+    const box = (event.currentTarget as SVGElement).getBoundingClientRect();
+    const share = (((event.clientX - box.left) / box.width) * WIDTH - EDGE) / (WIDTH - 2 * EDGE);
+    onChoose(Math.expm1(Math.max(0, Math.min(1, share)) * Math.log1p(last)));
+  };
+  return (
+    <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={say("curves")} onClick={choose}>
+      <line class="axis" x1={EDGE} x2={WIDTH - EDGE} y1={y(0)} y2={y(0)} />
+      <text x={EDGE - 6} y={y(1) + 4} text-anchor="end">
+        {loss.toFixed(1)}
+      </text>
+      <text x={EDGE - 6} y={y(0) + 4} text-anchor="end">
+        0
+      </text>
+      {scores.length > 0 && (
+        <text class="score" x={WIDTH - EDGE + 6} y={y(1) + 4}>
+          {percent ? "100" : score.toFixed(2)}
         </text>
-        <text x={EDGE - 6} y={y(0) + 4} text-anchor="end">
-          0
+      )}
+      {ticks(last).map((step) => (
+        <text key={step} x={x(step)} y={HEIGHT - 8} text-anchor="middle">
+          {grouped(step)}
         </text>
-        {lines.some(({ kind }) => kind === "score") && (
-          <text class="score" x={WIDTH - EDGE + 6} y={y(1) + 4}>
-            {percent ? "100" : top.toFixed(2)}
-          </text>
-        )}
-        {ticks(last).map((step) => (
-          <text key={step} x={x(step)} y={HEIGHT - 8} text-anchor="middle">
-            {step.toLocaleString()}
-          </text>
-        ))}
-        {lines.map(({ kind, curve, most }) => (
+      ))}
+      {lines.map(({ kind, curve: { steps, values } }) => {
+        const at = steps.map((step, k) => [x(step), y(values[k] / (kind === "score" ? score : loss))]);
+        return (
           <g key={kind} class={kind}>
-            <polyline points={curve.steps.map((step, k) => `${x(step)},${y(curve.values[k] / most)}`).join(" ")} />
+            <polyline points={at.map((point) => point.join()).join(" ")} />
             {kind !== "loss" &&
-              curve.steps.map((step, k) => (
-                <circle key={step} cx={x(step)} cy={y(curve.values[k] / most)} r="2.5">
-                  <title>{`${step}: ${curve.values[k]}`}</title>
+              at.map(([cx, cy], k) => (
+                <circle key={steps[k]} cx={cx} cy={cy} r="2.5">
+                  <title>{`${grouped(steps[k])}: ${show(values[k], 4)}`}</title>
                 </circle>
               ))}
           </g>
-        ))}
-        {props.at !== null && <line class="now" x1={x(props.at)} x2={x(props.at)} y1={y(1)} y2={y(0)} />}
-      </svg>
-      <details>
-        <summary>{say("as_table")}</summary>
-        <div class="scroll" tabIndex={0} role="region" aria-label={say("curves")}>
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">{say("step_of_training")}</th>
-                {lines.map(({ name, kind }) => (
-                  <th scope="col" key={kind}>
-                    {name}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {[...new Set(lines.flatMap(({ curve }) => curve.steps))]
-                .sort((a, b) => a - b)
-                .map((step) => (
-                  <tr key={step}>
-                    <th scope="row">{step}</th>
-                    {lines.map(({ kind, curve }) => (
-                      <td class="number" key={kind}>
-                        {curve.values[curve.steps.indexOf(step)]?.toPrecision(4) ?? ""}
-                      </td>
-                    ))}
-                  </tr>
-                ))}
-            </tbody>
-          </table>
-        </div>
-      </details>
-    </figure>
+        );
+      })}
+      {at !== null && <line class="now" x1={x(at)} x2={x(at)} y1={y(1)} y2={y(0)} />}
+    </svg>
+  );
+}
+
+function Table({ of: lines }: { of: Line[] }) {
+  const steps = [...new Set(lines.flatMap(({ curve }) => curve.steps))].sort((a, b) => a - b);
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={say("curves")}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{say("step_of_training")}</th>
+            {lines.map(({ name, kind }) => (
+              <th scope="col" key={kind}>
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {steps.map((step) => (
+            <tr key={step}>
+              <th scope="row">{step}</th>
+              {lines.map(({ kind, curve }) => (
+                <td class="number" key={kind}>
+                  {curve.values[curve.steps.indexOf(step)]?.toPrecision(4) ?? ""}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
