@@ -63,12 +63,12 @@ export function Choice<T extends string | number>(props: {
   title: string;
   value: T;
   of: readonly (readonly [T, string])[];
-  onChoose: (value: string) => void;
+  onChoose: (value: T) => void;
 }) {
   return (
     <label>
       {props.title}{" "}
-      <select value={props.value} onChange={(event) => props.onChoose(event.currentTarget.value)}>
+      <select value={props.value} onChange={(event) => props.onChoose(props.of[event.currentTarget.selectedIndex][0])}>
         {props.of.map(([value, name]) => (
           <option key={value} value={value}>
             {name}
