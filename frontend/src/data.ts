@@ -1,7 +1,7 @@
 // What the page has asked of the model, and the answers. Numbers that are printed are float32, always.
 import { computed, signal } from "@preact/signals";
 
-import { Refusal, type Problem } from "./refusal";
+import { type Problem, problemOf } from "./refusal";
 import { BESIDE, frozen, open, type Source } from "./source";
 import type { Architecture, Model, Request, Trace, WhatIf } from "./wire";
 
@@ -78,9 +78,13 @@ export const source: Pick<Source, "heads" | "occlusion"> = {
 };
 
 export async function start(): Promise<void> {
-  const opened = await opening;
-  first.value = await opened.model();
-  if (frozen) trace.value = await opened.look({ text: "" });
+  try {
+    const opened = await opening;
+    first.value = await opened.model();
+    if (frozen) trace.value = await opened.look({ text: "" });
+  } catch (problem) {
+    error.value = problemOf(problem);
+  }
 }
 
 /** The tokens at the positions of a stack. */
@@ -178,8 +182,7 @@ async function ask(request: Question): Promise<void> {
     lost.value = false;
     trace.value = found;
   } catch (problem) {
-    error.value =
-      problem instanceof Refusal ? problem.problem : { code: "no_server", error: String(problem), values: {} };
+    error.value = problemOf(problem);
   } finally {
     underWay.value = null;
     const next = waiting;

@@ -27,7 +27,7 @@ import { Tour } from "./tour";
 import { TwoModels } from "./two-models";
 import { explained, type View, VIEWS, views } from "./views";
 import { Beside } from "./views/beside";
-import { say } from "./words";
+import { reason, say } from "./words";
 import "./projector.css"; // after them
 import "./print.css";
 
@@ -36,7 +36,7 @@ const title = (view: View) => say(`view_${view}`);
 function Page() {
   useKeys(() => views().map((view) => [view, title(view)]));
   document.documentElement.lang = selection.value.lang === "zh" ? "zh-Hans" : "en";
-  if (!model.value) return <p>…</p>;
+  if (!model.value) return <p role="alert">{reason(error.value!)}</p>;
   const current = views().find((view) => view === selection.value.view) ?? "whole";
   document.title = `zhuyi · ${title(current)}`;
   return (
@@ -129,11 +129,12 @@ function Footer() {
 
 /** Look at what the address asks for, unless that was asked last; at the first example, if it asks for nothing. */
 function follow(): void {
+  if (!first.value) return; // nor can the page be used
   const { text, target, checkpoint, if: changed } = selection.value,
     last = latest();
   const same =
     last?.text === text && last.target === target && last.checkpoint === checkpoint && changes(last) === changed;
-  const [example] = first.value!.examples;
+  const [example] = first.value.examples;
   if (served && text && !same) look({ text, target, checkpoint }, changed);
   else if (served && !text && !last && example) look({ ...example, checkpoint }, changed);
 }

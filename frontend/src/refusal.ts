@@ -15,5 +15,9 @@ export class Refusal extends Error {
   }
 }
 
+/** Why something failed: a refusal says it; anything else was not expected. */
+export const problemOf = (thrown: unknown): Problem =>
+  thrown instanceof Refusal ? thrown.problem : { code: "other", error: String(thrown), values: {} };
+
 export const refusal = (code: Problem["code"], values: Record<string, number> = {}, error = "") =>
   new Refusal({ code, error, values });

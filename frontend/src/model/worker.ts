@@ -1,6 +1,6 @@
 // The model in a thread of its own, so that the page stays alive while it computes.
 import { Answers } from "./answers";
-import { Refusal, type Problem } from "../refusal";
+import { type Problem, problemOf } from "../refusal";
 
 /** What is asked: a method of `Answers` with its arguments. */
 export interface Call {
@@ -22,8 +22,7 @@ export function reply({ number, method, given }: Call): Reply {
   try {
     return { number, value: (answers[method] as (...given: unknown[]) => unknown)(...given) };
   } catch (problem) {
-    if (problem instanceof Refusal) return { number, problem: problem.problem };
-    return { number, problem: { code: "other", error: String(problem), values: {} } };
+    return { number, problem: problemOf(problem) };
   }
 }
 

@@ -5,7 +5,7 @@ import { again, asked, busy, error, model, peek, saw, served, trace } from "../d
 import { mean } from "../numbers";
 import { Missing, Slider } from "../parts";
 import { CurvesOfRun } from "../pictures/curves";
-import { type Problem, Refusal } from "../refusal";
+import { type Problem, problemOf } from "../refusal";
 import { oneFile } from "../source";
 import { hasCross } from "../state";
 import { reason, say, show } from "../words";
@@ -95,7 +95,7 @@ function useAnswers(all: string[]): Problem | null {
         while (here && busy.peek()) await new Promise((done) => setTimeout(done, 100)); // what is asked for comes first
         if (!here) return;
         await peek({ checkpoint }).catch((problem) => {
-          if (problem instanceof Refusal) missing.value = problem.problem;
+          missing.value = problemOf(problem);
         });
       }
     };
