@@ -1,6 +1,6 @@
 // Above the views: the sentence, what the model answers to it, and the settings of the page.
 import { useSignal } from "@preact/signals";
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { asked, busy, error, look, served, trace } from "./data";
 import { Examples } from "./examples";
 import { projector, Screen } from "./keys";
@@ -16,7 +16,7 @@ export function Header() {
       <h1>
         注意 <span>zhuyi</span>
       </h1>
-      <Sentence key={`${asked.value?.text}\n${asked.value?.target}`} />
+      <Sentence />
       <button
         type="button"
         class="fold"
@@ -64,6 +64,20 @@ function Settings() {
 function Sentence() {
   const [text, setText] = useState(trace.value?.text ?? selection.value.text);
   const [target, setTarget] = useState(asked.value?.target ?? selection.value.target);
+  /** Whether one has typed on since the last question was asked. */
+  const edited = useRef(false);
+  useEffect(() => {
+    if (busy.value) edited.current = false;
+  }, [busy.value]);
+  useEffect(() => {
+    if (!asked.value || edited.current) return;
+    setText(asked.value.text);
+    setTarget(asked.value.target);
+  }, [asked.value?.text, asked.value?.target]);
+  const typed = (set: (text: string) => void) => (event: { currentTarget: HTMLInputElement }) => {
+    edited.current = true;
+    set(event.currentTarget.value);
+  };
   const stale = trace.value && served && (text !== trace.value.text || target !== asked.value!.target);
   const go = (event: Event) => {
     event.preventDefault();
@@ -72,21 +86,14 @@ function Sentence() {
   return (
     <form onSubmit={go} class="sentence">
       <label>
-        {say("sentence")}{" "}
-        <input
-          value={text}
-          onInput={(event) => setText(event.currentTarget.value)}
-          disabled={!served}
-          lang=""
-          dir="auto"
-        />
+        {say("sentence")} <input value={text} onInput={typed(setText)} disabled={!served} lang="" dir="auto" />
       </label>
       {served && (
         <label class="reference">
           {say("reference_optional")}{" "}
           <input
             value={target}
-            onInput={(event) => setTarget(event.currentTarget.value)}
+            onInput={typed(setTarget)}
             placeholder={projector.value ? say("reference_optional") : undefined}
             lang=""
             dir="auto"
