@@ -22,7 +22,8 @@ export function useKeys(views: () => [string, string][]): void {
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
       const target = event.target as Element;
       if (event.key === "Escape") {
-        listed.value = projector.value = false;
+        if (listed.value) listed.value = false;
+        else projector.value = false;
         return;
       }
       if (target.matches("input:not([type=range]):not([type=checkbox]), textarea, select")) return;

@@ -439,9 +439,14 @@ def test_keys_of_the_whole_page(browser: Any, url: str) -> None:
     tab.keyboard.press("p")
     tab.click(".leave")  # without a keyboard there must be a way back too
     assert until(tab, "parseFloat(getComputedStyle(document.body).fontSize) === 16")
+    tab.keyboard.press("p")
     tab.keyboard.press("?")
     assert until(tab, "document.querySelector('dialog').open")
     tab.keyboard.press("Escape")
+    assert until(tab, "!document.querySelector('dialog').open")
+    assert tab.evaluate("document.documentElement.classList.contains('projector')")
+    tab.keyboard.press("Escape")
+    assert until(tab, "!document.documentElement.classList.contains('projector')")
     tab.focus("form input")
     tab.keyboard.press("3")
     assert "view=loss" in tab.evaluate("location.hash")
@@ -736,6 +741,18 @@ def test_going_on_from_another_token_and_back(browser: Any, url: str, translator
     tab.close()
 
 
+def test_a_drawn_token_is_forgotten_with_its_distribution(browser: Any, url: str) -> None:
+    tab = opened(browser, url, [], view="step", t=0, lang="en")
+    tab.click("text=Draw a token")
+    assert "Drawn:" in tab.text_content("article")
+    tab.fill("form input", "cats")
+    tab.press("form input >> nth=0", "Enter")
+    assert until(tab, "document.querySelector('.output').textContent.startsWith('cats')")
+    assert "Drawn:" not in tab.text_content("article")
+    assert tab.evaluate("document.activeElement.value") == "cats"  # who writes can write on
+    tab.close()
+
+
 def test_a_temperature_changes_the_bars(browser: Any, url: str, translator: Translator) -> None:
     tab = opened(browser, url, [], view="step")
     slider = tab.locator("input[type=range]").nth(1)
@@ -745,6 +762,18 @@ def test_a_temperature_changes_the_bars(browser: Any, url: str, translator: Tran
     shown = [float(each) for each in tab.locator("table.bars tbody td.number").all_text_contents()]
     assert shown[:20] == pytest.approx(logits.softmax(dim=0).topk(20).values.tolist(), abs=1e-4)
     assert sum(shown) == pytest.approx(1, abs=2e-3)
+    tab.close()
+
+
+def test_every_checkpoint_answers_each_question(browser: Any, url: str) -> None:
+    """Also the one that is asked when a head is switched on again."""
+    tab = opened(browser, url, [], view="training", lang="en", **{"if": '{"heads_off": [["encoder.0.self", 0]]}'})
+    answered = "[...document.querySelectorAll('.checkpoints td:nth-of-type(2)')].every(td => td.textContent)"
+    tab.wait_for_selector(".checkpoints")
+    assert until(tab, answered)
+    tab.click("text=Back to the model as it is")
+    tab.wait_for_selector(".changed", state="detached")
+    assert until(tab, answered)
     tab.close()
 
 

@@ -146,6 +146,12 @@ def test_a_box_says_its_shape_and_opens_its_view(opened: Open, translator: Trans
     assert until(tab, "location.hash.includes('view=cross') && location.hash.includes('stack=decoder')")
 
 
+def test_space_presses_a_box(opened: Open, translator: Translator) -> None:
+    tab = opened(translator)
+    tab.press('.whole [data-name="encoder.0.feed_forward.output"]', "Space")
+    assert until(tab, "location.hash.includes('view=block')")
+
+
 def test_a_finger_looks_first_and_opens_then(opened: Open, translator: Translator) -> None:
     tab = opened(translator, width=390, touch=True)
     box = tab.locator('.whole [data-name="encoder.0.feed_forward.output"]')

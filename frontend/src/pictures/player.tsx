@@ -7,28 +7,34 @@ const PACE_MS = 1100;
 
 /** The step that is shown of so many, and what moves it. */
 export function usePlayer(steps: number) {
-  const at = useSignal(steps - 1);
+  const last = steps - 1;
+  /** Infinity at the end: a picture that is complete stays so when it gets more steps. */
+  const chosen = useSignal(Infinity);
   const playing = useSignal(false);
+  const at = Math.min(last, chosen.value);
+  const move = (to: number) => {
+    chosen.value = to < last ? Math.max(0, to) : Infinity;
+  };
   useEffect(() => {
     if (!playing.value) return;
     const timer = setTimeout(() => {
-      at.value = Math.min(steps - 1, at.value + 1);
-      if (at.value === steps - 1) playing.value = false;
+      move(at + 1);
+      if (at + 1 >= last) playing.value = false;
     }, PACE_MS);
     return () => clearTimeout(timer);
-  }, [playing.value, at.value]);
+  }, [playing.value, at]);
   const go = (to: number) => {
     playing.value = false;
-    at.value = Math.max(0, Math.min(steps - 1, to));
+    move(to);
   };
   const play = () => {
-    if (at.value === steps - 1) at.value = 0;
+    if (at === last) move(0);
     playing.value = true;
   };
   const pause = () => {
     playing.value = false;
   };
-  return { at: at.value, playing: playing.value, go, play, pause, steps };
+  return { at, playing: playing.value, go, play, pause, steps };
 }
 
 /** `names`: of the steps, in their order. */

@@ -1,4 +1,5 @@
 // Tokens as people read them.
+import { useId } from "preact/hooks";
 import { clamp, inColumns } from "../state";
 import type { Tokens } from "../wire";
 import "./tokens.css";
@@ -39,6 +40,7 @@ export function TokenRow(props: {
   begin?: number;
 }) {
   const names = labels(props.tokens);
+  const id = useId();
   const choose = (event: KeyboardEvent) => {
     const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
     if (!step) return;
@@ -52,12 +54,12 @@ export function TokenRow(props: {
       aria-label={props.title}
       tabIndex={0}
       onKeyDown={choose}
-      aria-activedescendant={`${props.title}-${props.chosen}`}
+      aria-activedescendant={`${id}-${props.chosen}`}
     >
       {names.map((name, k) => (
         <span
           key={k}
-          id={`${props.title}-${k}`}
+          id={`${id}-${k}`}
           role="option"
           aria-selected={k === props.chosen}
           class={`token ${k === props.chosen ? "chosen" : ""} ${part(k, props.begin)}`}

@@ -1,5 +1,6 @@
 // Positions that are added to the embeddings of the tokens: their matrix, and one of its rows in the sum.
 import { useMemo } from "preact/hooks";
+import { chosenAt } from "../../attention";
 import { begin, model } from "../../data";
 import { Absent, Formula } from "../../parts";
 import { coordinates, Heatmap } from "../../pictures/heatmap";
@@ -36,7 +37,7 @@ function Encodings(props: AddedProps) {
       turned={inColumns()}
       begin={[begin(), 0]}
       chosen={[props.i, number("c", width)]}
-      onChoose={(row, c) => select({ i: row, c })}
+      onChoose={(row, c) => select({ ...chosenAt(stacks()[0], row), c })}
     />
   );
 }

@@ -1,6 +1,7 @@
 // Positions as a bias on the scores of attention: a row for each query, and a column for each key.
 import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
+import { chosenAt } from "../../attention";
 import { begin, model, trace } from "../../data";
 import { slope } from "../../model/network/positions";
 import { Absent, Choice, Formula, Missing, upTo } from "../../parts";
@@ -74,7 +75,7 @@ function Bias(props: DrawingProps & { title: string; numbers: ArrayLike<number>;
         turned={inColumns()}
         begin={[begin(), begin()]}
         chosen={[i, number("j", names.length)]}
-        onChoose={(row, j) => select({ i: row, j })}
+        onChoose={(row, j) => select({ ...chosenAt(stacks()[0], row), j })}
       />
     </>
   );

@@ -1,10 +1,11 @@
 // How a model can know where a token stands: every kind of positions, and what is lost without them.
 import { useSignal } from "@preact/signals";
 import type { ComponentType } from "preact";
+import { chosenAt, positionIn } from "../../attention";
 import { asked, model, positionsOf, served, tokensOf, trace } from "../../data";
 import { Ask, Slider } from "../../parts";
 import { labels } from "../../pictures/tokens";
-import { number, select, stacks } from "../../state";
+import { select, stacks } from "../../state";
 import { isolate, say } from "../../words";
 import type { Architecture } from "../../wire";
 import { Alibi, Relative } from "./bias";
@@ -32,8 +33,9 @@ const KINDS = Object.keys(DRAWINGS) as Kind[];
 export function PositionsView() {
   const own = positionsOf(model.value!.config);
   const { positions_off } = trace.value!.what_if;
-  const names = labels(tokensOf(stacks()[0]));
-  const i = number("i", names.length);
+  const [stack] = stacks();
+  const names = labels(tokensOf(stack));
+  const i = positionIn(stack);
   const kind = useSignal<Kind>(own);
   const Drawing = DRAWINGS[kind.value];
   const turn = (event: KeyboardEvent) => {
@@ -76,7 +78,7 @@ export function PositionsView() {
             title={say("position")}
             value={i}
             most={names.length - 1}
-            onMove={(at) => select({ i: at })}
+            onMove={(at) => select(chosenAt(stack, at))}
             shown={`${i} · ${isolate(names[i])}`}
           />
         )}

@@ -1,6 +1,6 @@
 // Rotary positions: the angles by which queries and keys are turned, and one query before and after.
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { headWidth } from "../../attention";
+import { chosenAt, headWidth } from "../../attention";
 import { begin, model, trace } from "../../data";
 import { wavelength } from "../../model/network/positions";
 import { Absent, Formula, headName, Missing, Slider } from "../../parts";
@@ -18,7 +18,7 @@ export function Rotary(props: DrawingProps) {
   const j = number("j", names.length);
   const pairs = Math.floor(headWidth() / 2);
   useEffect(() => {
-    if (i === j) select({ i: i || Math.floor(names.length / 2), j: 0 }); // or there is no angle to be seen
+    if (i === j) select({ ...chosenAt(stacks()[0], i || Math.floor(names.length / 2)), j: 0 }); // or no angle is seen
   }, []);
   return (
     <>
@@ -101,7 +101,7 @@ function Cosines(props: { names: string[]; i: number; pairs: number }) {
       turned={inColumns()}
       begin={[begin(), 0]}
       chosen={[i, number("d", pairs)]}
-      onChoose={(row, d) => select({ i: row, d })}
+      onChoose={(row, d) => select({ ...chosenAt(stacks()[0], row), d })}
     />
   );
 }
