@@ -31,6 +31,9 @@ export const reason = ({ code, values, error }: Problem) => say(`failed_${code}`
 /** Sentences, one after another: between Chinese ones there is no space. */
 export const join = (sentences: string[]) => sentences.join(selection.value.lang === "zh" ? "" : " ");
 
+/** The parts of an enumeration. */
+export const list = (parts: string[]) => parts.join(selection.value.lang === "zh" ? "、" : ", ");
+
 /** The sign that is as wide as a digit. */
 const signed = (text: string) => text.replace(/^-/, "−");
 
