@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 import torch
 from command_line import in_shape, tiny_model
+from pages import served, settle, until, watch
 
 from zhuyi.config import Shape, changed
 from zhuyi.errors import CheckpointError, ZhuyiWarning
@@ -75,20 +75,16 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 @pytest.fixture(scope="module")
 def server(translator: Translator) -> Iterator[Microscope]:
     young = dict.fromkeys(("step-000001", "step-000002"), lambda: translator)
-    with Microscope(translator, checkpoints=young) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(translator, checkpoints=young) as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture
 def large(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Microscope]:
     """The server of a model that is too large for the page: it computes itself."""
     monkeypatch.setattr(wire, "MAX_FLOAT16_PARAMETERS", 0)
-    with Microscope(translator) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(translator) as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +94,7 @@ def url(server: Microscope) -> str:
 
 def opened(browser: Any, url: str, complaints: list[str], width: int = 1280, **selected: str) -> Any:
     tab = browser.new_page(viewport={"width": width, "height": 900})
-    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    watch(tab, complaints)
     tab.goto(f"{url}#{urlencode({'text': LINE, 'target': REFERENCE, **selected})}")
     tab.wait_for_selector("[data-output]", state="attached")
     return tab
@@ -109,8 +104,7 @@ def opened_file(browser: Any, trace: Trace, folder: Path, complaints: list[str],
     written = folder / "look.html"
     trace.save(written, frozen=True)
     tab = browser.new_page()
-    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    watch(tab, complaints)
     tab.goto(f"{written.as_uri()}#{urlencode(selected)}")
     tab.wait_for_selector("[data-output]", state="attached")
     return tab
@@ -118,15 +112,6 @@ def opened_file(browser: Any, trace: Trace, folder: Path, complaints: list[str],
 
 def go(tab: Any, view: str, views: list[str] = VIEWS) -> None:
     tab.click(f".views button:nth-of-type({views.index(view) + 1})")
-
-
-def until(tab: Any, condition: str) -> bool:
-    """Whether this becomes true soon; the page's policy forbids Playwright's own way of waiting."""
-    for _ in range(100):
-        if tab.evaluate(condition):
-            return True
-        tab.wait_for_timeout(50)
-    return False
 
 
 @pytest.mark.parametrize(
@@ -140,7 +125,7 @@ def test_every_view_opens(browser: Any, url: str, translator: Translator, langua
     titles = set()
     for view in VIEWS:
         go(tab, view)
-        tab.wait_for_timeout(80)
+        settle(tab)
         titles.add(tab.text_content("h2"))
         assert tab.evaluate("document.documentElement.scrollWidth") <= width, f"{view} is wider than the screen"
     assert len(titles) == len(VIEWS)
@@ -158,7 +143,7 @@ def test_the_server_computes_where_the_model_is_large(browser: Any, large: Micro
     assert float(tab.get_attribute("[data-mean]", "data-mean")) == pytest.approx(loss, abs=1e-6)
     for view in VIEWS:
         go(tab, view)
-        tab.wait_for_timeout(80)
+        settle(tab)
     assert complaints == []
     tab.close()
 
@@ -172,15 +157,14 @@ def test_a_file_with_its_model_answers_everything(browser: Any, translator: Tran
     page.write(file, page.living_html(translator, opening, checkpoints, first=first))
     complaints: list[str] = []
     tab = browser.new_page()
-    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    watch(tab, complaints)
     tab.on("request", lambda asked: asked.url.startswith(("file:", "blob:")) or complaints.append(asked.url))
     tab.goto(f"{file.as_uri()}#lang=en")
     tab.wait_for_selector("[data-output]", state="attached")
     assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
     for view in VIEWS:
         go(tab, view)
-        tab.wait_for_timeout(80)
+        settle(tab)
         assert "not in this file" not in tab.text_content("article").lower(), view
 
     go(tab, "training")
@@ -357,8 +341,7 @@ def test_a_line_from_right_to_left_turns_nothing_else(browser: Any, translator: 
 def test_no_sentence_breaks_a_view(browser: Any, url: str, language: str, scheme: str) -> None:
     context = browser.new_context(color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 900})
     tab, complaints = context.new_page(), []
-    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    watch(tab, complaints)
     for sentence in ("a", "two dogs and two dogs run here", "二匹の犬", "الثلاثاء ٢٧", "<img onerror=x>\u202e“a"):
         tab.goto(f"{url}#{urlencode({'text': sentence, 'lang': language, 'view': 'input'})}")
         tab.wait_for_selector("[data-output]", state="attached")
@@ -483,13 +466,12 @@ def test_the_file_opens_without_a_network(browser: Any, translator: Translator, 
     context = browser.new_context(offline=True)
     tab, asked, complaints = context.new_page(), [], []
     tab.on("request", lambda request: asked.append(request.url))
-    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    watch(tab, complaints)
     tab.goto(written.as_uri())
     tab.wait_for_selector("[data-output]", state="attached")
     for place in range(1, len(VIEWS) + 1):
         tab.click(f".views button:nth-of-type({place})")
-        tab.wait_for_timeout(50)
+        settle(tab)
     assert [each for each in asked if not each.startswith(("file:", "data:"))] == []
     assert complaints == []
     assert tab.is_disabled("form button")
@@ -499,15 +481,13 @@ def test_the_file_opens_without_a_network(browser: Any, translator: Translator, 
 def test_a_model_that_samples_says_so_and_has_no_beam_to_choose(browser: Any, translator: Translator) -> None:
     sampling = translator.with_decoding(translator.decoding(strategy="sampling", temperature=0.7, seed=5))
     complaints: list[str] = []
-    with Microscope(sampling) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(sampling) as server:
         tab = opened(browser, server.url, complaints, lang="en", view="beam")
         assert tab.text_content("[data-output]") == sampling.translate([LINE])[0]
         assert "Temperature 0.7, top-k 0, top-p 1, seed 5." in tab.text_content(".sampling")
         assert tab.is_disabled(".slider:has-text('Beam') input")
         assert tab.is_enabled(".slider:has-text('Length penalty') input")
         tab.close()
-        server.shutdown()
     assert complaints == []
 
 
@@ -524,9 +504,8 @@ def test_a_file_says_what_was_left_out(
     tab = opened_file(browser, trace, tmp_path, complaints, lang="en", stack="decoder")
     for view in VIEWS:
         go(tab, view)
-        tab.wait_for_timeout(60)
+        settle(tab)
         shown = tab.text_content("article")
-        assert "…" not in shown, view
         lacks = {"input", "query", "matrices", "heads", "positions", "block"} | (
             {"mask"} if left == "nothing" else set()
         )
@@ -640,7 +619,7 @@ def test_a_pasted_link_is_followed(browser: Any, url: str, translator: Translato
     assert tab.text_content("[data-output]") == translator.translate(["cats"])[0]
     for view in ("query", "matrices", "heads", "mask", "cross"):
         go(tab, view)
-        tab.wait_for_timeout(30)
+        settle(tab)
     assert complaints == []
     tab.close()
 
@@ -710,8 +689,7 @@ def test_playing_the_training_stops_where_a_checkpoint_fails(browser: Any, trans
     def broken() -> Translator:
         raise CheckpointError("this one is broken")
 
-    with Microscope(translator, checkpoints={"step-000001": broken}) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(translator, checkpoints={"step-000001": broken}) as server:
         tab = opened(browser, server.url, [], view="training", lang="en")
         tab.click("text=▶ Play")
         tab.wait_for_selector("[role=alert]")
@@ -724,7 +702,6 @@ def test_playing_the_training_stops_where_a_checkpoint_fails(browser: Any, trans
         tab.wait_for_selector("[role=alert]")
         assert until(tab, "!location.hash.includes('checkpoint')")
         tab.close()
-        server.shutdown()
 
 
 def test_going_on_from_another_token_and_back(browser: Any, url: str, translator: Translator) -> None:
@@ -795,8 +772,7 @@ def test_the_answers_of_many_checkpoints_make_it_forget_nothing(
     if computes == "server":
         monkeypatch.setattr(wire, "MAX_FLOAT16_PARAMETERS", 0)
     kept = dict.fromkeys((f"step-{step:06d}" for step in range(MAX_TRACES + 2)), lambda: translator)
-    with Microscope(translator, checkpoints=kept) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(translator, checkpoints=kept) as server:
         tab = opened(browser, server.url, [], view="training", lang="en")
         assert until(
             tab, "[...document.querySelectorAll('.checkpoints td:nth-of-type(2)')].every(td => td.textContent)"
@@ -805,7 +781,6 @@ def test_the_answers_of_many_checkpoints_make_it_forget_nothing(
         tab.wait_for_selector("article canvas")
         assert "Not in this file" not in tab.text_content("article")
         tab.close()
-        server.shutdown()
 
 
 def test_all_of_it_with_the_keyboard_alone(browser: Any, url: str) -> None:
@@ -846,7 +821,7 @@ def test_nothing_serious_is_wrong_for_people_with_impairments(browser: Any, url:
     tab.evaluate(AXE.read_text(encoding="utf-8"))
     for place, view in enumerate(VIEWS, start=1):
         tab.click(f".views button:nth-of-type({place})")
-        tab.wait_for_timeout(60)
+        settle(tab)
         found = tab.evaluate(
             "axe.run({resultTypes: ['violations']})" if scheme == "light" else "axe.run({runOnly: ['color-contrast']})"
         )
@@ -883,8 +858,7 @@ def test_a_shape_has_the_views_of_its_stacks(
 ) -> None:
     model = load(tiny_model(tmp_path / "model", in_shape(shape, labels)), engine="torch", device="cpu")
     complaints: list[str] = []
-    with Microscope(model) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(model) as server:
         tab = opened(
             browser, server.url, complaints, lang=language, target="", view="cross", stack="decoder", layer="9"
         )
@@ -895,11 +869,10 @@ def test_a_shape_has_the_views_of_its_stacks(
         for view in OF_SHAPE[shape]:
             go(tab, view, OF_SHAPE[shape])
             titles.add(tab.text_content("h2"))
-            assert until(tab, "!document.querySelector('article').textContent.includes('…')"), view
+            settle(tab)
         assert len(titles) == len(OF_SHAPE[shape])
         assert tab.locator(".map section").count() == 1
         tab.close()
-        server.shutdown()
     assert complaints == []
 
 

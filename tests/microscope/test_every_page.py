@@ -4,7 +4,6 @@ pytest tests/microscope/test_every_page.py             a few of the combinations
 pytest -m long tests/microscope/test_every_page.py     all of them
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -15,10 +14,10 @@ from urllib.parse import urlencode
 import pytest
 from command_line import TINY, tiny_model
 from foreign_models import FAMILIES, imported, lines_of
+from pages import served, settle, watch
 
 from zhuyi.config import build_config
 from zhuyi.loading import load, with_torch
-from zhuyi.microscope.server import Microscope
 from zhuyi.translator import Translator
 
 pytestmark = [pytest.mark.unix, pytest.mark.slow]
@@ -57,17 +56,8 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 
 @pytest.fixture(scope="module")
 def url(translator: Translator) -> Iterator[str]:
-    with served(translator, checkpoints={"step-000001": lambda: translator}) as address:
-        yield address
-
-
-@contextmanager
-def served(translator: Translator, **settings: Any) -> Iterator[str]:
-    """The address of the page of a model."""
-    with Microscope(translator, **settings) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(translator, checkpoints={"step-000001": lambda: translator}) as server:
         yield server.url
-        server.shutdown()
 
 
 @contextmanager
@@ -75,8 +65,7 @@ def opened(browser: Any, url: str, width: int, theme: str, **asked: str) -> Iter
     """A page that shows an answer. Until it is closed it says nothing on the console, and asks nobody else."""
     context = browser.new_context(color_scheme=theme, reduced_motion="reduce", viewport={"width": width, "height": 900})
     tab, complaints, requests = context.new_page(), [], []
-    tab.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    watch(tab, complaints, "warning")
     tab.on("request", lambda request: requests.append(request.url))
     tab.goto(f"{url}#{urlencode(asked)}")
     tab.wait_for_selector("[data-output]", state="attached")
@@ -92,7 +81,7 @@ def views_of(tab: Any) -> Iterator[str]:
     titles: set[str] = set()
     for place in range(views.count()):
         views.nth(place).click()
-        tab.wait_for_timeout(60)
+        settle(tab)
         titles.add(title := tab.text_content("h2"))
         yield title
     assert len(titles) == views.count() > 10
@@ -133,7 +122,8 @@ def test_every_view_of_every_sentence(
 def test_every_view_of_an_imported_model(browser: Any, tmp_path: Path, family: str) -> None:
     translator = with_torch(imported(family, tmp_path))
     text, reference, *_ = lines_of(family)
-    with served(translator) as url, opened(browser, url, 1440, "light", text=text, target=reference) as tab:
+    asked = {"text": text, "target": reference}
+    with served(translator) as server, opened(browser, server.url, 1440, "light", **asked) as tab:
         for _ in views_of(tab):
             assert tab.text_content("[data-output]") == translator.translate([text])[0].strip()
         assert mean_loss(tab) == pytest.approx(translator.loss([text], [reference]), abs=1e-5)

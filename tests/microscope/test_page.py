@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import struct
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
@@ -17,6 +16,7 @@ from urllib.parse import parse_qsl
 import pytest
 import torch
 from command_line import in_shape, tiny_model, zhuyi
+from pages import served
 
 from zhuyi.config import Shape
 from zhuyi.errors import ConfigError
@@ -58,10 +58,8 @@ def trace(translator: Translator) -> Trace:
 
 @pytest.fixture(scope="module")
 def server(translator: Translator, young: Translator) -> Iterator[Microscope]:
-    with Microscope(translator, checkpoints={"step-000001": lambda: young}) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        yield served
-        served.shutdown()
+    with served(translator, checkpoints={"step-000001": lambda: young}) as server:
+        yield server
 
 
 def ask(server: Microscope, method: str, path: str, body: str | None = None, **headers: str):
@@ -251,8 +249,7 @@ def test_what_a_token_depends_on_is_computed_for_the_very_request(
     asked = {"text": "two dogs", "target": "zwei", "heads_off": [["encoder.0.self", 0]], "checkpoint": "step-000001"}
     what_if = WhatIf(heads_off=frozenset({("encoder.0.self", 0)}))
     trace = page.look(young, "two dogs", target="zwei", what_if=what_if)
-    with Microscope(translator, checkpoints={"step-000001": lambda: young}) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(translator, checkpoints={"step-000001": lambda: young}) as server:
         look(server, **({} if remembered else {"beam": 2}), **asked)
         place = json.dumps({**asked, "position": 1, "reference": True})
         status, heads, _ = ask(server, "POST", "/api/heads", place)
@@ -265,7 +262,6 @@ def test_what_a_token_depends_on_is_computed_for_the_very_request(
             status, body, _ = ask(server, "POST", "/api/heads", json.dumps({**asked, **wrong}))
             assert status == 400
             assert "position" in json.loads(body)["error"] or "token" in json.loads(body)["error"]
-        server.shutdown()
 
 
 @pytest.mark.slow

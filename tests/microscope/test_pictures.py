@@ -1,7 +1,8 @@
 """The pictures of the whole model, of its rivals and of positions, and the tour, in a real browser."""
 
-import threading
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from urllib.parse import urlencode
 
 import pytest
 from command_line import in_shape, tiny_model
+from pages import served, until, watch
 
 from zhuyi.config import Config, ModelConfig, changed
 from zhuyi.errors import ZhuyiWarning
 from zhuyi.loading import load
 from zhuyi.microscope.page import look
-from zhuyi.microscope.server import Microscope
 from zhuyi.microscope.trace import transformer_of
 from zhuyi.translator import Translator
 
@@ -47,50 +48,32 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 def opened(browser: Any) -> Iterator[Open]:
     """Opens the page of a model, and fails at the end if the page has complained."""
     complaints: list[str] = []
-    ends: list[Callable[[], None]] = []
+    with ExitStack() as ends:
 
-    def open_page(
-        translator: Translator,
-        still: bool = True,
-        width: int = 1280,
-        height: int = 900,
-        touch: bool = False,
-        text: str = LINE,
-        **selected: object,
-    ) -> Any:
-        server = Microscope(translator).__enter__()
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        motion = "reduce" if still else "no-preference"
-        tab = browser.new_page(viewport={"width": width, "height": height}, reduced_motion=motion, has_touch=touch)
-        tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.goto(f"{server.url}#{urlencode({'text': text, 'lang': 'en', **selected})}")
-        if text:
-            tab.wait_for_selector("[data-output]", state="attached")
-        else:
-            tab.wait_for_selector("article")
+        def open_page(
+            translator: Translator,
+            still: bool = True,
+            width: int = 1280,
+            height: int = 900,
+            touch: bool = False,
+            text: str = LINE,
+            **selected: object,
+        ) -> Any:
+            server = ends.enter_context(served(translator))
+            motion = "reduce" if still else "no-preference"
+            size = {"width": width, "height": height}
+            tab = browser.new_page(viewport=size, reduced_motion=motion, has_touch=touch)
+            ends.callback(tab.close)
+            watch(tab, complaints)
+            tab.goto(f"{server.url}#{urlencode({'text': text, 'lang': 'en', **selected})}")
+            if text:
+                tab.wait_for_selector("[data-output]", state="attached")
+            else:
+                tab.wait_for_selector("article")
+            return tab
 
-        def end() -> None:
-            tab.close()
-            server.shutdown()
-            server.__exit__(None, None, None)
-
-        ends.append(end)
-        return tab
-
-    yield open_page
-    for end in ends:
-        end()
+        yield open_page
     assert complaints == []
-
-
-def until(tab: Any, condition: str) -> bool:
-    """Whether this becomes true soon; the page's policy forbids Playwright's own way of waiting."""
-    for _ in range(100):
-        if tab.evaluate(condition):
-            return True
-        tab.wait_for_timeout(50)
-    return False
 
 
 NARRATION = "document.querySelector('.narration').textContent"
@@ -494,6 +477,16 @@ def test_shuffling_the_words_shows_what_positions_are_for(opened: Open, translat
     assert answers[1] == answers[3]  # a bag of words
 
 
+def stop_of_tour(tab: Any, number: int, before: Iterable[str]) -> tuple[str, list[str]]:
+    """The view and the sentences of a stop, once its view is opened: one that is none of those `before`."""
+    view = "new URLSearchParams(location.hash.slice(1)).get('view') ?? 'whole'"
+    assert until(tab, f"document.querySelector('.tour b').textContent.startsWith('{number} / ')")
+    assert until(tab, f"document.querySelector('.tour p') && !{json.dumps([*before])}.includes({view})")
+    sentences = tab.locator(".tour p").all_text_contents()
+    assert not any("{" in each or "NaN" in each for each in sentences)
+    return tab.evaluate(view), sentences
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_tour_is_about_this_sentence_and_this_model(opened: Open, translator: Translator, language: str) -> None:
     reference = "zwei Hunde"
@@ -502,16 +495,13 @@ def test_the_tour_is_about_this_sentence_and_this_model(opened: Open, translator
     tab = opened(translator, lang=language, target=reference)
     tab.click(".start-tour")
     said: dict[str, str] = {}
-    for place in range(1, 12):
-        assert until(tab, f"document.querySelector('.tour b').textContent.startsWith('{place} / 11')")
-        tab.wait_for_timeout(400)
-        sentences = tab.locator(".tour p").all_text_contents()
+    for number in range(1, 12):
+        view, sentences = stop_of_tour(tab, number, said)
         assert len(sentences) == 3
-        assert not any("{" in each or "NaN" in each for each in sentences)
-        said[tab.evaluate("new URLSearchParams(location.hash.slice(1)).get('view') ?? 'whole'")] = " ".join(sentences)
-        if place < 11:
+        said[view] = " ".join(sentences)
+        if number < 11:
             tab.keyboard.press("ArrowRight")
-    assert len(said) == 11
+    assert tab.locator(".tour .progress button").count() == len(said) == 11
     weights = trace["encoder.0.self.weights"]
     back = max(
         float(sum(weights[head, i, :i].sum() for i in range(1, weights.shape[1])) / (weights.shape[1] - 1))
@@ -532,10 +522,10 @@ def test_the_tour_is_about_this_sentence_and_this_model(opened: Open, translator
 def test_every_shape_has_its_tour(opened: Open, tmp_path: Path, change: Callable[[Config], Config]) -> None:
     translator = short(load(tiny_model(tmp_path, change), engine="torch", device="cpu"))
     tab = opened(translator, text="a dog runs", tour=1)
-    stops = tab.locator(".tour .progress button")
-    assert until(tab, "document.querySelectorAll('.tour p').length > 0")
-    for place in range(stops.count()):
-        stops.nth(place).click()
-        assert until(tab, f"document.querySelector('.tour b').textContent.startsWith('{place + 1} / ')")
-        tab.wait_for_timeout(200)
-        assert not any("{" in each or "NaN" in each for each in tab.locator(".tour p").all_text_contents())
+    tab.wait_for_selector(".tour p")
+    stops, views = tab.locator(".tour .progress button"), list[str]()
+    for number in range(1, stops.count() + 1):
+        stops.nth(number - 1).click()
+        view, _ = stop_of_tour(tab, number, views)
+        views.append(view)
+    assert len(views) > 5

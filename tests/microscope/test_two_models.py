@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from command_line import TINY, in_shape, tiny_model
 from command_line import zhuyi as run
+from pages import served, watch
 
 from zhuyi.config import build_config
 from zhuyi.errors import ConfigError
@@ -55,10 +55,8 @@ def ask(server: Microscope, path: str, body: dict[str, Any] | None = None) -> by
 
 @pytest.fixture(scope="module")
 def server(whole: Translator, broken: Translator) -> Iterator[Microscope]:
-    with Microscope(whole, checkpoints={"step-000001": lambda: whole}, beside=broken) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        yield served
-        served.shutdown()
+    with served(whole, checkpoints={"step-000001": lambda: whole}, beside=broken) as server:
+        yield server
 
 
 @pytest.mark.slow
@@ -105,40 +103,43 @@ def test_the_command_takes_another_model(tmp_path: Path) -> None:
     assert (refused.code, refused.err.count("\n")) == (2, 1)
 
 
+@pytest.fixture(params=["served", "labels", "file"])
+def page_of_two(
+    request: pytest.FixtureRequest, server: Microscope, whole: Translator, broken: Translator, tmp_path: Path
+) -> Iterator[tuple[str, Translator, str]]:
+    """The address of a page, the model beside `whole`, and a reference that both can be given."""
+    if request.param == "served":
+        yield server.url, broken, REFERENCE
+    elif request.param == "labels":  # a model of another shape, which has other views
+        other = load(tiny_model(tmp_path / "labels", in_shape("encoder")), engine="torch")
+        with served(whole, beside=other) as labels:
+            yield labels.url, other, ""
+    else:
+        (tmp_path / "two.html").write_text(living_html(whole, {}, beside=broken), encoding="utf-8")
+        yield (tmp_path / "two.html").as_uri(), broken, REFERENCE
+
+
 @pytest.mark.unix
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["served", "labels", "file"])
 def test_the_views_show_the_one_that_is_chosen(
-    browser: Any, whole: Translator, broken: Translator, tmp_path: Path, place: str, server: Microscope
+    browser: Any, whole: Translator, page_of_two: tuple[str, Translator, str]
 ) -> None:
     complaints: list[str] = []
-    words, url, other = {"text": LINE, "target": REFERENCE, "view": "loss", "lang": "en"}, server.url, broken
-    if place == "file":
-        (tmp_path / "two.html").write_text(living_html(whole, {}, beside=broken), encoding="utf-8")
-        url = (tmp_path / "two.html").as_uri()
-    if place == "labels":  # a model of another shape, which has other views
-        other, words["target"] = load(tiny_model(tmp_path / "labels", in_shape("encoder")), engine="torch"), ""
-        labels = Microscope(whole, beside=other).__enter__()
-        threading.Thread(target=labels.serve_forever, daemon=True).start()
-        url = labels.url
+    url, other, reference = page_of_two
     tab = browser.new_page()
-    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.goto(f"{url}#{urlencode(words)}")
+    watch(tab, complaints)
+    tab.goto(f"{url}#{urlencode({'text': LINE, 'target': reference, 'view': 'loss', 'lang': 'en'})}")
     for letter, translator in (("B", other), ("A", whole), ("B", other)):
         tab.click(f".two-models button:has(b:text-is('{letter}'))")
         tab.wait_for_selector(f".two-models button[aria-pressed=true]:has(b:text-is('{letter}'))")
         assert tab.text_content("[data-output]") == translator.translate([LINE])[0]
-        if words["target"]:
+        if reference:
             mean = float(tab.get_attribute("[data-mean]", "data-mean"))
             assert mean == pytest.approx(translator.loss([LINE], [REFERENCE]), abs=1e-5)
     both = tab.locator(".two-models button").all_text_contents()
     for shown, translator in zip(both, (whole, other), strict=True):
         assert (translator.translate([LINE])[0] or "(nothing)") in shown
     tab.close()
-    if place == "labels":
-        labels.shutdown()
-        labels.server_close()
     assert complaints == []
 
 
