@@ -1,13 +1,13 @@
 """`zhuyi compare`: which variants there are, what is measured of them, and that a comparison goes on where it was."""
 
 import json
-import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from runs import BASE, SHAPES, copying, of_shape, write_lines
 
 import zhuyi
 from zhuyi.checkpoint import build_model
-from zhuyi.comparison import markdown, measures, plan
+from zhuyi.comparison import measures, plan
 from zhuyi.comparison.bootstrap import Interval, paired_bootstrap
 from zhuyi.comparison.compare import _common_budget, save
 from zhuyi.comparison.markdown import to_markdown
@@ -333,26 +333,44 @@ def write_config(folder: Path) -> Path:
     return folder / "copy.toml"
 
 
+def until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    while not condition():
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.unix
-def test_a_comparison_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_comparison_goes_on_after_ctrl_c_after_a_kill_and_with_more_seeds(tmp_path: Path) -> None:
     config, out = write_config(tmp_path), tmp_path / "out"
     arguments = ["compare", str(config), "--vary", "model.mixer=attention,convolution", "--out", str(out), "--seeds"]
     command = [sys.executable, "-m", "zhuyi", *arguments, "1"]
-    first = out / "runs" / "attention-s1"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
-    while not plan.finished(first):
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()}
-    assert not plan.finished(out / "runs" / "convolution-s1")
+    first, second = out / "runs/attention-s1", out / "runs/convolution-s1"
 
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    until(process, lambda: any(first.glob("checkpoints/step-*")))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *arguments, '1'])}"
+    assert not (out / "comparison.json").exists()
+
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+    until(process, lambda: plan.finished(first))
+    process.kill()
+    process.wait()
+    assert not plan.finished(second)
+
+    def finished() -> dict[Path, int]:
+        """When the files of the runs that have finished were written."""
+        files = (path for run in (first, second) if plan.finished(run) for path in run.rglob("*") if path.is_file())
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = finished()
     outcome = run(*arguments, "1")
     assert outcome.code == 0, outcome.err
     assert "1 runs of 2 (1 have finished)" in outcome.err
-    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert finished().items() > before.items()
     tree = json.loads((out / "comparison.json").read_bytes())
     assert [each["name"] for each in tree["variants"]] == ["attention", "convolution"]
     assert tree["variants"][0]["curves"][0]["updates"] == [5, 10, 15, 20]
@@ -360,11 +378,20 @@ def test_a_comparison_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> No
     assert outcome.out == (out / "comparison.md").read_text(encoding="utf-8")
     assert zhuyi.load(first).translate(["abc"])
 
-    again = run(*arguments, "1")
-    assert again.out == outcome.out
+    assert run(*arguments, "1").out == outcome.out
     changed = run(*arguments, "1", "--set", "training.steps=30")
     assert changed.code == 2
     assert "training.steps is 20 there, and 30 here" in changed.err
+
+    before = finished()
+    more = run(*arguments, "2")
+    assert more.code == 0, more.err
+    assert "2 runs of 4 (2 have finished)" in more.err
+    assert finished() == before
+    tree = json.loads((out / "comparison.json").read_bytes())
+    assert tree["seeds"] == [1, 2]
+    for each in tree["variants"]:
+        assert len(each["scores"]["dev"]["values"]) == len(each["curves"]) == 2
 
 
 @pytest.mark.slow
@@ -462,36 +489,9 @@ def test_every_shape_is_compared(tmp_path: Path, shape: str, vary: dict[str, Any
     gap = other.scores["dev"].mean - first.scores["dev"].mean
     assert difference.score.value == pytest.approx(gap)
     assert difference.score.low <= gap <= difference.score.high
-    assert len(markdown._speeds(first.decoding)) == speeds
     assert first.curves[0].updates == [5, 10, 15, 20]
     assert found.unit == ("windows" if "text" in SHAPES[shape].get("data", {}) else "lines")
-    assert f"over the {found.compared_lines:,} {found.unit} of the dev set" in to_markdown(found)
-
-
-@pytest.mark.slow
-@pytest.mark.unix
-def test_ctrl_c_ends_a_comparison_and_it_goes_on_with_more_seeds(tmp_path: Path) -> None:
-    config, out = write_config(tmp_path), tmp_path / "out"
-    arguments = ["compare", str(config), "--vary", "model.mixer=attention,convolution", "--out", str(out), "--seeds"]
-    command = [sys.executable, "-m", "zhuyi", *arguments, "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    checkpoints = out / "runs" / "attention-s1" / "checkpoints"
-    while not any(checkpoints.glob("step-*")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 130
-    assert said.splitlines()[-1] == f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *arguments, '1'])}"
-    assert not (out / "comparison.json").exists()
-
-    assert run(*arguments, "1").code == 0
-    before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
-    more = run(*arguments, "2")
-    assert more.code == 0, more.err
-    assert "2 runs of 4 (2 have finished)" in more.err
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-    tree = json.loads((out / "comparison.json").read_bytes())
-    assert tree["seeds"] == [1, 2]
-    for each in tree["variants"]:
-        assert len(each["scores"]["dev"]["values"]) == len(each["curves"]) == 2
+    text = to_markdown(found)
+    assert f"over the {found.compared_lines:,} {found.unit} of the dev set" in text
+    (costs,) = re.findall(r"^\| variant \| training, tokens/s \| memory, MB \|(.*)$", text, re.MULTILINE)
+    assert costs.count("|") == speeds
