@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from zhuyi.data import compression
 from zhuyi.data import corpus as module
 from zhuyi.data.corpus import Corpus, Pair, Text, read_lines
 from zhuyi.errors import DataError, MissingExtra
@@ -179,13 +180,10 @@ def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
 
 
 def test_one_table_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zhuyi.data import compression as module
-
-    path = text(tmp_path / "a.tsv", "one\teins")
-    opened = []
-    monkeypatch.setattr(module, "_open_plain", lambda name: opened.append(name) or io.BytesIO(b"one\teins\n"))
-    assert len(list(Corpus(f"{path}#1", f"{path}#2"))) == 1
-    assert opened == [path]
+    path, asked, opened = text(tmp_path / "a.tsv", "one\teins"), [], compression.opened
+    monkeypatch.setattr(compression, "opened", lambda name: asked.append(name) or opened(name))
+    assert list(Corpus(f"{path}#1", f"{path}#2")) == [Pair(1, "one", "eins")]
+    assert asked == [path]
 
 
 def test_an_existing_file_is_that_file_whatever_its_name(tmp_path: Path) -> None:
