@@ -31,7 +31,7 @@ from zhuyi.data.batches import Batch, collate
 from zhuyi.data.prepare import prepare
 from zhuyi.directory import read_metrics
 from zhuyi.errors import DataError, TrainingError
-from zhuyi.training import distributed, recipe
+from zhuyi.training import distributed
 from zhuyi.training.distributed import World, joined
 from zhuyi.training.memory import find_micro_batches, longest_batch
 from zhuyi.training.objective import Objective, TeacherForcing
@@ -51,8 +51,7 @@ That is `test_many_processes_make_the_run_of_one`, and for a run that goes on `t
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipe, "draw", lambda *_: None)
+def _exit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "EXPLAINING_SECONDS", 0.0)
 
 

@@ -43,17 +43,12 @@ from zhuyi.training.events import (
     Updated,
     Validated,
 )
+from zhuyi.training.metrics import draw
 from zhuyi.training.objective import Objective, TeacherForcing, aim
 from zhuyi.training.recipe import train
 from zhuyi.training.run_state import RunState
 from zhuyi.training.stopping import is_due
 from zhuyi.training.update import update
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The picture costs more than the run."""
-    monkeypatch.setattr(recipe, "draw", lambda *_: None)
 
 
 def validated(out: Path) -> list[int]:
@@ -71,13 +66,14 @@ def checkpoints_are_whole(out: Path, config: Config) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("metric", "named"), [("bleu", True), ("exact", False)])
-def test_a_dev_set_too_short_for_bleu_is_named(tmp_path: Path, undrawn: None, metric: str, named: bool) -> None:
+def test_a_dev_set_too_short_for_bleu_is_named(tmp_path: Path, metric: str, named: bool) -> None:
     config = copying(tmp_path, training={"steps": 1, "metric": metric})  # a line is one word
     assert ("no dev target has the four tokens" in said(config, tmp_path / "out")[1]) == named
 
 
 @pytest.mark.slow
-def test_it_learns_to_copy(tmp_path: Path) -> None:
+def test_it_learns_to_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "draw", draw)
     config = copying(
         tmp_path,
         pairs=300,
@@ -116,7 +112,7 @@ def test_it_learns_to_copy(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_seed_decides_all_random_numbers(tmp_path: Path, undrawn: None) -> None:
+def test_the_seed_decides_all_random_numbers(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 6, "save_every": 6})
     for name, values in (("a", {}), ("b", {}), ("c", {"seed": 2})):
         torch.manual_seed(len(name) + ord(name))  # whatever was drawn before
@@ -127,7 +123,7 @@ def test_the_seed_decides_all_random_numbers(tmp_path: Path, undrawn: None) -> N
 
 
 @pytest.mark.slow
-def test_looking_changes_nothing(tmp_path: Path, undrawn: None) -> None:
+def test_looking_changes_nothing(tmp_path: Path) -> None:
     """Validations, checkpoints and records between the steps leave the steps as they are."""
     config = copying(tmp_path, training={"steps": 8, "save_every": 8})
     train(config, tmp_path / "one")
@@ -187,7 +183,7 @@ def test_the_gradient_is_clipped_and_its_norm_reported_as_it_was(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_budget_in_steps(tmp_path: Path, undrawn: None) -> None:
+def test_a_budget_in_steps(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 7, "save_every": 3})
     assert train(config, tmp_path / "out").steps == 7
     assert validated(tmp_path / "out") == [3, 6, 7]
@@ -195,7 +191,7 @@ def test_a_budget_in_steps(tmp_path: Path, undrawn: None) -> None:
 
 @pytest.mark.parametrize("epochs", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_a_budget_in_epochs(tmp_path: Path, undrawn: None, epochs: float, accumulate: int) -> None:
+def test_a_budget_in_epochs(tmp_path: Path, epochs: float, accumulate: int) -> None:
     training = {"steps": None, "epochs": epochs, "accumulate": accumulate, "save_every": 100}
     config = copying(tmp_path, dev=False, training=training)
     batches = len(plan(prepare(config).store, config.training.tokens_per_batch, config.training.seed, 0))
@@ -209,7 +205,7 @@ def test_a_budget_in_epochs(tmp_path: Path, undrawn: None, epochs: float, accumu
 
 
 @pytest.mark.slow
-def test_a_budget_in_minutes(tmp_path: Path, undrawn: None) -> None:
+def test_a_budget_in_minutes(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": None, "minutes": 0.01, "save_every": None})
     result = train(config, tmp_path / "out")
     assert result.steps >= 1
@@ -217,22 +213,20 @@ def test_a_budget_in_minutes(tmp_path: Path, undrawn: None) -> None:
     assert validated(tmp_path / "out")[-1] == result.steps
 
 
-def test_the_first_budget_reached_ends_the_run(tmp_path: Path, undrawn: None) -> None:
+def test_the_first_budget_reached_ends_the_run(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 3, "epochs": 50.0, "minutes": 60.0})
     assert train(config, tmp_path / "out").steps == 3
 
 
 @pytest.mark.slow
-def test_twenty_validations_unless_reported_otherwise(tmp_path: Path, undrawn: None) -> None:
+def test_twenty_validations_unless_reported_otherwise(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 40, "save_every": None, "keep": 40})
     train(config, tmp_path / "out")
     assert checkpoints_are_whole(tmp_path / "out", config) == list(range(2, 41, 2))
 
 
 @pytest.mark.slow
-def test_a_slow_validation_does_not_bring_the_next_one_nearer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
-) -> None:
+def test_a_slow_validation_does_not_bring_the_next_one_nearer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a budget in minutes, validations that take longer than a twentieth of it do not eat the rest."""
     now = 0.0
     monkeypatch.setattr(time, "perf_counter", lambda: now)
@@ -296,7 +290,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, metric: str, values: list[float]) 
 @pytest.mark.slow
 @pytest.mark.parametrize(("metric", "best"), [("exact", 3), ("chrf", 3), ("wer", 2), ("per", 2)])
 def test_the_best_is_chosen_the_right_way_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None, metric: str, best: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, best: int
 ) -> None:
     scripted(monkeypatch, metric, [50.0, 10.0, 90.0, 60.0])
     config = copying(tmp_path, training={"steps": 4, "save_every": 1, "metric": metric})
@@ -306,7 +300,7 @@ def test_the_best_is_chosen_the_right_way_up(
 
 
 @pytest.mark.slow
-def test_the_newest_and_the_best_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
+def test_the_newest_and_the_best_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, "exact", [10.0, 90.0, 20.0, 30.0, 40.0, 50.0])
     config = copying(tmp_path, training={"steps": 6, "save_every": 1, "keep": 2})
     train(config, tmp_path / "out")
@@ -314,9 +308,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_checkpoints_of_chosen_steps_are_validated_and_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
-) -> None:
+def test_checkpoints_of_chosen_steps_are_validated_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, "exact", [10.0, 20.0, 30.0, 40.0, 90.0, 50.0])
     config = copying(tmp_path, training={"steps": 9, "save_every": 4, "keep": 1, "keep_at": [2, 0, 1, 100]})
     train(config, tmp_path / "out")
@@ -330,9 +322,7 @@ def test_checkpoints_of_chosen_steps_are_validated_and_kept(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("which", "members"), [("last", [5, 6, 7]), ("best", [1, 3, 5])])
-def test_an_average_is_a_mean(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None, which: str, members: list[int]
-) -> None:
+def test_an_average_is_a_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, members: list[int]) -> None:
     scores = [80.0, 10.0, 90.0, 20.0, 70.0, 30.0, 40.0]
     scripted(monkeypatch, "exact", [*scores, 90.0, 95.0])  # at the end: the best checkpoint again, then the average
     training = {"steps": 7, "save_every": 1, "average": 3, "average_of": which, "keep": 1}
@@ -348,16 +338,14 @@ def test_an_average_is_a_mean(
 
 
 @pytest.mark.slow
-def test_an_average_that_is_no_better_is_not_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
-) -> None:
+def test_an_average_that_is_no_better_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, "exact", [80.0, 90.0, 70.0, 90.0, 90.0])
     config = copying(tmp_path, training={"steps": 3, "save_every": 1, "average": 3})
     assert train(config, tmp_path / "out").chosen == "step 2, the best of 3 validated"
 
 
 @pytest.mark.slow
-def test_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
+def test_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, "wer", [50.0, 40.0, 40.0, 45.0, 30.0, 31.0, 32.0, 33.0, 0.0])
     training = {"steps": 40, "save_every": 2, "metric": "wer", "patience": 3}
     result, printed = said(copying(tmp_path, training=training), tmp_path / "out")
@@ -365,7 +353,7 @@ def test_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
     assert "No better dev score in 3 validations" in printed
 
 
-def test_without_a_dev_set_the_last_step_is_kept(tmp_path: Path, undrawn: None) -> None:
+def test_without_a_dev_set_the_last_step_is_kept(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 5, "average": 3, "patience": 1})
     result = train(config, tmp_path / "out")
     assert (result.chosen, result.evaluations) == ("the last step, 5", {})
@@ -374,7 +362,7 @@ def test_without_a_dev_set_the_last_step_is_kept(tmp_path: Path, undrawn: None) 
 
 
 @pytest.mark.slow
-def test_a_test_set_is_scored_once_at_the_end(tmp_path: Path, undrawn: None) -> None:
+def test_a_test_set_is_scored_once_at_the_end(tmp_path: Path) -> None:
     lines = runs.write_lines(tmp_path / "test.txt", 5, seed=3)
     data = {"test_source": lines, "test_target": lines}
     result = train(copying(tmp_path, data=data, training={"steps": 2}), tmp_path / "out")
@@ -421,7 +409,7 @@ def test_poisoned_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert train(config, tmp_path / "out", resume=True).steps == 20
 
 
-def test_a_run_is_not_begun_where_there_is_one(tmp_path: Path, undrawn: None) -> None:
+def test_a_run_is_not_begun_where_there_is_one(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 1})
     train(config, tmp_path / "out")
     before = weights(tmp_path / "out")
@@ -444,9 +432,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_leaves_the_older_checkpoints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
-) -> None:
+def test_a_disk_that_fills_up_leaves_the_older_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = copying(tmp_path, training={"keep": 1})
     real = files._write_synced
 
@@ -472,7 +458,7 @@ def test_a_disk_that_fills_up_leaves_the_older_checkpoints(
 
 
 @pytest.mark.slow
-def test_metrics_are_json_a_line(tmp_path: Path, undrawn: None) -> None:
+def test_metrics_are_json_a_line(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 10, "log_every": 2})
     train(with_training(config, steps=5), tmp_path / "out")
     path = tmp_path / "out/metrics.jsonl"
@@ -497,7 +483,7 @@ def test_a_sample_with_unusual_line_ends_is_one_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_tensorboard(tmp_path: Path, undrawn: None) -> None:
+def test_tensorboard(tmp_path: Path) -> None:
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     config = copying(tmp_path, training={"tensorboard": True, "log_every": 5})
     train(with_training(config, steps=10), tmp_path / "out")
@@ -516,13 +502,13 @@ def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.slow
 def test_the_picture_of_a_run_without_records(tmp_path: Path) -> None:
-    config = copying(tmp_path, dev=False, training={"steps": 1})
-    train(config, tmp_path / "out")
+    train(copying(tmp_path, dev=False, training={"steps": 1}), tmp_path / "out")
+    draw(tmp_path / "out")
     assert ElementTree.parse(tmp_path / "out/training.svg").getroot().tag.endswith("svg")
 
 
 @pytest.mark.slow
-def test_time_goes_on_where_it_was(tmp_path: Path, undrawn: None) -> None:
+def test_time_goes_on_where_it_was(tmp_path: Path) -> None:
     config = copying(tmp_path, dev=False, training={"steps": 5})
     first = train(config, tmp_path / "out")
     time.sleep(0.2)
@@ -577,7 +563,7 @@ def test_a_run_of_some_minutes_rests_from_validations() -> None:
     assert is_due(TrainingConfig(minutes=1, save_every=7), state, before=0.1, after=0.11, not_before=51.0)
 
 
-def test_a_run_leaves_the_process_as_it_found_it(tmp_path: Path, undrawn: None) -> None:
+def test_a_run_leaves_the_process_as_it_found_it(tmp_path: Path) -> None:
     """Threads, random states and determinism, also where the run fails."""
     config = copying(tmp_path, dev=False, training={"steps": 2, "threads": 3, "deterministic": True})
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
@@ -599,7 +585,7 @@ def test_a_run_leaves_the_process_as_it_found_it(tmp_path: Path, undrawn: None) 
 
 
 @pytest.mark.slow
-def test_a_listener_gets_every_event_in_order(tmp_path: Path, undrawn: None) -> None:
+def test_a_listener_gets_every_event_in_order(tmp_path: Path) -> None:
     events: list[Event] = []
     result = train(
         copying(tmp_path, training={"steps": 6, "save_every": 3}), tmp_path / "out", listeners=[events.append]
@@ -616,7 +602,7 @@ def test_a_listener_gets_every_event_in_order(tmp_path: Path, undrawn: None) -> 
 
 
 @pytest.mark.slow
-def test_an_error_of_a_listener_ends_the_run_after_its_last_checkpoint(tmp_path: Path, undrawn: None) -> None:
+def test_an_error_of_a_listener_ends_the_run_after_its_last_checkpoint(tmp_path: Path) -> None:
     config = copying(tmp_path, training={"steps": 6, "save_every": 2})
 
     def fail(event: Event) -> None:

@@ -37,9 +37,8 @@ def raise_after(step: int, number: signal.Signals) -> Listener:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What costs time and is tested elsewhere."""
-    monkeypatch.setattr(recipe, "draw", lambda *_: None)
+def _unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To wait for the disk costs time, and is tested elsewhere."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 

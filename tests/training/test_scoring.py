@@ -18,7 +18,7 @@ from zhuyi.engine.packed import PackedModel
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.loading import load
 from zhuyi.text.tokenizer import Tokenizers
-from zhuyi.training import recipe, scoring
+from zhuyi.training import scoring
 from zhuyi.training.events import Event, Finished, ignore
 from zhuyi.training.int8 import MAX_DIFFERENCE, MIN_SAME, Int8Comparison
 from zhuyi.training.recipe import train
@@ -27,12 +27,6 @@ from zhuyi.training.scoring import ScoringEngine
 
 SOURCES = [[5, 6, 7], [7, 5], [6, 6, 6, 5, 7]]
 DECODING = DecodingConfig(beam=2, max_ratio=1.0, max_extra=4)
-
-
-@pytest.fixture(autouse=True)
-def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The picture costs more than the run."""
-    monkeypatch.setattr(recipe, "draw", lambda *_: None)
 
 
 @pytest.fixture
