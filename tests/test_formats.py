@@ -212,6 +212,7 @@ def test_of_a_later_format_the_version_is_named(model: Path) -> None:
             "all of [model]: model.heads = 4 is not a multiple of model.key_value_heads = 3",
         ),
         ({"model": 3}, "model = 3"),
+        ({"model__shape": "encoder"}, "these settings together: training.metric = "),
     ],
 )
 def test_another_architecture_is_refused(model: Path, changes: dict[str, Any], named: str) -> None:
@@ -227,6 +228,8 @@ UNKNOWN: list[tuple[str, dict[str, Any], str]] = [
     ("decoding.json", {"beam": "wide"}, "decoding.beam = 'wide'"),
     ("training.json", {"training__magic": 1}, "training.magic"),
     ("training.json", {"training__optimizer": "magic"}, "training.optimizer = 'magic'"),
+    ("training.json", {"training__keep_at": [1, "magic", "more"]}, "training.keep_at"),
+    ("training.json", {"data__mix": [{"source": "a", "target": "b", "magic": 1, "more": 2}]}, "data.mix"),
     ("training.json", {"preset": "magic"}, "preset = 'magic'"),
     ("training.json", {"magic": {}}, "magic"),
     ("config.json", {"magic": {}}, "magic"),

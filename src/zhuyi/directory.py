@@ -245,20 +245,20 @@ def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
             raise CheckpointError(f"{directory / RUN}: {section} is not a JSON object")
     data = {**run.get("data", {}), **{f"{side}_language": tag for side, tag in languages.items()}}
     tree = {**run, **model, "data": data, "decoding": decoding}
-    left_out: list[str] = []
+    left_out: dict[str, None] = {}  # in order, each once
     while True:
         try:
             config = Config.model_validate(tree)
             break
         except ValidationError as error:
             for problem in error.errors():
-                if problem["loc"][0] in ("model", "text"):
+                if problem["loc"][:1] in ((), ("model",), ("text",)):
                     raise CheckpointError(
                         f"{directory / CONFIG}: zhuyi {__version__} cannot use {_named(problem)}; zhuyi {writer} "
                         "wrote this model: install that version, or a newer one"
                     ) from error
-                left_out.append(_named(problem))
-                _remove(tree, problem["loc"])
+                left_out[_named(problem)] = None
+                _remove(tree, problem["loc"][:2])
     if left_out:
         what = f"{directory}: zhuyi {__version__} ignores {'; '.join(left_out)}"
         warnings.warn(f"{what}; zhuyi {writer} wrote this model", ZhuyiWarning, stacklevel=1)
@@ -308,17 +308,24 @@ def _object(directory: Path, files: Mapping[str, bytes], name: str) -> dict[str,
 
 
 def _named(problem: ErrorDetails) -> str:
-    """What pydantic does not accept: an unknown key, a value of one, or a section that contradicts itself."""
-    key = ".".join(map(str, problem["loc"]))
+    """What pydantic does not accept: an unknown key, a value, or settings that contradict each other."""
+    place = problem["loc"]
+    key = ".".join(map(str, place[:2]))
+    if not place:
+        return f"these settings together: {problem['ctx']['error']}"
+    if len(place) > 2:  # within a list or a table, which is left out as a whole
+        return key
     if isinstance(problem["input"], dict) and problem["type"] == "value_error":
         return f"all of [{key}]: {problem['ctx']['error']}"
     return key if problem["type"] == "extra_forbidden" else f"{key} = {problem['input']!r}"
 
 
 def _remove(tree: dict[str, Any], place: tuple[int | str, ...]) -> None:
-    for key in place[:-1]:
-        tree = tree[str(key)]
-    del tree[str(place[-1])]
+    """Remove a section, or a key of one, which an earlier problem may have removed already."""
+    *section, key = map(str, place)
+    for name in section:
+        tree = tree.get(name, {})
+    tree.pop(key, None)
 
 
 def _to_json(value: object) -> bytes:
