@@ -118,6 +118,15 @@ def test_long_pairs_are_cut_and_counted(tmp_path: Path) -> None:
     assert store.outcome == FilterReport(6, 4, 2, (4, 5), 3, (1, 2, 6), "truncate")
 
 
+def test_a_pair_that_is_cut_keeps_what_stands_around_it(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, [("a b c d", "x y z v"), ("a", "x")])
+    text = TextConfig(kind="whitespace", tags=("<xx>",), source_suffix=("</s>", "<xx>"), target_prefix=("<xx>",))
+    tokenizers = tokenizers_of(corpus, text).with_templates_of(text)
+    store = build_store(corpus, tokenizers, 5, "truncate")
+    assert tokenizers.source.pieces(store.source(0)) == ["a", "b", "</s>", "<xx>"]
+    assert tokenizers.target.pieces(store.target(0)) == ["<xx>", "x", "y", "z"]
+
+
 def test_long_pairs_are_an_error_that_counts_all(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, [("a b c d", "x")] * 12 + [("a", "x")])
     with pytest.raises(DataError, match=r"12 of 13 pairs are longer than 3 tokens \(model\.max_length = 4") as caught:

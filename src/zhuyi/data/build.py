@@ -30,8 +30,8 @@ from zhuyi.data.tokenise import MAX_LINES, Chunk, ChunkReport, ChunkTokenizer, t
 from zhuyi.errors import DataError
 from zhuyi.text.tokenizer import Tokenizers
 
-FORMAT = 4
-"""Of the file, as `store.py` reads it."""
+FORMAT = 5
+"""Version of the file that `store.py` reads and of the code that fills it. When it changes, stores are built again."""
 CHUNK_PAIRS = 10_000
 """Pairs that are tokenised at once, and the most of a record batch."""
 CHUNK_CHARACTERS = 1 << 23

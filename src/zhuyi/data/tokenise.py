@@ -124,7 +124,10 @@ class ChunkTokenizer:
             empty = lengths.min(axis=0) == 0
             long = ~empty & (lengths.max(axis=0) > self._most)
         usable = np.flatnonzero(~empty if self._truncate else ~(empty | long))
-        kept = [[side[i][: self._most] for i in usable] for side in sides]
+        kept = [
+            [side[i] if self._most is None else tokenizer.cut(side[i], self._most) for i in usable]
+            for side, (tokenizer, _) in zip(sides, self._sides, strict=True)
+        ]
         message = b""
         if len(usable):
             columns = [first + usable, *map(self._lists, kept), *digests(*texts)[usable].T]
