@@ -156,7 +156,11 @@ def test_a_missing_manifest_and_where_to_look(directory: Path) -> None:
         '{"format": 2, "files": {"config.json": 3}}',
         '{"format": 2, "files": {"config.json": [null]}}',
         '{"format": 0, "files": {}}',
+        '{"format": 2, "files": {"../secret": "0"}}',
+        '{"format": 2, "files": {"..": "0"}}',
+        "[" * 100_000,
     ],
+    ids=lambda content: content[:50],
 )
 def test_a_manifest_that_is_none(directory: Path, content: str) -> None:
     (directory / MANIFEST).write_text(content, encoding="utf-8")

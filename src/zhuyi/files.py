@@ -266,7 +266,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
             f"{directory}: not a complete model directory ({MANIFEST} is missing); a model of another program has to "
             "go through zhuyi import first"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"{directory / MANIFEST}: damaged: {error}") from error
     except OSError as error:
         raise CheckpointError(f"{directory / MANIFEST}: cannot read: {error.strerror}") from error
@@ -284,7 +284,8 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def _lists_digests(files: Any) -> bool:
-    if not isinstance(files, dict):
+    """Whether this maps files of one directory, and none outside of it, to their digests."""
+    if not isinstance(files, dict) or not all(Path(name).name == name != ".." for name in files):
         return False
     lists = (each if isinstance(each, list) else [each] for each in files.values())  # see `_either`
     return all(isinstance(digest, str) for each in lists for digest in each)
