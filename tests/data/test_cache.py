@@ -59,6 +59,18 @@ def test_a_file_that_was_just_written_is_not_remembered(tmp_path: Path, reads: l
     assert len(reads) == 2
 
 
+def test_the_digest_of_each_file_has_a_note_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]
+) -> None:
+    """One note of all files would be read and written as often as there are files, and its length grows with them."""
+    monkeypatch.setattr(cache, "SETTLED_SECONDS", -1.0)
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(str(number))
+    first, again = ([file_digest(str(tmp_path / f"{number}.txt")) for number in range(3)] for _ in range(2))
+    assert first == again
+    assert len(reads) == len(set(first)) == len(list((cache_directory() / "notes").iterdir())) == 3
+
+
 def test_a_note_is_made_once() -> None:
     made: list[int] = []
     for _ in range(2):

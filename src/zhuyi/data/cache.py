@@ -21,8 +21,6 @@ from filelock import FileLock
 
 SETTLED_SECONDS = 2.0
 """Seconds for which a file must have been at rest before its date says that it has not changed since."""
-MAX_DIGESTS = 10_000
-"""Files whose digests are remembered: the last ones asked for."""
 
 
 def cache_directory() -> Path:
@@ -55,26 +53,25 @@ def cached(made_of: Any, make: Callable[[], Any]) -> Any:
 
 
 def file_digest(path: str) -> str:
-    """The SHA-256 of a file's content. A file that has not changed since it was last asked for is not read again.
+    """The SHA-256 of a file's content. A file that has not changed since the last call is not read again.
 
-    Whether it has changed is seen by its place on the disk, its size, and both its dates to the nanosecond: that
-    of the content, which a program may set back, and that of any change, which none can (but on Windows, which has
-    the date of creation in its place). A file that was changed a moment ago is not remembered: clocks are coarser than
-    their nanoseconds.
+    A file counts as unchanged if its device, inode, size, modification time and change time (on Windows: creation
+    time) are the same, to the nanosecond. A program may set the modification time back, but not the change time. The
+    digest of a file that was modified within the last `SETTLED_SECONDS` is not kept: clocks are coarser than their
+    nanoseconds.
 
     Raises:
         OSError: if it cannot be read.
     """
-    place, before = os.path.realpath(path), _identity(path)
-    known = _read("files") or {}
-    if place in known and known[place][:-1] == before:
-        return str(known[place][-1])
+    key, before = key_of({"digest of": os.path.realpath(path)}), _identity(path)
+    known = _read(key)
+    if known is not None and known[:-1] == before:
+        return str(known[-1])
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     settled = time.time() - max(before[-2:]) / 1e9 > SETTLED_SECONDS
     if settled and _identity(path) == before:
-        known = {**(_read("files") or {}), place: [*before, digest]}
-        _write("files", dict(list(known.items())[-MAX_DIGESTS:]))
+        _write(key, [*before, digest])
     return digest
 
 
