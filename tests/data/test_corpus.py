@@ -217,6 +217,11 @@ def test_invalid_utf8_is_located(tmp_path: Path) -> None:
 
 
 @pytest.mark.unix
+@pytest.mark.parametrize("name", ["a" * 5000, "a" * 5000 + "#1", "*" + "a" * 5000, "a" * 5000 + "/*.en"])
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    assert "no such file" in error_of(name)
+
+
 def test_files_that_are_not_there_or_not_files(tmp_path: Path) -> None:
     assert "no such file" in error_of(str(tmp_path / "a.txt"))
     assert "no such file" in error_of(str(tmp_path / "a.tsv#1"))
@@ -466,6 +471,16 @@ def test_runs_of_wildcards_are_compared(tmp_path: Path, source: str, target: str
         assert f"{tmp_path}/01.en and {tmp_path}/01.de do not belong together" in error_of(
             f"{tmp_path}/{source}", f"{tmp_path}/{target}"
         )
+
+
+def test_no_wildcard_matches_a_leading_dot(tmp_path: Path) -> None:
+    """macOS leaves `._NAME` beside NAME in archives."""
+    shards(tmp_path, ".en", "01")
+    (tmp_path / "._01.en").write_bytes(b"\0\5\26\7")
+    for name in ("*.en", "?*.en", "[!a]*1.en"):
+        assert [pair.source for pair in Corpus(f"{tmp_path}/{name}", f"{tmp_path}/01.en")] == ["01 a", "01 b", "01 c"]
+    assert "no file that matches" in error_of(f"{tmp_path}/*_01.en")
+    assert "._01.en:1: has a NUL byte" in error_of(f"{tmp_path}/._*.en", f"{tmp_path}/01.en")
 
 
 def test_patterns_that_match_nothing(tmp_path: Path) -> None:

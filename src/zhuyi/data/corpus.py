@@ -16,7 +16,8 @@ before it, the first two are the data set where there is more than one: `hub:ben
 The last part of a path may be a pattern, with `*`, `?` or `[...]`: `shards/*.en.zst`, `shards/*.parquet#en`. The files
 that it matches are read one after the other as if they were one, in the order of what its wildcards matched. Files of
 both sides belong together where the wildcards matched the same: `part-*.en` and `part-??.de` pair `part-07.en` with
-`part-07.de`, line by line. A file without such a partner is an error.
+`part-07.de`, line by line. A file without such a partner is an error. As in a shell, no wildcard matches the dot at the
+beginning of a name.
 
 A line ends at "\n" or "\r\n" and nowhere else, so that both sides count the same lines as every other tool. Text is
 UTF-8. In .tsv a quote is a letter like any other, a line is a row, and none has more columns than the first. In .csv

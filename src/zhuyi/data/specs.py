@@ -1,5 +1,6 @@
 """The files that a spec names: one, or those that match a pattern."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,14 +42,14 @@ def parse(spec: str) -> tuple[Shard, ...]:
         if not field or "/" not in place:
             raise DataError(f"{spec}: write it as hub:DATASET[/CONFIG]/SPLIT#FIELD")
         return (Shard("hub", place, field),)
-    place, _, field = (spec, "", "") if "#" not in spec or Path(spec).exists() else spec.rpartition("#")
+    place, _, field = (spec, "", "") if "#" not in spec or os.path.exists(spec) else spec.rpartition("#")
     path = Path(place)
-    if path.is_dir():
+    if os.path.isdir(place):
         raise DataError(f"{place}: is a directory, not a file; for files in it, write a pattern: {path / '*.en'}")
-    if path.exists() or not _WILDCARD.search(path.name):
+    if os.path.exists(place) or not _WILDCARD.search(path.name):
         return (_parse_file(place, field),)
     pattern = _compile(path.name)
-    files = [file for file in path.parent.iterdir() if not file.is_dir()] if path.parent.is_dir() else []
+    files = [file for file in path.parent.iterdir() if not file.is_dir()] if os.path.isdir(path.parent) else []
     found = sorted((match.groups(), str(file)) for file in files if (match := pattern.fullmatch(file.name)))
     if not found:
         raise DataError(f"{place}: no such file, and no file that matches")
@@ -56,11 +57,12 @@ def parse(spec: str) -> tuple[Shard, ...]:
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
-    """A pattern as `fnmatch` understands it, with a group for what each run of wildcards matches."""
+    """A pattern as in a shell, with a group for what each run of wildcards matches: none matches a leading dot."""
     parts = re.split(f"((?:{_WILDCARD.pattern})+)", pattern)
     # Of `translate`, only what stands before the end of the string, which it writes as \Z or \z.
     return re.compile(
-        "".join(f"({translate(part)[:-2]})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+        r"(?!\.)" * pattern.startswith(("*", "?", "["))
+        + "".join(f"({translate(part)[:-2]})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
     )
 
 
@@ -82,7 +84,7 @@ def check_partners(sources: tuple[Shard, ...], targets: tuple[Shard, ...]) -> No
 
 def _parse_file(place: str, field: str, matched: tuple[str, ...] = ()) -> Shard:
     path = Path(place)
-    if not path.exists():
+    if not os.path.exists(place):
         raise DataError(f"{place}: no such file")
     if not path.is_file():
         raise DataError(f"{place}: is not a regular file (it is read more than once): save it to a file first")
