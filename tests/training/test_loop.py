@@ -5,9 +5,11 @@ import json
 import math
 import os
 import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -359,6 +361,21 @@ def test_without_a_dev_set_the_last_step_is_kept(tmp_path: Path) -> None:
     assert (result.chosen, result.evaluations) == ("the last step, 5", {})
     assert weights(tmp_path / "out") == state_of(tmp_path / "out", 5)["model.safetensors"]
     assert "neither a dev nor a test set" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+
+
+def test_a_data_set_of_the_hub_has_its_whole_name_in_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
+) -> None:
+    class Rows(list[dict[str, str]]):
+        _fingerprint = "0"
+
+    library = ModuleType("datasets")
+    monkeypatch.setattr(library, "load_dataset", lambda *_, **__: Rows([{"en": "ab", "de": "ba"}] * 9), raising=False)
+    monkeypatch.setitem(sys.modules, "datasets", library)
+    data = {"source": "hub:some/thing/train#en", "target": "hub:some/thing/train#de"}
+    train(copying(tmp_path, dev=False, data=data, training={"steps": 1}), tmp_path / "out")
+    card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert "9 pairs of `hub:some/thing/train#en` → `hub:some/thing/train#de`" in card
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from zhuyi.checkpoint import Model
 from zhuyi.config import Config, Part, readable
 from zhuyi.data.store import Store
 from zhuyi.evaluation import Evaluation
-from zhuyi.hub import card_head
+from zhuyi.hub import HUB, card_head
 from zhuyi.model.broken import symptoms
 from zhuyi.text.tokenizer import Tokenizers
 from zhuyi.training.int8 import Int8Comparison
@@ -162,8 +162,8 @@ def _start(directory: str | None) -> str:
 
 
 def _file(spec: str | None) -> str:
-    """The file without its folders: a card is made to be shared."""
-    return readable(Path(spec or "").name)
+    """The file without its folders, since a card is made to be shared; of the hub, all of the name."""
+    return spec if spec and spec.startswith(HUB) else readable(Path(spec or "").name)
 
 
 def _mixers(config: Config) -> str:
