@@ -1,14 +1,14 @@
-"""One directory in, one directory out: everything that inference needs, and nothing that runs code.
+"""Model directories: everything that inference needs, and nothing that runs code.
 
-config.json           what inference needs: `model`, `text`, the languages, and the zhuyi that wrote it
-decoding.json         how to search, unless a command says otherwise: its owner may change it (`save_decoding`)
-training.json         what the run was: `preset`, `data`, `training`; a model is whole without it
+config.json           what inference needs: `model`, `text`, the languages, and the version of zhuyi that wrote it
+decoding.json         the default decoding settings, which the owner may change (`save_decoding`)
+training.json         the settings of the run: `preset`, `data`, `training`; optional
 tokenizer.json        (or tokenizer.source.json and tokenizer.target.json)
-model.safetensors     the weights; a tied matrix stands once
-README.md             the model card: what data, what score, which metric signature
+model.safetensors     the weights; a tied matrix is stored once
+README.md             the model card: data, scores, and the signatures of the metrics
 manifest.json         the format, and the SHA-256 of each file above: see `files`
 
-Beside them a run leaves `checkpoints/` and `metrics.jsonl`, a record of its losses and scores a line.
+A training run also leaves `checkpoints/` and `metrics.jsonl`, with a record of losses or scores on each line.
 """
 
 import json
@@ -50,7 +50,7 @@ CARD = "README.md"
 METRICS = "metrics.jsonl"
 
 Weights: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
-"""Every learned tensor by name; a tied matrix has one name."""
+"""Every learned tensor by name; a tied matrix occurs once."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Origin:
         """Read the same model again.
 
         Raises:
-            CheckpointError: as `read_model`, or if the directory holds another model by now.
+            CheckpointError: as `read_model`, or if the directory holds another model now.
         """
         model = read_model(self.directory)
         if model.origin != self:
@@ -75,25 +75,25 @@ class Origin:
 
 @dataclass(frozen=True)
 class StoredModel:
-    """What a model directory holds, in memory. No torch is needed to read it, or to write it."""
+    """The content of a model directory, in memory. Reading and writing it does not need torch."""
 
     config: Config
-    """Of the model and of the run that made it; the defaults, where a directory does not say how it was trained."""
+    """Of the model and of its training run; where the directory does not describe the run, the defaults."""
     tokenizers: Tokenizers
     """Of both sides."""
     weights: Weights
     """Of the network."""
     origin: Origin | None = None
-    """Where it was read from, if it was."""
+    """The directory that it was read from; None if it was not read from one."""
 
     @property
     def name(self) -> str:
-        """Of the directory that it was read from; empty otherwise."""
+        """The name of the directory that it was read from; empty if there is none."""
         return self.origin.directory.name if self.origin else ""
 
     @contextmanager
     def naming_the_file(self) -> Iterator[None]:
-        """Within, an error of the weights begins with the file that they come from."""
+        """Within this context, errors about the weights begin with the path of their file."""
         try:
             yield
         except CheckpointError as error:
@@ -104,7 +104,7 @@ class StoredModel:
 def model_files(model: StoredModel, card: str) -> dict[str, bytes]:
     """The files of a model directory, by name; `card` is its README.md.
 
-    How the model was trained is not among them where its configuration does not say so: it was imported.
+    training.json is left out if the configuration does not say how the model was trained, because it was imported.
     """
     config = model.config
     tree = config.model_dump(mode="json")
@@ -136,7 +136,7 @@ def read_model(directory: str | Path) -> StoredModel:
 
     Raises:
         CheckpointError: naming the file and what is wrong with it.
-        ConfigError: if [text] names a piece that its vocabulary has not.
+        ConfigError: if [text] names a piece that is not in its vocabulary.
     """
     directory = fetched(directory)
     files = _read_model(directory, lambda name: name == WEIGHTS or name.endswith(".json"))
@@ -148,20 +148,20 @@ def read_model(directory: str | Path) -> StoredModel:
         weights = {name: weight.astype(np.float32, copy=False) for name, weight in load_tensors(files[WEIGHTS]).items()}
     except SafetensorError as error:
         raise CheckpointError(f"{directory / WEIGHTS}: {error}") from error
-    except KeyError as error:  # a type that numpy has not
+    except KeyError as error:  # a type that numpy does not have
         raise CheckpointError(f"{directory / WEIGHTS}: holds {error.args[0]}, and not float32") from error
     return StoredModel(config, tokenizers, weights, Origin(directory.resolve(), listed_digests(directory, WEIGHTS)))
 
 
 def check_shapes(weights: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """See that `weights`, arrays or tensors, are those that a model has.
+    """Check that `weights` are the weights of a model.
 
     Args:
-        weights: by name.
+        weights: arrays or tensors by name.
         wanted: the shape of each weight of the model, by name.
 
     Raises:
-        CheckpointError: naming the first one that is missing, unknown or of another shape.
+        CheckpointError: naming the first weight that is missing, unknown or of another shape.
     """
     for name in sorted(wanted.keys() ^ weights.keys()):
         raise CheckpointError(f"tensor {name} is {'missing' if name in wanted else 'not one of this model'}")
@@ -173,7 +173,7 @@ def check_shapes(weights: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...
 
 
 def check_vocabularies(model: StoredModel) -> None:
-    """See that the matrices over a vocabulary are there, and have a row for each token of the tokenizers.
+    """Check that every matrix over a vocabulary exists and has a row for each token of its tokenizer.
 
     Raises:
         CheckpointError: as `check_shapes`.
@@ -190,7 +190,7 @@ def check_vocabularies(model: StoredModel) -> None:
 
 
 def load_config_of(directory: str | Path) -> Config:
-    """The configuration of a model directory, every byte of the directory checked; as `read_config` gives it.
+    """The configuration of a model directory, as `read_config` returns it. Every byte of the directory is checked.
 
     Raises:
         CheckpointError: naming the file and what is wrong with it.
@@ -200,9 +200,9 @@ def load_config_of(directory: str | Path) -> Config:
 
 
 def save_decoding(directory: str | Path, decoding: DecodingConfig) -> None:
-    """Change how the model in a directory searches, unless a command says otherwise.
+    """Change the default decoding settings of the model in a directory.
 
-    A process that is killed at any point leaves a directory that loads; one of an older format stays of that format.
+    A process that is killed at any point leaves a directory that loads. The format of the directory does not change.
 
     Raises:
         CheckpointError: if it is not a model directory, or cannot be written.
@@ -213,10 +213,10 @@ def save_decoding(directory: str | Path, decoding: DecodingConfig) -> None:
 
 
 def ensure_changeable(directory: Path) -> None:
-    """Find out now, and not after an hour of work, that `save_decoding` cannot change the model in a directory.
+    """Check now, rather than after an hour of work, that `save_decoding` can change the model in a directory.
 
     Raises:
-        CheckpointError: as that does.
+        CheckpointError: as `save_decoding`.
     """
     if is_on_hub(directory):
         raise CheckpointError(f"{directory.as_posix()}: is on the hub: change a copy of it, and upload that")
@@ -225,15 +225,15 @@ def ensure_changeable(directory: Path) -> None:
 
 
 def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
-    """The configuration that is in some of the files of a model directory.
+    """The configuration in some of the files of a model directory.
 
-    A model need not say how it was trained: without training.json, `preset`, `data` and `training` are the defaults.
+    Without training.json, which is optional, `preset`, `data` and `training` have their defaults.
 
-    What `model` and `text` say must be known to this version: another architecture would be built silently. Anything
-    else that is not known has the default, and a ZhuyiWarning says so.
+    This version must know every key and value in `model` and `text`: otherwise, it would silently build another
+    architecture. Unknown keys and values elsewhere are replaced by the defaults, with a ZhuyiWarning.
 
     Raises:
-        CheckpointError: if it is none, or of a model that this version does not know.
+        CheckpointError: if the files are not a configuration, or if this version does not know the model's.
     """
     model, run, decoding = (_object(directory, files, name) for name in (CONFIG, RUN, DECODING))
     writer = model.pop("zhuyi", "another version")
@@ -266,25 +266,25 @@ def read_config(directory: Path, files: Mapping[str, bytes]) -> Config:
 
 
 def checkpoints(directory: Path) -> list[Path]:
-    """The model directories that a training run has kept on its way, oldest first."""
+    """The checkpoints of a training run, which are model directories, oldest first."""
     return sorted(path.parent for path in directory.glob("checkpoints/*/" + MANIFEST))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`; a last line that was cut off by a kill is left out, and a FIFO has none."""
+    """The records of a `metrics.jsonl`, up to a line that was cut off when the run was killed; of a FIFO, none."""
     if not path.is_file():
         return []
     records = []
-    for line in path.read_bytes().splitlines():  # bytes: a character may be cut off too, and U+2028 ends no line
+    for line in path.read_bytes().splitlines():  # bytes: a character may be cut off, and U+2028 is no line end
         try:
             records.append(json.loads(line))
-        except ValueError:  # UnicodeDecodeError is one too
+        except ValueError:  # JSONDecodeError or UnicodeDecodeError
             break
     return records
 
 
 def _read_model(directory: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """The `wanted` files of a model directory, as `read_directory`; with a hint where its training has not ended."""
+    """The `wanted` files of a model directory, as `read_directory`; errors say if its training has not ended."""
     try:
         files = read_directory(directory, wanted)
     except DamagedError as error:
@@ -297,10 +297,10 @@ def _read_model(directory: Path, wanted: Callable[[str], bool]) -> dict[str, byt
 
 
 def _object(directory: Path, files: Mapping[str, bytes], name: str) -> dict[str, Any]:
-    """The content of a JSON file; nothing, if it is not there."""
+    """The object in a JSON file; an empty one if there is no such file."""
     try:
         content = json.loads(files.get(name, b"{}"))
-    except ValueError as error:  # UnicodeDecodeError is one too
+    except ValueError as error:  # JSONDecodeError or UnicodeDecodeError
         raise CheckpointError(f"{directory / name}: not JSON") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{directory / name}: not a JSON object")

@@ -1,7 +1,8 @@
 """Durable writes, and directories whose manifest lists the SHA-256 of every file.
 
-A file is written whole or not at all. A directory has a manifest when all that it lists is on the disk, and is read
-only where every byte is the one that was written. One of an older format is read as if it had this one's files.
+A file is written completely or not at all. The manifest of a directory is written last, when all files that it lists
+are on the disk, and a directory is read only if the digest of every file matches. A directory of an older format is
+read as if it had the files of the current one.
 """
 
 import errno
@@ -23,23 +24,23 @@ from zhuyi.version import __version__
 
 MANIFEST = "manifest.json"
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-"""What a disk says that is full, or a quota; not every system has quotas."""
+"""Errors of a full disk and of an exceeded quota; not every system has quotas."""
 ADVICE = ("choose another place", "free some space")
-"""What to do where something cannot be written, and where the disk is full."""
+"""What to do if something cannot be written, and if the disk is full."""
 
 
 def write_directory(
     directory: Path, files: Mapping[str, bytes], moved: Sequence[Path] = (), advice: tuple[str, str] = ADVICE
 ) -> None:
-    """Write `files` and a manifest of them into `directory`; each file whole or not at all, the manifest last.
+    """Write `files` and a manifest of them into `directory`: each file completely or not at all, the manifest last.
 
-    All new bytes are on the disk before the first old file is touched, so a full disk leaves the old ones.
+    All new bytes are on the disk before the first old file is touched, so the old files survive a full disk.
 
     Args:
-        directory: made if it is not there.
+        directory: created if it does not exist.
         files: contents by name.
-        moved: further files, already on that disk, which are moved into the directory.
-        advice: what to do where it cannot be written, as for `readable_failure`.
+        moved: further files on the same disk, which are moved into the directory.
+        advice: what to do if it cannot be written, as for `readable_failure`.
 
     Raises:
         CheckpointError: when it cannot be written.
@@ -67,13 +68,14 @@ def write_directory(
 
 
 def read_directory(directory: Path, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, bytes]:
-    """The `wanted` files of a directory that `write_directory` wrote; each of all is checked against the manifest.
+    """The `wanted` files of a directory that `write_directory` wrote, by name.
 
-    Those of an older format are given as this version would have written them.
+    Every file, wanted or not, is checked against the manifest. Files of an older format are returned as this version
+    would have written them.
 
     Raises:
         DamagedError: if a file is missing or damaged.
-        CheckpointError: if it cannot be read, is of a later format, or the directory is none of ours.
+        CheckpointError: if the directory cannot be read, has a later format, or was not written by `write_directory`.
     """
     manifest = _read_manifest(directory)
     number, older = manifest["format"], manifest["format"] < FORMAT
@@ -98,7 +100,7 @@ def read_directory(directory: Path, wanted: Callable[[str], bool] = lambda _: Tr
 
 
 def listed_digests(directory: Path, name: str) -> tuple[str, ...]:
-    """The SHA-256 of a file of a directory, as its manifest lists it: one, but for the moment of a `replace_listed`.
+    """The SHA-256 of a file, as the manifest of its directory lists it: one, or two while `replace_listed` runs.
 
     Raises:
         CheckpointError: as `read_directory`.
@@ -107,11 +109,11 @@ def listed_digests(directory: Path, name: str) -> tuple[str, ...]:
 
 
 def files_for_a_copy(directory: Path, free: str) -> dict[str, Path | bytes]:
-    """The files of a directory, its manifest last: where each lies, or its content.
+    """The files of a copy of a directory, the manifest last: the path of each, or its content.
 
     Args:
-        directory: that `write_directory` wrote.
-        free: a file that may be changed in the copy: its manifest does not list it.
+        directory: written by `write_directory`.
+        free: a file that may be changed in the copy, whose manifest does not list it.
 
     Raises:
         CheckpointError: as `read_directory`.
@@ -124,7 +126,7 @@ def files_for_a_copy(directory: Path, free: str) -> dict[str, Path | bytes]:
 
 @contextmanager
 def in_current_format(directory: Path) -> Iterator[Path]:
-    """The directory for those who read its files themselves: a temporary one, where it is of an older format.
+    """A directory with the same files in the current format: itself or, if its format is older, a temporary one.
 
     Raises:
         CheckpointError: as `read_directory`.
@@ -139,13 +141,13 @@ def in_current_format(directory: Path) -> Iterator[Path]:
 
 
 def replace_listed(directory: Path, name: str, content: bytes) -> None:
-    """Change one file of a directory, or add it; its manifest, with the format, stays what it is otherwise.
+    """Replace one file of a directory, or add it. The rest of the manifest, and the format, stay the same.
 
-    A process that is killed at any point leaves a directory that can be read: for a moment, the manifest lists both
-    contents.
+    A process that is killed at any point leaves a directory that can be read, because the manifest lists the digests
+    of both contents in the meantime.
 
     Raises:
-        CheckpointError: if it has no manifest, or cannot be written.
+        CheckpointError: if the directory has no manifest, or cannot be written.
     """
     manifest = _read_manifest(directory)
     listed = manifest["files"]
@@ -158,10 +160,10 @@ def replace_listed(directory: Path, name: str, content: bytes) -> None:
 
 
 def ensure_writable(directory: Path, advice: tuple[str, str] = ADVICE) -> None:
-    """Find out now, and not after an hour of work, that a directory cannot be written; nothing is left behind.
+    """Check now, rather than after an hour of work, that a directory can be written. Nothing is left behind.
 
     Raises:
-        CheckpointError: when it cannot.
+        CheckpointError: if it cannot be written.
     """
     existing = directory
     while not existing.exists() and existing != existing.parent:
@@ -181,7 +183,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file, unless it is there. Of processes that do so at once, on whatever machines, one writes it.
+    """Write a file unless it exists. If several processes do so at once, on one machine or several, one writes it.
 
     Raises:
         CheckpointError: when it cannot be written.
@@ -204,14 +206,14 @@ def write_new(path: Path, content: bytes) -> None:
 
 @contextmanager
 def opened_atomically(path: Path, shared: bool = False) -> Iterator[IO[bytes]]:
-    """Open a file for writing that is replaced when all is written, or left as it was where an error comes before.
+    """Open a new file for writing, which replaces the one at `path` at the end. After an error the old one remains.
 
-    A link to it stays a link; a device or a FIFO is written to.
+    A symbolic link stays a link; a device or a FIFO is written to directly.
 
     Args:
         path: of the file.
-        shared: whether other processes, on whatever machines, may write the same content at the same time. The first
-            to end removes what the others, or those that were killed, have begun.
+        shared: whether other processes, on this machine or others, may write the same content at the same time. The
+            first one to finish removes the temporary files of the others, and of processes that were killed.
 
     Raises:
         CheckpointError: when it cannot be written.
@@ -222,7 +224,7 @@ def opened_atomically(path: Path, shared: bool = False) -> Iterator[IO[bytes]]:
                 yield device
             return
         target = Path(os.path.realpath(path))
-        if target.is_symlink():  # no end of links was found
+        if target.is_symlink():  # the links form a loop
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{uuid4().hex}.writing" if shared else f".{target.name}.writing")
@@ -246,7 +248,7 @@ def opened_atomically(path: Path, shared: bool = False) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def readable_failure(path: Path, advice: tuple[str, str] = ADVICE) -> Iterator[None]:
-    """An OSError within becomes a CheckpointError that names `path`, and what to do: in general, and on a full disk."""
+    """Within this context, an OSError becomes a CheckpointError that names `path` and says what to do (`ADVICE`)."""
     try:
         yield
     except OSError as error:
@@ -254,7 +256,7 @@ def readable_failure(path: Path, advice: tuple[str, str] = ADVICE) -> Iterator[N
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a directory, of a format that can be read."""
+    """The manifest of a directory, checked: its format can be read, and it lists the digest of each file."""
     if directory.is_file():
         raise CheckpointError(f"{directory}: a file, not a model directory")
     if not directory.is_dir():
@@ -284,7 +286,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def _lists_digests(files: Any) -> bool:
-    """Whether this maps files of one directory, and none outside of it, to their digests."""
+    """Whether this maps names of files, none of them outside the directory, to digests."""
     if not isinstance(files, dict) or not all(Path(name).name == name != ".." for name in files):
         return False
     lists = (each if isinstance(each, list) else [each] for each in files.values())  # see `_either`
@@ -303,14 +305,14 @@ def _sync(file: IO[bytes]) -> None:
 
 
 def _sync_folder(directory: Path) -> None:
-    """Bring to the disk which files a folder has, where the system can do that: Windows opens no folders."""
+    """Sync the entries of a folder to the disk, where the system allows it: Windows opens no folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # what a file system says that syncs files alone
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # of a file system that syncs files only
             raise
     finally:
         os.close(descriptor)

@@ -1,10 +1,11 @@
-"""Translates a corpus of many files, shard by shard, into a directory that any number of processes may fill together.
+"""Translation of a corpus of many files (shards) into a directory, by any number of processes at once.
 
-    OUT/translation.json    which model and which settings the translations are of, and the sizes of the shards
-    OUT/<name of a shard>   its translation, compressed as the shard is
+    OUT/translation.json    the model and the settings, and the sizes of the shards
+    OUT/<name of a shard>   its translation, compressed like the shard
 
-A translation is there as a whole or not at all. A process that was killed and is started again, or another one, goes on
-with the shards that are not there. One that works on a shard holds a lock, so that others take the next one.
+The translation of a shard appears when it is complete. A process that is started again after it was killed, or another
+process, continues with the shards that have no translation yet. A process locks the shard that it translates, so that
+the others take the next one.
 """
 
 import hashlib
@@ -30,12 +31,12 @@ from zhuyi.translator import Translator
 RECORD = "translation.json"
 
 Answers: TypeAlias = Callable[[Shard, Iterator[list[str]]], Iterator[str]]
-"""From a shard and its lines in chunks: what is to be written for each chunk."""
+"""A function from a shard and its lines, in chunks, to the text that is written for each chunk."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A shard, and the file that its translation is written to."""
+    """A shard, and the file for its translation."""
 
     source: Shard
     target: Path
@@ -43,30 +44,33 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a process is with its jobs."""
+    """The progress of a process."""
 
     source: Shard
-    """What is being translated."""
+    """The shard that is being translated."""
     lines: int
-    """How many of its lines are translated."""
+    """Its lines that are translated."""
     of_lines: int
+    """All of its lines."""
     finished: int
-    """Jobs whose translations are there."""
+    """Jobs that are finished, by this process or others."""
     jobs: int
+    """All jobs."""
     seconds_left: float | None
     """Estimated from the sizes of the shards; None before the first lines are translated."""
 
 
 def jobs(spec: str, out: Path, ending: str = "") -> list[Job]:
-    """A job for each file of a spec, in its order.
+    """A job for each file of a spec, in the order of the spec.
 
     Args:
         spec: a file, or a pattern, as for `data.source`.
-        out: the directory of the translations.
-        ending: of their names, before that of the compression.
+        out: the directory for the translations.
+        ending: is added to the names of the translations, before the ending of the compression.
 
     Raises:
-        ConfigError: if there are no files for them, or one file for two of them.
+        ConfigError: if the spec is on the hub, if two translations would have the same name, or if a translation would
+            replace its shard.
         DataError: if there are no shards.
     """
     planned: dict[Path, Job] = {}
@@ -83,13 +87,13 @@ def jobs(spec: str, out: Path, ending: str = "") -> list[Job]:
 
 
 def settings_of(translator: Translator, mbr: str | None, planned: Sequence[Job], ending: str) -> dict[str, Any]:
-    """All that the translations depend on, but for the content of the shards, as JSON can say it.
+    """Everything that the translations depend on, except for the content of the shards, as JSON values.
 
     Args:
-        translator: makes them.
-        mbr: the metric by which one of its candidates is chosen, if it is.
-        planned: what `jobs` gave.
-        ending: as for `jobs`; says what is written for a line.
+        translator: makes the translations.
+        mbr: the metric of minimum-Bayes-risk decoding; None without it.
+        planned: the result of `jobs`.
+        ending: as for `jobs`; it determines what is written for a line.
     """
     config = translator.config
     decoding = config.decoding.model_dump(mode="json", exclude={"workers"})
@@ -109,12 +113,12 @@ def settings_of(translator: Translator, mbr: str | None, planned: Sequence[Job],
 
 
 def claim(out: Path, planned: Sequence[Job], settings: dict[str, Any]) -> None:
-    """See that a directory holds, or is to hold, translations of these shards with these settings, and no others.
+    """Record the settings and the shards in a directory, or check that those recorded there agree with them.
 
-    A shard is known by its name and its size, so shards may be moved, and others added.
+    A shard is identified by its name and size, so shards may be moved, and others added.
 
     Raises:
-        ConfigError: if it holds others.
+        ConfigError: if the directory holds translations with other settings, or of other shards.
         CheckpointError: if it cannot be written.
     """
     record, done = out / RECORD, [job for job in planned if job.target.exists()]
@@ -146,10 +150,10 @@ def claim(out: Path, planned: Sequence[Job], settings: dict[str, Any]) -> None:
 
 
 def translate_shards(planned: Sequence[Job], answers: Answers, notify: Callable[[Progress], None]) -> None:
-    """Do the jobs whose translations are not there yet, in a directory that was claimed.
+    """Do the jobs that are not finished, in a directory prepared by `claim`.
 
     Args:
-        planned: what `jobs` gave, or a part of it.
+        planned: the result of `jobs`, or a part of it.
         answers: see `Answers`.
         notify: called after each chunk, and at the end of each job.
 
@@ -162,7 +166,7 @@ def translate_shards(planned: Sequence[Job], answers: Answers, notify: Callable[
     with closing(_one_by_one(waiting)) as held:
         for job in held:
             size = waiting[job]
-            if job.target.exists():  # by now: another process was here
+            if job.target.exists():  # another process has finished it in the meantime
                 finished, total = finished + 1, total - size
                 continue
             of_lines = sum(1 for _ in _lines(job.source))
@@ -176,7 +180,7 @@ def translate_shards(planned: Sequence[Job], answers: Answers, notify: Callable[
 
 
 def _one_by_one(waiting: Iterable[Job]) -> Generator[Job, None, None]:
-    """The jobs, each while this process alone works on it; last those on which others work, when these have ended."""
+    """The jobs, each while this process holds its lock. Those that others have locked come last, when released."""
     later = []
     for job in waiting:
         try:
@@ -191,23 +195,23 @@ def _one_by_one(waiting: Iterable[Job]) -> Generator[Job, None, None]:
 
 @contextmanager
 def _alone_at(target: Path, wait: bool) -> Iterator[None]:
-    """Within, no other process writes this file; where the file system has no locks, all write the same.
+    """Hold the lock of a file. On a file system without locks, several processes may write the same translation.
 
     Raises:
-        filelock.Timeout: if another process does, and there is no waiting.
+        filelock.Timeout: if another process holds it and `wait` is False.
     """
     with ExitStack() as held:
         try:
             held.enter_context(exclusive(target.with_name(f".{target.name}.lock"), wait))
         except Timeout:
             raise
-        except OSError:  # no locks; or no file can be written here, as the first one that is written will say
+        except OSError:  # no locks; or the directory cannot be written, which the first write will report
             pass
         yield
 
 
 def _translated(job: Job, of_lines: int, answers: Answers) -> Generator[int, None, None]:
-    """Do a job. Gives how many lines are translated: after each chunk, and all when the file is there."""
+    """Do a job. Yields the number of lines translated: after each chunk, and at the end, when the file exists."""
     lines = 0
 
     def chunks() -> Iterator[list[str]]:
@@ -232,7 +236,7 @@ def _lines(shard: Shard) -> Iterator[str]:
 
 
 def _name(shard: Shard, ending: str) -> str:
-    """Of the translation: that of the shard, but for the ending of a table, since it is text."""
+    """The name of a translation: that of the shard, without the ending of a table, since a translation is text."""
     path = Path(shard.place)
     compression = path.suffix if packing(shard.place) else ""
     stem = path.name.removesuffix(compression)
@@ -246,12 +250,12 @@ def _size(job: Job) -> int:
 
 
 def _to_bytes(settings: dict[str, Any], sizes: dict[str, int]) -> bytes:
-    """The record: what translations depend on, and the bytes of the shard of each."""
+    """The content of the record: the settings, and the size of each shard in bytes."""
     return (json.dumps({**settings, "bytes": sizes}, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def _read_record(record: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """The settings of a record, as one level, and the sizes."""
+    """The settings of a record, flattened, and the sizes of the shards by the names of their translations."""
     try:
         with readable_failure(record):
             settings = json.loads(record.read_bytes())
@@ -262,7 +266,7 @@ def _read_record(record: Path) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def _flat(tree: Any, key: str = "") -> dict[str, Any]:
-    """A tree of settings as one level, whose keys are joined by dots."""
+    """Nested settings as a flat dict, with keys joined by dots."""
     if not isinstance(tree, dict):
         return {key: tree}
     parts = (_flat(value, f"{key}.{name}" if key else name) for name, value in tree.items())

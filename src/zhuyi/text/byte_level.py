@@ -1,7 +1,7 @@
-"""The alphabet of byte-level BPE (Radford et al. 2019): each byte of UTF-8 as a character that can be seen.
+"""The alphabet of byte-level BPE (Radford et al. 2019): each byte of UTF-8 as a visible character.
 
-Its tokens are strings of these characters. The visible bytes of Latin-1 stand for themselves, and the others, in order,
-are the characters from U+0100 on: a space is `Ġ`, and é, two bytes, is `Ã©`.
+Tokens are strings of these characters. The visible bytes of Latin-1 stand for themselves, and the other bytes, in
+order, for the characters from U+0100 on: a space is `Ġ`, and é, which is two bytes, is `Ã©`.
 """
 
 import codecs
@@ -13,12 +13,12 @@ _BYTE = {character: byte for byte, character in _CHARACTER.items()}
 
 
 def spell(text: str) -> str:
-    """A text in the alphabet, as tokens have it."""
+    """The text in this alphabet, as in tokens."""
     return "".join(_CHARACTER[byte] for byte in text.encode())
 
 
 def read(token: str) -> str:
-    """The text of a token, with `<0xE2>` for each byte that is no UTF-8; what is not in the alphabet stays as it is."""
+    """The text of a token, with `<0xE2>` for each byte that is not UTF-8. Text outside the alphabet is unchanged."""
     if not all(character in _BYTE for character in token):
         return token
     return bytes(_BYTE[character] for character in token).decode(errors="zhuyi.bytes")

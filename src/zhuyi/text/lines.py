@@ -1,4 +1,4 @@
-"""Lines of text in and out: those of a stream as they come, and an output that stays one line."""
+"""Lines of text: read from a stream as they arrive, and written so that an output stays on one line."""
 
 import io
 from collections import deque
@@ -9,27 +9,27 @@ from zhuyi.encoding import decoded
 from zhuyi.errors import DataError
 
 MAX_LINES = 512
-"""Translated together: more would go into batches of more equal length, and keep the reader waiting."""
+"""Most lines in a chunk. Larger chunks would give batches with less padding, but keep the reader waiting."""
 
 
 def in_chunks(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Lines that are all there, `MAX_LINES` at a time."""
+    """Chunks of `MAX_LINES` lines, for lines that need not be waited for."""
     following = iter(lines)
     return iter(lambda: list(islice(following, MAX_LINES)), [])
 
 
 def as_they_come(stream: io.BufferedReader, name: str) -> Iterator[list[str]]:
-    """The lines of a stream in chunks: as many as are there, 1 to `MAX_LINES`.
+    """The lines of a stream in chunks of 1 to `MAX_LINES`: those that have arrived.
 
-    A keyboard or a slow pipe is answered line by line, a file in large pieces. Where a line is no text, those before
-    it still come, and then the error.
+    A keyboard or a slow pipe is read line by line, a file in large chunks. If a line is not text, the lines before it
+    are yielded before the error is raised.
 
     Args:
         stream: of bytes in UTF-8.
-        name: of the stream, for errors.
+        name: of the stream, for error messages.
 
     Raises:
-        DataError: if the stream cannot be read, or at a line that is no text.
+        DataError: if the stream cannot be read, or if a line is not text.
     """
     waiting: deque[bytes] = deque()
     texts = decoded(iter(waiting.popleft, None), f"{name}, line ")
@@ -46,7 +46,7 @@ def as_they_come(stream: io.BufferedReader, name: str) -> Iterator[list[str]]:
 
 
 def _chunks(stream: io.BufferedReader, name: str) -> Iterator[list[bytes]]:
-    """The same with the lines' ends, as bytes."""
+    """The same lines as bytes, with their line ends."""
     begun: list[bytes] = []  # parts of a line whose end has not come yet
     while part := _read(stream, name):
         *lines, rest = part.split(b"\n")
@@ -71,8 +71,8 @@ _BREAKS = str.maketrans(dict.fromkeys("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029", 
 
 
 def one_line(text: str) -> str:
-    """The text with a space for each character that would end the line or the column.
+    """The text with a space in place of each character that would end the line or the column.
 
-    A translation that is made of bytes may have any of them: LF, tab, U+2028, ...
+    A translation that is made of bytes may contain any of them: LF, tab, U+2028, ...
     """
     return text.translate(_BREAKS)

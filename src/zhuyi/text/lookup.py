@@ -1,8 +1,8 @@
-"""Tokens that are looked up in a vocabulary of the model's own, as Marian does with the pieces of SentencePiece.
+"""Pieces that are looked up in a vocabulary of the model's own, as Marian does with the pieces of SentencePiece.
 
-Such a model has one list of tokens, for both sides, and each side has an engine that cuts lines into pieces of its own.
-A piece that the list lacks is UNK. So two sides with different engines can share their ids, and the rows of their
-embeddings.
+Such a model has one list of tokens for both sides, and each side has its own engine, which cuts lines into pieces. A
+piece that is not in the list is UNK. So both sides can share ids, and the rows of their embeddings, although their
+engines differ.
 """
 
 import json
@@ -18,7 +18,7 @@ from tokenizers import decoders, normalizers, pre_tokenizers
 from zhuyi.text.special import SPECIALS, UNK
 
 VOCABULARY = "vocabulary"
-"""The key of `tokenizer.json` that holds the list; the others are the engine's."""
+"""The key of `tokenizer.json` that holds the list; the other keys are the engine's."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Encoding:
 
 
 class Lookup:
-    """An engine whose tokens are looked up. It has those methods of the library's engine that a `Tokenizer` calls.
+    """An engine whose tokens are looked up. It has the methods of the library's engine that a `Tokenizer` calls.
 
     Args:
-        engine: from lines to pieces, and back: the object in the library's own `tokenizer.json`.
+        engine: maps lines to pieces, and back: the object in the library's own `tokenizer.json`.
         pieces: the model's tokens by id, PAD, UNK, BOS and EOS first.
-        special: further ids that no text has, and that are left out of lines.
+        special: further ids that do not occur in text; decoding leaves them out.
 
     Raises:
-        ValueError: if this is no vocabulary.
+        ValueError: if `pieces` and `special` are not a vocabulary.
     """
 
     def __init__(self, engine: dict[str, Any], pieces: Sequence[str], special: Sequence[int] = ()) -> None:
@@ -62,7 +62,7 @@ class Lookup:
         """Create it from the object in its `tokenizer.json`.
 
         Raises:
-            ValueError: if there is something else.
+            ValueError: if the object is not valid.
         """
         found = content[VOCABULARY]
         if not isinstance(found, dict) or not all(isinstance(found.get(key), list) for key in ("pieces", "special")):
@@ -78,24 +78,24 @@ class Lookup:
         return json.dumps(content, ensure_ascii=False, indent=indent, separators=separators)
 
     def engine_to_str(self) -> str:
-        """What the library opens: without the list."""
+        """The engine's own `tokenizer.json`, without the list, which the library can open."""
         return str(self._engine.to_str())
 
     @property
     def normalizer(self) -> normalizers.Normalizer:
-        """From lines to their normal form."""
+        """Maps lines to their normal form."""
         form: normalizers.Normalizer = self._engine.normalizer
         return form
 
     @property
     def pre_tokenizer(self) -> pre_tokenizers.PreTokenizer | None:
-        """From normalised lines to words, which tokens do not cross."""
+        """Splits normalised lines into words, whose boundaries no token crosses."""
         words: pre_tokenizers.PreTokenizer | None = self._engine.pre_tokenizer
         return words
 
     @property
     def decoder(self) -> decoders.Decoder:
-        """From tokens to the parts of their line."""
+        """Maps tokens to the text of their line."""
         joined: decoders.Decoder = self._engine.decoder
         return joined
 
@@ -104,7 +104,7 @@ class Lookup:
         return len(self.pieces)
 
     def get_vocab(self) -> dict[str, int]:
-        """The ids of the engine's own tokens: UNK for those that the list lacks."""
+        """The ids of the engine's own tokens: UNK for those that are not in the list."""
         return {token: self._table[i] for token, i in self._engine.get_vocab().items()}
 
     def id_to_token(self, token: int) -> str | None:
@@ -121,7 +121,7 @@ class Lookup:
         return [Encoding(self._look_up(line, each.ids)) for line, each in zip(lines, found, strict=True)]
 
     def decode_batch(self, ids: Sequence[Sequence[int]], skip_special_tokens: bool) -> list[str]:
-        """The line of each sequence, of pieces that the engine need not have."""
+        """The line of each sequence; its pieces need not be in the engine's vocabulary."""
         return [self._engine.decoder.decode([self.pieces[i] for i in line if i < len(self.pieces)]) for line in ids]
 
     def _look_up(self, line: str, tokens: list[int]) -> list[int]:
@@ -130,7 +130,7 @@ class Lookup:
         return [self._table[token] for token in tokens]
 
     def _pieces(self, line: str) -> Iterator[str]:
-        """The pieces of a line. What the engine does not know is a piece too, and the model may know it."""
+        """The pieces of a line. Text that the engine does not know is a piece too, which may be in the model's list."""
         for word, _ in self._engine.pre_tokenizer.pre_tokenize_str(self.normalizer.normalize_str(line)):
             text = word.encode()
             for token in self._engine.model.tokenize(word):
@@ -139,7 +139,7 @@ class Lookup:
 
 
 def _unknown(model: dict[str, Any]) -> int | None:
-    """The engine's own id of what it does not know; None if there is no such thing."""
+    """The engine's own id of unknown text; None if it has none."""
     unknown = model.get("unk_id") if model["type"] == "Unigram" else model["vocab"].get(model["unk_token"])
     assert unknown is None or isinstance(unknown, int)
     return unknown

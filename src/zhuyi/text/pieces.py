@@ -1,10 +1,11 @@
-"""New pieces in a vocabulary that exists (`text.add_pieces`): words, or characters, that become a token each.
+"""Adds pieces to an existing vocabulary (`text.add_pieces`): words, or characters, each of which becomes one token.
 
-    unigram                as probable as the most probable subword, and so more than any division into parts
-    bpe                    merged last, out of the parts that it had, from left to right: what lies between is new too
+    unigram                as probable as the most probable subword, and so more probable than any division into parts
+    bpe                    made by new, last merges of its former parts, from left to right; the results of all of these
+                           merges are new tokens
     character, whitespace  one more character, one more word
 
-Ids that exist keep their meaning; the new ones follow them.
+Existing ids keep their meaning; new ids follow them.
 """
 
 import json
@@ -33,11 +34,11 @@ def add_pieces(tokenizer: str, texts: Sequence[str], tags: Sequence[str] = ()) -
 
     Args:
         tokenizer: the content of a `tokenizer.json`.
-        texts: as users write them; each is a word, or for the kind character a character.
-        tags: names of tokens that no text has.
+        texts: as users write them; each is a word or, for the kind character, a character.
+        tags: names of tokens that do not occur in text.
 
     Returns:
-        The content of the new `tokenizer.json`; and of each new id, in order, the ids that its text had before.
+        The content of the new `tokenizer.json`; and for each new id, in order, the ids that its text had before.
 
     Raises:
         NoPieceError: if one of them cannot be a token.
@@ -56,7 +57,7 @@ def add_pieces(tokenizer: str, texts: Sequence[str], tags: Sequence[str] = ()) -
 
 
 class _Vocabulary:
-    """The object in a `tokenizer.json`, and what is added to it."""
+    """The object in a `tokenizer.json`, to which tokens are added."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self._engine_content = {key: value for key, value in content.items() if key != VOCABULARY}
@@ -69,7 +70,7 @@ class _Vocabulary:
         self._new: list[list[int]] = []
 
     def word(self, text: str) -> str:
-        """The one word that a text is to the tokenizer, before it looks for tokens."""
+        """The single word that the tokenizer's normal form and pre-tokenizer make of a text."""
         if self._engine.pre_tokenizer is None:
             raise NoPieceError(text, "cannot be added to bytes, which have a token for everything")
         normal = self._engine.normalizer.normalize_str(text)
@@ -88,7 +89,7 @@ class _Vocabulary:
         return [self._ids.get(token, UNK) for token in tokens]
 
     def add(self, token: str, parts: list[int]) -> None:
-        """Add a token to the vocabulary, unless it is there."""
+        """Add a token to the vocabulary, unless it has it."""
         model = self._engine_content["model"]
         if token not in self._known:
             self._known.add(token)
@@ -103,7 +104,7 @@ class _Vocabulary:
             self._new.append(parts)
 
     def add_tag(self, tag: str) -> None:
-        """Add a token that no text has, unless it is there."""
+        """Add a token that does not occur in text, unless the vocabulary has it."""
         if tag in self._ids:
             return
         tokens = (self._engine.id_to_token(id) for id in self._engine.encode(tag, add_special_tokens=False).ids)
@@ -140,14 +141,14 @@ class _Vocabulary:
             self.add(word, ids)
 
     def check(self, texts: Sequence[str], words: Sequence[str]) -> None:
-        """See that each word is one token now."""
+        """Check that each word is one token now."""
         model = self._rebuilt().model
         for text, word in zip(texts, words, strict=True):
             if (tokens := [token.value for token in model.tokenize(word)]) != [word]:
                 raise NoPieceError(text, f"would still be divided into {' and '.join(map(repr, tokens))}")
 
     def content(self) -> tuple[str, list[list[int]]]:
-        """What `add_pieces` gives."""
+        """The result of `add_pieces`."""
         content = dict(self._engine_content)
         if self._list is not None:
             content[VOCABULARY] = self._list

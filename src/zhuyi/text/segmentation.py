@@ -1,4 +1,4 @@
-"""Detect text that another tool has segmented into subwords, by the marks that it leaves, and say how to undo it.
+"""Detects text that another tool has segmented into subwords, by the marks it leaves, and names the way to undo it.
 
 A score on such text counts subwords rather than words: it is higher, and not comparable with other scores.
 """

@@ -1,4 +1,4 @@
-"""The tokens that are no text: their ids, and the names by which every vocabulary has them."""
+"""The tokens that do not stand for text: their ids, and their names, which are the same in every vocabulary."""
 
 from collections.abc import Iterable
 
@@ -12,6 +12,6 @@ _BYTE_OF = {name: bytes([byte]) for byte, name in enumerate(BYTES)}
 
 
 def spell(tokens: Iterable[str | None]) -> str:
-    """The text of bytes by their names, and of other tokens between them; `�` for each sequence that is no UTF-8."""
+    """The text of tokens, some of which are names of bytes; `�` for each sequence of bytes that is not UTF-8."""
     parts = (_BYTE_OF.get(token) or token.encode() for token in tokens if token is not None)
     return b"".join(parts).decode(errors="replace")

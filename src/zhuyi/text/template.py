@@ -3,10 +3,11 @@
     source    text.source_prefix, the line's pieces     and EOS, which `ended` adds, or text.source_suffix
     target    text.target_prefix, the line's pieces     and BOS and EOS
 
-A tag (`text.tags`) is a piece that no text makes. One of the form `>>NAME<<` stands before the source and names the
-language of the target (Johnson et al. 2017, section 3, in the spelling of OPUS-MT); a source line may begin with its
-own. Any other tag, such as `__NAME__` or `NAME_Latn`, stands on the side whose language it names (M2M-100, Fan et al.
-2021; NLLB; mBART, Liu et al. 2020), before the line or, in the first mBART, after the source's EOS.
+A tag (`text.tags`) is a piece that does not occur in text. A tag of the form `>>NAME<<` stands before the source and
+names the language of the target (Johnson et al. 2017, section 3, in the spelling of OPUS-MT); a source line may begin
+with a tag of its own. Any other tag, such as `__NAME__` or `NAME_Latn`, stands on the side whose language it names
+(M2M-100, Fan et al. 2021; NLLB; mBART, Liu et al. 2020): before the line or, in the first mBART, after the EOS of the
+source.
 """
 
 import re
@@ -18,7 +19,7 @@ from zhuyi.errors import ConfigError
 from zhuyi.text.special import EOS
 
 MAX_NAMED = 20
-"""Languages that are named in a line."""
+"""Most languages that an error message lists."""
 
 _OF_LINE = re.compile(" *(>>[^<>]+<<)")
 
@@ -30,14 +31,14 @@ class Template:
     prefix: tuple[int, ...] = ()
     """Before the pieces of each line."""
     tags: tuple[int, ...] = ()
-    """Which are never a part of a text."""
+    """All tags of this side, which do not occur in text."""
     own: Mapping[str, int] = field(default_factory=dict)
-    """The tags with which a line itself may begin."""
+    """The tags with which a line itself may begin, by name."""
     suffix: tuple[int, ...] = ()
-    """After the pieces of each line, EOS among them; empty, where EOS alone stands there."""
+    """After the pieces of each line, including EOS; empty if only EOS follows them."""
 
     def split(self, line: str) -> tuple[tuple[int, ...], str]:
-        """What stands before a line, and its text, from which a tag of the line's own is cut off."""
+        """The ids before a line, and its text without the tag with which it may begin."""
         found = _OF_LINE.match(line) if self.own else None
         if found is None or found[1] not in self.own:
             return self.prefix, line
@@ -46,23 +47,23 @@ class Template:
 
 
 def ended(source: Iterable[int]) -> list[int]:
-    """The tokens of a source and EOS, which it has already if it has a suffix."""
+    """The tokens of a source with EOS, which is added unless a suffix contains it."""
     tokens = [*source]
     return tokens if EOS in tokens else [*tokens, EOS]
 
 
 def with_languages(text: TextConfig, to: str | None, from_language: str | None) -> TextConfig:
-    """`text` with the tags of these languages in the place of its own.
+    """`text` with the tags of these languages in place of its own.
 
     Args:
-        text: its `tags` say which languages there are.
-        to: the language of the target: its `>>NAME<<` stands first in `source_prefix`, or its other tag in
+        text: its `tags` determine which languages the model has.
+        to: the language of the target. A tag `>>NAME<<` is put first in `source_prefix`, another one into
             `target_prefix`.
-        from_language: the language of the source, whose tag stands in `source_prefix`, or in `source_suffix` if a tag
-            stands there.
+        from_language: the language of the source. Its tag is put into `source_suffix` if there is a tag, and otherwise
+            into `source_prefix`.
 
     Raises:
-        ConfigError: if there is no such language, naming those that there are.
+        ConfigError: if the model does not have the language, naming those that it has.
     """
     if to is not None:
         tag = _find(to, text.tags, "--to")
@@ -85,7 +86,7 @@ def is_of_target(tag: str) -> bool:
 
 
 def _replaced(prefix: tuple[str, ...], tag: str, tags: tuple[str, ...]) -> tuple[str, ...]:
-    """`prefix` with `tag` in the place of the first of the tags in it, or before it where it has none."""
+    """`prefix` with `tag` in place of its first tag, or at its beginning if it has none."""
     places = [place for place, piece in enumerate(prefix) if piece in tags and not is_of_target(piece)]
     return (*prefix[: places[0]], tag, *prefix[places[0] + 1 :]) if places else (tag, *prefix)
 
@@ -104,7 +105,7 @@ def _find(language: str, tags: tuple[str, ...], option: str) -> str:
 
 
 def listed(tags: Sequence[str]) -> str:
-    """The languages of tags by their names; of many, the first."""
+    """The names of the languages of tags, at most `MAX_NAMED` of them."""
     shown = ", ".join(_name(tag) for tag in tags[:MAX_NAMED])
     return shown + (f", ... ({len(tags):,} in all)" if len(tags) > MAX_NAMED else "")
 

@@ -6,8 +6,8 @@
     whitespace  the words that white space separates (segmented text, phones); unseen ones become UNK
     bytes       one token per byte of UTF-8 (Xue et al. 2022), of which there are 256; nothing is learnt, or unseen
 
-Imported ones may be cut into tokens otherwise, such as runs of bytes (see `byte_level`), and look these up in a list of
-their own (see `lookup`).
+Imported tokenizers may have other kinds of tokens, such as sequences of bytes (see `byte_level`), and may look their
+pieces up in a list (see `lookup`).
 
 Every line is first normalised (see `normalizer`), and scores compare lines in the same normal form. Decoding is
 lossless on normalised lines: bpe, unigram and bytes restore any line exactly, character and whitespace any line whose
@@ -48,8 +48,8 @@ class Tokenizer:
     """The tokenizer of one side: strings ↔ ids in [0, len(tokenizer)), where 0 to 3 are PAD, UNK, BOS and EOS.
 
     Args:
-        engine: from lines to tokens and back.
-        template: what stands before the tokens of every line.
+        engine: maps lines to tokens, and back.
+        template: the ids around the tokens of every line.
     """
 
     def __init__(self, engine: Engine | Lookup, template: Template = NO_TEMPLATE) -> None:
@@ -78,13 +78,13 @@ class Tokenizer:
                 bpe or unigram vocabulary has 261 tokens: 4, 256 and the space. One of bytes always has 260.
             lowercase: lower-case everything, here and in `encode`.
             normalization: the Unicode normalization; see `normalizer`.
-            whitespace: what becomes of white space; see `normalizer`. The kind whitespace has no tokens for it, and
+            whitespace: whether white space is kept; see `normalizer`. The kind whitespace has no tokens for it, and
                 always collapses it.
-            mask: whether the last token is `<mask>`, which no text has.
-            tags: further tokens that no text has, the last ones before `<mask>`.
+            mask: whether the last token is `<mask>`, which does not occur in text.
+            tags: further tokens that do not occur in text, the last ones before `<mask>`.
 
         Raises:
-            ConfigError: if a text could have one of the tags.
+            ConfigError: if one of the tags could occur in text.
         """
         for tag in tags:
             if not trainers.is_no_text(tag) or tag in (*SPECIALS, *BYTES, MASK):
@@ -115,16 +115,16 @@ class Tokenizer:
         return str(self._engine.to_str(pretty=False))
 
     def engine_to_json(self) -> str:
-        """The part of it that the library `tokenizers` opens: it cuts lines, and joins the names of tokens."""
+        """The part of `to_json` that the library `tokenizers` can open: it cuts lines, and joins tokens to lines."""
         return self._engine.engine_to_str() if isinstance(self._engine, Lookup) else self.to_json()
 
     def engine_vocabulary(self) -> dict[str, int]:
-        """The id of each token that the engine cuts lines into; UNK where the model has no such token."""
+        """The id of each token that the engine cuts lines into; UNK if it is not in the model's vocabulary."""
         return dict(self._engine.get_vocab())
 
     @property
     def names(self) -> list[str]:
-        """Each token by a name that no other has."""
+        """The unique name of each token, by id."""
         return [self._engine.id_to_token(i) or SPECIALS[UNK] for i in range(len(self))]
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ class Tokenizer:
 
     @property
     def mask(self) -> int | None:
-        """The id of `<mask>`, which is the last one; None if there is none."""
+        """The id of `<mask>`, which is the last token; None if the vocabulary does not have it."""
         last = len(self) - 1
         return last if self._engine.id_to_token(last) == MASK else None
 
@@ -150,24 +150,25 @@ class Tokenizer:
         return keeps_whitespace(self._engine.normalizer)
 
     def with_template(self, template: Template) -> "Tokenizer":
-        """The same vocabulary, with something else before the tokens of every line."""
+        """The same vocabulary, with another template."""
         return Tokenizer(self._engine, template)
 
     def tokenises_as(self, other: "Tokenizer") -> bool:
-        """Whether lines are cut into the same tokens, whatever stands before them."""
+        """Whether both cut lines into the same tokens, disregarding their templates."""
         return self._engine is other._engine
 
     def has_vocabulary_of(self, other: "Tokenizer") -> bool:
-        """Whether ids have the same meaning in both: they are one, or look tokens up in the same list."""
+        """Whether ids have the same meaning in both: they are the same, or look pieces up in the same list."""
         mine, theirs = self._engine, other._engine
         return mine is theirs or (
             isinstance(mine, Lookup) and isinstance(theirs, Lookup) and mine.pieces == theirs.pieces
         )
 
     def with_pieces(self, texts: Sequence[str], tags: Sequence[str] = ()) -> tuple["Tokenizer", list[list[int]]]:
-        """A copy in which each of `texts` is one token, and that has `tags`, which are tokens of no text.
+        """Add tokens: each of `texts` becomes one, and each of `tags`, which do not occur in text.
 
-        It comes with the ids that the text of each new id had before, in order.
+        Returns:
+            The new tokenizer; and for each new id, in order, the ids that its text had before.
 
         Raises:
             NoPieceError: if one of them cannot be a token.
@@ -182,7 +183,7 @@ class Tokenizer:
         return str(self._engine.normalizer.normalize_str(line))
 
     def find(self, piece: str) -> int | None:
-        """The id of a token in its readable form, as `pieces` gives it; None if there is none."""
+        """The id of a token in its readable form, as `pieces` returns it; None if there is no such token."""
         text = piece.replace("▁", SPACE).replace("⏎", BREAK)
         if self._is_byte_level and self._engine.token_to_id(piece) not in self._special:
             piece = text = byte_level.spell(text)
@@ -192,12 +193,12 @@ class Tokenizer:
         return None
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of each line within its template, without BOS and, unless it has a suffix, without EOS.
+        """The ids of each line, with its template, and without BOS and EOS; but a template's suffix includes EOS.
 
-        A line without tokens of its own has none at all.
+        A line without tokens has no ids at all.
 
         Raises:
-            DataError: if `lines` is one string, whose characters would be taken for lines.
+            DataError: if `lines` is a string, whose characters would be taken for lines.
         """
         if isinstance(lines, str):
             raise DataError(f"a list of lines is wanted, not a string: write [{lines[:40]!r}]")
@@ -207,15 +208,14 @@ class Tokenizer:
         return [[*prefix, *ids, *suffix] if ids else [] for prefix, ids in zip(before, tokens, strict=True)]
 
     def cut(self, tokens: list[int], most: int) -> list[int]:
-        """The tokens of a line, at most `most` of them: the last ones before its suffix are left out."""
+        """At most `most` of the tokens of a line, without the last ones before its suffix."""
         suffix = self.template.suffix
         return tokens if len(tokens) <= most else [*tokens[: most - len(suffix)], *suffix]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The line of each sequence. The template's prefix, PAD, BOS, EOS, tags and other special tokens are left out.
 
-        UNK becomes `<unk>`. Where bytes are no UTF-8, the line has `�`: one for a run of pieces `<0xE2>`, or (bytes)
-        for what is none.
+        UNK becomes `<unk>`. Bytes that are not UTF-8 become `�`.
         """
         prefix, silent = self.template.prefix, {PAD, BOS, EOS, *self._special, *self.template.tags}
         starts = [len(prefix) if tuple(sequence[: len(prefix)]) == prefix else 0 for sequence in ids]
@@ -232,19 +232,19 @@ class Tokenizer:
         return [self._text(i).replace(SPACE, "▁").replace(BREAK, "⏎") for i in ids]
 
     def _text(self, token: int) -> str:
-        """What a token stands for; its name, if that is no text."""
+        """The text that a token stands for; its name, if it does not stand for text."""
         name = self._engine.id_to_token(token) or SPECIALS[UNK]
         return byte_level.read(name) if self._is_byte_level and token not in self._special else str(name)
 
     @property
     def _special(self) -> frozenset[int]:
-        """The ids, after the first four, that no text has, and that are left out of lines."""
+        """The ids, besides the first four, that do not occur in text, and that decoding leaves out."""
         return self._engine.special if isinstance(self._engine, Lookup) else frozenset()
 
     def with_dropout(self, share: float) -> "Tokenizer":
-        """A copy that leaves out each merge with probability `share` (BPE-dropout, Provilkov et al. 2020).
+        """A copy that omits each merge with probability `share` (BPE-dropout, Provilkov et al. 2020).
 
-        Encoding is then random, and cannot be seeded. Other kinds of tokenizers have no merges and return themselves.
+        Its encoding is random, and cannot be seeded. Tokenizers of other kinds have no merges and return themselves.
         """
         content = json.loads(self.to_json())
         if not share or not content["model"].get("merges"):
@@ -262,12 +262,12 @@ class Tokenizers:
 
     @property
     def shared(self) -> bool:
-        """Whether ids have the same meaning on both sides, whose lines may be cut into tokens by different rules."""
+        """Whether ids have the same meaning on both sides, although these may cut lines by different rules."""
         return self.source.has_vocabulary_of(self.target)
 
     @property
     def templates(self) -> tuple[Template, Template]:
-        """What stands around the lines of source and target."""
+        """The templates of source and target."""
         return self.source.template, self.target.template
 
     def with_templates(self, source: Template, target: Template) -> "Tokenizers":
@@ -275,10 +275,10 @@ class Tokenizers:
         return Tokenizers(self.source.with_template(source), self.target.with_template(target))
 
     def with_templates_of(self, text: TextConfig) -> "Tokenizers":
-        """The same vocabularies, with what `text` says to stand around the lines of each side.
+        """The same vocabularies with the templates that `text` specifies.
 
         Raises:
-            ConfigError: naming the key and the piece that is not in the vocabulary, or cannot stand there.
+            ConfigError: naming the key and the piece that is not in the vocabulary, or not possible there.
         """
         found = ({tag: side.find(tag) for tag in text.tags} for side in (self.source, self.target))
         source, target = ({tag: id for tag, id in tags.items() if id is not None} for tags in found)
@@ -297,13 +297,13 @@ class Tokenizers:
         """Learn the vocabularies that `config` specifies. Each side is read once, the source first.
 
         Raises:
-            ConfigError: if a text could have one of the tags.
+            ConfigError: if one of the tags could occur in text.
         """
         assert config.source_kind is not None
         assert config.target_kind is not None
         assert config.whitespace is not None
         settings = config.vocabulary, config.lowercase, config.normalization, config.whitespace
-        if config.tags:  # those of the lines' own are not text
+        if config.tags:  # a tag with which a line begins is not text
             of_lines = Template(own=dict.fromkeys(config.tags, UNK))
             sources = (of_lines.split(line)[1] for line in sources)
         if config.shared:
@@ -367,14 +367,14 @@ def _read(files: Mapping[str, bytes], directory: Path, name: str) -> Tokenizer:
         raise CheckpointError(f"{directory}: {name} is missing")
     try:
         return Tokenizer.from_json(files[name].decode())
-    except ValueError as error:  # UnicodeDecodeError is one too
+    except ValueError as error:  # also UnicodeDecodeError
         raise CheckpointError(f"{directory / name}: the tokenizer is damaged ({error})".replace("\n", " ")) from error
 
 
 def _content(engine: Engine, added: Sequence[str]) -> str:
-    """The tokenizer as JSON, with further tokens at the end of its vocabulary.
+    """The tokenizer as JSON, with `added` at the end of its vocabulary.
 
-    It has no added tokens, which the library would match in any text before everything else.
+    `added_tokens` is empty, because the library would match those in any text before everything else.
     """
     content = json.loads(engine.to_str())
     content["added_tokens"] = []

@@ -1,4 +1,4 @@
-"""How a vocabulary is learnt from lines: one function for each kind of tokens (see `tokenizer`)."""
+"""Learns vocabularies from lines: one function for each kind of tokens (see `tokenizer`)."""
 
 import json
 import random
@@ -23,7 +23,8 @@ LONGEST_WORD = 1_000
 """Longer words (a genome, a file on one line) are split into parts of this many characters before training, because
 the time of BPE's trainer grows with the square of a word's length."""
 LEAST_PIECES = 16
-"""With fewer places for subwords than this, unigram has only the bytes and the space: its trainer might not end."""
+"""If a vocabulary has room for fewer subwords than this, unigram has only the bytes and the space, because its trainer
+might not terminate."""
 
 
 def train(
@@ -35,7 +36,7 @@ def train(
     whitespace: Whitespace,
     tags: Sequence[str] = (),
 ) -> Engine:
-    """The engine of a tokenizer whose vocabulary is learnt from `lines`, without the tags; see `Tokenizer.train`."""
+    """The engine of a tokenizer whose vocabulary is learnt from `lines`; see `Tokenizer.train`, which adds the tags."""
     form = normalizer(lowercase, normalization, "collapse" if kind == "whitespace" else whitespace)
     if kind == "whitespace":
         return _train_whitespace(_sample(lines), vocabulary, form, tags)
@@ -43,7 +44,7 @@ def train(
 
 
 def is_no_text(tag: str) -> bool:
-    """Whether a token of this name is made of no text: subwords of bpe and unigram end at `<` and `>`."""
+    """Whether no text is tokenised into a token of this name: subwords of bpe and unigram end at `<` and `>`."""
     return bool(_TAG.fullmatch(tag)) and any(map(str.isalnum, tag))
 
 
@@ -68,8 +69,8 @@ def _set_up_pieces(engine: Engine, apart: str) -> None:
     Each digit is a token, so that numbers are copied digit by digit. `apart` matches `<` and no letter, so that
     "<pad>", "</s>" or "<0x41>" in a user's text can never match the tokens of these names.
 
-    A word has the space before it. If white space is kept, its other runs are words too, and every line break is one;
-    else the first word of a line has a space as well, which decoding removes.
+    A word includes the space before it. If white space is kept, every line break is a word, and so are other runs of
+    white space; otherwise the first word of a line also gets a space, which decoding removes.
     """
     keeps = keeps_whitespace(engine.normalizer)
     words = (
@@ -150,7 +151,7 @@ def _train_unigram(lines: list[str], vocabulary: int, form: normalizers.Normaliz
 
 
 _VISIBLE = re.compile(r"[^\s\0]")
-"""Of white space and NUL alone, with which it separates words, the trainer makes scores that are not numbers."""
+"""From white space and NUL alone, which separate its words, the trainer would compute scores that are not numbers."""
 
 
 def _in_order(pieces: list[list[Any]]) -> list[tuple[str, float]]:
@@ -187,7 +188,7 @@ def _train_whitespace(
 
 
 def whitespace_engine(words: list[str], form: normalizers.Normalizer, tags: Sequence[str] = ()) -> Engine:
-    """The engine whose tokens are these words, in their order. In a text a tag is a word like any other."""
+    """The engine whose tokens are these words, in their order. A tag in text is a word like any other."""
     # "</s>" or "<0x41>" in a user's text keeps the space before it: it is an ordinary word, not the token of that name.
     reserved = {*SPECIALS, *BYTES, MASK, *tags}
     engine = _word_level([SPACE + word if word in reserved else word for word in words])
@@ -207,13 +208,13 @@ def whitespace_engine(words: list[str], form: normalizers.Normalizer, tags: Sequ
 
 
 def _escaped(text: str) -> str:
-    """As a pattern, in which nothing is escaped that JavaScript does not allow to be."""
+    """A regular expression that matches `text`. It escapes only what JavaScript allows to be escaped."""
     return re.sub(r"[\\^$.*+?()\[\]{}|]", r"\\\g<0>", text)
 
 
 def _train_bytes(lines: list[str], vocabulary: int, form: normalizers.Normalizer) -> Engine:
     fixed = {token: i for i, token in enumerate((*SPECIALS, *BYTES))}
-    engine = Engine(models.BPE(fixed, [], unk_token=SPECIALS[UNK], byte_fallback=True))  # and nothing else to fall from
+    engine = Engine(models.BPE(fixed, [], unk_token=SPECIALS[UNK], byte_fallback=True))  # everything falls back
     engine.normalizer = form
     engine.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return engine
