@@ -16,8 +16,8 @@ from zhuyi.data.corpus import Corpus
 from zhuyi.data.limits import count_over_limit
 from zhuyi.data.mix import share_of
 from zhuyi.data.sequences import Integers
-from zhuyi.data.store import FilterReport, Store
-from zhuyi.data.tokenise import MAX_LINES, digests, remarks
+from zhuyi.data.store import MAX_LINES, FilterReport, Store
+from zhuyi.data.tokenise import digests, remarks
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 MAX_BINS = 28
@@ -116,7 +116,7 @@ class Report:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Report":
         """A report from `to_dict`'s, which may have been JSON in between."""
-        outcome, held_out = FilterReport(**_tuples(values["outcome"])), {}
+        outcome, held_out = FilterReport.from_dict(values["outcome"]), {}
         for name in ("dev", "test"):
             held_out[name] = HeldOutReport(**_tuples(values[name])) if values[name] else None
         sides = {name: _side_from_dict(values[name]) for name in ("source", "target")}

@@ -13,6 +13,7 @@ import mmap
 import struct
 import zlib
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -29,6 +30,8 @@ from zhuyi.errors import DataError
 
 MAX_RESIDENT_BYTES = 1 << 26
 """Most bytes of the file that are left in this process's memory after they were looked at."""
+MAX_LINES = 10
+"""Line numbers that a report lists of each kind of pair: the first ones."""
 
 Side = Literal["source", "target"]
 
@@ -38,30 +41,30 @@ _TAIL = struct.Struct("<QQI")  # bytes of the index's JSON; bytes of the whole i
 
 @dataclass(frozen=True)
 class FilterReport:
-    """What became of the pairs of the corpus. Nothing is left out without being counted here."""
+    """What became of the pairs of a corpus, or of a part of it. No pair is left out without being counted here."""
 
     pairs: int
     """Pairs in the corpus."""
     kept: int
     """Pairs in the store."""
     empty: int
-    """Pairs left out because a side of theirs has no tokens."""
+    """Pairs that are left out because one of their sides has no tokens."""
     empty_lines: tuple[int, ...]
-    """The first ten of them."""
+    """The first `MAX_LINES` of them, as line numbers from 1."""
     long: int
     """Pairs longer than the limit on one side or both."""
     long_lines: tuple[int, ...]
-    """The first ten of them."""
+    """The first `MAX_LINES` of them."""
     long_policy: str
-    """What was done with them: `skip` or `truncate`."""
+    """What is done with them, as `data.long_lines`: error, skip or truncate."""
     returns: int = 0
-    """Pairs with a carriage return within a side: it is a character like any other."""
+    """Pairs with a carriage return within a side, where it is a character like any other."""
     return_lines: tuple[int, ...] = ()
-    """The first ten of them."""
+    """The first `MAX_LINES` of them."""
     spaced: int = 0
     """Pairs with white space that is not kept: at the beginning of a side, tabs, or several spaces in a row."""
     spaced_lines: tuple[int, ...] = ()
-    """The first ten of them."""
+    """The first `MAX_LINES` of them."""
     quoted: int = 0
     """Sides that begin and end with a quote, as in a table that is CSV."""
     copies: int = 0
@@ -74,6 +77,28 @@ class FilterReport:
     """Of running text: its code points, line breaks counted."""
     bytes: int = 0
     """Of running text: its bytes in UTF-8, line breaks counted."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "FilterReport":
+        """A report from its fields, which may have been JSON in between, where tuples are lists."""
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**fields)
+
+    def __add__(self, later: "FilterReport") -> "FilterReport":
+        """The report on the pairs of both, of which those of `later` come later in the corpus."""
+        return FilterReport(**{key: _added(value, getattr(later, key)) for key, value in vars(self).items()})
+
+
+def _added(value: Any, later: Any) -> Any:
+    match value:
+        case str():  # the policy
+            return value
+        case tuple():
+            return (value + later)[:MAX_LINES]
+        case dict():
+            return dict(Counter(value) + Counter(later))
+        case _:
+            return value + later
 
 
 class Store:
@@ -112,8 +137,7 @@ class Store:
             raise ValueError(f"{path}: damaged") from error
         if end + len(_END) != start or zlib.crc32(content[end : -_TAIL.size], zlib.crc32(content[:head])) != crc:
             raise ValueError(f"{path}: damaged")
-        lines = {key: tuple(value) for key, value in index["outcome"].items() if key.endswith("_lines")}
-        self.outcome = FilterReport(**{**index["outcome"], **lines})
+        self.outcome = FilterReport.from_dict(index["outcome"])
         sizes, rows, self._crcs = zip(*index["batches"], strict=True)
         self._places = np.cumsum([head, *sizes]).tolist()
         self._starts = np.cumsum([0, *rows]).tolist()

@@ -1,10 +1,10 @@
-"""Pairs → record batches of tokens: in this process, or in several others that each do a chunk at a time.
+"""Tokenisation of pairs into record batches: in this process, or in several worker processes, a chunk at a time.
 
     reader (here) → chunks of pairs → workers (`python -m zhuyi.data.tokenise`, over pipes) → in order → store
 
-A worker is a plain child process and imports nothing of the user's, so it does not matter what the caller's main
-module is, whether torch runs threads in it or holds a GPU. It ends when its pipe does, however the caller ended.
-What is made of a chunk is a function of it alone, so the store is the same whoever made it.
+A worker is a plain child process that imports no code of the user's, so it does not matter what the caller's main
+module is, or whether torch has threads or a GPU there. A worker exits when its pipe is closed, even if the caller was
+killed. The record batch of a chunk is a function of the chunk, so the store does not depend on the number of workers.
 """
 
 import hashlib
@@ -15,12 +15,11 @@ import queue
 import subprocess
 import sys
 import unicodedata
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
@@ -29,22 +28,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from zhuyi.data.store import MAX_LINES, FilterReport
 from zhuyi.errors import ZhuyiError
 from zhuyi.text.segmentation import count_marks
 from zhuyi.text.template import Template
 from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
-MAX_LINES = 10
-"""Line numbers that are remembered of each kind of pair that was left out."""
 MAX_CHUNKS_ALONE = 10
-"""Chunks for which no other process is started: it would be done before they are at work."""
+"""Up to so many chunks are tokenised in this process: workers would not have started before they are done."""
 
 Chunk = tuple[int, list[str], list[str]]
-"""The line number of the first pair; sources; targets."""
+"""The line number of the first pair, the sources, and the targets."""
 
 
 def digests(sources: Sequence[str], targets: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """Eight bytes for each source and for each pair: `pairs 2`. Two different ones are equal once in 10¹⁹."""
+    """A digest of 64 bits of each source, and of each pair: `pairs 2`."""
     found = bytearray()
     for source, target in zip(sources, targets, strict=True):
         one = hashlib.blake2b(source.encode(), digest_size=8).digest()
@@ -53,7 +51,7 @@ def digests(sources: Sequence[str], targets: Sequence[str]) -> npt.NDArray[np.ui
 
 
 def remarks(sources: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
-    """What the text shows before it is tokenised: `copies`, `not_nfc` and `marks`, as in `store.FilterReport`."""
+    """What is counted in the text itself: `copies`, `not_nfc` and `marks`, as in `store.FilterReport`."""
     return {
         "copies": sum(source == target != "" for source, target in zip(sources, targets, strict=True)),
         "not_nfc": sum(not unicodedata.is_normalized("NFC", line) for line in chain(sources, targets)),
@@ -62,7 +60,7 @@ def remarks(sources: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
 
 
 def schema(tokenizers: Tokenizers) -> pa.Schema:
-    """The columns of a record batch. Where two bytes are enough for a token, it has two."""
+    """The columns of a record batch. Tokens have two bytes each if that is enough for the vocabularies."""
     token = pa.uint16() if max(len(tokenizers.source), len(tokenizers.target)) <= 1 << 16 else pa.int32()
     return pa.schema(
         [
@@ -75,47 +73,20 @@ def schema(tokenizers: Tokenizers) -> pa.Schema:
     )
 
 
-@dataclass(frozen=True)
-class ChunkReport:
-    """What became of a chunk."""
-
-    pairs: int
-    kept: int
-    empty: int
-    empty_lines: list[int]
-    """The first ten of them."""
-    long: int
-    long_lines: list[int]
-    returns: int
-    return_lines: list[int]
-    spaced: int
-    spaced_lines: list[int]
-    quoted: int
-    copies: int
-    not_nfc: int
-    marks: dict[str, int]
-    text_characters: int
-    text_bytes: int
-    bytes: int
-    """Length of `message`."""
-    crc: int
-    """CRC-32 of `message`."""
-
-
 class ChunkTokenizer:
-    """How pairs become tokens; the arguments are those of `build.build_store`."""
+    """A function from a chunk to its record batch; the arguments are those of `build.build_store`."""
 
     def __init__(self, tokenizers: Tokenizers, max_length: int | None, long_lines: str, dropout: float) -> None:
         templates = [asdict(template) for template in tokenizers.templates]
         self.settings = (tokenizers.files(), templates, max_length, long_lines, dropout)
         self.schema = schema(tokenizers)
         self._most = None if max_length is None else max_length - 1
-        self._truncate = long_lines == "truncate"
+        self._long_lines = long_lines
         self._sides = [(side, side.with_dropout(dropout)) for side in (tokenizers.source, tokenizers.target)]
 
-    def __call__(self, chunk: Chunk) -> tuple[ChunkReport, bytes]:
-        """Its report, and its record batch as an Arrow message: empty where no pair of the chunk can be used."""
-        first, *texts = chunk
+    def __call__(self, chunk: Chunk) -> tuple[FilterReport, bytes]:
+        """The report on a chunk, and its record batch as an Arrow message, which is empty if no pair is kept."""
+        _, *texts = chunk
         sides = [self._encode(lines, *side) for lines, side in zip(texts, self._sides, strict=True)]
         lengths = np.array([np.fromiter(map(len, side), np.int64, len(side)) for side in sides])
         if self._most is None:
@@ -123,28 +94,52 @@ class ChunkTokenizer:
         else:
             empty = lengths.min(axis=0) == 0
             long = ~empty & (lengths.max(axis=0) > self._most)
-        usable = np.flatnonzero(~empty if self._truncate else ~(empty | long))
-        kept = [
-            [side[i] if self._most is None else tokenizer.cut(side[i], self._most) for i in usable]
+        kept = np.flatnonzero(~empty if self._long_lines == "truncate" else ~(empty | long))
+        return self._report(chunk, empty, long, len(kept)), self._message(chunk, sides, kept) if len(kept) else b""
+
+    def _message(self, chunk: Chunk, sides: list[list[list[int]]], kept: npt.NDArray[np.int64]) -> bytes:
+        """The record batch of the pairs `kept` of a chunk, counted from 0; `sides` are the tokens of its lines."""
+        first, *texts = chunk
+        tokens = [
+            [side[i] if self._most is None else tokenizer.cut(side[i], self._most) for i in kept]
             for side, (tokenizer, _) in zip(sides, self._sides, strict=True)
         ]
-        message = b""
-        if len(usable):
-            columns = [first + usable, *map(self._lists, kept), *digests(*texts)[usable].T]
-            arrays = [pa.array(column, type) for column, type in zip(columns, self.schema.types, strict=True)]
-            message = pa.record_batch(arrays, schema=self.schema).serialize().to_pybytes()
-        returns = np.array(["\r" in source or "\r" in target for source, target in zip(*texts, strict=True)])
-        quoted = sum(len(line) > 1 and line[0] == line[-1] == '"' for line in chain.from_iterable(texts))
-        spaced = np.zeros(len(empty), bool)
-        for lines, (tokenizer, _) in zip(texts, self._sides, strict=True):
+        columns = [first + kept, *map(self._lists, tokens), *digests(*texts)[kept].T]
+        arrays = [pa.array(column, type) for column, type in zip(columns, self.schema.types, strict=True)]
+        message: bytes = pa.record_batch(arrays, schema=self.schema).serialize().to_pybytes()
+        return message
+
+    def _report(
+        self, chunk: Chunk, empty: npt.NDArray[np.bool_], long: npt.NDArray[np.bool_], kept: int
+    ) -> FilterReport:
+        """The report on a chunk, of which these pairs are empty or too long: both `pairs`."""
+        first, sources, targets = chunk
+        returns = np.array(["\r" in source or "\r" in target for source, target in zip(sources, targets, strict=True)])
+        spaced = np.zeros(len(sources), bool)
+        for lines, (tokenizer, _) in zip((sources, targets), self._sides, strict=True):
             spaced |= not tokenizer.keeps_whitespace and np.array([_spaced(line) for line in lines])
-        found = [(first + np.flatnonzero(which)).tolist() for which in (empty, long, returns, spaced)]
-        empties, longs, with_returns, with_spaces = ((len(lines), lines[:MAX_LINES]) for lines in found)
-        counts = *empties, *longs, *with_returns, *with_spaces, quoted
-        text = "".join(texts[1]) if self._most is None else ""
-        written: dict[str, Any] = {**remarks(*texts), "bytes": len(message), "crc": zlib.crc32(message)}
-        written |= {"text_characters": len(text), "text_bytes": len(text.encode())}
-        return ChunkReport(len(empty), len(usable), *counts, **written), message
+        text = "".join(targets) if self._most is None else ""
+
+        def numbers(which: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+            return tuple((first + np.flatnonzero(which)[:MAX_LINES]).tolist())
+
+        return FilterReport(
+            pairs=len(sources),
+            kept=kept,
+            empty=int(empty.sum()),
+            empty_lines=numbers(empty),
+            long=int(long.sum()),
+            long_lines=numbers(long),
+            long_policy=self._long_lines,
+            returns=int(returns.sum()),
+            return_lines=numbers(returns),
+            spaced=int(spaced.sum()),
+            spaced_lines=numbers(spaced),
+            quoted=sum(len(line) > 1 and line[0] == line[-1] == '"' for line in chain(sources, targets)),
+            characters=len(text),
+            bytes=len(text.encode()),
+            **remarks(sources, targets),
+        )
 
     def _encode(self, lines: list[str], plain: Tokenizer, random: Tokenizer) -> list[list[int]]:
         tokens = random.encode(lines)
@@ -162,23 +157,23 @@ class ChunkTokenizer:
 
 
 def _spaced(line: str) -> bool:
-    """Whether it has white space that tokenizers do not keep, except at its end."""
+    """Whether a line has white space that collapsing changes, except at its end."""
     line = line.rstrip()
     return line[:1].isspace() or "  " in line or "\t" in line
 
 
 def tokenised_chunks(
     tokenize: ChunkTokenizer, chunks: Iterable[Chunk], processes: int | None = None
-) -> Iterator[tuple[ChunkReport, bytes]]:
+) -> Iterator[tuple[FilterReport, bytes]]:
     """The reports and record batches of the chunks, in order.
 
     Args:
-        tokenize: makes tokens of one.
-        chunks: read no further ahead than the workers need.
-        processes: how many work at it. Unset: as many as there are CPU cores for this one, once it is worth it.
+        tokenize: tokenises a chunk.
+        chunks: are read no further ahead than the workers need.
+        processes: the number of workers. None: the number of CPU cores that this process may use.
 
     Raises:
-        ZhuyiError: when a worker dies.
+        ZhuyiError: if a worker dies.
     """
     chunks = iter(chunks)
     processes = processes or _cores()
@@ -191,16 +186,16 @@ def tokenised_chunks(
 
 
 def _cores() -> int:
-    """How many CPU cores this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Workers:
-    """So many processes, and a thread for each that hands it chunks and waits."""
+    """Worker processes, and a thread for each, which sends it chunks and waits for the results."""
 
     def __init__(self, tokenize: ChunkTokenizer, processes: int) -> None:
         paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        # Each is one thread: the library's own threads would fight over the cores.
+        # A single thread in each: with threads of the library as well, there would be more threads than cores.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TOKENIZERS_PARALLELISM": "false"}
         command = [sys.executable, "-P", "-m", __name__]
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
@@ -212,7 +207,7 @@ class _Workers:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,
-                process_group=0,  # Ctrl-C is for the one at this end; on Windows, the next line does that
+                process_group=0,  # Ctrl-C must not reach the workers; on Windows, the next line prevents that
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
             self._all.append(worker)
@@ -230,9 +225,9 @@ class _Workers:
         for worker in self._all:
             worker.communicate()
 
-    def map(self, chunks: Iterable[Chunk]) -> Iterator[tuple[ChunkReport, bytes]]:
-        """In order; two chunks for each worker are on their way."""
-        waiting: deque[Future[tuple[ChunkReport, bytes]]] = deque()
+    def map(self, chunks: Iterable[Chunk]) -> Iterator[tuple[FilterReport, bytes]]:
+        """The results in order; up to two chunks for each worker are in progress."""
+        waiting: deque[Future[tuple[FilterReport, bytes]]] = deque()
         for chunk in chunks:
             waiting.append(self._threads.submit(self._ask, marshal.dumps(chunk)))
             if len(waiting) > 2 * len(self._all):
@@ -240,7 +235,7 @@ class _Workers:
         while waiting:
             yield waiting.popleft().result()
 
-    def _ask(self, chunk: bytes) -> tuple[ChunkReport, bytes]:
+    def _ask(self, chunk: bytes) -> tuple[FilterReport, bytes]:
         worker = self._idle.get()
         assert worker.stdin is not None
         assert worker.stdout is not None
@@ -258,7 +253,7 @@ class _Workers:
             ) from error
         finally:
             self._idle.put(worker)
-        return ChunkReport(**report), message
+        return FilterReport.from_dict(report), message
 
 
 def _send(stream: IO[bytes], content: bytes) -> None:
@@ -277,8 +272,8 @@ def _receive(stream: IO[bytes]) -> bytes:
 
 
 def _work(chunks: IO[bytes], answers: IO[bytes]) -> None:
-    """What a worker does."""
-    with suppress(EOFError, BrokenPipeError):  # the end, which is the other one's
+    """The main loop of a worker."""
+    with suppress(EOFError, BrokenPipeError):  # the parent has closed the pipe, or has died
         files, templates, *rest = marshal.loads(_receive(chunks))
         tokenizers = Tokenizers.from_files(files).with_templates(*(Template(**template) for template in templates))
         tokenize = ChunkTokenizer(tokenizers, *rest)
