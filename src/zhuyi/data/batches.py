@@ -3,11 +3,11 @@
 The one place where BOS and EOS are added, the latter where a source has no suffix with its own (`text.template`):
 
     source       a b c EOS
-    target_in    BOS x y z          what the decoder is given (teacher forcing)
-    target_out   x y z EOS          what it must answer at each position
+    target_in    BOS x y z          the input of the decoder (teacher forcing)
+    target_out   x y z EOS          the right output at each position
 
-Each epoch deals a large corpus into new pools of 250,000 pairs; each is sorted and cut as if it were all.
-So neither time nor memory grows with the corpus, except for a histogram of its lengths.
+Each epoch divides a large corpus at random into pools of about 250,000 pairs, and each pool is sorted by length and cut
+into batches. So neither time nor memory grows with the corpus, except for a histogram of its lengths.
 """
 
 import queue
@@ -30,11 +30,11 @@ from zhuyi.model.broken import targets_without
 from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 POOL_PAIRS = 250_000
-"""About how many pairs are sorted by length at once: enough that batches have as little padding as of all."""
+"""About how many pairs are sorted by length at once: enough for as little padding as if all pairs were sorted."""
 BLOCK_PAIRS = 10_000
-"""Neighbours in the corpus that go into one pool together, so that a pool is read from a few places of the file."""
+"""Adjacent pairs of the corpus that go into the same pool, so that a pool is read from a few places of the file."""
 MAX_TABLE_ENTRIES = 1 << 22
-"""Most pairs of lengths that are counted in a table."""
+"""Most different (source, target) lengths that are counted in a table, instead of being sorted."""
 
 T = TypeVar("T")
 
@@ -46,11 +46,11 @@ class Batch:
     source: Int[Tensor, "batch source"]
     """Tokens and EOS."""
     source_mask: Bool[Tensor, "batch source"]
-    """Where `source` is no padding."""
+    """Where `source` is not padding."""
     target_in: Int[Tensor, "batch target"]
-    """BOS and tokens: what the decoder is given."""
+    """BOS and tokens: the input of the decoder."""
     target_out: Int[Tensor, "batch output"]
-    """Tokens and EOS: what it must answer at each position of `target_in`. Or labels, which have no `target_in`."""
+    """Tokens and EOS: the right output at each position of `target_in`. Or labels; then `target_in` is `batch 0`."""
     pairs: np.ndarray
     """Numbers of the pairs in the corpus: `batch`."""
 
@@ -75,12 +75,12 @@ class Batch:
         return self.source.numel() + self.target_out.numel()
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        """The same pairs, with `function` of each of the four tensors."""
+        """The same pairs, with `function` applied to each of the four tensors."""
         source, source_mask = function(self.source), function(self.source_mask)
         return Batch(source, source_mask, function(self.target_in), function(self.target_out), self.pairs)
 
     def without(self, parts: Iterable[Part]) -> "Batch":
-        """The same pairs, for a model that some parts have been taken away from (`model.broken`)."""
+        """The same pairs, for a model without some of its parts (`model.broken`)."""
         target_in, target_out = targets_without(parts, self.target_in, self.target_out, PAD)
         return replace(self, target_in=target_in, target_out=target_out)
 
@@ -89,12 +89,12 @@ class Batch:
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
-        """The same batch in memory from which a GPU can fetch it by itself."""
+        """The same batch in pinned memory, from which it is copied to a GPU asynchronously."""
         return self.map(Tensor.pin_memory)
 
 
 def pad_sources(sequences: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Source tokens with EOS, padded at the end: ids and mask, both `batch source`."""
+    """Source tokens with EOS, padded at the end: ids and mask (True = attend), both `batch source`."""
     delimited = _delimited(sequences)[:, 1:]
     ends = delimited == EOS
     delimited[ends & (ends.cumsum(axis=1) > 1)] = PAD  # a suffix of the source has its own
@@ -103,7 +103,7 @@ def pad_sources(sequences: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor
 
 
 def collate(corpus: Sequences, pairs: np.ndarray) -> Batch:
-    """The batch of these pairs: as the corpus makes it, if it does, and of source → target pairs otherwise."""
+    """The batch of these pairs: by the corpus itself if it is `Collated`, otherwise of source → target pairs."""
     if isinstance(corpus, Collated):
         return cast(Batch, corpus.collate(pairs))
     source, source_mask = pad_sources([corpus.source(pair) for pair in pairs])
@@ -114,10 +114,10 @@ def collate(corpus: Sequences, pairs: np.ndarray) -> Batch:
 
 
 class Plan(Sequence[np.ndarray]):
-    """Batches to be: each an array of pair numbers. They are made when they are asked for, a pool at a time."""
+    """The batches of an epoch, each an array of pair numbers. They are computed on access, a pool at a time."""
 
     padded_tokens: int
-    """Tokens of all batches, source + target, with BOS, EOS and padding."""
+    """Positions of all batches, source + target: tokens, EOS and padding."""
 
     def __init__(self, pools: "Sequence[_Pool]") -> None:
         self._pools = pools
@@ -147,12 +147,13 @@ class Plan(Sequence[np.ndarray]):
 def plan(corpus: Lengths, tokens_per_batch: int, seed: int, epoch: int) -> Plan:
     """All pairs of the corpus in batches of similar length, in random order.
 
-    The same (corpus, tokens_per_batch, seed, epoch) gives the same plan, always; so a data position
-    is an epoch and a number of batches. Pairs of equal lengths meet in other batches each epoch.
+    The plan is a function of the arguments, so an epoch and a number of batches determine a position in the data.
+    Which pairs of equal lengths share a batch differs from epoch to epoch.
 
     Args:
-        tokens_per_batch: most source + target tokens of a batch, BOS, EOS and padding counted. A single pair
-            longer than that is a batch of its own.
+        corpus: the lengths of its pairs.
+        tokens_per_batch: most source + target positions of a batch: tokens, EOS and padding. A single pair longer than
+            that is a batch of its own.
         seed: of the run.
         epoch: which pass over the corpus.
     """
@@ -163,9 +164,9 @@ def plan(corpus: Lengths, tokens_per_batch: int, seed: int, epoch: int) -> Plan:
 
 
 def plan_in_order(corpus: Lengths, tokens_per_batch: int) -> list[np.ndarray]:
-    """All pairs by length and with nothing random in it, for validation and for translation: longest first.
+    """All pairs in batches of similar length, longest first and without randomness: for validation and translation.
 
-    The first batch needs the most memory, and what is left at the end is short.
+    The first batch needs the most memory, and the last ones are short.
     """
     ends, _ = _cut(corpus.source_lengths, corpus.target_lengths, ends_of(corpus), tokens_per_batch)
     return _split(_by_length(corpus.source_lengths, corpus.target_lengths), ends)[::-1]
@@ -186,9 +187,9 @@ def token_counts(corpus: Lengths, pairs: np.ndarray | slice) -> tuple[int, int]:
 
 
 def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
-    """The same items in the same order, made by a thread that is up to `count` of them ahead.
+    """The same items in the same order, computed by a thread that is up to `count` of them ahead.
 
-    What goes wrong in making one is raised here, in its turn.
+    An exception in that thread is raised here, in place of the item.
     """
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(count)
     stopped = threading.Event()
@@ -225,14 +226,14 @@ def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
 
 
 class _Pool:
-    """Some blocks of the corpus. How they are cut follows from their lengths alone; who is in which batch, later."""
+    """Some blocks of the corpus. Their lengths determine the sizes of the batches at once; the pairs follow later."""
 
     def __init__(self, corpus: Lengths, blocks: np.ndarray, tokens_per_batch: int, seed: tuple[int, ...]) -> None:
         self._corpus, self._blocks, self._seed = corpus, blocks, seed
         self.ends, self.padded_tokens = _cut(*self._lengths(), ends_of(corpus), tokens_per_batch)
 
     def batches(self) -> list[np.ndarray]:
-        """In random order, and with pairs of equal lengths in random batches."""
+        """The batches in random order; pairs of equal lengths are distributed among them at random."""
         random = np.random.default_rng(self._seed)
         source, target = self._lengths()
         pairs = np.concatenate(
@@ -254,16 +255,16 @@ class _Pool:
 
 
 def _by_length(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """An order by target length and, within one, by source length: up and down in turn, so that neighbours fit."""
+    """An order by target length, then source length, alternately ascending and descending, so that neighbours fit."""
     return np.lexsort((np.where(target % 2, source, source.max(initial=0) - source), target))
 
 
 def _cut(
     source: np.ndarray, target: np.ndarray, added: tuple[int, int], tokens_per_batch: int
 ) -> tuple[list[int], int]:
-    """Where the batches of pairs of these lengths end, once they are in order; and their tokens, padding counted.
+    """Where the batches of pairs of these lengths end, in the order of `_by_length`; and the positions of all batches.
 
-    All pairs of the same lengths are one step, however many there are. `added`: as `ends_of`.
+    Pairs of equal lengths are handled in one step, however many there are. `added` is the result of `ends_of`.
     """
     scale = int(source.max(initial=0)) + 1
     both = target.astype(np.int64) * scale + source

@@ -1,10 +1,10 @@
-"""What is kept between runs, all of which can be made again: tokenised corpora, vocabularies, reports, digests.
+"""The cache: files that are kept between runs and can be made again: tokenised corpora, vocabularies, reports, digests.
 
     $ZHUYI_CACHE, or $XDG_CACHE_HOME/zhuyi, or ~/.cache/zhuyi, or zhuyi-UID in the directory for temporary files
       ├── <key>.arrow               a tokenised corpus: see store.py
-      └── notes/<key>.json          small things that take long to find out; a first line with the SHA-256 of the rest
+      └── notes/<key>.json          a small result that takes long to compute, after a line with its SHA-256
 
-Nothing here is ever in the way: a note that is damaged, missing or cannot be written is found out again.
+A note that is damaged or missing is computed again, and one that cannot be written is not an error.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ from typing import Any
 from filelock import FileLock
 
 SETTLED_SECONDS = 2.0
-"""Seconds for which a file must have been at rest before its date says that it has not changed since."""
+"""Age that the dates of a file must have before they can show that the file has not changed."""
 
 
 def cache_directory() -> Path:
-    """Where all this lives: see the head of this file."""
+    """The directory of the cache: see the top of this module."""
     if chosen := os.environ.get("ZHUYI_CACHE"):
         return Path(chosen)
     shared = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(shared):  # its specification: a relative one is invalid and to be ignored
+    if os.path.isabs(shared):  # by its specification, relative paths are to be ignored
         return Path(shared) / "zhuyi"
     try:
         return Path.home() / ".cache" / "zhuyi"
@@ -38,12 +38,12 @@ def cache_directory() -> Path:
 
 
 def key_of(made_of: Any) -> str:
-    """A name for what is made of these (anything that JSON can say): other ingredients, another name."""
+    """A name for a result, derived from its inputs, which are JSON values: other inputs give another name."""
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def cached(made_of: Any, make: Callable[[], Any]) -> Any:
-    """What `make` gives (anything that JSON can say), made once for the same ingredients."""
+    """The result of `make`, a JSON value, computed once for the same inputs `made_of`."""
     key = key_of(made_of)
     value = _read(key)
     if value is None:
@@ -77,24 +77,24 @@ def file_digest(path: str) -> str:
 
 @contextmanager
 def exclusive(lock: Path, wait: bool) -> Iterator[None]:
-    """Within, this process alone holds the file `lock`, which is made for this and removed at the end.
+    """Hold the lock on the file `lock`, which is created for this and removed at the end.
 
-    A process that is killed leaves the file, and holds it no more.
+    If the process is killed, the lock is released, and the file remains.
 
     Args:
-        lock: a file of no other use.
-        wait: for the process that holds it.
+        lock: a file that has no other purpose.
+        wait: whether to wait for another process that holds the lock.
 
     Raises:
-        filelock.Timeout: if another process holds it and there is no waiting.
-        OSError: if it cannot be made, or the file system has no locks.
+        filelock.Timeout: if another process holds the lock and `wait` is False.
+        OSError: if the file cannot be created, or the file system has no locks.
     """
     with FileLock(lock, timeout=-1 if wait else 0, fallback_to_soft=False):
         try:
             yield
         finally:
-            # While it is held, so that it is not another process's by then: whoever opened it before sees that it has
-            # no name any more, and tries again. Windows, which removes no open file, removes it with its release.
+            # Removed while it is held, so that another process cannot hold it yet: one that has opened it before sees
+            # that it has been removed, and tries again. Windows cannot remove an open file; there, its release does.
             with suppress(OSError):
                 lock.unlink()
 
@@ -119,7 +119,7 @@ def _read(key: str) -> Any:
 def _write(key: str, value: Any) -> None:
     path = _path(key)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    content = json.dumps(value).encode()  # ASCII: a file's name may have bytes that are no character
+    content = json.dumps(value).encode()  # ASCII: file names may contain bytes that are not UTF-8
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)

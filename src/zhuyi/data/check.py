@@ -1,4 +1,4 @@
-"""The corpus at a glance, before any training: what is in it, and what will hurt.
+"""Statistics of a corpus before training, and what in it may harm the model.
 
 Everything is counted in passes over the store, in memory that does not grow with it.
 """
@@ -22,9 +22,9 @@ from zhuyi.text.tokenizer import Tokenizer, Tokenizers
 
 MAX_BINS = 28
 BLANK = digests([""], ["\n"])[0, 1]
-"""The digest of a line of running text that is nothing but its line break."""
+"""The digest of a line of running text that consists of its line break."""
 MAX_SORTED_PAIRS = 1 << 25
-"""Most pairs that are sorted at once, to find duplicates: 256 MiB."""
+"""Most digests that are sorted at once, to find duplicates: 256 MiB."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LengthSummary:
 
     median: int
     most: int
-    """95 % are no longer."""
+    """The 95th percentile."""
     longest: int
     histogram: tuple[int, ...]
     """Lines of 1 to `bin` tokens, of bin + 1 to 2 bin, ...; the last number counts everything longer too."""
@@ -48,26 +48,26 @@ class SideReport:
     vocabulary: int
     lengths: LengthSummary
     unknown: float
-    """Share of tokens that stand for what is not in the vocabulary: UNK, or bytes in its place."""
+    """Share of tokens that stand for text outside the vocabulary: UNK, or bytes."""
 
 
 @dataclass(frozen=True)
 class HeldOutReport:
-    """A dev or test set, beside the training pairs."""
+    """A dev or test set, compared with the training pairs."""
 
     pairs: int
     leaks: int
-    """Pairs that are training pairs too (those that are left out of training do not count)."""
+    """Pairs that are training pairs too; pairs that are left out of training do not count."""
     leak_lines: tuple[int, ...]
     """The first ten of them."""
     known_sources: int
     """Pairs whose source alone is also in training, the leaks among them."""
     empty: int
-    """Pairs with a side that has no tokens: they are scored like any other."""
+    """Pairs with a side that has no tokens; they are scored like any other."""
     empty_lines: tuple[int, ...]
     """The first ten of them."""
     long: int
-    """Pairs with a side over the limit: in use it is cut."""
+    """Pairs with a side over the limit, which is cut in use."""
     over_output: int
     """Pairs whose target is longer than decoding may write for their source."""
     source_unknown: float
@@ -80,20 +80,20 @@ class HeldOutReport:
 
 @dataclass(frozen=True)
 class MixedReport:
-    """A corpus that is mixed in."""
+    """A corpus of `data.mix`."""
 
     source: str
     pairs: int
     """Pairs in the corpus."""
     kept: int
-    """Those that can be trained on."""
+    """Pairs that can be trained on."""
     drawn: int
-    """Those of an epoch."""
+    """Pairs that each epoch draws."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is known of a corpus before training."""
+    """The result of the check of a corpus of pairs."""
 
     outcome: FilterReport
     limit: int
@@ -107,7 +107,7 @@ class Report:
     dev: HeldOutReport | None
     test: HeldOutReport | None
     mixed: tuple[MixedReport, ...] = ()
-    """The corpora of `data.mix`, in which leaks are looked for too."""
+    """The corpora of `data.mix`, which are searched for leaks too."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists and numbers, for JSON."""
@@ -132,16 +132,16 @@ class TextPart:
     characters: int
     """Line breaks counted."""
     bytes: int
-    """The same in UTF-8."""
+    """Of the same text in UTF-8."""
     blank: int
-    """Lines of nothing but a line break."""
+    """Lines that consist of a line break."""
     tokens: SideReport
     """Of the lines, with their line breaks."""
 
 
 @dataclass(frozen=True)
 class TextReport:
-    """What is known of running text before training."""
+    """The result of the check of running text."""
 
     train: TextPart
     repeated: int
@@ -178,10 +178,10 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_report(config: Config, tokenizers: Tokenizers, store: Store, mixed: Sequence[Store] = ()) -> Report:
-    """Look at the training pairs, and for them in the dev and test sets.
+    """Check the training pairs, and look for them in the dev and test sets.
 
     Args:
-        config: whose `data` names the dev and test sets, and whose `decoding` says how long an output may be.
+        config: its `data` names the dev and test sets, and its `decoding` limits the length of an output.
         tokenizers: of both sides.
         store: the training pairs, tokenised.
         mixed: the corpora of `data.mix`, tokenised.
@@ -221,10 +221,10 @@ def make_report(config: Config, tokenizers: Tokenizers, store: Store, mixed: Seq
 
 
 def make_text_report(tokenizers: Tokenizers, store: Store, dev: Store | None) -> TextReport:
-    """Look at running text, and for lines of its training part in its dev part.
+    """Check running text, and look for lines of its training part in its dev part.
 
     Args:
-        tokenizers: whose target side has made the tokens.
+        tokenizers: the target side has tokenised the text.
         store: the training part.
         dev: the dev part.
     """
@@ -262,7 +262,7 @@ def _known(dev: Store, training: Store) -> npt.NDArray[np.bool_]:
 
 
 class _HeldOut:
-    """A dev or test set, of which training pairs are looked for."""
+    """A dev or test set, to be compared with training pairs."""
 
     def __init__(self, corpus: Corpus, tokenizers: Tokenizers, config: Config) -> None:
         pairs = list(corpus)
@@ -281,7 +281,7 @@ class _HeldOut:
         ]
 
     def look_among(self, *training: npt.NDArray[np.uint64]) -> None:
-        """Training sources and training pairs, by their digests."""
+        """Note which sources and pairs are among these training sources and training pairs, given by their digests."""
         for known, ours, theirs in zip(self._known.T, self._digests.T, training, strict=True):
             known |= np.isin(ours, theirs)
 
@@ -304,7 +304,7 @@ class _HeldOut:
 
 
 def _duplicates(store: Store) -> int:
-    """Sort the digests, a share of them at a time: those with the same remainder."""
+    """The number of pairs that repeat an earlier one. Sorts the digests with the same remainder together."""
     shares = math.ceil(len(store) / MAX_SORTED_PAIRS)
     repeated = 0
     for share in range(shares):
@@ -322,7 +322,7 @@ def _unknown(tokenizer: Tokenizer, tokens: Integers) -> int:
 
 def _side(tokenizer: Tokenizer, lengths: Integers, unknown: int) -> SideReport:
     counts = np.zeros(int(lengths.max()) + 1, np.int64)
-    for start in range(0, len(lengths), 1 << 20):  # bincount makes eight bytes of each
+    for start in range(0, len(lengths), 1 << 20):  # bincount converts each length to eight bytes
         counts += np.bincount(lengths[start : start + (1 << 20)], minlength=len(counts))
     ranks = [math.ceil(share * (len(lengths) - 1)) for share in (0.5, 0.95, 0.99)]
     median, most, nearly_all = np.searchsorted(np.cumsum(counts), ranks, side="right").tolist()

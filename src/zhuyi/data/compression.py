@@ -1,4 +1,4 @@
-"""Files that may be compressed: which they are is seen in their first bytes, not in their names."""
+"""Reads and writes files that may be compressed. Reading goes by their first bytes, writing by their names."""
 
 import gzip
 import io
@@ -31,10 +31,10 @@ def _to_zstd(file: IO[bytes]) -> Any:
 _OPEN: dict[re.Pattern[bytes], Callable[[str], io.BufferedIOBase]] = {
     re.compile(rb"\x1f\x8b"): lambda path: gzip.GzipFile(path),
     re.compile(rb"\xfd7zXZ\0"): lambda path: io.BufferedReader(_Xz(path)),
-    # A frame, or one to be skipped, with which pzstd begins.
+    # A frame, or a skippable frame, with which pzstd begins.
     re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"): _zstd,
 }
-"""By the first bytes of a file: no text in UTF-8 begins with them. Names are often wrong."""
+"""By the first bytes of a file, with which no UTF-8 text begins. Names are often wrong."""
 
 _PACK: dict[str, Callable[[IO[bytes]], AbstractContextManager[Any]]] = {
     ".gz": lambda file: gzip.GzipFile("", "wb", fileobj=file, mtime=0),
@@ -42,11 +42,11 @@ _PACK: dict[str, Callable[[IO[bytes]], AbstractContextManager[Any]]] = {
     ".zst": _to_zstd,
     "": nullcontext,
 }
-"""By the ending of a name: what compresses to a file that is open for writing, and leaves it open."""
+"""By the ending of a name: a function that wraps a file open for writing. Closing the result leaves the file open."""
 
 
 class _Xz(io.RawIOBase):
-    """All streams of an .xz file. LZMAFile ends at the zeros that may stand between them, and drops the rest."""
+    """All streams of an .xz file. LZMAFile stops at the zeros that may stand between streams, and drops the rest."""
 
     def __init__(self, path: str) -> None:
         self._file = open(path, "rb")  # noqa: SIM115 – closed by `close`
@@ -79,7 +79,11 @@ class _Xz(io.RawIOBase):
 
 
 def text_lines(path: str) -> Iterator[str]:
-    """The lines of a UTF-8 file, compressed or not, without their ends."""
+    """The lines of a UTF-8 file, compressed or not, without their line ends.
+
+    Raises:
+        DataError: naming the file, and the line that is not text, or after which the file cannot be read.
+    """
     number = 0
     try:
         with opened(path) as stream:
@@ -93,20 +97,20 @@ def text_lines(path: str) -> Iterator[str]:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What libraries raise at a file that they cannot read: pyarrow too, if it has been needed."""
+    """The exceptions of libraries that cannot read a file; those of pyarrow if it has been imported."""
     arrow = sys.modules.get("pyarrow")
     return (OSError, EOFError, zlib.error, lzma.LZMAError, *([arrow.ArrowException] if arrow else []))
 
 
 def packing(path: str) -> str:
-    """The ending that says how a file is compressed, or an empty one."""
+    """The ending of a name that stands for a compression; empty if there is none."""
     ending = Path(path).suffix.lower()
     return ending if ending in _PACK else ""
 
 
 @contextmanager
 def packed(file: IO[bytes], ending: str) -> Iterator[Callable[[bytes], object]]:
-    """Writes to `file`, compressed as `packing` says. The same content always gives the same bytes."""
+    """A function that writes to `file` with the compression of `ending`. The same content gives the same bytes."""
     with _PACK[ending](file) as stream:
         yield stream.write
 
@@ -123,5 +127,5 @@ def _open_plain(path: str) -> io.BufferedIOBase:
 
 
 def first_line(error: BaseException) -> str:
-    """What a library says of a failure, in one line."""
+    """The first line of an exception's message."""
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Where pairs come from. A side of a corpus is named by a spec:
+"""Corpora: pairs or running text, read from files. A side of a corpus is named by a spec:
 
     FILE                                a text file, one sentence a line
     FILE.tsv#COLUMN                     a column: its number from 1, or its name in the header line
@@ -7,22 +7,21 @@
     FILE.parquet#COLUMN                 a column of a Parquet file
     hub:DATASET[/CONFIG]/SPLIT#FIELD    a data set of the Hugging Face hub (extra `hub`)
 
-Text, .tsv, .csv and .jsonl may be compressed (.gz, .xz, .zst): whether they are is seen in the file, not in its name.
-FIELD may be dotted (`translation.en`). A string that
-names an existing file is that file, whatever is in its name. In `hub:` the last part is the split; of the parts
-before it, the first two are the data set where there is more than one: `hub:bentrevett/multi30k/train#en`,
-`hub:wmt/wmt14/de-en/train#translation.de`.
+Text, .tsv, .csv and .jsonl may be compressed (.gz, .xz, .zst), which is detected from the content, not from the name.
+FIELD may be dotted (`translation.en`). If a string names an existing file, it means that file, even if it contains `#`
+or wildcards. In `hub:`, the last part is the split, and the first two of the parts before it are the data set (if there
+is only one part, that is): `hub:bentrevett/multi30k/train#en`, `hub:wmt/wmt14/de-en/train#translation.de`.
 
 The last part of a path may be a pattern, with `*`, `?` or `[...]`: `shards/*.en.zst`, `shards/*.parquet#en`. The files
-that it matches are read one after the other as if they were one, in the order of what its wildcards matched. Files of
-both sides belong together where the wildcards matched the same: `part-*.en` and `part-??.de` pair `part-07.en` with
-`part-07.de`, line by line. A file without such a partner is an error. As in a shell, no wildcard matches the dot at the
+that it matches are read as if they were concatenated, ordered by the text that the wildcards matched. Files of both
+sides are paired if the wildcards matched the same text: `part-*.en` and `part-??.de` pair `part-07.en` with
+`part-07.de`, line by line. A file without a partner is an error. As in a shell, no wildcard matches the dot at the
 beginning of a name.
 
-A line ends at "\n" or "\r\n" and nowhere else, so that both sides count the same lines as every other tool. Text is
-UTF-8. In .tsv a quote is a letter like any other, a line is a row, and none has more columns than the first. In .csv
-(RFC 4180) a field in quotes may hold line breaks and separators; these are commas, or what the first line has instead:
-tabs, or semicolons and no comma.
+A line ends at "\n" or "\r\n" and nowhere else, so that both sides have as many lines as for other tools. Text is UTF-8.
+In .tsv, a quote is a character like any other, a line is a row, and no row has more columns than the first one. In .csv
+(RFC 4180), a field in quotes may contain line breaks and separators. The separator is a tab if the first line contains
+one, a semicolon if it contains one and no comma, and a comma otherwise.
 
 Running text is one side alone, read as lines that end with their line break: see `Text`.
 """
@@ -37,25 +36,25 @@ from zhuyi.data.specs import Shard, check_partners, fingerprint, lines_of, parse
 from zhuyi.errors import DataError
 
 MAX_LINE_CHARACTERS = 1 << 16
-"""Of running text; longer lines are several."""
+"""Longest line of running text; longer ones are divided."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A sentence and its translation."""
+    """A source line and its target line."""
 
     line: int
-    """Which pair of the corpus it is, from 1; a header line is not counted."""
+    """The number of the pair in the corpus, from 1; header lines are not counted."""
     source: str
     target: str
 
 
 class Corpus:
-    """The pairs of two specs: iterate as often as you like, one pair at a time is in memory.
+    """The pairs of two specs. It can be iterated over repeatedly, and keeps one pair at a time in memory.
 
     Raises:
-        DataError: at once for a spec that cannot be; while iterating for a line that cannot be read, a file that
-            is empty, or files of different length.
+        DataError: at once for a spec that is not valid; while iterating, for a line that cannot be read, an empty file,
+            or files with different numbers of lines.
     """
 
     def __init__(self, source: str, target: str) -> None:
@@ -69,21 +68,22 @@ class Corpus:
             yield Pair(line, source, target)
 
     def fingerprint(self) -> str:
-        """A digest of all that the pairs depend on: the files' content, not their names or dates."""
+        """A digest of everything that the pairs depend on: the content of the files, not their names or dates."""
         return hashlib.sha256("\n".join(map(fingerprint, (*self._sources, *self._targets))).encode()).hexdigest()
 
 
 class Text:
     """Running text: the lines of one spec, or some of them, each the target of a pair whose source is empty.
 
-    Every line ends with "\\n", whether the file has "\\r\\n" or, at its end, nothing. A field of a table is a document:
-    its lines are split at "\\n" alone, and the last one ends with "\\n" too. A line of more than `MAX_LINE_CHARACTERS`
-    is several, of which only the last has a line break, so that tokenising it takes no more memory than others.
+    Every line ends with "\\n", even if it ends with "\\r\\n" in the file, or with nothing at the end of the file. A
+    field of a table is a document: it is split into lines at "\\n" only, and its last line ends with "\\n" too. A line
+    of more than `MAX_LINE_CHARACTERS` is divided, to limit the memory that tokenising takes; only its last part has a
+    line break.
 
     Args:
-        spec: of a file or several, as for a side of a corpus.
+        spec: of one file or several, as for a side of a corpus.
         first: the number of the first line, from 0.
-        end: the number of the line after the last one; None: all lines that there are.
+        end: the number of the line after the last one; None: up to the end.
 
     Raises:
         DataError: as `Corpus`.
@@ -95,7 +95,7 @@ class Text:
 
     @property
     def source(self) -> str:
-        """The spec, by which errors name this corpus."""
+        """The spec, which error messages name."""
         return self.target
 
     def __iter__(self) -> Iterator[Pair]:
@@ -121,13 +121,13 @@ class Text:
         )
 
     def fingerprint(self) -> str:
-        """A digest of all that the lines depend on, as `Corpus.fingerprint`."""
+        """A digest of everything that the lines depend on, as `Corpus.fingerprint`."""
         which = f"lines {self._first} to {self._end}"
         return hashlib.sha256("\n".join([which, *map(fingerprint, self._shards)]).encode()).hexdigest()
 
 
 def _broken(document: str) -> Iterator[str]:
-    """The lines of a document, each with its line break."""
+    """The lines of a document, each with its line break; long ones are divided."""
     for line in document.split("\n"):
         line += "\n"
         for start in range(0, len(line), MAX_LINE_CHARACTERS):
@@ -135,7 +135,7 @@ def _broken(document: str) -> Iterator[str]:
 
 
 def read_lines(spec: str) -> Iterator[str]:
-    """One side alone, a line at a time.
+    """The lines of a spec, one at a time.
 
     Raises:
         DataError: naming the file, the line and what is wrong with it.
@@ -144,7 +144,7 @@ def read_lines(spec: str) -> Iterator[str]:
 
 
 def _together(source: Shard, target: Shard) -> Iterator[tuple[str, ...]]:
-    """The lines of two files, aligned. Two fields of one table are read at once."""
+    """The lines of two files, aligned. Two fields of the same table are read together."""
     if source.place == target.place:
         return rows(source.format, source.place, (source.field, target.field))
     return _aligned(source, target)

@@ -13,7 +13,7 @@ from zhuyi.errors import DataError, MissingExtra
 
 
 def rows(format: str, place: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The values of some fields of each row of a file; of text, its lines.
+    """The values of some fields of each row of a file; for text, its lines.
 
     Raises:
         DataError: naming the file, the line and what is wrong with it; or if it is empty.
@@ -55,7 +55,7 @@ def _table(format: str, path: str, fields: tuple[str, ...]) -> Iterator[tuple[st
 
 
 def _tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and fields."""
+    """The line number and the fields of each row."""
     columns = 0
     for number, line in enumerate(text_lines(path), start=1):
         row = line.split("\t")
@@ -69,7 +69,7 @@ def _tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    """The same of rows that may go over several lines: the number is that of the first."""
+    """As `_tsv_rows`; a row may have several lines, and its number is that of the first."""
     lines = text_lines(path)
     first = next(lines, None)
     if first is None:
@@ -106,12 +106,12 @@ def _jsonl(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def _parquet(path: str, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    import pyarrow.parquet as pq  # not with this module: text is read without it, and it takes as long as all else
+    import pyarrow.parquet as pq  # here, since it takes as long as all other imports, and text is read without it
 
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            # A dotted field is read as its whole top column, unless a column bears the dotted name itself.
+            # Of a dotted field the whole top-level column is read, unless the dotted name is that of a column.
             tops = [field if field in names else field.partition(".")[0] for field in fields]
             for top in tops:
                 if top not in names:
@@ -166,7 +166,7 @@ READERS: dict[str, Callable[[str, tuple[str, ...]], Iterator[tuple[str, ...]]]] 
 
 
 def _look_up(row: Any, field: str, where: str) -> Any:
-    """The value at `field`, which is a key, or keys joined by dots."""
+    """The value of `field`, which is a key, or several joined by dots."""
     if isinstance(row, dict) and field in row:
         return row[field]
     value = row

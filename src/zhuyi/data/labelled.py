@@ -1,4 +1,4 @@
-"""Pairs of the encoder shape: the target is no text, but a label for the line, or one for each token of its source."""
+"""Pairs for the encoder shape: the target is a label for the source line, or one for each of its tokens."""
 
 from typing import Literal
 
@@ -15,12 +15,12 @@ from zhuyi.text.tokenizer import PAD, UNK, Tokenizers
 
 
 class Labelled:
-    """`Sequences` whose batches have labels: `target_out` is `batch 1` or, of tokens, `batch source`.
+    """`Sequences` whose batches have labels: `target_out` is `batch 1` for lines, and `batch source` for tokens.
 
-    A source's EOS has no label: there, and in the padding, `target_out` is PAD.
+    The EOS of a source has no label: there, and in the padding, `target_out` is PAD.
 
     Args:
-        pairs: a source and its labels each.
+        pairs: sources, and their labels as targets.
         labels: "line" or "token", as `model.labels`.
     """
 
@@ -33,7 +33,7 @@ class Labelled:
         self._labels = labels
 
     def collate(self, pairs: np.ndarray) -> Batch:
-        """The batch of these pairs; `target_in` is `batch 0`, for nothing is written token by token."""
+        """The batch of these pairs; `target_in` is `batch 0`, since there is no decoder."""
         source, source_mask = pad_sources([self.source(pair) for pair in pairs])
         labels = np.full((len(pairs), source.shape[1] if self._labels == "token" else 1), PAD, dtype=np.int64)
         for row, pair in zip(labels, pairs, strict=True):
@@ -43,10 +43,10 @@ class Labelled:
 
 
 def check_labels(config: Config, tokenizers: Tokenizers, store: Store) -> None:
-    """See that each line of the data has as many labels as the encoder shape gives it.
+    """Check that each line of the data has one label or, with `model.labels = "token"`, one for each token.
 
     Raises:
-        DataError: naming the first line that has not.
+        DataError: naming the first line that does not; or if there are more labels than the vocabulary can have.
     """
     assert config.data.source is not None
     if any((part.values["target"] == UNK).any() for part in store.parts()):

@@ -1,4 +1,4 @@
-"""How long an output may get: `DecodingConfig.limits`, chosen from the lengths of the training pairs."""
+"""The limits of the length of an output (`DecodingConfig.limits`), chosen from the lengths of the training pairs."""
 
 import math
 from typing import Any
@@ -10,27 +10,27 @@ from zhuyi.config import DecodingConfig
 from zhuyi.data.sequences import Lengths
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 25.0, 50.0, 100.0)
-"""Target tokens a source token that are tried."""
+"""The ratios of target tokens to source tokens that are tried."""
 FITTING_SHARE = 0.999
-"""Share of the pairs that must fit; so of a thousand pairs or fewer, the one outlier need not."""
+"""Share of the pairs that must fit. Of a thousand pairs or fewer, one outlier need not."""
 RATIO_HEADROOM, EXTRA_HEADROOM_TOKENS = 1.25, 10
-"""Factor and tokens on top, for lines that are not like those of training."""
+"""Headroom, as a factor and in tokens, for lines that differ from the training pairs."""
 MAX_PAIRS = 1_000_000
-"""Most pairs from which the limits are chosen, evenly spread: more would not change a quantile."""
+"""Most pairs from which the limits are chosen, evenly spaced: more would not change a quantile."""
 
 EOS_LENGTH = np.int64(1)
-"""Counts on both sides; and lengths in two bytes become wide enough to be subtracted."""
+"""Is counted on both sides. Its type makes lengths of two unsigned bytes wide enough to be subtracted."""
 
 
 def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:
-    """`decoding` with the `max_ratio` and `max_extra` that are not set chosen from the data.
+    """`decoding` with `max_ratio` and `max_extra` chosen from the data, unless they are set.
 
-    Of all lines target = ratio · source + extra under which 99.9 % of the pairs lie, the one that allows the fewest
-    tokens on average; and some headroom above it.
+    They are those of the line target = ratio · source + extra that allows the fewest tokens on average, among those
+    under which 99.9 % of the pairs lie, with some headroom.
 
     Args:
-        decoding: of the configuration; what it sets stays as it is.
-        pairs: lengths of the training pairs, in tokens without BOS and EOS.
+        decoding: of the configuration; what is set in it is kept.
+        pairs: the lengths of the training pairs, in tokens without BOS and EOS.
     """
     step = math.ceil(len(pairs.source_lengths) / MAX_PAIRS)
     sources, targets = pairs.source_lengths[::step] + EOS_LENGTH, pairs.target_lengths[::step] + EOS_LENGTH
@@ -49,13 +49,16 @@ def choose_limits(decoding: DecodingConfig, pairs: Lengths) -> DecodingConfig:
 
 
 def limits_of_model(model: DecodingConfig, chosen: DecodingConfig, pairs: Lengths, max_length: int) -> DecodingConfig:
-    """`chosen` with the limits of a model that is trained further, if the pairs fit; else with the higher of both.
+    """The limits for a model that is fine-tuned: its own if the pairs fit, and otherwise the larger of both.
 
     Args:
-        model: the settings of that model.
-        chosen: those of the run, with limits that `choose_limits` has chosen from its pairs.
-        pairs: their lengths.
+        model: the decoding settings of the model.
+        chosen: the decoding settings of the run, with limits from `choose_limits`.
+        pairs: the lengths of the training pairs of the run.
         max_length: `model.max_length`.
+
+    Returns:
+        `chosen` with these limits.
     """
     if model.max_ratio is None or model.max_extra is None or chosen.max_ratio is None or chosen.max_extra is None:
         return chosen
@@ -67,9 +70,9 @@ def limits_of_model(model: DecodingConfig, chosen: DecodingConfig, pairs: Length
 
 
 def limits_of_text(decoding: DecodingConfig, max_length: int) -> DecodingConfig:
-    """`decoding` with `max_ratio` and `max_extra`, where they are not set, that let an output have `max_length` tokens.
+    """`decoding` with `max_ratio` and `max_extra` that allow `max_length` tokens, unless they are set.
 
-    Running text ends nowhere.
+    This is for running text, where no position is a natural end.
     """
     ratio = 0.0 if decoding.max_ratio is None else decoding.max_ratio
     extra = max_length if decoding.max_extra is None else decoding.max_extra
@@ -77,7 +80,7 @@ def limits_of_text(decoding: DecodingConfig, max_length: int) -> DecodingConfig:
 
 
 def count_over_limit(decoding: DecodingConfig, pairs: Lengths, max_length: int) -> int:
-    """Pairs whose target is longer than decoding may write for their source."""
+    """The number of pairs whose target is longer than decoding may write for their source."""
     over = 0
     for start in range(0, len(pairs.source_lengths), MAX_PAIRS):  # a part at a time: there may be many millions
         part = slice(start, start + MAX_PAIRS)
@@ -87,6 +90,6 @@ def count_over_limit(decoding: DecodingConfig, pairs: Lengths, max_length: int) 
 
 
 def _quantile(values: npt.NDArray[Any]) -> float:
-    """The value under which `FITTING_SHARE` of them lie: one of them, and never the largest where there are others."""
+    """The `FITTING_SHARE` quantile: one of the values, and not the largest unless there is only one."""
     rank = math.floor(FITTING_SHARE * (len(values) - 1))
     return float(np.partition(values, rank)[rank])

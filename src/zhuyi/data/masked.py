@@ -1,8 +1,8 @@
-"""Masked-token pre-training (Devlin et al. 2019, section 3.1): some tokens are hidden, and the model says which.
+"""Masked-token pre-training (Devlin et al. 2019, section 3.1): the model predicts tokens that were hidden.
 
 text          a b c d e f
 source        a <mask> c x e f EOS       b and d were chosen: one is masked, the other replaced
-target_out    . b . d . . .              only what was chosen is asked for
+target_out    . b . d . . .              only chosen tokens are predicted
 """
 
 import numpy as np
@@ -13,20 +13,20 @@ from zhuyi.data.sequences import Numbered
 from zhuyi.text.tokenizer import PAD, SPECIALS
 
 CHOSEN_SHARE = 0.15
-"""Share of a sequence's tokens that are asked for; at least one of them."""
+"""Share of the tokens of a sequence that are chosen, which is at least one token."""
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
-"""Shares of these that are masked, and that are replaced by a random token; the rest stay, so that a model cannot
-know which tokens are right."""
+"""Shares of the chosen tokens that are masked, and that are replaced by a random token. The rest are unchanged, so that
+a model cannot know which tokens of its input are right."""
 
 
 class Masked:
-    """`Sequences` whose batches ask for tokens of the source that were chosen at random: these are the targets.
+    """`Sequences` in which some tokens of each source, chosen at random, are hidden and to be predicted.
 
-    What is chosen is a function of seed, epoch and the number of the sequence.
+    The choice is a function of the seed, the epoch and the number of the sequence.
 
     Args:
-        text: its targets are the sequences; its sources do not matter.
-        mask: the token `<mask>`, the last one of the vocabulary.
+        text: its targets are the sequences; its sources are ignored.
+        mask: the id of `<mask>`, the last one of the vocabulary.
         seed: of the run.
         epoch: which pass over the corpus.
     """
@@ -41,12 +41,12 @@ class Masked:
         self._mask, self._seed, self._epoch = mask, seed, epoch
 
     def target(self, pair: int) -> np.ndarray:
-        """The tokens of a sequence that are asked for."""
+        """The chosen tokens of a sequence."""
         _, right = self._hide(pair)
         return np.asarray(right[right != PAD])
 
     def collate(self, pairs: np.ndarray) -> Batch:
-        """The batch of these sequences; `target_out` is `batch source`, and PAD where nothing is asked for."""
+        """The batch of these sequences; `target_out` is `batch source`, with PAD where no token was chosen."""
         hidden, right = zip(*map(self._hide, pairs.tolist()), strict=True)
         source, source_mask = pad_sources(hidden)
         target_out = np.full(source.shape, PAD, dtype=np.int64)
@@ -55,7 +55,7 @@ class Masked:
         return Batch(source, source_mask, source[:, :0], torch.from_numpy(target_out), pairs)
 
     def _hide(self, pair: int) -> tuple[np.ndarray, np.ndarray]:
-        """A sequence with some of its tokens hidden, and these at their places: both `length`."""
+        """A sequence with its chosen tokens hidden; and these tokens at their positions, else PAD: both `length`."""
         tokens = np.asarray(self.source(pair), dtype=np.int64)
         rng = np.random.default_rng([self._seed, self._epoch, pair])
         chosen = rng.permutation(len(tokens))[: self.target_lengths[pair]]

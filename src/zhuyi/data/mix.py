@@ -1,4 +1,4 @@
-"""Training pairs from several corpora: all of one, and of each other one a share that each epoch draws (`data.mix`)."""
+"""Training pairs from several corpora (`data.mix`): all pairs of one, and some of the others, drawn in each epoch."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -9,20 +9,20 @@ import numpy.typing as npt
 from zhuyi.data.sequences import Integers, Numbered
 
 _STREAM = 0x6D6978
-"""Keeps the random numbers of the draw apart from those of the order of batches, which have the same seed."""
+"""Separates the random numbers of the draw from those of the order of batches, which have the same seed."""
 
 
 class Mix:
-    """The pairs of an epoch: those of `main`, and after them weight · len(main) of each other corpus.
+    """The pairs of an epoch: those of `main`, then weight · len(main) pairs of each other corpus.
 
-    What an epoch draws follows from (seed, epoch) alone, so a resumed run and every process have the same pairs. No
-    pair is drawn again before all of its corpus have been: epochs go on in one random order, which is drawn anew each
-    time it ends.
+    The pairs of an epoch are a function of (seed, epoch), so they are the same in a resumed run and in every process.
+    All pairs of a corpus are drawn before one is drawn again: successive epochs draw from one random permutation, and
+    from a new one when it is used up.
 
     Args:
-        main: the corpus whose pairs make an epoch.
+        main: the corpus of which every epoch has all pairs.
         others: the corpora that are mixed in.
-        weights: of each of `others`: its pairs in an epoch, for each pair of `main`.
+        weights: for each of `others`, its pairs in an epoch per pair of `main`.
         seed: of the run.
         epoch: from 0.
     """
@@ -55,7 +55,7 @@ class Mix:
         return corpus.target(number)
 
     def line(self, pair: int) -> int:
-        """As `Numbered.line`: in the corpus that the pair is of."""
+        """As `Numbered.line`, in the pair's own corpus."""
         corpus, number = self._place(pair)
         return corpus.line(number)
 
@@ -66,15 +66,15 @@ class Mix:
 
 
 def share_of(pairs: int, weight: float) -> int:
-    """How many pairs of a corpus of this weight go with so many of the main one."""
+    """The number of pairs that an epoch draws of a corpus with this weight, if the main corpus has `pairs`."""
     return max(1, round(weight * pairs))
 
 
 def _drawn(pairs: int, count: int, seed: tuple[int, ...], epoch: int) -> npt.NDArray[np.int64]:
-    """The numbers of the pairs that an epoch has, of a corpus of `pairs`: `count` of them, in order."""
+    """The numbers of the `count` pairs that an epoch draws of a corpus of `pairs`, in ascending order."""
     first, end = count * epoch, count * (epoch + 1)
     found = []
     for order in range(first // pairs, -(-end // pairs)):
         permuted = np.random.default_rng([*seed, order]).permutation(pairs)
         found.append(permuted[max(first - order * pairs, 0) : end - order * pairs])
-    return np.sort(np.concatenate(found))  # read from one end of the file to the other
+    return np.sort(np.concatenate(found))  # so that the file is read from its beginning to its end

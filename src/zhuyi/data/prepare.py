@@ -1,6 +1,6 @@
-"""From a configuration to a tokenised corpus: open, learn the vocabularies, tokenise, check.
+"""Prepares the data of a run: opens the corpus, learns its vocabularies, tokenises and checks it.
 
-Each of these is done once for the same data, and read from the cache ever after.
+The result of each step is kept in the cache, and read from it if the data and the settings are the same.
 """
 
 import json
@@ -31,25 +31,25 @@ from zhuyi.version import __version__
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that training needs of its data."""
+    """The data of a run, ready for training."""
 
     config: Config
-    """The configuration, with what was left to be chosen from the data."""
+    """The configuration, with the settings that are chosen from the data."""
     corpus: Corpus | Text
-    """The training pairs, or the running text to be trained on."""
+    """The training pairs, or the running text for training."""
     tokenizers: Tokenizers
     """Of both sides; one object where the vocabulary is shared."""
     store: Store
-    """The same as tokens."""
+    """The tokens of `corpus`."""
     mixed: tuple[Store, ...]
-    """The corpora of `data.mix` as tokens."""
+    """The tokens of the corpora of `data.mix`."""
     dev: Store | None
-    """The dev part of running text as tokens."""
+    """The tokens of the dev part of running text."""
     report: Report | TextReport
-    """What the check of them found."""
+    """The result of the check."""
 
     def fingerprint(self) -> str:
-        """All that the training pairs depend on."""
+        """A string that identifies the training pairs."""
         mix = [
             [each.fingerprint(), mixed.weight]
             for each, mixed in zip(open_mix(self.config), self.config.data.mix, strict=True)
@@ -59,14 +59,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparing:
-    """The data is being made ready."""
+    """The data is being prepared."""
 
     task: str
-    """What is being done, in words; empty when all is done."""
+    """The current step, in words; empty when all steps are done."""
     pairs: int = 0
-    """How many pairs, or lines of running text, it has been done for."""
+    """Pairs, or lines of running text, for which the step is done."""
     total: int | None = None
-    """How many of them there are, where that is known."""
+    """All pairs or lines; None if their number is not known."""
 
 
 def prepare(
@@ -75,27 +75,27 @@ def prepare(
     epoch: int = 0,
     notify: Callable[[Preparing], None] = lambda event: None,
 ) -> Prepared:
-    """Make the training data ready, and check it against the dev and test sets.
+    """Prepare the training data, and check it against the dev and test sets.
 
     Args:
-        config: whose `data`, `text` and `model.max_length` are used.
-        tokenizers: those of a run that is resumed, with any templates; learned from the corpus otherwise.
-        epoch: the one that is resumed.
-        notify: called with what is being done.
+        config: its `data`, `text` and `model.max_length` are used.
+        tokenizers: of a resumed run, with any templates. None: they are learnt from the corpus.
+        epoch: the first epoch, which is not 0 in a resumed run.
+        notify: called with the progress.
 
     Raises:
-        ConfigError: without training data, or if [text] names a piece that the vocabulary has not.
+        ConfigError: if there is no training data, or if [text] names a piece that is not in the vocabulary.
         DataError: naming the file and the line that cannot be used.
     """
-    corpus, pairs = open_corpus(config), None
+    corpus, total = open_corpus(config), None
     if tokenizers is None:
         notify(Preparing("Reading the corpus and learning its vocabulary"))
         learned = learn(config, corpus)
-        tokenizers, pairs = Tokenizers.from_files(learned["files"]), learned["pairs"]
+        tokenizers, total = Tokenizers.from_files(learned["files"]), learned["pairs"]
     tokenizers = tokenizers.with_templates_of(config.text)
 
     def progress(done: int) -> None:
-        notify(Preparing("Tokenising", done, pairs))
+        notify(Preparing("Tokenising", done, total))
 
     store = store_of_epoch(config, corpus, tokenizers, epoch, progress=progress)
     if isinstance(corpus, Text):
@@ -141,11 +141,17 @@ def _prepare_text(
 def examples(
     config: Config, store: Store, tokenizers: Tokenizers, epoch: int | None, mixed: Sequence[Store] = ()
 ) -> Numbered:
-    """What a model is trained on in an epoch.
+    """The examples of an epoch.
 
-    That is pairs, and those of `mixed` that the epoch draws; or lines and their labels; or the windows of running text,
-    which each epoch cuts, and masks, anew. None is no epoch, but validation: the first window is whole, and what is
-    masked is always the same.
+    These are pairs, including those of `mixed` that the epoch draws; or lines and their labels; or windows of running
+    text, which differ in each epoch, as do the tokens that are masked.
+
+    Args:
+        config: of the run.
+        store: the training pairs, or the running text.
+        tokenizers: of both sides.
+        epoch: from 0. None, for validation: windows begin at the first token, and the same tokens are always masked.
+        mixed: the corpora of `data.mix`.
     """
     seed = config.training.seed
     if config.data.text is not None:
@@ -161,11 +167,14 @@ def examples(
 
 
 def check(config: Config, listeners: Sequence[Callable[[Preparing], None]] = ()) -> Report | TextReport:
-    """Look at a corpus without training on it. Errors are those of `prepare`.
+    """Check a corpus without training on it.
 
     Args:
-        config: whose `data`, `text` and `model.max_length` are used.
-        listeners: called with what is being done.
+        config: its `data`, `text` and `model.max_length` are used.
+        listeners: called with the progress.
+
+    Raises:
+        ConfigError, DataError: as `prepare`.
     """
 
     def notify(event: Preparing) -> None:
@@ -179,8 +188,8 @@ def open_corpus(config: Config) -> Corpus | Text:
     """The training corpus of a configuration.
 
     Raises:
-        ConfigError: if it names none.
-        DataError: if it cannot be opened, or running text cannot be divided.
+        ConfigError: if the configuration names no corpus.
+        DataError: if it cannot be opened, or running text cannot be divided into training and dev parts.
     """
     if config.data.text is not None:
         return Text(config.data.text, end=_dev_begins(config))
@@ -211,7 +220,7 @@ def open_dev_text(config: Config) -> Text | None:
 
 
 def _dev_begins(config: Config) -> int | None:
-    """The number of the first line of `data.text` that is left for validation, from 0; None: none is."""
+    """The number, from 0, of the first line of `data.text` that is kept for validation; None if none is."""
     data = config.data
     if data.text is None or data.dev_text is not None or not data.dev_share:
         return None
@@ -228,7 +237,7 @@ def store_of_epoch(
     oldest: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Store:
-    """The tokenised corpus: the same for every epoch, except with BPE-dropout, which cuts words differently each time.
+    """The tokenised corpus. It is the same in every epoch, unless BPE-dropout segments it differently in each.
 
     Segmentations of epochs before `oldest` are removed.
     """
@@ -246,12 +255,17 @@ def store_of_epoch(
 
 
 def mixed_of_epoch(config: Config, tokenizers: Tokenizers, epoch: int, oldest: int = 0) -> tuple[Store, ...]:
-    """The corpora of `data.mix` as `store_of_epoch` gives them."""
+    """The tokenised corpora of `data.mix`, as `store_of_epoch`."""
     return tuple(store_of_epoch(config, corpus, tokenizers, epoch, oldest) for corpus in open_mix(config))
 
 
 def learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
-    """The vocabularies of a corpus, as `files`, and its number of `pairs` or lines: kept in the cache."""
+    """The vocabularies of a corpus, as `files`, and its number of pairs or lines, as `pairs`; from the cache if there.
+
+    Raises:
+        ConfigError: if `text.add_pieces` is set, which needs a vocabulary that exists.
+        DataError: as `open_corpus`, and if the corpus cannot be read.
+    """
     if config.text.add_pieces:
         raise ConfigError(
             "text.add_pieces adds to the vocabulary of another model: name it as training.start_from, or leave it out"
@@ -284,7 +298,7 @@ def _learn(config: Config, corpus: Corpus | Text) -> dict[str, Any]:
     count = 0
 
     def pairs() -> Iterator[Pair]:
-        """The first reading: it shows whether the sides are of one length."""
+        """Read, and count, the pairs. This raises an error if the sides have different numbers of lines."""
         nonlocal count
         for pair in corpus:
             count += 1

@@ -1,4 +1,4 @@
-"""A tokenised corpus, as batches and training see it: `data.store.Store`, `InMemory`, or a class of one's own."""
+"""The protocols of a tokenised corpus, which is a `data.store.Store`, an `InMemory`, or a class of the user's."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, cast, runtime_checkable
@@ -13,7 +13,7 @@ Integers = npt.NDArray[np.integer[Any]]
 
 @runtime_checkable
 class Lengths(Protocol):
-    """How long each pair is. Pairs are numbered from 0; both arrays have one number for each."""
+    """The lengths of the pairs, which are numbered from 0."""
 
     @property
     def source_lengths(self) -> Integers:
@@ -26,10 +26,10 @@ class Lengths(Protocol):
 
 @runtime_checkable
 class Sequences(Lengths, Protocol):
-    """A tokenised corpus, read in any order and as often as there are epochs.
+    """A tokenised corpus, read in any order and once in each epoch.
 
-    Batches are planned by the lengths alone, so these must not change, and `source` and `target` must agree with them.
-    Both are called from a thread that makes batches ahead of the training loop (`batches.ahead`).
+    Batches are planned from the lengths, so these must not change, and `source` and `target` must agree with them. Both
+    are called from a thread that prepares batches ahead of the training loop (`batches.ahead`).
     """
 
     def source(self, pair: int) -> Sequence[int] | Integers:
@@ -40,7 +40,7 @@ class Sequences(Lengths, Protocol):
 
 
 class Numbered(Sequences, Protocol):
-    """A corpus that knows where its pairs stand in the data."""
+    """A corpus that knows the line numbers of its pairs."""
 
     def line(self, pair: int) -> int:
         """The number of the line that a pair comes from, from 1."""
@@ -48,14 +48,14 @@ class Numbered(Sequences, Protocol):
 
 @runtime_checkable
 class Collated(Sequences, Protocol):
-    """A corpus that makes its own batches, which are not of source → target pairs."""
+    """A corpus with its own batches, which do not consist of source → target pairs."""
 
     def collate(self, pairs: npt.NDArray[np.integer[Any]]) -> Any:
         """The `data.batches.Batch` of these pairs."""
 
 
 def ends_of(corpus: Lengths) -> tuple[int, int]:
-    """Tokens that a batch adds to source and target of a pair: EOS each, or what the corpus itself says in `ends`."""
+    """Tokens that a batch adds to the source and the target of a pair: one EOS each, unless the corpus has `ends`."""
     return cast(tuple[int, int], getattr(corpus, "ends", (1, 1)))
 
 
@@ -67,7 +67,7 @@ class InMemory:
         targets: token ids of each target, without BOS and EOS.
 
     Raises:
-        DataError: if there are not as many targets as sources.
+        DataError: if the numbers of sources and targets differ.
     """
 
     def __init__(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> None:

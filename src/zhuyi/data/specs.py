@@ -1,4 +1,4 @@
-"""The files that a spec names: one, or those that match a pattern."""
+"""The files of a spec: one, or all that match a pattern."""
 
 import os
 import re
@@ -25,7 +25,7 @@ class Shard:
     field: str
     """Empty for text."""
     matched: tuple[str, ...] = ()
-    """What the wildcards of the pattern that found it matched."""
+    """The text that each run of wildcards of the pattern matched; empty without a pattern."""
 
     def __str__(self) -> str:
         return "hub:" * (self.format == "hub") + self.place + f"#{self.field}" * bool(self.field)
@@ -35,7 +35,7 @@ def parse(spec: str) -> tuple[Shard, ...]:
     """The files of a spec (`data.corpus`), in the order in which they are read.
 
     Raises:
-        DataError: if there is none, or if it cannot be read as what it is.
+        DataError: if there is no such file, if its format is not supported, or if the spec of its field is not valid.
     """
     if spec.startswith("hub:"):
         place, _, field = spec.removeprefix("hub:").partition("#")
@@ -59,7 +59,7 @@ def parse(spec: str) -> tuple[Shard, ...]:
 def _compile(pattern: str) -> re.Pattern[str]:
     """A pattern as in a shell, with a group for what each run of wildcards matches: none matches a leading dot."""
     parts = re.split(f"((?:{_WILDCARD.pattern})+)", pattern)
-    # Of `translate`, only what stands before the end of the string, which it writes as \Z or \z.
+    # `translate` ends with \Z or \z, which is removed.
     return re.compile(
         r"(?!\.)" * pattern.startswith(("*", "?", "["))
         + "".join(f"({translate(part)[:-2]})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
@@ -67,7 +67,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 
 def check_partners(sources: tuple[Shard, ...], targets: tuple[Shard, ...]) -> None:
-    """Raises DataError at the first file that has no partner on the other side."""
+    """Raise DataError for the first file that has no partner on the other side."""
     for source, target in zip_longest(sources, targets):
         if source is None or target is None:
             raise DataError(
@@ -113,7 +113,11 @@ def _parse_file(place: str, field: str, matched: tuple[str, ...] = ()) -> Shard:
 
 
 def fingerprint(shard: Shard) -> str:
-    """All that the lines of a file depend on."""
+    """A string that identifies the lines of a file.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
     if shard.format == "hub":
         return f"hub {shard.place} {shard.field} {load_hub(shard.place)._fingerprint}"
     try:

@@ -1,11 +1,11 @@
-"""The tokenised corpus: a file that `build.py` writes once, memory-mapped ever after.
+"""The tokenised corpus: a file that `build.py` writes once, and that is memory-mapped.
 
-It is an Arrow stream: record batches of at most ten thousand pairs, with the columns of `tokenise.schema`. After
-its end come an index – the `FilterReport`; place, length, rows and CRC-32 of every record batch; the lengths of all
-lines – and a tail with the index's own size and CRC-32.
+It is an Arrow stream: record batches of at most ten thousand pairs, with the columns of `tokenise.schema`. The stream
+is followed by an index – the `FilterReport`; the length, rows and CRC-32 of every record batch; the lengths of all
+lines – and by a tail with the size and CRC-32 of the index.
 
-So opening it reads four bytes a pair, however long the lines are; a record batch is checked when it is first looked
-at; and what has been looked at does not stay in memory for long.
+So opening the file reads four bytes per pair, however long the lines are. A record batch is checked when it is first
+read, and does not stay in memory for long.
 """
 
 import json
@@ -29,7 +29,7 @@ from zhuyi.data.sequences import Integers
 from zhuyi.errors import DataError
 
 MAX_RESIDENT_BYTES = 1 << 26
-"""Most bytes of the file that are left in this process's memory after they were looked at."""
+"""Most bytes of the file that stay in the memory of this process after they were read."""
 MAX_LINES = 10
 """Line numbers that a report lists of each kind of pair: the first ones."""
 
@@ -102,7 +102,7 @@ def _added(value: Any, later: Any) -> Any:
 
 
 class Store:
-    """Tokenised pairs 0 to len - 1, in the order of the corpus. The tokens stay on disk until they are looked at."""
+    """Tokenised pairs 0 to len - 1, in the order of the corpus. Tokens are read from the disk on access."""
 
     path: Path
     """The file."""
@@ -117,7 +117,7 @@ class Store:
         """Open a file that `build_store` wrote.
 
         Raises:
-            ValueError: if its index is damaged. (A damaged record batch is noticed when it is looked at.)
+            ValueError: if its index is damaged. (A damaged record batch is detected when it is read.)
         """
         self.path = path
         try:
@@ -165,23 +165,23 @@ class Store:
         return self._tokens("target", i)
 
     def line(self, i: int) -> int:
-        """Where pair i stands in the corpus, from 1."""
+        """The number of pair i in the corpus, from 1."""
         columns, row = self._row(i)
         return int(columns.line[row])
 
     @cached_property
     def _text_starts(self) -> npt.NDArray[np.int64]:
-        """Where the targets of each record batch begin among the tokens of all, and where the last ones end."""
+        """The position of the first target token of each record batch in the text, and the end of the text."""
         ends = np.cumsum([self.target_lengths[a:b].sum(dtype=np.int64) for a, b in pairwise(self._starts)])
         return np.concatenate([[0], ends]).astype(np.int64)
 
     @property
     def text_tokens(self) -> int:
-        """The number of tokens of all targets together, which in running text are the text."""
+        """The number of tokens of all targets, which are the text if the store is of running text."""
         return int(self._text_starts[-1])
 
     def text(self, start: int, end: int) -> Integers:
-        """Tokens `start` to `end` of all targets, one after the other: a view where one record batch has all of them.
+        """Tokens `start` to `end` of the concatenation of all targets: a view, unless they span record batches.
 
         Raises:
             DataError: if that part of the file is damaged.
@@ -194,14 +194,14 @@ class Store:
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def line_of_text(self, token: int) -> int:
-        """The number of the line, from 1, that has this token of `text`."""
+        """The number, from 1, of the line that contains this token of `text`."""
         part = int(np.searchsorted(self._text_starts, token, "right")) - 1
         columns = self._columns(part)
         row = np.searchsorted(columns.offsets["target"], token - self._text_starts[part], "right") - 1
         return int(columns.line[row])
 
     def parts(self) -> "Iterator[Columns]":
-        """All of it, in order, some thousand pairs at a time."""
+        """All record batches, in order."""
         return map(self._columns, range(len(self._crcs)))
 
     def _tokens(self, side: Side, i: int) -> Integers:
@@ -229,7 +229,7 @@ class Store:
         return columns
 
     def _forget(self) -> None:
-        """Give back the memory of what was looked at; views stay valid, and the kernel may still have it cached."""
+        """Release the memory of what was read. Views stay valid, and the kernel may still have their pages cached."""
         self._open.clear()
         self._looked_at = 0
         if hasattr(mmap, "MADV_DONTNEED"):
@@ -248,7 +248,7 @@ class Columns:
 
 
 def read_columns(message: Any, schema: pa.Schema) -> Columns:
-    """The columns of an Arrow message, which is a record batch of `schema`."""
+    """The columns of an Arrow message with a record batch of `schema`."""
     batch = pa.ipc.read_record_batch(pa.py_buffer(message), schema)
     sides: tuple[Side, Side] = ("source", "target")
     return Columns(
@@ -267,14 +267,14 @@ def encode_index(
     lengths: Sequence[bytes | bytearray],
     outcome: FilterReport,
 ) -> list[bytes | bytearray]:
-    """All that stands in the file after the record batches.
+    """The parts of the file after the record batches.
 
     Args:
-        head: what stands before them: the schema as an Arrow message.
-        batches: length, rows and CRC-32 of each.
-        lengths_type: as numpy names it.
+        head: the part before the record batches: the schema as an Arrow message.
+        batches: the length in bytes, the rows and the CRC-32 of each record batch.
+        lengths_type: the type of lengths, as numpy names it.
         lengths: of all sources, and of all targets, as bytes of that type.
-        outcome: what became of the pairs.
+        outcome: the report on the pairs.
     """
     index = {"head": len(head), "batches": batches, "lengths": lengths_type, "outcome": asdict(outcome)}
     header = json.dumps(index).encode()

@@ -1,12 +1,12 @@
-"""Running text as a corpus: windows of equal length over the tokens of all lines, one after the other.
+"""Running text as a corpus: consecutive windows of equal length over the tokens of all lines.
 
     tokens       a b c d e f g h i j ...      of the whole text, across lines and files
-    windows      a | b c d | e f g | h i ...  three tokens long; the first one ends where the epoch's offset is
-    target_in    BOS e f                      what the model is given
-    target_out   e f g                        what it must answer at each position
+    windows      a | b c d | e f g | h i ...  three tokens long; the first one ends at the offset of the epoch
+    target_in    BOS e f                      the input of the model
+    target_out   e f g                        the right output at each position
 
-Every token is an answer exactly once an epoch. Nothing is padded but the first and the last window, and no EOS is
-added: a window ends where it does for no reason of the text's.
+Every token is predicted exactly once in an epoch. Only the first and the last window may be shorter than the others,
+and padded. No EOS is added, because the end of a window is not an end of the text.
 """
 
 import numpy as np
@@ -20,12 +20,12 @@ from zhuyi.text.tokenizer import BOS, PAD
 
 
 class Windows:
-    """The windows of running text, as `Sequences` whose sources are empty: batches of them are planned like any other.
+    """The windows of running text, as `Sequences` whose sources are empty.
 
     Args:
         store: the text, a line a target.
         length: the number of tokens of a window.
-        offset: the number of tokens before the second window, from 0 to `length` - 1; 0: the first one is whole.
+        offset: the length of the first window, from 1 to `length` - 1; 0: it is as long as the others.
     """
 
     ends = 0, 0
@@ -34,7 +34,7 @@ class Windows:
     def __init__(self, store: Store, length: int, offset: int = 0) -> None:
         self._store, self._length = store, length
         self._shift = (length - offset) % length
-        """Tokens that the first window lacks."""
+        """The number of tokens by which the first window is shorter."""
         windows = -(-(store.text_tokens + self._shift) // length)
         self.source_lengths: npt.NDArray[np.int32] = np.zeros(windows, np.int32)
         self.target_lengths: npt.NDArray[np.int32] = np.full(windows, length, np.int32)
@@ -44,7 +44,7 @@ class Windows:
 
     @classmethod
     def of_epoch(cls, store: Store, length: int, seed: int, epoch: int) -> "Windows":
-        """Those of one pass over the text: the offset is a function of (seed, epoch), so that windows differ."""
+        """The windows of an epoch, whose offset is a function of (seed, epoch)."""
         return cls(store, length, int(np.random.default_rng([seed, epoch]).integers(min(length, store.text_tokens))))
 
     def source(self, _window: int) -> Integers:
@@ -60,7 +60,7 @@ class Windows:
         return self._store.line_of_text(self._place(window)[0])
 
     def collate(self, pairs: np.ndarray) -> Batch:
-        """The batch of these windows: sources `batch 0`, and targets without EOS."""
+        """The batch of these windows: sources are `batch 0`, and targets have no EOS."""
         lengths = self.target_lengths[pairs]
         target = np.full((len(pairs), 1 + int(lengths.max(initial=0))), PAD, np.int64)
         target[:, 0] = BOS
@@ -72,6 +72,6 @@ class Windows:
         return Batch(source, source.bool(), *both, pairs)
 
     def _place(self, window: int) -> tuple[int, int]:
-        """Where a window begins and ends among the tokens of the text."""
+        """The positions, in the tokens of the text, of the beginning and the end of a window."""
         start = window * self._length - self._shift
         return max(start, 0), min(start + self._length, self._store.text_tokens)
