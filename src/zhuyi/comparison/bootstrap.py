@@ -1,4 +1,4 @@
-"""Intervals of differences between variants, by paired bootstrap resampling of lines (Koehn 2004, section 4)."""
+"""Confidence intervals of differences between variants, by paired bootstrap resampling (Koehn 2004, section 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from zhuyi.evaluation import Statistics
 
 RESAMPLES = 1000
 LEVEL = 0.95
+"""Confidence level of the intervals."""
 SEED = 1
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Of a difference of scores, in points."""
+    """The confidence interval of a difference of scores, in points."""
 
     value: float
     """The difference on all lines."""
@@ -26,16 +27,16 @@ class Interval:
 def paired_bootstrap(
     first: Sequence[Statistics], other: Sequence[Statistics], resamples: int = RESAMPLES, seed: int = SEED
 ) -> Interval:
-    """The mean score of `other` less that of `first`, with its 95 % interval over resamples of the lines.
+    """The mean score of `other` minus that of `first`, with its 95 % confidence interval over resamples of the lines.
 
-    A resample has as many lines as there are, drawn with replacement, the same for all outputs. So the interval says
-    what other test lines would give for these models; what other seeds would give, it does not.
+    A resample has as many lines as the set, drawn with replacement, and is the same for all outputs. So the interval
+    covers the choice of the test lines, for these models. It does not cover the choice of the seeds.
 
     Args:
-        first: of the outputs of the first system, for each of its seeds.
-        other: of those of the other system, on the same lines.
-        resamples: how many.
-        seed: of the draws.
+        first: the statistics of the outputs of the first variant, for each of its seeds.
+        other: the statistics of the outputs of the other variant, on the same lines.
+        resamples: the number of resamples.
+        seed: of the random draws.
     """
     rng = np.random.default_rng(seed)
     lines = len(first[0].rows)
@@ -50,5 +51,5 @@ def paired_bootstrap(
 
 
 def _mean_score(outputs: Sequence[Statistics], times: npt.NDArray[np.int_]) -> float:
-    """Over the seeds; each line counts `times` times."""
+    """The mean of the scores over the seeds, where line i counts `times[i]` times."""
     return float(np.mean([each.value(times @ each.rows) for each in outputs]))

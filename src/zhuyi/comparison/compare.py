@@ -29,7 +29,7 @@ from zhuyi.loading import load
 
 JSON = "comparison.json"
 SPEED = "speed.json"
-"""In the directory of a run whose decoding speed was measured."""
+"""The decoding speed, in the directory of the run with which it was measured."""
 
 
 def compare(
@@ -44,22 +44,22 @@ def compare(
 ) -> Comparison | None:
     """Train variants of a configuration, each with several seeds, and compare them.
 
-    Each run is a `train` in a process of its own, in `out/runs/NAME-sN`. They take turns: the first seed of all
-    variants, then the second. The same call continues a comparison that was stopped or killed, and with more `seeds` it
-    adds those. All variants have the same number of CPU threads, one unless `training.threads` is set, and are decoded
-    by torch unless `decoding.engine` is set, because the native engine does not compute every model.
+    Each run is a `train` in its own process, in `out/runs/NAME-sN`. The runs with the first seed of all variants come
+    first, then those with the second. The same call continues a comparison that was stopped or killed; with more
+    `seeds`, it adds their runs. All variants have the same number of CPU threads, which is 1 unless `training.threads`
+    is set. Torch decodes, unless `decoding.engine` is set, because the native engine does not compute every model.
 
     Args:
-        config: what all variants share.
-        vary: the values of each `section.key` that differs; the variants are all combinations.
-        out: gets `comparison.json`, `comparison.md`, `comparison.svg` and `runs/`.
-        seeds: runs of each variant; their seeds are `training.seed` and those after it.
-        equal: "parameters" fits `model.feed_forward` of each variant, to the parameters of the first one.
-        jobs: runs at once; with several GPUs, each run has one.
-        listener: called with what it is going to cost, and with its progress.
+        config: the settings that all variants share.
+        vary: the values of each `section.key` that varies; the variants are all combinations.
+        out: the directory for `comparison.json`, `comparison.md`, `comparison.svg` and `runs/`.
+        seeds: the number of runs of each variant; the seeds are `training.seed` and the next integers.
+        equal: "parameters" chooses `model.feed_forward` of each variant so that all have the parameters of the first.
+        jobs: runs at the same time; with several GPUs, each run uses one.
+        listener: called with the cost before the first run, and then with the progress.
 
     Returns:
-        The result; None if Ctrl-C ended it.
+        The result; None if Ctrl-C stopped the comparison.
 
     Raises:
         ConfigError: if the variants cannot be made, or if `out` holds another comparison.
@@ -103,7 +103,7 @@ def _has_dev(data: DataConfig) -> bool:
 
 
 def _found(directory: Path, variants: Sequence[Variant], seeds: int, equal: str | None) -> Comparison:
-    """Everything that is reported, from the files of the runs."""
+    """The result of a comparison, from the files of its runs."""
     first = variants[0].config
     data, metric = first.data, first.training.metric
     sets = {"dev": Lines.read(data.dev_source, data.dev_target), "test": Lines.read(data.test_source, data.test_target)}
@@ -152,7 +152,7 @@ def _signatures(
 
 
 def _common_budget(variants: Sequence[Variant]) -> dict[str, float]:
-    """The budgets of a run that are the same for all variants."""
+    """The budgets that all variants share."""
     budgets = [
         {key: getattr(variant.config.training, key) for key in ("steps", "epochs", "minutes")} for variant in variants
     ]
@@ -184,7 +184,7 @@ def _report(
 
 
 def _speed(variant: Variant, run: Path, dev: Lines | None) -> Speed | None:
-    """Measured once: the same call again gives the same report. None of what decodes nothing: masked pre-training."""
+    """The decoding speed, measured once and stored. None for masked pre-training, where nothing is decoded."""
     if dev is None and not variant.config.continues:
         return None
     path = run / SPEED
@@ -196,7 +196,7 @@ def _speed(variant: Variant, run: Path, dev: Lines | None) -> Speed | None:
 
 
 def _statistics(config: Config, lines: Lines | None, output: dict[str, Any]) -> Statistics:
-    """Of lines, or of windows of running text."""
+    """The statistics of an output: of lines, or of windows of running text."""
     metric = config.training.metric
     if lines is None:
         return statistics_of_text(metric, output["windows"], output["scores"][metric]["value"])
@@ -204,7 +204,7 @@ def _statistics(config: Config, lines: Lines | None, output: dict[str, Any]) -> 
 
 
 def _machine() -> dict[str, Any]:
-    """What computed, for the record."""
+    """The machine and the versions of the libraries."""
     versions = {name: metadata.version(name) for name in ("zhuyi", "torch", "sacrebleu")}
     return {
         "processor": platform.processor() or platform.machine(),

@@ -1,4 +1,4 @@
-"""A comparison as Markdown: its tables, and how to read them."""
+"""The report of a comparison in Markdown: tables, and explanations of them."""
 
 from collections.abc import Sequence
 
@@ -106,7 +106,7 @@ def _cost(comparison: Comparison) -> list[str]:
 
 
 def _decoding(comparison: Comparison) -> tuple[list[str], str]:
-    """The columns of `_speeds`, and what they mean."""
+    """The headers of the columns of `_speeds`, and their explanation."""
     speed = comparison.variants[0].decoding
     engine = f"all by {comparison.engine} (the native engine does not compute every variant). "
     if speed is None:
@@ -156,12 +156,12 @@ def _conditions(comparison: Comparison) -> list[str]:
 
 
 def _keys(comparison: Comparison) -> list[str]:
-    """Of the settings of all variants, in order."""
+    """The keys of the settings of all variants, in order."""
     return list(dict.fromkeys(key for each in comparison.variants for key in each.settings))
 
 
 def _digits(comparison: Comparison) -> int:
-    """Of a score, after the point."""
+    """The number of decimal places of a score."""
     return 4 if comparison.metric == "bits_per_byte" else 2
 
 

@@ -1,4 +1,4 @@
-"""What is measured of a trained variant: its curves, its speed, and how far one of its layers reaches."""
+"""Measurements of a trained variant: its validation curves, its speed, and how far one of its layers reaches."""
 
 import copy
 import time
@@ -21,11 +21,11 @@ from zhuyi.model.transformer import Network
 from zhuyi.translator import Translator
 
 DISTANCE = 100
-"""Positions between an output and an input, for which layers and steps are counted."""
+"""The distance between an output and an input position for which layers and operations are counted."""
 AT_ONCE, ONE_BY_ONE = 200, 20
-"""Lines of the dev set that are translated to measure the speed of decoding."""
+"""Lines of the dev set that are translated in batches, and one by one, to measure the speed of decoding."""
 CONTINUED = 200
-"""Tokens, at most, that a language model writes to measure it."""
+"""Most tokens that a language model writes to measure its speed."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,17 @@ class Curve:
     losses: list[float]
     """On the dev set, in nats a target token."""
     scores: list[float]
-    """On the dev lines that validations look at."""
+    """On the dev lines that validations score."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of decoding: lines a second, or of a language model tokens a second."""
+    """The speed of decoding in lines per second; that of a language model in tokens per second."""
 
     at_once: float | None
-    """In batches; None of a language model."""
+    """In batches; None for a language model."""
     one_by_one: float
+    """One line, or token, after the other."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,16 @@ class Reach:
     """How far information travels in one layer of a stack."""
 
     mixer: str
+    """The kind of mixer in its layers."""
     positions: int
     """Largest distance between an output position and an input position with a non-zero gradient, in one layer."""
     measured: int
-    """Largest distance that was looked at: a layer with `positions` of this reaches everything."""
+    """Largest distance that was measured. A layer whose `positions` equals this may reach further."""
     layers: int
-    """Needed to bring information over `DISTANCE` positions."""
+    """Layers that information needs to travel `DISTANCE` positions."""
     steps: int
-    """Operations one after another on the way over `DISTANCE` positions: the path length of Vaswani et al. 2017,
-    table 1. A recurrence takes one a position, in a single layer."""
+    """Sequential operations on the path over `DISTANCE` positions: the path length of Vaswani et al. 2017, table 1.
+    A recurrence needs one operation per position, in a single layer."""
 
 
 def read_curve(run: Path, metric: Metric) -> Curve:
@@ -78,13 +80,13 @@ def read_curve(run: Path, metric: Metric) -> Curve:
 
 
 def tokens_per_second(runs: Sequence[Path]) -> float:
-    """Source and target tokens a second of training, without padding: the median of all records of some runs."""
+    """Source and target tokens per second of training, without padding: the median over the records of some runs."""
     records = [record for run in runs for record in read_metrics(run / METRICS)]
     return float(median(record["tokens_per_second"] for record in records if "tokens_per_second" in record))
 
 
 def decoding_speed(translator: Translator, dev: Lines | None, threads: int) -> Speed:
-    """Translate some dev lines in batches, and fewer one by one; or, without them, let a language model write."""
+    """Measure the speed of translating dev lines, in batches and one by one; without `dev`, of a language model."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -113,9 +115,10 @@ def _writing_speed(translator: Translator) -> Speed:
 
 
 def reaches(transformer: Network) -> dict[str, Reach]:
-    """The reach of the layers of each stack ("encoder", "decoder"); that of the layer that reaches farthest.
+    """The reach of the layers of each stack ("encoder", "decoder"), which is that of the layer that reaches farthest.
 
-    It is found by gradient: from the output of the layer's mixer at the first and at the last position, to its inputs.
+    It is measured by the gradients of the output of the layer's mixer, at the first and at the last position, with
+    respect to its inputs.
     """
     return {
         name: _reach(stack, transformer.config.mixer_of(name == "decoder"), transformer.config.max_length)

@@ -1,4 +1,4 @@
-"""A comparison as a picture: score over updates and over minutes."""
+"""The plot of a comparison: score over updates and over minutes."""
 
 import io
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from zhuyi.comparison.report import Comparison
 PICTURE = "comparison.svg"
 COLOURS = ("#1f5fa8", "#c2571a", "#6a8f3c", "#8a5aa8", "#b23a48", "#2a8c82", "#8c6d1f", "#5a6570", "#d17fb0")
 LEGEND_CHARACTERS = 100
-"""In a row of the legend."""
+"""Width of a row of the legend."""
 POINTS = 60
-"""Of a band: where the curves of the seeds are compared."""
+"""Points on the horizontal axis at which the curves of the seeds are interpolated."""
 
 
 def draw(comparison: Comparison) -> bytes:
@@ -47,7 +47,7 @@ def draw(comparison: Comparison) -> bytes:
 
 
 def _together(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[Any, Any]:
-    """Curves of several seeds at common points: x, and `seeds points` scores, linear between validations."""
+    """The curves of several seeds at common points, interpolated linearly: x, and scores `seeds points`."""
     begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
     points = np.linspace(begin, max(begin, end), POINTS)
     return points, np.array([np.interp(points, x, y) for x, y in curves])

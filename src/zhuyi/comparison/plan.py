@@ -1,8 +1,8 @@
-"""The plan of a comparison, on disk: which variants its directory belongs to, and where each run is.
+"""The directory of a comparison: its variants, and the directories of its runs.
 
 DIR/plan.json              the settings of each variant
 DIR/runs/NAME-sN/          the run of a variant with seed N, from 1
-DIR/runs/NAME-sN.log       what it said
+DIR/runs/NAME-sN.log       the output of this run
 """
 
 import json
@@ -18,31 +18,32 @@ from zhuyi.files import write_atomically
 
 PLAN = "plan.json"
 OUTPUTS = "outputs.json"
-"""In the directory of a run that has finished."""
+"""The scores and outputs, in the directory of a finished run."""
 
 
 def run_directory(directory: Path, name: str, seed: int) -> Path:
-    """Where the run of a variant with a seed is; seeds are counted from 1."""
+    """The directory of the run of a variant with a seed, which is counted from 1."""
     return directory / "runs" / f"{name}-s{seed}"
 
 
 def finished(run: Path) -> bool:
-    """Whether the run in a directory has left all that a comparison needs of it."""
+    """Whether the run in a directory has finished."""
     return (run / OUTPUTS).exists()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The variants of a comparison, by name."""
+    """The plan of a comparison."""
 
     variants: dict[str, Config]
+    """The configurations of the variants, by name."""
 
     @classmethod
     def read(cls, directory: Path) -> "Plan":
-        """The plan of a directory.
+        """Read the plan of a directory.
 
         Raises:
-            CheckpointError: if it has none that can be read.
+            CheckpointError: if it cannot be read.
         """
         try:
             trees = json.loads((directory / PLAN).read_bytes())
@@ -52,11 +53,11 @@ class Plan:
 
 
 def claim(directory: Path, variants: Sequence[Variant]) -> None:
-    """Write the plan, or make sure that the one in the directory is the same.
+    """Write the plan into a directory, or check that the plan in it is the same.
 
     Raises:
         ConfigError: if the directory belongs to another comparison.
-        CheckpointError: if it holds something else, or cannot be written.
+        CheckpointError: if the directory contains something else, or cannot be written.
     """
     wanted = {variant.name: to_tree(variant.config) for variant in variants}
     if (directory / PLAN).exists():
@@ -73,7 +74,7 @@ def claim(directory: Path, variants: Sequence[Variant]) -> None:
 
 
 def _difference(there: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """What differs first, in words."""
+    """The first difference, in words."""
     if there.keys() != wanted.keys():
         return f"its variants are {', '.join(there)}"
     for name, tree in wanted.items():

@@ -1,4 +1,4 @@
-"""The result of a comparison: one record, of which JSON, Markdown (`markdown`) and a picture (`picture`) are made."""
+"""The result of a comparison, from which JSON, Markdown (`markdown`) and a plot (`picture`) are made."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -12,58 +12,60 @@ from zhuyi.config import Metric
 
 @dataclass(frozen=True)
 class Spread:
-    """A value of each seed."""
+    """The values of a measure for each seed."""
 
     values: list[float]
+    """In the order of the seeds."""
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """The mean over the seeds."""
         return float(np.mean(self.values))
 
     @property
     def deviation(self) -> float | None:
-        """Sample standard deviation over the seeds; None of a single one."""
+        """The sample standard deviation over the seeds; None if there is one seed."""
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
 
     def show(self, digits: int) -> str:
-        """Mean ± deviation, with so many digits after the point."""
+        """Mean ± deviation, with the given number of decimal places."""
         return f"{self.mean:.{digits}f}" + (f" ± {self.deviation:.{digits}f}" if self.deviation is not None else "")
 
 
 @dataclass(frozen=True)
 class VariantReport:
-    """What was found of one variant."""
+    """The results of one variant."""
 
     name: str
     settings: dict[str, Any]
-    """Those that differ between variants."""
+    """The settings that differ between variants, by key."""
     parameters: int
+    """Number of learned parameters."""
     scores: dict[str, Spread]
-    """By the name of the set ("dev", "test"): of the weights that were kept."""
+    """The scores of the weights that are kept, by the name of the set ("dev", "test")."""
     losses: dict[str, Spread]
-    """Likewise, in nats a target token."""
+    """The losses of the same weights, in nats per target token, by the name of the set."""
     tokens_per_second: float
-    """Of training: the median over the records of all seeds."""
+    """The speed of training: the median over the records of all seeds."""
     memory: int | None
-    """Most bytes that a process of training used, Python and its libraries included; on a GPU, bytes allocated there.
-    None where the system does not say."""
+    """The peak memory of a training process in bytes, including Python and its libraries; on a GPU, the memory that was
+    allocated there. None if the system does not report it."""
     decoding: Speed | None
-    """With the weights of the first seed; None where nothing is decoded: masked pre-training."""
+    """The speed of decoding with the first seed; None for masked pre-training, where nothing is decoded."""
     reach: dict[str, Reach]
-    """By stack."""
+    """The reach of a layer, by stack."""
     curves: list[Curve]
-    """Of each seed."""
+    """The validation curves, in the order of the seeds."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Between the first variant and another one."""
+    """The difference between another variant and the first one."""
 
     name: str
-    """Of the other one."""
+    """Of the other variant."""
     score: Interval
-    """Its mean score over the seeds less that of the first variant, in points."""
+    """Its mean score over the seeds minus that of the first variant, in points."""
 
 
 @dataclass(frozen=True)
@@ -73,31 +75,31 @@ class Comparison:
     metric: Metric
     higher_is_better: bool
     signatures: dict[str, list[str]]
-    """How scores were computed, each with the names of its variants: they may differ in the search."""
+    """The signatures of the scores, each with the names of its variants. They differ if decoding settings do."""
     seeds: list[int]
     """`training.seed` of the runs of each variant."""
     budget: dict[str, float]
-    """`training.steps`, `epochs` or `minutes` of a run, as far as all variants have the same."""
+    """Those of `training.steps`, `epochs` and `minutes` that all variants share."""
     equal: str | None
-    """What was made equal: "parameters"."""
+    """What is equal for all variants by choice of the feed-forward width: "parameters", or None."""
     variants: list[VariantReport]
     compared_on: str
-    """The set whose lines the differences are of: "test", or "dev" where there is no test set."""
+    """The set on which differences are computed: "test", or "dev" if there is no test set."""
     compared_lines: int
-    """How many it has; of running text, windows."""
+    """The number of its lines, or of its windows of running text."""
     unit: Literal["lines", "windows"]
     """What `compared_lines` counts, and what is resampled for the differences."""
     differences: list[Difference]
-    """Of each variant but the first."""
+    """Of all variants except the first."""
     engine: str
-    """What decoded, in all variants."""
+    """The engine that decoded in all variants."""
     threads: int
-    """Of the CPU, in each run."""
+    """CPU threads of each run."""
     machine: dict[str, Any]
     """Processor, cores, GPU and versions."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; a `Spread` has its mean and deviation beside its values."""
+        """The report as JSON values; a `Spread` has its mean and deviation besides its values."""
         tree = asdict(self)
         for variant, record in zip(self.variants, tree["variants"], strict=True):
             for kind, spreads in (("scores", variant.scores), ("losses", variant.losses)):

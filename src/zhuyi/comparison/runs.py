@@ -1,4 +1,4 @@
-"""The runs of a comparison: each in a process of its own, some at once, and all of them again where it was stopped."""
+"""The runs of a comparison: each in its own process, several at the same time, and resumed if they were stopped."""
 
 import os
 import signal
@@ -19,14 +19,14 @@ from zhuyi.errors import TrainingError
 
 POLL_SECONDS = 0.2
 REPORT_SECONDS = 2.0
-"""Between two reports of progress."""
+"""Interval between two reports of progress."""
 SHOWN_OF_LOG = 300
-"""Characters of the last line of a log that an error quotes."""
+"""Most characters of the last line of a log that an error message quotes."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A variant with a seed."""
+    """The training of a variant with one seed."""
 
     variant: Variant
     seed: int
@@ -35,16 +35,16 @@ class Run:
 
     @property
     def name(self) -> str:
-        """That of its directory."""
+        """The name of its directory."""
         return self.directory.name
 
     @property
     def log(self) -> Path:
-        """What its processes have said."""
+        """The file with the output of its processes."""
         return self.directory.with_name(f"{self.name}.log")
 
     def share(self) -> float:
-        """Share of its budget that is used, as far as its files say."""
+        """Share of its budget that is used, according to its files."""
         if finished(self.directory):
             return 1.0
         records = read_metrics(self.directory / METRICS)
@@ -53,31 +53,34 @@ class Run:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a comparison is going to cost, said before its first run."""
+    """The cost of a comparison, reported before its first run."""
 
     runs: int
+    """All runs."""
     finished: int
-    """Of `runs`, in an earlier process."""
+    """Runs that were finished earlier."""
     jobs: int
-    """How many run at once."""
+    """Runs at the same time."""
     minutes: float | None
-    """Of training, that the remaining runs take together; None where the budget is not in minutes."""
+    """Minutes of training of all remaining runs together; None if the budget is not in minutes."""
     updates: int | None
-    """That the remaining runs make together; None where the budget is not in updates."""
+    """Updates of all remaining runs together; None if the budget is not in updates."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a comparison is."""
+    """The progress of a comparison."""
 
     runs: int
+    """All runs."""
     finished: int
+    """Runs that are finished."""
     running: tuple[str, ...]
-    """Names of the runs that are at work."""
+    """Names of the current runs."""
     share: float
-    """Of all runs, in [0, 1]."""
+    """Share of the budgets of all runs that is used, in [0, 1]."""
     seconds_left: float | None
-    """Estimated from the time since this process began; None while nothing is known."""
+    """Estimated from the progress of this process so far; None if it has made none."""
 
 
 Listener = Callable[[Planned | Progress], None]
@@ -93,7 +96,7 @@ def runs_of(directory: Path, variants: Sequence[Variant], seeds: int) -> list[Ru
 
 
 def planned(runs: Sequence[Run], jobs: int) -> Planned:
-    """What the runs that have not finished are going to cost."""
+    """The cost of the runs that are not finished."""
     todo = [run for run in runs if not finished(run.directory)]
     budgets = [(run.variant.config.training, 1 - run.share()) for run in todo]
     minutes = [share * training.minutes for training, share in budgets if training.minutes is not None]
@@ -108,19 +111,20 @@ def planned(runs: Sequence[Run], jobs: int) -> Planned:
 
 
 def train_all(directory: Path, runs: Sequence[Run], jobs: int, listener: Listener) -> bool:
-    """Train the runs that have not finished, `jobs` at once.
+    """Train the runs that are not finished, `jobs` of them at the same time.
 
     Args:
         directory: of the comparison.
         runs: all of its runs, in order.
-        jobs: processes at once; of several GPUs, each process gets one.
-        listener: called when a run begins or ends, and every few seconds between.
+        jobs: number of processes; with several GPUs, each process uses one.
+        listener: called when a run begins or ends, and every few seconds in between.
 
     Returns:
-        Whether all have finished: not, if Ctrl-C came. Then they are saved, and the same call continues them.
+        True if all runs are finished. False after Ctrl-C: then the current runs have been saved, and the same call
+        continues them.
 
     Raises:
-        TrainingError: if a run fails; the others are stopped, and saved.
+        TrainingError: if a run fails; the others are saved and stopped.
     """
     waiting = [run for run in runs if not finished(run.directory)]
     pool = _Pool(directory, jobs)
@@ -144,14 +148,14 @@ def train_all(directory: Path, runs: Sequence[Run], jobs: int, listener: Listene
 
 
 class _Pool:
-    """The processes at work."""
+    """The processes of the current runs."""
 
     def __init__(self, directory: Path, jobs: int) -> None:
         self._directory = directory
         self._slots = list(range(jobs))
         self._gpus = _gpus()
         self.processes: dict[int, tuple[Run, subprocess.Popen[bytes]]] = {}
-        """By their slot, which decides the GPU."""
+        """By slot, which determines the GPU."""
 
     @property
     def running(self) -> list[Run]:
@@ -165,7 +169,7 @@ class _Pool:
         run.log.parent.mkdir(parents=True, exist_ok=True)
         words = ["-m", "zhuyi.comparison.worker", str(self._directory), run.variant.name, str(run.seed)]
         with run.log.open("ab") as log:
-            # In a group of its own: Ctrl-C reaches this process alone, which then stops the others, once.
+            # In its own process group, so that Ctrl-C reaches only this process, which then stops the others.
             process = subprocess.Popen(
                 [sys.executable, "-P", *words],
                 stdin=subprocess.PIPE,
@@ -178,7 +182,7 @@ class _Pool:
         self.processes[slot] = (run, process)
 
     def reap(self) -> bool:
-        """Take note of the processes that have ended; whether there are any."""
+        """Remove the processes that have ended; returns whether there are any."""
         ended = {slot for slot, (_, process) in self.processes.items() if process.poll() is not None}
         for slot in ended:
             run, process = self.processes.pop(slot)
@@ -189,7 +193,7 @@ class _Pool:
         return bool(ended)
 
     def stop(self) -> None:
-        """Let each save and end; a second Ctrl-C ends them at once."""
+        """Let all processes save and end. A second Ctrl-C kills them."""
         try:
             for _, process in self.processes.values():
                 process.send_signal(signal.SIGTERM)
@@ -203,7 +207,7 @@ class _Pool:
 
 
 class _ProgressReport:
-    """Calls the listener of a comparison, and estimates the time that is left."""
+    """Reports the progress of a comparison to its listener, with an estimate of the remaining time."""
 
     def __init__(self, runs: Sequence[Run], listener: Listener) -> None:
         self._runs, self._listener = runs, listener
@@ -240,7 +244,7 @@ def _share(training: TrainingConfig, record: dict[str, float]) -> float:
 
 
 def _gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES may be set to, one for each GPU."""
+    """The value of CUDA_VISIBLE_DEVICES for each GPU."""
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
         return visible.split(",")
     return [str(number) for number in range(torch.cuda.device_count())]

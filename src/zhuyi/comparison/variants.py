@@ -1,4 +1,4 @@
-"""The variants of a configuration: every combination of the values that are given for some of its settings."""
+"""The variants of a configuration: all combinations of the values given for some of its settings."""
 
 import json
 import os
@@ -31,13 +31,13 @@ SAME_FOR_ALL = {
     },
     **{f"data.{key}": "all variants are scored on the same lines" for key in FILES if key.startswith(("dev", "test"))},
 }
-"""Keys that cannot differ between variants, and why."""
+"""The keys that cannot differ between variants, with the reasons."""
 OF_WINDOWS = ("data.text", "data.dev_text", "data.dev_share", "model.max_length", "text")
-"""Keys and sections that decide which windows running text is cut into, and which of their tokens are masked."""
+"""Keys and sections that determine the windows of running text, and which of their tokens are masked."""
 MULTIPLE = 8
-"""A fitted feed-forward width is a multiple of this."""
+"""Fitted feed-forward widths are multiples of this."""
 TOLERANCE = 0.02
-"""Largest difference of parameter counts that are called equal, as a share of those of the first variant."""
+"""Largest difference between parameter counts that are considered equal, as a share of those of the first variant."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +45,27 @@ class Variant:
     """One combination of settings."""
 
     name: str
-    """Made of the values: `attention`, `width=128`, `convolution-width=128`. It names directories."""
+    """Made from the values: `attention`, `width=128`, `convolution-width=128`. It is used in names of directories."""
     settings: dict[str, Setting]
-    """The varied keys with their values, and `model.feed_forward` where it was fitted."""
+    """The values of the keys that vary, and `model.feed_forward` if it is fitted."""
     config: Config
-    """The resolved configuration; its `training.seed` is that of the first seed."""
+    """The resolved configuration, with `training.seed` of the first run."""
     parameters: int
-    """Numbers that are learned."""
+    """Number of learned parameters."""
 
 
 def make_variants(config: Config, vary: Mapping[str, Sequence[Setting]], equal: str | None) -> list[Variant]:
     """The Cartesian product of the values of all keys, the last key varying fastest.
 
     Args:
-        config: what all variants share.
+        config: the settings that all variants share.
         vary: the values of each `section.key`.
-        equal: "parameters" fits `model.feed_forward` of each variant but the first, so that all have as many parameters
-            as the first, to within 2 %.
+        equal: "parameters" chooses `model.feed_forward` of all variants but the first, so that they have as many
+            parameters as the first, to within 2 %.
 
     Raises:
-        ConfigError: if a key or value is not possible, if there are fewer than two variants, if two of them are the
-            same or have different metrics, if they start from a model, or if parameters cannot be made equal.
+        ConfigError: if a key or value is not possible; if there are fewer than two variants, or two are the same or
+            have different metrics; if they start from a model; or if parameters cannot be made equal.
         DataError: if the training data cannot be read.
     """
     if equal not in (None, "parameters"):
@@ -93,14 +93,14 @@ def make_variants(config: Config, vary: Mapping[str, Sequence[Setting]], equal: 
 
 
 def with_seed(config: Config, number: int) -> Config:
-    """The configuration of the run with a seed, from 1."""
+    """The configuration of the run with this seed, counted from 1."""
     return _over(config, {"training.seed": config.training.seed + number - 1})
 
 
 def _variant(config: Config, settings: dict[str, Setting]) -> Variant:
     resolved = _over(config, settings)
     fixed: dict[str, Setting] = {}
-    if resolved.decoding.engine == "auto":  # some variants can be computed by torch alone: all are, or times would lie
+    if resolved.decoding.engine == "auto":  # only torch computes all variants, and times of two engines do not compare
         fixed["decoding.engine"] = "torch"
     if resolved.training.threads is None:
         fixed["training.threads"] = 1
@@ -120,13 +120,13 @@ def _variant(config: Config, settings: dict[str, Setting]) -> Variant:
 
 
 def _absolute(name: str) -> str:
-    """A file, or a pattern of files, wherever a run is started."""
+    """The absolute path of a file or a pattern of files, since runs may start in another directory."""
     return name if name.startswith("hub:") else os.path.abspath(name)
 
 
 def _over(config: Config, settings: Mapping[str, Setting]) -> Config:
-    """`config` with other settings; what only followed from the ones before follows from these."""
-    # TOML has no surrogate pairs, which JSON makes of characters such as 𠮷 unless it may keep them.
+    """`config` with these settings. Settings that follow from others are derived anew."""
+    # Without `ensure_ascii=False`, JSON has surrogate pairs for characters such as 𠮷, which TOML does not have.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
     try:
         return build_config(config.model_dump(exclude_unset=True), overrides)
@@ -162,19 +162,19 @@ def _one_metric(variants: Sequence[Variant]) -> None:
 
 
 def _effective(config: Config) -> dict[str, Any]:
-    """The settings without those that only stand for others that are not given."""
+    """The settings without those that only set the defaults of others."""
     return config.model_dump(exclude={"model": {"mixer"}, "text": {"kind"}})
 
 
 def count_parameters(config: Config) -> int:
-    """Numbers that the model of a configuration learns; its vocabularies are learned from the data, or cached."""
+    """The number of parameters of a configuration's model, whose vocabularies are learnt from the data or cached."""
     tokenizers = Tokenizers.from_files(learn(config, open_corpus(config))["files"])
     with torch.device("meta"):  # no memory, and no random numbers
         return build_model(config, tokenizers).transformer.parameter_count()
 
 
 def _with_parameters(variant: Variant, first: Variant) -> Variant:
-    """`variant` with the feed-forward width that gives it about as many parameters as `first`."""
+    """`variant` with the feed-forward width with which it has about as many parameters as `first`."""
 
     def of(width: int) -> int:
         return count_parameters(_feed_forward(variant.config, width))
@@ -197,5 +197,5 @@ def _feed_forward(config: Config, width: int) -> Config:
 
 
 def to_tree(config: Config) -> dict[str, Any]:
-    """What was set in a configuration, for JSON; `build_config` makes it again."""
+    """The settings that were set in a configuration, as JSON values, from which `build_config` makes it again."""
     return config.model_dump(mode="json", exclude_unset=True)

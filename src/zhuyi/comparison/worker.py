@@ -1,8 +1,8 @@
-"""One run of a comparison, in a process of its own: `python -m zhuyi.comparison.worker DIR NAME SEED`.
+"""One run of a comparison, in its own process: `python -m zhuyi.comparison.worker DIR NAME SEED`.
 
-It is an ordinary `zhuyi.train`, which continues where an earlier process was stopped. Beside what a run leaves, its
-directory gets `memory.json`, the most memory that its processes have used, and at its end `outputs.json`, its scores
-and outputs on the dev and the test set. The process ends at once when its standard input does: with its parent.
+It calls `zhuyi.train`, and resumes if an earlier process was stopped. In addition to the files of a run, its directory
+gets `memory.json`, the peak memory of its processes, and at the end `outputs.json`, with its scores and outputs on the
+dev and test sets. The process exits at once when its standard input is closed, that is, when its parent ends.
 """
 
 import json
@@ -26,7 +26,7 @@ MEMORY = "memory.json"
 
 
 def main(directory: Path, name: str, seed: int) -> int:
-    """Train, and leave `outputs.json`; gives the exit code."""
+    """Train, and write `outputs.json`; returns the exit code."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     out = run_directory(directory, name, seed)
     config = with_seed(Plan.read(directory).variants[name], seed)
@@ -42,10 +42,10 @@ def main(directory: Path, name: str, seed: int) -> int:
 
 
 def peak_memory() -> int | None:
-    """Most memory that this process has used, in bytes: of the GPU, if it uses one; None where no system says so."""
+    """The peak memory of this process in bytes, of the GPU if it uses one; None if the system does not report it."""
     if torch.cuda.is_available() and (allocated := torch.cuda.max_memory_allocated()):
         return allocated
-    try:  # Linux: `ru_maxrss` would count the parent's memory, whose copy a process is before it is itself
+    try:  # Linux: `ru_maxrss` includes the memory of the parent, of which this process was a copy before `exec`
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
@@ -58,7 +58,7 @@ def peak_memory() -> int | None:
 
 
 class _MemoryRecord:
-    """A listener that keeps `memory.json`: the most of this process and of those before it."""
+    """A listener that updates `memory.json`: the peak memory of this process and of earlier ones."""
 
     def __init__(self, out: Path) -> None:
         self._path = out / MEMORY
@@ -79,7 +79,7 @@ def _log(event: Event) -> None:
 
 
 def _to_dict(evaluations: dict[str, Evaluation]) -> dict[str, Any]:
-    """With what is resampled: the answers to lines, or the figures of windows."""
+    """The evaluations as JSON values, with the data for resampling: the outputs of lines, or statistics of windows."""
     return {
         name: {**each.to_dict(), "hypotheses": each.hypotheses, "windows": each.windows}
         for name, each in evaluations.items()
@@ -87,8 +87,8 @@ def _to_dict(evaluations: dict[str, Evaluation]) -> dict[str, Any]:
 
 
 def _end_with_parent() -> None:
-    os.read(0, 1)  # there is nothing to read: it waits for the end
-    os._exit(1)  # as if it were killed too: a run that is resumed is none the worse
+    os.read(0, 1)  # returns when the pipe is closed, since nothing is written to it
+    os._exit(1)  # as if killed, which a run can be resumed from
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The model card: a README.md in the model directory that says what data, what size, what score, which signature."""
+"""The model card: the README.md of a model directory, with its data, size, scores and their signatures."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,15 +22,15 @@ def model_card(
     evaluations: dict[str, Evaluation],
     int8: Int8Comparison | None,
 ) -> str:
-    """Markdown, written at the end of a run.
+    """The model card of a run, as Markdown.
 
     Args:
-        model: which the run has trained.
-        store: its training data.
-        state: where the run ended, and what it began with.
-        chosen: which weights these are, in words.
+        model: the model that was trained.
+        store: the training data.
+        state: of the run, at its end.
+        chosen: a description of the weights that are kept.
         evaluations: by the name of the set ("dev", "test").
-        int8: what int8 changes on the dev set.
+        int8: the comparison of int8 with float32 on the dev set.
     """
     config, sizes, parameters = model.config, model.config.model, model.transformer.parameter_count()
     metrics = dict.fromkeys(name for evaluation in evaluations.values() for name in evaluation.scores)
@@ -82,11 +82,11 @@ def model_card(
 
 
 def gained(before: Mapping[str, float], dev: Evaluation) -> str:
-    """What a run has changed of the scores on the dev set, in words.
+    """A sentence on how fine-tuning has changed the scores on the dev set.
 
     Args:
-        before: of the model that the run began with, by metric.
-        dev: of the weights that are kept.
+        before: the scores of the model that the run began with, by metric.
+        dev: the evaluation of the weights that are kept.
     """
     found = [(name, before[name], score.value) for name, score in dev.scores.items() if name in before]
     changes = (
@@ -149,7 +149,7 @@ def _tokens(config: Config, tokenizers: Tokenizers) -> str:
 
 
 def _cell(signature: str) -> str:
-    """A `|` ends a cell of a Markdown table, in code too."""
+    """A signature in a cell of a Markdown table, which an unescaped `|` would end, even in code."""
     return f"`{signature}`".replace("|", "\\|")
 
 
@@ -162,7 +162,7 @@ def _start(directory: str | None) -> str:
 
 
 def _file(spec: str | None) -> str:
-    """The file without its folders, since a card is made to be shared; of the hub, all of the name."""
+    """The name of a file without its folders, since cards are shared; the whole name if it is on the hub."""
     return spec if spec and spec.startswith(HUB) else readable(Path(spec or "").name)
 
 

@@ -1,14 +1,15 @@
-"""The checkpoints of a run: weights, optimiser state, random generators and the run's state, at one moment.
+"""The checkpoints of a run: weights, optimiser state, states of the random generators and the run state at a step.
 
-A checkpoint is a model directory (`checkpoints/step-000500/`, which every command takes) with a few files more:
+A checkpoint is a model directory (`checkpoints/step-000500/`, which every command accepts) with additional files:
 
-    run_state.safetensors  the optimiser's moments, and the state of the random generators of each rank. The weights
+    run_state.safetensors  the optimiser's moments, and the states of the random generators of each rank. The weights
                            of the model are the averaged ones, as validated: `optimizer.NAME.average` are the raw ones
     run_state.json         step, epoch, batches done in it, seconds, scores so far
-    shard-....safetensors  where the run is sharded: the moments, in parts, each written by the rank that has it
+    shard-....safetensors  of a sharded run: the moments, each part written by the rank that has it
 
-Any number of processes reads any checkpoint: torch.distributed.checkpoint puts together for each rank what it needs of
-the safetensors files. (That is its Hugging Face format. Its own has a pickle in it, and no pickle is ever loaded.)
+A checkpoint can be read by any number of processes: torch.distributed.checkpoint gives each rank the parts that it
+needs of the safetensors files. (This is its Hugging Face format. Its own format contains a pickle, and zhuyi never
+loads a pickle.)
 """
 
 import shutil
@@ -44,7 +45,7 @@ MAY_CHANGE = {
     *("training.keep_at", "training.average", "training.average_of", "training.patience", "training.log_every"),
     *("training.tensorboard", "training.learning_rate", "training.warmup", "training.clip", "training.precision"),
     *("training.shard", "training.deterministic", "training.device"),
-    *(f"data.{side}" for side in (*FILES, "mix")),  # what is in the files must not: see `RunState.data_digest`
+    *(f"data.{side}" for side in (*FILES, "mix")),  # but not the content of the files: see `RunState.data_digest`
     *(f"data.{side}" for side in LANGUAGES),
     *(f"decoding.{key}" for key in DecodingConfig.model_fields),
 }
@@ -55,13 +56,13 @@ class Checkpoints:
     """The checkpoints of one run, on disk.
 
     Args:
-        directory: the run's; they are in `checkpoints` below it.
+        directory: of the run; its checkpoints are in the subdirectory `checkpoints`.
         config: of the run.
-        world: the processes of the run. They all see `directory`; saving and restoring takes all of them.
+        world: the processes of the run. All of them need access to `directory`, and all must call `save` and `restore`.
 
     Attributes:
-        newest: the step that was saved or restored last, if any.
-        epoch: the one that it was in.
+        newest: the step that was saved or restored last; None if there is none.
+        epoch: the epoch of that step.
     """
 
     def __init__(self, directory: Path, config: Config, world: World = ALONE) -> None:
@@ -72,16 +73,16 @@ class Checkpoints:
         self.epoch = 0
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of a step is, or will be."""
+        """The directory of the checkpoint of a step."""
         return self._directory / f"step-{step:06d}"
 
     def steps(self) -> list[int]:
-        """Steps with a checkpoint, oldest first; whether they are whole, reading tells."""
+        """The steps that have a checkpoint, which may be damaged, oldest first."""
         names = [path.name.removeprefix("step-") for path in self._directory.glob("step-*")]
         return sorted(int(name) for name in names if name.isdecimal())
 
     def readable(self, notify: Listener = ignore) -> Iterator[tuple[int, dict[str, bytes]]]:
-        """Steps and small files of the checkpoints that can be read, newest first; the others are reported."""
+        """The steps and JSON files of the undamaged checkpoints, newest first. Damaged ones are reported."""
         for step in reversed(self.steps()):
             try:
                 yield step, read_directory(self.path(step), lambda name: name.endswith(".json"))
@@ -89,18 +90,18 @@ class Checkpoints:
                 notify(Notice(str(error), warning="Passing over a broken checkpoint"))
 
     def save(self, model: Model, trained: Network, optimizer: Optimizer, state: RunState) -> None:
-        """Write the checkpoint of this moment, then remove those that are no longer wanted.
+        """Write a checkpoint, then remove those that are no longer needed.
 
-        A checkpoint is a model to be used, so this is called while the model has the averaged weights.
+        A checkpoint is a usable model, so this is called while the model has the averaged weights.
 
         Args:
-            model: its configuration and tokenisers.
-            trained: the transformer whose parameters `optimizer` has: the model's own, or a sharded one.
-            optimizer: with its moments.
-            state: of this moment.
+            model: gives the configuration and the tokenizers.
+            trained: the transformer with the parameters of `optimizer`: that of the model, or a sharded one.
+            optimizer: gives the moments.
+            state: of the run.
 
         Raises:
-            CheckpointError: when it cannot be written; the older ones are whole.
+            CheckpointError: if the checkpoint cannot be written; older ones remain.
         """
         rng_states = _rng_states(self._world)
         gather_weights(trained, model.transformer, self._world)
@@ -113,23 +114,30 @@ class Checkpoints:
         files = model_files(model.stored(), card="A checkpoint of a training run.\n")
         files[RUN_TENSORS] = save_tensors({name: each.cpu().contiguous() for name, each in tensors.items()})
         files[RUN_STATE] = state.to_json()
-        shutil.rmtree(self.path(state.step), ignore_errors=True)  # if it is there, then it is broken
+        shutil.rmtree(self.path(state.step), ignore_errors=True)  # if it exists, it is damaged
         write_directory(self.path(state.step), files, shards, RUN_ADVICE)
         for step in set(self.steps()) - self._wanted(state, model.config.training):
             shutil.rmtree(self.path(step))
 
     def settings_of_run(self, config: Config, notify: Listener) -> tuple[Config, Tokenizers | None]:
-        """Configuration and tokenizers of the run: those of the newest checkpoint that is whole, if there is one.
+        """The configuration and tokenizers of a resumed run, from the newest undamaged checkpoint.
 
-        Its epoch is kept; what it chose and `config` leaves open stays as it is. Settings that may differ from the
-        run's, and do, are reported.
+        Settings that `config` does not set keep the values that the run has chosen. Settings that differ from those of
+        the run, and may differ, are reported. `self.epoch` becomes the epoch of the checkpoint.
+
+        Args:
+            config: of the command that resumes the run.
+            notify: gets a notice of the settings that differ.
+
+        Returns:
+            The configuration and the tokenizers; without a checkpoint, `config` and None.
 
         Raises:
-            ConfigError: if a setting of `config` must not change and differs from that of the run.
+            ConfigError: if a setting that must not change differs from that of the run.
         """
         for step, files in self.readable():
             then = read_config(self.path(step), files)
-            if (start := then.training.start_from) is not None:  # which need not be there any more
+            if (start := then.training.start_from) is not None:  # that model may have been removed
                 config = with_settings_of(then, config, "the run to be resumed")
                 if readable(config.training.start_from or start) == start:
                     training = config.training.model_copy(update={"start_from": start})
@@ -144,17 +152,23 @@ class Checkpoints:
         return config, None
 
     def _kept(self, step: int, decoding: DecodingConfig) -> DecodingConfig:
-        """What the owner kept in the model of the run's directory after the checkpoint of `step`, or `decoding`."""
+        """The decoding settings of the model in the run's directory, if newer than the checkpoint; else `decoding`."""
         out = self._directory.parent
         try:
             if (out / DECODING).stat().st_mtime < (self.path(step) / MANIFEST).stat().st_mtime:
                 return decoding  # the model is older than the checkpoint
             return load_config_of(out).decoding
-        except (OSError, CheckpointError):  # there is none, or none that is whole
+        except (OSError, CheckpointError):  # there is no model, or it is damaged
             return decoding
 
     def restore(self, trained: Network, optimizer: Optimizer, notify: Listener) -> RunState | None:
-        """Bring back the newest checkpoint that is whole; None if there is none. `trained` is that of `save`."""
+        """Restore the newest undamaged checkpoint, and return its run state; None if there is none.
+
+        Args:
+            trained: as for `save`; gets the weights.
+            optimizer: gets the moments.
+            notify: gets a notice of each damaged checkpoint.
+        """
         found = self._world.on_main(lambda: next((step for step, _ in self.readable(notify)), -1))
         newest = int(self._world.broadcast(-1 if found is None else found))
         if newest < 0:
@@ -179,7 +193,7 @@ class Checkpoints:
         return {name: (tensor / len(steps)).float() for name, tensor in total.items()}
 
     def _write_shards(self, tensors: dict[str, Tensor]) -> list[Path]:
-        """Write what this rank has of `tensors`; gives the files of all ranks."""
+        """Write this rank's parts of `tensors`, and return the paths of the files of all ranks."""
         from torch.distributed.checkpoint.api import CheckpointException
         from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
         from torch.distributed.checkpoint.state_dict_saver import save
@@ -198,9 +212,9 @@ class Checkpoints:
         return sorted(folder.glob("*.safetensors"))
 
     def _wanted(self, state: RunState, training: TrainingConfig) -> set[int]:
-        """Those to be kept in any case, the newest ones, the best one, and those to be averaged if the run ended now.
+        """The steps to keep: those of `keep_at`, the newest, the best, and those to be averaged if the run ended now.
 
-        Later ones than this step were broken when the run was resumed: it is about to write them again.
+        Checkpoints of later steps were damaged when the run was resumed, and will be written again.
         """
         so_far = [step for step in self.steps() if step <= state.step]
         kept = set(so_far) & set(training.keep_at)
@@ -228,7 +242,7 @@ def _same_settings(then: Config, now: Config, notify: Listener) -> None:
 
 @contextmanager
 def _named_in_utf8(directory: Path) -> Iterator[Path]:
-    """The directory under a name that safetensors can open: another one, where its own is not UTF-8."""
+    """A path of the directory that safetensors can open: a symbolic link, if its own path is not UTF-8."""
     if readable(str(directory)) == str(directory):
         yield directory
         return
@@ -242,12 +256,12 @@ def _moments(trained: Network, optimizer: Optimizer) -> dict[str, Tensor]:
     return {
         f"optimizer.{name}.{moment}": tensor.detach()
         for name, parameter in trained.named_parameters()
-        for moment, tensor in optimizer.state.get(parameter, {}).items()  # what is frozen has none
+        for moment, tensor in optimizer.state.get(parameter, {}).items()  # frozen parameters have none
     }
 
 
 def _restore_tensors(trained: Network, optimizer: Optimizer, directory: Path) -> None:
-    """Weights and moments, of which each rank reads the parts that it has."""
+    """Load weights and moments; each rank reads the parts that it needs."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
     from torch.distributed.checkpoint.state_dict_loader import load
@@ -269,12 +283,12 @@ def _restore_tensors(trained: Network, optimizer: Optimizer, directory: Path) ->
             like = parameter.detach() if entry.size == parameter.shape else scalar
             tensors[key] = optimizer.state[parameter][moment] = torch.zeros_like(like)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of reading alone, which is meant: each rank knows what it needs
+        warnings.simplefilter("ignore")  # that no process group is used, which is intended
         load(tensors, storage_reader=reader, no_dist=True)
 
 
 def _rng_states(world: World) -> dict[str, Tensor]:
-    """The state of every rank's generators. The names of those of rank 0 have no number, as in a run of one process."""
+    """The states of the random generators of all ranks, by name. Those of rank 0 are named as in a single process."""
     states = {"random.cpu": torch.get_rng_state()}
     if world.device.type == "cuda":
         states["random.cuda"] = torch.cuda.get_rng_state()
@@ -286,7 +300,7 @@ def _rng_states(world: World) -> dict[str, Tensor]:
 
 
 def _restore_rng_states(path: Path, world: World, seed: int, step: int) -> None:
-    """This rank's generators; new ones where the run had fewer ranks."""
+    """Restore the random generators of this rank; they are seeded anew if the run had fewer ranks."""
     cpu, cuda = _of_rank("random.cpu", world.rank), _of_rank("random.cuda", world.rank)
     with safe_open(path, "pt") as file:
         names = set(file.keys())

@@ -2,13 +2,13 @@
 
     torchrun --nproc-per-node N -m zhuyi train CONFIG.toml
 
-An update is the same mathematics in any number of processes: its batches are distributed, gradients are summed over
-all of them and divided by the target tokens of all of them. What a clock, a signal or a validation decides is
-decided by one process and broadcast, so that ranks never disagree about what comes next.
+An update is mathematically the same for any number of processes: its batches are distributed among them, and the
+gradients are summed over all processes and divided by the target tokens of all processes. Decisions that depend on a
+clock, a signal or a validation are made by one process and broadcast, so that all ranks do the same next.
 
-Two groups carry the traffic. Gradients go through torch's default group (NCCL between GPUs, else gloo), which gives up
-on a peer after `GRADIENT_TIMEOUT`. Everything else – numbers, texts, waiting for rank 0 – goes through a second,
-patient one (gloo): tokenising and validating may take hours. A peer whose process has ended is noticed at once in both.
+There are two process groups. Torch's default group (NCCL between GPUs, otherwise gloo) is for gradients and numbers,
+and gives up on a peer after `GRADIENT_TIMEOUT`. The second one (gloo) is for waiting until rank 0 has tokenised,
+validated or saved, which may take hours. In both, the end of a peer's process is noticed at once.
 """
 
 import os
@@ -30,9 +30,9 @@ from zhuyi.errors import ConfigError, TrainingError, ZhuyiError
 from zhuyi.model.transformer import Network
 
 GRADIENT_TIMEOUT = timedelta(minutes=10)
-"""After which a peer that has not sent its gradients is considered lost."""
+"""Time after which a peer that has not sent its gradients is considered lost."""
 WAITING_TIMEOUT = timedelta(days=2)
-"""How long others wait for rank 0 to tokenise, to validate and to save, in `all_or_none` and nowhere else."""
+"""How long the other ranks wait in `all_or_none` for rank 0, which tokenises, validates and saves."""
 EXPLAINING_SECONDS = 5.0
 """How long other ranks wait before they exit, so that the rank with an error can print it: torchrun ends all of them
 when the first one exits."""
@@ -42,9 +42,9 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run, seen from one of them: the `rank`-th of `size`, from 0, at work on `device`.
+    """The processes of a run, as seen from one of them: number `rank`, from 0, of `size`, which computes on `device`.
 
-    Of one process alone, every method gives back what it was given and nothing is sent.
+    In a run of one process, every method returns its argument, and nothing is sent.
     """
 
     rank: int = 0
@@ -54,19 +54,19 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one process that prints, validates and writes."""
+        """Whether this is rank 0, which prints, validates and writes."""
         return self.rank == 0
 
     def sum(self, value: float) -> float:
-        """The sum of everyone's `value`."""
+        """The sum of `value` over all ranks."""
         return float(torch.stack(self.gather(torch.tensor(value, dtype=torch.float64))).sum())
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is up anywhere."""
+        """Whether `flag` is true on any rank."""
         return self.sum(flag) > 0
 
     def gather(self, tensor: Tensor, group: dist.ProcessGroup | None = None) -> list[Tensor]:
-        """Everyone's `tensor`, by rank: on the CPU, of one shape."""
+        """The `tensor` of every rank, in order; all are on the CPU and have the same shape."""
         if self.size == 1:
             return [tensor]
         everyones = [torch.empty_like(tensor) for _ in range(self.size)]
@@ -74,11 +74,11 @@ class World:
         return everyones
 
     def broadcast(self, value: float) -> float:
-        """Rank 0's `value`."""
+        """The `value` of rank 0."""
         return float(self.gather(torch.tensor(value, dtype=torch.float64))[0])
 
     def broadcast_text(self, text: str) -> str:
-        """Rank 0's `text`."""
+        """The `text` of rank 0."""
         content = torch.from_numpy(np.frombuffer(text.encode(), dtype=np.uint8).copy())
         length = int(self.broadcast(len(content)))
         if self.size == 1:
@@ -89,16 +89,17 @@ class World:
         return content.numpy().tobytes().decode()
 
     def seed(self, seed: int, step: int = 0) -> None:
-        """Give this rank random numbers of its own for dropout; rank 0 keeps those of a run of one process."""
+        """Seed the random generator of this rank, for dropout; rank 0 keeps its seed, as in a run of one process."""
         if self.rank:
             torch.manual_seed(int(np.random.SeedSequence([seed, self.rank, step]).generate_state(1, np.uint64)[0]))
 
     @contextmanager
     def all_or_none(self) -> Iterator[None]:
-        """All ranks leave this context together, or the run ends in all: an error is raised where it occurred.
+        """All ranks leave this context together. If an error occurs on one, the run ends on all of them.
 
         Raises:
-            SystemExit: with the code of an error, on the ranks where it did not occur.
+            ZhuyiError, OSError: the error, on the first rank where it occurred.
+            SystemExit: with exit code 2, on the other ranks.
         """
         mine: Exception | None = None
         try:
@@ -113,35 +114,37 @@ class World:
             raise SystemExit(2)
 
     def on_main(self, work: Callable[[], Made]) -> Made | None:
-        """What `work` gives, which rank 0 does alone while the others wait; None for them. See `all_or_none`."""
+        """The result of `work`, which only rank 0 does; None on the others, which wait. Errors: as `all_or_none`."""
         with self.all_or_none():
             return work() if self.is_main else None
 
     def main_first(self, work: Callable[[], Made]) -> Made:
-        """What `work` gives, which leaves a file for the others: rank 0 does it, and then they do."""
+        """The result of `work`, which rank 0 does first, so that the others can use the files that it leaves."""
         made = self.on_main(work)
         with self.all_or_none():
             return work() if made is None else made
 
     def same(self, value: int) -> bool:
-        """Whether everyone has this `value`."""
+        """Whether `value` is the same on all ranks."""
         return len({int(each) for each in self.gather(torch.tensor(value, dtype=torch.int64))}) == 1
 
     def share(self, update: list[np.ndarray]) -> list[np.ndarray]:
-        """This rank's part of the batches of an update: as many batches for everyone, some perhaps without pairs.
+        """This rank's part of the batches of an update. All ranks get as many batches; some may have no pairs.
 
-        Whole batches where they can be dealt out evenly, else a part of the rows of each.
+        The parts are whole batches if the number of batches is a multiple of the number of ranks. Otherwise each batch
+        is divided.
         """
         if len(update) % self.size == 0:
             return update[self.rank :: self.size]
         return [pairs[self.rank :: self.size] for pairs in update]
 
     def parallel(self, objective: nn.Module, shard: bool) -> nn.Module:
-        """`objective`, whose gradients are from now on the mean over all ranks.
+        """Wrap `objective`, so that its gradients are the mean over all ranks.
 
         Args:
-            objective: has a `model`, a `Network`; its forward pass is all of the work whose gradient is wanted.
-            shard: each rank holds a shard of weights, gradients and optimiser state (FSDP2), not all of them (DDP).
+            objective: has a `model`, a `Network`, and computes the loss in its forward pass.
+            shard: whether each rank holds a shard of the weights, gradients and optimiser state (FSDP2), instead of
+                all of them (DDP).
         """
         if self.size == 1:
             return objective
@@ -164,14 +167,14 @@ ALONE = World()
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
-    """The world that torchrun has made, or a world of one.
+    """The processes that torchrun has started, or this process alone.
 
     Args:
-        device: of the kind to train on; of several GPUs each process takes its own.
+        device: of the type to train on; with several GPUs, each process uses its own.
 
     Raises:
         ConfigError: if there are more processes than GPUs.
-        TrainingError: when another process is lost on the way.
+        TrainingError: if another process is lost during the run.
     """
     if not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
         yield replace(ALONE, device=device)
@@ -200,12 +203,12 @@ def joined(device: torch.device) -> Iterator[World]:
 
 
 def _fresh_store(rank: int) -> TCPStore:
-    """Where processes find each other's addresses: made by rank 0, for this attempt only.
+    """The store through which the processes exchange their addresses, made by rank 0 for this attempt only.
 
-    The store of torchrun (2.13) lives through restarts, and still has the addresses of the processes that are gone.
+    The store of torchrun (2.13) survives restarts, and still holds the addresses of earlier processes.
     """
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # then nobody has made one yet
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # there is no store yet
         return TCPStore(host, port, is_master=rank == 0, timeout=GRADIENT_TIMEOUT, wait_for_workers=False)
     lasting = TCPStore(host, port, is_master=False, timeout=GRADIENT_TIMEOUT)
     if rank == 0:
@@ -217,29 +220,29 @@ def _fresh_store(rank: int) -> TCPStore:
         try:
             socket.create_connection((host, found), timeout=3).close()
             return TCPStore(host, found, is_master=False, timeout=GRADIENT_TIMEOUT, wait_for_workers=False)
-        except OSError:  # that of the attempt before: rank 0 is not here yet
+        except OSError:  # the port of the previous attempt: rank 0 has not set a new one yet
             time.sleep(0.1)
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one of its run that prints: rank 0, or the only one."""
+    """Whether this is the process of its run that prints: rank 0, or the only one."""
     return os.environ.get("RANK", "0") == "0" or not dist.is_torchelastic_launched()
 
 
 def accumulating(objective: nn.Module, send: bool) -> AbstractContextManager[object]:
-    """Within this context a backward pass adds to the gradients, and DDP sends them if `send`. FSDP always does."""
+    """Within this context, backward passes accumulate gradients. DDP reduces them only if `send`; FSDP always does."""
     if isinstance(objective, nn.parallel.DistributedDataParallel) and not send:
         return cast(AbstractContextManager[object], objective.no_sync())
     return nullcontext()
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """All of a sharded tensor, which every rank must ask for. Any other tensor is itself."""
+    """The whole of a sharded tensor; every rank must call this. Another tensor is returned unchanged."""
     return cast(Tensor, tensor.full_tensor()) if hasattr(tensor, "full_tensor") else tensor
 
 
 def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """The inverse of `full_tensor`, without communication: `tensor`, which each rank has all of, sharded as `like`."""
+    """The inverse of `full_tensor`, without communication: shards `tensor`, which every rank has, like `like`."""
     if not hasattr(like, "full_tensor"):
         return tensor
     from torch.distributed.tensor import DTensor, distribute_tensor
@@ -249,13 +252,13 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def is_sharded(trained: nn.Module) -> bool:
-    """Whether each rank holds a shard of the weights only."""
+    """Whether each rank holds only a shard of the weights."""
     return hasattr(next(trained.parameters()), "full_tensor")
 
 
 @torch.no_grad()
 def gather_weights(trained: Network, transformer: Network, world: World) -> None:
-    """Put the weights of a sharded transformer into the whole one that rank 0 validates and saves."""
+    """Copy the weights of a sharded transformer into the whole one, which rank 0 validates and saves."""
     if not is_sharded(trained):
         return
     for sharded, complete in zip(trained.parameters(), transformer.parameters(), strict=True):

@@ -1,4 +1,4 @@
-"""The updates of a run: which batches each is made of, from where the run stands."""
+"""The updates of a run: the batches of each, from the run's position in the data."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from zhuyi.training.run_state import RunState
 from zhuyi.training.update import EMPTY_BATCH
 
 Data = Sequences | Callable[[int], Sequences] | Iterable[Batch]
-"""What `fit` trains on: tokenised pairs, those of each epoch (from 0), or batches, iterated over once an epoch.
+"""The data of `fit`: tokenised pairs; a function from an epoch, from 0, to its pairs; or batches of an epoch.
 
-Of several processes each has batches of its own, and as many as the others.
+In a run of several processes, each process has its own batches, and all have the same number of them.
 """
 
 
 @dataclass(frozen=True)
 class UpdateData:
-    """The data of one update, and where the run stands after it."""
+    """The data of one update, and the position of the run after it."""
 
     batches: list[Batch]
     """This process's share."""
@@ -39,9 +39,9 @@ class UpdateData:
     epoch: int
     """The epoch that the batches belong to, from 0."""
     done: int
-    """Batches of the epoch up to here, in all processes."""
+    """Batches of the epoch up to and including this update, in all processes."""
     passes: float
-    """Passes over the data up to here, in epochs; whole ones only, where the number of batches is not known."""
+    """Passes over the data up to and including this update. It is an integer if the number of batches is not known."""
     pairs: np.ndarray
     """The numbers of the pairs in their corpus, in all processes."""
 
@@ -49,7 +49,7 @@ class UpdateData:
 def updates(
     data: Data, training: TrainingConfig, state: RunState, world: World = ALONE
 ) -> Generator[UpdateData, None, None]:
-    """The updates from where `state` stands: for ever, or until an epoch of batches is empty."""
+    """The updates from the position of `state` on: without end, unless an epoch of batches is empty."""
     epoch, done = state.epoch, state.batches
     while True:
         if isinstance(data, Iterable) and not hasattr(data, "source_lengths"):
@@ -92,29 +92,29 @@ def _planned(
 
 
 class EpochStores:
-    """What each epoch is trained on.
+    """The examples of each epoch.
 
-    It is the same, unless BPE-dropout segments words differently each time, `data.mix` has other pairs in turn, or
-    running text is cut into other windows.
+    They differ between epochs if BPE-dropout segments words at random, if `data.mix` draws pairs, or if running text is
+    divided into windows.
 
     Args:
         data: of the run.
-        state: of the run, which records the segmentation.
-        oldest: gives the epoch of the newest checkpoint; segmentations of epochs before it are removed.
+        state: of the run; records the segmentation.
+        oldest: returns the epoch of the newest checkpoint; segmentations of earlier epochs are removed.
         world: the processes of the run.
-        notify: called where a resumed epoch cannot be segmented as before.
+        notify: gets a notice if a resumed epoch cannot be segmented as before.
     """
 
     def __init__(
         self, data: Prepared, state: RunState, oldest: Callable[[], int], world: World, notify: Listener
     ) -> None:
         self.examples: Numbered = data.store
-        """What the epoch that was asked for last is trained on."""
+        """The examples of the epoch of the last call."""
         self._stores, self._opened = (data.store, *data.mixed), state.epoch
         self._data, self._state, self._oldest, self._world, self._notify = data, state, oldest, world, notify
 
     def __call__(self, epoch: int) -> Numbered:
-        """What an epoch, from 0, is trained on; all processes open it."""
+        """The examples of an epoch, from 0; all processes call this."""
         config, tokenizers = self._data.config, self._data.tokenizers
         if config.text.bpe_dropout:
             if epoch != self._opened:

@@ -1,4 +1,4 @@
-"""What a run reports: each event is a small, frozen record, and a listener is a function that takes one.
+"""The events that a run reports. An event is a small, frozen record, and a listener is a function that takes one.
 
     def listener(event: Event) -> None:
         if isinstance(event, Updated):
@@ -21,10 +21,10 @@ from zhuyi.training.int8 import Int8Comparison
 
 @dataclass(frozen=True)
 class Checked:
-    """The data is ready, and was checked."""
+    """The data has been prepared and checked."""
 
     report: Report | TextReport
-    """What `zhuyi check` says of it."""
+    """The report of `zhuyi check` on it."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Started:
     directory: Path
     """Of the run."""
     step: int
-    """Updates that were made before, by the run that is resumed; 0 for a new one."""
+    """Updates that a resumed run has already made; 0 for a new run."""
     epoch: int
-    """The epoch that the run is in, from 0."""
+    """The current epoch, from 0."""
     seconds: float
-    """Since the run began, in earlier processes."""
+    """Duration of the run in earlier processes."""
     parameters: int
-    """Numbers that are learned."""
+    """Number of learned parameters."""
     device: str
     bf16: bool
     """Whether matrix products are computed in bf16."""
@@ -55,7 +55,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Updated:
-    """The weights have changed."""
+    """An update of the weights has been made."""
 
     step: int
     """Updates made so far, this one included."""
@@ -75,9 +75,9 @@ class Updated:
     seconds: float
     """Since the run began, validations and earlier processes included."""
     update_seconds: float
-    """That this update took, and nothing else."""
+    """Duration of this update alone."""
     micro_batches: int
-    """How many parts each batch was cut into, so that it fits into the memory of the GPU."""
+    """The number of parts that each batch is divided into, to fit into the memory of the GPU."""
     share: float
     """Share of the budget that is used; 1 or more at the end."""
 
@@ -115,29 +115,29 @@ class Saved:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that the user should know."""
+    """Information for the user."""
 
     text: str
-    """A sentence. That of an interruption comes from a signal handler: a listener must take no lock for it."""
+    """A sentence. The notice of an interruption comes from a signal handler, where a listener must not take a lock."""
     warning: str = ""
-    """What it warns of, in a few words before `text`; empty where it is no warning."""
+    """The subject of a warning, to be shown before `text`; empty if this is not a warning."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The run has ended. Of an interrupted one nothing but `step` and `seconds` is known."""
+    """The run has ended. If it was interrupted, `chosen`, `evaluations` and `int8` are empty."""
 
     step: int
     seconds: float
     interrupted: bool
     chosen: str
-    """Which weights were kept, in words."""
+    """A description of the weights that are kept."""
     evaluations: Mapping[str, Evaluation]
     """By the name of the set: "dev", "test"."""
     int8: Int8Comparison | None
-    """What int8 changes on the dev set; None without one, and where int8 cannot be computed."""
+    """Comparison of int8 with float32 on the dev set; None without a dev set, or if int8 cannot be computed."""
     before: Mapping[str, float]
-    """Scores on the dev set of the model that the run began with, by metric; empty where it began with none."""
+    """Scores on the dev set of the model that the run started from, by metric; empty if there is none."""
 
 
 Event = Preparing | Checked | Started | Updated | Validated | Saved | Notice | Finished

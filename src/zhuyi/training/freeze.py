@@ -10,12 +10,12 @@ EMBEDDINGS = "embeddings"
 
 
 def freeze(network: Network, names: Iterable[str]) -> None:
-    """Freeze the weights that have one of `names`, or stand below it: `encoder`, `decoder.blocks.0`, `embeddings`.
+    """Freeze the modules and weights with these names, such as `encoder`, `decoder.blocks.0` or `embeddings`.
 
-    A matrix that is tied has several names, and is frozen if one of them is given.
+    A tied matrix has several names, and is frozen if one of them is given.
 
     Raises:
-        ConfigError: if nothing has one of the names, or nothing is left to be learned.
+        ConfigError: if the network has no part with one of the names, or if no weight is left to be trained.
     """
     weights = dict(network.named_parameters(remove_duplicate=False))
     for name in names:
@@ -36,6 +36,6 @@ def _is_of(weight: str, name: str) -> bool:
 
 
 def _part(weight: str) -> str:
-    """The part that a weight is of, as it is named to a user: a block, or what stands before and after the blocks."""
+    """The part that a weight belongs to, as error messages name it: a block, or a module outside of the blocks."""
     parts = weight.split(".")
     return ".".join(parts[:3] if "blocks" in parts else parts[:-1])

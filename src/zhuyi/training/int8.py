@@ -1,4 +1,4 @@
-"""What int8 changes in the outputs of a model, and how much of that is too much."""
+"""Comparison of the outputs of a model in int8 and in float32, and the differences that are acceptable."""
 
 import math
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class Int8Comparison:
 
     @property
     def recommended(self) -> bool:
-        """Whether int8 changes so little that it can take the place of float32."""
+        """Whether the differences are small enough to use int8 instead of float32."""
         return abs(self.int8 - self.float32) <= MAX_DIFFERENCE and self.same >= MIN_SAME
 
     def __str__(self) -> str:
-        """The figures, in a line."""
+        """The values on one line."""
         values = f"{self.metric} {self.int8:.2f} against {self.float32:.2f} in float32"
         return f"int8: {values}, {math.floor(100 * self.same)} % of outputs the same"

@@ -1,4 +1,4 @@
-"""One run in a directory at a time."""
+"""The lock of a directory, so that one run at a time uses it."""
 
 import errno
 import os
@@ -16,21 +16,21 @@ from zhuyi.training.events import Listener, Notice
 from zhuyi.training.run_state import RUN_ADVICE
 
 LOCK = ".zhuyi.lock"
-"""Locked while a run is at work in a directory, and removed at its end."""
+"""The file that a run locks in its directory, and removes at its end."""
 MAX_ATTEMPTS = 10
-"""How often a directory that vanishes is made again, before its lock is held."""
+"""How often the directory is created again if another run removes it before it can be locked."""
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-"""Errors of a file system that has no locks."""
+"""Errors of a file system without locks."""
 
 
 @contextmanager
 def alone_in(out: Path, world: World, notify: Listener) -> Iterator[None]:
-    """Within this context the directory exists, and no other run uses it. A process that dies releases it.
+    """Within this context, the directory exists, and no other run uses it. If the process dies, the lock is released.
 
-    A directory that is made for this, and that nothing was written into, is removed at the end.
+    A directory that was created here, and is still empty, is removed at the end.
 
     Raises:
-        CheckpointError: if another run is, or if the directory cannot be made.
+        CheckpointError: if another run uses the directory, or if it cannot be created.
     """
     with ExitStack() as held:
         world.on_main(lambda: held.enter_context(_locked(out, notify)))
@@ -41,10 +41,10 @@ def alone_in(out: Path, world: World, notify: Listener) -> Iterator[None]:
 def _locked(out: Path, notify: Listener) -> Iterator[None]:
     with ExitStack() as at_the_end:
         with readable_failure(out, RUN_ADVICE):
-            directory = Path(os.path.realpath(out))  # a link may lead to where nothing is yet
+            directory = Path(os.path.realpath(out))  # a link may point to a directory that does not exist
             for folder in (*reversed(directory.parents), directory):
                 if not folder.exists():
-                    at_the_end.callback(_attempt, folder.rmdir)  # which it can be as long as it is empty
+                    at_the_end.callback(_attempt, folder.rmdir)  # which fails if it is not empty
             lock = directory / LOCK
             try:
                 at_the_end.enter_context(_made_and_locked(lock))
@@ -61,11 +61,11 @@ def _locked(out: Path, notify: Listener) -> Iterator[None]:
 
 @contextmanager
 def _made_and_locked(lock: Path) -> Iterator[None]:
-    """Hold `lock`, in a directory that is made for it. A run that ends at this moment may remove it: then again."""
+    """Create the directory of `lock` and hold the lock. If a run that ends removes the directory, try again."""
     with ExitStack() as held:
         for attempts_left in reversed(range(MAX_ATTEMPTS)):
             try:
-                with suppress(FileExistsError):  # a file or a loop of links, which cannot be listed
+                with suppress(FileExistsError):  # if it is a file or a loop of links, `listdir` fails
                     lock.parent.mkdir(parents=True)
                 os.listdir(lock.parent)
                 held.enter_context(exclusive(lock, wait=False))

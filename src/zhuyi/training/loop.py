@@ -1,9 +1,9 @@
 """The training loop.
 
-    batch → encode, decode → cross entropy → gradient → AdamW, or Muon;   and now and then: validate, save
+    batch → encode, decode → cross entropy → gradient → AdamW, or Muon;   at intervals: validate, save
 
-`fit` knows no files and no terminal: what it does it reports to listeners (`events`). The same loop runs in one process
-and in many, which go through it in step with each other (`distributed`). The recipe around it is `recipe.train`.
+`fit` does not use files or a terminal; it reports to listeners (`events`). The same loop runs in one process or in
+several, in lockstep (`distributed`). `recipe.train` is the whole run around it.
 """
 
 import math
@@ -31,13 +31,13 @@ from zhuyi.training.update import update
 
 
 class DivergenceError(TrainingError):
-    """The loss or the gradient of an update is not a number; the weights are still those before it."""
+    """The loss or the gradient of an update is not a number. The weights are those before the update."""
 
     def __init__(self, step: int, rate: float, pairs: np.ndarray) -> None:
         super().__init__(f"step {step}: the loss is not a number (learning rate {rate:.2g})")
         self.step, self.rate = step, rate
         self.pairs = pairs
-        """The numbers of the pairs of the update in their corpus."""
+        """The numbers, in the corpus, of the pairs of the update."""
 
 
 def fit(
@@ -55,27 +55,27 @@ def fit(
     listeners: Sequence[Listener] = (),
     world: World = ALONE,
 ) -> RunState:
-    """Train `model` until a budget of `training` is spent.
+    """Train `model` until a budget of `training` is used up.
 
     Args:
         model: a `Transformer` of any shape, or any module that `loss` can train.
-        data: tokenised pairs, which are shuffled and batched here as `training` says; or a function that gives those
-            of each epoch; or batches, iterated over once an epoch (an iterator, then, for one epoch only).
+        data: tokenised pairs, which are shuffled and batched as `training` specifies; or a function from an epoch to
+            its pairs; or batches, which are iterated over once per epoch (so an iterator lasts for one epoch).
         training: budgets, patience, batches, accumulation, order of the data, learning rate and schedule, clipping, how
-            often to validate, and the settings of the default loss and optimizer. The others are those of `train`.
-        loss: `loss(model, batch)` gives two sums over the target tokens of a batch: what is minimised, and what is
-            reported. The default is cross entropy with `training.label_smoothing`. One that differentiates twice, such
-            as a gradient penalty, needs `kernels.use("explicit")` around it, since fused attention has no second
-            derivative.
-        objective: what `World.parallel` makes of an `Objective`, in several processes; it has its own loss.
-        optimizer: of the parameters of `model`, whose learning rate is set here. The default is `Optimizer`, and the
-            model then has the averaged weights at the end, where `training.ema` is not 0.
-        state: where the run stands; it is changed. The default is a new one.
-        validate: called when a validation is due, at the end, and before the first update where `training.start_from`
-            or `training.keep_at` asks for it, with the model in evaluation mode and, of an
-            `Optimizer`, the averaged weights. It sets `state.waited`, which `training.patience` looks at.
-        save: called after each `validate`, under the same conditions, and at the end, even if `stop` ended the run.
-        stop: asked before each update whether to end the run.
+            often to validate, and the settings of the default loss and optimizer. Other settings are used by `train`.
+        loss: `loss(model, batch)` returns two sums over the target tokens of a batch: the loss that is minimised, and
+            the one that is reported. The default is cross entropy with `training.label_smoothing`. A loss that
+            differentiates twice, such as a gradient penalty, needs `kernels.use("explicit")` around it, since fused
+            attention has no second derivative.
+        objective: in several processes, the result of `World.parallel` on an `Objective`, which includes the loss.
+        optimizer: of the parameters of `model`; its learning rate is set here. The default is `Optimizer`, with which
+            the model has the averaged weights at the end unless `training.ema` is 0.
+        state: the position of the run, which is updated in place. The default is a new run.
+        validate: called when a validation is due; at the end; and before the first update if `training.start_from` is
+            set or `training.keep_at` contains 0. The model is then in evaluation mode and, with an `Optimizer`, has
+            the averaged weights. It sets `state.waited`, on which `training.patience` depends.
+        save: called after each `validate`, in the same mode, and at the end, even if `stop` ended the run.
+        stop: called before each update; returns whether to end the run.
         listeners: called with an `Updated` after each update.
         world: the processes that make each update together.
 
@@ -83,8 +83,8 @@ def fit(
         `state`, at the end of the run.
 
     Raises:
-        DivergenceError: when the loss is not a number.
-        TrainingError: when the GPU has too little memory.
+        DivergenceError: if the loss is not a number.
+        TrainingError: if the GPU does not have enough memory.
     """
     bf16, given = uses_bf16(training, next(model.parameters()).device), optimizer
     objective = objective or Objective(model, loss or TeacherForcing(training.label_smoothing, bf16))

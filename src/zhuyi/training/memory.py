@@ -1,4 +1,4 @@
-"""Batches that fit into the memory of a GPU: the largest is tried before a run, and cut where it does not fit."""
+"""Batches that fit into the memory of a GPU: the largest is tried before a run, and divided if it does not fit."""
 
 from dataclasses import dataclass
 
@@ -19,12 +19,12 @@ from zhuyi.training.update import EMPTY_BATCH, can_be_cut, gradient
 def warm_up(
     objective: nn.Module, data: Sequences, training: TrainingConfig, state: RunState, world: World, notify: Listener
 ) -> None:
-    """Do what must come before the first update; training state is not affected.
+    """Run passes before the first update. Training state is not affected, except for `state.micro_batches`.
 
-    DDP puts gradients into buckets in the order in which they come in its first backward pass. On three ranks or more
-    sums depend on that order, to the last bit: it must not matter whether that pass is a new run's or a resumed one's.
+    DDP assigns gradients to buckets in the order in which its first backward pass produces them. With three ranks or
+    more, the last bits of the sums depend on this order, so that pass must be the same in a new and in a resumed run.
 
-    On a GPU the batch that needs the most memory is tried: what will not fit is found out now, and not after hours.
+    On a GPU, the batch that needs the most memory is tried, so that a lack of memory shows now and not after hours.
     """
     gpu = world.device.type == "cuda"
     with torch.random.fork_rng([world.device] if gpu else []):
@@ -40,11 +40,15 @@ def warm_up(
 def find_micro_batches(
     objective: nn.Module, data: Sequences, training: TrainingConfig, state: RunState, world: World = ALONE
 ) -> None:
-    """Cut batches into so many micro-batches that the worst one fits into the memory of every rank."""
+    """Set `state.micro_batches` so that the largest batch, divided into so many parts, fits into every rank's memory.
+
+    Raises:
+        TrainingError: if a single pair does not fit; or if the largest batch does not, in a sharded run.
+    """
     pairs = longest_batch(data, training.tokens_per_batch)
     share = world.share([pairs] * (world.size if training.accumulate >= world.size else 1))
     batch = collate(data, share[0]) if len(share[0]) else EMPTY_BATCH
-    # What the optimiser will take at its first step: two moments and perhaps an average.
+    # Memory that the optimiser needs from its first step on: two moments and perhaps an average.
     copies = 0 if state.step else 2 + bool(training.ema)
     reserved = [torch.empty_like(parameter) for parameter in objective.parameters() for _ in range(copies)]
     while True:
@@ -72,7 +76,7 @@ def find_micro_batches(
 
 
 def longest_batch(corpus: Lengths, tokens_per_batch: int) -> np.ndarray:
-    """The batch that needs the most memory: as full as any, and of the longest pairs of the corpus."""
+    """The batch that needs the most memory, made of the longest pairs of the corpus."""
     both = corpus.source_lengths.astype(np.int32) + corpus.target_lengths
     most = min(tokens_per_batch, len(both))
     pairs = np.argpartition(both, len(both) - most)[-most:]
@@ -93,7 +97,7 @@ class _LengthView:
 
 
 class MemoryWatch:
-    """A listener that reports when batches are cut into more micro-batches than before.
+    """A listener that reports when batches are divided into more micro-batches than before.
 
     Args:
         micro_batches: at the start of the run.

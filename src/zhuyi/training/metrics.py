@@ -1,4 +1,4 @@
-"""What a run leaves to be read: `metrics.jsonl`, TensorBoard's events, and the picture of its losses and scores."""
+"""The records of a run: `metrics.jsonl`, TensorBoard's events, and the plot of its losses and scores."""
 
 import io
 import json
@@ -14,12 +14,12 @@ from zhuyi.training.run_state import RUN_ADVICE
 
 
 class Recorder:
-    """A listener that makes records: of every `log_every` updates, and of each validation.
+    """A listener that makes a record of every `log_every` updates, and of each validation.
 
     Args:
-        log_every: updates between two records. There is one before each validation and each checkpoint too, so that
-            what follows is the same in a run that is resumed there.
-        write: gets each record.
+        log_every: updates between two records. There is also one before each validation and each checkpoint, so that
+            the records after it do not depend on whether the run is resumed there.
+        write: called with each record.
     """
 
     def __init__(self, log_every: int, write: Callable[[dict[str, Any]], None]) -> None:
@@ -46,10 +46,10 @@ class Recorder:
                 self._write({**figures, "sample": event.sample})
             case Saved():
                 self._write_training()
-                self._since = event.seconds  # a validation and a checkpoint do not count in the speed
+                self._since = event.seconds  # the speed does not include validations and checkpoints
 
     def _write_training(self) -> None:
-        """Write the mean loss and the speed since the last record: those of one batch say little."""
+        """Write the mean loss and the speed since the last record."""
         if not self._losses:
             return
         assert self._last is not None
@@ -70,11 +70,11 @@ class Recorder:
 
 
 class MetricsFile:
-    """`metrics.jsonl` in the directory of a run: a record a line.
+    """`metrics.jsonl` in the directory of a run, with one record per line.
 
     Args:
         directory: of the run.
-        step: where the run begins or is resumed: records of later steps are removed.
+        step: at which the run begins or is resumed; records of later steps are removed.
     """
 
     def __init__(self, directory: Path, step: int) -> None:
@@ -114,12 +114,16 @@ class TensorBoard:
                 self._writer.add_scalar(name, value, record["step"])
 
     def close(self) -> None:
-        """Write what has not been written yet."""
+        """Write all remaining events."""
         self._writer.close()
 
 
 def draw(directory: Path) -> None:
-    """The picture of a run, `training.svg` in its directory: loss and dev score over time."""
+    """Plot loss and dev score over time into `training.svg` in the directory of a run.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
     from matplotlib.figure import Figure  # and not pyplot, whose state is the user's
 
     records = read_metrics(directory / METRICS)
@@ -154,7 +158,7 @@ def event_writer() -> Any:
     """TensorBoard's class that writes events.
 
     Raises:
-        MissingExtra: if it is not installed.
+        MissingExtra: if TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -2,8 +2,8 @@
 
     loss = -Σ log softmax(hidden Wᵀ + b)[right token]        b: if the output projection has a bias
 
-With label smoothing s (Szegedy et al. 2016) the right answer is (1 - s) on the token and s spread evenly over the
-vocabulary. The output projection is a part of the objective: logits over a whole vocabulary are the largest
+With label smoothing s (Szegedy et al. 2016), the target distribution is (1 - s) on the right token and s spread evenly
+over the vocabulary. The output projection is part of the objective: logits over the whole vocabulary are the largest
 tensor of a small model, so they are computed, used for loss and gradient, and freed chunk by chunk.
 """
 
@@ -38,14 +38,14 @@ def cross_entropy(
     With `create_graph=True`, and under the transforms of `torch.func`, all logits exist at one time.
 
     Args:
-        hidden: the decoder's hidden states, in the type that the products are to be computed in.
-        projection: rows are the vocabulary's output embeddings.
+        hidden: the decoder's hidden states, in the type in which the products are computed.
+        projection: the output embeddings of the vocabulary, as rows.
         target_out: the right tokens.
         smoothing: label smoothing, in [0, 1).
         bias: of the projection, if it has one.
 
     Returns:
-        The smoothed cross entropy, to be minimised, and the plain one, to be read (it has no gradient).
+        The smoothed cross entropy, which is minimised, and the plain one, which is reported and has no gradient.
     """
     if bias is not None:  # a column of the projection, whose coordinate is always 1
         hidden, projection = F.pad(hidden, (0, 1), value=1.0), torch.cat([projection, bias[:, None]], dim=1)
@@ -62,17 +62,17 @@ def cross_entropy(
 
 
 def aim(smoothing: float, vocabulary: int) -> float:
-    """The plain loss of a model that has learnt smoothed targets perfectly, in nats a token."""
+    """The plain loss, in nats per token, of a model that has learnt smoothed targets perfectly."""
     return -math.log(1 - smoothing + smoothing / vocabulary)
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Loss and both gradients in one go: with p the softmax, d loss / d logits = p - (1 - s) onehot - s / V.
+    """Loss and both gradients in one pass: with p the softmax, d loss / d logits = p - (1 - s) onehot - s / V.
 
-    The last two terms need no pass over the logits: they are added to the gradients as rows and as a constant. Nor does
-    the smoothed loss. With Z the normaliser, -log p of a token is log Z - its logit. So log Z is -log p of the right
-    token plus that token's logit; and the mean of -log p over all tokens is log Z - the mean logit, which is the
-    hidden state times the mean row of the projection.
+    The last two terms do not need a pass over the logits: they are added to the gradients as rows and as a constant.
+    Neither does the smoothed loss. With Z the normaliser, -log p of a token is log Z - its logit. So log Z is -log p of
+    the right token plus that token's logit; and the mean of -log p over all tokens is log Z - the mean logit, which is
+    the hidden state times the mean row of the projection.
     """
 
     @staticmethod
@@ -80,7 +80,7 @@ class _CrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, projection: Tensor, targets: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
         weights = projection.to(hidden.dtype)
-        exact = torch.promote_types(hidden.dtype, torch.float32)  # what is summed is never bf16
+        exact = torch.promote_types(hidden.dtype, torch.float32)  # sums are never in bf16
         mean_weights = projection.to(exact).mean(dim=0)
         hidden_gradient = torch.empty_like(hidden)
         weight_gradient = torch.zeros_like(projection)
@@ -95,7 +95,7 @@ class _CrossEntropy(torch.autograd.Function):
             p_rest = p.sum(dim=-1, keepdim=True, dtype=exact)
             # Near 1, the sum of the rest is more precise: bf16 rounds the probability of the target to 1.
             p_target = torch.where(p_rest < 0.5, 1 - p_rest, p_target)
-            # A probability below the smallest number counts as that number: a loss of 87, not infinity.
+            # A probability below the smallest normal number counts as that number: a loss of 87, not infinity.
             nll = -p_target.clamp_min(torch.finfo(exact).tiny).log().sum()
             log_normaliser = logits.gather(1, right).to(exact).sum() + nll
             plain += nll
@@ -113,17 +113,17 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         hidden_gradient, weight_gradient, hidden, projection, targets = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph=True: the gradients are to be differentiated in their turn
+        if torch.is_grad_enabled():  # create_graph=True: the gradients will be differentiated
             hidden_gradient, weight_gradient = _differentiable_gradients(hidden, projection, targets, ctx.smoothing)
         scale = gradients[0]
-        # Not scale.to(bf16): rounding the scale would pull all of the gradient the same way.
+        # Not scale.to(bf16): rounding the scale would bias the whole gradient.
         return hidden_gradient * scale, weight_gradient * scale, None, None
 
 
 def _differentiable_gradients(
     hidden: Tensor, projection: Tensor, targets: Tensor, smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of the smoothed loss, as torch's operations on all logits at once."""
+    """The gradients of the smoothed loss, computed by torch's operations on all logits at once."""
     weights = projection.to(hidden.dtype)
     right = F.one_hot(targets, len(projection)).to(hidden.dtype)
     logit_gradient = (hidden @ weights.T).softmax(dim=-1) - (1 - smoothing) * right - smoothing / len(projection)
@@ -131,7 +131,7 @@ def _differentiable_gradients(
 
 
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
-"""Of a model and a batch, two sums over its target tokens: the loss that is minimised, and the one that is reported."""
+"""A function from a model and a batch to two sums over its target tokens: the loss minimised, and the one reported."""
 
 
 class TeacherForcing:
@@ -157,7 +157,7 @@ class TeacherForcing:
 
 
 class Objective(nn.Module):
-    """A model and its loss: the whole forward pass as one module, which is what DDP and FSDP want."""
+    """A model and its loss: the whole forward pass as one module, as DDP and FSDP need it."""
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         super().__init__()

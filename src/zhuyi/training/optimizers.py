@@ -1,4 +1,4 @@
-"""The optimiser, a moving average of the weights, and the learning rate's way through a run."""
+"""The optimiser, the moving average of the weights, and the schedules of the learning rate."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,24 +14,25 @@ from zhuyi.model.stack import Stack
 from zhuyi.training.distributed import full_tensor, shard_like
 
 MUON_SCALE = 3.0
-"""More is faster at first, and worse in the end."""
+"""A step of Muon is this many times as large as one of AdamW. A larger value learns faster at first, but ends worse."""
 MOMENTUM = 0.95
+"""Of Muon."""
 
 
 class Optimizer(torch.optim.Optimizer):
     """AdamW for all weights, or Muon for the matrices of the blocks and AdamW for the rest.
 
-    AdamW is that of Loshchilov & Hutter 2019; only matrices decay, not norms and biases. One learning rate serves both:
-    a step of Muon is `MUON_SCALE` times as large as one of AdamW. (Why Muon is not torch's: docs/architecture.md.)
-    Each of `param_groups` has its `rule`, "muon" or "adamw", so torch's schedulers work as with any optimizer.
+    AdamW is that of Loshchilov & Hutter 2019; only matrices decay, not norms and biases. Both have the same learning
+    rate. (docs/architecture.md explains why Muon is not torch's.) Each of `param_groups` has a `rule`, "muon" or
+    "adamw", so torch's schedulers work as with any optimizer.
 
     With `training.ema`, average ← ema · average + (1 - ema) · weight after each step (Polyak & Juditsky 1992), with a
-    smaller factor at first, when the weights are still far from anything. `state[parameter]["average"]` holds it.
+    smaller factor at first, when the weights still change much. `state[parameter]["average"]` holds it.
 
     Args:
-        model: what is to be learned, but for parameters that need no gradient.
+        model: its parameters that require a gradient are optimised.
         config: of the run.
-        bf16: whether Muon's products are bf16.
+        bf16: whether Muon's products are computed in bf16.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, bf16: bool = False) -> None:
@@ -56,10 +57,10 @@ class Optimizer(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float]) -> float: ...
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Change the weights by their gradients, and the average with them.
+        """Update the weights by their gradients, and then the average.
 
         Args:
-            closure: computes the gradients again, and gives the loss.
+            closure: computes the gradients again, and returns the loss.
         """
         loss = None
         if closure is not None:
@@ -78,14 +79,14 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     def _adamw(self) -> torch.optim.AdamW:
-        """torch's, to be given our groups and state; it is not part of a copy, a pickle or a state dict."""
+        """torch's AdamW, which is given our groups and state. It is not part of a copy, a pickle or a state dict."""
         if "_inner" not in self.__dict__:
             self._inner = torch.optim.AdamW([torch.zeros(())], fused=True)
         return self._inner
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within, the model has the averaged weights, and `state` the raw ones. Without `ema` it changes nothing."""
+        """Within this context, the model has the averaged weights and `state` the raw ones. No effect without `ema`."""
         self.exchange()
         try:
             yield
@@ -94,7 +95,7 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def exchange(self) -> None:
-        """Weights and averages change places."""
+        """Exchange the weights and their averages."""
         for parameter, state in self.state.items():
             if "average" in state:
                 weight = parameter.clone()
@@ -103,9 +104,9 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def _muon(self, group: dict[str, Any]) -> None:
-        """Momentum made orthogonal (Jordan 2024): a step goes equally far in all directions that it has.
+        """A step of Muon (Jordan 2024): along the orthogonalised momentum, so equally far in all its directions.
 
-        Its size is that of AdamW's as Liu et al. 2025 (section 2.2) compute it, times `MUON_SCALE`.
+        The size of the step is matched to that of AdamW as by Liu et al. 2025 (section 2.2), times `MUON_SCALE`.
         """
         rate, decay = group["lr"], group["weight_decay"]
         for weight in group["params"]:
@@ -123,7 +124,7 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def _average(self) -> None:
-        # AdamW's own count, which a checkpoint has; ours, where it has no parameter to count for.
+        # AdamW's own count, which a checkpoint contains; if AdamW has no parameters, ours.
         steps = next((state["step"].item() for state in self.state.values() if "step" in state), None)
         steps = self.param_groups[0]["updates"] if steps is None else steps
         factor = min(self.defaults["ema"], steps / (steps + 10))
@@ -134,14 +135,14 @@ class Optimizer(torch.optim.Optimizer):
 
 
 def _of_the_blocks(model: nn.Module) -> list[nn.Parameter]:
-    """Matrices that map hidden states to hidden states, of whatever mixer."""
+    """The matrices of the blocks, which map hidden states to hidden states."""
     stacks = [module for module in model.modules() if isinstance(module, Stack)]
     weights = [weight for stack in stacks for weight in stack.blocks.parameters() if weight.requires_grad]
     return [weight for weight in weights if weight.dim() > 1]
 
 
 def orthogonal(matrix: Float[Tensor, "rows columns"], bf16: bool = False) -> Float[Tensor, "rows columns"]:
-    """Nearly U Vᵀ of the singular value decomposition U S Vᵀ: all singular values are about 1.
+    """Approximately U Vᵀ of the singular value decomposition U S Vᵀ of a matrix: all singular values are about 1.
 
     Five Newton–Schulz iterations X ← a X + (b A + c A²) X, where A = X Xᵀ, whose a, b and c are Jordan's.
     """
@@ -166,10 +167,11 @@ SCHEDULES: dict[str, Callable[[int, int, float], float]] = {
 def learning_rate(config: TrainingConfig, step: int, share: float) -> float:
     """The learning rate of an update.
 
-    A line up to the peak over `warmup` updates, then the schedule. With `inverse_sqrt` this is the paper's schedule
-    (Vaswani et al. 2017, eq. 3), whose peak is width^-0.5 · warmup^-0.5.
+    It rises linearly to the peak over `warmup` updates, and then follows the schedule. With `inverse_sqrt`, this is the
+    schedule of Vaswani et al. 2017 (eq. 3), whose peak is width^-0.5 · warmup^-0.5.
 
     Args:
+        config: of the run.
         step: the update, from 1.
         share: share of the run's budget that has been used, in [0, 1].
     """

@@ -1,4 +1,4 @@
-"""Device, precision, and what a run changes in its process."""
+"""The device and the precision of a run, and the global state of its process that it changes."""
 
 import ctypes
 import os
@@ -28,7 +28,7 @@ def choose_device(config: TrainingConfig) -> torch.device:
 
 
 def uses_bf16(config: TrainingConfig, device: torch.device) -> bool:
-    """Whether matrix products run in bf16: where the hardware multiplies it faster, unless configured otherwise."""
+    """Whether matrix products are in bf16: by default, if the hardware has instructions for them."""
     if config.precision != "auto":
         return config.precision == "bf16"
     if device.type == "cuda":
@@ -38,12 +38,12 @@ def uses_bf16(config: TrainingConfig, device: torch.device) -> bool:
 
 
 def products(bf16: bool, device: torch.device) -> AbstractContextManager[object]:
-    """Within this context matrix products are bf16, if asked; weights, norms and sums stay float32."""
+    """Within this context, matrix products are in bf16 if `bf16`. Weights, norms and sums stay in float32."""
     return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
 
 
 def fingerprint(device: torch.device, bf16: bool, processes: int) -> str:
-    """Names what computes a run: another torch, processor or number of processes gives other last bits."""
+    """The torch, processor, precision and number of processes of a run, on which the last bits of results depend."""
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     of_many = f", {processes} processes" if processes > 1 else ""
     return f"torch {torch.__version__}, {kind}, {'bf16' if bf16 else 'float32'}{of_many}"
@@ -51,16 +51,16 @@ def fingerprint(device: torch.device, bf16: bool, processes: int) -> str:
 
 @contextmanager
 def process_state(device: torch.device, deterministic: bool) -> Iterator[None]:
-    """Within, a run may set threads, seeds and determinism of torch; afterwards they are as they were before.
+    """Restore the threads, random generators and determinism of torch at the end of this context.
 
     Args:
-        device: whose random generator is restored, besides the CPU's.
-        deterministic: whether a GPU is to give the same bytes for the same work, more slowly. A CPU always does.
+        device: its random generator is restored, besides the CPU's.
+        deterministic: whether a GPU must give the same bytes for the same work, at a lower speed. A CPU always does.
     """
     threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only, workspace = torch.is_deterministic_algorithms_warn_only_enabled(), os.environ.get(CUBLAS_WORKSPACE)
     if deterministic:
-        os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")  # read when the first product is made
+        os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")  # read at the first matrix product
         torch.use_deterministic_algorithms(True)
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -73,11 +73,12 @@ def process_state(device: torch.device, deterministic: bool) -> Iterator[None]:
 
 
 def keep_memory() -> None:
-    """Tell glibc not to return large blocks to the system after each operation, only to fault them in at the next.
+    """Tell glibc to keep large blocks of memory, instead of returning them to the system after each operation.
 
-    Training allocates the same large tensors at every step. Elsewhere than on Linux with glibc this does nothing.
-    oneDNN, though, is to keep less: half a megabyte for each shape of product, of which every batch has some forty new
-    ones. It hears of it if no product was made before.
+    Training allocates the same large tensors at every step, and new pages would have to be faulted in each time. This
+    has an effect only on Linux with glibc. In contrast, oneDNN is told to cache fewer primitives: it keeps half a
+    megabyte for each shape of a matrix product, and every batch has about forty new shapes. The latter setting has an
+    effect only before the first product.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     if sys.platform != "linux":

@@ -54,41 +54,46 @@ from zhuyi.translator import Translator
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. Of several processes only rank 0 knows what was chosen and how it scored."""
+    """The result of a run. In a run of several processes, only rank 0 has `chosen`, `evaluations` and `int8`."""
 
     directory: Path
-    """Holds the model."""
+    """Of the model."""
     steps: int
+    """Updates made, including those of earlier processes."""
     seconds: float
+    """Duration of the run, including earlier processes."""
     interrupted: bool
-    """Whether Ctrl-C or SIGTERM ended it: then there is a checkpoint and no model yet."""
+    """Whether Ctrl-C or SIGTERM ended the run, so that there is a checkpoint but no model yet."""
     chosen: str
-    """Which weights the model has, in words."""
+    """A description of the weights that are kept."""
     evaluations: dict[str, Evaluation]
     """By the name of the set: "dev", "test"."""
     int8: Int8Comparison | None = None
-    """What int8 changes on the dev set; None without one, and where int8 cannot be computed."""
+    """Comparison of int8 with float32 on the dev set; None without a dev set, or if int8 cannot be computed."""
     before: Mapping[str, float] = field(default_factory=dict)
-    """Scores on the dev set of the model that the run began with, by metric; empty where it began with none."""
+    """Scores on the dev set of the model that the run started from, by metric; empty if there is none."""
 
 
 def train(
     config: Config, out: str | Path = "zhuyi-model", resume: bool = False, listeners: Sequence[Listener] = ()
 ) -> Result:
-    """Train a model as `config` says, and leave it in the directory `out`.
+    """Train a model with a configuration, and write it into the directory `out`.
 
-    Random state, number of threads and determinism of torch are, at the end, what they were before.
+    Random state, number of threads and determinism of torch are restored at the end.
 
     Args:
         config: the resolved configuration.
-        out: gets the model, `checkpoints/`, `metrics.jsonl` and `training.svg`.
-        resume: go on from the newest checkpoint in `out`, if there is one, exactly where it stopped.
+        out: the directory for the model, `checkpoints/`, `metrics.jsonl` and `training.svg`.
+        resume: whether to continue from the newest checkpoint in `out`, if there is one.
         listeners: called with each event of the run (`zhuyi.training.events`).
 
+    Returns:
+        The result of the run.
+
     Raises:
-        ConfigError, DataError: before anything is written, if it cannot begin.
-        CheckpointError: when a checkpoint cannot be written; the older ones are whole.
-        TrainingError: when the loss is not a number, or another process of the run is lost.
+        ConfigError, DataError: if the run cannot begin; nothing has been written.
+        CheckpointError: if a checkpoint cannot be written; older ones remain.
+        TrainingError: if the loss is not a number, or if another process of the run is lost.
     """
     out = Path(out)
     config = _without_parts(config)
@@ -174,12 +179,12 @@ def _train(config: Config, out: Path, resume: bool, notify: Listener, world: Wor
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a run trains, and with what."""
+    """The objects of a run that training changes."""
 
     model: Model
-    """What is validated and saved."""
+    """Is validated and saved."""
     trained: Network
-    """What the optimizer changes: the transformer of `model`, or a sharded one beside it."""
+    """Is changed by the optimizer: the transformer of `model`, or a sharded copy."""
     objective: nn.Module
     optimizer: Optimizer
     bf16: bool
@@ -188,7 +193,7 @@ class _Parts:
 
 @dataclass(frozen=True)
 class _End:
-    """What is known at the end of a run: see `Result`."""
+    """What is computed at the end of a run: see `Result`."""
 
     chosen: str
     evaluations: dict[str, Evaluation]
@@ -198,10 +203,14 @@ class _End:
 def _begin(
     config: Config, out: Path, resume: bool, checkpoints: Checkpoints, notify: Listener
 ) -> tuple[Config, Tokenizers | None, Lines | None, Lines | None]:
-    """Make sure that the run can begin. Gives settings and tokenizers of a resumed run, and the dev and test sets."""
+    """Check that the run can begin.
+
+    Returns:
+        The configuration; the tokenizers of a resumed run, or None; the dev set and the test set, if there are any.
+    """
     claim(out, checkpoints, resume, notify)
     if config.training.tensorboard:
-        event_writer()  # now, and not after the corpus was tokenised
+        event_writer()  # now, rather than after the corpus has been tokenised
     dev = Lines.read(config.data.dev_source, config.data.dev_target)
     test = Lines.read(config.data.test_source, config.data.test_target)
     return *checkpoints.settings_of_run(config, notify), dev, test
@@ -210,9 +219,9 @@ def _begin(
 def _prepare(
     config: Config, tokenizers: Tokenizers | None, epoch: int, notify: Listener, world: World
 ) -> tuple[Prepared, WarmStart | None]:
-    """The training data, and the model that a new run begins with, where `training.start_from` names one.
+    """The training data; and, for a new run with `training.start_from`, the model that it starts from.
 
-    Vocabularies and settings are those of rank 0, which builds the store; the others open it.
+    All ranks get the vocabularies and settings of rank 0, which builds the store; the others open it.
     """
     warm, goes_on = None, world.broadcast(tokenizers is not None)
     if config.training.start_from is not None and not goes_on:
@@ -228,7 +237,7 @@ def _prepare(
     with world.all_or_none():
         if data is not None:
             notify(Checked(data.report))
-    sections = {"text", "model", "decoding"}  # what the data or another model decide
+    sections = {"text", "model", "decoding"}  # which depend on the data or on another model
     chosen = json.dumps(
         [data.tokenizers.files(), data.config.model_dump(include=sections)] if data is not None else None
     )
@@ -240,12 +249,12 @@ def _prepare(
 
 
 def _without_parts(config: Config) -> Config:
-    """`config` without those settings of the training that `model.without` takes away."""
+    """`config` without the training settings that `model.without` removes."""
     return config.model_copy(update={"training": training_without(config.model.without, config.training)})
 
 
 def _build(data: Prepared, warm: WarmStart | None, notify: Listener, world: World) -> _Parts:
-    """A model with fresh weights, or with those of `warm`, and what trains it."""
+    """A model with new weights, or with those of `warm`, and its objective and optimizer."""
     training = data.config.training
     torch.manual_seed(training.seed)
     model = build_model(data.config, data.tokenizers)
@@ -269,9 +278,9 @@ def _restore(
     notify: Listener,
     world: World,
 ) -> RunState:
-    """Where the run stands, with the weights, moments and random states of its newest checkpoint, if there is one.
+    """Restore the newest checkpoint, if there is one, and return the run state.
 
-    Threads and micro-batches are tried with the first epoch's examples.
+    The number of threads and of micro-batches are chosen with the examples of the first epoch.
     """
     training = data.config.training
     state = checkpoints.restore(parts.trained, parts.optimizer, notify) or RunState()
@@ -298,7 +307,7 @@ def _load_warm(transformer: Network, warm: WarmStart, training: TrainingConfig, 
 
 
 def _trained(transformer: Network, training: TrainingConfig, world: World) -> Network:
-    """The transformer to be trained: the model's own, or one to be sharded, beside which rank 0 keeps the model's."""
+    """The transformer to be trained: the model's own or, if it will be sharded, a copy; rank 0 then keeps both."""
     if world.size == 1 or not training.shard:
         return transformer.to(world.device)
     sharded = copy.deepcopy(transformer).to(world.device)
@@ -308,7 +317,7 @@ def _trained(transformer: Network, training: TrainingConfig, world: World) -> Ne
 
 
 def _recorders(out: Path, training: TrainingConfig, step: int, at_the_end: ExitStack) -> list[Listener]:
-    """The listeners that every run has: `metrics.jsonl`, and TensorBoard where it is asked for."""
+    """The listeners that write records: to `metrics.jsonl` and, with `training.tensorboard`, to TensorBoard."""
     recorders: list[Listener] = [Recorder(training.log_every, MetricsFile(out, step).append)]
     if training.tensorboard:
         board = at_the_end.enter_context(closing(TensorBoard(out, step)))
@@ -353,7 +362,7 @@ def _finish(
     state: RunState,
     notify: Listener,
 ) -> _End:
-    """Choose the weights to be kept, score them, and write the model directory."""
+    """Choose the weights to keep, score them, and write the model directory."""
     training = model.config.training
     if state.step < 2 * training.warmup:
         rising = f"The learning rate was rising for {min(state.step, training.warmup):,} of {state.step:,} steps"
@@ -372,9 +381,9 @@ def _finish(
 
 
 def _advice(error: DivergenceError, config: Config, data: Numbered, size: int, saved: bool) -> str:
-    """What to do about a loss that is not a number. `size`: pairs of `data.source`."""
+    """The error message for a loss that is not a number, with advice. `size` is the number of pairs without `mix`."""
     training, pairs = config.training, error.pairs
-    if config.data.mix:  # what is mixed in comes after them, and is of other files
+    if config.data.mix:  # pairs of other corpora come after these, and have other line numbers
         pairs = pairs[pairs < size]
     lines = sorted(data.line(int(pair)) for pair in pairs)
     some = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")

@@ -1,4 +1,4 @@
-"""Whether a run may begin in a directory, or continue: with the same data and store, and on the same machine."""
+"""Checks whether a run may begin or continue in a directory: with the same data, and on the same machine."""
 
 import hashlib
 import zlib
@@ -18,7 +18,11 @@ from zhuyi.training.run_state import RUN_ADVICE, RunState
 
 
 def claim(out: Path, checkpoints: Checkpoints, resume: bool, notify: Listener) -> None:
-    """Make sure that `out` can be written, and that nothing in it is lost: another run, a model, a user's own files."""
+    """Check that `out` can be written, and that no other run, model or file of the user's would be overwritten.
+
+    Raises:
+        CheckpointError: if it cannot be written, or if something would be overwritten.
+    """
     elsewhere = "choose another place with --out"
     if checkpoints.steps():
         if not resume:
@@ -35,7 +39,11 @@ def claim(out: Path, checkpoints: Checkpoints, resume: bool, notify: Listener) -
 
 
 def check_data(state: RunState, data: Prepared, dev: HeldOut | None) -> None:
-    """Make sure that a run continues with the data that it began with, wherever the files are now."""
+    """Check that a resumed run has the data that it began with, even if the files were moved.
+
+    Raises:
+        DataError: if the data has changed.
+    """
     digest = hashlib.sha256(f"{data.fingerprint()}{dev}".encode()).hexdigest()
     if state.step and state.data_digest != digest:
         mixed = [name for each in data.config.data.mix for name in (each.source, each.target)]
@@ -49,16 +57,19 @@ def check_data(state: RunState, data: Prepared, dev: HeldOut | None) -> None:
 
 
 def record_machine(state: RunState, here: str, notify: Listener) -> None:
-    """Report where the bytes of the run cannot be had: `here` is the `precision.fingerprint` of this process."""
+    """Give a notice if a resumed run cannot be exact because `here`, the `precision.fingerprint`, has changed."""
     if state.fingerprint not in ("", here):
         text = f"the run began with {state.fingerprint}, and continues with {here}."
         notify(Notice(text, warning="Not to the last bit"))
-        state.threads = 0  # as many as suit this one
+        state.threads = 0  # to be chosen for this machine
     state.fingerprint = here
 
 
 def record_segmentation(state: RunState, epoch: int, stores: Sequence[Store], notify: Listener) -> None:
-    """A resumed epoch should be segmented as it was; the cache may have lost it, and no seed brings it back."""
+    """Record the segmentation of an epoch. Give a notice if that of a resumed epoch has changed.
+
+    That happens if it is no longer in the cache, since BPE-dropout cannot be seeded.
+    """
     segmentation = _lengths_checksum(stores)
     if epoch == state.epoch and state.batches and state.segmentation != segmentation:
         text = f"epoch {epoch + 1} was no longer in the cache, and BPE-dropout has segmented it again."
@@ -67,7 +78,11 @@ def record_segmentation(state: RunState, epoch: int, stores: Sequence[Store], no
 
 
 def check_stores(stores: Sequence[Store], world: World) -> None:
-    """All ranks must make the same batches of the same corpora."""
+    """Check that all ranks have the same corpora, and so make the same batches.
+
+    Raises:
+        DataError: if they differ.
+    """
     if world.size > 1 and not world.same(_lengths_checksum(stores)):
         raise DataError(
             "the processes of this run have different data: let all see the same files and, with text.bpe_dropout, the "

@@ -1,4 +1,4 @@
-"""The engines that score a model in memory: at validations with the weights of the moment, and at the end in int8."""
+"""The engines that score the model of a run: its current weights in validations, and int8 at the end."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -15,15 +15,16 @@ from zhuyi.training.events import Listener, Notice
 from zhuyi.training.run_state import RunState
 
 COMPARED_LINES = 8
-"""Lines that both engines decode, at the first validation of a run."""
+"""Lines that both engines decode in the first validation of a run, to compare them."""
 
 
 class ScoringEngine:
-    """An `Engine` around a model whose weights change: what it computes is that of the weights at the time of a call.
+    """An `Engine` for a model whose weights change: each call uses the current weights.
 
-    On a CPU the native engine decodes, if it can run the model and `decoding.engine` is not "torch". It does so in
-    float32: `decoding.precision` is for use. The first call of a run decodes some lines with torch as well. If these
-    differ, a notice says so, and torch decodes in all validations of the run. Losses are always torch's.
+    On a CPU, the native engine decodes if it can compute the model and `decoding.engine` is not "torch". It computes in
+    float32, since `decoding.precision` is for inference. The first call of a run also decodes some lines with torch. If
+    their results differ, a notice is given, and torch decodes in all validations of the run. Losses are always computed
+    by torch.
 
     Args:
         model: on the device where it is scored.
@@ -31,7 +32,7 @@ class ScoringEngine:
         notify: gets the notice.
 
     Raises:
-        ConfigError: if the environment variable ZHUYI_ENGINE_ISA asks for a library that this machine has not.
+        ConfigError: if the environment variable ZHUYI_ENGINE_ISA names a library that this machine cannot run.
     """
 
     precision: Precision = "float32"
@@ -84,7 +85,7 @@ class ScoringEngine:
         lines: Sequence[int] | None,
         prefix: Sequence[int],
     ) -> EngineName:
-        """The engine to go on with: the native one, if torch finds the same for some of the sources."""
+        """The engine to use from now on: the native one, if torch has the same results for some of the sources."""
         count = min(COMPARED_LINES, len(sources))
         some = [number * len(sources) // count for number in range(count)]
         numbers = range(len(sources)) if lines is None else lines
@@ -98,7 +99,7 @@ class ScoringEngine:
 
 
 def native_runs(model: Model, precision: Precision) -> bool:
-    """Whether the native engine can decode with a model here, and its settings do not exclude it.
+    """Whether the native engine can compute a model on this machine, and its settings allow that.
 
     Raises:
         ConfigError: as `ScoringEngine`.
@@ -107,7 +108,7 @@ def native_runs(model: Model, precision: Precision) -> bool:
 
 
 def native_engine(model: Model, precision: Precision) -> NativeEngine:
-    """The native engine with the weights that a model has now; it has as many workers as the run may use threads."""
+    """The native engine with the current weights of a model, and a worker for each thread that the run may use."""
     config = model.config
     workers = config.decoding.workers or config.training.threads
     return NativeEngine([PackedModel(model.stored().weights, config.model, precision)], workers)

@@ -1,4 +1,4 @@
-"""When a run validates and when it ends: its budgets, its patience, and Ctrl-C."""
+"""Decides when a run validates and when it ends: budgets, patience, and Ctrl-C."""
 
 import signal
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from zhuyi.training.events import Listener, Notice
 from zhuyi.training.run_state import RunState
 
 VALIDATIONS = 20
-"""How often a run is validated and saved, where `training.save_every` does not say."""
+"""The number of validations and checkpoints of a run, unless `training.save_every` is set."""
 TRAIN_TO_VALIDATION_RATIO = 3
-"""After a validation, a run with a budget in minutes trains at least this many times as long before the next one."""
+"""With a budget in minutes, training between two validations lasts at least this many times as long as the first."""
 
 
 def share_used(training: TrainingConfig, state: RunState) -> float:
-    """Share of the budget that is used; 1 or more when the first of steps, epochs and minutes is spent."""
+    """Share of the budget that is used; 1 or more if the steps, the epochs or the minutes are used up."""
     shares = [0.0]
     if training.steps is not None:
         shares.append(state.step / training.steps)
@@ -39,8 +39,8 @@ def is_due(training: TrainingConfig, state: RunState, before: float, after: floa
         training: of the run.
         state: after the update.
         before: the share of the budget that was used before the update.
-        after: the share that is used after it.
-        not_before: the second of the run before which a run with a budget in minutes does not validate again.
+        after: the share of the budget that is used after it.
+        not_before: with a budget in minutes, the earliest time of the next validation, in seconds of the run.
     """
     if state.step in training.keep_at:
         return True
@@ -53,10 +53,10 @@ def is_due(training: TrainingConfig, state: RunState, before: float, after: floa
 
 @contextmanager
 def interruption(notify: Listener) -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C or SIGTERM: the run then ends after its update. A second one ends it at once.
+    """A list that is empty until Ctrl-C or SIGTERM, which end the run after its update. A second one ends it at once.
 
-    The notice comes from the signal handler, so that nobody waits for it until the end of an update. Outside of the
-    main thread, where Python delivers no signals, the list stays empty.
+    The signal handler itself gives the notice, so that it appears before the end of the update. Outside of the main
+    thread, where Python delivers no signals, the list stays empty.
     """
     received: list[int] = []
 

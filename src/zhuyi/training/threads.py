@@ -1,4 +1,4 @@
-"""How many CPU threads a run uses: as many as are fastest, which is often one for a small model."""
+"""Chooses the number of CPU threads of a run: the fastest one, which is often 1 for a small model."""
 
 import time
 from collections.abc import Callable
@@ -16,9 +16,10 @@ from zhuyi.training.update import gradient
 
 
 def set_threads(objective: nn.Module, data: Sequences, training: TrainingConfig, state: RunState, world: World) -> int:
-    """CPU threads as configured, as in the resumed run (sums depend on them, to the last bit), or as is fastest.
+    """Set the number of CPU threads, and return it.
 
-    Each of several processes has as many as torchrun gave it.
+    It is that of the configuration; or that of a resumed run, because the last bits of sums depend on it; or the
+    fastest. With several processes, it is the number that torchrun has set.
     """
     threads = training.threads or state.threads
     if threads:
@@ -30,7 +31,7 @@ def set_threads(objective: nn.Module, data: Sequences, training: TrainingConfig,
 
 
 def try_threads(objective: nn.Module, data: Sequences, training: TrainingConfig) -> int:
-    """Set the number of threads with which a batch is fastest now. Training state is not affected."""
+    """Set the number of threads that is fastest for a batch now, and return it. Training state is not affected."""
     batch = collate(data, plan(data, training.tokens_per_batch, training.seed, epoch=0)[0])
     with torch.random.fork_rng([]):
         threads = fastest_threads(lambda: gradient(objective, [batch], batch.target_tokens))
@@ -39,11 +40,11 @@ def try_threads(objective: nn.Module, data: Sequences, training: TrainingConfig)
 
 
 class PaceWatch:
-    """A listener that tries other numbers of threads where a run has become much slower.
+    """A listener that tries other numbers of threads when a run has become much slower.
 
     Args:
-        try_again: sets the fastest number of threads, and gives it.
-        state: of the run; its `threads` follow.
+        try_again: sets the fastest number of threads, and returns it.
+        state: of the run; its `threads` are updated.
         notify: gets a notice.
     """
 
@@ -52,7 +53,7 @@ class PaceWatch:
         self._pace = Pace()
 
     def __call__(self, event: Event) -> None:
-        """Take note of the speed of an update."""
+        """Measure the speed of an update."""
         if not isinstance(event, Updated) or not self._pace.collapsed(event.tokens, event.update_seconds):
             return
         before, self._state.threads = self._state.threads, self._try_again()
@@ -63,10 +64,11 @@ class PaceWatch:
 
 
 def fastest_threads(trial: Callable[[], object]) -> int:
-    """Set torch to the number of CPU threads that runs `trial` fastest, and say which.
+    """Set torch to the number of CPU threads that runs `trial` fastest, and return it.
 
-    From all of them, halving as long as that helps: threads wait for each other after every operation, and a small
-    model has many short ones. On a busy machine that costs more than the threads bring.
+    The number is halved, beginning with the current one, as long as that is not slower. Threads wait for each other
+    after every operation, and a small model has many short ones, so waiting may cost more than the threads save,
+    especially on a busy machine.
     """
     threads = torch.get_num_threads()
     fastest = _seconds(trial)
@@ -81,7 +83,7 @@ def fastest_threads(trial: Callable[[], object]) -> int:
 
 
 class Pace:
-    """Notices that a run has become much slower: another program may have taken a core."""
+    """Detects that a run has become much slower, for instance because another program uses a core."""
 
     WINDOW_SECONDS = 10.0
     COLLAPSE = 0.5
@@ -91,13 +93,13 @@ class Pace:
         self._tokens, self._seconds = 0, 0.0
 
     def collapsed(self, tokens: int, seconds: float) -> bool:
-        """Whether the last ten seconds of updates were less than half as fast as any before.
+        """Whether the last ten seconds of updates were less than half as fast as the fastest before.
 
-        What they were is what is usual from then on.
+        If they were, later updates are compared with their speed.
 
         Args:
-            tokens: source and target tokens of the update that has just been made.
-            seconds: that it took, and nothing else.
+            tokens: source and target tokens of the last update.
+            seconds: duration of that update alone.
         """
         self._tokens += tokens
         self._seconds += seconds
@@ -111,7 +113,7 @@ class Pace:
 
 
 def _seconds(trial: Callable[[], object]) -> float:
-    """The better of two, after one that warms up."""
+    """The shorter duration of two trials, after one to warm up."""
     trial()
     times = []
     for _ in range(2):

@@ -1,7 +1,7 @@
 """One update: forward and backward over its batches, and a step of the optimiser.
 
-However the target tokens of an update are split – into batches, between ranks, into micro-batches for lack of memory –
-its loss is their mean.
+The loss of an update is the mean over its target tokens, however these are divided: into batches, among ranks, or into
+micro-batches for lack of memory.
 """
 
 import math
@@ -27,7 +27,7 @@ EMPTY_BATCH = Batch(
     target_out=torch.tensor([[PAD]]),
     pairs=np.array([], dtype=np.int64),
 )
-"""The batch of a process that has none: it has no token to predict, so its gradient is 0."""
+"""The batch of a process that has no pairs: it has no token to predict, so its gradient is 0."""
 
 
 def update(
@@ -38,22 +38,22 @@ def update(
     state: RunState,
     world: World = ALONE,
 ) -> tuple[float, float]:
-    """One step of the optimiser. Gives the plain loss per target token, and the norm of the gradient.
+    """One step of the optimiser. Returns the plain loss per target token, and the norm of the gradient.
 
-    The loss is the mean over the target tokens of all batches of all ranks, however they are split. Where a batch is
-    too large for the GPU, it is cut into twice as many micro-batches, from here on. Where loss or norm is not a finite
-    number, the weights stay as they are.
+    The loss is the mean over the target tokens of all batches of all ranks. If a batch is too large for the GPU, this
+    and later batches are divided into twice as many micro-batches. If the loss or the norm is not finite, the weights
+    do not change.
 
     Args:
         objective: an `Objective`, or what `World.parallel` makes of one.
         optimizer: of its parameters, at the learning rate of this update.
         batches: this rank's share.
-        clip: largest norm of the gradient; 0: any.
-        state: knows into how many micro-batches a batch is cut.
+        clip: the largest norm of the gradient; 0: unlimited.
+        state: of the run; its `micro_batches` may be doubled.
         world: the processes that make this update together.
 
     Raises:
-        TrainingError: out of memory, and no smaller micro-batches to try.
+        TrainingError: if memory does not suffice, and batches cannot be divided further.
     """
     target_tokens = max(world.sum(sum(batch.target_tokens for batch in batches)), 1)
     while True:
@@ -61,7 +61,7 @@ def update(
             total = gradient(objective, batches, target_tokens / world.size, state.micro_batches)
             break
         except torch.OutOfMemoryError as error:
-            # The others are waiting within their own backward pass: there, only a smaller batch from the start helps.
+            # The other ranks wait within their backward passes, so this rank cannot try again alone.
             if world.size > 1 or not can_be_cut(batches, state):
                 raise TrainingError(
                     f"step {state.step + 1}: out of memory on {world.device} of rank {world.rank}: begin again with "
@@ -78,7 +78,7 @@ def update(
 
 
 def _weights(objective: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters, in the order in which the float32 sum of the gradient's norm is taken."""
+    """The parameters, in the order in which the norm of the gradient is summed in float32."""
     model = getattr(getattr(objective, "module", objective), "model", objective)
     return (model.in_order() if isinstance(model, Network) else model).parameters()
 
@@ -86,13 +86,13 @@ def _weights(objective: nn.Module) -> Iterator[nn.Parameter]:
 def gradient(
     objective: nn.Module, batches: list[Batch], divisor: float, micro_batches: int = 1, send: bool = True
 ) -> float:
-    """Forward and backward: adds the gradient of the smoothed loss over `divisor`, and gives the plain loss, a sum.
+    """Accumulate the gradient of the smoothed loss, divided by `divisor`, and return the plain loss, summed.
 
     Args:
         objective: as for `update`.
-        batches: one forward and backward pass for each of their micro-batches.
-        divisor: the target tokens that each rank has on average, since gradients are averaged over the ranks.
-        micro_batches: how many a batch is cut into.
+        batches: each of their micro-batches has one forward and backward pass.
+        divisor: the mean number of target tokens per rank, since gradients are averaged over the ranks.
+        micro_batches: the number of parts that each batch is divided into.
         send: whether ranks exchange their gradients.
     """
     device = next(objective.parameters()).device
@@ -108,7 +108,7 @@ def gradient(
 
 
 def _cut(batch: Batch, micro_batches: int) -> list[Batch]:
-    """This many parts of a batch: as many even where it has fewer rows, since ranks must stay in step."""
+    """The given number of parts of a batch, some empty if it has fewer rows, since ranks must make as many passes."""
     if micro_batches == 1:
         return [batch]
     split = np.array_split(np.arange(len(batch.pairs)), micro_batches)
@@ -119,5 +119,5 @@ def _cut(batch: Batch, micro_batches: int) -> list[Batch]:
 
 
 def can_be_cut(batches: list[Batch], state: RunState) -> bool:
-    """Whether a batch has more rows than it is cut into micro-batches."""
+    """Whether some batch has more rows than micro-batches, so that it can be divided further."""
     return state.micro_batches < max(len(batch.pairs) for batch in batches)

@@ -1,4 +1,4 @@
-"""Validation: a dev or test set is scored as a user would, now and then; and in the end the best weights are kept."""
+"""Validation: scores the dev set during a run, and chooses the weights to keep at the end."""
 
 from collections.abc import Mapping
 
@@ -16,24 +16,25 @@ from zhuyi.training.scoring import native_engine, native_runs
 from zhuyi.translator import Translator
 
 MIN_LINES = 50
-"""A validation during a run looks at this many dev lines or more, if there are so many."""
+"""A validation during a run scores at least this many dev lines, if the set has as many."""
 MAX_SHARE_OF_BUDGET = 0.05
-"""Most tokens that one validation during a run may write, of all beams, as a share of the tokens that the whole run is
-trained on: those between two of twenty validations."""
+"""Most tokens, of all beams, that one validation during a run may write, as a share of the tokens that the whole run is
+trained on: as many as between two of twenty validations."""
 ASSUMED_TOKENS_PER_MINUTE = 200_000
-"""Trained on, of a budget in minutes: a slow CPU's, so that the lines do not depend on how fast the machine is."""
+"""The training speed that is assumed for a budget in minutes: that of a slow CPU. It is a constant, so that the number
+of lines does not depend on the machine."""
 
 
 def lines_a_validation(dev: HeldOut, translator: Translator, training: TrainingConfig, corpus_tokens: int) -> int:
-    """How many dev lines each validation during a run looks at: fixed by data and budget, not by a clock.
+    """The number of dev lines that each validation during a run scores, from the data and the budget.
 
-    An untrained model writes to the length limit, and could spend the budget of a short run on one validation: each
-    writes at most `MAX_SHARE_OF_BUDGET` of the tokens that the run is trained on, or, for labels, reads no more. The
-    whole set is scored at the end.
+    An untrained model writes up to the length limit, so one validation could take longer than the training of a short
+    run. Therefore each writes at most `MAX_SHARE_OF_BUDGET` of the tokens that the run is trained on, or, for labels,
+    reads at most as many. The whole set is scored at the end.
 
     Args:
         dev: the whole dev set.
-        translator: of the model; its configuration says how long an output may be.
+        translator: of the model; its configuration limits the length of an output.
         training: with the budgets.
         corpus_tokens: source and target tokens of one epoch, EOS counted.
     """
@@ -51,7 +52,7 @@ def lines_a_validation(dev: HeldOut, translator: Translator, training: TrainingC
 def validated_lines(
     dev: HeldOut | None, translator: Translator, data: Lengths, state: RunState, notify: Listener
 ) -> HeldOut | None:
-    """The dev lines or windows that validations during the run score: as many as before, where it is resumed."""
+    """The dev lines or windows that validations during the run score. A resumed run scores as many as before."""
     if dev is None:
         return None
     training = translator.config.training
@@ -64,7 +65,7 @@ def validated_lines(
             )
         )
     if isinstance(dev, Lines) and training.metric == "span_f1":
-        statistics("span_f1", dev.targets, dev.targets)  # of labels that mark no spans it says so now
+        statistics("span_f1", dev.targets, dev.targets)  # raises an error now, if the labels do not mark spans
     if state.scores and not state.dev_lines:
         state.dev_lines = len(dev)  # a run of an older version: its scores are of all lines
     if not state.dev_lines:
@@ -82,7 +83,7 @@ def validated_lines(
 
 
 def score_dev(translator: Translator, dev: HeldOut | None, metric: Metric, state: RunState, notify: Listener) -> None:
-    """Score the model as it stands, unless that is done."""
+    """Score the current weights on the dev set, unless they have been scored, and record the scores in `state`."""
     if dev is None or state.step in state.scores:
         return
     result = dev.evaluate(translator, metric)
@@ -97,8 +98,11 @@ def score_dev(translator: Translator, dev: HeldOut | None, metric: Metric, state
 def score_beginning(
     translator: Translator, dev: HeldOut | None, metric: Metric, state: RunState, notify: Listener
 ) -> None:
-    """Score the model that a run begins with, before the first update: on all dev lines, so that one sees at the end
-    what was gained or lost; and on those of a validation, which its scores are compared with."""
+    """Score the model that a run starts from, before the first update, and record the scores in `state`.
+
+    It is scored on all dev lines, to report at the end how the scores have changed; and on the lines of a validation,
+    to be compared with later validations.
+    """
     if dev is None or state.before:
         return
     whole = dev.evaluate(translator, metric)
@@ -116,9 +120,13 @@ def choose(
     state: RunState,
     notify: Listener,
 ) -> tuple[str, dict[str, Evaluation]]:
-    """Put the weights to be kept into the model: the best checkpoint's, or an average's if that scores better.
+    """Load the best weights into the model: those of the best checkpoint, or an average if that scores better.
 
-    They are compared on the lines that validations looked at; the scores of those that are kept are of all dev lines.
+    These are compared on the lines of the validations. The evaluation of the chosen weights is on all dev lines.
+
+    Returns:
+        A description of the chosen weights, and their evaluation by the name of the set; without a dev set, the last
+        weights and no evaluation.
     """
     training = model.config.training
     if dev is None:
@@ -145,14 +153,15 @@ def choose(
 
 
 def compare_int8(model: Model, dev: HeldOut | None, evaluations: Mapping[str, Evaluation]) -> Int8Comparison | None:
-    """What int8 would change on the dev set; None without one, and where the native engine cannot run the model.
-
-    Of running text it is None too: nothing is translated.
+    """Compare int8 with float32 on the dev set.
 
     Args:
-        model: with the weights that are kept.
-        dev: all lines of the dev set.
+        model: has the weights that are kept.
+        dev: the whole dev set.
         evaluations: of these weights in float32, by the name of the set.
+
+    Returns:
+        The comparison; None without dev lines, as for running text, or if the native engine cannot compute the model.
     """
     if not isinstance(dev, Lines) or not native_runs(model, "int8"):
         return None

@@ -1,9 +1,10 @@
-"""A run that begins with the weights and tokenizers of another model (`training.start_from`): a warm start.
+"""Warm start: a run that starts from the weights and tokenizers of another model (`training.start_from`).
 
-Vocabulary, architecture and search are that model's, and so is the way it was trained (`OF_THE_MODEL`). The moments of
-the optimiser, the moving average, the schedule and the random state are new: a short warm-up, and a tenth of the
-model's own peak rate, since a high rate undoes what it has learnt. Where labels are learned after masked pre-training
-(Devlin et al. 2019, section 3.2), the vocabulary of the labels and the projection to them are new too.
+The vocabulary, the architecture, the decoding settings and some training settings (`OF_THE_MODEL`) are those of that
+model. The moments of the optimiser, the moving average, the schedule and the random state are new. The warm-up is
+short, and the peak learning rate is a tenth of the model's own, since a high rate would undo what it has learnt. If
+labels are learnt after masked pre-training (Devlin et al. 2019, section 3.2), the vocabulary of the labels and the
+projection to them are new as well.
 """
 
 from collections.abc import Sequence
@@ -27,46 +28,46 @@ MAY_DIFFER = {
     *("model.dropout", "model.attention_dropout", "model.feed_forward_dropout", "model.max_length", "model.tie"),
     *("text.bpe_dropout", "text.add_pieces", "text.tags", *(f"text.{key}" for key in TEMPLATE)),
 }
-"""Settings of [model] and [text] that may be others than the model's: they leave most of its weights what they are."""
+"""Settings of [model] and [text] that may differ from the model's, since most of its weights still fit."""
 OF_LABELS = {"model.labels", "text.shared", "text.target_kind"}
-"""Those that are the run's own, given or not, where labels are learned after masked pre-training."""
+"""Settings that are always those of the run if labels are learnt after masked pre-training."""
 MAY_DIFFER_WITH_LABELS = MAY_DIFFER | OF_LABELS | {"text.kind", "text.whitespace"}
 
 OF_THE_MODEL = ("optimizer", "beta1", "beta2", "epsilon", "weight_decay", "label_smoothing", "metric")
-"""Settings of [training] that are the model's where they are not set: a rate belongs to an optimiser."""
+"""Settings of [training] that are the model's unless they are set, since its learning rate depends on them."""
 RATE_SHARE = 0.1
-"""Of the model's own peak learning rate."""
+"""The peak learning rate, as a share of the model's own."""
 WARMUP = 50
-"""Updates: Adam's second moment, a mean over about 1 / (1 - β₂) of them, is new."""
+"""Updates of the warm-up, in which Adam's second moment, a mean over about 1 / (1 - β₂) updates, is built up."""
 LIMITS = ("max_ratio", "max_extra")
-"""Settings of [decoding] that are the model's only where the pairs of the run fit: see `limits_of_model`."""
+"""Settings of [decoding] that are the model's only if the pairs of the run fit: see `limits_of_model`."""
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a run begins with."""
+    """What a run takes from the model that it starts from."""
 
     config: Config
-    """Of the run, with the settings of the model that it begins with."""
+    """Of the run, with the settings of the model."""
     tokenizers: Tokenizers
-    """Of that model, but for new labels."""
+    """Of the model, except for new labels."""
     weights: dict[str, Tensor]
-    """Of that model, under every name that a matrix has: a tied one has several. Those that fit are used."""
+    """Of the model, under every name that a matrix has: a tied one has several. Those that fit are used."""
     new_labels: bool
-    """Whether labels are learned after masked pre-training."""
+    """Whether labels are learnt after masked pre-training."""
     limits: DecodingConfig
-    """Of that model, with its limits: see `limits_of_model`."""
+    """The decoding settings of the model, with its limits: see `limits_of_model`."""
     licence: str | None
-    """Of that model, as its card says."""
+    """Of the model, according to its card."""
     rate: float
-    """The peak learning rate that it was trained at, or is taken to have been."""
+    """The peak learning rate of the model's training; if that is not known, the one assumed."""
 
 
 def warm_start(config: Config, directory: str | Path) -> WarmStart:
-    """Settings, tokenizers and weights of a run that begins with the model in `directory`.
+    """The settings, tokenizers and weights of a run that starts from the model in `directory`.
 
     Raises:
-        ConfigError: if a setting that was given contradicts the model's, naming it and both values.
+        ConfigError: if a setting contradicts the model's, naming it and both values.
         DataError: if the labels of the training data cannot be read.
         CheckpointError: if the model is missing, incomplete or damaged.
     """
@@ -94,27 +95,34 @@ def warm_start(config: Config, directory: str | Path) -> WarmStart:
 
 
 def fine_tuning(model: TrainingConfig) -> TrainingConfig:
-    """How to go on with a model that was trained as `model` says.
+    """The training settings for fine-tuning a model that was trained with the settings `model`.
 
-    One that does not say so was imported, and counts as trained by the preset `paper`: with Adam, and without decay.
+    If none of them is set, the model was imported. It is then treated as trained with the preset `paper`: with Adam,
+    and without weight decay.
     """
     trained = model if model.model_fields_set else TrainingConfig(**PRESETS["paper"]["training"])
     return trained.model_copy(update={"learning_rate": RATE_SHARE * trained.learning_rate, "warmup": WARMUP})
 
 
 def _are_labels_new(model: Config, config: Config) -> bool:
-    """Whether the model was pre-trained on masked tokens (its outputs are tokens), and labels are to be learned."""
+    """Whether the model was pre-trained on masked tokens, so that its outputs are tokens, and the run learns labels."""
     pre_trained = model.model.shape == "encoder" and model.text.shared
     return bool(pre_trained and config.training.objective != "masked")
 
 
 def with_settings_of(model: Config, config: Config, name: str) -> Config:
-    """`config` with what it leaves unset as in `model`, which is called `name`.
+    """`config` with the settings of `model` where it sets none.
 
-    That is [model], [text], [decoding], the languages, and of [training] the rate, its warm-up and `OF_THE_MODEL`.
+    These are [model], [text], [decoding], the languages and, of [training], the learning rate, its warm-up and
+    `OF_THE_MODEL`.
+
+    Args:
+        model: the configuration of the model that a run starts from, or of the run that is resumed.
+        config: of the new run.
+        name: of the model, for error messages.
 
     Raises:
-        ConfigError: if it has a setting that must not differ, and does.
+        ConfigError: if a setting that must not differ does.
     """
     new_labels = _are_labels_new(model, config)
     if new_labels and config.model.shape != "encoder":
@@ -136,7 +144,7 @@ def with_settings_of(model: Config, config: Config, name: str) -> Config:
 
 
 def _section(section: str, model: Config, config: Config, new_labels: bool, name: str) -> Any:
-    """[model] or [text] of `model` with what `config` gives of it; tags and new pieces are added to the model's."""
+    """[model] or [text] of `model` with the settings of `config`; tags and new pieces are added to the model's."""
     theirs, ours = getattr(model, section), getattr(config, section)
     given = ours.model_dump(exclude_unset=True)
     for key in given.keys() & {"add_pieces", "tags"}:
@@ -156,10 +164,11 @@ def _section(section: str, model: Config, config: Config, new_labels: bool, name
 def with_pieces(
     config: Config, tokenizers: Tokenizers, weights: dict[str, Tensor]
 ) -> tuple[Tokenizers, dict[str, Tensor]]:
-    """`tokenizers` and `weights` with what `text.add_pieces` and `text.tags` add; rows are means of their parts' rows.
+    """`tokenizers` and `weights` with the pieces of `text.add_pieces` and `text.tags`.
 
-    Where each side has a vocabulary of its own, a piece is added to those that can have it; labels get none. Of a
-    common list that both sides look tokens up in, the side that divides a piece into fewer parts gives these.
+    The embedding of a new piece is the mean of the embeddings of its former parts. If each side has its own vocabulary,
+    a piece is added to every one that can have it, but not to labels. If both sides look pieces up in a common list,
+    the parts are those of the side that divides the piece into fewer.
 
     Raises:
         ConfigError: naming a piece that no vocabulary can have, or a tag that could be text.
@@ -189,7 +198,7 @@ def with_pieces(
 def _with_possible(
     tokenizer: Tokenizer, text: TextConfig, refused: dict[str, list[str]]
 ) -> tuple[Tokenizer, list[list[int]]]:
-    """`Tokenizer.with_pieces` of those that it can have; why not the others, is added to `refused`."""
+    """`Tokenizer.with_pieces` with the pieces that it can have; `refused` gets the reasons for the others."""
     possible = []
     for piece in text.add_pieces:
         try:
@@ -205,15 +214,15 @@ def _with_possible(
 
 
 def _with_rows(weight: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
-    """A matrix, or a bias, over a vocabulary with a row for each new token: the mean of those of its parts."""
+    """A matrix, or a bias, over a vocabulary, with a new row for each of `parts`: the mean of the rows of these ids."""
     return torch.cat([weight, *(weight[list(ids)].mean(dim=0, keepdim=True) for ids in parts)])
 
 
 @torch.no_grad()
 def load_what_fits(transformer: Network, weights: dict[str, Tensor]) -> list[str]:
-    """Copy `weights` into the model, and give the names of its weights that are not theirs.
+    """Copy `weights` into the model, and return the names of the model's weights that differ from them.
 
-    Those are the ones of another shape, which stay as they are, and matrices that are tied now and were not.
+    These are weights of another shape, which are not changed, and matrices that are tied now and were not before.
     """
     for name, parameter in transformer.named_parameters():
         if name in weights and weights[name].shape == parameter.shape:
