@@ -150,8 +150,10 @@ def test_a_directory_belongs_to_one_comparison(tmp_path: Path) -> None:
         plan.claim(out, longer)
     with pytest.raises(ConfigError, match="its variants are attention, convolution"):
         plan.claim(out, make_variants(config, {"model.mixer": MIXERS}, None))
-    with pytest.raises(CheckpointError, match="not a comparison's"):
-        plan.claim(tmp_path, variants)
+    (tmp_path / "file").touch()
+    for other in (tmp_path, tmp_path / "file"):
+        with pytest.raises(CheckpointError, match="not a comparison's"):
+            plan.claim(other, variants)
 
 
 def test_the_seeds_take_turns_and_the_cost_is_what_is_left(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def claim(directory: Path, variants: Sequence[Variant]) -> None:
                 f"{directory} holds another comparison ({_difference(there, wanted)}): give the settings that it began "
                 "with, or choose another place with --out"
             )
-    elif directory.exists() and any(directory.iterdir()):
+    elif directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise CheckpointError(f"{directory} exists and is not a comparison's: choose another place with --out")
     else:
         write_atomically(directory / PLAN, (json.dumps(wanted, ensure_ascii=False, indent=2) + "\n").encode())
