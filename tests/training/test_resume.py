@@ -67,6 +67,9 @@ def same_end(one: Path, other: Path, step: int) -> None:
     assert weights(one) == weights(other)
 
 
+RESIDUALS = {"encoder": ("mixer", "feed_forward"), "decoder": ("mixer", "cross", "feed_forward")}
+NORMS = [f"{stack}.blocks.0.{name}_residual" for stack, names in RESIDUALS.items() for name in names]
+NORMS += ["encoder.norm", "decoder.norm"]
 AVERAGED = {"training": {"average": 4, "keep": 1}}
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "plain": {},
@@ -75,6 +78,9 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "bf16": {"training": {"precision": "bf16"}},
     "tied to nothing, recurrent": {"model": {"tie": "none", "mixer": "recurrence"}},
     "separate vocabularies": {"text": {"shared": False}},
+    "muon alone": {  # which keeps no number of updates, on which the factor of the average depends
+        "training": {"optimizer": "muon", "ema": 0.9, "freeze": ["embeddings", *NORMS]},
+    },
     "best average": {"training": {"average": 3, "average_of": "best", "keep": 1, "save_every": 3, "metric": "wer"}},
 }
 

@@ -180,6 +180,8 @@ class Checkpoints:
             optimizer.exchange()
             _restore_rng_states(path / RUN_TENSORS, self._world, self._seed, newest)
             state = RunState.from_json((path / RUN_STATE).read_bytes())
+        for group in optimizer.param_groups:
+            group["updates"] = state.step
         self.epoch = state.epoch
         return state
 

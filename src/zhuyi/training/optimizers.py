@@ -124,10 +124,8 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def _average(self) -> None:
-        # AdamW's own count, which a checkpoint contains; if AdamW has no parameters, ours.
-        steps = next((state["step"].item() for state in self.state.values() if "step" in state), None)
-        steps = self.param_groups[0]["updates"] if steps is None else steps
-        factor = min(self.defaults["ema"], steps / (steps + 10))
+        updates = self.param_groups[0]["updates"]
+        factor = min(self.defaults["ema"], updates / (updates + 10))
         for parameter, state in self.state.items():
             if "average" not in state:
                 state["average"] = parameter.detach().clone()
