@@ -128,6 +128,25 @@ def test_on_every_instruction_set_a_sentence_is_the_same_in_any_company(
 
 
 @of_shapes
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_in_an_ensemble_of_two_widths_a_sentence_is_the_same_alone_and_in_any_company(
+    precision: Precision, shape: Shape
+) -> None:
+    config = config_of(shape).model_copy(update={"width": 96, "head_width": 48})
+    torch.manual_seed(2)
+    wide = SHAPES[shape](config, VOCABULARY, None if shape == "decoder" else VOCABULARY + 3)
+    with torch.no_grad():
+        next(iter(wide.stacks().values())).embedding.weight[5] = torch.nan
+    named = {name: weight.numpy() for name, weight in weights_of(wide).items()}
+    members = PackedModel(named, config, precision), PackedModel(weights(shape), config_of(shape), precision)
+    native, fails = NativeEngine(members, 1), [5] * 15
+    lines = [fails, *([token for token in source if token != 5] for source in sources())]
+    found = native.decode(lines, DECODINGS[1])
+    assert found == [native.decode([source], DECODINGS[1])[0] for source in lines]
+    assert [source for source, (best, *_) in zip(lines, found, strict=True) if not best.token_logprobs] == [fails]
+
+
+@of_shapes
 @pytest.mark.parametrize(("precision", "most"), [("bf16", 0.02), ("int8", 0.05)])
 def test_a_precision_changes_the_loss_a_little(precision: Precision, most: float, shape: Shape) -> None:
     targets = [source[::-1] for source in sources()]

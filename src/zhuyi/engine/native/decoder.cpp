@@ -149,7 +149,8 @@ class Engine {
 
     void work() {
         const Tiles tiles;
-        Workspace workspace;
+        // One for each member: beyond the width of its rows, a buffer must stay zero, and widths may differ.
+        std::vector<Workspace> workspaces(models.size());
         std::vector<std::unique_ptr<Slot>> active, idle;
         std::vector<Slot*> fresh;
         std::vector<Row> rows;
@@ -165,8 +166,8 @@ class Engine {
             for (Slot* slot : fresh) active.emplace_back(slot);
             if (active.empty()) return;  // all is over
             try {
-                begin(active, begun, workspace);
-                step(active, rows, distributions, logits, workspace);
+                begin(active, begun, workspaces);
+                step(active, rows, distributions, logits, workspaces);
             } catch (const std::exception& problem) {
                 for (auto& slot : active) {
                     fail(slot->job, problem.what());
@@ -192,7 +193,7 @@ class Engine {
     }
 
     // Reads the sources of the slots from `first` on.
-    void begin(std::vector<std::unique_ptr<Slot>>& slots, size_t first, Workspace& workspace) {
+    void begin(std::vector<std::unique_ptr<Slot>>& slots, size_t first, std::vector<Workspace>& workspaces) {
         while (first < slots.size()) {
             std::vector<Source> sources;
             std::vector<Memory*> memories;
@@ -211,9 +212,9 @@ class Engine {
                 memories.push_back(slot.search.memory.data());
                 if (!has_encoder) slot.search.add_source(models, sources.back(), rows);
             }
-            for (const Transformer* model : models) {
-                if (has_encoder) model->start(model->encode(sources, workspace), memories, workspace);
-                else if (!rows.empty()) model->step(rows, workspace);
+            for (size_t m = 0; m < models.size(); m++) {
+                if (has_encoder) models[m]->start(models[m]->encode(sources, workspaces[m]), memories, workspaces[m]);
+                else if (!rows.empty()) models[m]->step(rows, workspaces[m]);
                 for (Memory*& memory : memories) memory++;
                 to_next_member(rows);
             }
@@ -226,16 +227,16 @@ class Engine {
 
     // One step of all slots.
     void step(std::vector<std::unique_ptr<Slot>>& slots, std::vector<Row>& rows, std::vector<Distribution>& distributions,
-              Buffer<float>& logits, Workspace& workspace) {
+              Buffer<float>& logits, std::vector<Workspace>& workspaces) {
         rows.clear();
         for (auto& slot : slots) slot->search.add_rows(models, rows, distributions);
         std::vector<char> every_token;
         for (auto& slot : slots) every_token.insert(every_token.end(), slot->search.row_count(), slot->search.every_token());
         if (models.size() == 1) {
-            compute(*models[0], rows, every_token, distributions, logits, workspace,
+            compute(*models[0], rows, every_token, distributions, logits, workspaces[0],
                     [&](int r, const float* some, int first, int width) { distributions[r].take(some, first, width); });
         } else {
-            average(rows, every_token, distributions, logits, workspace);
+            average(rows, every_token, distributions, logits, workspaces);
         }
         int first = 0;
         for (auto& slot : slots) {
@@ -247,13 +248,13 @@ class Engine {
 
     // One step of an ensemble: the logits of a row are the logarithm of the mean of its members' probabilities.
     void average(std::vector<Row>& rows, const std::vector<char>& every_token, std::vector<Distribution>& distributions,
-                 Buffer<float>& logits, Workspace& workspace) {
+                 Buffer<float>& logits, std::vector<Workspace>& workspaces) {
         const int count = (int)rows.size(), members = (int)models.size(), width = models[0]->projection.panel_count() * PANEL;
         std::vector<float> all((size_t)members * count * width), log_sums((size_t)members * count);
         for (int m = 0; m < members; m++) {
             std::vector<Distribution> own(count);
             for (Distribution& distribution : own) distribution.begin(0, 0);
-            compute(*models[m], rows, every_token, distributions, logits, workspace,
+            compute(*models[m], rows, every_token, distributions, logits, workspaces[m],
                     [&](int r, const float* some, int first, int taken) {
                         own[r].take(some, first, taken);
                         std::copy_n(some, taken, &all[((size_t)m * count + r) * width + first]);
