@@ -307,6 +307,12 @@ def test_weights_that_are_not_those_of_the_model_are_refused_by_name(shape: Shap
         assert refused({**weights, name: weights["decoder.norm.weight"]}) == f"tensor {name} is not one of this model"
 
 
+@pytest.mark.parametrize("name", ["é" * 200, "x" + "é" * 200])
+def test_a_long_name_is_cut_between_characters(name: str) -> None:
+    with pytest.raises(CheckpointError, match=r"^tensor x?é{123,124}$"):
+        PackedModel({**weights(), name: weights()["encoder.norm.weight"]}, CONFIG)
+
+
 @pytest.mark.parametrize("bias", ["none", "feed_forward"])
 def test_a_bias_that_the_model_has_not_is_refused(bias: str) -> None:
     config = CONFIG.model_copy(update={"bias": bias})

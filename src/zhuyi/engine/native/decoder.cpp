@@ -325,8 +325,11 @@ class Engine {
 constexpr int ERROR_SIZE = 256;
 
 static void explain(char* error, const char* problem) {
-    std::strncpy(error, problem, ERROR_SIZE - 1);
-    error[ERROR_SIZE - 1] = 0;
+    size_t length = std::strlen(problem);
+    if (length >= ERROR_SIZE)  // cut before a character of UTF-8, and not within one
+        for (length = ERROR_SIZE - 1; length > 0 && (problem[length] & 0xc0) == 0x80;) length--;
+    std::memcpy(error, problem, length);
+    error[length] = 0;
 }
 
 EXPORT Transformer* zhuyi_model(const ZhuyiConfig* config, const ZhuyiWeight* weights, int count, char* error) {
