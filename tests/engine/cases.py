@@ -53,7 +53,7 @@ MODELS = {
     ),
     "bart": (
         "paper",
-        SMALL | {"activation": "geglu", "embedding_norm": True, "embedding_scale": False, "head_width": 10},
+        SMALL | {"activation": "geglu", "embedding_norm": True, "embedding_scale": False, "heads": 5, "head_width": 10},
         40,
         None,
     ),

@@ -335,11 +335,11 @@ static void explain(char* error, const char* problem) {
 EXPORT Transformer* zhuyi_model(const ZhuyiConfig* config, const ZhuyiWeight* weights, int count, char* error) {
     try {
         const ZhuyiConfig& c = *config;
-        for (int size : {c.width, c.heads, c.key_value_heads, c.decoder_layers, c.feed_forward, c.max_length})
+        for (int size : {c.width, c.heads, c.key_value_heads, c.head_width, c.decoder_layers, c.feed_forward, c.max_length})
             if (size < 1) throw std::invalid_argument("a size of the model is less than 1");
         if (!has_encoder(c) && c.source_vocabulary != c.target_vocabulary)
             throw std::invalid_argument("a source and an output in one sequence have two vocabularies");
-        if (c.width % c.heads || c.heads % c.key_value_heads) throw std::invalid_argument("the heads do not share the width");
+        if (c.heads % c.key_value_heads) throw std::invalid_argument("the heads do not share the keys and values evenly");
         return new Transformer(c, Weights(weights, count));
     } catch (const std::exception& problem) {
         explain(error, problem.what());
