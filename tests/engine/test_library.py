@@ -2,11 +2,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from zhuyi.engine.library import DIRECTORY, LARGEST_ERROR, Library, LibraryError, first_accurate, library, usable
+from zhuyi.engine.library import DIRECTORY, LARGEST_ERROR, Library, LibraryError, first_accurate, library, load, usable
 from zhuyi.errors import ConfigError
 
 
@@ -59,6 +60,13 @@ def test_every_set_that_this_processor_runs_computes_rightly_in_every_precision(
             monkeypatch.setenv("ZHUYI_ENGINE_ISA", name)
             assert library(precision).name == name
         monkeypatch.delenv("ZHUYI_ENGINE_ISA")
+
+
+def test_any_number_of_threads_may_ask_for_the_sets() -> None:
+    plain = load(next(DIRECTORY.glob("_decoder.plain.*")))
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda _: {plain.handle.zhuyi_cpu() for _ in range(10_000)}, range(4))
+    assert set().union(*answers) == {",".join(usable(DIRECTORY)).encode()}
 
 
 def test_a_set_that_this_processor_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 // Which of the libraries this processor can run. Every library contains this file; `plain` is asked before any other is
 // loaded.
 
-#include <cstring>
+#include <string>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -58,7 +58,7 @@ bool tiles_allowed() {
 #endif
 
 /// The names of those libraries, best first, with commas between them. Bits as in Intel's manual, volume 2A, CPUID.
-EXPORT const char* zhuyi_cpu() {
+static std::string runnable() {
 #if defined(__x86_64__)
     const Registers basic = cpuid(1, 0), more = cpuid(7, 0), most = cpuid(7, 1);
     const unsigned state = saved(basic);
@@ -69,18 +69,22 @@ EXPORT const char* zhuyi_cpu() {
     const bool avx512bf16 = avx512 && has(most.a, bit_AVX512BF16);
     constexpr unsigned tile_int8_bf16 = 1u << 24 | 1u << 25 | 1u << 22;  // for which Clang has names, and GCC has none
     const bool amx = avx512bf16 && has(state, 0x60000) && has(more.d, tile_int8_bf16);
-    static char names[64];
-    names[0] = 0;
-    if (amx && tiles_allowed()) std::strcat(names, "amx,");
-    if (avx512bf16) std::strcat(names, "avx512bf16,");
-    if (avx512) std::strcat(names, "avx512,");
-    if (avxvnni) std::strcat(names, "avxvnni,");
-    if (avx2) std::strcat(names, "avx2,");
-    return std::strcat(names, "plain");
+    std::string names;
+    if (amx && tiles_allowed()) names += "amx,";
+    if (avx512bf16) names += "avx512bf16,";
+    if (avx512) names += "avx512,";
+    if (avxvnni) names += "avxvnni,";
+    if (avx2) names += "avx2,";
+    return names + "plain";
 #elif defined(__linux__)
     constexpr unsigned long dot_product = 1ul << 20;  // HWCAP_ASIMDDP
     return getauxval(AT_HWCAP) & dot_product ? "neon,plain" : "plain";
 #else
     return "neon,plain";  // every Mac with an ARM processor has the dot product
 #endif
+}
+
+EXPORT const char* zhuyi_cpu() {
+    static const std::string names = runnable();  // made once, whichever threads ask first
+    return names.c_str();
 }
