@@ -296,6 +296,8 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
         ({"precision": "int4"}, "decoding.precision should be 'float32', 'bf16' or 'int8', not 'int4'"),
         ({"workers": 0}, "decoding.workers should be greater than or equal to 1, not 0"),
         ({"device": "tpu"}, "device 'tpu' is not one of auto, cpu, cuda"),
+        ({"device": "meta"}, "device 'meta' is not one of auto, cpu, cuda"),
+        ({"device": "cuda:999"}, "device 'cuda:999': torch sees (no|[0-9]+) GPUs?; use"),
         ({"engine": "torch", "precision": "int8"}, 'decoding.precision = "int8" needs the native engine'),
     ],
 )

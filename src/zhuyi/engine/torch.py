@@ -1,5 +1,6 @@
 """The engine that computes with torch: it batches sources of similar length, and searches on the CPU or a GPU."""
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -211,13 +212,14 @@ def device_of(name: str) -> torch.device:
     Raises:
         ConfigError: if there is no such device.
     """
-    available = sees_gpu()
+    gpus = torch.cuda.device_count() if sees_gpu() else 0
     if name == "auto":
-        return torch.device("cuda" if available else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device {name!r} is not one of auto, cpu, cuda") from error
-    if device.type == "cuda" and not available:
-        raise ConfigError(f"device {name!r}: torch sees no GPU; use cpu")
-    return device
+        return torch.device("cuda" if gpus else "cpu")
+    known = re.fullmatch("cpu|cuda(?::(0|[1-9][0-9]*))?", name)
+    if known is None:
+        raise ConfigError(f"device {name!r} is not one of auto, cpu, cuda")
+    if name != "cpu" and int(known[1] or 0) >= gpus:
+        raise ConfigError(
+            f"device {name!r}: torch sees {gpus or 'no'} GPU{'s' * (gpus > 1)}; use {'cuda' if gpus else 'cpu'}"
+        )
+    return torch.device(name)
