@@ -1,12 +1,12 @@
 """Beam search: at every step, the best continuations of the best prefixes.
 
 Each step takes the best 2·beam candidates of a sentence. At most one continuation of each prefix is EOS, so at least
-`beam` of them live on; one that is EOS is finished if it stands among the first `beam`. At the length limit, live
-prefixes count among the hypotheses, as unfinished ones. Sums of log-probabilities are in float32; hypotheses are scored
-by them over a length penalty (`score.py`).
+`beam` candidates can live on. A candidate that is EOS finishes a hypothesis if it is among the first `beam`. At the
+length limit, the live prefixes are hypotheses too, unfinished ones. The score of a hypothesis is the sum of its
+log-probabilities, in float32, divided by the length penalty (`score.py`).
 
-When a search ends before the limit, and which candidates may finish or live, are what the rules of `decoding.stop`
-differ in: a class each, of which `BeamSearch` is zhuyi's own. The others give what other programs give.
+The rules of `decoding.stop` differ in when a search ends before the limit, and in which candidates may finish or live.
+Each rule is a class: `BeamSearch` is zhuyi's own, and the others reproduce those of other programs.
 """
 
 import torch
@@ -22,14 +22,15 @@ ROOT = -1  # the parent of a first token
 
 
 class BeamSearch:
-    """Per sentence: a tree of all candidates, the live prefixes, and the best finished hypotheses. The rule `bound`.
+    """The rule `bound`: a search ends when no live prefix can still beat the worst hypothesis that is kept.
 
-    A search ends when no live prefix can still beat the worst hypothesis that is kept. Until greedy search has ended,
-    its prefix is one of those that live: no beam gives a lower score than greedy search, ties of tokens aside.
+    Until greedy search ends, its prefix stays alive, so no beam gives a lower score than greedy search (apart from ties
+    between tokens).
 
-    A node of the tree is one candidate: its token, log-probability and parent. Step t grows the nodes t·2·beam and
-    following, best first. A prefix or hypothesis is the number of its last node, so that no step moves any text.
-    A score of −inf marks a place that holds nothing.
+    For each sentence there are a tree of all candidates, the live prefixes, and the best finished hypotheses. A node of
+    the tree is one candidate: its token, log-probability and parent. Step t adds 2·beam nodes, best first, of which
+    t·2·beam is the first. A prefix or hypothesis is stored as the number of its last node, so no step copies its
+    tokens. A score of −inf marks an empty place.
     """
 
     reorders = True
@@ -60,7 +61,7 @@ class BeamSearch:
         self.finished_nodes = limits.new_full((batch, kept), ROOT)
 
     def kept(self, decoding: DecodingConfig) -> int:
-        """How many finished hypotheses have a place."""
+        """The number of finished hypotheses that are kept."""
         return decoding.n_best
 
     def may_finish(self) -> Int[Tensor, "batch 1"] | int:
@@ -72,17 +73,17 @@ class BeamSearch:
         return 2 * self.decoding.beam
 
     def decided(self) -> Bool[Tensor, " batch"]:
-        """Which searches end before the limit. All do where no prefix lives."""
-        # A sum only falls and is divided by at most the limit's penalty: no live prefix can end above this bound.
-        # No number of finished hypotheses ends the search before: where EOS is always among the best candidates, as
-        # after label smoothing with a small vocabulary, they may all be poor.
+        """Which searches may end before the limit; one without a live prefix always may."""
+        # A sum can only fall, and the penalty is largest at the limit: no live prefix can end above this bound.
+        # A count of finished hypotheses does not end the search: where EOS is always among the best candidates, as
+        # after label smoothing with a small vocabulary, all of them may be poor.
         bound = normalised(self.live_sums.amax(dim=1), self.limits, self.decoding)
         return bound <= self.finished_scores[:, -1]
 
     def advance(
         self, log_probs: Float[Tensor, "rows vocabulary"], forced: Bool[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " rows"], Bool[Tensor, " batch"]]:
-        """Grow the tree by one step, move finished hypotheses out, and let the best other candidates live on."""
+        """Add a step to the tree, collect finished hypotheses, and let the best other candidates live on."""
         batch, beam = self.live_sums.shape
         candidates = 2 * beam
 
@@ -91,7 +92,7 @@ class BeamSearch:
         row_log_probs = row_log_probs.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
         row_sums = self.live_sums.view(-1, 1) + counted(row_log_probs, forced.repeat_interleave(beam), self.decoding)
         best = row_sums.view(batch, -1).topk(candidates).indices
-        # Greedy search's next token is the best of the first row: number 0. It is a candidate, the last if need be.
+        # Greedy search's next token is the best of the first row, number 0. If not among the best, it is the last one.
         missing = self.greedy_lives & (best != 0).all(dim=1)
         best[:, -1] = best[:, -1].masked_fill(missing, 0)
         greedy = (best == 0) & self.greedy_lives[:, None]
@@ -163,7 +164,7 @@ class BeamSearch:
         return candidates
 
     def keep(self, sentences: Int[Tensor, " kept"]) -> None:
-        """Forget all sentences but these."""
+        """Drop all sentences but these."""
         self.last_tokens = self.last_tokens.view(self.live_nodes.shape)[sentences].flatten()
         self.limits = self.limits[sentences]
         self.tokens = self.tokens[sentences]
@@ -200,7 +201,7 @@ class HuggingFaceBeam(BeamSearch):
     follows_greedy = False
 
     def kept(self, decoding: DecodingConfig) -> int:
-        """As many as the beam is wide."""
+        """The width of the beam."""
         return decoding.beam
 
     def may_live(self) -> Int[Tensor, "batch 1"]:
@@ -208,7 +209,7 @@ class HuggingFaceBeam(BeamSearch):
         return torch.where(self.limits == self.step, 1, 2)[:, None] * self.decoding.beam
 
     def decided(self) -> Bool[Tensor, " batch"]:
-        """The best live prefix is scored by its present length."""
+        """The best live prefix is scored at its current length."""
         return normalised(self.live_sums[:, 0], self.step, self.decoding) <= self.finished_scores[:, -1]
 
 
@@ -216,7 +217,7 @@ class HuggingFaceEarlyBeam(HuggingFaceBeam):
     """The same with `early_stopping=True`: a search ends when `beam` hypotheses are finished."""
 
     def decided(self) -> Bool[Tensor, " batch"]:
-        """All places are taken."""
+        """All places are taken, or no prefix is alive."""
         return (self.finished_scores[:, -1] > -torch.inf) | (self.live_sums[:, 0] == -torch.inf)
 
 
@@ -230,11 +231,11 @@ class MarianBeam(BeamSearch):
     follows_greedy = False
 
     def kept(self, decoding: DecodingConfig) -> int:
-        """All of them: no more than the beam was wide can end."""
+        """The width of the beam: no more can end."""
         return decoding.beam
 
     def may_finish(self) -> Int[Tensor, "batch 1"]:
-        """As many as have not ended before."""
+        """The current width of the beam."""
         return (self.finished_scores == -torch.inf).sum(dim=1, keepdim=True)
 
     def may_live(self) -> Int[Tensor, "batch 1"]:
@@ -242,7 +243,7 @@ class MarianBeam(BeamSearch):
         return self.may_finish()
 
     def decided(self) -> Bool[Tensor, " batch"]:
-        """None lives."""
+        """No prefix is alive."""
         return self.live_sums[:, 0] == -torch.inf
 
 

@@ -1,6 +1,6 @@
-"""An ensemble: several models that write one output together, from the mean of their probabilities.
+"""Ensembles: several models that write one output together, from the mean of their probabilities.
 
-Each was trained by itself, as a rule with another seed, so that their mistakes differ (Hansen & Salamon 1990; for
+Each is trained separately, usually with a different seed, so that their mistakes differ (Hansen & Salamon 1990; for
 translation, Sutskever et al. 2014, section 3.6).
 """
 
@@ -23,7 +23,7 @@ class Ensemble(nn.Module):
     """Several networks as one `Stepper`, whose logits are the logarithm of the mean of their probabilities.
 
     Args:
-        members: of one shape and one vocabulary; all else of them may differ.
+        members: networks of the same shape and vocabulary; everything else may differ.
     """
 
     def __init__(self, members: Sequence[Network]) -> None:
@@ -46,7 +46,7 @@ class Ensemble(nn.Module):
         return log_mean([member(source, source_mask, target_in).float().log_softmax(dim=-1) for member in self.members])
 
     def read(self, source: Int[Tensor, "batch source"], source_mask: Bool[Tensor, "batch source"], limit: int) -> Cache:
-        """As `Stepper.read`: a cache that holds the layers of all members, one member's after the other's."""
+        """As `Stepper.read`; the cache holds the layers of all members, in their order."""
         caches = [member.read(source, source_mask, limit) for member in self.members]
         return replace(caches[0], layers=tuple(layer for cache in caches for layer in cache.layers))
 

@@ -1,8 +1,8 @@
-"""Filters: what changes a step's distribution before a token is chosen from it.
+"""Filters: what is done to a step's distribution before a token is chosen from it.
 
-A filter takes log-probabilities, a row each, and gives them back changed. What may not be chosen becomes −inf, and the
-others stay as they are: a score is always the log-probability that the model gives to the text. No row sees another,
-so a sentence's result never depends on which others are in its batch.
+A filter maps log-probabilities, a row for each hypothesis, to log-probabilities. Tokens that may not be chosen become
+−inf, and the others stay as they are (except with a temperature, which shapes the draw alone): a score is always the
+log-probability under the model. Rows are independent, so the result of a sentence never depends on its batch.
 
     forbid, force                           these tokens never; this token only
     no_early_end                            no EOS before the least length
@@ -28,7 +28,7 @@ UNIT = 2**30
 
 
 def constraints(decoding: DecodingConfig) -> list[Constraint]:
-    """List the constraints that a configuration asks for; they hold for every strategy."""
+    """List the constraints that a configuration asks for; every strategy obeys them."""
     wanted: list[Constraint] = []
     if not decoding.allow_unknown:
         wanted.append(lambda log_probs, written: forbid(log_probs, (UNK,)))
@@ -81,8 +81,8 @@ def end_of_repetition(
 ) -> Float[Tensor, "rows vocabulary"]:
     """Force EOS once the last `length` tokens of a row repeat those before them, but not before the least length.
 
-    They do if, for one n ≤ max(1, length / 4), each of them is the token n places before it: at least five times the
-    same n tokens stand in succession.
+    They do if, for some n ≤ max(1, length / 4), each of them equals the token n places before it: the same n tokens
+    then stand at least five times in a row.
     """
     if written.shape[1] <= length or written.shape[1] + 1 < min_length:
         return log_probs
@@ -100,7 +100,7 @@ def apply_temperature(
 
 
 def top_k(log_probs: Float[Tensor, "rows vocabulary"], k: int) -> Float[Tensor, "rows vocabulary"]:
-    """Keep the k most probable tokens (Fan et al. 2018, section 5), and those as probable as the last of them."""
+    """Keep the k most probable tokens (Fan et al. 2018, section 5), and any that tie with the last of them."""
     least = log_probs.topk(min(k, log_probs.shape[1])).values[:, -1:]
     return log_probs.masked_fill(log_probs < least, -torch.inf)
 
@@ -108,7 +108,8 @@ def top_k(log_probs: Float[Tensor, "rows vocabulary"], k: int) -> Float[Tensor, 
 def top_p(log_probs: Float[Tensor, "rows vocabulary"], p: float) -> Float[Tensor, "rows vocabulary"]:
     """Keep the nucleus: the fewest most probable tokens whose mass reaches p (Holtzman et al. 2020, section 3.1).
 
-    A token is in it if those that are more probable have less than p of the mass; equally probable ones share that.
+    A token is in it if all that are more probable have less than p of the mass together. Of equally probable tokens,
+    either all are in it or none.
     """
     weights = integer_weights(log_probs)
     falling = weights.sort(dim=1, descending=True).values
@@ -121,7 +122,7 @@ def top_p(log_probs: Float[Tensor, "rows vocabulary"], p: float) -> Float[Tensor
 def integer_weights(log_probs: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, "rows vocabulary"]:
     """⌊2^30 exp(log p - max log p)⌋: probabilities up to a factor, whose sums are exact in any order.
 
-    A row that is not a number has weights of 0.
+    A row of NaN has weights of 0.
     """
     relative = (log_probs - log_probs.amax(dim=1, keepdim=True)).exp().nan_to_num(nan=0.0)
     return (relative * UNIT).long()

@@ -1,4 +1,4 @@
-"""What a search finds (`Hypothesis`), and what it weighs on the way (`Candidate`). No torch is needed to hold them."""
+"""What a search finds (`Hypothesis`), and what it considers on the way (`Candidate`); imports no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,9 +8,9 @@ from typing import Literal
 class Hypothesis:
     """One output of a search.
 
-    `tokens` are without BOS and EOS. `token_logprobs` are the natural log-probabilities of the tokens, and of
-    EOS after them if `finished`; `score` is their sum over the length penalty. `finished` is False where the
-    length limit came before EOS.
+    `tokens` exclude BOS and EOS. `token_logprobs` are the natural log-probabilities of the tokens, and of EOS after
+    them if `finished`; `score` is their sum divided by the length penalty. `finished` is False if the length limit was
+    reached before EOS.
     """
 
     tokens: list[int]
@@ -21,11 +21,11 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One token that a search weighed after a prefix: a node of its tree.
+    """One token that a search considered after a prefix: a node of its tree.
 
-    `number` is the node's own, `parent` that of its prefix (None: the empty one). `log_prob` is the token's, `total`
-    that of the whole path, and `score` the total over the length penalty. `fate` says what became of it: its prefix
-    lives on, it ended the hypothesis (EOS), or it was dropped.
+    `number` is that of the node, `parent` that of its prefix (None: the empty one). `log_prob` is the token's, `total`
+    that of the whole path, and `score` the total divided by the length penalty. `fate` is "kept" if the prefix lives
+    on, "finished" if the token is an EOS that ended a hypothesis, and "pruned" if it was dropped.
     """
 
     number: int

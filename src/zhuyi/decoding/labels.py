@@ -1,4 +1,4 @@
-"""Labels: what the encoder shape answers. There is no search: each label is the most probable one, by itself."""
+"""Labels: the output of the encoder shape. There is no search: each label is the most probable one by itself."""
 
 import math
 
@@ -19,13 +19,13 @@ def label(
     """The most probable label of each line, or of each of its tokens; the model must be in evaluation mode.
 
     A hypothesis has one token for each label, and the sum of their log-probabilities as its score. A line for which the
-    model gives no number (NaN) gets one empty, unfinished hypothesis with score −inf.
+    model gives NaN gets one empty, unfinished hypothesis with score −inf.
 
     Args:
         model: of the encoder shape.
         source: token ids with EOS, padded.
         source_mask: True where `source` is not padding.
-        n_best: the most labels that a line gets, best first, where it gets one; a line of labels has no alternatives.
+        n_best: the largest number of alternatives, best first, where a line has one label; labels of tokens have none.
     """
     log_probs = label_log_probabilities(model(source, source_mask, source[:, :0]))
     alternatives = min(n_best, log_probs.shape[2] - len(SPECIALS)) if model.config.labels == "line" else 1
@@ -38,7 +38,7 @@ def label(
 
 
 def label_log_probabilities(logits: Float[Tensor, "*places labels"]) -> Float[Tensor, "*places labels"]:
-    """Log-probabilities, in float32, over the labels: never a special token. Overwrites logits."""
+    """Log-probabilities, in float32, over the labels alone: special tokens have −inf. Overwrites logits."""
     return forbid(logits.float(), range(len(SPECIALS))).log_softmax(dim=-1)
 
 

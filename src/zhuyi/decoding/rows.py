@@ -1,4 +1,4 @@
-"""Rows that never branch, which greedy search and sampling have in common: each writes one output."""
+"""Independent rows, the common part of greedy search and sampling: each row writes one output and never branches."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,13 +11,13 @@ from zhuyi.text.tokenizer import BOS, EOS
 
 
 class IndependentRows:
-    """What each row wrote so far, and with which log-probability each token.
+    """The tokens that each row has written so far, and their log-probabilities.
 
     Sentence i has the rows i·width, ..., i·width + width − 1; it is done when all of them have ended, or at its limit.
     """
 
     reorders = False
-    most_others = 0
+    max_alternatives = 0
 
     def __init__(self, limits: Int[Tensor, " batch"], decoding: DecodingConfig) -> None:
         self.width = decoding.rows
@@ -40,21 +40,21 @@ class IndependentRows:
     ) -> tuple[Int[Tensor, " rows"], Bool[Tensor, " batch"]]:
         """Write the chosen token in each row that has not ended; every row continues itself."""
         chosen = self.choose(log_probs)
-        going = self.last_tokens != EOS
-        self.last_tokens = chosen.where(going, EOS)
+        running = self.last_tokens != EOS
+        self.last_tokens = chosen.where(running, EOS)
         self.tokens[:, self.step] = self.last_tokens
         chosen_log_probs = log_probs.gather(1, chosen[:, None])
         self.log_probs[:, self.step] = chosen_log_probs[:, 0]
         gains = counted(chosen_log_probs, forced.repeat_interleave(self.width), self.decoding)[:, 0]
-        self.sums = torch.where(going, self.sums + gains, self.sums)
-        self.lengths = self.lengths + going
+        self.sums = torch.where(running, self.sums + gains, self.sums)
+        self.lengths = self.lengths + running
         self.step += 1
 
         ended = (self.last_tokens == EOS).view(-1, self.width).all(dim=1)
         return torch.arange(len(chosen), device=chosen.device), ended | (self.limits == self.step)
 
     def hypotheses(self, sentence: int) -> list[Hypothesis]:
-        """List what the rows of a sentence wrote, best first, except those whose model failed (NaN)."""
+        """List what the rows of a sentence wrote, best first, except those for which the model gave NaN."""
         rows = self._rows(sentence)
         scores = normalised(self.sums[rows], self.lengths[rows], self.decoding).tolist()
         written = zip(scores, self.lengths[rows].tolist(), self.tokens[rows], self.log_probs[rows], strict=True)
@@ -66,23 +66,23 @@ class IndependentRows:
                 hypotheses.append(Hypothesis(text, score, log_probs[:length].tolist(), finished))
         return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
 
-    def others(self, row: int) -> list[tuple[int, float]]:
-        """List what might have been chosen in the last step instead: at most `most_others` tokens, best first.
+    def alternatives(self, row: int) -> list[tuple[int, float]]:
+        """List the best tokens that the last step could also have chosen, at most `max_alternatives`.
 
-        Each with its log-probability.
+        Each with its log-probability, best first.
         """
         return []
 
     def candidates(self, sentence: int) -> list[Candidate]:
-        """List what the last step chose and might have chosen for the rows that were going on, best first."""
-        step, rows, places = self.step - 1, self._rows(sentence), 1 + self.most_others
+        """List the tokens that the last step chose or could have chosen for the rows still running, best first."""
+        step, rows, places = self.step - 1, self._rows(sentence), 1 + self.max_alternatives
         nodes = []
         for sample, row in enumerate(range(rows.start, rows.stop)):
             if self.lengths[row] < self.step:  # it has ended before
                 continue
             log_prob, total = self.log_probs[row, step], self.sums[row]
-            weighed = [(int(self.last_tokens[row]), log_prob.item(), total)]
-            weighed += [(token, other, total - log_prob + other) for token, other in self.others(row)]
+            considered = [(int(self.last_tokens[row]), log_prob.item(), total)]
+            considered += [(token, other, total - log_prob + other) for token, other in self.alternatives(row)]
             nodes += [
                 Candidate(
                     number=(step * self.width + sample) * places + place,
@@ -94,12 +94,12 @@ class IndependentRows:
                     score=normalised(total, self.step, self.decoding).item(),
                     fate="pruned" if place else "finished" if token == EOS else "kept",
                 )
-                for place, (token, log_prob, total) in enumerate(weighed)
+                for place, (token, log_prob, total) in enumerate(considered)
             ]
         return sorted(nodes, key=lambda node: -node.total)
 
     def keep(self, sentences: Int[Tensor, " kept"]) -> None:
-        """Forget all sentences but these."""
+        """Drop all sentences but these."""
         rows = torch.arange(len(self.last_tokens), device=sentences.device).view(-1, self.width)[sentences].flatten()
         self.limits = self.limits[sentences]
         self.last_tokens = self.last_tokens[rows]

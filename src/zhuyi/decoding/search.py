@@ -1,7 +1,7 @@
 """The search loop: read the source once, then step, advance, and drop the sentences that are done.
 
-Filters (`filters.py`) say what a row may not write; which of the other tokens it writes, a strategy decides, one a
-file (`beam.py`, `greedy.py`, `sampling.py`). A sentence has `decoding.rows` rows, which stand side by side.
+Filters (`filters.py`) forbid tokens, and a strategy chooses among the others: `beam.py`, `greedy.py`, `sampling.py`.
+A sentence has `decoding.rows` adjacent rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,10 +23,10 @@ from zhuyi.text.tokenizer import BOS, EOS, PAD
 
 @runtime_checkable
 class Stepper(Protocol):
-    """All that decoding knows of a model. Masks are True = attend."""
+    """What decoding needs of a model. Masks are True = attend."""
 
     def read(self, source: Int[Tensor, "batch source"], source_mask: Bool[Tensor, "batch source"], limit: int) -> Cache:
-        """Read the sources, one row a sentence: the past before the first of at most `limit` steps."""
+        """Read the sources, one row a sentence: the cache before the first of at most `limit` steps."""
         ...
 
     def step(self, tokens: Int[Tensor, " rows"], cache: Cache) -> tuple[Float[Tensor, "rows vocabulary"], Cache]:
@@ -36,31 +36,32 @@ class Stepper(Protocol):
 
 @runtime_checkable
 class Strategy(Protocol):
-    """Chooses each step's tokens, and keeps the account of them for the sentences still running."""
+    """Chooses the tokens of each step, and records them for the sentences still running."""
 
     last_tokens: Int[Tensor, " rows"]
+    """What each row wrote in the last step; BOS at first."""
     reorders: bool
     """Whether a row may continue another row of its sentence."""
 
     def advance(
         self, log_probs: Float[Tensor, "rows vocabulary"], forced: Bool[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " rows"], Bool[Tensor, " batch"]]:
-        """Take one step: the row that each row now continues, and the sentences that are done.
+        """Take one step: the row that each row continues, and which sentences are done.
 
         A sentence is `forced` where the prefix or the length limit leaves it no choice of its next token.
         """
         ...
 
     def hypotheses(self, sentence: int) -> list[Hypothesis]:
-        """List what was found for a sentence that the last step completed, best first; empty if all failed."""
+        """List the hypotheses of a sentence that the last step completed, best first; empty if it has none."""
         ...
 
     def candidates(self, sentence: int) -> list[Candidate]:
-        """List what the last step weighed for a sentence, best first, and what became of each."""
+        """List the candidates of the last step of a sentence, best first."""
         ...
 
     def keep(self, sentences: Int[Tensor, " kept"]) -> None:
-        """Forget all sentences but these."""
+        """Drop all sentences but these."""
         ...
 
 
@@ -86,20 +87,20 @@ def search(
     prefix: Sequence[int] = (),
     lines: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
-    """Search for the best outputs of each sentence; the model must be in evaluation mode.
+    """Search for the best outputs of each sentence.
 
-    Gives 1 to `n_best` hypotheses a sentence, best first. Unfinished ones are among them only where the length limit
-    came before the search was decided. A sentence for which the model gives no number at all (NaN) gets one empty,
-    unfinished hypothesis with score −inf.
+    Returns 1 to `n_best` hypotheses a sentence, best first. Some are unfinished only if the length limit was reached
+    before the search was decided. A sentence for which the model gives only NaN gets one empty, unfinished hypothesis
+    with score −inf.
 
     Args:
-        model: gives the next-token distributions.
+        model: the source of next-token distributions, in evaluation mode.
         source: token ids, padded.
         source_mask: True where `source` is not padding.
         decoding: how to search.
         max_length: of the model: no output has more tokens, EOS counted.
-        observe: is shown the strategy after each step.
-        prefix: the first tokens of every output, whatever the model and the filters think of them.
+        observe: called with the strategy after each step.
+        prefix: the first tokens of every output, regardless of the model and the filters.
         lines: number of each sentence in the text that is translated, from 0, on which its samples depend. Unset: its
             number in this batch.
     """
@@ -125,11 +126,11 @@ def search(
             log_probs, forced = force(log_probs, prefix[step]), torch.ones_like(limits, dtype=torch.bool)
         else:
             forced = (limits == step + 1) & decoding.end_at_limit
-            ended = force(log_probs, EOS) if decoding.end_at_limit else log_probs  # whatever the filters think of it
+            only_end = force(log_probs, EOS) if decoding.end_at_limit else log_probs  # regardless of the filters
             for constrain in filters:
                 log_probs = constrain(log_probs, written)
             if decoding.end_at_limit:
-                log_probs = torch.where(forced.repeat_interleave(width)[:, None], ended, log_probs)
+                log_probs = torch.where(forced.repeat_interleave(width)[:, None], only_end, log_probs)
         rows, done = strategy.advance(log_probs, forced)
         if observe is not None:
             observe(strategy)
@@ -139,7 +140,7 @@ def search(
                 hypotheses[sentence] = strategy.hypotheses(i) or [Hypothesis([], -torch.inf, [], finished=False)]
             if done.all():
                 break
-            # One long sentence must not keep the rows of all the others at work.
+            # Otherwise one long sentence would keep the rows of all the others computing.
             kept = (~done).nonzero().flatten()
             running, limits = running[kept], limits[kept]
             strategy.keep(kept)
