@@ -1,4 +1,4 @@
-"""From the tokens of the source to hypotheses: batching, device and search, behind one role."""
+"""From the tokens of the source to hypotheses: batching, device and search, behind one interface."""
 
 import lazy_loader
 

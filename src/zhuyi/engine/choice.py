@@ -1,4 +1,4 @@
-"""Which engine computes: a table of them, and the rule by which one is chosen. Torch is loaded only where it does."""
+"""The choice of an engine: a table of them, and the rule. Torch is imported only where its engine may be chosen."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _DRIVERS = (
     if sys.platform != "win32"
     else tuple(rf"{os.environ.get('SYSTEMROOT', '')}\System32\{name}.dll" for name in ("nvcuda", "amdhip64"))
 )
-"""What the driver of a GPU leaves on a machine."""
+"""Files that exist where the driver of a GPU is installed."""
 
 
 def _native(models: Sequence[StoredModel], device: str) -> Engine:
@@ -43,19 +43,19 @@ ENGINES: dict[EngineName, Callable[[Sequence[StoredModel], str], Engine]] = {"na
 def engine_of(model: StoredModel, device: str = "auto", others: Sequence[StoredModel] = ()) -> Engine:
     """The engine that the model's `decoding` section asks for.
 
-    "auto" is the native engine; but torch's where there is a GPU, and where the native one cannot run the model. A
-    ZhuyiWarning says so, unless a GPU computes in float32, which is what it was asked for, or the model is broken on
-    purpose, which is what torch's engine then says.
+    "auto" chooses the native engine, or torch's if there is a GPU or the native one cannot run the model. A
+    ZhuyiWarning says that torch computes, except where that is expected: on a GPU in float32, for labels, and for a
+    model that lacks a part (`model.without`), for which torch's engine has a warning of its own.
 
     Args:
-        model: that has been read.
+        model: the model, as read from its directory.
         device: "auto" (the GPU if there is one; for the engine "native", the CPU), "cpu" or "cuda".
-        others: further models of an ensemble, in which this one says how to search.
+        others: further members of an ensemble, in which `model` determines how to search.
 
     Raises:
         CheckpointError: if the weights are not those of its configuration.
-        ConfigError: if there is no such device, if the engine "native" cannot run the model on it, or if the models are
-            no ensemble: the message says why.
+        ConfigError: if there is no such device, if the engine "native" cannot run the model on it, or if the models
+            cannot form an ensemble; the message says why.
     """
     decoding, models = model.config.decoding, [model, *others]
     for other in others:
@@ -81,7 +81,7 @@ def engine_of(model: StoredModel, device: str = "auto", others: Sequence[StoredM
 
 
 def _check_same_output(first: StoredModel, other: StoredModel) -> None:
-    """See that two models of an ensemble write the same tokens after the same source.
+    """Check that two models have the same vocabulary and normal form, and so can form an ensemble.
 
     Raises:
         ConfigError: if they do not.
@@ -105,7 +105,7 @@ def _check_same_output(first: StoredModel, other: StoredModel) -> None:
 
 
 def check_device(name: str) -> None:
-    """See that a device is there, before any model is loaded for it; torch is asked only where it is not the CPU.
+    """Check that a device exists, before any model is loaded for it; torch is imported only if it is not the CPU.
 
     Raises:
         ConfigError: if there is no such device.
@@ -117,7 +117,7 @@ def check_device(name: str) -> None:
 
 
 def _on_gpu(device: str) -> bool:
-    """Whether a device is none of the CPU's; torch is asked only where there may be a GPU."""
+    """Whether a device is a GPU; torch is imported only where there may be one."""
     if device != "auto":
         return device != "cpu"
     if not any(map(os.path.exists, _DRIVERS)):

@@ -10,7 +10,7 @@ from zhuyi.decoding.hypothesis import Hypothesis
 from zhuyi.engine.protocol import Tokens
 
 MAX_SOURCES = 64
-"""Of a batch: one that comes meanwhile waits no longer than for so many."""
+"""Most sources of a batch, so that one that arrives meanwhile does not wait for long."""
 
 Decode: TypeAlias = Callable[
     [Sequence[Tokens], DecodingConfig, Sequence[int] | None, Sequence[int]], list[list[Hypothesis]]
@@ -27,9 +27,9 @@ class _Source(NamedTuple):
 
 
 class DynamicBatches:
-    """`Engine.submit` for an engine that decodes batches: one thread, which takes what waits when it is free.
+    """`Engine.submit` for an engine that decodes batches: one thread, which takes what waits whenever it is free.
 
-    The thread knows the engine only while it has something to decode, and ends when this object is gone.
+    The thread refers to the engine only while it has something to decode, and ends when this object is deleted.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class DynamicBatches:
 
 
 def _decode_some(decode: Decode, waiting: "SimpleQueue[_Source]") -> None:
-    """Decode what waits, at most a batch: nothing, if the batches before have taken it along."""
+    """Decode what waits, at most a batch; nothing, if an earlier batch has already taken it."""
     together: dict[tuple[DecodingConfig, tuple[int, ...]], list[_Source]] = {}
     for _ in range(MAX_SOURCES):
         try:

@@ -1,10 +1,10 @@
 """Finds the compiled libraries of the native engine, and loads the best one that this processor runs.
 
 There is one library for each instruction set, in `lib/`: `_decoder.<set>.<so|dylib|dll>`, made by hatch_build.py.
-`plain` runs everywhere, and says which of the others this processor runs. The best of them is taken, if a small product
-that it computes agrees with float64: on some virtual machines it does not. Else the next one.
+`plain` runs everywhere, and says which of the others this processor runs. The best one is used whose product of two
+small matrices agrees with float64: on some virtual machines, that of the best set does not.
 
-    ZHUYI_ENGINE_ISA=avx2    takes that instruction set and no other, for tests and measurements
+    ZHUYI_ENGINE_ISA=avx2    uses that instruction set and no other, for tests and measurements
 """
 
 import ctypes
@@ -20,7 +20,7 @@ DIRECTORY = Path(__file__).parent / "lib"
 FORCED = "ZHUYI_ENGINE_ISA"
 LARGEST_ERROR = {"float32": 1e-5, "bf16": 0.01, "int8": 0.02}
 """The precisions, in the order of the C++, and how far a product may be from float64, as a share of the largest result:
-several times what rounding makes of it."""
+several times the error of rounding."""
 
 _P, _I, _TEXT = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
 _FUNCTIONS: dict[str, tuple[type | None, list[type]]] = {
@@ -37,11 +37,11 @@ _FUNCTIONS: dict[str, tuple[type | None, list[type]]] = {
     "zhuyi_read": (None, [_P, _P, _P, _P, _P, _P, _P]),
     "zhuyi_free_job": (None, [_P]),
 }
-"""What they return and take: the end of native/decoder.cpp."""
+"""Types of results and arguments, as at the end of native/decoder.cpp."""
 
 
 class LibraryError(ConfigError):
-    """There is no library of the native engine that can be used here; the message says why, in one line."""
+    """No library of the native engine can be used here; the message says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,18 @@ class Library:
 
     handle: ctypes.CDLL
     brief: ctypes.PyDLL
-    """The same functions, for calls that return at once: they keep the interpreter's lock. After a call that releases
-    it, a thread waits for it as long as `sys.getswitchinterval` says (5 ms), if another one is busy."""
+    """The same functions, for calls that return at once: they keep the interpreter's lock. A call that releases it may
+    wait `sys.getswitchinterval()` (5 ms) to get it back, if another thread is busy."""
     name: str
     """Of its instruction set."""
 
 
 def library(precision: str) -> Library:
-    """The library to compute with in a precision: float32, bf16 or int8. It is the same one at every call.
+    """The library to compute with in a precision: float32, bf16 or int8; the same one at every call.
 
     Raises:
         LibraryError: if none can be used.
-        ConfigError: if the environment variable ZHUYI_ENGINE_ISA asks for one that this machine has not.
+        ConfigError: if the environment variable ZHUYI_ENGINE_ISA names one that cannot be used on this machine.
     """
     return _library(DIRECTORY, precision, os.environ.get(FORCED, ""))
 
@@ -101,13 +101,13 @@ def load(path: Path) -> Library:
 def first_accurate(
     paths: Sequence[Path], load: Callable[[Path], Library], error_of: Callable[[Library], float], bound: float
 ) -> Library:
-    """The first library whose products are right.
+    """The first library that computes accurately.
 
     Args:
         paths: of libraries, best first.
         load: loads one of them.
-        error_of: how far one is from float64; NaN is too far.
-        bound: how far it may be.
+        error_of: the error of one, against float64; NaN is too large.
+        bound: the largest error that is accepted.
 
     Raises:
         LibraryError: if there is none.

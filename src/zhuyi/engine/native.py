@@ -1,8 +1,8 @@
-"""The engine that computes on the CPU without torch: it gives tokens to the C++ of `native/` and gets hypotheses.
+"""The native engine, which computes on the CPU without torch: the C++ of `native/` turns tokens into hypotheses.
 
-Its workers are threads of their own, outside of Python's lock. Each takes the next sentence as soon as one of its own
-is done, so nothing is padded and nothing waits for anything else. What a sentence becomes depends neither on its
-company nor on the number of workers, to the last bit.
+Its workers are threads that do not need Python's lock. Each takes the next sentence as soon as one of its own is done,
+so nothing is padded, and no sentence waits for another. The result of a sentence depends neither on the sentences
+beside it nor on the number of workers, to the last bit.
 """
 
 import ctypes
@@ -29,10 +29,10 @@ STOPPING_RULES = get_args(StoppingRule)
 """In the order of the C++."""
 
 STREAMED_TOKENS = 8
-"""Tokens that a stream draws at once: what came before them is read again each time."""
+"""Tokens that a stream draws at a time; the text before them is read again each time."""
 
-PATIENCE = 100
-"""Milliseconds between two looks at whether Ctrl-C was pressed, or whether an engine is still in use."""
+POLL_MILLISECONDS = 100
+"""Between two checks whether Ctrl-C was pressed, or whether an engine is still in use."""
 
 
 def _addresses(*names: str) -> list[tuple[str, type]]:
@@ -64,7 +64,7 @@ class _Request(ctypes.Structure):
 
 
 class _Workers:
-    """The threads that decode, and the queue before them. A fork of the process has none: it needs its own."""
+    """The threads that decode, and their queue. They do not exist in a fork of the process, which starts its own."""
 
     def __init__(self, models: Sequence[PackedModel], count: int) -> None:
         self.models, self.process = models, os.getpid()
@@ -93,8 +93,8 @@ class _Workers:
         ticket: int = 0,
     ) -> int:
         """Put sentences into the queue, as one job."""
-        tokens, first_token = _end_to_end([ended(source) for source in sources])
-        forced, first_prefix = _end_to_end(prefixes)
+        tokens, first_token = _concatenated([ended(source) for source in sources])
+        forced, first_prefix = _concatenated(prefixes)
         numbers = np.fromiter(lines, dtype=np.int64, count=len(sources))
         arrays = (tokens, first_token, forced, first_prefix, limits, numbers)
         request = _Request(ctypes.pointer(settings), len(sources), *(array.ctypes.data for array in arrays), ticket)
@@ -105,23 +105,23 @@ class _Workers:
         return int(job)
 
     def result(self, job: int, sentences: int) -> list[list[Hypothesis]]:
-        """Wait until a job is done."""
+        """Wait until a job is done, and return its hypotheses."""
         error = ctypes.create_string_buffer(ERROR_BYTES)
         state = self.brief.zhuyi_wait(self.handle, job, 0, error)
         while not state:
-            state = self.functions.zhuyi_wait(self.handle, job, PATIENCE, error)
+            state = self.functions.zhuyi_wait(self.handle, job, POLL_MILLISECONDS, error)
         if state < 0:
             raise MemoryError(f"the engine failed: {error.value.decode()}")
         return _read(self.brief, job, sentences)
 
     def free(self, job: int) -> None:
-        """Forget a job, and give it up if it is not done."""
+        """Free a job, and cancel it if it is not done."""
         self.brief.zhuyi_free_job(job)
 
     def future(
         self, source: Tokens, settings: _Decoding, limits: npt.NDArray[np.int32], line: int, prefix: Tokens
     ) -> "Future[list[Hypothesis]]":
-        """One sentence, without waiting for it."""
+        """Put one sentence into the queue, and return a future of its hypotheses."""
         future: Future[list[Hypothesis]] = Future()
         with self._lock:  # a job may be done before this is
             ticket = next(self._tickets)
@@ -130,22 +130,22 @@ class _Workers:
             if self._waiter is None:
                 self._waiter = threading.Thread(target=_wait, args=(weakref.ref(self),), daemon=True)
                 self._waiter.start()
-        future.add_done_callback(lambda done: self._give_up(ticket) if done.cancelled() else None)
+        future.add_done_callback(lambda done: self._cancel(ticket) if done.cancelled() else None)
         return future
 
     def _taken(self, ticket: int) -> tuple[int, Future[list[Hypothesis]] | None]:
         with self._lock:
             return self._awaited.pop(ticket, (0, None))
 
-    def _give_up(self, ticket: int) -> None:
+    def _cancel(self, ticket: int) -> None:
         job, future = self._taken(ticket)
         if future is not None:
             future.set_running_or_notify_cancel()  # or `concurrent.futures.wait` would wait for it
             self.free(job)
 
     def wait_once(self) -> None:
-        """Give the jobs that are done to the futures that wait for them, if there come any within `PATIENCE`."""
-        ticket = self.functions.zhuyi_next(self.handle, PATIENCE)
+        """Set the results of futures whose jobs are done, or are within `POLL_MILLISECONDS`."""
+        ticket = self.functions.zhuyi_next(self.handle, POLL_MILLISECONDS)
         while ticket:
             self._deliver(ticket)
             ticket = self.brief.zhuyi_next(self.handle, 0)
@@ -164,7 +164,7 @@ class _Workers:
 
 
 def _wait(workers: "weakref.ref[_Workers]") -> None:
-    """The thread that waits for jobs, as long as anybody else has the workers."""
+    """Set the results of futures until nothing else refers to the workers: what their thread runs."""
     while (alive := workers()) is not None:
         alive.wait_once()
         del alive
@@ -200,11 +200,11 @@ class NativeEngine:
     def submit(
         self, source: Tokens, decoding: DecodingConfig, line: int = 0, prefix: Sequence[int] = ()
     ) -> "Future[list[Hypothesis]]":
-        """As `Engine.submit`: it joins those that are being decoded, and leaves them, between two of their steps."""
+        """As `Engine.submit`: it joins the sentences that are being decoded between two of their steps."""
         return self._workers().future(source, _settings(decoding), self._limits([source], decoding), line, prefix)
 
     def stream(self, text: Tokens, decoding: DecodingConfig, line: int = 0) -> Iterator[int]:
-        """As `Engine.stream`: a few tokens at a time, since a search says what it has found when it is done."""
+        """As `Engine.stream`: a few tokens at a time, since a search returns tokens only when it is done."""
         text = list(text)
         plain = {"strategy": "sampling", "n_best": 1, "max_ratio": 0.0, "max_repetition": 0, "no_repeat_ngram": 0}
         plain |= {"min_length": 0, "end_at_limit": False, "allow_unknown": True}
@@ -213,7 +213,7 @@ class NativeEngine:
             limit = min(len(text) + STREAMED_TOKENS, self.max_length - 1)
             (found,) = self.decode([[]], how.model_copy(update={"max_extra": limit}), [line], text)
             yield from found[0].tokens[len(text) :]
-            if found[0].finished or len(found[0].tokens) < limit:  # EOS, or the model gave no number
+            if found[0].finished or len(found[0].tokens) < limit:  # EOS, or the model gave NaN
                 return
             text = found[0].tokens
 
@@ -225,7 +225,7 @@ class NativeEngine:
         found = self._run(sources, settings, limits, range(len(sources)), forced)
         total = 0.0
         for (best,), target in zip(found, forced, strict=True):
-            # An output ends before a token of which the model gives no number.
+            # An output ends before a token for which the model gives NaN.
             total += sum(best.token_logprobs) if len(best.token_logprobs) == len(target) else math.nan
         return -total / sum(map(len, forced))
 
@@ -262,27 +262,26 @@ def cores() -> int:
 
 def _settings(decoding: DecodingConfig) -> _Decoding:
     return _Decoding(
-        decoding.strategy == "sampling",
-        decoding.rows,
-        decoding.n_best,
-        decoding.top_k,
-        decoding.no_repeat_ngram,
-        decoding.max_repetition,
-        decoding.min_length,
-        False,
-        decoding.penalty == "power",
-        STOPPING_RULES.index(decoding.stop),
-        decoding.end_at_limit,
-        not decoding.allow_unknown,
-        decoding.length_penalty,
-        decoding.temperature,
-        decoding.top_p,
-        decoding.seed,
+        sampling=decoding.strategy == "sampling",
+        rows=decoding.rows,
+        n_best=decoding.n_best,
+        top_k=decoding.top_k,
+        no_repeat_ngram=decoding.no_repeat_ngram,
+        max_repetition=decoding.max_repetition,
+        min_length=decoding.min_length,
+        power=decoding.penalty == "power",
+        stop=STOPPING_RULES.index(decoding.stop),
+        end_at_limit=decoding.end_at_limit,
+        no_unknown=not decoding.allow_unknown,
+        length_penalty=decoding.length_penalty,
+        temperature=decoding.temperature,
+        top_p=decoding.top_p,
+        seed=decoding.seed,
     )
 
 
-def _end_to_end(sentences: Sequence[Tokens]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """All tokens, and where each sentence begins, and the end."""
+def _concatenated(sentences: Sequence[Tokens]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """The tokens of all sentences, and the place where each sentence begins, followed by the end."""
     first = np.zeros(len(sentences) + 1, dtype=np.int64)
     np.cumsum([len(sentence) for sentence in sentences], out=first[1:])
     tokens = np.fromiter(itertools.chain.from_iterable(sentences), dtype=np.int32, count=int(first[-1]))
@@ -290,7 +289,7 @@ def _end_to_end(sentences: Sequence[Tokens]) -> tuple[npt.NDArray[np.int32], npt
 
 
 def _read(functions: Any, job: int, sentences: int) -> list[list[Hypothesis]]:
-    """What was found for the sentences of a job that is done."""
+    """The hypotheses of the sentences of a job that is done."""
     count, total = ctypes.c_int64(), ctypes.c_int64()
     functions.zhuyi_sizes(job, ctypes.byref(count), ctypes.byref(total))
     counts, lengths = np.empty(sentences, np.int32), np.empty(count.value, np.int32)

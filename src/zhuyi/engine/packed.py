@@ -1,4 +1,4 @@
-"""A model as the C++ of `native/` keeps it: which ones it can compute, and their weights, packed for a precision."""
+"""Models in the C++ of `native/`: their weights, packed for a precision, and which models it can compute."""
 
 import ctypes
 import json
@@ -11,7 +11,7 @@ from zhuyi.directory import Weights
 from zhuyi.engine.library import LARGEST_ERROR, LibraryError, library
 from zhuyi.errors import CheckpointError
 
-# Numbers as the C++ has them.
+# In the order of the enumerations of the C++.
 PRECISIONS = tuple(LARGEST_ERROR)
 ACTIVATIONS = ("relu", "gelu", "silu", "swiglu", "geglu")
 POSITIONS = ("none", "sinusoidal", "tensor2tensor", "learned", "rotary", "alibi")
@@ -19,7 +19,7 @@ ERROR_BYTES = 256
 
 
 def integers(*names: str) -> list[tuple[str, type]]:
-    """Fields of a structure."""
+    """Fields of a structure, of 32 bits each."""
     return [(name, ctypes.c_int32) for name in names]
 
 
@@ -49,8 +49,8 @@ class PackedModel:
     """Weights as the C++ keeps them: packed for a precision.
 
     Args:
-        weights: by the names of model.safetensors; a tied matrix stands once.
-        config: of the model.
+        weights: by the names of model.safetensors, where a tied matrix has one name.
+        config: the sizes and options of the model.
         precision: of weights and activations in all products: float32, bf16, or int8 with a scale for each row.
 
     Raises:
@@ -77,25 +77,25 @@ class PackedModel:
             )
         )
         sizes = _Config(
-            config.width,
-            config.heads,
-            config.groups,
-            config.head_width,
-            0 if config.shape == "decoder" else config.encoder_layers,
-            config.decoder_layers,
-            config.feed_forward,
-            ACTIVATIONS.index(config.activation),
-            POSITIONS.index(config.positions),
-            config.norm == "pre",
-            config.norm_kind == "rms",
-            config.embedding_scale,
-            config.embedding_norm,
-            config.final_norm,
-            config.max_length,
-            len(source),
-            len(target),
-            PRECISIONS.index(precision),
-            config.norm_epsilon,
+            width=config.width,
+            heads=config.heads,
+            key_value_heads=config.groups,
+            head_width=config.head_width,
+            encoder_layers=0 if config.shape == "decoder" else config.encoder_layers,
+            decoder_layers=config.decoder_layers,
+            feed_forward=config.feed_forward,
+            activation=ACTIVATIONS.index(config.activation),
+            positions=POSITIONS.index(config.positions),
+            pre_norm=config.norm == "pre",
+            rms_norm=config.norm_kind == "rms",
+            embedding_scale=config.embedding_scale,
+            embedding_norm=config.embedding_norm,
+            final_norm=config.final_norm,
+            max_length=config.max_length,
+            source_vocabulary=len(source),
+            target_vocabulary=len(target),
+            precision=PRECISIONS.index(precision),
+            norm_epsilon=config.norm_epsilon,
         )
         error = ctypes.create_string_buffer(ERROR_BYTES)
         self.handle = self.functions.zhuyi_model(ctypes.byref(sizes), table, len(table), error)
@@ -108,7 +108,11 @@ class PackedModel:
 
 
 def _check_biases(weights: Weights, config: ModelConfig) -> None:
-    """See that those maps have a bias, and no others, that `model.bias` and `model.output_bias` name."""
+    """Check that exactly the linear maps have a bias for which `model.bias` and `model.output_bias` ask.
+
+    Raises:
+        CheckpointError: naming the first bias that is missing or not expected.
+    """
     for name in weights:
         if of_map := re.search(r"\.(mixer|cross|feed_forward)\.\w+\.weight$|^projection\.weight$", name):
             bias = name.removesuffix("weight") + "bias"

@@ -1,4 +1,4 @@
-"""What a `Translator` asks of its engine. No torch is needed to say it."""
+"""The interface of an engine, as a `Translator` uses it; imports no torch."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -12,10 +12,10 @@ Tokens: TypeAlias = Sequence[int]
 
 
 class Engine(Protocol):
-    """A model's weights on a device, and how they are computed with."""
+    """The weights of a model on a device, and how to compute with them."""
 
     precision: Precision
-    """What it computes in."""
+    """Of weights and activations."""
 
     def decode(
         self,
@@ -26,36 +26,36 @@ class Engine(Protocol):
     ) -> list[list[Hypothesis]]:
         """Search for the best outputs of each source: 1 to `n_best` hypotheses each, best first.
 
-        The order is that of the sources, and what else is among them does not matter. A source for which the model
-        gives no number (NaN) gets one empty, unfinished hypothesis with score −inf.
+        The results are in the order of the sources, and independent of each other. A source for which the model gives
+        NaN gets one empty, unfinished hypothesis with score −inf.
 
         Args:
             sources: each of 1 to `max_length` − 1 tokens.
-            decoding: how to search; its settings of the engine itself are ignored.
+            decoding: how to search; `engine`, `precision` and `workers` are ignored.
             lines: the number of each source in the text that it comes from, which sampling depends on; 0, 1, … by
                 default.
-            prefix: the first tokens of every output, whatever the model and the filters think of them.
+            prefix: the first tokens of every output, regardless of the model and the filters.
         """
         ...
 
     def submit(
         self, source: Tokens, decoding: DecodingConfig, line: int = 0, prefix: Sequence[int] = ()
     ) -> "Future[list[Hypothesis]]":
-        """What `decode` finds for one source, later; any number of them may be under way, each with its own settings.
+        """Start to `decode` one source, and return a future of its hypotheses.
 
-        One whose future is cancelled makes place for others, as soon as the engine can. The arguments are those of
-        `decode`, for one source.
+        Any number of sources may be pending, each with its own settings. If its future is cancelled, a source gives way
+        to others as soon as the engine can. The arguments are those of `decode`, for one source.
         """
         ...
 
     def stream(self, text: Tokens, decoding: DecodingConfig, line: int = 0) -> Iterator[int]:
         """Continue a text after BOS, with an empty source: tokens one by one, each drawn as `decoding` samples.
 
-        It ends before EOS, and where the text has `max_length` − 1 tokens. The same in every engine, but for draws
-        that rounding decides.
+        It ends before EOS, or when the text has `max_length` − 1 tokens. Every engine draws the same tokens, except
+        where rounding decides.
 
         Args:
-            text: the tokens so far, at most `max_length` − 2.
+            text: the tokens so far, at most `max_length` − 2 of them.
             decoding: temperature, top-k, top-p and seed.
             line: a number that the draws depend on.
         """

@@ -39,11 +39,11 @@ TOKENS_PER_BATCH = 4096
 
 @dataclass(frozen=True)
 class Losses:
-    """What a model makes of the right answers to a corpus."""
+    """The cross entropies of a corpus's targets under a model."""
 
     rows: npt.NDArray[np.float64]
-    """`pairs 3`: the sum of the cross entropies of a pair's target tokens in nats, the number of these tokens, and of
-    those among them that the model finds more probable than any other."""
+    """`pairs 3`: the sum of the cross entropies of a pair's target tokens in nats, the number of these tokens, and how
+    many of them are the most probable token under the model."""
 
     @property
     def nats(self) -> float:
@@ -57,7 +57,7 @@ class Losses:
 
     @property
     def right(self) -> int:
-        """Tokens of all pairs that the model finds more probable than any other."""
+        """Target tokens of all pairs that are the most probable token under the model."""
         return int(self.rows[:, 2].sum())
 
     @property
@@ -70,8 +70,8 @@ class TorchEngine:
     """An `Engine` around a `Network`, or an ensemble of them, in float32.
 
     Args:
-        transformer: is moved to the device, and put into evaluation mode. Who trains it meanwhile puts it into that
-            mode again before the engine is used.
+        transformer: is moved to the device and put into evaluation mode. If it is trained afterwards, it must be put
+            into evaluation mode again before the engine is used.
         max_length: of the model: no output has more tokens, EOS counted.
         device: where to compute: "auto" is the GPU if there is one.
 
@@ -91,7 +91,7 @@ class TorchEngine:
     def of(cls, models: Sequence[StoredModel], device: str = "auto") -> "TorchEngine":
         """An engine around the network of a model directory, or an ensemble of several.
 
-        A ZhuyiWarning says so if a model is broken on purpose.
+        A ZhuyiWarning says so if a model lacks a part (`model.without`).
 
         Raises:
             CheckpointError: if the weights are not those of its configuration.
@@ -106,7 +106,7 @@ class TorchEngine:
 
     @property
     def network(self) -> Network:
-        """Its network, which an ensemble has not."""
+        """The network; an ensemble has several instead."""
         assert isinstance(self.transformer, Network)
         return self.transformer
 
@@ -117,7 +117,7 @@ class TorchEngine:
         lines: Sequence[int] | None = None,
         prefix: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
-        """As `Engine.decode`; sources of similar length go together."""
+        """As `Engine.decode`; sources of similar length are batched."""
         lines = range(len(sources)) if lines is None else lines
         found: list[list[Hypothesis]] = [[] for _ in sources]
         with torch.inference_mode():
@@ -139,7 +139,7 @@ class TorchEngine:
         return self._waiting.submit(self.decode, source, decoding, line, prefix)
 
     def _batches(self, sources: Sequence[Tokens], rows: int) -> list[np.ndarray]:
-        """The numbers of the sources that go together: of similar length, or of equal length if they are not padded."""
+        """The numbers of the sources of each batch: of similar length, or of equal length where none is padded."""
         batches = plan_in_order(InMemory(sources, sources), max(1, TOKENS_PER_BATCH // rows))
         if self.transformer.config.shape != "decoder":
             return batches
@@ -194,7 +194,7 @@ def answer(
     prefix: Sequence[int] = (),
     lines: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
-    """What a network or an ensemble answers: labels, or what `search` finds, whose arguments these are."""
+    """The output of a network or an ensemble: labels, or what `search` finds; arguments as of `search`."""
     if isinstance(network, EncoderOnly):
         return label(network, source, source_mask, decoding.n_best)
     assert isinstance(network, Stepper)
