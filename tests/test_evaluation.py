@@ -431,6 +431,7 @@ def test_spans_are_those_of_any_iob_labels(found: str, right: str, expected: flo
     assert value("span_f1", [found], [right]) == pytest.approx(expected)
 
 
-def test_labels_without_spans_have_no_span_f1():
-    with pytest.raises(ConfigError, match=r"span_f1 needs labels that mark spans.*'NOUN'"):
-        score(["span_f1"], ["NOUN"], ["NOUN"])
+@pytest.mark.parametrize("label", ["NOUN", "B", "B-", "X-", "-"])
+def test_labels_without_spans_have_no_span_f1(label: str):
+    with pytest.raises(ConfigError, match=rf"span_f1 needs labels that mark spans.*'{label}'"):
+        score(["span_f1"], [label], [label])

@@ -76,6 +76,8 @@ def _iob2(labels: list[str]) -> list[str]:
     converted, ended = [], False
     for label in labels:
         state, dash, kind = label.partition("-")
+        if dash and not kind:
+            raise EncodingError(f"Could not parse label {label!r}")  # as seqscore, which fails an assertion instead
         state = state.upper()  # text.lowercase is of labels too
         if dash and state in _IOB2:
             converted.append(f"{'B' if ended else _IOB2[state]}-{kind}")
