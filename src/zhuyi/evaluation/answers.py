@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from zhuyi.config import TextConfig
 from zhuyi.errors import DataError
@@ -15,7 +16,7 @@ class Answers:
     hypotheses: list[str]
     references: list[list[str]]
     words: list[tuple[list[str], set[str]]]
-    """(hypotheses, all right answers) of each distinct source."""
+    """For each distinct source, its hypotheses and all right answers."""
     n_best: int
     """The largest number of hypotheses of a word."""
     grouped: bool
@@ -24,9 +25,9 @@ class Answers:
     text: TextConfig
     """Settings of the normal form."""
 
-    @property
+    @cached_property
     def labels(self) -> list[tuple[list[str], list[str]]]:
-        """Of each line the labels found, and as many right ones: a label that was not found is empty."""
+        """For each line, the labels found and the right ones, as many of each: a missing label is empty."""
         lines = [
             (found.split(), right[0].split()) for found, right in zip(self.hypotheses, self.references, strict=True)
         ]
@@ -40,7 +41,11 @@ def in_normal_form(
     bleu_tokenizer: str,
     text: TextConfig | None,
 ) -> Answers:
-    """The arguments of `score`, in normal form."""
+    """The arguments of `score`, in normal form.
+
+    Raises:
+        DataError: if the numbers of lines differ, or if a line has no hypothesis or no reference.
+    """
     if len(hypotheses) != len(references):
         raise DataError(f"{len(hypotheses)} hypotheses but {len(references)} reference lines: line n answers line n")
     if sources is not None and len(sources) != len(hypotheses):
@@ -70,7 +75,7 @@ def in_normal_form(
 
 
 def listed(lines: Sequence[str] | Sequence[Sequence[str]], what: str) -> list[list[str]]:
-    """A list for each line, which may be one text.
+    """A list for each line, which may be given as a single text.
 
     Raises:
         DataError: if a line has none of `what`.

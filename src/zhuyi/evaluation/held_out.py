@@ -1,4 +1,4 @@
-"""Dev and test sets: lines, which are scored as a user would, or running text, of which there is only the loss."""
+"""Dev and test sets: lines, which are answered and scored, or running text, on which the loss is computed."""
 
 from typing import Protocol
 
@@ -31,23 +31,23 @@ class HeldOut(Protocol):
         """Its lines or windows."""
 
     def evenly(self, count: int) -> "HeldOut":
-        """So many of them, evenly spread."""
+        """`count` of them, evenly spread."""
 
     def tokens(self, translator: Translator) -> float:
-        """Tokens that scoring one line or window takes on average, of all beams."""
+        """The mean number of tokens computed for one line or window, over all beams."""
 
     def evaluate(self, translator: Translator, metric: Metric) -> Evaluation:
         """Score the model as it is now; `metric` is among the scores."""
 
     def sample(self, translator: Translator, evaluation: Evaluation, number: int) -> tuple[str, str, str]:
-        """What line or window `number` gives the model, what is right, and what the model answers."""
+        """Line or window `number` as a text: the input, the right answer, and the model's answer."""
 
 
 class Lines:
     """Lines of text and their targets.
 
     Args:
-        sources: what is translated.
+        sources: the lines to translate.
         targets: the right answer to each.
     """
 
@@ -56,14 +56,14 @@ class Lines:
 
     @classmethod
     def read(cls, source: str | None, target: str | None) -> "Lines | None":
-        """Those of two files; None where there are none."""
+        """Read the pairs of two files; None if one of them is not given."""
         if source is None or target is None:
             return None
         pairs = list(Corpus(source, target))
         return cls([pair.source for pair in pairs], [pair.target for pair in pairs])
 
     def __repr__(self) -> str:
-        return f"Lines(sources={self.sources!r}, targets={self.targets!r})"  # a run knows its dev set by this
+        return f"Lines(sources={self.sources!r}, targets={self.targets!r})"  # by which a resumed run checks its dev set
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -74,7 +74,7 @@ class Lines:
         return Lines([self.sources[i] for i in chosen], [self.targets[i] for i in chosen])
 
     def tokens(self, translator: Translator) -> float:
-        """As `HeldOut.tokens`: what may be written, at most; of labels, what is read."""
+        """As `HeldOut.tokens`: the most that may be written; for labels, what is read."""
         source_tokens = np.array([len(tokens) + 1 for tokens in translator.tokenizers.source.encode(self.sources)])
         decoding, model = translator.config.decoding, translator.config.model
         if model.shape == "encoder":
@@ -94,9 +94,9 @@ class RunningText:
     """Windows of a text.
 
     Args:
-        windows: of its tokens.
-        size: its bytes in UTF-8.
-        name: stands for its content.
+        windows: of the text's tokens.
+        size: of the text, in bytes of UTF-8.
+        name: identifies the content of the text.
         chosen: which windows are scored. Unset: all of them.
     """
 
@@ -116,13 +116,13 @@ class RunningText:
 
     @staticmethod
     def read(text: str, config: Config, tokenizers: Tokenizers) -> "RunningText":
-        """A text in files, named as `data.text` names it."""
+        """Read a text from files, named as in `data.text`."""
         opened = Text(text)
         store = build_store(opened, tokenizers, None, config.data.long_lines)
         return RunningText.of(config, tokenizers, opened, store)
 
     def __repr__(self) -> str:
-        return self._name  # a run knows its dev set by this
+        return self._name  # by which a resumed run checks its dev set
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -201,10 +201,10 @@ def evaluate_text(translator: Translator, text: str) -> Evaluation:
 
     Args:
         translator: of the model, with the torch engine.
-        text: files, named as `data.text` names them.
+        text: files, named as in `data.text`.
 
     Raises:
-        ConfigError: if the model is not of running text, or its engine cannot read it.
+        ConfigError: if the model was trained on pairs, or if its engine does not compute losses of a corpus.
         DataError: if the text cannot be read, or is empty.
     """
     if translator.config.data.text is None:
@@ -221,5 +221,5 @@ def _shown(tokenizer: Tokenizer, *tokens: list[int]) -> tuple[str, str, str]:
 
 
 def evenly(size: int, count: int) -> list[int]:
-    """So many of the numbers below `size`, evenly spread."""
+    """`count` of the numbers below `size`, evenly spread."""
     return [number * size // count for number in range(count)]

@@ -15,14 +15,13 @@ from zhuyi.version import __version__
 
 
 def accuracy(answers: Answers) -> tuple[Statistics, str]:
-    """Right labels, and the signature."""
-    return share((sum(map(str.__eq__, found, right)), len(right)) for found, right in answers.labels), _signature(
-        answers
-    )
+    """The share of right labels, and the signature."""
+    counts = ((sum(map(str.__eq__, found, right)), len(right)) for found, right in answers.labels)
+    return share(counts), _signature(answers)
 
 
 def macro_f1(answers: Answers) -> tuple[Statistics, str]:
-    """Of each label how often it was found, wanted, and both; and the signature."""
+    """For each label, how often it is found, how often it is right, and how often both; and the signature."""
     kinds = {label: i for i, label in enumerate(sorted({label for both in answers.labels for label in chain(*both)}))}
     rows = np.zeros((len(answers.labels), 3, len(kinds)), dtype=np.int64)
     for row, (found, right) in zip(rows, answers.labels, strict=True):
@@ -40,7 +39,7 @@ def macro_f1(answers: Answers) -> tuple[Statistics, str]:
 
 
 def span_f1(answers: Answers) -> tuple[Statistics, str]:
-    """Spans that were found and wanted, found only, and wanted only; and the signature.
+    """For each line, the numbers of true positive, false positive and false negative spans; and the signature.
 
     Raises:
         ConfigError: if the labels mark no spans.
@@ -57,28 +56,31 @@ def span_f1(answers: Answers) -> tuple[Statistics, str]:
         ) from error
 
     def value(sums: npt.NDArray[np.int64]) -> float:
-        both, found, wanted = map(int, sums)
-        return 100 * 2 * both / max(2 * both + found + wanted, 1)
+        true_positive, false_positive, false_negative = map(int, sums)
+        return 100 * 2 * true_positive / max(2 * true_positive + false_positive + false_negative, 1)
 
     signature = _signature(answers, f"repair:conlleval|seqscore:{version('seqscore')}")
     return Statistics(np.array(rows, dtype=np.int64), value), signature
 
 
 _IOB2 = {"B": "B", "S": "B", "U": "B", "I": "I", "M": "I", "E": "I", "L": "I"}
-"""The states of labels of a span, and those of IOB2 in their place."""
+"""From the prefix of a label in any scheme to that in IOB2."""
 
 
 def _iob2(labels: list[str]) -> list[str]:
-    """Labels in IOB2, from any of IOB1, IOB2, IOBES and BMES; conlleval repairs what begins with an I.
+    """Labels in IOB2, from IOB1, IOB2, IOBES, BILOU or BMES; conlleval's repair begins the spans that lack a B.
 
-    A span ends after E, L, S and U, so that what follows one of them begins another.
+    A span ends after E, L, S and U, so a label that follows one of them begins another.
+
+    Raises:
+        EncodingError: if a label has a prefix and no type.
     """
     converted, ended = [], False
     for label in labels:
         state, dash, kind = label.partition("-")
         if dash and not kind:
             raise EncodingError(f"Could not parse label {label!r}")  # as seqscore, which fails an assertion instead
-        state = state.upper()  # text.lowercase is of labels too
+        state = state.upper()  # text.lowercase applies to labels too
         if dash and state in _IOB2:
             converted.append(f"{'B' if ended else _IOB2[state]}-{kind}")
         else:

@@ -19,17 +19,20 @@ def tune_length_penalty(
     metric: Metric,
     on_score: Callable[[float, Score], None] | None = None,
 ) -> tuple[float, Score]:
-    """The α among `LENGTH_PENALTIES`, and the translator's own, with the best score; of equals, the nearest to its own.
+    """Choose the α with the best score among `LENGTH_PENALTIES` and the translator's own; of ties, the nearest to that.
 
     Args:
-        translator: searches with a beam.
-        sources: lines of a dev set: those of a test set would make its score too good.
-        references: of each line.
-        metric: of text.
-        on_score: is called with each α and its score.
+        translator: one that searches with a beam.
+        sources: lines of a dev set; tuning on a test set would make its score too good.
+        references: those of each line.
+        metric: a metric of text.
+        on_score: called with each α and its score.
+
+    Returns:
+        The best α, and its score.
 
     Raises:
-        ConfigError: if the search has no use for a length penalty: without a beam, or with one of 1.
+        ConfigError: if a length penalty would change nothing: without a beam, or with a beam of 1.
     """
     decoding = translator.config.decoding
     if translator.labels is not None or decoding.strategy != "beam" or decoding.beam == 1:

@@ -52,7 +52,7 @@ class Evaluation:
     """Of running text, which has no answers: nats, tokens and right tokens of each window (`engine.torch.Losses`)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as a dictionary for JSON, without those of single lines or windows."""
+        """The figures as a dictionary for JSON, without those of single lines or windows."""
         scores = {name: asdict(score) for name, score in self.scores.items()}
         figures = {"lines": self.lines, "unfinished": self.unfinished, "seconds": self.seconds, "loss": self.loss}
         return {**figures, "scores": scores}

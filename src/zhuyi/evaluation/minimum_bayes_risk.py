@@ -1,9 +1,9 @@
-"""Minimum Bayes risk: of several translations of a line, the one that can be expected to score best.
+"""Minimum Bayes risk: of several translations of a line, the one with the best expected score.
 
-A candidate's expected score is its mean score with each candidate in the place of the reference, weighted by the
-probability of that one (Kumar & Byrne 2004, "Minimum Bayes-Risk Decoding for Statistical Machine Translation", section
-2). Samples weigh the same, since a probable one is drawn more often (Eikema & Aziz 2020, "Is MAP Decoding All You
-Need?", section 5).
+The expected score of a candidate is the mean of its scores against each candidate as the reference, weighted by the
+probability of the latter (Kumar & Byrne 2004, "Minimum Bayes-Risk Decoding for Statistical Machine Translation",
+section 2). Samples have equal weights, since a probable one is drawn more often (Eikema & Aziz 2020, "Is MAP Decoding
+All You Need?", section 5).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ from zhuyi.translator import Translation, Translator
 
 
 class MinimumBayesRisk:
-    """A translator that finds `decoding.n_best` candidates for a line, and gives the one with the best expected score.
+    """A translator that chooses, of `decoding.n_best` candidates for a line, the one with the best expected score.
 
-    What a line gets depends on nothing but the line, and on its number if candidates are sampled.
+    The choice depends on the line alone, and on its number if candidates are sampled.
 
     Args:
         translator: finds the candidates, as its own `decoding` section says.
-        metric: of text: bleu, chrf, wer, per or exact; of a single line.
+        metric: bleu, chrf, wer, per or exact, computed for single lines.
 
     Raises:
         ConfigError: if there is no such metric, if the translator gives labels, or if it gives one candidate only.
@@ -42,12 +42,12 @@ class MinimumBayesRisk:
 
     @property
     def text(self) -> TextConfig:
-        """Whose normal form lines have."""
+        """The settings of the normal form."""
         return self.translator.text
 
     @property
     def search_signature(self) -> str:
-        """That of the translator, the metric, and the number of candidates."""
+        """The signature of the translator's search, the metric, and the number of candidates."""
         return (
             f"{self.translator.search_signature}|mbr:{self.metric}|candidates:{self.translator.config.decoding.n_best}"
         )
@@ -59,7 +59,7 @@ class MinimumBayesRisk:
         return [[self._best(found)] for found in self.translator.hypotheses(lines, on_cut=on_cut, first=first)]
 
     def answers(self, lines: Sequence[str], n_best: int) -> list[list[Translation]]:
-        """One translation of each line, as `evaluate` wants them.
+        """One translation of each line, as `evaluate` takes them.
 
         Raises:
             ConfigError: if more than one is wanted.
@@ -89,7 +89,7 @@ def expected_scores(
 
     Args:
         candidates: translations of one line, which may be equal.
-        weights: of the candidates, at least 0; their sum is positive.
+        weights: at least 0 each, with a positive sum.
         metric: of text.
         text: settings of the normal form in which they are compared.
     """

@@ -1,4 +1,4 @@
-"""Scores of a model on running text: bits a byte of a language model, and accuracy of masked tokens."""
+"""Scores of a model on running text: bits per byte of a language model, and accuracy of masked tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ReadsText(Protocol):
 
 
 def score_text(engine: ReadsText, corpus: Sequences, size: int, window: int, text: TextConfig) -> Evaluation:
-    """Score a language model by the cross entropy of running text: loss a token, and bits a byte.
+    """Score a language model by the cross entropy of running text: loss per token, and bits per byte.
 
     Args:
         engine: of the model.
@@ -45,11 +45,11 @@ def score_text(engine: ReadsText, corpus: Sequences, size: int, window: int, tex
 
 
 def score_masked(engine: ReadsText, corpus: Sequences, text: TextConfig) -> Evaluation:
-    """Score masked pre-training (`data.masked`): loss a masked token, and how many of them are found.
+    """Score masked pre-training (`data.masked`): loss per masked token, and accuracy.
 
     Args:
         engine: of the model.
-        corpus: windows of a text, some tokens of which are masked.
+        corpus: windows of a text with some tokens masked.
         text: the settings of the model.
     """
     start = time.perf_counter()
@@ -67,25 +67,25 @@ def statistics_of_text(metric: Metric, windows: Sequence[Sequence[float]], score
     Args:
         metric: bits_per_byte, or accuracy of masked tokens.
         windows: `Evaluation.windows`.
-        score: of all of them. The bytes of a choice of windows are in proportion to its tokens.
+        score: that of all windows. A selection of windows is taken to have bytes in proportion to its tokens.
     """
     nats, tokens, right = np.array(windows, dtype=np.float64).T
     if metric == "accuracy":
         return Statistics(np.stack([right, tokens], axis=1), lambda sums: float(100 * sums[0] / sums[1]))
-    of_a_nat = score * tokens.sum() / nats.sum()  # bits a byte for each nat a token
-    return Statistics(np.stack([nats, tokens], axis=1), lambda sums: float(of_a_nat * sums[0] / sums[1]))
+    factor = score * tokens.sum() / nats.sum()  # from nats per token to bits per byte
+    return Statistics(np.stack([nats, tokens], axis=1), lambda sums: float(factor * sums[0] / sums[1]))
 
 
 def bits_per_byte(nats: float, size: int, window: int, text: TextConfig) -> Score:
-    """The score of a language model on running text: how many bits an ideal coder would need for each of its bytes.
+    """The score of a language model on running text: the bits that an ideal coder would need for each byte.
 
     Unlike the loss per token, it can be compared between vocabularies.
 
     Args:
-        nats: the cross entropy of all tokens of the text together, in nats.
-        size: bytes of the text in UTF-8, line breaks counted (`data.store.FilterReport.bytes`).
-        window: the number of tokens that are predicted together, the first of them from nothing.
-        text: settings of the normal form, of which the tokens are.
+        nats: the sum of the cross entropies of all tokens of the text, in nats.
+        size: bytes of the text in UTF-8, line breaks included (`data.store.FilterReport.bytes`).
+        window: the number of tokens in a window, of which the first is predicted from no context.
+        text: settings of the normal form that was tokenised.
     """
     signature = f"bytes:{size}|window:{window}|{case_of(text)}|{norm_of(text)}|version:zhuyi-{__version__}"
     return Score("bits_per_byte", nats / (math.log(2) * size), signature, HIGHER_IS_BETTER["bits_per_byte"])

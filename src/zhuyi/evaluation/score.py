@@ -37,10 +37,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a corpus score is computed from: numbers of each line, whose sums give the score of any choice of lines."""
+    """What a corpus score is computed from: figures of each line, whose sums give the score of any set of lines."""
 
     rows: npt.NDArray[np.int64] | npt.NDArray[np.float64]
-    """`lines figures`; for WER, PER and exact match, a row is a word, and of running text, a window."""
+    """`lines figures`; a row is a word for WER, PER and exact match, and a window for running text."""
     value: Callable[[npt.NDArray[Any]], float]
     """From the sums of the rows to the score."""
 
@@ -51,7 +51,7 @@ class Statistics:
 
 
 def share(counts: Iterable[tuple[int, int]]) -> Statistics:
-    """A share in per cent, from pairs (counted, of how many), one a line or word."""
+    """A share in per cent, from a pair (part, whole) for each line or word."""
     rows = np.array(list(counts), dtype=np.int64).reshape(-1, 2)
     return Statistics(rows, lambda sums: float(100 * sums[0] / max(sums[1], 1)))
 

@@ -37,12 +37,12 @@ def chrf(answers: Answers) -> tuple[Statistics, str]:
 
 
 def wer(answers: Answers) -> tuple[Statistics, str]:
-    """Wrong words, and the signature."""
+    """The share of wrong words, and the signature."""
     return share((right.isdisjoint(found), 1) for found, right in answers.words), _signature(answers)
 
 
 def exact(answers: Answers) -> tuple[Statistics, str]:
-    """Right words, and the signature."""
+    """The share of right words, and the signature."""
     return share((not right.isdisjoint(found), 1) for found, right in answers.words), _signature(answers)
 
 
@@ -63,11 +63,11 @@ def per(answers: Answers) -> tuple[Statistics, str]:
 
 
 def bleu_tokenizer_for(references: Iterable[str]) -> str:
-    """The sacreBLEU tokenizer for the script of `references`, judged by all of their letters.
+    """The sacreBLEU tokenizer for the script of `references`, chosen by all of their letters.
 
-    zh, ja-mecab and ko-mecab are chosen if at least a fifth of the letters are Han, kana or Hangul, because one such
-    letter corresponds to several letters of an alphabet. Japanese has at least a tenth of kana among them, and Chinese
-    almost none.
+    zh, ja-mecab or ko-mecab is chosen if at least a fifth of the letters are Han, kana or Hangul, because one such
+    letter corresponds to several letters of an alphabet. Of the Han and kana of Japanese, more than a tenth are kana;
+    Chinese has almost none.
     """
     text = "".join(references)
     han, kana, hangul = (len(script.findall(text)) for script in (_HAN, _KANA, _HANGUL))
