@@ -1,4 +1,4 @@
-"""The object that users hold: strings in, hypotheses out. As many as came in, in order, always."""
+"""The object that users work with: lines in, translations out, one for each line and in their order."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,16 +15,16 @@ from zhuyi.text.template import with_languages
 from zhuyi.text.tokenizer import Tokenizers
 
 OF_ENGINE = {"engine", "precision", "workers"}
-"""The keys of [decoding] that say what computes, and not what to search for."""
+"""The keys of [decoding] that determine what computes, and not how to search."""
 
 
 @dataclass(frozen=True)
 class Translation:
     """One translation of a line.
 
-    `text` is one line, without tabs (see `one_line`). `score` is the log-probability over the length penalty;
-    `token_logprobs` are those of `pieces`, and of EOS after them if `finished`; it is False where the length limit came
-    before EOS. Pieces of `text.target_prefix` are no part of the text. `tokens` are the ids of `pieces`.
+    `text` is one line, without tabs (see `one_line`). `score` is the log-probability divided by the length penalty.
+    `token_logprobs` are those of `pieces`, and of EOS after them if `finished`, which is False if the length limit was
+    reached before EOS. `tokens` are the ids of `pieces`. The pieces of `text.target_prefix` are not part of the text.
     """
 
     text: str
@@ -36,21 +36,21 @@ class Translation:
 
 
 EMPTY = Translation("", 0.0, [], [], True)
-"""Of a line without a token."""
+"""The translation of a line without tokens."""
 
 
 class Translator:
-    """Lines of text in, hypotheses out: tokenizer → engine → tokenizer. `zhuyi.load` makes one.
+    """Lines of text in, translations out: tokenizer → engine → tokenizer. `zhuyi.load` makes one.
 
-    Nothing here changes the model, so any number of threads may use one translator at once.
+    No method changes the model, so any number of threads may use one translator at once.
 
     Args:
-        config: of the model; its `decoding` section is how this translator searches.
-        tokenizers: of both sides.
-        engine: searches, on tokens.
-        name: of the model, for people: that of its directory.
-        origins: where the weights can be read again, if they can, of each model of an ensemble: an engine need not
-            keep them.
+        config: the configuration of the model; its `decoding` section is how this translator searches.
+        tokenizers: those of both sides.
+        engine: searches for outputs, in tokens.
+        name: what to call the model in messages: the name of its directory.
+        origins: where the weights of the model, or of each model of an ensemble, can be read again, because an engine
+            need not keep them; empty if they cannot.
     """
 
     def __init__(
@@ -60,26 +60,26 @@ class Translator:
 
     @property
     def origin(self) -> Origin | None:
-        """Where the weights can be read again; None if they cannot, and for an ensemble."""
+        """Where the weights can be read again; None if they cannot, or if this is an ensemble."""
         return self.origins[0] if len(self.origins) == 1 else None
 
     @property
     def text(self) -> TextConfig:
-        """Whose normal form lines have before they are tokenised."""
+        """The settings of the normal form, into which lines are brought before they are tokenised."""
         return self.config.text
 
     @property
     def labels(self) -> Literal["line", "token"] | None:
-        """What gets a label each, where the model gives labels (the encoder shape); None where it writes text."""
+        """What has a label each, if the model gives labels (the encoder shape); None if it writes text."""
         return self.config.model.labels if self.config.model.shape == "encoder" else None
 
     @property
     def longest(self) -> int:
-        """Most tokens of a line that the model can read, its EOS not counted."""
+        """The largest number of tokens of a line that the model can read, without EOS."""
         return self.config.model.max_length - 1
 
     def encode(self, line: str) -> list[int]:
-        """The tokens of a line, all of them: the model reads the first `longest`."""
+        """All tokens of a line, of which the model can read `longest`."""
         return self.tokenizers.source.encode([line])[0]
 
     def translate(
@@ -100,8 +100,9 @@ class Translator:
             beam: overrides `decoding.beam` of the model's configuration.
             length_penalty: overrides `decoding.length_penalty`.
             max_ratio: overrides `decoding.max_ratio`.
-            on_cut: called with the number (from 0) and the tokens of each line too long for the model, which is cut.
-            to: the language of the translation, for a model of several; see `with_languages`.
+            on_cut: called for each line that is cut because it is too long for the model, with the number of the line
+                (from 0) and of its tokens.
+            to: the language of the translations, for a model of several languages; see `with_languages`.
             from_language: the language of the lines.
 
         Raises:
@@ -124,7 +125,7 @@ class Translator:
             lines: the text, one sentence each.
             decoding: how to search. Unset: as the model's configuration says.
             on_cut: as for `translate`.
-            first: number of the first line in the text that they are a part of, from 0: samples depend on it.
+            first: the number of the first line in the text that it belongs to, from 0, on which samples depend.
         """
         decoding = decoding or self.config.decoding
         encoded = self._encode(lines, on_cut)
@@ -141,13 +142,13 @@ class Translator:
     ) -> list[Translation]:
         """What `hypotheses` finds for one line, awaited: the line joins those that are being decoded.
 
-        Any number of lines may be awaited at once, each with a search of its own. One that is cancelled makes place
-        for others.
+        Any number of lines may be awaited at once, each with its own settings. One that is cancelled gives way to the
+        others.
 
         Args:
             line: one sentence.
             decoding: how to search. Unset: as the model's configuration says.
-            number: of the line in the text that it is a part of, from 0: samples depend on it.
+            number: the number of the line in the text that it belongs to, from 0, on which samples depend.
             tokens: what `encode` gave for the line, at most `longest`. Unset: it is encoded.
         """
         if tokens is None:
@@ -159,7 +160,7 @@ class Translator:
         return self._texts(await asyncio.wrap_future(found))
 
     def _encode(self, lines: Sequence[str], on_cut: Callable[[int, int], None] | None = None) -> list[list[int]]:
-        """The tokens of each line, as far as the model reads them."""
+        """The tokens of each line, cut to what the model can read."""
         encoded = self.tokenizers.source.encode(lines)
         for number, tokens in enumerate(encoded):
             if len(tokens) > self.longest:
@@ -169,7 +170,7 @@ class Translator:
         return encoded
 
     def answers(self, lines: Sequence[str], n_best: int) -> list[list[Translation]]:
-        """One to `n_best` translations of each line, best first, as `evaluate` wants them.
+        """One to `n_best` translations of each line, best first, as `evaluate` takes them.
 
         Raises:
             ConfigError: if `n_best` is more than the beam.
@@ -178,7 +179,7 @@ class Translator:
 
     @property
     def search_signature(self) -> str:
-        """The settings of its search, or what has labels, as a part of a score's signature."""
+        """The settings of the search, or what is labelled, as a part of a score's signature."""
         if self.labels is not None:
             return f"per:{self.labels}"
         decoding, default = self.config.decoding, DecodingConfig()
@@ -215,14 +216,14 @@ class Translator:
         return self.engine.loss(source, target)
 
     def decoding(self, **settings: Any) -> DecodingConfig:
-        """The model's own `decoding` section, with the settings given here in the place of its own; None changes none.
+        """The `decoding` section of the model, with the settings given here instead of its own; None changes nothing.
 
-        Where the beam alone is given, it may be less than the model's own `n_best`, which it then bounds. Labels are
-        not searched for, so a model that gives labels has no such setting but `n_best`, the most labels of a line.
+        If `beam` is given without `n_best`, the model's own `n_best` is reduced to it where necessary. A model that
+        gives labels does not search: its only setting is `n_best`, the number of alternative labels of a line.
 
         Raises:
-            ConfigError: as for the section in a file; if a beam is given for sampling, which has none; if any setting
-                of the search is given for labels; and for other settings of the engine, which is there already.
+            ConfigError: as for the section in a file; if a beam is given for sampling, which has none; if another
+                setting than `n_best` is given for labels; or if one differs that only `zhuyi.load` can change.
         """
         given = {key: value for key, value in settings.items() if value is not None}
         for key in OF_ENGINE & given.keys():
@@ -250,12 +251,12 @@ class Translator:
         return changed(DecodingConfig(), {"n_best": n_best, "beam": max(n_best, 1)})
 
     def with_decoding(self, decoding: DecodingConfig) -> "Translator":
-        """The same model, whose own `decoding` section is another one."""
+        """The same model with another `decoding` section."""
         config = self.config.model_copy(update={"decoding": decoding})
         return Translator(config, self.tokenizers, self.engine, self.name, self.origins)
 
     def with_languages(self, to: str | None = None, from_language: str | None = None) -> "Translator":
-        """The same model, which translates between other languages: for one that was trained on several.
+        """The same model, set to translate between other languages: for one that was trained on several.
 
         Args:
             to: the language of the translations, as one of the model's tags (`text.tags`) names it: `fra` finds
@@ -263,7 +264,7 @@ class Translator:
             from_language: the language of the lines, likewise.
 
         Raises:
-            ConfigError: if the model has no such language; the message names those that it has.
+            ConfigError: if the model has no such language; the message lists those that it has.
         """
         if to is None and from_language is None:
             return self

@@ -68,7 +68,7 @@ def rows_of(table: Float[Tensor, "max_length width"], start: Start, time: int) -
 def tensor2tensor_wavelengths(width: int) -> Float[Tensor, " half"]:
     """Positions per radian, 10000^(i / (width / 2 - 1)) for i = 0, 1, ..., so that the last is 10000 itself.
 
-    So have the authors' own program (Vaswani et al. 2018), and after it fairseq and Marian.
+    The authors' own program has these (Vaswani et al. 2018), and so have fairseq and Marian.
     """
     return 10000 ** (torch.arange((width + 1) // 2, dtype=torch.float64) / max((width + 1) // 2 - 1, 1))
 
