@@ -1,8 +1,8 @@
 // The loop: workers decode the sentences of a queue.
 //
-// A worker is a thread with slots, one for each sentence that it is decoding. In each step it runs all rows of all its
-// slots at once, whatever their own step, limit and beam. A sentence that is done gives its slot to the next one of the
-// queue at once, so no sentence waits for another, and no worker for another worker.
+// A worker is a thread with slots, one for each sentence that it is decoding. Each of its steps computes all rows of
+// all its slots together, whatever their own step, limit and beam. When a sentence is done, the next one of the queue
+// takes its slot, so no sentence waits for another, and no worker for another worker.
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -20,18 +20,18 @@
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-constexpr int ROWS_A_STEP = 64;       // most rows of a step; a sentence that has more is alone
-constexpr int PANELS_AT_ONCE = 4;     // of logits: for one row `Linear` takes as many together, and they stay in the cache
-constexpr int READ_AT_ONCE = 512;     // about so many source tokens: what they need stays in the cache
+constexpr int ROWS_A_STEP = 64;    // most rows of a step; a sentence that has more is decoded alone
+constexpr int PANELS_AT_ONCE = 4;  // of logits: as many as `Linear` takes together for one row; they stay in the cache
+constexpr int READ_AT_ONCE = 512;  // source tokens, approximately: their activations stay in the cache
 
-// Sentences that are decoded in the same way.
+// Sentences with the same settings.
 struct Job {
     ZhuyiDecoding decoding;
     std::vector<int32_t> tokens, prefixes, limits;
     std::vector<int64_t> first_token, first_prefix, lines;  // of each sentence, and the end
     std::vector<int> order;                                 // longest first, so that the last ones are short
-    size_t taken = 0, done = 0;
-    int64_t ticket = 0;      // `zhuyi_next` gives it when the job is done; 0: never
+    size_t taken = 0, done = 0;                             // numbers of sentences
+    int64_t ticket = 0;  // `zhuyi_next` returns it when the job is done; 0: never
     std::atomic<bool> cancelled = false;
     std::string error;
     std::vector<std::vector<Hypothesis>> found;
@@ -53,15 +53,15 @@ class Engine {
     const size_t worker_count;
     std::mutex mutex;
     std::condition_variable waiting, announced;
-    std::deque<std::shared_ptr<Job>> queue;     // jobs of which some sentence has not been taken
-    std::deque<std::shared_ptr<Job>> announcements;
+    std::deque<std::shared_ptr<Job>> queue;          // jobs with sentences that have not been taken
+    std::deque<std::shared_ptr<Job>> announcements;  // jobs with a ticket that are done
     bool stopping = false;
     std::vector<std::thread> workers;
 
   public:
-    Engine(Models some, int count) : models(std::move(some)), worker_count(count) {
+    Engine(Models members, int threads) : models(std::move(members)), worker_count(threads) {
         try {
-            for (int i = 0; i < count; i++) workers.emplace_back([this] { work(); });
+            for (int i = 0; i < threads; i++) workers.emplace_back([this] { work(); });
         } catch (...) {  // the system gives no more threads
             stop();
             throw;
@@ -70,14 +70,14 @@ class Engine {
 
     ~Engine() { stop(); }
 
-    // Of all models: their vocabularies, and what each of them can read.
+    // The configuration of a model, with the length that all of them can read.
     ZhuyiConfig config() const {
         ZhuyiConfig all = models[0]->config;
         for (const Transformer* model : models) all.max_length = std::min(all.max_length, model->config.max_length);
         return all;
     }
 
-    // Ends the workers, when they have decoded what they have begun.
+    // Ends the workers, once they have decoded the sentences that they have begun.
     void stop() {
         {
             std::lock_guard lock(mutex);
@@ -96,13 +96,13 @@ class Engine {
         job->count() == 1 ? waiting.notify_one() : waiting.notify_all();
     }
 
-    // Whether the job is done; waits for it so long.
+    // Whether the job is done, after waiting for it at most so long.
     bool wait(Job& job, int milliseconds) {
         std::unique_lock lock(mutex);
         return job.changed.wait_for(lock, std::chrono::milliseconds(milliseconds), [&] { return job.is_done(); });
     }
 
-    // A job with a ticket that is done, if there comes one.
+    // A job with a ticket that is done; none, if there is none after so long.
     std::shared_ptr<Job> next(int milliseconds) {
         std::unique_lock lock(mutex);
         announced.wait_for(lock, std::chrono::milliseconds(milliseconds), [&] { return !announcements.empty(); });
@@ -120,16 +120,16 @@ class Engine {
         announced.notify_one();
     }
 
-    // The next sentences for a worker that has `rows` rows free: its share of what is waiting, a job at a time in turn.
-    // An idle one waits until there are any, or until all is over.
+    // The next sentences for a worker that has `rows` rows free: its share of those that wait, one of each job in turn.
+    // An idle worker waits until there are any, or until the engine stops.
     void take(std::vector<Slot*>& fresh, std::vector<std::unique_ptr<Slot>>& idle, int rows, bool is_idle) {
         std::unique_lock lock(mutex);
-        const auto some_wait = [&] {
-            std::erase_if(queue, [](const auto& job) { return job->is_done(); });  // that were given up
+        const auto is_awake = [&] {
+            std::erase_if(queue, [](const auto& job) { return job->is_done(); });  // cancelled, or failed
             return stopping || !queue.empty();
         };
-        if (is_idle) waiting.wait(lock, some_wait);
-        else some_wait();
+        if (is_idle) waiting.wait(lock, is_awake);
+        else is_awake();
         if (stopping) return;
         size_t left = 0;
         for (const auto& job : queue) left += job->count() - job->taken;
@@ -160,11 +160,12 @@ class Engine {
             int used = 0;
             for (const auto& slot : active) used += slot->job->decoding.rows;
             fresh.clear();
-            // Sources are read together: a few places are left free until there are enough of them.
-            if (active.empty() || ROWS_A_STEP - used >= ROWS_A_STEP / 4) take(fresh, idle, ROWS_A_STEP - used, active.empty());
+            // New sources are read together, so the worker waits until a quarter of its rows are free.
+            const int rows_free = ROWS_A_STEP - used;
+            if (active.empty() || rows_free >= ROWS_A_STEP / 4) take(fresh, idle, rows_free, active.empty());
             const size_t begun = active.size();
             for (Slot* slot : fresh) active.emplace_back(slot);
-            if (active.empty()) return;  // all is over
+            if (active.empty()) return;  // the engine stops
             try {
                 begin(active, begun, workspaces);
                 step(active, rows, distributions, logits, workspaces);
@@ -206,8 +207,8 @@ class Engine {
                 sources.push_back(job.source(i));
                 tokens += sources.back().length;
                 const int64_t prefix = job.first_prefix[i];
-                slot.search.begin(models, job.decoding, job.limits[i], job.lines[i], job.prefixes.data() + prefix,
-                                  (int)(job.first_prefix[i + 1] - prefix));
+                slot.search.begin(models, job.decoding, job.limits[i], job.lines[i],
+                                  {job.prefixes.data() + prefix, (size_t)(job.first_prefix[i + 1] - prefix)});
                 for (Memory& memory : slot.search.memory) memory.length = sources.back().length;
                 memories.push_back(slot.search.memory.data());
                 if (!has_encoder) slot.search.add_source(models, sources.back(), rows);
@@ -226,15 +227,17 @@ class Engine {
     }
 
     // One step of all slots.
-    void step(std::vector<std::unique_ptr<Slot>>& slots, std::vector<Row>& rows, std::vector<Distribution>& distributions,
-              Buffer<float>& logits, std::vector<Workspace>& workspaces) {
+    void step(std::vector<std::unique_ptr<Slot>>& slots, std::vector<Row>& rows,
+              std::vector<Distribution>& distributions, Buffer<float>& logits, std::vector<Workspace>& workspaces) {
         rows.clear();
-        for (auto& slot : slots) slot->search.add_rows(models, rows, distributions);
         std::vector<char> every_token;
-        for (auto& slot : slots) every_token.insert(every_token.end(), slot->search.row_count(), slot->search.every_token());
+        for (auto& slot : slots) {
+            slot->search.add_rows(models, rows, distributions);
+            every_token.resize(rows.size(), slot->search.every_token());
+        }
         if (models.size() == 1) {
             compute(*models[0], rows, every_token, distributions, logits, workspaces[0],
-                    [&](int r, const float* some, int first, int width) { distributions[r].take(some, first, width); });
+                    [&](int r, const float* block, int first, int width) { distributions[r].add(block, first, width); });
         } else {
             average(rows, every_token, distributions, logits, workspaces);
         }
@@ -249,15 +252,15 @@ class Engine {
     // One step of an ensemble: the logits of a row are the logarithm of the mean of its members' probabilities.
     void average(std::vector<Row>& rows, const std::vector<char>& every_token, std::vector<Distribution>& distributions,
                  Buffer<float>& logits, std::vector<Workspace>& workspaces) {
-        const int count = (int)rows.size(), members = (int)models.size(), width = models[0]->projection.panel_count() * PANEL;
+        const int count = (int)rows.size(), members = (int)models.size(), width = models[0]->projection.width();
         std::vector<float> all((size_t)members * count * width), log_sums((size_t)members * count);
         for (int m = 0; m < members; m++) {
             std::vector<Distribution> own(count);
             for (Distribution& distribution : own) distribution.begin(0, 0);
             compute(*models[m], rows, every_token, distributions, logits, workspaces[m],
-                    [&](int r, const float* some, int first, int taken) {
-                        own[r].take(some, first, taken);
-                        std::copy_n(some, taken, &all[((size_t)m * count + r) * width + first]);
+                    [&](int r, const float* block, int first, int block_width) {
+                        own[r].add(block, first, block_width);
+                        std::copy_n(block, block_width, &all[((size_t)m * count + r) * width + first]);
                     });
             for (int r = 0; r < count; r++) log_sums[(size_t)m * count + r] = own[r].log_sum();
             to_next_member(rows);
@@ -274,18 +277,18 @@ class Engine {
                 const Vector found = most + logarithm(sum * (1.0f / members));
                 store(mean + i, most > splat(-INFINITY) ? found : most);  // a token that has no probability keeps −∞
             }
-            distributions[r].take(mean, 0, width);
+            distributions[r].add(mean, 0, width);
         }
     }
 
-    // One step of one model: gives `take` the logits of each row, some panels at a time.
-    template <class Take>
+    // One step of one model: calls `add` with the logits of each row, some panels at a time.
+    template <class Add>
     static void compute(const Transformer& model, const std::vector<Row>& rows, const std::vector<char>& every_token,
-                        std::vector<Distribution>& distributions, Buffer<float>& logits, Workspace& workspace, Take take) {
+                        std::vector<Distribution>& distributions, Buffer<float>& logits, Workspace& workspace, Add add) {
         const int count = (int)rows.size(), stride = model.decoder.stride;
         const float* hidden = model.step(rows, workspace);
         for (int r = 0; r < count; r++) {
-            // 0 · x is 0 for every number. Bytes would not show what is none.
+            // 0 · x is 0 unless x is NaN or infinite, which bytes cannot be.
             Vector zeros = {};
             for (int i = 0; i < stride; i += LANES) zeros = load(hidden + (size_t)r * stride + i) * 0.0f + zeros;
             distributions[r].failed |= sum(zeros) != 0;
@@ -293,14 +296,14 @@ class Engine {
         const Linear& projection = model.projection;
         const Operand operand = projection.prepare(hidden, count, stride, workspace.operand);
         const int panels = projection.panel_count();
-        float* some = logits.at_least((size_t)count * PANELS_AT_ONCE * PANEL);
+        float* blocks = logits.at_least((size_t)count * PANELS_AT_ONCE * PANEL);
         for (int panel = 0; panel < panels; panel += PANELS_AT_ONCE) {
             const int last = std::min(panel + PANELS_AT_ONCE, panels), width = (last - panel) * PANEL;
-            projection.apply(operand, count, panel, last, some, width);
+            projection.apply(operand, count, panel, last, blocks, width);
             for (int r = 0; r < count; r++) {
-                float* row = some + (size_t)r * width;
-                if (!panel && !every_token[r]) row[PAD] = row[BOS] = -INFINITY;
-                take(r, row, panel * PANEL, width);
+                float* block = blocks + (size_t)r * width;
+                if (!panel && !every_token[r]) block[PAD] = block[BOS] = -INFINITY;
+                add(r, block, panel * PANEL, width);
             }
         }
     }
@@ -320,7 +323,8 @@ class Engine {
     }
 };
 
-// What Python calls: see native.py and packed.py of zhuyi/engine. A function that may fail writes a line to `error`, of ERROR_SIZE bytes.
+// What Python calls: see native.py and packed.py of zhuyi/engine. A function that may fail writes a line to `error`, of
+// ERROR_SIZE bytes.
 
 constexpr int ERROR_SIZE = 256;
 
@@ -338,7 +342,7 @@ EXPORT Transformer* zhuyi_model(const ZhuyiConfig* config, const ZhuyiWeight* we
         for (int size : {c.width, c.heads, c.key_value_heads, c.head_width, c.decoder_layers, c.feed_forward, c.max_length})
             if (size < 1) throw std::invalid_argument("a size of the model is less than 1");
         if (!has_encoder(c) && c.source_vocabulary != c.target_vocabulary)
-            throw std::invalid_argument("a source and an output in one sequence have two vocabularies");
+            throw std::invalid_argument("the decoder shape has one vocabulary for source and output");
         if (c.heads % c.key_value_heads) throw std::invalid_argument("the heads do not share the keys and values evenly");
         return new Transformer(c, Weights(weights, count));
     } catch (const std::exception& problem) {
@@ -351,7 +355,7 @@ EXPORT void zhuyi_free_model(Transformer* model) { delete model; }
 
 EXPORT Engine* zhuyi_engine(const Transformer* const* models, int count, int workers, char* error) {
     try {
-        if (workers < 1) throw std::invalid_argument("there must be a worker");
+        if (workers < 1) throw std::invalid_argument("the number of workers is less than 1");
         for (int m = 1; m < count; m++)
             if (has_encoder(models[m]->config) != has_encoder(models[0]->config) ||
                 models[m]->config.source_vocabulary != models[0]->config.source_vocabulary ||
@@ -376,11 +380,11 @@ struct ZhuyiRequest {
     const int64_t* first_prefix;           // count + 1
     const int32_t* limits;                 // most tokens of each output, EOS counted
     const int64_t* lines;                  // numbers, which samples depend on
-    int64_t ticket;                        // what `zhuyi_next` says when all are done; 0: nothing
+    int64_t ticket;                        // what `zhuyi_next` returns when all are done; 0: nothing
 };
 }
 
-// The job; throws, saying why, if the model cannot take its numbers.
+// The job of a request. Throws std::invalid_argument, saying why, if the model cannot decode it.
 static std::shared_ptr<Job> checked(const ZhuyiConfig& config, const ZhuyiRequest& request) {
     const auto require = [](bool holds, const char* what) {
         if (!holds) throw std::invalid_argument(what);
@@ -415,7 +419,7 @@ static std::shared_ptr<Job> checked(const ZhuyiConfig& config, const ZhuyiReques
     job->found.resize(request.count);
     job->order.resize(request.count);
     std::iota(job->order.begin(), job->order.end(), 0);
-    std::stable_sort(job->order.begin(), job->order.end(), [&](int a, int b) { return job->source(a).length > job->source(b).length; });
+    std::ranges::stable_sort(job->order, std::greater(), [&](int i) { return job->source(i).length; });
     return job;
 }
 
@@ -439,21 +443,21 @@ EXPORT int zhuyi_wait(Engine* engine, JobHandle* job, int milliseconds, char* er
     return (*job)->error.empty() ? 1 : -1;
 }
 
-// The ticket of a job that is done, each once; 0, if there is none after so long.
+// The ticket of a job that is done, once for each job; 0, if there is none after so long.
 EXPORT int64_t zhuyi_next(Engine* engine, int milliseconds) {
     const std::shared_ptr<Job> job = engine->next(milliseconds);
     return job ? job->ticket : 0;
 }
 
-// Numbers of all hypotheses of a job that is done, and of all their log-probabilities.
+// The number of hypotheses of a job that is done, and of all their log-probabilities.
 EXPORT void zhuyi_sizes(const JobHandle* job, int64_t* hypotheses, int64_t* log_probs) {
     *hypotheses = *log_probs = 0;
     for (const auto& found : (*job)->found)
         for (const Hypothesis& hypothesis : found) ++*hypotheses, *log_probs += (int64_t)hypothesis.log_probs.size();
 }
 
-// Of each sentence, how many hypotheses; of each hypothesis, its score, whether it is finished and how many
-// log-probabilities it has; and these, with the tokens, EOS included.
+// For each sentence, the number of its hypotheses; for each of these, its score, whether it is finished and the number
+// of its log-probabilities; and all log-probabilities, with their tokens, EOS included.
 EXPORT void zhuyi_read(const JobHandle* job, int32_t* counts, float* scores, uint8_t* finished, int32_t* lengths,
                        int32_t* tokens, float* log_probs) {
     for (const auto& found : (*job)->found) {
@@ -469,7 +473,7 @@ EXPORT void zhuyi_read(const JobHandle* job, int32_t* counts, float* scores, uin
     }
 }
 
-// Gives the job up, if it is not done.
+// Frees the job, and cancels it if it is not done.
 EXPORT void zhuyi_free_job(JobHandle* job) {
     (*job)->cancelled = true;
     delete job;
@@ -497,7 +501,8 @@ EXPORT double zhuyi_check(int precision) {
     for (int row = 0; row < rows; row++)
         for (int output = 0; output < outputs; output++) {
             double exact = 0;
-            for (int i = 0; i < inputs; i++) exact += (double)weights[(size_t)output * inputs + i] * x[(size_t)row * stride + i];
+            for (int i = 0; i < inputs; i++)
+                exact += (double)weights[(size_t)output * inputs + i] * x[(size_t)row * stride + i];
             most = std::max(most, std::fabs(exact));
             difference = std::max(difference, std::fabs(exact + output - y[(size_t)row * linear.stride + output]));
         }

@@ -1,7 +1,7 @@
-// Kernels: the operations that take the time. Each works on rows, a vector of the model in each, one row after another
-// in memory, `stride` floats apart; between the width of the vector and the stride there are zeros.
+// Kernels: the operations that take most of the time. Each works on rows: vectors of the model, `stride` floats apart
+// in memory, with zeros between the width of a vector and the stride.
 //
-// What a row becomes never depends on the rows beside it: its sums are taken in the same order alone and in a batch.
+// The result of a row never depends on the rows beside it: its sums are taken in the same order alone and in a batch.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ inline int rounded_up(int count, int multiple) { return (count + multiple - 1) /
 // Floats from one row to the next, for vectors of a width.
 inline int stride_of(int width) { return rounded_up(width, PANEL > 16 ? PANEL : 16); }
 
-// Memory that grows, is aligned to cache lines, and begins as zeros.
+// Memory that grows, is aligned to cache lines, and is initialised to zeros.
 template <class T>
 class Buffer {
     T* memory = nullptr;
@@ -46,7 +46,7 @@ class Buffer {
     }
     ~Buffer() { release(memory); }
 
-    // Space for `wanted` elements. The first `kept` of them stay, if it has to move.
+    // Space for `wanted` elements. If it has to move, the first `kept` elements move along.
     T* at_least(size_t wanted, size_t kept = 0) {
         if (wanted > count) {
             T* larger = allocate(wanted + wanted / 4);
@@ -70,9 +70,9 @@ inline Bf16 to_bf16(float x) {  // as `store`
 }
 
 #if defined(__AMX_TILE__)
-constexpr int TILE_ROWS = 16, TILE_GROUPS = 16;  // of a tile: rows, and groups of four bytes in each
+constexpr int TILE_ROWS = 16, TILE_GROUPS = 16;  // of a tile: rows, and groups of four bytes in a row
 
-// While one of these lives, its thread has tiles: registers of 16 rows of 64 bytes.
+// While one of these exists, its thread can use tiles: registers of 16 rows of 64 bytes.
 class Tiles {
     struct alignas(64) Shape {
         uint8_t palette = 1, first_row = 0, reserved[14] = {};
@@ -95,7 +95,7 @@ struct Tiles {
 };
 #endif
 
-// Rows as the products of a precision take them: floats, bf16, or bytes with a scale a row.
+// Rows in the form that the products of a precision take: floats, bf16, or bytes with a scale for each row.
 struct Operand {
     const uint8_t* rows;
     int row_bytes;
@@ -119,7 +119,7 @@ inline Operand quantise_bytes(const float* x, int rows, int stride, OperandBuffe
             size = bits > size ? bits : size;
         }
         const float most = largest((Vector)size);
-        scales[row] = most / 127 + sum((Vector)size) * 0.0f;  // bytes do not show what is no number: the scale does
+        scales[row] = most / 127 + sum((Vector)size) * 0.0f;  // a byte cannot be NaN or infinite: the scale is NaN then
         const Vector inverse = splat(127 / most);
         for (int i = 0; i < stride; i += LANES) {
             // Adding 1.5 · 2^23 rounds, and leaves the integer in the last bits.
@@ -138,7 +138,7 @@ inline Operand round_to_bf16(const float* x, int rows, int stride, OperandBuffer
 }
 
 // y = W x + b, for rows x. W is kept in panels of PANEL outputs; within a panel, four bytes (one float, two bf16 or
-// four int8) of the inputs of each of its outputs stand side by side: what a vector register multiplies at once.
+// four int8) of the inputs of each of its outputs are adjacent: what a vector register multiplies at once.
 class Linear {
     Precision precision = FLOAT32;
     int panels = 0, groups = 0;  // groups of four bytes of inputs
@@ -167,7 +167,7 @@ class Linear {
     int panel_count() const { return panels; }
     void set_bias(int output, float value) { bias[output] = value; }
 
-    // Set the weights of one output. `input(i)` is where weight i of the row stands among the inputs.
+    // Sets the weights of one output. `input(i)` is the input that weight i of the row multiplies.
     template <class Place>
     void set_row(int output, const float* row, int count, Place input) {
         const size_t first = (size_t)(output / PANEL) * groups * PANEL + output % PANEL;
@@ -193,7 +193,7 @@ class Linear {
         offsets[output] = -BYTE_OFFSET * total;
     }
 
-    // The operand of the rows `x`, for any number of maps of this precision.
+    // Converts the rows `x`, for any number of maps of this precision.
     Operand prepare(const float* x, int rows, int stride, OperandBuffer& buffer) const {
         if (precision == INT8) return quantise_bytes(x, rows, stride, buffer);
         if (precision == BF16) return round_to_bf16(x, rows, stride, buffer);
@@ -204,7 +204,7 @@ class Linear {
     void apply(const Operand& x, int rows, float* y) const { apply(x, rows, 0, panels, y, stride); }
     void add(const Operand& x, int rows, float* y) const { apply(x, rows, 0, panels, y, stride, true); }
 
-    // The outputs of the panels from `first` to `last`, which come to stand at `y`, or are added to what stands there.
+    // The outputs of the panels from `first` to `last` - 1, which are stored at `y`, or added to what is there.
     void apply(const Operand& x, int rows, int first, int last, float* y, int y_stride, bool add = false) const {
         if (precision == INT8) return multiply<INT8>(x, rows, first, last, y, y_stride, add);
         if (precision == BF16) return multiply<BF16>(x, rows, first, last, y, y_stride, add);
@@ -212,8 +212,8 @@ class Linear {
     }
 
   private:
-    // Whether a product is taken in tiles. The sums of bytes are exact, so few rows, for which `tile` is faster, may take
-    // that; those of bf16 are not, so all of them are taken alike.
+    // Whether a product is computed in tiles. Sums of bytes are exact, so few rows may be computed by `tile`, which is
+    // faster for them. Sums of bf16 are not, so any number of rows is computed in the same way.
     template <Precision P>
     static bool in_tiles(int rows) {
         return TILE_ROWS > 1 && (P == BF16 || (P == INT8 && rows > 2));
@@ -221,7 +221,8 @@ class Linear {
 
     template <Precision P>
     void multiply(const Operand& x, int rows, int first, int last, float* y, int y_stride, bool add) const {
-        // Few rows take several panels at once: a sum waits for the one before, so enough of them must be under way.
+        // Few rows take several panels at once: an addition waits for the one before it, so enough independent sums must
+        // be in flight.
         const int together = in_tiles<P>(rows) ? 1 : rows == 1 ? 4 : rows <= 3 ? 2 : 1;
         int panel = first;
         for (; panel + together <= last; panel += together, y += together * PANEL) {
@@ -396,7 +397,7 @@ struct HeadShape {
     int width = 0, stride = 0;     // of a head, and numbers from one head to the next
 };
 
-// The products of a query and some keys: the sums of their lanes are the scores.
+// The products of a query and KEYS keys, lane by lane: the sums of their lanes are the scores.
 template <int KEYS>
 void multiply_keys(const float* query, const float* const* keys, int width, Vector* products) {
     for (int k = 0; k < KEYS; k++) products[k] = Vector{};
@@ -414,11 +415,11 @@ void multiply_keys(const Bf16* query, const Bf16* const* keys, int width, Vector
     }
 }
 
-// The weighted sums of values, whose width is whole registers.
+// The weighted sums of values, whose width is a multiple of a register's.
 template <class Place>
 void add_values(const float* values, const float* weights, int times, int width, float* to, Place place) {
     int i = 0;
-    for (; i + 2 * LANES <= width; i += 2 * LANES) {  // two sums at once: each waits for the one before
+    for (; i + 2 * LANES <= width; i += 2 * LANES) {  // two independent sums at once
         Vector left = {}, right = {};
         for (int t = 0; t < times; t++) {
             const float* value = values + place(t) + i;
@@ -447,8 +448,28 @@ void add_values(const Bf16* values, const float* weights, int times, int width, 
     }
 }
 
+// The softmax of `count` scores, in place. The row is padded to whole registers, where it gets zeros.
+inline void softmax(float* row, int count) {
+    const int padded = rounded_up(count, LANES);
+    const Vector none = splat(-INFINITY), live = lanes_below(count - (padded - LANES));
+    const Vector last = live > 0.0f ? load(row + padded - LANES) : none;
+    Vector most = last;
+    for (int t = 0; t + LANES < padded; t += LANES) most = max(load(row + t), most);
+    const Vector shift = splat(largest(most) * -LOG2_E);
+    const Vector last_weights = power_of_two(last * LOG2_E + shift) * live;
+    Vector total = last_weights;
+    for (int t = 0; t + LANES < padded; t += LANES) {
+        const Vector weights = power_of_two(load(row + t) * LOG2_E + shift);
+        store(row + t, weights);
+        total = weights + total;
+    }
+    store(row + padded - LANES, last_weights);
+    const float inverse = 1 / sum(total);
+    for (int t = 0; t < padded; t += LANES) store(row + t, load(row + t) * inverse);
+}
+
 // softmax(q kᵀ / √d + bias) v for the heads of one query, over `times` keys and values. Query, keys and values are in
-// float32 or in bf16; all else is in float32. Key t stands at keys + place(t), value t at values + place(t). With slopes,
+// float32 or in bf16; all else is in float32. Key t is at keys + place(t), value t at values + place(t). With slopes,
 // the scores fall with the distance (Press et al. 2022).
 template <class Number, class Place>
 void attend(const Number* query, const Number* keys, const Number* values, int times, const HeadShape& shape,
@@ -462,9 +483,9 @@ void attend(const Number* query, const Number* keys, const Number* values, int t
             const Number* k = keys + head / shape.per_group * stride;
             Vector products[LANES] = {};
             for (int t = 0; t < here; t += KEYS) {
-                const Number* some[KEYS];  // beyond the last one, that one again: softmax leaves it out
-                for (int i = 0; i < KEYS; i++) some[i] = k + place(first + std::min(t + i, here - 1));
-                multiply_keys<KEYS>(query + head * stride, some, stride, products + t);
+                const Number* four[KEYS];  // after the last key, that one again: softmax leaves it out
+                for (int i = 0; i < KEYS; i++) four[i] = k + place(first + std::min(t + i, here - 1));
+                multiply_keys<KEYS>(query + head * stride, four, stride, products + t);
             }
             Vector row = sum_each(products) * scale;
             if (slopes)
@@ -474,22 +495,7 @@ void attend(const Number* query, const Number* keys, const Number* values, int t
     }
     for (int head = 0; head < shape.heads; head++) {
         float* row = scores + head * padded;
-        const Vector none = splat(-INFINITY), live = lanes_below(times - (padded - LANES));
-        const Vector last = live > 0.0f ? load(row + padded - LANES) : none;
-        Vector most = last;
-        for (int t = 0; t + LANES < padded; t += LANES) most = max(load(row + t), most);
-        const Vector shift = splat(largest(most) * -LOG2_E);
-        const Vector last_weights = power_of_two(last * LOG2_E + shift) * live;
-        Vector total = last_weights;
-        for (int t = 0; t + LANES < padded; t += LANES) {
-            const Vector weights = power_of_two(load(row + t) * LOG2_E + shift);
-            store(row + t, weights);
-            total = weights + total;
-        }
-        store(row + padded - LANES, last_weights);
-        const float inverse = 1 / sum(total);
-        for (int t = 0; t < padded; t += LANES) store(row + t, load(row + t) * inverse);
+        softmax(row, times);
+        add_values(values + head / shape.per_group * stride, row, times, stride, context + head * stride, place);
     }
-    for (int head = 0; head < shape.heads; head++)
-        add_values(values + head / shape.per_group * stride, scores + head * padded, times, stride, context + head * stride, place);
 }

@@ -1,11 +1,13 @@
-// The search of one sentence, as `zhuyi/decoding` has it: greedy search is beam search with one candidate, and sampling
-// draws where they take the best.
+// The search of one sentence, as in `zhuyi/decoding`. Greedy search is beam search with one candidate; sampling draws a
+// token where these take the best.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "transformer.h"
@@ -15,8 +17,8 @@ constexpr int PAD = 0, UNK = 1, BOS = 2, EOS = 3, ROOT = -1;
 extern "C" {
 struct ZhuyiDecoding {  // zhuyi.config.DecodingConfig
     int32_t sampling, rows, n_best, top_k, no_repeat_ngram, max_repetition, min_length;
-    int32_t every_token;  // PAD and BOS have a share of the probability too, as in training's loss
-    int32_t power, stop;  // the length penalty is a power of the length; one of the rules of `Stop`
+    int32_t every_token;  // PAD and BOS have a probability too, as in training's loss
+    int32_t power, stop;  // whether the length penalty is a power of the length; one of `Stop`
     int32_t end_at_limit, no_unknown;
     float length_penalty, temperature, top_p;
     uint32_t seed;
@@ -39,24 +41,24 @@ inline float normalised(float sum, int length, const ZhuyiDecoding& decoding) {
     return sum / (float)std::pow(base, (double)decoding.length_penalty);
 }
 
-// What is wanted of a row's next-token distribution, taken from the logits as the projection gives them, some tokens at
-// a time: its best tokens, and the logarithm of the sum of e^logit. Sampling wants all of them.
+// What the search needs of a row's next-token distribution: its best tokens, and log Σ e^logit; sampling needs all
+// logits. The projection gives them in blocks, in the order of the tokens.
 class Distribution {
-    float least = INFINITY;  // a logit above it is among the best; ∞: none is asked for
-    float shift = 0;         // of the exponents, so that no e^logit is too large
+    float threshold = INFINITY;  // a logit above it is among the best; ∞: none is wanted
+    float shift = 0;             // of the exponents, so that no e^logit is too large
     Vector sums = {};
     int wanted = 0;
-    std::vector<float> best_logits;  // ∞, and the best logits, in whole registers: best first, −∞ where there is none
+    std::vector<float> best_logits;  // ∞, then the best logits in whole registers: best first, −∞ where there is none
     std::vector<int32_t> best_tokens;
 
   public:
-    bool failed = false;  // the row is not a number
+    bool failed = false;  // the row is NaN
     int forced = -1;      // the only token that may be chosen, if there is one
     std::vector<int> forbidden;
     std::vector<float> logits;
 
     void begin(int best_wanted, int all_wanted) {
-        least = best_wanted ? -INFINITY : INFINITY;
+        threshold = best_wanted ? -INFINITY : INFINITY;
         wanted = best_wanted;
         best_logits.assign(1 + rounded_up(std::max(wanted, 1), LANES), -INFINITY);
         best_logits[0] = INFINITY;
@@ -70,7 +72,7 @@ class Distribution {
 
     void force(int token) {
         forced = token;
-        least = INFINITY;
+        threshold = INFINITY;
         wanted = std::min(wanted, 1);
     }
 
@@ -79,44 +81,44 @@ class Distribution {
     int best_token(int i) const { return best_tokens[1 + i]; }
     float best_logit(int i) const { return best_logits[1 + i]; }
 
-    // The logits of the tokens `first` … `first + count` - 1, in whole panels.
-    void take(const float* some, int first, int count) {
+    // Adds a block of logits, of the tokens `first` … `first + count` - 1, in whole panels.
+    void add(const float* block, int first, int count) {
         for (int i = 0; i < count; i += PANEL) {
             Vector logit[PANEL_VECTORS];
-            for (int v = 0; v < PANEL_VECTORS; v++) logit[v] = load(some + i + v * LANES);
+            for (int v = 0; v < PANEL_VECTORS; v++) logit[v] = load(block + i + v * LANES);
             Vector most = logit[0];
             for (int v = 1; v < PANEL_VECTORS; v++) most = max(most, logit[v]);
             if (first + i == 0) shift = largest(most);
-            // What is far above all logits before it is also one of the best, unless none is asked for.
-            if (greater(most, splat(std::min(least, shift + 40)))) look_closely(some + i, most, first + i);
+            // A logit far above all before it is among the best too, unless none is wanted: `shift` must follow it.
+            if (greater(most, splat(std::min(threshold, shift + 40)))) add_best(block + i, most, first + i);
             const Vector exponent = splat(shift * -LOG2_E);
             for (int v = 0; v < PANEL_VECTORS; v++) sums = power_of_two(logit[v] * LOG2_E + exponent) + sums;
         }
-        if (forced >= first && forced < first + count) best_logits[1] = some[forced - first], best_tokens[1] = forced;
+        if (forced >= first && forced < first + count) best_logits[1] = block[forced - first], best_tokens[1] = forced;
         if (!logits.empty() && first < (int)logits.size())
-            std::copy_n(some, std::min(count, (int)logits.size() - first), logits.begin() + first);
+            std::copy_n(block, std::min(count, (int)logits.size() - first), logits.begin() + first);
     }
 
-    // log Σ e^logit; NaN if there is no number.
+    // log Σ e^logit; NaN if the row is.
     float log_sum() const { return failed ? NAN : shift + std::log(sum(sums)); }
 
   private:
     // Not inlined: it would take registers from the loop.
-    __attribute__((noinline)) void look_closely(const float* some, Vector most, int first) {
+    __attribute__((noinline)) void add_best(const float* panel, Vector most, int first) {
         if (largest(most) > shift + 40) {
             sums = sums * std::exp(shift - largest(most));
             shift = largest(most);
         }
         for (int v = 0; v < PANEL_VECTORS; v++)
-            for (uint32_t bits = greater(load(some + v * LANES), splat(least)); bits; bits &= bits - 1) {
+            for (uint32_t bits = greater(load(panel + v * LANES), splat(threshold)); bits; bits &= bits - 1) {
                 const int i = v * LANES + __builtin_ctz(bits);
-                if (some[i] > least) insert(some[i], first + i);
+                if (panel[i] > threshold) insert(panel[i], first + i);
             }
     }
 
     void insert(float logit, int token) {
         if (!forbidden.empty() && std::find(forbidden.begin(), forbidden.end(), token) != forbidden.end()) return;
-        // The better ones stay, and the others move one place on: from the last, since each takes from the one before.
+        // The better ones stay, and the others move one place on: the last first, as each takes from the one before.
         const Vector added = splat(logit);
         for (int i = rounded_up(wanted, LANES) - LANES; i >= 0; i -= LANES) {
             const Vector here = load(&best_logits[1 + i]), before = load(&best_logits[i]);
@@ -126,24 +128,24 @@ class Distribution {
             store(&best_logits[1 + i], stays ? here : is_place ? added : before);
             std::memcpy(&best_tokens[1 + i], &tokens, sizeof tokens);
         }
-        least = best_logits[wanted];
+        threshold = best_logits[wanted];
     }
 };
 
-// Rounding does not make it positive. NaN stays NaN.
+// Never positive, whatever rounding does. NaN stays NaN.
 inline float log_probability(float logit, float log_sum) { return std::min(logit - log_sum, 0.0f); }
 
 // Philox4x32-10 (Salmon et al. 2011, section 3.2): its first word. See zhuyi/model/reference.py.
 inline uint32_t random_word(uint32_t seed, int64_t line, uint32_t step, uint32_t sample) {
-    uint32_t a = step, b = sample, c = (uint32_t)line, d = (uint32_t)(line >> 32), one = seed, other = 0;
+    uint32_t a = step, b = sample, c = (uint32_t)line, d = (uint32_t)(line >> 32), key0 = seed, key1 = 0;
     for (int round = 0; round < 10; round++) {
         const uint64_t left = (uint64_t)0xD2511F53 * a, right = (uint64_t)0xCD9E8D57 * c;
-        a = (uint32_t)(right >> 32) ^ b ^ one;
+        a = (uint32_t)(right >> 32) ^ b ^ key0;
         b = (uint32_t)right;
-        c = (uint32_t)(left >> 32) ^ d ^ other;
+        c = (uint32_t)(left >> 32) ^ d ^ key1;
         d = (uint32_t)left;
-        one += 0x9E3779B9;
-        other += 0xBB67AE85;
+        key0 += 0x9E3779B9;
+        key1 += 0xBB67AE85;
     }
     return a;
 }
@@ -163,8 +165,8 @@ inline int draw(std::vector<float>& log_probs, const ZhuyiDecoding& decoding, ui
     const float most = *std::max_element(log_probs.begin(), log_probs.end());
     std::vector<uint64_t> weights(count);
     for (int i = 0; i < count; i++) {
-        const float share = std::exp(log_probs[i] - most);
-        weights[i] = share == share ? (uint64_t)(share * 1073741824.0f) : 0;
+        const float relative = std::exp(log_probs[i] - most);
+        weights[i] = relative == relative ? (uint64_t)(relative * 0x1p30f) : 0;
     }
     uint64_t total = 0;
     for (uint64_t weight : weights) total += weight;
@@ -186,7 +188,7 @@ inline int draw(std::vector<float>& log_probs, const ZhuyiDecoding& decoding, ui
     return -1;
 }
 
-// Whether the last `length` tokens repeat those before them (decoding.max_repetition).
+// Whether the last `length` tokens repeat those before them: `end_of_repetition` in zhuyi/decoding/filters.py.
 inline bool repeats(const std::vector<int>& written, int length) {
     const int count = (int)written.size();
     for (int n = 1; n <= std::max(1, length / 4) && length + n <= count; n++) {
@@ -197,7 +199,7 @@ inline bool repeats(const std::vector<int>& written, int length) {
     return false;
 }
 
-// What would complete an n-gram that was written before (decoding.no_repeat_ngram).
+// Forbids what would complete an n-gram that was written before (decoding.no_repeat_ngram).
 inline void no_repeated_ngram(const std::vector<int>& written, int size, std::vector<int>& forbidden) {
     const int count = (int)written.size();
     for (int first = 0; first + size <= count; first++)
@@ -205,10 +207,10 @@ inline void no_repeated_ngram(const std::vector<int>& written, int size, std::ve
             forbidden.push_back(written[first + size - 1]);
 }
 
-// A model, or the members of an ensemble, which write one output: they differ in all but shape and vocabulary.
+// A model, or the members of an ensemble, which share a shape and vocabularies and may differ in everything else.
 typedef std::vector<const Transformer*> Models;
 
-// The search of a sentence: a tree of all that was chosen, the live prefixes, and the best finished hypotheses.
+// The search of a sentence: a tree of all candidates, the live prefixes, and the best finished hypotheses.
 class Search {
     struct Node {
         int token, parent;
@@ -217,7 +219,7 @@ class Search {
     struct Prefix {
         int node = ROOT, sample = 0;
         float sum = 0;
-        std::vector<int> written, places;  // its tokens; where in `past` the keys and values of each position are
+        std::vector<int> written, places;  // its tokens; the place in `past` of the keys and values of each position
     };
     struct Finished {
         float score;
@@ -229,8 +231,8 @@ class Search {
     };
 
     ZhuyiDecoding decoding;
-    const int32_t* forced_first = nullptr;
-    int forced_count = 0, limit = 0, step = 0;
+    std::span<const int32_t> prefix;
+    int limit = 0, step = 0;
     int source_count = 0;  // positions before that of BOS: none in the encoder–decoder
     int64_t line = 0;
     bool greedy_lives = true, done = false;
@@ -243,14 +245,15 @@ class Search {
   public:
     std::vector<Memory> memory;
 
-    void begin(const Models& models, const ZhuyiDecoding& how, int most_tokens, int64_t line_number, const int32_t* first_tokens, int first_count) {
+    // `new_prefix`: the tokens with which the output begins, whatever the model and the filters say.
+    void begin(const Models& models, const ZhuyiDecoding& new_decoding, int new_limit, int64_t new_line,
+               std::span<const int32_t> new_prefix) {
         past.resize(models.size());
         memory.resize(models.size());
-        decoding = how;
-        limit = most_tokens;
-        line = line_number;
-        forced_first = first_tokens;
-        forced_count = first_count;
+        decoding = new_decoding;
+        limit = new_limit;
+        line = new_line;
+        prefix = new_prefix;
         step = source_count = 0;
         greedy_lives = decoding.stop == BOUND;
         done = false;
@@ -263,39 +266,39 @@ class Search {
     bool is_done() const { return done; }
     int row_count() const { return (int)live.size(); }
 
-    // The decoder shape: adds a row for each position of the source, before the first step, to rows that are computed at
-    // once. All prefixes begin with these places.
+    // The decoder shape: adds a row for each position of the source to those that are computed before the first step.
+    // All prefixes begin with these places.
     void add_source(const Models& models, const Source& source, std::vector<Row>& rows) {
         source_count = source.length - 1;  // without EOS: BOS comes next
-        for (Prefix& prefix : live) {
-            prefix.places.resize(source_count);
-            std::iota(prefix.places.begin(), prefix.places.end(), 0);
+        for (Prefix& each : live) {
+            each.places.resize(source_count);
+            std::iota(each.places.begin(), each.places.end(), 0);
         }
         make_space(models, 0);
         for (int t = 0; t < source_count; t++)
             rows.push_back({source.tokens[t], t, past.data(), live[0].places.data(), memory.data()});
     }
 
-    // Adds a row for each live prefix to those of a step, and says what is wanted of its distribution.
+    // Adds a row for each live prefix to those of a step, and prepares its distribution.
     void add_rows(const Models& models, std::vector<Row>& rows, std::vector<Distribution>& distributions) {
         const int first = source_count + step * decoding.rows, position = source_count + step;
         make_space(models, first);
         for (int j = 0; j < row_count(); j++) {
-            Prefix& prefix = live[j];
-            prefix.places.push_back(first + j);
-            const int last = prefix.written.empty() ? BOS : prefix.written.back();
-            rows.push_back({last, position, past.data(), prefix.places.data(), memory.data()});
+            const std::vector<int>& written = live[j].written;
+            const int last = written.empty() ? BOS : written.back();
+            live[j].places.push_back(first + j);
+            rows.push_back({last, position, past.data(), live[j].places.data(), memory.data()});
             if (distributions.size() < rows.size()) distributions.emplace_back();
             Distribution& distribution = distributions[rows.size() - 1];
             const int best = decoding.sampling ? 0 : decoding.rows == 1 ? 1 : 2 * decoding.rows;
             distribution.begin(best, decoding.sampling ? models[0]->config.target_vocabulary : 0);
-            if (step < forced_count) {
-                distribution.force(forced_first[step]);
+            if (step < (int)prefix.size()) {
+                distribution.force(prefix[step]);
             } else {
                 if (decoding.no_unknown) distribution.forbidden.push_back(UNK);
-                if (decoding.no_repeat_ngram) no_repeated_ngram(prefix.written, decoding.no_repeat_ngram, distribution.forbidden);
+                if (decoding.no_repeat_ngram) no_repeated_ngram(written, decoding.no_repeat_ngram, distribution.forbidden);
                 if (step + 1 < decoding.min_length) distribution.forbidden.push_back(EOS);
-                else if (decoding.max_repetition && repeats(prefix.written, decoding.max_repetition)) distribution.force(EOS);
+                else if (decoding.max_repetition && repeats(written, decoding.max_repetition)) distribution.force(EOS);
                 if (is_forced()) distribution.force(EOS);
             }
         }
@@ -303,8 +306,8 @@ class Search {
 
     bool every_token() const { return decoding.every_token; }
 
-    // Goes on with the distributions of its rows.
-    void advance(Distribution* distributions) {
+    // Takes a step, given the distributions of its rows.
+    void advance(const Distribution* distributions) {
         next.resize(std::max<size_t>(next.size(), decoding.rows));
         const int count = decoding.sampling ? draw_each(distributions) : choose_best(distributions);
         live.swap(next);
@@ -312,15 +315,14 @@ class Search {
         done = live.empty() || step == limit || is_decided();
     }
 
-    // Best first; one that is empty, unfinished and has the score -∞, if the model gave no number.
+    // Best first. If the model gave NaN, one that is empty and unfinished, with score -∞.
     std::vector<Hypothesis> hypotheses() const {
         std::vector<Finished> found(finished);
         if (step == limit)
-            for (const Prefix& prefix : live)
-                found.push_back({normalised(prefix.sum, step, decoding), prefix.node, prefix.sample});
-        if (decoding.sampling)
-            std::stable_sort(found.begin(), found.end(), [](const Finished& a, const Finished& b) { return a.sample < b.sample; });
-        std::stable_sort(found.begin(), found.end(), [](const Finished& a, const Finished& b) { return a.score > b.score; });
+            for (const Prefix& each : live)
+                found.push_back({normalised(each.sum, step, decoding), each.node, each.sample});
+        if (decoding.sampling) std::ranges::stable_sort(found, std::less(), &Finished::sample);
+        std::ranges::stable_sort(found, std::greater(), &Finished::score);
         if ((int)found.size() > decoding.n_best) found.resize(decoding.n_best);
         std::vector<Hypothesis> result;
         for (const Finished& each : found) {
@@ -340,45 +342,46 @@ class Search {
     }
 
   private:
-    // Space in `past` for the next step and some more; the first `filled` places stay.
+    // Makes space in `past` for the next step and some more; the first `filled` places are kept.
     void make_space(const Models& models, size_t filled) {
         for (size_t m = 0; m < models.size(); m++) {
             past[m].layers.resize(models[m]->decoder.blocks.size());
-            past[m].at_least(source_count + (size_t)rounded_up(step + 1, 32) * decoding.rows, filled, models[m]->key_bytes());
+            const size_t places = source_count + (size_t)rounded_up(step + 1, 32) * decoding.rows;
+            past[m].at_least(places, filled, models[m]->key_bytes());
         }
     }
 
     // Whether the prefix or the length limit leaves no choice of the next token.
-    bool is_forced() const { return step < forced_count || (decoding.end_at_limit && step + 1 == limit); }
+    bool is_forced() const { return step < (int)prefix.size() || (decoding.end_at_limit && step + 1 == limit); }
 
-    // Whether the next token has a part in the scores: with Hugging Face's rules, it has none if it is forced.
+    // Whether the next token counts in the scores: with Hugging Face's rules, a forced one does not.
     bool counts() const {
         return !is_forced() || (decoding.stop != HUGGING_FACE && decoding.stop != HUGGING_FACE_EARLY);
     }
 
-    // How many finished hypotheses have a place.
+    // The number of finished hypotheses that are kept.
     int places() const { return decoding.sampling || decoding.stop == BOUND ? decoding.n_best : decoding.rows; }
 
-    // Whether no continuation of a prefix can be among the best hypotheses: a sum only falls, and is divided by at most
-    // the limit's penalty. The other rules do not ask.
-    bool is_lost(const Prefix& prefix) const {
+    // Whether no continuation of a prefix can be among the best hypotheses: a sum can only fall, and the penalty is
+    // largest at the limit. Only the rule `BOUND` uses this.
+    bool is_lost(const Prefix& each) const {
         return !decoding.sampling && decoding.stop == BOUND && (int)finished.size() == places() &&
-               normalised(prefix.sum, limit, decoding) <= finished.back().score;
+               normalised(each.sum, limit, decoding) <= finished.back().score;
     }
 
-    // Whether the search ends before the limit, although prefixes live.
+    // Whether the search ends before the limit, although prefixes are alive.
     bool is_decided() const {
         if (decoding.sampling || (int)finished.size() < places()) return false;
         switch (decoding.stop) {
-            case BOUND: return std::all_of(live.begin(), live.end(), [&](const Prefix& prefix) { return is_lost(prefix); });
+            case BOUND: return std::ranges::all_of(live, [&](const Prefix& each) { return is_lost(each); });
             case HUGGING_FACE: return normalised(live[0].sum, step, decoding) <= finished.back().score;
             default: return true;  // Marian's: all have ended
         }
     }
 
-    // The best candidates of all rows: those that end are finished, and the best of the others live on. As in
-    // zhuyi/decoding/beam.py; with one row there is one candidate.
-    int choose_best(Distribution* distributions) {
+    // The candidates of a step: the best continuations of all rows, best first, and greedy search's among them, in the
+    // last place if it is not one of the best. With one row there is one.
+    void find_candidates(const Distribution* distributions) {
         candidates.clear();
         const bool counted = counts();
         for (int row = 0, number = 0; row < row_count(); row++, number++) {
@@ -394,18 +397,23 @@ class Search {
         const auto better = [](const Candidate& a, const Candidate& b) {
             return a.sum != b.sum ? a.sum > b.sum : a.number < b.number;
         };
-        const bool has_greedy = greedy_lives && !candidates.empty() && candidates[0].number == 0;
-        const Candidate greedy = has_greedy ? candidates[0] : Candidate{};
+        if (candidates.empty()) return;
+        const Candidate first = candidates[0];
         if (candidates.size() > most) {
             std::partial_sort(candidates.begin(), candidates.begin() + most, candidates.end(), better);
             candidates.resize(most);
         } else {
             std::sort(candidates.begin(), candidates.end(), better);
         }
-        // Greedy search's prefix lives until it ends: no beam gives a lower score than greedy search.
-        const auto is_greedy = [&](const Candidate& each) { return has_greedy && each.number == 0; };
-        if (has_greedy && std::none_of(candidates.begin(), candidates.end(), is_greedy)) candidates.back() = greedy;
+        if (greedy_lives && first.number == 0 && std::ranges::count(candidates, 0, &Candidate::number) == 0)
+            candidates.back() = first;
+    }
 
+    // Candidates that are EOS finish hypotheses, and the best of the others live on, as in zhuyi/decoding/beam.py. Greedy
+    // search's prefix lives until it ends, so no beam gives a lower score than greedy search.
+    int choose_best(const Distribution* distributions) {
+        find_candidates(distributions);
+        const auto is_greedy = [greedy = greedy_lives](const Candidate& each) { return greedy && each.number == 0; };
         step++;
         // How many of the first candidates may end a hypothesis, and how many may live on.
         const int may_finish = decoding.stop == MARIAN ? decoding.rows - (int)finished.size() : decoding.rows;
@@ -417,7 +425,7 @@ class Search {
         int count = 0;
         const auto live_on = [&](int i) {
             const Candidate& each = candidates[i];
-            go_on(next[count++], live[each.row], first + i, each.token, each.sum);
+            extend(next[count++], live[each.row], first + i, each.token, each.sum);
         };
         for (int i = 0; i < (int)candidates.size(); i++)
             if (is_greedy(candidates[i]) && candidates[i].token != EOS) {
@@ -432,9 +440,9 @@ class Search {
                 live_on(i);
             }
         }
-        // Those that are lost, the last ones, are not computed. Lower sums alone can take the places that they leave: these
-        // are lost too, and if one ends, it is no better than what is kept. Greedy search's prefix stays: its place could
-        // be taken by a better one.
+        // Prefixes that are lost, which are the last ones, need not be computed. Only candidates with lower sums can
+        // take their places: these are lost too, and none that ends is better than what is kept. Greedy search's prefix
+        // stays, since a better one could take its place.
         while (count > greedy_lives && is_lost(next[count - 1])) count--;
         return count;
     }
@@ -446,36 +454,35 @@ class Search {
         if ((int)finished.size() > places()) finished.pop_back();
     }
 
-    // Each row draws its next token; one whose distribution is not a number ends without a hypothesis.
-    int draw_each(Distribution* distributions) {
+    // Each row draws its next token; one whose distribution is NaN ends without a hypothesis.
+    int draw_each(const Distribution* distributions) {
         const bool counted = counts();
         step++;
         int count = 0;
         for (int row = 0; row < row_count(); row++) {
-            Distribution& distribution = distributions[row];
-            Prefix& prefix = live[row];
+            const Distribution& distribution = distributions[row];
+            const Prefix& from = live[row];
             const float log_sum = distribution.log_sum();
             int token = distribution.forced;
-            std::vector<float>& logits = distribution.logits;
+            const std::vector<float>& logits = distribution.logits;
             const auto log_prob_of = [&](int of) { return log_probability(logits[of], log_sum); };
-            std::vector<float> log_probs;
             if (token < 0) {
-                log_probs.resize(logits.size());
+                std::vector<float> log_probs(logits.size());
                 for (size_t i = 0; i < logits.size(); i++) log_probs[i] = log_prob_of((int)i);
                 for (int forbidden : distribution.forbidden) log_probs[forbidden] = -INFINITY;
-                token = draw(log_probs, decoding, random_word(decoding.seed, line, step - 1, prefix.sample));
+                token = draw(log_probs, decoding, random_word(decoding.seed, line, step - 1, from.sample));
             }
             if (token < 0 || !(log_prob_of(token) > -INFINITY)) continue;
-            const float log_prob = log_prob_of(token), total = prefix.sum + (counted ? log_prob : 0);
-            nodes.push_back({token, prefix.node, log_prob});
+            const float log_prob = log_prob_of(token), total = from.sum + (counted ? log_prob : 0);
+            nodes.push_back({token, from.node, log_prob});
             const int node = (int)nodes.size() - 1;
-            if (token == EOS) finished.push_back({normalised(total, step, decoding), node, prefix.sample});
-            else go_on(next[count++], prefix, node, token, total);
+            if (token == EOS) finished.push_back({normalised(total, step, decoding), node, from.sample});
+            else extend(next[count++], from, node, token, total);
         }
         return count;
     }
 
-    static void go_on(Prefix& to, const Prefix& from, int node, int token, float sum) {
+    static void extend(Prefix& to, const Prefix& from, int node, int token, float sum) {
         to.node = node;
         to.sample = from.sample;
         to.sum = sum;

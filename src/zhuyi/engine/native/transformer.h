@@ -1,14 +1,14 @@
-// The encoder–decoder Transformer, as `zhuyi/model/transformer.py` has it, and the decoder shape of `shapes.py`: the parts
-// bear the same names, and so do the weights.
+// The encoder–decoder Transformer, as in `zhuyi/model/transformer.py`, and the decoder shape, as in `shapes.py`. The
+// parts and their weights have the same names.
 //
-//     memory = encode(sources)          the hidden state of every source position, of many sentences end to end
+//     memory = encode(sources)          the hidden states of all source positions, of many sentences concatenated
 //     start(memory, …)                  cross-attention's keys and values, once for each sentence
 //     hidden = step(rows)               one more position of many rows; each row has a past and a position of its own
 //     logits = projection(hidden)
 //
 // The decoder shape has no memory: the positions of a source are rows of one `step`, and the past of all that follows.
 //
-// Nothing is padded: a row is a token of some sentence, and attention alone knows which ones belong together.
+// Nothing is padded: a row is a token of some sentence, and only attention distinguishes the sentences.
 #pragma once
 
 #include <memory>
@@ -72,7 +72,8 @@ class Weights {
     }
 
     static std::string shape(int64_t rows, int64_t columns) {
-        return rows == 1 ? "(" + std::to_string(columns) + ",)" : "(" + std::to_string(rows) + ", " + std::to_string(columns) + ")";
+        const std::string width = std::to_string(columns);
+        return rows == 1 ? "(" + width + ",)" : "(" + std::to_string(rows) + ", " + width + ")";
     }
 
     void refuse_unknown() const {
@@ -81,15 +82,17 @@ class Weights {
     }
 };
 
-// Vectors of a width, `stride_of(width)` floats apart.
+// A copy of vectors, `stride_of(width)` floats apart.
 inline Buffer<float> with_stride(const float* vectors, int count, int width) {
     const int stride = stride_of(width);
     Buffer<float> table((size_t)count * stride);
-    for (int i = 0; i < count; i++) std::memcpy(&table[(size_t)i * stride], vectors + (size_t)i * width, width * sizeof(float));
+    for (int i = 0; i < count; i++)
+        std::memcpy(&table[(size_t)i * stride], vectors + (size_t)i * width, width * sizeof(float));
     return table;
 }
 
-// Adds the map `name` to `linear`, its outputs from `first` on. `output` and `input` say where those of heads stand.
+// Adds the map `name` to `linear`, from its output `first` on. `output(i)` and `input(i)` are the places of output and
+// input i of the map: there are gaps between heads.
 template <class Output, class Input>
 void add_map(Linear& linear, int first, const Weights& weights, const std::string& name, int outputs, int inputs,
              Output output, Input input) {
@@ -113,7 +116,7 @@ inline Norm make_norm(const ZhuyiConfig& config, const Weights& weights, const s
     return norm;
 }
 
-// What a thread computes in.
+// The buffers in which a thread computes.
 struct Workspace {
     OperandBuffer operand;
     Buffer<float> x, normed, inner, context, scores;
@@ -180,7 +183,7 @@ class PositionalEncoding {
     }
 };
 
-// W_q, W_k, W_v and W_o: zhuyi/model/attention.py. The maps of the same input are one; heads begin at a register each.
+// W_q, W_k, W_v and W_o: zhuyi/model/attention.py. Maps of the same input are one, and each head begins at a register.
 struct Attention {
     HeadShape shape;
     int groups;           // heads of keys and values
@@ -211,25 +214,26 @@ struct Attention {
 // outer(activation(inner(x))), or outer(activation(gate(x)) · inner(x)): zhuyi/model/blocks.py.
 struct FeedForward {
     Activation activation;
-    int width;           // of the inner vector, in whole registers
-    Linear inner, outer;  // `inner` with the gate after it, if there is one
+    int width;            // of the inner vector, in whole registers
+    Linear inner, outer;  // after `inner`, the gate, if there is one
 
     FeedForward(const ZhuyiConfig& config, const Weights& weights, const std::string& name)
         : activation((Activation)config.activation), width(stride_of(config.feed_forward)) {
         const bool gated = activation == SWIGLU || activation == GEGLU;
         inner = Linear(gated ? 2 * width : width, config.width, (Precision)config.precision);
         add_map(inner, 0, weights, name + ".inner", config.feed_forward, config.width, unchanged, unchanged);
-        if (gated) add_map(inner, width, weights, name + ".gate", config.feed_forward, config.width, unchanged, unchanged);
+        if (gated)
+            add_map(inner, width, weights, name + ".gate", config.feed_forward, config.width, unchanged, unchanged);
         outer = Linear(config.width, config.feed_forward, (Precision)config.precision);
         add_map(outer, 0, weights, name + ".outer", config.width, config.feed_forward, unchanged, unchanged);
     }
 
-    // x += of the rows `input`.
+    // x += outer(…) of the rows `input`.
     void add(const float* input, float* x, int rows, int stride, Workspace& work) const {
         float* y = work.inner.at_least((size_t)rows * inner.stride);
         inner.apply(inner.prepare(input, rows, stride, work.operand), rows, y);
         for (int row = 0; row < rows; row++) {
-            // The results stand `width` apart, so they never reach a row that is still to be read.
+            // The results are `width` apart and never overwrite what is still to be read.
             const float* from = y + (size_t)row * inner.stride;
             float* to = y + (size_t)row * width;
             for (int i = 0; i < width; i += LANES) {
@@ -294,14 +298,17 @@ struct Stack {
     std::vector<Block> blocks;
     std::unique_ptr<Norm> norm;
 
-    Stack(const ZhuyiConfig& config, const Weights& weights, const std::string& name, int vocabulary, int layers, bool cross)
+    Stack(const ZhuyiConfig& config, const Weights& weights, const std::string& name, int vocabulary, int layers,
+          bool cross)
         : width(config.width),
           stride(stride_of(config.width)),
           scale(config.embedding_scale ? std::sqrt((float)config.width) : 1.0f),
           positions(config, weights, name + ".positions") {
         embedding = with_stride(weights.find(name + ".embedding.weight", vocabulary, width), vocabulary, width);
-        for (int n = 0; n < layers; n++) blocks.emplace_back(config, weights, name + ".blocks." + std::to_string(n), cross);
-        if (config.embedding_norm) embedding_norm = std::make_unique<Norm>(make_norm(config, weights, name + ".embedding_norm"));
+        for (int n = 0; n < layers; n++)
+            blocks.emplace_back(config, weights, name + ".blocks." + std::to_string(n), cross);
+        if (config.embedding_norm)
+            embedding_norm = std::make_unique<Norm>(make_norm(config, weights, name + ".embedding_norm"));
         if (config.final_norm) norm = std::make_unique<Norm>(make_norm(config, weights, name + ".norm"));
     }
 
@@ -313,31 +320,31 @@ struct Stack {
     }
 };
 
-// Keys and values of a layer, [place][width of keys] each: in bf16, unless the model is in float32. Most of what a step
-// reads are these.
+// Keys and values of a layer, [place][width of keys] each: in bf16 unless the model is in float32, since a step reads
+// little else.
 struct KeysAndValues {
     Buffer<uint8_t> keys, values;
 };
 
-// The source of a sentence, as cross-attention sees it. A place is a position.
+// The source of a sentence, for cross-attention. A place is a position.
 struct Memory {
     int length = 0;
     std::vector<KeysAndValues> layers;
 };
 
-// The target of a sentence so far; in the decoder shape, its source too. Every row of every step has a place of its own,
-// which nobody moves: a row that continues another one reads that one's places.
+// The target of a sentence so far, and in the decoder shape, its source. Every row of every step has a place of its
+// own, which is never moved: a row that continues another one reads the places of that one.
 struct Past {
     std::vector<KeysAndValues> layers;
 
-    // Space for `places` in each layer, of so many bytes; the first `filled` stay.
+    // Makes space for `places` of `bytes` each in every layer; the first `filled` are kept.
     void at_least(size_t places, size_t filled, size_t bytes) {
         for (KeysAndValues& layer : layers)
             for (Buffer<uint8_t>* each : {&layer.keys, &layer.values}) each->at_least(places * bytes, filled * bytes);
     }
 };
 
-// Stores a vector, whose width is whole registers, as numbers of a cache.
+// Stores a vector, whose width is a multiple of a register's, in the type of a cache.
 inline void store_row(const float* x, int width, float* to) { std::memcpy(to, x, width * sizeof(float)); }
 inline void store_row(const float* x, int width, Bf16* to) {
     for (int i = 0; i < width; i += LANES) store(to + i, load(x + i));
@@ -346,8 +353,8 @@ inline void store_row(const float* x, int width, Bf16* to) {
 // One row of a step.
 struct Row {
     int token, position;
-    Past* past;         // of the first member of an ensemble, and after it those of the others
-    const int* places;  // of the positions 0 … position; at the last one, the row's own key and value are written
+    Past* past;            // of the first member of an ensemble, followed by those of the others
+    const int* places;     // of the positions 0 … position; the row's own key and value are written to the last one
     const Memory* memory;  // of the encoder–decoder; for an ensemble, as `past`
 };
 
@@ -371,11 +378,11 @@ struct Transformer {
           projection(config.target_vocabulary, config.width, (Precision)config.precision) {
         add_map(projection, 0, weights, "projection", config.target_vocabulary, config.width, unchanged, unchanged);
         weights.refuse_unknown();
-        // What fills the last panel is no token.
+        // The last panel may have outputs that are not tokens.
         for (int i = config.target_vocabulary; i < projection.width(); i++) projection.set_bias(i, -INFINITY);
     }
 
-    // The memory of sentences, end to end: a row for each of their positions.
+    // The memory of sentences, concatenated: a row for each of their positions.
     const float* encode(const std::vector<Source>& sources, Workspace& work) const {
         const Stack& stack = *encoder;
         const int stride = stack.stride;
@@ -398,13 +405,13 @@ struct Transformer {
         return decoder.blocks[0].mixer.key_width() * (config.precision == FLOAT32 ? sizeof(float) : sizeof(Bf16));
     }
 
-    // The keys and values of sentences whose memory is the rows at `hidden`, end to end.
+    // The keys and values of sentences whose memory is the rows at `hidden`, concatenated.
     void start(const float* hidden, const std::vector<Memory*>& memories, Workspace& work) const {
         config.precision == FLOAT32 ? start<float>(hidden, memories, work) : start<Bf16>(hidden, memories, work);
     }
 
-    // The hidden states of one more position of each row. Rows that stand side by side may be positions of one sequence,
-    // in their order: each sees those before it.
+    // The hidden states of one more position of each row. Adjacent rows may be consecutive positions of one sequence:
+    // each attends to those before it.
     const float* step(const std::vector<Row>& rows, Workspace& work) const {
         return config.precision == FLOAT32 ? step<float>(rows, work) : step<Bf16>(rows, work);
     }
@@ -466,7 +473,7 @@ struct Transformer {
             }
             for (int t = 0; t < source.length; t++, context += context_stride)
                 attend<float>(y + (size_t)t * y_stride, keys, keys + mixer.key_width(), source.length, mixer.shape,
-                       positions.slopes(), t, scores, context, [=](int key) { return (size_t)key * y_stride; });
+                              positions.slopes(), t, scores, context, [=](int key) { return (size_t)key * y_stride; });
             y += (size_t)source.length * y_stride;
         }
         const Operand operand = mixer.output.prepare(work.context.data(), rows, context_stride, work.operand);
@@ -475,7 +482,8 @@ struct Transformer {
     }
 
     template <class Number>
-    void attend_to_past(const Block& block, size_t layer, const std::vector<Row>& rows, float* x, Workspace& work) const {
+    void attend_to_past(const Block& block, size_t layer, const std::vector<Row>& rows, float* x,
+                        Workspace& work) const {
         const Attention& mixer = block.mixer;
         const int stride = decoder.stride, count = (int)rows.size(), context_stride = stride_of(mixer.query_width());
         const size_t width = mixer.key_width();
@@ -495,8 +503,8 @@ struct Transformer {
             Number* query = (Number*)work.query.at_least(mixer.query_width() * sizeof(Number));
             store_row(y, mixer.query_width(), query);
             float* scores = work.scores.at_least((size_t)mixer.shape.heads * rounded_up(times, LANES));
-            attend<Number>(query, keys, values, times, mixer.shape, decoder.positions.slopes(), row.position, scores, context,
-                   [=, places = row.places](int t) { return places[t] * width; });
+            attend<Number>(query, keys, values, times, mixer.shape, decoder.positions.slopes(), row.position, scores,
+                           context, [=, places = row.places](int t) { return places[t] * width; });
             y += mixer.maps.stride;
             context += context_stride;
         }
@@ -506,7 +514,8 @@ struct Transformer {
     }
 
     template <class Number>
-    void attend_to_memory(const Block& block, size_t layer, const std::vector<Row>& rows, float* x, Workspace& work) const {
+    void attend_to_memory(const Block& block, size_t layer, const std::vector<Row>& rows, float* x,
+                          Workspace& work) const {
         const Attention& cross = *block.cross;
         const int stride = decoder.stride, count = (int)rows.size(), context_stride = stride_of(cross.query_width());
         const size_t width = cross.key_width();
