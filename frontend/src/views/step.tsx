@@ -87,12 +87,11 @@ function Takes(props: { t: number }) {
   const layer = model.value!.config.decoder_layers - 1;
   const roots = useRoots(`decoder.${layer}.cross.weights`);
   const names = labels(trace.value!.source);
-  const steps = trace.value!.replay.target_out.ids.length;
   const shares = useMemo(() => {
     const [n, rows] = [names.length, roots ? roots.length / heads() / names.length : 0];
     const share = (head: number, j: number) => (roots![(head * rows + props.t) * n + j] / 255) ** 2;
     return roots && names.map((_, j) => mean(indices(heads()).map((head) => share(head, j))));
-  }, [roots, props.t, names, steps]);
+  }, [roots, props.t, names]);
   if (!shares) return null;
   const shade = (j: number) => shareColour(Math.sqrt(shares[j]));
   return (
