@@ -1,6 +1,6 @@
 """One typed, frozen tree of settings: TOML in, overrides in, resolved JSON out."""
 
-from zhuyi.config.data import LANGUAGES, DataConfig
+from zhuyi.config.data import LANGUAGES, DataConfig, is_bcp47
 from zhuyi.config.decoding import DecodingConfig, EngineName, Precision, SearchStrategy, StoppingRule
 from zhuyi.config.load import FILES, build_config, changed, load_config, parse_override
 from zhuyi.config.model import NOT_IN_SHAPE, MixerKind, ModelConfig, Part, Shape
@@ -39,6 +39,7 @@ __all__ = [
     "build_config",
     "changed",
     "describe",
+    "is_bcp47",
     "load_config",
     "parse_override",
     "readable",

@@ -27,6 +27,11 @@ _LANGUAGE_TAG = re.compile(
 """Language, script, region, variants, extensions, private use: RFC 5646, section 2.1, except for what is not in use."""
 
 
+def is_bcp47(tag: object) -> bool:
+    """Whether this is a well-formed language tag (BCP 47), such as en, pt-BR or zh-Hant."""
+    return isinstance(tag, str) and _LANGUAGE_TAG.fullmatch(tag) is not None
+
+
 class MixedCorpus(Section):
     """One corpus of `data.mix`."""
 
@@ -90,7 +95,7 @@ class DataConfig(Section):
     @field_validator(*LANGUAGES)
     @classmethod
     def _well_formed(cls, tag: str | None, info: ValidationInfo) -> str | None:
-        if tag is not None and not _LANGUAGE_TAG.fullmatch(tag):
+        if tag is not None and not is_bcp47(tag):
             key = f"data.{info.field_name}"
             raise ValueError(f"{key} = {tag!r} is not a language tag (BCP 47) such as en, pt-BR or zh-Hant")
         return tag

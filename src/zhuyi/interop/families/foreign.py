@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from zhuyi.checkpoint import build_model
-from zhuyi.config import ModelConfig, build_config
+from zhuyi.config import LANGUAGES, ModelConfig, build_config, is_bcp47
 from zhuyi.directory import StoredModel, check_shapes
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.interop.families.weights import Arrays, halves_together, permuted
@@ -26,7 +26,7 @@ class Text:
     settings: dict[str, Any]
     """The section [text]."""
     languages: tuple[str | None, str | None] = (None, None)
-    """Of source and target, where the model says so."""
+    """Of source and target, where the model names one; what is no language tag, such as ROMANCE, is not kept."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def as_stored(foreign: Foreign, where: str) -> StoredModel:
         raise CheckpointError(f"{where}: zhuyi has no such model: {error}") from error
     if foreign.sines_first and (width := config.model.width) % 2:
         raise CheckpointError(f"{where}: zhuyi has no such model: model.width = {width} is odd, with sines and cosines")
-    languages = dict(zip(("source_language", "target_language"), text.languages, strict=True))
+    languages = {key: tag for key, tag in zip(LANGUAGES, text.languages, strict=True) if is_bcp47(tag)}
     config = config.model_copy(update={"data": config.data.model_copy(update=languages)})
     with torch.device("meta"):  # shapes alone
         network = build_model(config, text.tokenizers).transformer
