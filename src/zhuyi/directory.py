@@ -153,6 +153,21 @@ def read_model(directory: str | Path) -> StoredModel:
     return StoredModel(config, tokenizers, weights, Origin(directory.resolve(), listed_digests(directory, WEIGHTS)))
 
 
+def ensure_replaceable(directory: Path) -> None:
+    """Check that a model can be written to a directory, and that nothing but a model would be overwritten.
+
+    Raises:
+        CheckpointError: if it is a file, holds a training run, holds files but no model, or cannot be written.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise CheckpointError(f"{directory}: a file, not a directory: choose another place")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).exists():
+        raise CheckpointError(f"{directory} holds files and no model: choose another directory")
+    if checkpoints(directory):
+        raise CheckpointError(f"{directory} holds a training run, which could not be resumed: choose another directory")
+    ensure_writable(directory)
+
+
 def check_shapes(weights: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]]) -> None:
     """Check that `weights` are the weights of a model.
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zhuyi.config import changed
-from zhuyi.directory import checkpoints, read_model
+from zhuyi.directory import ensure_replaceable, read_model
 from zhuyi.engine.choice import engine_of
-from zhuyi.errors import CheckpointError, ConfigError
-from zhuyi.files import MANIFEST
+from zhuyi.errors import ConfigError
 from zhuyi.hub import card_head
 from zhuyi.translator import Translator
 
@@ -95,7 +94,7 @@ def save(translator: Translator, directory: str | Path) -> None:
         directory: is made if it does not exist; a model in it is replaced.
 
     Raises:
-        CheckpointError: if the directory holds a training run, or other files and no model, or cannot be written.
+        CheckpointError: as `ensure_replaceable`.
         ConfigError: if the engine has no weights that could be written.
     """
     from zhuyi.checkpoint import Model, save_model
@@ -103,10 +102,7 @@ def save(translator: Translator, directory: str | Path) -> None:
 
     directory, engine = Path(directory), with_torch(translator).engine
     assert isinstance(engine, TorchEngine)
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).exists():
-        raise CheckpointError(f"{directory} holds files and no model: choose another directory")
-    if checkpoints(directory):
-        raise CheckpointError(f"{directory} holds a training run, which could not be resumed: choose another directory")
+    ensure_replaceable(directory)
     model = Model(translator.config, translator.tokenizers, engine.network, translator.name)
     text = f"# A zhuyi model\n\nSaved by `zhuyi.save` from {translator.name or 'memory'}.\n"
     save_model(model, directory, card=card_head(model.config) + text)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zhuyi.directory import model_files
+from zhuyi.directory import ensure_replaceable, model_files
 from zhuyi.errors import CheckpointError, ConfigError
-from zhuyi.files import MANIFEST, ensure_writable, write_directory
+from zhuyi.files import MANIFEST, write_directory
 from zhuyi.hub import card_head, fetched
 from zhuyi.interop.families import huggingface, marian
 from zhuyi.interop.families.foreign import Foreign, as_stored
@@ -75,7 +75,7 @@ def import_model(
 
     Args:
         path: a directory or file of the other program, or `hub:USER/NAME[@REVISION]`.
-        out: the directory to write; it must not hold other files.
+        out: the directory to write; a model in it is replaced, unless a training run made it.
         format: one of `IMPORTERS`. Unset: what the path looks like.
         vocabularies: files, of the source and then of the target, where they do not lie beside the model.
         keep: lines, of both languages. Of the vocabulary only what these need is kept: see `keep_vocabulary`. Unset:
@@ -83,12 +83,12 @@ def import_model(
 
     Raises:
         CheckpointError: if there is no such model, it is damaged, or has something that zhuyi has not: the message
-            names the file and the setting. Or if `out` cannot be written, or holds other files.
+            names the file and the setting. Or as `ensure_replaceable`, for `out`.
         ConfigError: if there is no such format.
         DataError: if `keep` has no line that is not blank.
     """
     name, out = Path(path).name, Path(out)
-    ensure_free(out)
+    ensure_replaceable(out)
     path = fetched(path, THEIRS)
     foreign = read_foreign(path, format, [Path(each) for each in vocabularies])
     stored = whole = as_stored(foreign, str(path))
@@ -131,19 +131,6 @@ def _why_unknown(path: Path) -> str:
     if (path / MANIFEST).is_file():
         return "a model of zhuyi already: use it as it is"
     return "neither a directory of Hugging Face (config.json with a model_type) nor one of Marian (.npz)"
-
-
-def ensure_free(out: Path) -> None:
-    """See that a model directory can be written, and nothing but a model is overwritten.
-
-    Raises:
-        CheckpointError: otherwise.
-    """
-    if out.exists() and not out.is_dir():
-        raise CheckpointError(f"{out}: a file, not a directory: choose another place")
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).exists():
-        raise CheckpointError(f"{out} holds other files: choose another directory")
-    ensure_writable(out)
 
 
 def _card(foreign: Foreign, name: str) -> str:
