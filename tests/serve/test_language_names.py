@@ -1,5 +1,7 @@
 """Names of languages that mean the same, and the form that clients know them by."""
 
+import tracemalloc
+
 import pytest
 
 from zhuyi.serve import languages
@@ -43,3 +45,13 @@ def test_a_tag_has_a_code_and_a_name(tag: str, code: str, name: str) -> None:
 )
 def test_a_language_is_found_by_any_of_its_names(wanted: str, offered: list[str], found: str | None) -> None:
     assert languages.find(wanted, offered) == found
+
+
+def test_the_languages_that_requests_name_do_not_fill_the_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(30):
+            assert languages.find(f"{number}{'x' * 1_000_000}", ["en"]) is None
+        assert tracemalloc.get_traced_memory()[0] < 5_000_000
+    finally:
+        tracemalloc.stop()

@@ -14,6 +14,9 @@ from babel.core import get_global, parse_locale
 ANY_REGION = "XX"
 """What mBART writes where it means no region."""
 
+LONGEST_TAG = 64
+"""Characters of a tag; no language has so long a one (RFC 5646, section 4.4.1, counts 35)."""
+
 USUAL = {"no": "nb"}
 """Languages that CLDR has beside the one of theirs which is meant: Norwegian is Bokmål."""
 
@@ -26,9 +29,13 @@ class Language(NamedTuple):
     region: str
 
 
-@lru_cache(4096)  # requests can say any
 def parse(tag: str) -> Language:
     """What a tag means (BCP 47, ISO 639-1, -2 or -3); one that means nothing to CLDR is a language by that name."""
+    return _parse(tag) if len(tag) <= LONGEST_TAG else Language(tag, "", "")
+
+
+@lru_cache(4096)  # of tags that requests name: long ones would fill the memory
+def _parse(tag: str) -> Language:
     try:
         language, region, script = parse_locale(tag.replace("-", "_"))[:3]
     except ValueError:
