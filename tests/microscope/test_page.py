@@ -26,6 +26,7 @@ from zhuyi.microscope.effects import head_effects, occlusion
 from zhuyi.microscope.server import MAX_REQUEST_BYTES, Microscope
 from zhuyi.microscope.trace import Trace, WhatIf, transformer_of
 from zhuyi.microscope.wire import floats, roots
+from zhuyi.ports import address
 from zhuyi.translator import Translator
 
 EVIL = "dogs </script><script>x"
@@ -311,6 +312,8 @@ def test_what_may_not_be_asked(server: Microscope) -> None:
     assert ask(server, "POST", "/api/look", "{")[0] == 400
     assert ask(server, "POST", "/api/look", "{}", Content_Type="text/plain")[0] == 404
     assert ask(server, "POST", "/api/look", " " * (MAX_REQUEST_BYTES + 1))[0] == 413
+    for length in ("\xb2", "-1", "+1", "9" * 5000):  # a superscript two is a digit to Python
+        assert ask(server, "POST", "/api/look", "{}", Content_Length=length)[0] == 413
 
 
 def test_other_sites_cannot_ask_through_the_browser(server: Microscope) -> None:
@@ -325,6 +328,14 @@ def test_other_sites_cannot_ask_through_the_browser(server: Microscope) -> None:
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert b"<script>" not in body
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_port_that_is_taken_is_named(server: Microscope, translator: Translator) -> None:
+    port = server.server_address[1]
+    with pytest.raises(ConfigError, match=rf"cannot listen on 127\.0\.0\.1, port {port}: .*: choose another --port"):
+        Microscope(translator, port=port)
+    assert server.url == f"http://127.0.0.1:{port}/"
+    assert address("::1", server.socket) == f"http://[::1]:{port}"
 
 
 def test_a_server_for_others_answers_to_addresses_and_its_own_name(translator: Translator) -> None:

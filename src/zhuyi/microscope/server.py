@@ -14,6 +14,7 @@
 A request whose Host is not this server is refused, so that no other site's script can ask through the browser.
 """
 
+import re
 import socket
 import sys
 import threading
@@ -37,6 +38,7 @@ from zhuyi.microscope.page import SERVED_POLICY, asset, look, served_html
 from zhuyi.microscope.run import examples_of_dev_set
 from zhuyi.microscope.trace import TextError, Trace, WhatIf
 from zhuyi.microscope.wire import describe_model, describe_trace, embed_all, embedded_weights, floats, roots, tensors
+from zhuyi.ports import address, open_port
 from zhuyi.translator import Translator
 
 MAX_TRACES = 8
@@ -44,6 +46,8 @@ MAX_TRACES = 8
 MAX_CHECKPOINTS = 3
 """Checkpoints that are held in memory, beside those of the traces."""
 MAX_REQUEST_BYTES = 100_000
+LENGTH = re.compile("[0-9]{1,9}")
+"""Of the body of a request, in its header; more digits are too many bytes."""
 
 Asked = TypeVar("Asked", bound=schema.Message)
 
@@ -57,6 +61,9 @@ class Microscope(ThreadingHTTPServer):
         port: 0 for any that is free.
         checkpoints: of its training, by name, oldest first; each is loaded when it is asked for.
         beside: of another model, to be looked at on the same page.
+
+    Raises:
+        ConfigError: if the port cannot be opened, or an engine cannot be looked into.
     """
 
     daemon_threads = True
@@ -80,13 +87,16 @@ class Microscope(ThreadingHTTPServer):
         shown = described.examples or examples_of_dev_set(translator.config)
         self.described = described.model_copy(update={"examples": shown})
         self._embedded = embed_all(self.described, self._translator, other)
-        super().__init__((host, port), _Handler)
+        super().__init__((host, port), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = open_port(host, port)
+        self.server_address = self.socket.getsockname()
 
     @property
     def url(self) -> str:
         """Where the page is."""
-        host, port = self.server_address[:2]
-        return f"http://{'127.0.0.1' if host == '0.0.0.0' else str(host)}:{port}/"
+        host = str(self.server_address[0])
+        return f"{address({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), self.socket)}/"
 
     def answers_to(self, host: str) -> bool:
         """Whether a request may say this in its Host header: an address, or this machine's own name; any port.
@@ -255,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if self.path not in answers or self.headers.get_content_type() != "application/json":
             self._fail(HTTPStatus.NOT_FOUND, "no such page")
-        elif not length.isdigit() or int(length) > MAX_REQUEST_BYTES:
+        elif not LENGTH.fullmatch(length) or int(length) > MAX_REQUEST_BYTES:
             self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {MAX_REQUEST_BYTES:,} bytes")
         else:
             try:

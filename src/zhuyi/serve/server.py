@@ -3,13 +3,12 @@
 import logging
 import math
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
 import uvicorn
 
-from zhuyi.errors import ConfigError
+from zhuyi.ports import address, open_port
 from zhuyi.serve.app import application
 from zhuyi.serve.connection import Connection
 from zhuyi.serve.service import Service
@@ -46,9 +45,9 @@ def run(
         ConfigError: if the port cannot be opened.
     """
     limits = service.limits
-    with _listen(host, port) as listener:
+    with open_port(host, port, BACKLOG) as listener:
+        on_start(address(host, listener))
         shown = f"[{host}]" if ":" in host else host
-        on_start(f"http://{shown}:{listener.getsockname()[1]}")
         is_open = not (hosts or ip_address(listener.getsockname()[0]).is_loopback)
         config = uvicorn.Config(
             application(service, origins, ["*"] if is_open else [*LOOPBACK, shown, *hosts]),
@@ -68,12 +67,3 @@ def run(
             uvicorn.Server(config).run([listener])
         finally:
             signal.signal(signal.SIGTERM, before)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason, *_ = (error.strerror or str(error)).split(" (")  # Python adds the address
-        raise ConfigError(f"cannot listen on {host}, port {port}: {reason}: choose another --port or --host") from error
