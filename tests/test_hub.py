@@ -162,6 +162,8 @@ def test_a_model_is_uploaded_and_used_from_there(hub: Hub, tmp_path: Path) -> No
     assert (there.code, there.out) == (0, here.out)
     assert here.out.strip()
     assert run("export", model, "--to", "hub:me/en-de").code == 0, "it is replaced"
+    assert run("export", "hub:me/en-de", "--to", "hub:me/copy").code == 0
+    assert hub.files["me/copy"] == hub.files["me/en-de"]
 
     hub.files["me/en-de"]["README.md"] = b"edited there"
     assert zhuyi.load("hub:me/en-de", device="cpu").translate([LINE]) == [here.out.removesuffix("\n")]
@@ -243,6 +245,7 @@ def test_a_model_of_another_program_is_imported_from_there(
         ("---\ntags:\n- a\n---\nlicense: mit\n", None),
         ("license: mit\n", None),
         ("---\nlicense:\n---\n", None),
+        ("---\nlicense: \x1b]0;title\x07mit\n---\n", None),
     ],
 )
 def test_the_licence_is_that_of_the_head_of_the_card(tmp_path: Path, card: str, licence: str | None) -> None:

@@ -195,7 +195,7 @@ def test_a_directory_of_something_else_is_left_alone(model: Path, tmp_path: Path
         (["--shard", "1/2"], "files that --in names"),
         *(
             (["--in", "*.zst", "--out", "out", "--shard", text], "part I of N")
-            for text in ("0/2", "3/2", "2", "a/b", "1/0")
+            for text in ("0/2", "3/2", "2", "a/b", "1/0", f"1/{'9' * 5000}")
         ),
         (["--in", "no/*.zst", "--out", "out"], "no such file"),
     ],

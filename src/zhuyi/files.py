@@ -119,9 +119,9 @@ def files_for_a_copy(directory: Path, free: str) -> dict[str, Path | bytes]:
         CheckpointError: as `read_directory`.
     """
     manifest = _read_manifest(directory)
-    files: dict[str, Path | bytes] = {name: directory / name for name in manifest["files"]}
-    manifest["files"].pop(free, None)
-    return {**files, MANIFEST: _to_bytes(manifest)}
+    listed = {name: digest for name, digest in manifest["files"].items() if name != free}
+    names = [*listed, *([free] if (directory / free).is_file() else [])]
+    return {**{name: directory / name for name in names}, MANIFEST: _to_bytes({**manifest, "files": listed})}
 
 
 @contextmanager

@@ -17,7 +17,9 @@ HUB = "hub:"
 CARD = "README.md"
 LARGEST_HEAD = 1 << 16
 """Bytes of the head of a card; one that lists two hundred languages has 10,000."""
-OURS = ("*.json", "model.safetensors", CARD)
+LICENCE_FILES = ("LICENSE", "LICENSE.txt", "COPYING")
+"""The names of a file with the text of a licence."""
+OURS = ("*.json", "model.safetensors", CARD, *LICENCE_FILES)
 """The files of a model directory, as patterns."""
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -114,9 +116,24 @@ def licence_of(directory: Path) -> str | None:
         except OSError as error:
             raise CheckpointError(f"{card}: cannot read: {error.strerror}") from error
         head = text.partition("\n---")[0] if text.startswith("---") else ""
-        if found := re.search(r"""^license:[ \t]*["']?([^"'\s]+)""", head, re.MULTILINE):
+        if found := re.search(r"""^license:[ \t]*["']?([\w.+-]+)""", head, re.MULTILINE):
             return found[1]
-    return next((name for name in ("LICENSE", "LICENSE.txt", "COPYING") if (directory / name).is_file()), None)
+    return next(iter(licence_file(directory)), None)
+
+
+def licence_file(directory: Path) -> dict[str, bytes]:
+    """The name and the content of the file with the licence of the model in a directory; empty if there is none.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    for path in (directory / name for name in LICENCE_FILES):
+        if path.is_file():
+            try:
+                return {path.name: path.read_bytes()}
+            except OSError as error:
+                raise CheckpointError(f"{path}: cannot read: {error.strerror}") from error
+    return {}
 
 
 def _task(config: Config) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zhuyi.config import changed
-from zhuyi.directory import ensure_replaceable, read_model
+from zhuyi.directory import ensure_replaceable, model_files, read_model
 from zhuyi.engine.choice import engine_of
 from zhuyi.errors import ConfigError
-from zhuyi.hub import card_head
+from zhuyi.files import write_directory
+from zhuyi.hub import card_head, licence_file, licence_of
 from zhuyi.translator import Translator
 
 if TYPE_CHECKING:
@@ -97,12 +98,14 @@ def save(translator: Translator, directory: str | Path) -> None:
         CheckpointError: as `ensure_replaceable`.
         ConfigError: if the engine has no weights that could be written.
     """
-    from zhuyi.checkpoint import Model, save_model
+    from zhuyi.checkpoint import Model
     from zhuyi.engine.torch import TorchEngine
 
     directory, engine = Path(directory), with_torch(translator).engine
     assert isinstance(engine, TorchEngine)
     ensure_replaceable(directory)
-    model = Model(translator.config, translator.tokenizers, engine.network, translator.name)
-    text = f"# A zhuyi model\n\nSaved by `zhuyi.save` from {translator.name or 'memory'}.\n"
-    save_model(model, directory, card=card_head(model.config) + text)
+    model = Model(translator.config, translator.tokenizers, engine.network)
+    card = f"# A zhuyi model\n\nSaved by `zhuyi.save` from {translator.name or 'memory'}.\n"
+    origin = translator.origin.directory if translator.origin else None
+    licence, file = (licence_of(origin), licence_file(origin)) if origin else (None, {})
+    write_directory(directory, model_files(model.stored(), card_head(model.config, licence) + card) | file)

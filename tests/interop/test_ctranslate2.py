@@ -312,6 +312,7 @@ def test_vocabularies_are_those_of_the_tokenizers(model: Path, tmp_path: Path) -
 
 def test_a_directory_is_whole_or_not_there(tmp_path: Path) -> None:
     model, out = tiny_model(tmp_path / "model"), tmp_path / "out"
+    (model / "LICENSE").write_text("MIT")
     for occupied in (model, tmp_path):
         with pytest.raises(CheckpointError, match="holds other files"):
             zhuyi.export_model(model, occupied)
@@ -321,6 +322,7 @@ def test_a_directory_is_whole_or_not_there(tmp_path: Path) -> None:
     out.mkdir()
     zhuyi.export_model(model, out)
     first = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert first["LICENSE"] == b"MIT"
     alibi = tiny_model(
         tmp_path / "alibi",
         lambda config: config.model_copy(update={"model": config.model.model_copy(update={"positions": "alibi"})}),

@@ -44,6 +44,8 @@ def test_its_parts_are_found(tmp_path: Path) -> None:
     by_file = import_model(made / "model.npz", tmp_path / "two")
     assert (by_directory.parameters, by_directory.tokens) == (by_file.parameters, by_file.tokens)
     assert (by_directory.program, by_directory.licence) == ("Marian", "LICENSE")
+    zhuyi.save(zhuyi.load(tmp_path / "one", engine="torch"), tmp_path / "three")
+    assert {(tmp_path / name / "LICENSE").read_text() for name in ("one", "two", "three")} == {"CC-BY 4.0"}
     assert by_directory.tokens == (WORDS + 2, WORDS + 2)  # PAD and BOS, which Marian has not
     config = zhuyi.load(tmp_path / "one").config
     assert (config.decoding.beam, config.decoding.length_penalty, config.decoding.allow_unknown) == (6, 1.0, True)

@@ -24,7 +24,7 @@ from zhuyi.engine.protocol import Tokens
 from zhuyi.engine.torch import TorchEngine
 from zhuyi.errors import CheckpointError, ConfigError, DataError, ZhuyiError
 from zhuyi.files import ensure_writable, readable_failure
-from zhuyi.hub import card_head, licence_of, upload
+from zhuyi.hub import LICENCE_FILES, card_head, fetched, licence_file, licence_of, upload
 from zhuyi.interop.exports import ctranslate2, onnx, transformers
 from zhuyi.loading import load, with_torch
 from zhuyi.model.transformer import Transformer
@@ -60,7 +60,7 @@ class Format:
     precisions: tuple[str, ...]
     """In which the weights can be written; the first is float32."""
     files: frozenset[str]
-    """The names of all files that a directory of this format may hold."""
+    """The names of all files that a directory of this format may hold, but for those of licences."""
     write: Callable[[Model, Path, str], None]
     """Writes a model into an empty directory, in one of the precisions."""
     open: Callable[[Path, Tokenizers], Peer]
@@ -134,7 +134,7 @@ def export_model(
     compared = _to_compare(translator, lines)
     with _staged(out) as directory:
         form.write(Model(translator.config, translator.tokenizers, transformer, translator.name), directory, precision)
-        _add_head(directory / "README.md", translator, form.library)
+        _add_licence(directory, translator, form.library)
         same, difference = _compare(translator, form.open(directory, translator.tokenizers), compared)
         if precision == "float32" and not difference <= TOLERANCE:  # nor may it be NaN
             raise ZhuyiError(
@@ -150,7 +150,7 @@ def upload_model(model: str | Path, to: str) -> str:
     All of its files go there in one commit. A repository that is not there yet is made, as a private one.
 
     Args:
-        model: a model directory.
+        model: a model directory, or another model of the hub.
         to: `hub:USER/NAME[@BRANCH]`.
 
     Returns:
@@ -160,8 +160,9 @@ def upload_model(model: str | Path, to: str) -> str:
         CheckpointError: if it is no model directory, or the hub refuses it.
         MissingExtra: if `huggingface_hub` is not installed.
     """
-    read_model(model)
-    return upload(Path(model), to)
+    directory = fetched(model)
+    read_model(directory)
+    return upload(directory, to)
 
 
 def _exportable(translator: Translator, to: str) -> Transformer:
@@ -189,9 +190,13 @@ def _to_compare(translator: Translator, lines: Iterable[str] | None) -> list[str
     return compared
 
 
-def _add_head(card: Path, translator: Translator, library: str) -> None:
-    """Put before a card what the hub reads of it."""
-    licence = licence_of(translator.origin.directory) if translator.origin else None
+def _add_licence(directory: Path, translator: Translator, library: str) -> None:
+    """Put before the card what the hub reads of it, with the model's licence, and the licence's text beside it."""
+    card, licence = directory / "README.md", None
+    if translator.origin:
+        licence = licence_of(translator.origin.directory)
+        for name, content in licence_file(translator.origin.directory).items():
+            (directory / name).write_bytes(content)
     head = card_head(translator.config, licence, library=library)
     card.write_text(head + card.read_text("utf-8"), "utf-8", newline="\n")
 
@@ -237,7 +242,7 @@ def _ensure_replaceable(out: Path, form: Format) -> None:
     if out.exists() and not out.is_dir():
         raise CheckpointError(f"{out}: a file, not a directory: choose another place")
     there = {path.name for path in out.iterdir()} if out.exists() else set()
-    if there and not (there <= form.files and _is_export(out)):
+    if there and not (there <= form.files.union(LICENCE_FILES) and _is_export(out)):
         raise CheckpointError(f"{out} holds other files: choose another directory")
     ensure_writable(out)
 

@@ -13,7 +13,7 @@ import numpy as np
 from zhuyi.directory import ensure_replaceable, model_files
 from zhuyi.errors import CheckpointError, ConfigError
 from zhuyi.files import MANIFEST, write_directory
-from zhuyi.hub import card_head, fetched
+from zhuyi.hub import LICENCE_FILES, card_head, fetched, licence_file
 from zhuyi.interop.families import huggingface, marian
 from zhuyi.interop.families.foreign import Foreign, as_stored
 from zhuyi.interop.pruning import keep_vocabulary
@@ -40,7 +40,7 @@ PACKED = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 THEIRS = (
     *("*.json", "*.safetensors", "pytorch_model*.bin", "*.npz"),
-    *("*.yml", "*.spm", "*.model", "*.txt", "*.md", "LICENSE"),
+    *("*.yml", "*.spm", "*.model", "*.txt", "*.md", *LICENCE_FILES),
 )
 """The files that a model of the hub may be imported from, as patterns."""
 
@@ -94,7 +94,8 @@ def import_model(
     stored = whole = as_stored(foreign, str(path))
     if keep is not None:
         stored = keep_vocabulary(whole, keep)
-    write_directory(out, model_files(stored, card_head(stored.config, foreign.licence) + _card(foreign, name)))
+    files = model_files(stored, card_head(stored.config, foreign.licence) + _card(foreign, name))
+    write_directory(out, files | licence_file(path if path.is_dir() else path.parent))
     return Imported(
         out,
         foreign.program,

@@ -205,7 +205,7 @@ def _part(text: str | None) -> slice:
     """The files that --shard I/N takes: every Nth, from the Ith on."""
     if text is None:
         return slice(None)
-    numbers = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
+    numbers = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
     first, step = map(int, numbers.groups()) if numbers else (0, 0)
     if not 1 <= first <= step:
         raise ConfigError(f"--shard {text}: write it as I/N, part I of N: 1/4, 2/4, 3/4 and 4/4")
