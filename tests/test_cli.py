@@ -443,7 +443,7 @@ def test_an_interrupted_run_prints_the_line_that_resumes_it(recorder: Recorder, 
     arguments = ["train", "--source", "my file's.txt", "--target", "b", "--set", "model.width=8", *more]
     outcome = run(*arguments)
     assert outcome.code == 130
-    command = outcome.err.rstrip("\n").partition("go on with: ")[2]
+    command = outcome.err.rstrip("\n").partition("continue with: ")[2]
     assert shlex.split(command) == ["zhuyi", *arguments[:7], "--resume"]
 
 
@@ -453,7 +453,7 @@ def test_an_interrupted_demo_can_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(zhuyi.demo, "demo", lambda **_: SimpleNamespace(result=SimpleNamespace(interrupted=True)))
     outcome = run("demo", "--minutes", 3, "--out", tmp_path / "my dates")
     assert outcome.code == 130
-    _, command, *arguments = shlex.split(outcome.err.partition("go on with: ")[2])
+    _, command, *arguments = shlex.split(outcome.err.partition("continue with: ")[2])
     with GROUP.commands[command].make_context(command, arguments) as context:
         assert context.params["resume"]
         assert context.params["settings"] == ["training.minutes=3.0"]
@@ -523,7 +523,7 @@ def test_ctrl_c_saves_and_the_printed_line_goes_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130
-    _, *again = shlex.split(err.decode().partition("go on with: ")[2])
+    _, *again = shlex.split(err.decode().partition("continue with: ")[2])
     outcome = run(*again, "--set", "training.steps=1")  # enough, it says, and makes the model of what there is
     assert (outcome.code, outcome.err) == (0, "")
     assert len(run("translate", out, stdin=b"a b c\n").lines) == 1

@@ -354,7 +354,7 @@ def test_a_comparison_goes_on_after_ctrl_c_after_a_kill_and_with_more_seeds(tmp_
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
-    assert said.splitlines()[-1] == f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *arguments, '1'])}"
+    assert said.splitlines()[-1] == f"zhuyi: stopped and saved; continue with: {shlex.join(['zhuyi', *arguments, '1'])}"
     assert not (out / "comparison.json").exists()
 
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)

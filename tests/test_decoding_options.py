@@ -64,7 +64,7 @@ def test_answers_that_met_the_limit_are_counted(model: Path) -> None:
     ]
     assert cut
     assert 4 not in cut, "an empty line has an empty answer"
-    assert f"{len(cut)} of {len(LINES)} answers met the length limit" in outcome.err
+    assert f"{len(cut)} of {len(LINES)} outputs reached the length limit" in outcome.err
     assert ", ".join(map(str, cut)) in outcome.err
 
 
@@ -208,7 +208,7 @@ def test_the_input_is_not_overwritten(model: Path, text: Path) -> None:
     before = text.read_bytes()
     outcome = run("translate", model, text, "--out", text)
     assert (outcome.code, text.read_bytes()) == (2, before)
-    assert "choose another place" in outcome.err
+    assert "choose another file" in outcome.err
 
 
 def test_a_source_that_the_model_has_never_seen_is_named(model: Path, tmp_path: Path) -> None:

@@ -123,4 +123,4 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert "1 of the prompt's 2 tokens are not in the model's vocabulary" in run("generate", model, "T你").err
     refused = run("translate", model, stdin=b"To be\n")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "zhuyi generate continues it" in refused.err
+    assert "continue a text with zhuyi generate" in refused.err

@@ -411,7 +411,7 @@ def test_what_is_no_model_of_another_program_is_named(
         assert (done.code, done.err.count("\n")) == (2, 1)
         assert what in done.err
         assert not (tmp_path / "out").exists()
-    assert "say by --out where" in run("import", marian.directory).err
+    assert "for the new model with --out" in run("import", marian.directory).err
     assert "zhuyi import first" in run("translate", marian.directory).err
 
 

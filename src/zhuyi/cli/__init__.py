@@ -1,7 +1,7 @@
-"""The command line: each command calls one public function and prints what it gives.
+"""The command line: each command calls one public function and prints its result.
 
-Exit codes: 0 done · 1 the reader of our pipe went away · 2 a mistake that the user can correct, reported in one line ·
-130 stopped by Ctrl-C.
+Exit codes: 0 success · 1 the reader of a pipe has closed it · 2 a mistake that the user can correct, reported in one
+line · 130 stopped by Ctrl-C.
 """
 
 import sys
@@ -19,7 +19,7 @@ from zhuyi.errors import ZhuyiError
 __all__ = ["app", "main"]
 
 _UsageError: Any = typer.BadParameter.__base__
-"""Which typer has under no name that all its versions share."""
+"""Its import path differs between versions of typer."""
 
 
 def main() -> NoReturn:
@@ -60,6 +60,6 @@ def main() -> NoReturn:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """On the GPU, of Python, or on the CPU, where torch has no class for it."""
+    """Whether memory ran out: on the GPU, in Python, or on the CPU, where torch raises a plain RuntimeError."""
     named = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
     return named or "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""The program `zhuyi`: its help page, on which the commands stand in groups, and what is done before any of them."""
+"""The typer application: the help page with its groups of commands, and what runs before every command."""
 
 import inspect
 import os
@@ -17,12 +17,12 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def _examples(*examples: str) -> str:
-    """The last part of a help page: what people really type."""
+    """The examples at the end of a help page."""
     return "\n\n".join(["[bold]Examples[/]", *examples])
 
 
 def _prose(docstring: str | None) -> str:
-    """A docstring's paragraphs, free to be wrapped again."""
+    """The paragraphs of a docstring as one line each, which are wrapped to the width of the terminal."""
     paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
 
@@ -31,8 +31,9 @@ app = typer.Typer(
     help=_prose(
         """注意, "attention": train a Transformer on your own pairs of lines, labels or text, use it, look inside it.
 
-        Begin with [bold]demo[/]. Then give [bold]train[/] two text files of your own; it makes a model directory, which
-        [bold]translate[/], [bold]evaluate[/] and [bold]look[/] take. Each command explains itself: zhuyi train --help
+        Start with [bold]demo[/]. Then run [bold]train[/] on two text files of your own. It writes a model directory, on
+        which you run [bold]translate[/], [bold]evaluate[/] and [bold]look[/]. For the options of a command:
+        zhuyi train --help
         """
     ),
     no_args_is_help=True,
@@ -41,8 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_examples(
-        "[dim]# See it work: two minutes, nothing to download.[/]\nzhuyi demo",
-        "[dim]# Train on your own text: line n of one file answers line n of the other.[/]\n"
+        "[dim]# See it work, in two minutes and without a download.[/]\nzhuyi demo",
+        "[dim]# Train on your own text: two files with as many lines, in the same order.[/]\n"
         "zhuyi check --source train.en --target train.de\n"
         "zhuyi train --source train.en --target train.de \\\n"
         "    --dev-source dev.en --dev-target dev.de --out en-de",
@@ -55,9 +56,12 @@ app = typer.Typer(
 
 
 def command(group: str, *examples: str, name: str | None = None) -> Callable[[Command], Command]:
-    """A command: its docstring is the help page, with examples below.
+    """Add a command to the application, whose docstring is its help page.
 
-    Its name is that of the function, unless that is a word of Python's own.
+    Args:
+        group: the group on the help page, such as `START`.
+        examples: shown at the end of the help page.
+        name: unset: the name of the function.
     """
     return lambda run: app.command(name, help=_prose(run.__doc__), epilog=_examples(*examples), rich_help_panel=group)(
         run

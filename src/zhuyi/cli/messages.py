@@ -1,4 +1,4 @@
-"""What is said to people: warnings on standard error, and the table of an evaluation."""
+"""Messages for the user: warnings on standard error, and the table of an evaluation."""
 
 import os
 import shlex
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
     from zhuyi.translator import Translation
 
 MAX_UNKNOWN = 0.3
-"""Share of unknown tokens from which on the source is probably not what the model was trained on."""
+"""With a larger share of unknown tokens, the source is probably not in the language that the model was trained on."""
 LABEL_METRICS = {"accuracy", "macro_f1", "span_f1"}
 MAX_NAMED = 10
-"""Line numbers that a warning names."""
+"""Most line numbers in a warning."""
 
 
 class Cut:
-    """Names the first lines that are too long for the model, as they come, and counts them all.
+    """Warns of the first lines that are too long for the model, and counts them all.
 
     Args:
-        longest: most tokens of a line.
-        place: of the lines, with a comma after it.
+        longest: the most tokens that a line may have.
+        place: where the lines are, with a comma after it.
     """
 
     def __init__(self, longest: int, place: str = "") -> None:
         self._longest, self._place, self._count = longest, place, 0
 
     def add(self, first: int, index: int, tokens: int) -> None:
-        """Line `index` from number `first` on."""
+        """Count line `index` of a chunk whose first line has the number `first`; warn of it unless many have come."""
         self._count += 1
         if self._count <= MAX_NAMED:
             line = f"{self._place}line {first + index}"
             warn(f"{line} has {tokens:,} tokens; the model reads {self._longest:,}, the rest is cut off")
 
     def warn(self) -> None:
-        """Say how many there were, if not all have been named."""
+        """Warn of the number of lines that were cut off, if not all of them have been named."""
         if self._count > MAX_NAMED:
             warn(f"{self._place}{self._count:,} lines were cut off in all: a higher model.max_length reads more")
 
 
 @contextmanager
 def warnings_in_one_line() -> Iterator[None]:
-    """Within, a warning of the library is one of the command line, and the same one is given once."""
+    """Within the block, print each ZhuyiWarning once, on one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", ZhuyiWarning)
         others = warnings.showwarning
@@ -72,10 +72,10 @@ def warnings_in_one_line() -> Iterator[None]:
 
 
 class Unfinished:
-    """Counts the lines whose best translation met the length limit.
+    """Counts the lines whose best translation was cut off by the length limit.
 
     Args:
-        place: of the lines, with a comma after it.
+        place: where the lines are, with a comma after it.
     """
 
     def __init__(self, place: str = "") -> None:
@@ -84,34 +84,34 @@ class Unfinished:
         self._first: list[int] = []
 
     def add(self, first: int, found: Sequence[Sequence["Translation"]]) -> None:
-        """Translations of the lines from number `first` on."""
+        """Count the translations of a chunk whose first line has the number `first`."""
         lines = [number for number, each in enumerate(found, start=first) if not each[0].finished]
         self._count += len(lines)
         self._of += len(found)
         self._first += lines[: MAX_NAMED - len(self._first)]
 
     def warn(self) -> None:
-        """Say so, if there are any."""
+        """Warn of them, if there are any."""
         if self._count:
             warn(f"{self._place}{met_the_limit(self._count, self._of)} ({_lines(self._count, self._first)})")
 
 
 def warn_blank(sources: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-    """Blank references are rarely meant, except where the source is blank too."""
+    """Warn of blank references: they are rarely intended, unless the source is blank too."""
     pairs = enumerate(zip(sources, references, strict=True), start=1)
     blank = [number for number, (source, right) in pairs if not any(right) and source.strip()]
     if blank:
-        warn(f"no reference on {_lines(len(blank), blank)}: the empty string counts as right there")
+        warn(f"the reference is blank on {_lines(len(blank), blank)}: only an empty translation is right there")
 
 
 def warn_unknown(encoded: Sequence[Sequence[int]], fallback: range) -> None:
-    """A model can do nothing with symbols that it has not seen."""
+    """Warn if many tokens are unknown to the model."""
     tokens = sum(map(len, encoded))
     unknown = sum(token in fallback for line in encoded for token in line)
     if unknown > MAX_UNKNOWN * tokens:
         warn(
-            f"{unknown / tokens:.0%} of the source's tokens are not in the model's vocabulary: is this its language, "
-            "and are source and target the right way round?"
+            f"{unknown / tokens:.0%} of the source's tokens are not in the model's vocabulary: is it in the right "
+            "language, and are source and target swapped?"
         )
 
 
@@ -121,14 +121,15 @@ def _lines(count: int, first: Sequence[int]) -> str:
 
 
 def met_the_limit(count: int, of: int) -> str:
-    """What it means that so many answers met the length limit."""
-    if count > of / 2:  # and a right answer does so only now and then
-        return f"{count:,} of {of:,} answers met the length limit: the model repeats itself, and needs longer training"
-    return f"{count:,} of {of:,} answers met the length limit and may be cut; a higher --max-ratio allows more"
+    """The message that `count` of `of` outputs reached the length limit."""
+    reached = f"{count:,} of {of:,} outputs reached the length limit"
+    if count > of / 2:  # right outputs reach it rarely
+        return f"{reached}: the model repeats itself, and needs longer training"
+    return f"{reached} and may be cut off; a higher --max-ratio allows longer ones"
 
 
 def warn(what: str) -> None:
-    """A warning, on one line."""
+    """Print a warning on standard error."""
     print(f"zhuyi: warning: {what}", file=sys.stderr)
 
 
@@ -155,7 +156,11 @@ def show(evaluation: "Evaluation", name: str = "") -> None:
 
 
 def stopped(again: list[str]) -> NoReturn:
-    """Ctrl-C in a training: `again` continues it."""
+    """End the process after Ctrl-C in a training, with the command that continues it.
+
+    Args:
+        again: the arguments of that command.
+    """
     command = ["zhuyi"] if "TORCHELASTIC_RUN_ID" not in os.environ else ["torchrun", "...", "-m", "zhuyi"]
-    print(f"zhuyi: stopped and saved; go on with: {shlex.join([*command, *again])}", file=sys.stderr)
+    print(f"zhuyi: stopped and saved; continue with: {shlex.join([*command, *again])}", file=sys.stderr)
     raise typer.Exit(130)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what is made of them: a configuration, or a translator."""
+"""Options that several commands share, and the configuration or the translator that they describe."""
 
 import os
 import sys
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Argument(metavar="CONFIG.toml", show_default=False, help="The settings; data paths are relative to it."),
+    typer.Argument(
+        metavar="CONFIG.toml",
+        show_default=False,
+        help="File of settings. Relative paths in it start from its directory.",
+    ),
 ]
 ModelDirectory = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", show_default=False, help="A model directory, as train and demo write it, or hub:USER/NAME."
+        metavar="MODEL", show_default=False, help="Model directory, as train and demo write it, or hub:USER/NAME."
     ),
 ]
 ModelDirectories = Annotated[
@@ -32,87 +36,94 @@ ModelDirectories = Annotated[
     typer.Argument(
         metavar="MODEL",
         show_default=False,
-        help="A model directory, as train and demo write it; several are an ensemble, in which the first says how to "
-        "search.",
+        help="Model directory, as train and demo write it. Several models form an ensemble, which searches with the "
+        "settings of the first.",
     ),
 ]
 Source = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE", help="Training source, one sentence a line: text, or FILE.tsv#COLUMN, FILE.jsonl#FIELD, ..."
+        metavar="FILE", help="Training source, one sentence per line: text, or FILE.tsv#COLUMN, FILE.jsonl#FIELD, ..."
     ),
 ]
 Target = Annotated[str | None, typer.Option(metavar="FILE", help="Training target, aligned with the source.")]
-DevSource = Annotated[str | None, typer.Option(metavar="FILE", help="Validation source: chooses the best checkpoint.")]
+DevSource = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Validation source, by which the best checkpoint is chosen.")
+]
 DevTarget = Annotated[str | None, typer.Option(metavar="FILE", help="Validation target.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; as often as you like."),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting. Can be repeated."),
 ]
 Preset = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The settings below yours: modern (default), paper, tiny.")
+    str | None, typer.Option(metavar="NAME", help="Settings that yours override: modern (default), paper or tiny.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Beam = Annotated[
-    int | None, typer.Option(metavar="N", help="Hypotheses kept at each step; 1 is greedy search, the fastest.")
+    int | None, typer.Option(metavar="N", help="Hypotheses kept at each step; 1 is greedy search, which is fastest.")
 ]
 LengthPenalty = Annotated[
-    float | None, typer.Option(metavar="X", help="Higher gives longer translations; 0 compares bare probabilities.")
+    float | None,
+    typer.Option(metavar="X", help="Higher values favour longer translations; 0 compares log-probabilities alone."),
 ]
 MaxRatio = Annotated[
     float | None,
     typer.Option(
-        metavar="X", help="Longest output, in tokens for each token of the source; decoding.max_extra are added."
+        metavar="X", help="Maximum length of an output in tokens per source token; decoding.max_extra is added."
     ),
 ]
 NBest = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Translations of each line; at most as many as --beam, or samples in any number."),
+    typer.Option(metavar="N", help="Translations of each line: at most --beam of them, or any number of samples."),
 ]
 MinimumBayesRiskBy = Annotated[
     str | None,
     typer.Option(
         "--mbr",
         metavar="METRIC",
-        help="Of the --n-best candidates for a line (unset: all of the beam), give the one that METRIC finds most like "
-        "the others, the probable ones above all (minimum Bayes risk): bleu, chrf, wer, per, exact.",
+        help="Minimum Bayes risk: of the --n-best candidates for a line (default: the whole beam), choose the one with "
+        "the best expected METRIC, where the others are the references: bleu, chrf, wer, per or exact.",
     ),
 ]
 To = Annotated[
     str | None,
-    typer.Option(metavar="LANG", help="The language of the output, of a model of several: fra is >>fra<<, fra_Latn."),
+    typer.Option(metavar="LANG", help="Target language, for a multilingual model: fra means >>fra<< or fra_Latn."),
 ]
 FromLanguage = Annotated[
-    str | None, typer.Option(metavar="LANG", help="The language of the input, for a model that reads its name.")
+    str | None, typer.Option(metavar="LANG", help="Source language, for a model whose input has a tag for it.")
 ]
 DecodingSettings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="decoding.KEY=VALUE", help="Any other setting of the search; see zhuyi config."),
+    typer.Option(
+        "--set", metavar="decoding.KEY=VALUE", help="Change any other setting of the search; zhuyi config lists them."
+    ),
 ]
-Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Device to compute on: auto, cpu or cuda.")]
 Engine = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="What computes: native (zhuyi's own loop, the fastest on CPUs), torch (any model, GPUs too), or auto.",
+        help="Inference engine: native (in C++, fastest on CPUs), torch (any model, also on GPUs) or auto.",
     ),
 ]
 Precision = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="float32, or, in the native engine, bf16 or int8: faster and smaller, but some translations change. "
-        "evaluate says what that costs.",
+        help="Precision of the weights: float32, or in the native engine bf16 or int8, which are faster and smaller "
+        "but change some translations. Measure their scores with evaluate.",
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Threads of the native engine, one a core if unset; they change no translation."),
+    typer.Option(
+        metavar="N", help="Threads of the native engine (default: one per core). No translation depends on it."
+    ),
 ]
 
 
 def as_text(argument: str) -> str:
-    """An argument that is text and no name. Where the locale has no such characters it is the bytes of UTF-8."""
+    """An argument that is text, not a file name: decoded as UTF-8, whatever the encoding of the locale."""
     try:
         return os.fsencode(argument).decode() if any("\udc80" <= each <= "\udcff" for each in argument) else argument
     except UnicodeDecodeError as error:
@@ -128,21 +139,21 @@ def configuration(
     settings: list[str] | None,
     preset: str | None,
 ) -> "Config":
-    """What train and check work on: the file, with the command line over it."""
+    """The configuration of train and check: the file, overridden by the command line."""
     files = {"source": source, "target": target, "dev_source": dev_source, "dev_target": dev_target}
     overrides = [f"data.{key}={to_json(file)}" for key, file in files.items() if file is not None]
     return resolve(config, [*overrides, *(settings or [])], preset)
 
 
 def resolve(config: Path | None, overrides: list[str], preset: str | None) -> "Config":
-    """The configuration of a run: a file, or none, with the command line over it."""
+    """The configuration of a run: the file, if there is one, overridden by the command line."""
     if config is None:
         return zhuyi.build_config({}, overrides, preset, where="command line")
     return zhuyi.load_config(config, overrides, preset)
 
 
 def taken_away(parts: list[str]) -> list[str]:
-    """What --without says, as --set takes it."""
+    """The parts of --without, as an override for --set."""
     from zhuyi.config import Part
 
     for part in parts:
@@ -152,7 +163,7 @@ def taken_away(parts: list[str]) -> list[str]:
 
 
 def of_model(model: Path, settings: list[str] | None, preset: str | None, save: bool) -> "Config":
-    """The configuration of a trained model, with other settings of its search, which are kept in it on demand."""
+    """The configuration of a trained model with other settings of its search, which `save` writes into the model."""
     from zhuyi.config import changed
     from zhuyi.directory import DECODING, load_config_of, save_decoding
 
@@ -164,14 +175,18 @@ def of_model(model: Path, settings: list[str] | None, preset: str | None, save: 
     decoding = changed(config.decoding, of_decoding(settings))
     if save:
         if not settings:
-            raise ConfigError("--save keeps what --set decoding.KEY=VALUE says: there is none")
+            raise ConfigError("--save keeps the settings of --set decoding.KEY=VALUE: give at least one")
         save_decoding(model, decoding)
         print(f"zhuyi: kept in {model / DECODING}: {', '.join(settings)}", file=sys.stderr)
     return config.model_copy(update={"decoding": decoding})
 
 
 def of_decoding(settings: list[str] | None) -> dict[str, Any]:
-    """What --set says of a trained model's search."""
+    """The settings of the search among the --set options for a trained model.
+
+    Raises:
+        ConfigError: if one of them is not a setting of [decoding].
+    """
     from zhuyi.config import parse_override
 
     given: dict[str, Any] = {}
@@ -198,7 +213,7 @@ def translator_of(
     to: str | None,
     from_language: str | None,
 ) -> "Translator":
-    """The model in a directory, or an ensemble, with what the command line says of its engine, search and languages."""
+    """The translator of a model or of an ensemble, with the engine, search and languages of the command line."""
     from zhuyi.translator import OF_ENGINE
 
     named = {
@@ -211,10 +226,10 @@ def translator_of(
 
 
 def by_minimum_bayes_risk(translator: "Translator", metric: str) -> "MinimumBayesRisk":
-    """The translator that --mbr METRIC asks for: where no --n-best is said, all of the beam are candidates."""
+    """The translator for --mbr METRIC; without --n-best, the whole beam are candidates."""
     from zhuyi.evaluation import MinimumBayesRisk
 
     decoding = translator.config.decoding
     if translator.labels is None and decoding.strategy == "beam" and decoding.n_best == 1:
         translator = translator.with_decoding(translator.decoding(n_best=decoding.beam))
-    return MinimumBayesRisk(translator, cast("Metric", metric))  # which says which metrics there are
+    return MinimumBayesRisk(translator, cast("Metric", metric))  # it refuses unknown metrics

@@ -1,4 +1,4 @@
-"""What is read and what is written: lines of files and of standard input; translations as text, TSV or JSON."""
+"""Input and output: lines of files and of standard input; translations as text, TSV or JSON."""
 
 import codecs
 import io
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 
 def secure_streams() -> None:
-    """Nothing that is said can fail for its characters, whatever the stream can encode. Data is for `write_stdout`."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # a closed one: else the next file would have its number
+    """Make messages printable in any encoding; data is written by `write_stdout`.
+
+    A standard stream that is closed is opened on the null device: the next file would get its descriptor.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 – and `print(file=None)` is to standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 – `print(file=None)` would print to standard output
     codecs.register_error("zhuyi", _as_bytes_or_question_mark)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -33,26 +36,30 @@ def secure_streams() -> None:
 
 
 def _as_bytes_or_question_mark(error: UnicodeError) -> tuple[str | bytes, int]:
-    """A byte of a name that could not be decoded is that byte again; a character that cannot be encoded is a `?`."""
+    """For a file name, the original bytes of what could not be decoded; for a character that cannot be encoded, `?`."""
     with suppress(UnicodeError):
         return codecs.lookup_error("surrogateescape")(error)
     return codecs.lookup_error("replace")(error)
 
 
 def flush(stream: TextIO | None) -> None:
-    """Find out now whether a stream has taken everything: the interpreter would at its end, with a code of its own."""
+    """Flush a stream, so that an error is reported by us and not at the exit of the interpreter, with another code.
+
+    Raises:
+        OSError: if the stream does not take what is left.
+    """
     if stream is None:
         return
     try:
         stream.flush()
     except OSError:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), stream.fileno())  # for what is left
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), stream.fileno())  # the interpreter flushes the rest to it
         raise
 
 
 def read_aligned(source: str, target: str) -> tuple[list[str], list[str]]:
-    """The lines of two files whose lines belong together."""
+    """The lines of two aligned files."""
     from zhuyi.data.corpus import Corpus
 
     pairs = list(Corpus(source, target))
@@ -60,7 +67,7 @@ def read_aligned(source: str, target: str) -> tuple[list[str], list[str]]:
 
 
 def read_chunks(files: list[str]) -> Iterator[list[str]]:
-    """The lines of some files, one after the other; on a terminal, with a bar and the time left."""
+    """The lines of some files, one file after the other; on a terminal, with a progress bar."""
     from zhuyi.data.corpus import read_lines
 
     chunks = in_chunks(chain.from_iterable(map(read_lines, files)))
@@ -75,18 +82,26 @@ def read_chunks(files: list[str]) -> Iterator[list[str]]:
 
 
 def standard_input() -> Iterator[list[str]]:
-    """The lines of standard input, as they come."""
+    """The lines of standard input in chunks, as soon as they arrive."""
     if sys.stdin is None:
         raise DataError("standard input is closed: zhuyi translate MODEL < FILE")
     if sys.stdin.isatty():
-        print("zhuyi: type a line and press Enter; Ctrl-D ends", file=sys.stderr)
+        print("zhuyi: type a line and press Enter; press Ctrl-D to end", file=sys.stderr)
     return as_they_come(cast(io.BufferedReader, sys.stdin.buffer), "standard input")
 
 
 def text_lines(
     number: int, found: Sequence["Translation"], n_best: int, scores: bool, probabilities: bool = False
 ) -> str:
-    """What is printed for a line of the input: one line, or `n_best` of them; of labels, scores are probabilities."""
+    """What is printed for a line of the input: one line, or `n_best` of them.
+
+    Args:
+        number: of the line, from 1.
+        found: its translations, best first.
+        n_best: how many are printed; those that were not found are empty and have the score −inf.
+        scores: whether the score is printed; with several, it always is.
+        probabilities: print the exponential of the score, as for labels.
+    """
     missing = [(-math.inf, "")] * (n_best - len(found))
     entries = [(each.score, each.text) for each in found] + missing
     if probabilities:
@@ -113,7 +128,7 @@ def json_line(source: str, found: Sequence["Translation"]) -> str:
 
 
 def labels_line(source: str, found: Sequence["Translation"], of_tokens: bool) -> str:
-    """The object that is printed for a line of the input: the labels of its tokens, or its own, best first."""
+    """The object that is printed for a line of the input: its labels, best first, or those of its tokens."""
     best = [each for each in found if each.token_logprobs]  # a blank line has none
     if of_tokens:
         pairs = [pair for each in best for pair in zip(each.text.split(), each.token_logprobs, strict=True)]
@@ -130,7 +145,7 @@ def to_json(value: object) -> str:
 
 @contextmanager
 def output(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """Writes to standard output at once, or to a file, which is whole or not there."""
+    """A function that writes to standard output, or to a file that is complete or left as it was."""
     if path is None:
         yield write_stdout
         return
@@ -145,7 +160,7 @@ def output(path: Path | None) -> Iterator[Callable[[str], None]]:
 
 
 def write_stdout(text: str) -> None:
-    """Data to standard output: UTF-8 and "\\n" wherever we are."""
+    """Write data to standard output, always as UTF-8 with "\\n"."""
     if sys.stdout is None:
         raise DataError("standard output is closed")
     sys.stdout.buffer.write(text.encode(errors="backslashreplace"))  # a name may have bytes that are no character

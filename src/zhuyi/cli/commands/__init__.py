@@ -1,4 +1,4 @@
-"""One command a file: it calls one public function and prints what that gives. Importing it adds it to the app."""
+"""One command per file, which calls one public function and prints its result. Importing it adds it to the app."""
 
 # In the order of the help page.
 # isort: off

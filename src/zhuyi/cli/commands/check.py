@@ -1,4 +1,4 @@
-"""The command `check`: look at a corpus without training on it."""
+"""The command `check`: report on a corpus without training on it."""
 
 import zhuyi
 from zhuyi.cli.app import TRAIN, command
@@ -17,7 +17,7 @@ from zhuyi.cli.options import (
 @command(
     TRAIN,
     "zhuyi check --source train.en --target train.de",
-    "[dim]# Two columns of one table, and what would leak from training into validation.[/]\n"
+    "[dim]# Two columns of a table, and which pairs are also in the dev set.[/]\n"
     "zhuyi check --source pairs.tsv#1 --target pairs.tsv#2 \\\n"
     "    --dev-source dev.tsv#1 --dev-target dev.tsv#2",
     "zhuyi check en-de.toml",
@@ -31,11 +31,12 @@ def check(
     settings: Settings = None,
     preset: Preset = None,
 ) -> None:
-    """Look at a corpus without training on it.
+    """Report on a corpus without training on it.
 
-    Counts pairs, empty lines, duplicates, unknown tokens, pairs that also stand in dev or test, and lines over the
-    length limit, and draws how long the lines are; of running text (data.text), characters, bytes, repeated lines, and
-    dev lines that also stand in training. [bold]train[/] shows the same table before it starts.
+    Counts pairs, empty lines, duplicates, unknown tokens, pairs that are also in the dev or test set, and lines over
+    the length limit, and shows the distribution of lengths. For running text (data.text), it counts characters, bytes,
+    repeated lines, and dev lines that are also in the training text. [bold]train[/] shows the same table before it
+    starts.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""The command `compare`."""
+"""The command `compare`: train variants of a model and compare them."""
 
 import shlex
 import sys
@@ -16,31 +16,31 @@ from zhuyi.errors import ConfigError
 
 @command(
     TRAIN,
-    "[dim]# Three seeds each, into runs/compare-en-de.[/]\n"
+    "[dim]# Three runs of each variant, in runs/compare-en-de.[/]\n"
     "zhuyi compare en-de.toml \\\n"
     "    --vary model.mixer=attention,convolution,recurrence",
-    "[dim]# As many parameters in each, and two runs at once, of 2,000 updates.[/]\n"
+    "[dim]# With equal numbers of parameters, 2,000 updates, two runs at once.[/]\n"
     "zhuyi compare en-de.toml \\\n"
     "    --vary model.mixer=attention,convolution,recurrence \\\n"
     "    --equal parameters --jobs 2 --set training.steps=2000",
-    "[dim]# Every combination of two settings; two seeds.[/]\n"
+    "[dim]# Every combination of two settings, with two seeds.[/]\n"
     "zhuyi compare en-de.toml --vary model.norm=pre,post \\\n"
     "    --vary model.dropout=0.1,0.3 --seeds 2",
 )
 def compare(
     config: Annotated[
         Path,
-        typer.Argument(metavar="CONFIG.toml", show_default=False, help="The settings that all variants share."),
+        typer.Argument(metavar="CONFIG.toml", show_default=False, help="File of the settings that all variants share."),
     ],
     vary: Annotated[
         list[str],
         typer.Option(
             "--vary",
             metavar="SECTION.KEY=A,B",
-            help="The values of one setting; given again, the variants are all combinations.",
+            help="Values of one setting. Repeat it to compare all combinations of several settings.",
         ),
     ],
-    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each variant.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each variant, with different seeds.")] = 3,
     settings: Settings = None,
     preset: Preset = None,
     equal: Annotated[
@@ -48,25 +48,27 @@ def compare(
         typer.Option(
             metavar="parameters",
             show_default=False,
-            help="Fit model.feed_forward of each variant: as many parameters as the first variant has.",
+            help="Choose model.feed_forward of each variant so that it has as many parameters as the first one.",
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Runs at once; of several GPUs, each run has one.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Runs at once. With several GPUs, each run uses one.")
+    ] = 1,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", show_default=False, help="Where all goes. Default: runs/compare-CONFIG."),
+        typer.Option(metavar="DIR", show_default=False, help="Directory to write. Default: runs/compare-CONFIG."),
     ] = None,
 ) -> None:
     """Train variants of a model, each with several seeds, and compare them.
 
-    Leaves in DIR: comparison.md (the tables, and how to read them), comparison.svg (score over updates and over
-    minutes, with bands over the seeds), comparison.json (everything), and each run in runs/NAME-sN, a model directory
-    like any other. Reported are scores, parameters, speed, memory, how far one layer reaches, and how sure the
-    differences from the first variant are.
+    DIR gets comparison.md (tables, and how to read them), comparison.svg (score by updates and by minutes, with bands
+    over the seeds), comparison.json (all results), and each run in runs/NAME-sN, a model directory like any other. The
+    report has scores, parameters, speed, memory, how far one layer reaches, and confidence intervals of the differences
+    from the first variant.
 
-    What it costs is said before it starts. Ctrl-C stops it; the same command goes on, and with more --seeds adds them.
-    Each run has one CPU thread, unless training.threads is set. Budgets in updates (training.steps) give the same
-    result on a busy machine, budgets in minutes do not.
+    An estimate of the cost is shown before the first run. After Ctrl-C, the same command continues; with a higher
+    --seeds, it adds runs. Each run uses one CPU thread unless training.threads is set. A budget in updates
+    (training.steps) gives the same result on a busy machine; a budget in minutes does not.
     """
     from rich.console import Console
     from rich.markdown import Markdown
@@ -81,7 +83,7 @@ def compare(
             resolved, dict(map(_values, vary)), directory, seeds=seeds, equal=equal, jobs=jobs, listener=display
         )
     if found is None:
-        print(f"zhuyi: stopped and saved; go on with: {shlex.join(['zhuyi', *sys.argv[1:]])}", file=sys.stderr)
+        print(f"zhuyi: stopped and saved; continue with: {shlex.join(['zhuyi', *sys.argv[1:]])}", file=sys.stderr)
         raise typer.Exit(130)
     if sys.stdout is not None and sys.stdout.isatty():
         Console().print(Markdown(to_markdown(found)))

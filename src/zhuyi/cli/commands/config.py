@@ -1,4 +1,4 @@
-"""The command `config`: show every setting."""
+"""The command `config`: show every setting of a run or of a model."""
 
 import sys
 from pathlib import Path
@@ -21,33 +21,32 @@ from zhuyi.errors import ConfigError
     TRAIN,
     "zhuyi config en-de.toml",
     "zhuyi config en-de.toml --preset tiny --set training.minutes=10",
-    "[dim]# All settings of the 2017 model, to start a file of your own.[/]\nzhuyi config --preset paper > en-de.toml",
-    "[dim]# From now on, this model searches with a beam of 8.[/]\nzhuyi config en-de --set decoding.beam=8 --save",
+    "[dim]# A file to start from, with all settings of the 2017 model.[/]\nzhuyi config --preset paper > en-de.toml",
+    "[dim]# Make a beam of 8 the default of a model.[/]\nzhuyi config en-de --set decoding.beam=8 --save",
 )
 def config(
     config: Annotated[
         Path | None,
         typer.Argument(
-            metavar="CONFIG.toml|MODEL", show_default=False, help="The settings of a run to be, or of a trained model."
+            metavar="CONFIG.toml|MODEL", show_default=False, help="File of settings, or directory of a trained model."
         ),
     ] = None,
     settings: Settings = None,
     preset: Preset = None,
-    save: Annotated[bool, typer.Option("--save", help="Keep decoding.KEY=VALUE in the MODEL.")] = False,
+    save: Annotated[bool, typer.Option("--save", help="Write decoding.KEY=VALUE into the MODEL.")] = False,
 ) -> None:
     """Show every setting of a run, its value, and what it means.
 
-    What is shown is the resolved configuration: defaults, under the preset, under CONFIG.toml, under --set. It is
-    TOML itself. Without a CONFIG.toml, the defaults are shown. Of a trained model, only how it searches can be changed.
+    Prints the resolved configuration as TOML: --set overrides CONFIG.toml, which overrides the preset, which overrides
+    the defaults. Without CONFIG.toml, it starts from the preset. For a trained model, only the settings of the search
+    (decoding.KEY) can be changed.
     """
     from zhuyi.config import to_toml
 
     if config is not None and config.is_dir():
         resolved = of_model(config, settings, preset, save)
     elif save:
-        raise ConfigError(
-            "--save writes into a MODEL directory; a configuration is kept with: zhuyi config > FILE.toml"
-        )
+        raise ConfigError("--save writes into a MODEL directory; save a configuration with: zhuyi config > FILE.toml")
     else:
         resolved = resolve(config, settings or [], preset)
     text = to_toml(resolved)

@@ -1,4 +1,4 @@
-"""The command `demo`: train a small model now, and see what it has learnt."""
+"""The command `demo`: train a small model, and show what it has learnt."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,18 +12,18 @@ from zhuyi.cli.messages import stopped
 @command(
     START,
     "zhuyi demo",
-    "[dim]# Half the time, and somewhere else; then ask it something.[/]\n"
+    "[dim]# Half the time, in another directory; then translate with the model.[/]\n"
     "zhuyi demo --minutes 1 --out my-dates\n"
     'echo "3 July 1998" | zhuyi translate my-dates',
 )
 def demo(
-    minutes: Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="How long to train.")] = 2.0,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model goes.")] = Path("zhuyi-demo"),
+    minutes: Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="Duration of the training.")] = 2.0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Model directory to write.")] = Path("zhuyi-demo"),
 ) -> None:
-    """Train a small model now, and see what it has learnt.
+    """Train a small model, and show what it has learnt.
 
-    It reads dates as people write them in many languages and writes them as ISO 8601: "3. Juli 1998" → 1998-07-03.
-    Nothing is downloaded. What it leaves behind is a model directory like any other.
+    The model converts dates as people write them in many languages to ISO 8601: "3. Juli 1998" → 1998-07-03. Nothing is
+    downloaded. The result is a model directory like any other.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""The command `evaluate`: score a model, or answers that were made elsewhere."""
+"""The command `evaluate`: score a model, or translations by another program."""
 
 import sys
 from itertools import chain
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
 @command(
     USE,
     "zhuyi evaluate en-de --source test.en --target test.de",
-    "[dim]# Pronunciations: a word that stands on several lines has several right ones.[/]\n"
+    "[dim]# Pronunciations: a word on several lines has several right answers.[/]\n"
     "zhuyi evaluate g2p --source test.tsv#1 --target test.tsv#2 --metric wer,per",
     "[dim]# Two references for each line, as JSON.[/]\n"
     "zhuyi evaluate en-de --source test.en \\\n"
     "    --target test.de1 --target test.de2 --json",
     "[dim]# An ensemble: the mean of the models' probabilities.[/]\n"
     "zhuyi evaluate en-de-1 en-de-2 en-de-3 --source test.en --target test.de",
-    "[dim]# Answers that were made elsewhere.[/]\nzhuyi evaluate --answers other.de --target test.de",
-    "[dim]# Choose the length penalty by a dev set, and keep it in the model.[/]\n"
+    "[dim]# Translations by another program.[/]\nzhuyi evaluate --answers other.de --target test.de",
+    "[dim]# Choose the length penalty on a dev set, and keep it in the model.[/]\n"
     "zhuyi evaluate en-de --source dev.en --target dev.de --tune-length-penalty",
-    "[dim]# Running text, with a language model: loss a token, and bits a byte.[/]\n"
+    "[dim]# A language model on running text: loss per token, and bits per byte.[/]\n"
     "zhuyi evaluate shakespeare --target test.txt",
 )
 def evaluate(
@@ -59,28 +59,28 @@ def evaluate(
         list[str],
         typer.Option(
             metavar="FILE",
-            help="The right answers; give it again for further references, where a blank line means none.",
+            help="References. Repeat it for further references of each line, where a blank line means none.",
         ),
     ],
     models: ModelDirectories = None,
     source: Annotated[
-        str | None, typer.Option(metavar="FILE", help="What to translate; text or FILE.tsv#COLUMN, ...")
+        str | None, typer.Option(metavar="FILE", help="File to translate: text or FILE.tsv#COLUMN, ...")
     ] = None,
     answers: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Score these answers, in the place of a MODEL's.")
+        str | None, typer.Option(metavar="FILE", help="Translations to score, instead of those of a MODEL.")
     ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
             show_default=False,
-            help="Of bleu, chrf, wer (share of wrong words, one a line), per (share of wrong symbols, which stand "
-            "between spaces), exact; of labels accuracy, macro_f1, span_f1 (of IOB labels); commas between them. "
-            "Default: the one the model was trained by.",
+            help="Metrics, separated by commas: bleu, chrf, wer (share of wrong words, where each line is one), per "
+            "(share of wrong symbols, separated by spaces), exact; for labels accuracy, macro_f1, span_f1 (of IOB "
+            "labels). Default: the metric of the model's training.",
         ),
     ] = None,
     bleu_tokenizer: Annotated[
-        str, typer.Option(metavar="NAME", help="sacreBLEU's tokenizer; auto goes by the script of the target.")
+        str, typer.Option(metavar="NAME", help="sacreBLEU's tokenizer; auto chooses by the script of the target.")
     ] = "auto",
     to: To = None,
     from_language: FromLanguage = None,
@@ -93,7 +93,7 @@ def evaluate(
         bool,
         typer.Option(
             "--tune-length-penalty",
-            help="Try length penalties from 0 to 2 on this dev set first, and keep the best in the MODEL.",
+            help="First try length penalties from 0 to 2 on this dev set, and keep the best in the MODEL.",
         ),
     ] = False,
     settings: DecodingSettings = None,
@@ -103,32 +103,30 @@ def evaluate(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Translate a test set and score the answers.
+    """Translate a test set and score the translations.
 
     BLEU and chrF are sacreBLEU's, on raw text, each with the signature that makes it comparable. WER, PER and exact
-    match are those of pronunciations: a line is a word, and lines with the same source are one word with several right
-    answers. So WER is the share of lines that are wrong, not a speech recogniser's. With --n-best N they count the best
-    of N answers. The loss is in nats per target token.
+    match are those of pronunciations: each line is a word, and lines with the same source are one word with several
+    right answers. So WER is the share of wrong lines, not the WER of speech recognition. With --n-best N, the best of N
+    translations counts. The loss is in nats per target token.
 
     Labels have accuracy (of lines, or of tokens), macro F1, and the F1 of the spans that IOB labels mark, as in CoNLL.
 
-    --tune-length-penalty chooses by the first metric. Give it a dev set: the score of the set by which it was chosen is
-    too good. The search is otherwise as this command says; of it only the length penalty is kept.
+    --tune-length-penalty chooses by the first metric. Use a dev set for it: scores on the set that the penalty was
+    chosen on are too good. Other options of the search apply, but only the length penalty is kept in the MODEL.
     """
     from zhuyi.evaluation import Evaluation, score
 
     name = " + ".join(map(str, models or [])) or answers
     if (not models) == (answers is None):
-        raise ConfigError("give either a MODEL, whose answers are scored, or --answers FILE, and not both")
+        raise ConfigError("give either a MODEL to translate with, or --answers FILE, and not both")
     of_search = (to, from_language, beam, length_penalty, max_ratio, n_best, mbr, engine, precision, workers)
     searches = bool(settings) or tune or any(each is not None for each in of_search)
     if answers is not None and (searches or device != "auto"):
-        raise ConfigError("--answers are scored as they are: options of the search belong to a MODEL")
+        raise ConfigError("--answers are scored as they are: options of the search need a MODEL")
     if models and source is None:
         if searches or bleu_tokenizer != "auto":
-            raise ConfigError(
-                "--source is missing; a model of running text needs none, and takes no options of a search"
-            )
+            raise ConfigError("--source is missing; a language model needs none, but takes no options of a search")
         _print(name, _evaluated_text(models, device, target, metric), as_json)
         return
     first = source or answers
@@ -176,9 +174,9 @@ def _read(source: str, target: list[str]) -> tuple[list[str], list[list[str]]]:
 def _check_lines(
     translator: "Translator", encoded: list[list[int]], references: list[list[str]], metrics: list["Metric"]
 ) -> None:
-    """See that the model takes these lines, and say which of them it cuts off."""
+    """Check that the model can be scored on these lines, and warn of those that it cuts off."""
     if translator.config.data.text is not None:
-        raise ConfigError("the MODEL learnt from running text: name the text by --target, and leave out --source")
+        raise ConfigError("the MODEL was trained on running text: give the text as --target, and leave out --source")
     cut = Cut(translator.longest)
     for index, tokens in enumerate(encoded):
         if len(tokens) > translator.longest:
@@ -189,13 +187,13 @@ def _check_lines(
 
 
 def _warn(evaluation: "Evaluation", references: list[list[str]], bleu_tokenizer: str) -> None:
-    """Of answers that did not end, and of a BLEU that means nothing."""
+    """Warn of translations that were cut off, and of a meaningless BLEU."""
     from zhuyi.evaluation import too_short_for_bleu
 
     if evaluation.unfinished:
         warn(met_the_limit(evaluation.unfinished, evaluation.lines))
     if "bleu" in evaluation.scores and too_short_for_bleu([*chain.from_iterable(references)], bleu_tokenizer):
-        warn("no reference has the four tokens that BLEU wants: --metric chrf or exact suits short answers")
+        warn("no reference has the four tokens that BLEU needs: use --metric chrf or exact for short references")
 
 
 def _print(name: str | None, evaluation: "Evaluation", as_json: bool) -> None:
@@ -208,7 +206,7 @@ def _print(name: str | None, evaluation: "Evaluation", as_json: bool) -> None:
 def _tuned(
     translator: "Translator", model: Path, sources: list[str], references: list[list[str]], metric: "Metric"
 ) -> "Translator":
-    """The translator with the length penalty that scores best, which is kept in its model directory."""
+    """The translator with the length penalty that scores best, which is also written to its model directory."""
     from zhuyi.directory import DECODING, ensure_changeable, load_config_of, save_decoding
     from zhuyi.evaluation import tune_length_penalty
 
@@ -226,41 +224,41 @@ def _tuned(
 def _check_labels(
     translator: "Translator", encoded: list[list[int]], references: list[list[str]], metrics: list["Metric"]
 ) -> None:
-    """See that the metrics are of labels, and that each line has as many as the model gives it."""
+    """Check that the metrics are those of labels, and that each line has as many labels as the model predicts."""
     from zhuyi.config import METRICS_OF
     from zhuyi.text.tokenizer import UNK
 
     for name in metrics:
         if name not in METRICS_OF["labels"]:
-            raise ConfigError(f"--metric {name}: of labels there is {', '.join(METRICS_OF['labels'])}")
+            raise ConfigError(f"--metric {name}: for labels, choose {' or '.join(METRICS_OF['labels'])}")
     unknown: set[str] = set()
     for line, (tokens, right) in enumerate(zip(encoded, references, strict=True), start=1):
         labels, wanted = right[0].split(), len(tokens) if translator.labels == "token" else 1
         if len(labels) != wanted:
-            raise DataError(f"line {line} of the right answers has {len(labels)} labels; the model gives {wanted}")
+            raise DataError(f"line {line} of the references has {len(labels)} labels; the model predicts {wanted}")
         numbers = translator.tokenizers.target.encode([" ".join(labels)])[0]
         unknown |= {label for label, number in zip(labels, numbers, strict=True) if number == UNK}
     if unknown:
-        warn(f"labels that the model does not know, and never gives: {', '.join(sorted(unknown)[:10])}")
+        warn(f"the model does not know these labels, and never predicts them: {', '.join(sorted(unknown)[:10])}")
 
 
 def _evaluated_text(models: list[Path], device: str, files: list[str], metric: str | None) -> "Evaluation":
-    """The scores of a model of running text on a text, which is what --target names where there is no --source."""
+    """The scores of a language model on running text, which --target names if there is no --source."""
     from zhuyi.evaluation.held_out import RunningText
 
     if len(models) > 1:
-        raise ConfigError("--source is missing: what the MODELs are to translate")
+        raise ConfigError("--source is missing: give the file to translate")
     translator = zhuyi.load(models[0], device=device, engine="torch", precision="float32")
     if translator.config.data.text is None:
-        raise ConfigError("--source is missing: what the MODEL is to translate")
+        raise ConfigError("--source is missing: give the file to translate")
     if len(files) > 1 or metric is not None:
-        raise ConfigError("a model of running text has one --target, and no --metric: bits a byte, and the loss")
+        raise ConfigError("a language model has one --target and no --metric: it is scored by bits per byte and loss")
     text = RunningText.read(files[0], translator.config, translator.tokenizers)
     fallback = translator.tokenizers.target.fallback
     if len(fallback) == 1 and (unknown := text.count(fallback.start)):  # bytes stand for themselves, <unk> for anything
         warn(
-            f"{unknown:,} tokens are not in the model's vocabulary, which makes them cheap to predict: bits a byte are "
-            "too low, and not comparable"
+            f"{unknown:,} tokens are not in the model's vocabulary, which makes them easy to predict: bits per byte "
+            "are too low, and not comparable"
         )
     return text.evaluate(translator, translator.config.training.metric)
 

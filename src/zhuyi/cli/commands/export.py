@@ -1,4 +1,4 @@
-"""The command `export`: write a model for another program."""
+"""The command `export`: write a model in the format of another program."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,13 +15,13 @@ from zhuyi.hub import HUB
 @command(
     USE,
     "zhuyi export en-de --to ctranslate2 --out en-de-ct2",
-    "[dim]# A quarter of the size; compared on lines of your own.[/]\n"
+    "[dim]# A quarter of the size, compared on lines of your own.[/]\n"
     "zhuyi export en-de --to ctranslate2 --out en-de-int8 \\\n"
     "    --precision int8 --source test.en\n"
-    "[dim]# For AutoModelForSeq2SeqLM; for a browser, or C#.[/]\n"
+    "[dim]# For AutoModelForSeq2SeqLM, and for a browser or C#.[/]\n"
     "zhuyi export en-de --to huggingface --out en-de-hf\n"
     "zhuyi export en-de --to onnx --out en-de-onnx\n"
-    "[dim]# zhuyi translate hub:me/en-de then uses it anywhere.[/]\n"
+    "[dim]# Any machine then runs: zhuyi translate hub:me/en-de[/]\n"
     "zhuyi export en-de --to hub:me/en-de",
 )
 def export(
@@ -31,43 +31,44 @@ def export(
         typer.Option(
             "--to",
             metavar="FORMAT",
-            help="Whose format: ctranslate2, huggingface or onnx; or hub:USER/NAME, to upload the model as it is.",
+            help="Format: ctranslate2, huggingface or onnx; or hub:USER/NAME to upload the model as it is.",
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", show_default=False, help="Where it goes; an earlier export in it is replaced."),
+        typer.Option(metavar="DIR", show_default=False, help="Directory to write; replaces an earlier export."),
     ] = None,
     precision: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="Of the weights: float32; int8 (ctranslate2, onnx), int16 or float16 (ctranslate2), whose answers may "
-            "differ.",
+            help="Precision of the weights: float32; or int8 (ctranslate2, onnx), int16 or float16 (ctranslate2), "
+            "which may change translations.",
         ),
     ] = "float32",
     source: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Compare the answers on the first 20 lines of this; text or FILE.tsv#COLUMN, ... Default: lines made "
-            "of the vocabulary.",
+            help="Compare translations of the first 20 lines of this file; text or FILE.tsv#COLUMN, ... Default: lines "
+            "of random tokens.",
         ),
     ] = None,
 ) -> None:
-    """Write a model for another program, and check that it gives the same answers there.
+    """Write a model in the format of another program, and check that it translates the same there.
 
-    DIR holds the model, its tokenizers, and a README.md whose lines of Python translate without zhuyi. With --to
-    ctranslate2, ctranslate2.Translator opens it. With --to huggingface, AutoModelForSeq2SeqLM and AutoTokenizer of
-    transformers do, and zhuyi import reads it again. With --to onnx, it has two graphs for onnxruntime. Each needs the
-    extra of its name.
+    DIR gets the model, its tokenizers, and a README.md with Python code that translates without zhuyi. With --to
+    ctranslate2, ctranslate2.Translator opens DIR. With --to huggingface, AutoModelForSeq2SeqLM and AutoTokenizer of
+    transformers open it, and zhuyi import reads it back. With --to onnx, it holds two graphs for onnxruntime. Each
+    format needs the extra of its name.
 
-    With --to hub:USER/NAME, the model directory itself is uploaded to the Hugging Face hub, to a private repository
-    unless there is one. Every command takes hub:USER/NAME in the place of a model directory. It needs the extra "hub",
-    and a login (hf auth login).
+    With --to hub:USER/NAME, the model directory itself is uploaded to the Hugging Face hub; a new repository is
+    private. Every command accepts hub:USER/NAME in place of a model directory. This needs the extra "hub" and a login
+    (hf auth login).
 
-    At the end, 20 lines are translated by both programs, with greedy search, and compared. What the other program
-    cannot compute, such as model.mixer = "convolution", is refused, and nothing is written.
+    Before DIR is written, both programs translate 20 lines with greedy search, and the results are compared. If the
+    other program does not support the model, for example model.mixer = "convolution", the command says why and writes
+    nothing.
     """
     if to.startswith(HUB):
         if out is not None or source is not None or precision != "float32":
@@ -75,7 +76,7 @@ def export(
         print(f"{to}: {zhuyi.upload_model(model, to)}")
         return
     if out is None:
-        raise ConfigError(f"--to {to}: where is it to go? Name a directory by --out")
+        raise ConfigError(f"--to {to}: give the directory to write with --out")
     from zhuyi.data.corpus import read_lines
 
     lines = read_lines(source) if source is not None else None

@@ -14,7 +14,7 @@ from zhuyi.cli.streams import standard_input, write_stdout
 @command(
     USE,
     'zhuyi generate shakespeare "ROMEO:"',
-    "[dim]# Safer words, and more of them; the same seed gives the same text.[/]\n"
+    "[dim]# More probable words, more of them, and reproducible by the seed.[/]\n"
     'zhuyi generate shakespeare "ROMEO:" --temperature 0.8 \\\n'
     "    --top-p 0.9 --tokens 1000 --seed 7",
 )
@@ -26,36 +26,33 @@ def generate(
             parser=as_text,
             metavar="PROMPT",
             show_default=False,
-            help="The text so far; -: from standard input.",
+            help="Text to continue; - reads it from standard input.",
         ),
     ] = "",
-    tokens: Annotated[int, typer.Option(min=1, metavar="N", help="How many are drawn.")] = 256,
+    tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Number of tokens to generate.")] = 256,
     temperature: Annotated[
         float | None,
-        typer.Option(metavar="X", show_default=False, help="Below 1, probable tokens gain; above, rare ones do."),
+        typer.Option(metavar="X", show_default=False, help="Below 1 favours probable tokens, above 1 rare ones."),
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(metavar="N", show_default=False, help="Draw from the N most probable tokens only.")
+        int | None, typer.Option(metavar="N", show_default=False, help="Sample only from the N most probable tokens.")
     ] = None,
     top_p: Annotated[
         float | None,
         typer.Option(
-            metavar="P", show_default=False, help="Draw from the fewest tokens whose probabilities sum to P only."
+            metavar="P", show_default=False, help="Sample only from the fewest tokens whose probabilities sum to P."
         ),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", show_default=False, help="Of the draws; another one, another text.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", show_default=False, help="Seed of the sampling.")] = None,
     device: Device = "auto",
     engine: Engine = None,
     precision: Precision = None,
 ) -> None:
     """Continue a text with a language model, which was trained on running text (data.text).
 
-    The prompt is printed, and after it each token as it is drawn from the model's distribution. What is not given here
-    is as the model's own configuration says (decoding.temperature, ..., where decoding.strategy is sampling).
-    --top-k 1 takes the most probable token each time. The model sees as many tokens as model.max_length says: of a
-    longer text, it sees the end.
+    Prints the prompt, and after it each token as it is sampled. Options that are not given are those of the model's own
+    configuration (decoding.temperature, ...). --top-k 1 always takes the most probable token. The model sees at most
+    model.max_length tokens: of a longer text, the end.
     """
     from zhuyi.text.tokenizer import UNK
 

@@ -1,4 +1,4 @@
-"""The command `import`: a model of another program becomes a model directory."""
+"""The command `import`: convert a model of another program to a model directory."""
 
 from itertools import chain
 from pathlib import Path
@@ -15,14 +15,14 @@ from zhuyi.text.template import listed
 
 @command(
     START,
-    "[dim]# OPUS-MT, as it lies in a directory of Hugging Face, or on the hub.[/]\n"
+    "[dim]# OPUS-MT, from a directory or from the Hugging Face hub.[/]\n"
     "zhuyi import opus-mt-en-de --out en-de\n"
     "zhuyi import hub:Helsinki-NLP/opus-mt-en-de --out en-de\n"
     'echo "A dog runs." | zhuyi translate en-de',
-    "[dim]# A model of Marian; its vocabularies lie elsewhere.[/]\n"
+    "[dim]# A model of Marian whose vocabularies are in another place.[/]\n"
     "zhuyi import model.npz --out en-de \\\n"
     "    --vocabulary source.spm --vocabulary target.spm",
-    "[dim]# Go on with it on pairs of your own.[/]\nzhuyi train --from en-de --source my.en --target my.de --out mine",
+    "[dim]# Train it further on your own pairs.[/]\nzhuyi train --from en-de --source my.en --target my.de --out mine",
     name="import",
 )
 def import_model(
@@ -30,14 +30,15 @@ def import_model(
         Path, typer.Argument(metavar="PATH", show_default=False, help="A directory or file, or hub:USER/NAME.")
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", show_default=False, help="Where it goes. Default: the name of PATH.")
+        Path | None,
+        typer.Option(metavar="DIR", show_default=False, help="Model directory to write. Default: the name of PATH."),
     ] = None,
     format: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             show_default=False,
-            help="What PATH is, where it could be either: huggingface or marian.",
+            help="Format of PATH, if it could be either: huggingface or marian.",
         ),
     ] = None,
     vocabulary: Annotated[
@@ -45,7 +46,7 @@ def import_model(
         typer.Option(
             metavar="FILE",
             show_default=False,
-            help="The vocabulary, where it does not lie beside the model; given twice: of the source, of the target.",
+            help="Vocabulary, if it is not beside the model. Give it twice for source and target.",
         ),
     ] = None,
     keep_vocabulary: Annotated[
@@ -53,18 +54,18 @@ def import_model(
         typer.Option(
             metavar="FILE",
             show_default=False,
-            help="Keep only the tokens that the lines of these files need, in both languages, and the model's answers "
-            "to them; single characters are kept too. May be repeated.",
+            help="Keep only the tokens that these lines, in both languages, and the model's translations of them "
+            "need, and all single characters. Can be repeated.",
         ),
     ] = None,
 ) -> None:
-    """Make a model directory of another program's model. It translates as the original does.
+    """Convert a model of another program to a model directory. It translates as the original does.
 
-    Known are directories of Hugging Face with a MarianMT model, such as those of OPUS-MT, M2M-100, NLLB and mBART,
-    whose language translate chooses by --to, or with BART, T5, mT5 or ByT5; and Marian's own models: a .npz, or the
-    directory that it lies in with its vocabularies and decoder.yml. The result is an ordinary model: translate it, look
-    into it, go on training it. What zhuyi has not is refused by the name of the setting, and nothing is written. The
-    licence of the original goes on to hold: what is found about it is printed.
+    PATH is a directory of Hugging Face with a MarianMT (OPUS-MT), M2M-100, NLLB, mBART, BART, T5, mT5 or ByT5 model, or
+    a model of Marian: a .npz file, or its directory with the vocabularies and decoder.yml. The result is a model like
+    any other, to translate with, look into and train further; for a multilingual one, translate --to sets the language.
+    If zhuyi does not support a setting of the model, the command names it and writes nothing. The licence of the
+    original also applies to the result; what is found about it is printed.
     """
     if is_on_hub(path):
         place = out or Path(path.name.partition("@")[0])
@@ -72,7 +73,9 @@ def import_model(
         whole = path.resolve()
         place = out or Path(whole.stem if path.is_file() else whole.name)
         if out is None and place.resolve() == whole:
-            raise CheckpointError(f"{path}: the original lies here: say by --out where the new model goes")
+            raise CheckpointError(
+                f"{path}: the original is here: choose another directory for the new model with --out"
+            )
     from zhuyi.data.corpus import read_lines
 
     keep = chain.from_iterable(map(read_lines, keep_vocabulary)) if keep_vocabulary else None
@@ -82,7 +85,7 @@ def import_model(
     print(f"{place}: {imported.program}, {imported.parameters:,} parameters, {sizes}")
     if imported.left_out:
         print(f"Left out: {imported.left_out:,} tokens that the files do not need")
-    print(f"Licence: {imported.licence or 'nothing is said about it beside the model; ask its makers'}")
+    print(f"Licence: {imported.licence or 'not stated beside the model; ask its authors'}")
     if imported.languages:
         print(f"Languages: {listed(imported.languages)}")
     print(f"Use it:  zhuyi translate {place}{' --to LANGUAGE' if imported.languages else ''}")

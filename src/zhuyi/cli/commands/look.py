@@ -1,4 +1,4 @@
-"""The command `look`: see every step of a model in the browser."""
+"""The command `look`: show every step of a model in the browser."""
 
 import webbrowser
 from functools import partial
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 @command(
     LOOK,
     'zhuyi look zhuyi-demo "3. Juli 1998"',
-    "[dim]# One file with the model in it: it answers any sentence, offline.[/]\n"
+    "[dim]# One file with the model in it, for any sentence, offline.[/]\n"
     "zhuyi look zhuyi-demo --html dates.html\n"
-    "[dim]# It opens with this sentence, and with the right answer beside it.[/]\n"
+    "[dim]# It opens with this sentence and its reference.[/]\n"
     'zhuyi look en-de "A dog runs." --target "Ein Hund rennt." --html dog.html\n'
     "[dim]# What is the mask for? Two models on one page.[/]\n"
     "zhuyi look zhuyi-demo --beside runs/no-mask",
@@ -45,26 +45,35 @@ def look(
     sentence: Annotated[
         str | None,
         typer.Argument(
-            parser=as_text, metavar="SENTENCE", show_default=False, help="What to look at; or type it there."
+            parser=as_text,
+            metavar="SENTENCE",
+            show_default=False,
+            help="Sentence to look at; you can also type one on the page.",
         ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(parser=as_text, metavar="TEXT", help="The right answer, to compare.")
+        str | None, typer.Option(parser=as_text, metavar="TEXT", help="Reference, to compare with.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write one file with the model in it, and serve nothing.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the page as one file with the model in it, and start no server."),
     ] = None,
     with_checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="With --html: the models kept in training, too, each as large.")
+        bool,
+        typer.Option(
+            "--checkpoints", help="With --html: include the checkpoints of the training, each as large as the model."
+        ),
     ] = False,
     beside: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Another model on the same page, such as one trained --without a part."),
+        typer.Option(metavar="DIR", help="Another model for the same page, such as one trained --without a part."),
     ] = None,
     frozen: Annotated[
-        bool, typer.Option("--frozen", help="With --html: only the answer to SENTENCE, in 2 MB; for large models.")
+        bool, typer.Option("--frozen", help="With --html: only the answer to SENTENCE, in 2 MB, for large models.")
     ] = False,
-    full: Annotated[bool, typer.Option("--full", help="With --frozen: leave nothing out, whatever the size.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="With --frozen: include every value, whatever the size.")
+    ] = False,
     to: To = None,
     from_language: FromLanguage = None,
     beam: Beam = None,
@@ -73,23 +82,25 @@ def look(
     n_best: NBest = None,
     settings: DecodingSettings = None,
     device: Device = "auto",
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
-    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 admits other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """See every step of your own model in the browser: tokens, queries, scores, heads, steps and beams.
+    """Show every step of your own model in the browser: tokens, queries, scores, heads, steps and beams.
 
-    The page is served to this machine alone, until Ctrl-C. With --html it becomes one file that opens anywhere, and
-    in which everything works.
+    The page is served to this machine alone, until Ctrl-C. With --html it is written as one file, which works without
+    a server.
     """
     if (target is not None or frozen) and sentence is None:
-        raise ConfigError("--target and --frozen want a SENTENCE to look at")
+        raise ConfigError("--target and --frozen need a SENTENCE to look at")
     if (frozen or with_checkpoints) and html is None:
-        raise ConfigError("--frozen and --checkpoints are of the file that --html writes")
+        raise ConfigError("--frozen and --checkpoints need --html FILE")
     if full and not frozen:
-        raise ConfigError("--full is of the file that --frozen writes")
+        raise ConfigError("--full needs --frozen")
     if frozen and (with_checkpoints or beside is not None):
-        raise ConfigError("a frozen file has no models in it: leave out --frozen, or --checkpoints and --beside")
+        raise ConfigError("a frozen file holds no models: leave out --frozen, or --checkpoints and --beside")
     from zhuyi.directory import checkpoints
     from zhuyi.microscope.page import save_page
     from zhuyi.microscope.server import Microscope
@@ -97,7 +108,7 @@ def look(
 
     if named := OF_ENGINE & of_decoding(settings).keys():
         keys = ", ".join(f"decoding.{key}" for key in sorted(named))
-        raise ConfigError(f"torch computes what is looked at, in float32: leave out --set {keys}")
+        raise ConfigError(f"look computes with torch, in float32: leave out --set {keys}")
 
     def load(path: Path) -> "Translator":
         search = beam, length_penalty, max_ratio, n_best, settings
@@ -116,7 +127,7 @@ def look(
     with Microscope(translator, host, port, kept, other) as server:
         words = {"text": sentence, "target": target} if sentence is not None else {}
         url = server.url + ("#" + urlencode({key: value for key, value in words.items() if value}) if words else "")
-        print(f"{url}\nCtrl-C ends it.", flush=True)
+        print(f"{url}\nPress Ctrl-C to stop.", flush=True)
         if browser:
             webbrowser.open(url)
         server.serve_forever()

@@ -26,21 +26,21 @@ from zhuyi.cli.streams import to_json
 
 @command(
     TRAIN,
-    "[dim]# Thirty minutes on two files, into zhuyi-model.[/]\nzhuyi train --source train.en --target train.de",
-    "[dim]# With validation, a smaller model, and a budget in minutes.[/]\n"
+    "[dim]# On two files, for 30 minutes, into zhuyi-model.[/]\nzhuyi train --source train.en --target train.de",
+    "[dim]# A smaller model for ten minutes, with a dev set.[/]\n"
     "zhuyi train --source train.en --target train.de \\\n"
     "    --dev-source dev.en --dev-target dev.de \\\n"
     "    --preset tiny --set training.minutes=10 --out en-de",
-    "[dim]# From a file of settings, into runs/en-de; and on, after it was stopped.[/]\n"
+    "[dim]# From a file of settings, into runs/en-de; then resumed.[/]\n"
     "zhuyi train en-de.toml\n"
     "zhuyi train en-de.toml --resume",
-    "[dim]# On with a model that you have, on your own pairs.[/]\n"
+    "[dim]# Fine-tune an existing model on your own pairs.[/]\n"
     "zhuyi train --from en-de --source my.en --target my.de \\\n"
     "    --dev-source dev.en --dev-target dev.de --out my-en-de",
-    "[dim]# A language model, on one file of text.[/]\n"
+    "[dim]# A language model on a file of running text.[/]\n"
     "zhuyi train --set data.text=book.txt \\\n"
     "    --set model.shape=decoder --out book",
-    "[dim]# Without a part, to see what it is for.[/]\nzhuyi train en-de.toml --without mask --out no-mask",
+    "[dim]# Without the causal mask, to see what it is for.[/]\nzhuyi train en-de.toml --without mask --out no-mask",
 )
 def train(
     config: ConfigFile = None,
@@ -55,31 +55,31 @@ def train(
         typer.Option(
             metavar="DIR",
             show_default=False,
-            help="The model directory. Default: runs/CONFIG, or zhuyi-model without a CONFIG.",
+            help="Model directory to write. Default: runs/CONFIG, or zhuyi-model without a CONFIG.",
         ),
     ] = None,
     start_from: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="MODEL", show_default=False, help="Begin with the weights and vocabulary of this model."
+            "--from", metavar="MODEL", show_default=False, help="Start from the weights and vocabulary of this model."
         ),
     ] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PART",
-            help="Break the model on purpose, to see what a part is for: mask, positions, residual, norm, scaling, "
-            "cross, begin, end, shift or warmup; as often as you like.",
+            help="Train without a part of the model, to see what it is for: mask, positions, residual, norm, scaling, "
+            "cross, begin, end, shift or warmup. Can be repeated.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in DIR was.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR that was stopped.")] = False,
 ) -> None:
     """Train a model on pairs of lines, on lines and their labels, or on running text.
 
-    All it needs is two files whose lines belong together; a third and a fourth, for validation, let it keep its best
-    state instead of its last. model.shape says what it becomes: encoder-decoder (the default), decoder (GPT, on pairs
-    or on data.text) or encoder (BERT, whose targets are labels). The options win over CONFIG.toml; [bold]zhuyi
-    config[/] lists all settings. Ctrl-C saves and says how to continue.
+    Two files with aligned lines are enough. With a dev set, the best checkpoint is kept instead of the last.
+    model.shape sets the architecture: encoder-decoder (the default), decoder (GPT, on pairs or on data.text) or encoder
+    (BERT, whose targets are labels). Options override CONFIG.toml; [bold]zhuyi config[/] lists all settings. Ctrl-C
+    saves the run and prints the command that continues it.
     """
     from rich.console import Console
 
@@ -117,6 +117,6 @@ def train(
     elif resolved.model.shape == "decoder":
         print(f'Use it:  zhuyi generate {place} "PROMPT"')
     else:
-        print(f"Go on with it on labels:  zhuyi train LABELS.toml --from {place}")
+        print(f"Train it further on labels:  zhuyi train LABELS.toml --from {place}")
     if int8 is not None and int8.recommended:
         print(f"Faster on CPUs:  zhuyi config {place} --set decoding.precision=int8 --save")

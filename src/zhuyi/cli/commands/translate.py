@@ -39,19 +39,19 @@ if TYPE_CHECKING:
     USE,
     'echo "A dog runs." | zhuyi translate en-de',
     "zhuyi translate en-de test.en --out test.out --beam 1",
-    "[dim]# A model of several languages: into French.[/]\nzhuyi translate en-fr-de test.en --to fra",
-    "[dim]# As fast as this machine can.[/]\nzhuyi translate en-de test.en --out test.out --beam 1 --precision int8",
+    "[dim]# A multilingual model, into French.[/]\nzhuyi translate en-fr-de test.en --to fra",
+    "[dim]# As fast as possible.[/]\nzhuyi translate en-de test.en --out test.out --beam 1 --precision int8",
     "[dim]# The three best translations of each line: line, rank, score, text.[/]\n"
     "zhuyi translate en-de --n-best 3 < test.en > test.tsv",
-    "[dim]# Everything that is known about them.[/]\nzhuyi translate en-de --json < test.en > test.jsonl",
-    "[dim]# Eight random samples of each line; the same seed gives the same ones.[/]\n"
+    "[dim]# With scores, pieces and their log-probabilities.[/]\nzhuyi translate en-de --json < test.en > test.jsonl",
+    "[dim]# Eight random samples of each line, reproducible by their seed.[/]\n"
     "zhuyi translate en-de --n-best 8 --set decoding.strategy=sampling \\\n"
     "    --set decoding.temperature=0.8 --set decoding.seed=7 < test.en > test.tsv",
-    "[dim]# Many files, part 2 of 8; after a kill, give the same command again.[/]\n"
+    "[dim]# Many files, part 2 of 8. If killed, run the same command again.[/]\n"
     "zhuyi translate en-de --in 'shards/*.zst' --out translated --shard 2/8",
-    "[dim]# Of 16 hypotheses, the one that is most like all of them.[/]\n"
+    "[dim]# Of 16 hypotheses, the one that is most like the others.[/]\n"
     "zhuyi translate en-de test.en --beam 16 --mbr chrf --out test.out",
-    "[dim]# Three models that were trained with other seeds, as an ensemble.[/]\n"
+    "[dim]# An ensemble of three models that were trained with different seeds.[/]\n"
     "zhuyi translate en-de-1 en-de-2 en-de-3 test.en --out test.out",
 )
 def translate(
@@ -61,22 +61,22 @@ def translate(
         typer.Argument(
             metavar="FILE",
             show_default=False,
-            help="What to translate, one after the other: text, FILE.tsv#COLUMN, ... A directory is a further MODEL.",
+            help="Files to translate: text, FILE.tsv#COLUMN, ... Default: standard input. A directory is a MODEL.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where the translations go, if not to standard output; with --in, a directory."
+            metavar="FILE", help="File for the translations; with --in, a directory. Default: standard output."
         ),
     ] = None,
     shards: Annotated[
         str | None,
-        typer.Option("--in", metavar="PATTERN", help="Translate many files, each to a file of its name in --out."),
+        typer.Option("--in", metavar="PATTERN", help="Translate many files, each to one of the same name in --out."),
     ] = None,
     part: Annotated[
         str | None,
-        typer.Option("--shard", metavar="I/N", help="With --in, only part I of N, so that N machines share the files."),
+        typer.Option("--shard", metavar="I/N", help="With --in: translate only part I of N, for N machines."),
     ] = None,
     to: To = None,
     from_language: FromLanguage = None,
@@ -88,9 +88,9 @@ def translate(
     settings: DecodingSettings = None,
     scores: Annotated[
         bool,
-        typer.Option("--scores", help="Print the score, a tab and the translation; in --n-best and --json anyway."),
+        typer.Option("--scores", help="Print the score before each translation, as --n-best and --json always do."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     device: Device = "auto",
     engine: Engine = None,
     precision: Precision = None,
@@ -98,35 +98,38 @@ def translate(
 ) -> None:
     """Translate files, or standard input, line by line, to standard output.
 
-    There are as many lines out as in, in the same order, always: an empty line gives an empty line, and one too long
-    for the model is cut, with a warning. The input is UTF-8 text: a line that is not ends it with an error, after the
-    answers to the lines before (with --out, all answers are written or none). Lines are answered as they come, so it
-    can stand in a pipe. What is not given here is as the model's own configuration says.
+    Every input line gives one output line, in the same order: an empty line gives an empty line, and a line that is too
+    long for the model is cut off, with a warning. The input is UTF-8; a line that is not ends the command with an
+    error, after the lines before it have been printed (with --out, either all translations are written or none). Lines
+    are translated as they arrive, so the command works in a pipe. Options that are not given are those of the model's
+    own configuration.
 
-    A score is the log-probability of a translation over its length penalty. With --n-best N there are N lines for each
-    line of the input: its number, the rank, the score and the text, with tabs between them; where the search found
-    fewer, the rest has the score -inf and no text. With --json there is one object for each line of the input:
-    source, and translations with text, score, finished, pieces and token_logprobs. A translation that did not end by
-    itself, but met the length limit, is not finished; a warning counts them.
+    A score is the log-probability of a translation, divided by its length penalty. With --n-best N, every input line
+    gives N output lines of four columns with tabs between them: line number, rank, score and text. If the search finds
+    fewer translations, the rest have the score -inf and no text. With --json, every input line gives one object, with
+    source and translations, which have text, score, finished, pieces and token_logprobs. A translation that the length
+    limit cut off is not finished; a warning counts them.
 
-    With --in, each file that the pattern matches is translated to a file of the same name in --out, compressed as its
-    name says, which is there when it is complete. What is there is not translated again, so a command that was killed
-    goes on when it is given again. Several processes may be given it at once, also on machines that share a disk: each
-    takes the next file on which no other works; --shard is for a disk without locks. The directory holds the
-    translations of one model with one set of settings; others are refused.
+    With --in, each file that the pattern matches is translated to a file of the same name, with the same compression,
+    in the directory --out. A file appears there when it is complete, and is not translated again, so a command that was
+    killed continues when it is run again. Several processes can run it at once, also on machines that share a disk:
+    each takes the next file that no other is working on. Where the disk has no file locks, use --shard. The directory
+    holds translations by one model with one set of settings; others are refused.
 
-    Several models are an ensemble: each step takes the mean of their probabilities. They have one tokenizer, as models
-    trained on the same data with other seeds (training.seed) have; the first one says how to search.
+    Several models form an ensemble: each step uses the mean of their probabilities. They need the same tokenizer, as
+    models have that were trained on the same data with different seeds (training.seed). The search uses the settings
+    of the first one.
 
-    A model of the shape "encoder" prints the label of each line, or those of its tokens with spaces between them; a
-    score is then their probability, and there is no search, so its options are refused. --json has source and labels.
+    A model of the shape "encoder" prints the label of each line, or the labels of its tokens, separated by spaces.
+    Their scores are probabilities. Options of the search are refused, as there is none. With --json, an object has
+    source and labels.
     """
     others = [Path(file) for file in files or [] if is_model(file)]
     files = [file for file in files or [] if not is_model(file)]
     if shards is not None and (files or out is None):
         raise ConfigError(f"--in {shards}: give --out DIR with it, and no FILE")
     if shards is None and part is not None:
-        raise ConfigError(f"--shard {part}: takes a part of the files that --in names: give it too")
+        raise ConfigError(f"--shard {part}: takes a part of the files that --in names: give --in too")
     taken = _part(part)
     translator = translator_of(
         *([model, *others], device, beam, length_penalty, max_ratio, n_best, settings, engine, precision, workers),
@@ -134,29 +137,29 @@ def translate(
         from_language=from_language,
     )
     if translator.config.data.text is not None:
-        how = "zhuyi generate continues it; --from {} trains it further, on pairs"
+        how = "continue a text with zhuyi generate, or train it further on pairs with --from {}"
         if not translator.config.continues:
-            how = "it gives no labels yet; --from {} trains it further, on labels"
-        raise ConfigError(f"{model} learnt from running text: {how.format(model)}")
+            how = "train it further on labels first, with --from {}"
+        raise ConfigError(f"{model} was trained on running text: {how.format(model)}")
     answers = Answers(translator, mbr, scores, as_json)
     if shards is not None and out is not None:
         _translate_shards(answers, shards, out, taken)
         return
     for file in files:
         if out is not None and out.exists() and Path(file).exists() and out.samefile(file):
-            raise ConfigError(f"--out {out} is also what is to be translated: choose another place")
+            raise ConfigError(f"--out {out} is also a file to translate: choose another file")
     with output(out) as write:
         for text in answers.to(read_chunks(files) if files else standard_input()):
             write(text)
 
 
 def is_model(argument: str) -> bool:
-    """Whether an argument names a model, and not a text: a data set of the hub is one, and names its column."""
+    """Whether an argument names a model, not a text. A data set of the hub is a text: it has a #COLUMN."""
     return Path(argument).is_dir() or (argument.startswith("hub:") and "#" not in argument)
 
 
 class Answers:
-    """What is printed for lines: text, scores or JSON."""
+    """Translates lines, and formats what is printed for them: text, scores or JSON."""
 
     def __init__(self, translator: "Translator", mbr: str | None, scores: bool, as_json: bool) -> None:
         self.translator, self.mbr, self._scores, self._as_json = translator, mbr, scores, as_json
@@ -165,13 +168,18 @@ class Answers:
 
     @property
     def ending(self) -> str:
-        """Of the name of a file that they are written to; none for plain text."""
+        """The suffix of a file of translations; empty for plain text."""
         if self._as_json:
             return ".jsonl"
         return ".tsv" if self._scores or self._alternatives > 1 else ""
 
     def to(self, chunks: Iterable[list[str]], place: str = "") -> Iterator[str]:
-        """Those to the lines of a text in chunks, for each chunk; then warnings, in which the text's `place` is."""
+        """Yield the output for each chunk of the lines of a text; at its end, warn of what was cut off.
+
+        Args:
+            chunks: lines.
+            place: of the text, for warnings, with a comma after it.
+        """
         first, cut, unfinished = 1, Cut(self.translator.longest, place), Unfinished(place)
         for sources in chunks:
             found = self._answering.hypotheses(sources, on_cut=partial(cut.add, first), first=first - 1)
