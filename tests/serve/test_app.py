@@ -45,10 +45,10 @@ def test_the_models_are_listed(en_de: str, de_fr: str) -> None:
         ("/api/translate", {"content": b"\xff\xfe"}, 400, "header Content-Type: application/json"),
         ("/api/translate", {"json": [1]}, 400, "not a JSON object"),
         ("/api/translate", {"json": {"lines": ["a"], "beam": 99}}, 400, "1 to 10 hypotheses in a beam"),
-        ("/api/nothing", {"json": {}}, 404, "there is nothing at this path"),
+        ("/api/nothing", {"json": {}}, 404, "no such path"),
         ("/api/translate", {**BROKEN, "content": b'["\xff'}, 400, "the request is not UTF-8"),
-        ("/api/models", {"json": {}}, 405, "this path takes GET and no other method"),
-        ("/nothing", {"json": {}}, 404, "there is nothing at this path"),
+        ("/api/models", {"json": {}}, 405, "this path allows only GET"),
+        ("/nothing", {"json": {}}, 404, "no such path"),
         ("/translate", BROKEN, 400, "the request is not JSON: EOF while parsing a list at line 1 column 11"),
         ("/translate", {"json": {"q": "a"}}, 400, "target: Field required"),
         ("/translate", {"data": {"q": "a"}}, 400, "target: Field required"),
@@ -170,7 +170,7 @@ def test_what_is_too_large_or_too_much_is_refused_with_a_status_of_its_own(en_de
     assert sorted(answer.status_code for answer in answers) == [429, 504, 504]
     (busy,) = (answer for answer in answers if answer.status_code == 429)
     assert int(busy.headers["Retry-After"]) >= 1
-    assert "come again" in busy.json()["error"]
+    assert "try again" in busy.json()["error"]
 
 
 def test_a_body_without_room_beside_others_is_told_to_come_again(en_de: str) -> None:
@@ -200,7 +200,7 @@ def test_a_body_without_room_beside_others_is_told_to_come_again(en_de: str) -> 
     assert [answer.status_code for answer in answers] == [429, 400, 200, 200]
     assert int(answers[0].headers["Retry-After"]) >= 1
     assert answers[0].headers["Connection"] == "close"  # the rest of it is not read
-    assert answers[0].json() == {"error": "the server has too many requests to read: come again later"}
+    assert answers[0].json() == {"error": "the server has too many requests to read: try again later"}
 
 
 def test_a_failure_of_our_own_says_nothing_of_the_text(
@@ -214,7 +214,7 @@ def test_a_failure_of_our_own_says_nothing_of_the_text(
 
     answer = with_client(service(en_de), fail)
     assert answer.status_code == 500
-    assert answer.json() == {"error": "an error of the server's own; its log says where"}
+    assert answer.json() == {"error": "internal error; the server's log says where"}
     assert "ValueError" in caplog.text
     assert "geheim" not in caplog.text
 

@@ -193,7 +193,7 @@ def test_a_task_that_is_cancelled_makes_place_at_once(en_de: str, held: Held) ->
     async def run() -> None:
         first = asyncio.create_task(served.translate(Query(["a dog", "runs"])))
         await until(lambda: len(held.waiting) == 2)
-        with pytest.raises(Refusal, match="come again later"):
+        with pytest.raises(Refusal, match="try again later"):
             await served.translate(Query(["two cats"]))
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -295,9 +295,9 @@ def test_a_request_is_given_up_at_its_deadline(en_de: str, held: Held) -> None:
             413,
             "this counts as 120: .* a beam wider than the model's as so many times more",
         ),
-        (Query(["a"], n_best=11), 400, "gives 1 to 10 translations of a text, not 11"),
-        (Query(["a"], n_best=0), 400, "gives 1 to 10 translations of a text, not 0"),
-        (Query(["a"], beam=11), 400, "gives 1 to 10 hypotheses in a beam, not 11"),
+        (Query(["a"], n_best=11), 400, "allows 1 to 10 translations of a text, not 11"),
+        (Query(["a"], n_best=0), 400, "allows 1 to 10 translations of a text, not 0"),
+        (Query(["a"], beam=11), 400, "allows 1 to 10 hypotheses in a beam, not 11"),
         (Query(["a"], beam=2, n_best=3), 400, r"decoding\.n_best = 3 is more than decoding\.beam = 2"),
         (Query(["a\udc80"]), 400, "half a character"),
     ],
@@ -331,11 +331,13 @@ def test_several_models_answer_by_name_by_languages_and_one_after_the_other(en_d
     assert ask(target="de") == ask(model="en-de") == ask(source="ENG", target="de-AT") == german
     assert ask(source="de", target="fra_Latn") == ask(model="b") == french
     assert ask(source="en", target="fr") == ask(source="auto", target="fr") == through_german
-    with pytest.raises(Refusal, match="no such model; there are en-de, b"):
+    with pytest.raises(Refusal, match="no such model: choose one of en-de, b"):
         ask(model="c")
-    with pytest.raises(Refusal, match=r"no model translates between these languages; there are en → de \(en-de\); de"):
+    with pytest.raises(
+        Refusal, match=r"no model translates between these languages: choose from en → de \(en-de\); de"
+    ):
         ask(source="fr", target="en")
-    with pytest.raises(Refusal, match="say the language of the translation, or the model: en-de, b"):
+    with pytest.raises(Refusal, match="name the target language, or the model: en-de, b"):
         ask(source="en")
 
 
@@ -355,7 +357,7 @@ def test_a_model_of_several_languages_is_told_them(tmp_path: Path) -> None:
         assert answer.text == expected[tag]
     (answer,) = asyncio.run(served.translate(Query(["Der Hund läuft über die Straße."], source="auto")))
     assert answer.source.language == "de"  # of which the model need not know
-    with pytest.raises(Refusal, match=r"the model has no such language; it has \? → fra, deu"):
+    with pytest.raises(Refusal, match=r"the model does not have this language: choose from \? → fra, deu"):
         asyncio.run(served.translate(Query(["a dog"], target="ja")))
 
 
@@ -407,7 +409,8 @@ def test_the_memory_of_a_released_model_goes_back_to_the_system(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [(in_shape("encoder"), "gives labels: a server translates"), (of_text, "running text")]
+    ("change", "message"),
+    [(in_shape("encoder"), "predicts labels, which serve does not support"), (of_text, "running text")],
 )
 def test_what_does_not_translate_is_refused_at_the_start(
     tmp_path: Path, change: Callable[[Config], Config], message: str
@@ -441,7 +444,7 @@ def test_what_cannot_be_served_is_one_line_at_the_start(en_de: str, tmp_path: Pa
     with pytest.raises(ConfigError, match="device 'tpu' is not one of auto, cpu, cuda"):
         Models([en_de], Settings("tpu"))
     for key in ("", "schlüssel", "a\n"):
-        with pytest.raises(ConfigError, match="the API key is empty, or has other characters"):
+        with pytest.raises(ConfigError, match="the API key is empty, or has characters outside"):
             service(en_de, api_key=key)
 
 

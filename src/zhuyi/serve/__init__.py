@@ -1,7 +1,7 @@
-"""Models behind HTTP, with the APIs that people's programs already use: what `zhuyi serve` runs.
+"""`zhuyi serve`: models over HTTP, with the APIs that programs already use.
 
     service = Service(Models(["en-de"]))
-    run(service)                                            until a signal ends it
+    run(service)                                            until SIGTERM or Ctrl-C
     app = application(service)                              for an ASGI server of your own
     answers = await service.translate(Query(["A dog."]))    for an API of your own
 

@@ -1,7 +1,4 @@
-"""Alignments, from the cross-attention of one replay. Needs torch.
-
-The weights are those of all heads of all layers, averaged: each head by itself looks for other things.
-"""
+"""Alignments: the cross-attention of one forward pass, averaged over the heads of all layers. Needs torch."""
 
 import torch
 
@@ -17,7 +14,7 @@ def align(translator: Translator, line: str, translation: Translation) -> Alignm
     Args:
         translator: whose engine is torch's, and whose model has cross-attention.
         line: what was translated.
-        translation: of this model.
+        translation: of the line, by this model.
 
     Raises:
         CheckpointError: if the model's answer is not a number.

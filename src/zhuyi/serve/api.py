@@ -1,4 +1,4 @@
-"""An API: paths, what requests and answers look like there, and how it says that a request is refused."""
+"""What defines an API: its paths, its routes, and its format of errors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from zhuyi.serve.service import Service
 
 
 class Refused(BaseModel):
-    """A refusal in the APIs that have no other format for it."""
+    """An error, in the APIs that define no other format."""
 
     error: str
 
 
 def refused(refusal: Refusal) -> tuple[int, Refused]:
-    """Such a refusal, with its own status."""
+    """The status and the content of an error in that format."""
     return refusal.status, Refused(error=refusal.message)
 
 
@@ -31,7 +31,7 @@ async def _bearer_key(
 
 
 BearerKey = Annotated[str | None, Depends(_bearer_key)]
-"""The API key of a request with the header `Authorization: Bearer KEY`; None: it brings none."""
+"""The API key of a request, from the header `Authorization: Bearer KEY`; None without one."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,19 @@ class API:
     """One API: `app.APIS` lists them."""
 
     name: str
-    """By which metrics count its requests."""
+    """The label of its requests in the metrics."""
     paths: tuple[str, ...]
-    """Prefixes of the paths that are its own: what is refused there is refused in its format."""
+    """Prefixes of its paths. Errors there have its format."""
     router: Callable[[Service], APIRouter]
-    """Its routes, over a service."""
+    """Makes its routes for a service."""
     refused: Callable[[Refusal], tuple[int, BaseModel]]
-    """The status and the content of a refusal; all contents of an API have the same type."""
+    """The status and the content of the error for a refusal; all contents of an API have the same type."""
 
     def owns(self, path: str) -> bool:
-        """Whether a path is one of this API's."""
+        """Whether a path belongs to this API."""
         return any(path == own or path.startswith(f"{own}/") for own in self.paths)
 
     def response(self, refusal: Refusal) -> JSONResponse:
-        """What refuses a request."""
+        """The response to a request that is refused."""
         status, content = self.refused(refusal)
         return JSONResponse(content.model_dump(), status, refusal.headers)

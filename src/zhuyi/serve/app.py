@@ -1,11 +1,11 @@
-"""The application: all APIs over one service, and what keeps a server in order.
+"""The ASGI application: all APIs for one service, and what is needed to operate a server.
 
-    GET /health         200 while the process lives
-    GET /ready          200 while requests are taken
+    GET /health         200 while the process runs
+    GET /ready          200 while requests are accepted
     GET /metrics        for Prometheus
-    GET /openapi.json   the description of all APIs
+    GET /openapi.json   the OpenAPI description of all APIs
 
-A row of `APIS` is an API. Its paths, its errors and its metrics follow from it.
+Each API is a row of `APIS`, which defines its paths, its errors and its metrics.
 """
 
 from collections.abc import Sequence
@@ -34,26 +34,28 @@ from zhuyi.serve.service import Service
 from zhuyi.version import __version__
 
 APIS = (LIBRETRANSLATE, OPENAI, DEEPL, PLUGINS, PAGE, OWN)
-"""All of them. What none owns is refused in the format of the last one."""
+"""All APIs. Errors for a path that belongs to none have the format of the last one."""
 
 
 def api_of(path: str) -> API:
-    """The API that owns a path."""
+    """The API that a path belongs to; the last one, if it belongs to none."""
     return next((api for api in APIS if api.owns(path)), APIS[-1])
 
 
 def application(service: Service, origins: Sequence[str] = ("*",), hosts: Sequence[str] = ("*",)) -> ASGIApp:
     """The ASGI application.
 
-    `run` also bounds the connections and the heads of requests; another ASGI server has to do so itself.
+    `run` also limits connections and the headers of requests; with another ASGI server, configure that there.
 
     Args:
         service: translates.
-        origins: the sites whose pages may call it in a browser; "*": all, and browser plug-ins.
-        hosts: the names and addresses that the Host header of a request may have; "*.example.org": all
-            below that one; "*": any.
+        origins: the sites whose pages may call the server from a browser; "*" allows all, and browser plug-ins.
+        hosts: the names and addresses that the Host header of a request may have; "*.example.org" allows all
+            subdomains, "*" any name.
     """
-    app = FastAPI(title="zhuyi", version=__version__, docs_url=None, redoc_url=None)  # their pages come from elsewhere
+    app = FastAPI(
+        title="zhuyi", version=__version__, docs_url=None, redoc_url=None
+    )  # these load scripts from other sites
     metrics = Metrics(service)
     for api in APIS:
         app.include_router(api.router(service))
@@ -61,12 +63,12 @@ def application(service: Service, origins: Sequence[str] = ("*",), hosts: Sequen
     @app.get("/health", tags=["server"])
     @app.get("/ready", tags=["server"])
     async def health() -> dict[str, str]:
-        """The server takes requests: one that is ending takes no connection."""
+        """The server accepts requests. While it shuts down, it accepts no connections."""
         return {"status": "ok"}
 
     @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)
     async def show_metrics() -> Response:
-        """What it has done, for Prometheus."""
+        """Counters of the server, for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     app.openapi = cache(partial(describe, app, api_of))  # type: ignore[method-assign]  # as FastAPI's documentation does
@@ -98,14 +100,14 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status, what = HTTPStatus(error.status_code), error.detail
     if status == HTTPStatus.NOT_FOUND:
-        what = "there is nothing at this path: /openapi.json lists what there is"
+        what = "no such path: /openapi.json lists all paths"
     elif status == HTTPStatus.METHOD_NOT_ALLOWED and error.headers:
-        what = f"this path takes {error.headers['Allow']} and no other method"
+        what = f"this path allows only {error.headers['Allow']}"
     elif isinstance(error.__cause__, UnicodeDecodeError):
         what = "the request is not UTF-8"
     return await _refuse(request, Refusal(status, what, dict(error.headers or {})))
 
 
 async def _fail(request: Request, _: Exception) -> Response:
-    what = "an error of the server's own; its log says where"
+    what = "internal error; the server's log says where"
     return await _refuse(request, Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, what))

@@ -1,11 +1,11 @@
-"""DeepL's API, version 2, which translators' workbenches use.
+"""DeepL's API, version 2, which computer-assisted translation (CAT) tools use.
 
 POST /v2/translate      {"text", "source_lang", "target_lang"}, as JSON or as a form; `text` is a text or several of
                         them → {"translations": [{"detected_source_language", "text", "billed_characters"}]}
 GET  /v2/languages      ?type=source | target → [{"language", "name"}]
-GET  /v2/usage          → {"character_count", "character_limit"}, since workbenches try their key with it
+GET  /v2/usage          → {"character_count", "character_limit"}, by which tools check their API key
 
-What changes a translation and is not done here – XML, glossaries, formality – is refused; settings that only guide are
+Options that would change a translation and are not supported (XML, glossaries, formality) are refused; others are
 ignored.
 """
 
@@ -25,11 +25,11 @@ from zhuyi.serve.request_body import described, read
 from zhuyi.serve.service import Service
 
 SCHEME = "DeepL-Auth-Key"
-"""Of the header `Authorization`, before the API key."""
+"""The scheme in the header `Authorization`, before the API key."""
 UNLIMITED = 10**12
-"""Characters: what DeepL says where there is no limit."""
+"""The number of characters by which DeepL's API means no limit."""
 NEUTRAL = ("default", "prefer_more", "prefer_less")
-"""Formalities that a language without any may leave out of account."""
+"""Values of `formality` that have no effect where it is not supported."""
 
 Side = Literal["source", "target"]
 
@@ -45,11 +45,11 @@ async def _key(
 
 
 Key = Annotated[str | None, Depends(_key)]
-"""The API key of a request; None: it brings none."""
+"""The API key of a request; None without one."""
 
 
 class ToTranslate(BaseModel):
-    """What is to be translated."""
+    """A request to translate."""
 
     text: str | list[str]
     target_lang: str
@@ -60,35 +60,35 @@ class ToTranslate(BaseModel):
 
 
 class OfLanguages(BaseModel):
-    """Of which side the languages are wanted."""
+    """A request to list the source or the target languages."""
 
     type: Side = "source"
 
 
 class Translation(BaseModel):
-    """What a text became."""
+    """The translation of a text."""
 
-    detected_source_language: str = Field(description="Also if the request says it.")
+    detected_source_language: str = Field(description="Also set if the request states it.")
     text: str
-    billed_characters: int = Field(description="Those of the text; nothing is billed.")
+    billed_characters: int = Field(description="Characters of the text; nothing is billed.")
 
 
 class Translations(BaseModel):
-    """What the texts became, in their order."""
+    """The translations of the texts, in their order."""
 
     translations: list[Translation]
 
 
 class Language(BaseModel):
-    """A language of texts, or of translations."""
+    """A source or target language."""
 
     language: str
     name: str
-    supports_formality: bool | None = Field(None, description="Of translations.")
+    supports_formality: bool | None = Field(None, description="For target languages only.")
 
 
 class Usage(BaseModel):
-    """Characters that are used, and that may be."""
+    """Number of characters translated with an API key, and its limit."""
 
     character_count: int
     character_limit: int
@@ -101,7 +101,7 @@ class Refused(BaseModel):
 
 
 def router(service: Service) -> APIRouter:
-    """Its routes."""
+    """The routes of this API."""
     routes = APIRouter(prefix="/v2", tags=["DeepL"])
 
     @routes.post("/translate", openapi_extra=described(ToTranslate))
@@ -109,7 +109,7 @@ def router(service: Service) -> APIRouter:
         """Translate a text, or several."""
         service.authorize(key)
         asked = await read(ToTranslate, request)
-        _check_is_done(asked)
+        _check_is_supported(asked)
         texts = asked.text if isinstance(asked.text, list) else [asked.text]
         query = Query(texts, None, asked.source_lang or AUTO, asked.target_lang)
         answers = await (translate_html(service, query) if asked.tag_handling else service.translate(query))
@@ -123,16 +123,16 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/languages", response_model_exclude_none=True)
     async def list_languages(request: Request, key: Key, type: Side | None = None) -> list[Language]:
-        """The languages of texts, or of translations."""
+        """List the source or the target languages."""
         service.authorize(key)
-        wanted = type or (await read(OfLanguages, request)).type  # DeepL's client: a form
+        wanted = type or (await read(OfLanguages, request)).type  # DeepL's client sends a form
         if wanted == "target":
             return [_language(code, supports_formality=False) for code in service.models.targets]
         return [_language(code) for code in service.models.sources]
 
     @routes.get("/usage")
     async def usage(key: Key) -> Usage:
-        """What the key has used: it is not counted, and there is no limit."""
+        """The usage of an API key, which is not counted and has no limit."""
         service.authorize(key)
         return Usage(character_count=0, character_limit=UNLIMITED)
 
@@ -144,13 +144,13 @@ def refused(refusal: Refusal) -> tuple[int, Refused]:
     return status_as_403_and_400(refusal), Refused(message=refusal.message)
 
 
-def _check_is_done(asked: ToTranslate) -> None:
+def _check_is_supported(asked: ToTranslate) -> None:
     if asked.tag_handling not in (None, "", "html"):
-        raise malformed('tag_handling: "html" is done here, and no other markup')
+        raise malformed('tag_handling: only "html" is supported')
     if asked.glossary_id:
-        raise malformed("glossary_id: there are no glossaries here")
+        raise malformed("glossary_id: glossaries are not supported")
     if asked.formality and asked.formality not in NEUTRAL:
-        raise malformed(f"formality: not chosen here; {', '.join(NEUTRAL)} are taken, and change nothing")
+        raise malformed(f"formality: not supported, other than {', '.join(NEUTRAL)}, which have no effect")
 
 
 def _language(code: str, supports_formality: bool | None = None) -> Language:

@@ -1,6 +1,6 @@
-"""The OpenAPI description: FastAPI's, with the refusals of each path in the format of its API.
+"""The OpenAPI description of FastAPI, with the errors of each path in the format of its API.
 
-FastAPI describes a refusal of its own, 422, which no API gives.
+FastAPI's own error, 422, is removed: no API here uses it.
 """
 
 from collections.abc import Callable
@@ -20,17 +20,17 @@ RETRY_AFTER = {
     }
     for status, always in ((HTTPStatus.TOO_MANY_REQUESTS, True), (HTTPStatus.SERVICE_UNAVAILABLE, False))
 }
-"""Headers of refusals that say when to come again; always, or only where that is known."""
+"""Headers of the errors that tell a client when to try again: always, or only if that is known."""
 OF_FASTAPI = ("HTTPValidationError", "ValidationError")
-"""Schemas of its 422."""
+"""Schemas of FastAPI's 422."""
 
 
 def describe(app: FastAPI, api_of: Callable[[str], API]) -> dict[str, Any]:
-    """The description of an application.
+    """The OpenAPI description of an application.
 
     Args:
         app: with all its routes.
-        api_of: the API that owns a path.
+        api_of: the API that a path belongs to.
     """
     description = get_openapi(title=app.title, version=app.version, routes=app.routes)
     operations = [
@@ -46,7 +46,7 @@ def describe(app: FastAPI, api_of: Callable[[str], API]) -> dict[str, Any]:
     for api, operation in operations:
         operation["responses"].pop(str(int(HTTPStatus.UNPROCESSABLE_ENTITY)), None)
         for refused_with, what in REFUSALS.items():
-            kind = Unknown if refused_with == HTTPStatus.NOT_FOUND else Refusal  # the path is there
+            kind = Unknown if refused_with == HTTPStatus.NOT_FOUND else Refusal  # the path exists
             status, content = api.refused(kind(refused_with, ""))
             schema = references[type(content), "serialization"]
             response = {

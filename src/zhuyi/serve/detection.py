@@ -1,4 +1,4 @@
-"""Which language a text is in, by py3langid (Lui & Baldwin 2012): 140 languages, from their byte sequences."""
+"""Detection of the language of a text by py3langid (Lui & Baldwin 2012), for 140 languages."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -9,7 +9,7 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 from zhuyi.serve import languages
 
 MAX_CHARACTERS = 2000
-"""What is read of a text: more changes nothing."""
+"""Only the beginning of a text is read: more does not change the result."""
 
 
 class Detected(NamedTuple):
@@ -20,15 +20,15 @@ class Detected(NamedTuple):
 
 
 NOT_SOUGHT = Detected("", 0.0)
-"""Of a text whose language is not said, and need not be known."""
+"""For a text whose language is neither stated nor needed."""
 
 
 def detect(text: str, among: Sequence[str] = ()) -> list[Detected]:
-    """The languages of a text, most probable first.
+    """The possible languages of a text, most probable first.
 
     Args:
         text: of any length.
-        among: the languages that it can be in, by any names; none: all that are known.
+        among: the languages to choose from, by any of their names; empty: all that can be detected.
     """
     found = _identifier().rank(text[:MAX_CHARACTERS])
     ranked = [Detected(languages.parse(label).language, confidence) for label, confidence in found]

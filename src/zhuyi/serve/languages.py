@@ -1,7 +1,7 @@
-"""Names of languages: what requests, configurations and the tags of models write for the same one.
+"""Names of languages, as requests, configurations and the tags of models write them.
 
-`eng`, `en-Latn`, `EN` and `eng_Latn` are English, and `zh-TW` is `zho_Hant`: CLDR, which `babel` brings along, knows
-the names that ISO 639 has for one language, and the script that it is usually written in.
+`eng`, `en-Latn`, `EN` and `eng_Latn` are English, and `zh-TW` is `zho_Hant`: CLDR, which is part of `babel`, has the
+codes of a language in ISO 639, and the script that it is usually written in.
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from babel import Locale
 from babel.core import get_global, parse_locale
 
 ANY_REGION = "XX"
-"""What mBART writes where it means no region."""
+"""The region in mBART's tags that means none."""
 
 LONGEST_TAG = 64
 """Characters of a tag; no language has so long a one (RFC 5646, section 4.4.1, counts 35)."""
 
 USUAL = {"no": "nb"}
-"""Languages that CLDR has beside the one of theirs which is meant: Norwegian is Bokmål."""
+"""Macrolanguages that CLDR distinguishes from the language that they usually mean: Norwegian is Bokmål."""
 
 
 class Language(NamedTuple):
-    """A language and its script, which tell whether two tags mean the same; and the region, if a tag has one."""
+    """The language and script of a tag, which are the same for equivalent tags, and its region if it has one."""
 
     language: str
     script: str
@@ -30,7 +30,7 @@ class Language(NamedTuple):
 
 
 def parse(tag: str) -> Language:
-    """What a tag means (BCP 47, ISO 639-1, -2 or -3); one that means nothing to CLDR is a language by that name."""
+    """What a tag means (BCP 47, ISO 639-1, -2 or -3). One that CLDR does not know is a language of that name."""
     return _parse(tag) if len(tag) <= LONGEST_TAG else Language(tag, "", "")
 
 
@@ -50,14 +50,14 @@ def _parse(tag: str) -> Language:
 
 
 def code(tag: str) -> str:
-    """The short form by which clients know a language: `en` for `eng_Latn`, `zh-Hant` for `zho_Hant`."""
+    """The short form of a tag, as clients use it: `en` for `eng_Latn`, `zh-Hant` for `zho_Hant`."""
     language, script, region = parse(tag)
     usual = parse(f"{language}-{region}" if region else language).script
     return "-".join(part for part in (language, script if script != usual else "", region) if part)
 
 
 def name(tag: str) -> str:
-    """The English name of a language; the tag, if it has none."""
+    """The English name of a language, or the tag if it has none."""
     known = Locale("en")
     language, script, region = parse(tag)
     usual = parse(language).script
@@ -68,17 +68,17 @@ def name(tag: str) -> str:
 
 
 def named(name: str) -> str | None:
-    """The tag of the language that has this English name, such as `zh_Hans` for Simplified Chinese; None: none has."""
+    """The tag of the language with this English name, such as `zh_Hans` for Simplified Chinese; None without one."""
     return _tags_of_names().get(name.casefold())
 
 
 def is_known(tag: str) -> bool:
-    """Whether a tag is that of a language which has a name."""
+    """Whether the language of a tag has a name in CLDR."""
     return parse(tag).language in Locale("en").languages
 
 
 def find(wanted: str, offered: Sequence[str]) -> str | None:
-    """The tag among those offered which means the wanted language; that of the same region, if there is one."""
+    """The offered tag that is equivalent to the wanted one, preferably of the same region; None without one."""
     language = parse(wanted)
     same = _in_groups(tuple(offered)).get(language[:2], [])
     return next((tag for tag in same if parse(tag) == language), next(iter(same), None))
@@ -86,7 +86,7 @@ def find(wanted: str, offered: Sequence[str]) -> str | None:
 
 @lru_cache(256)
 def _in_groups(tags: tuple[str, ...]) -> dict[tuple[str, str], list[str]]:
-    """Tags by their language and its script."""
+    """Tags by language and script."""
     groups: dict[tuple[str, str], list[str]] = {}
     for tag in tags:
         groups.setdefault(parse(tag)[:2], []).append(tag)

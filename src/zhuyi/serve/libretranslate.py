@@ -1,4 +1,4 @@
-"""LibreTranslate's API, which most applications with a server of one's own use.
+"""LibreTranslate's API, which most applications support that use a self-hosted server.
 
 POST /translate     {"q", "source", "target", "format", "alternatives", "api_key"}, as JSON or as a form; `q` is a
                     text or a list of them → {"translatedText", "detectedLanguage", "alternatives"}
@@ -24,11 +24,11 @@ from zhuyi.serve.request_body import described, read
 from zhuyi.serve.service import Service
 
 MOST_DETECTED = 5
-"""Languages that are named for a text."""
+"""Most languages in the answer to /detect."""
 
 
 class ToTranslate(BaseModel):
-    """What is to be translated."""
+    """A request to translate."""
 
     q: str | list[str]
     source: str = AUTO
@@ -39,7 +39,7 @@ class ToTranslate(BaseModel):
 
 
 class ToDetect(BaseModel):
-    """A text of which the language is to be found."""
+    """A request to detect the language of a text."""
 
     q: str
     api_key: str | None = None
@@ -49,21 +49,21 @@ class Found(BaseModel):
     """A language that a text may be in."""
 
     language: str
-    confidence: float = Field(description="In per cent.")
+    confidence: float = Field(description="In percent.")
 
 
 class Translated(BaseModel):
-    """What a text became; of a list of texts, each field has a list."""
+    """The translation of a text; for a list of texts, each field is a list."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 
     translated_text: str | list[str]
-    detected_language: Found | list[Found] | None = Field(None, description="If the request does not say it.")
-    alternatives: list[str] | list[list[str]] | None = Field(None, description="If the request wants some.")
+    detected_language: Found | list[Found] | None = Field(None, description="If the source is auto.")
+    alternatives: list[str] | list[list[str]] | None = Field(None, description="If requested.")
 
 
 class Language(BaseModel):
-    """A language, and those into which it can be translated."""
+    """A language, and the languages that it can be translated to."""
 
     code: str
     name: str
@@ -71,11 +71,11 @@ class Language(BaseModel):
 
 
 def router(service: Service) -> APIRouter:
-    """Its routes."""
+    """The routes of this API."""
     routes = APIRouter(tags=["LibreTranslate"])
     models = service.models
 
-    @cache  # two hundred languages have forty thousand pairs
+    @cache  # 200 languages have 40,000 pairs
     def listed() -> list[Language]:
         return [
             Language(code=code, name=languages.name(code), targets=models.targets_of(code))
@@ -101,7 +101,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/detect", openapi_extra=described(ToDetect))
     async def find_language(request: Request) -> list[Found]:
-        """The languages that a text may be in."""
+        """Detect the language of a text."""
         asked = await read(ToDetect, request)
         service.authorize(asked.api_key)
         async with service.in_time():
@@ -109,7 +109,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/languages")
     async def list_languages() -> list[Language]:
-        """The languages that there are models for, and those that each can be translated into."""
+        """List the languages of all models, and for each the languages that it can be translated to."""
         return listed()
 
     return routes

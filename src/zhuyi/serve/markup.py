@@ -1,12 +1,11 @@
-"""Texts in HTML: the markup stays as it is, and the text between two tags is translated.
+"""Translation of HTML: the markup is kept as it is, and the text between two tags is translated.
 
-Each piece of text is translated by itself, even where a sentence continues behind a tag: nothing says where the tag
-belongs in the translation. White space within a piece becomes one space, as in HTML. Attributes are not translated, nor
+Each piece of text is translated by itself, even if a sentence continues after a tag, as the place of the tag in the
+translation is not known. White space within a piece becomes one space, as in HTML. Attributes are not translated, nor
 is the content of `<code>`, `<pre>`, `<script>`, `<style>`, `<textarea>` and elements with `translate="no"`.
 
-HTML is cut into tokens (https://html.spec.whatwg.org/#tokenization), and no tree is built: a parser would give back
-other markup than it was given. Markup that does not end extends to the end of the text, so cutting takes linear time,
-as that by `html.parser` does not.
+HTML is split into tokens (https://html.spec.whatwg.org/#tokenization) and no tree is built, since a parser would change
+the markup. Markup without an end extends to the end of the text, so that the time is linear, unlike `html.parser`'s.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "met
 """Elements without an end tag."""
 
 SPACES = " \t\n\f\r"
-"""White space, as HTML has it: a no-break space is none."""
+"""White space in HTML, which does not include the no-break space."""
 
 _MARKUP = re.compile(
     r"""<!--(?:-?>|.*?(?:-->|\Z))
@@ -31,19 +30,19 @@ _MARKUP = re.compile(
     |<(?:(?P<end>/?)(?P<name>[a-z][^\s/>]*)|[/!?])(?:=\s*(?:"[^"]*(?:"|\Z)|'[^']*(?:'|\Z))|[^>])*+(?:>|\Z)""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
-"""A comment; an element that is not translated; a tag, or a declaration."""
+"""A comment, an element that is not translated, a tag, or a declaration."""
 _UNTRANSLATED = re.compile(r"""\stranslate\s*=\s*["']?no\b""", re.IGNORECASE)
 _SPACES = re.compile(f"[{SPACES}]+")
 
 
 class Markup:
-    """A text in HTML, in which pieces of text can be replaced."""
+    """A text in HTML whose pieces of text can be replaced."""
 
     def __init__(self, html: str) -> None:
         self._parts: list[str] = []  # the HTML, in order
         self._places: list[int] = []  # of those that are translated
         self.texts: list[str] = []
-        """The pieces of text that have letters, without entities."""
+        """The pieces of text that contain letters, with character references resolved."""
         for part, is_text in _tokens(html):
             text = _SPACES.sub(" ", unescape(part)).strip(" ") if is_text else ""
             if not any(map(str.isalpha, text)):
@@ -55,7 +54,7 @@ class Markup:
             self.texts.append(text)
 
     def join(self, translations: Sequence[str]) -> str:
-        """The HTML with one translation in the place of each text.
+        """The HTML with its pieces of text replaced by their translations.
 
         Raises:
             ValueError: if there is not one translation for each text.
@@ -67,10 +66,10 @@ class Markup:
 
 
 async def translate_html(service: Service, query: Query) -> list[Answer]:
-    """As `service.translate`, of texts in HTML; an answer has no alignments.
+    """As `service.translate`, for texts in HTML; the answers have no alignments.
 
     Raises:
-        Refusal: as `service.translate`; each piece of text counts as a text.
+        Refusal: as `service.translate`, where each piece of text counts as a text.
     """
     given = await asyncio.to_thread(lambda: [Markup(html) for html in query.texts])  # a large page takes a while
     answers = await service.translate(replace(query, texts=[text for markup in given for text in markup.texts]))
@@ -84,8 +83,8 @@ async def translate_html(service: Service, query: Query) -> list[Answer]:
 
 
 def _tokens(html: str) -> Iterator[tuple[str, bool]]:
-    """The parts of a text in HTML, and whether each is text to be translated."""
-    start, kept, depth = 0, "", 0  # the name of an element that is not translated, and how many of it are open
+    """The parts of a text in HTML, and for each whether it is text to be translated."""
+    start, kept, depth = 0, "", 0  # the name of an element with translate="no", and how many of that name are open
     for token in _MARKUP.finditer(html):
         yield html[start : token.start()], not depth
         yield token[0], False

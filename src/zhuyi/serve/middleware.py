@@ -1,10 +1,8 @@
-"""What is done around each request: its body is read within limits, and a client that disconnects ends it.
+"""ASGI middleware: checks the host, limits connections and bodies, and ends a request whose client disconnects.
 
-Before that it is refused if it is for another host, or if too many connections are open.
-
-A body is read before the application is called, as long as it, and all bodies together, are not too large. A client
-that disconnects while the application works cancels the application, and so the search. Of a failure of the server's
-own, the log gets the place and the type, and nothing of the text.
+The body is read before the application is called, within a limit for each body and one for all bodies together. If the
+client disconnects while the application runs, the application is cancelled, and with it the search. For an internal
+error, the type and the place are logged, but no text of the request.
 """
 
 import asyncio
@@ -26,22 +24,22 @@ from zhuyi.serve.metrics import Metrics
 from zhuyi.serve.refusals import Refusal, malformed, too_large, unavailable
 
 COME_AGAIN = {"Retry-After": "1", "Connection": "close"}
-"""Headers of a refusal for lack of memory or connections: other requests are read soon, or given up."""
+"""Headers of a refusal for lack of memory or connections, which other requests free soon."""
 
 log = logging.getLogger("zhuyi.serve")
 
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
-"""A name or an address, and a port."""
+"""A Host header: a name or an address, and a port."""
 
 
 class RequestMiddleware:
     """ASGI middleware around the application.
 
     Args:
-        app: called with the body of a request as one message.
-        limits: of a body, and of the time in which it has to come.
-        api_of: the API that owns a path.
-        metrics: counts requests.
+        app: called with the whole body of a request in one message.
+        limits: of the bodies, and of the time in which they must arrive.
+        api_of: the API that a path belongs to.
+        metrics: counts the requests.
         hosts: as for `app.application`.
     """
 
@@ -53,7 +51,7 @@ class RequestMiddleware:
         self._bodies = _Budget(max(limits.all_bytes, limits.request_bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -63,17 +61,17 @@ class RequestMiddleware:
             await self._run(scope, exchange)
         except Refusal as refusal:
             await api.response(refusal)(scope, exchange.receive, exchange.send)
-        except asyncio.CancelledError:  # the server ends at once
+        except asyncio.CancelledError:  # the server stops now
             if not exchange.status:
-                ended = api.response(unavailable("the server has ended before the answer"))
+                ended = api.response(unavailable("the server was stopped before the answer"))
                 await ended(scope, exchange.receive, exchange.send)
         except Exception as error:
             log.error("%s", _without_values(error))
-            if not exchange.ended:  # a part of the answer is on its way: the connection has to break
+            if not exchange.ended:  # a part of the answer may have been sent: the connection must be closed
                 raise RuntimeError("an answer broke off") from None
         finally:
             exchange.close()
-        if not api.owns(scope["path"]):  # the server's own pages
+        if not api.owns(scope["path"]):  # such as /health
             return
         if exchange.gone:
             self._metrics.gone(api.name)
@@ -81,63 +79,63 @@ class RequestMiddleware:
             self._metrics.answered(api.name, exchange.status, time.monotonic() - begun)
 
     async def _run(self, scope: Scope, exchange: "_Exchange") -> None:
-        """Let the application answer.
+        """Check a request, read its body, and call the application.
 
         Raises:
-            Refusal: if it cannot be asked.
+            Refusal: if the request does not pass the checks.
         """
         headers = Headers(scope=scope)
         self._check_host(headers.get("host", ""))
         self._check_connections(scope)
         await exchange.read(int(headers.get("content-length", 0)), self._limits)
-        # The answer to HEAD is that to GET: an ASGI server leaves out its content.
+        # HEAD is handled as GET: the ASGI server leaves out the content.
         await exchange.run(self._app, {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope)
 
     def _check_host(self, host: str) -> None:
-        """See that a request is for this server.
+        """Check that a request is for this server.
 
         Raises:
-            Refusal: if its Host header has another name.
+            Refusal: if its Host header names another one.
         """
         found = _HOST.fullmatch(host.lower())
         if not any(_is_of(found[1] if found else "", each) for each in self._hosts):
             raise malformed("the name in the Host header is not one of this server's: --allow-host adds one")
 
     def _check_connections(self, scope: Scope) -> None:
-        """See that no more connections are open than there may be; an ASGI server of one's own limits them itself.
+        """Check the number of open connections, which is known if `Connection` is used.
 
         Raises:
-            Refusal: if there are more.
+            Refusal: if there are too many.
         """
         if scope.get("state", {}).get(OPEN, 0) > self._limits.connections:
-            what = "the server has too many open connections: come again later"
+            what = "the server has too many open connections: try again later"
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, what, COME_AGAIN)
 
 
 class _Budget:
-    """Bytes that the bodies of all requests together may take."""
+    """The memory for the bodies of all requests together, in bytes."""
 
     def __init__(self, size: int) -> None:
         self._free = size
 
     def acquire(self, count: int) -> None:
-        """Take further bytes.
+        """Reserve memory.
 
         Raises:
-            Refusal: if fewer are free.
+            Refusal: if there is not enough.
         """
         if count > self._free:
-            what = "the server has too many requests to read: come again later"
+            what = "the server has too many requests to read: try again later"
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, what, COME_AGAIN)
         self._free -= count
 
     def release(self, count: int) -> None:
-        """Free bytes that were taken."""
+        """Free memory that was reserved."""
         self._free += count
 
 
 class _Exchange:
-    """A request and its answer, as the application sees them."""
+    """A request and its response, as the application sees them."""
 
     def __init__(self, receive: Receive, send: Send, bodies: _Budget) -> None:
         self._receive, self._send, self._bodies = receive, send, bodies
@@ -148,14 +146,14 @@ class _Exchange:
 
     @property
     def gone(self) -> bool:
-        """Whether the client went away before its answer."""
+        """Whether the client disconnected before its response."""
         return self._left.is_set()
 
     async def read(self, declared: int, limits: Limits) -> None:
         """Read the body.
 
         Raises:
-            Refusal: if it, or all bodies together, are too large, or it does not come in time.
+            Refusal: if it is, or all bodies together are, too large, or it does not arrive in time.
         """
         refusal = too_large(f"a request has at most {limits.request_bytes:,} bytes")
         if declared > limits.request_bytes:
@@ -175,7 +173,7 @@ class _Exchange:
                     body += part
                     more = message.get("more_body", False)
         except TimeoutError:
-            what = f"the request did not come within {limits.deadline:g} seconds"
+            what = f"the request did not arrive within {limits.deadline:g} seconds"
             raise Refusal(HTTPStatus.REQUEST_TIMEOUT, what, {"Connection": "close"}) from None
         self._body = bytes(body)
 
@@ -184,7 +182,7 @@ class _Exchange:
         self._bodies.release(self._size)
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        """Let the application answer, as long as the client is there."""
+        """Call the application, and cancel it if the client disconnects."""
         if self.gone:
             return
         task = asyncio.current_task()
@@ -200,7 +198,7 @@ class _Exchange:
             watch.cancel()
 
     async def _watch(self, task: "asyncio.Task[None]") -> None:
-        """Cancel what answers, if the client goes away before it has its answer."""
+        """Cancel a task if the client disconnects before its response is complete."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if not self.ended:
@@ -208,7 +206,7 @@ class _Exchange:
             task.cancel()
 
     async def receive(self) -> Message:
-        """The whole body; then that the client went away, once it has."""
+        """The whole body first; then a disconnect, once there is one."""
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
@@ -216,7 +214,7 @@ class _Exchange:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """A part of the answer."""
+        """Send a part of the response."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
         self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
@@ -224,12 +222,12 @@ class _Exchange:
 
 
 def _is_of(name: str, allowed: str) -> bool:
-    """Whether a name is the allowed one, or one of those that "*.example.org" or "*" allow."""
+    """Whether a host name is allowed: exactly, or by a pattern such as "*.example.org" or "*"."""
     return name.endswith(allowed[1:]) if allowed.startswith("*") else name == allowed
 
 
 def _without_values(error: Exception) -> str:
-    """What failed and where: the types of the errors, and lines of code. Their messages may have text in them."""
+    """The type of an error and the lines of code where it occurred, without its message, which may quote a text."""
     what = type(error).__name__
     if isinstance(error, ExceptionGroup):
         return f"{what}: {'; '.join(_without_values(each) for each in error.exceptions)}"

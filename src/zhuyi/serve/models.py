@@ -1,6 +1,6 @@
-"""The models of a server, by name and by language: which of them a request means.
+"""The models of a server, which requests choose by name or by language.
 
-Where no model translates from one language into another, two that meet in a third language do: the pivot.
+If no model translates from one language to another, two are chained through a third language, the pivot.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from zhuyi.serve.refusals import malformed, unknown
 from zhuyi.serve.served_model import ServedModel, Settings, listed
 
 AUTO = "auto"
-"""The language that a request names when it does not know it."""
+"""The source language of a request that asks for its detection."""
 
 DEFAULT = Settings()
 
@@ -27,11 +27,11 @@ class Hop:
 
     model: ServedModel
     source: str | None = None
-    """The language that the model takes the text to be in, if it has a tag for it."""
+    """The tag of the source language, if the model has such tags."""
     target: str | None = None
-    """The language that it is to write, likewise."""
+    """The tag of the target language, if the model has such tags."""
     language: str | None = None
-    """The language of the text, if it is known (ISO 639)."""
+    """The language of the text (ISO 639), if it is known."""
 
 
 class Models:
@@ -42,7 +42,8 @@ class Models:
         settings: how they are loaded.
 
     Raises:
-        CheckpointError, ConfigError: as `ServedModel`, or if two have the same name, or there is no such device.
+        CheckpointError: as `ServedModel`.
+        ConfigError: as `ServedModel`, or if two models have the same name, or there is no such device.
     """
 
     def __init__(self, given: Sequence[str], settings: Settings = DEFAULT) -> None:
@@ -64,67 +65,67 @@ class Models:
 
     @property
     def only(self) -> ServedModel | None:
-        """The model, if there is one alone: it takes every name, and every language that it cannot choose."""
+        """The model, if there is only one. It answers to every name, and to every language if it has no tags."""
         return next(iter(self)) if len(self) == 1 else None
 
     @property
     def sources(self) -> list[str]:
-        """Codes of all languages that some model reads."""
+        """Codes of the source languages of all models."""
         return sorted({languages.code(tag) for model in self for tag in model.sources})
 
     @property
     def targets(self) -> list[str]:
-        """Codes of all languages that some model writes."""
+        """Codes of the target languages of all models."""
         return sorted({languages.code(tag) for model in self for tag in model.targets})
 
     def named(self, name: str) -> ServedModel:
-        """The model that has this name.
+        """The model of this name.
 
         Raises:
-            Refusal: if none has; the message lists those that there are.
+            Refusal: if there is none; the message lists all models.
         """
         if name not in self._models:
-            raise unknown(f"no such model; there are {listed(list(self._models))}")
+            raise unknown(f"no such model: choose one of {listed(list(self._models))}")
         return self._models[name]
 
     def targets_of(self, source: str) -> list[str]:
-        """Codes of all languages into which some models translate that language."""
+        """Codes of the languages that a language can be translated to."""
         return [target for target in self.targets if target != source and self._path(source, target)]
 
     def route(self, name: str | None, source: str | None, target: str | None) -> list[Hop]:
         """The models that translate a request, one after the other.
 
         Args:
-            name: of the model that it asks for; None: any that has the languages.
-            source: the language of the text; None: it does not say.
-            target: the language of the translation; None: it does not say.
+            name: of the model; None: any with these languages.
+            source: the source language; None: not stated.
+            target: the target language; None: not stated.
 
         Raises:
-            Refusal: if there is no such model, or none with these languages; the message lists what there is.
+            Refusal: if there is no such model, or none with these languages; the message lists the choices.
         """
         model = self.only or (self.named(name) if name is not None else None)
         if model is not None:
             return [self._of(model, source, target)]
         if target is None:
-            raise malformed(f"say the language of the translation, or the model: {listed(list(self._models))}")
+            raise malformed(f"name the target language, or the model: {listed(list(self._models))}")
         path = self._path(source, target)
         if not path:
             raise unknown(
-                f"no model translates between these languages; there are {'; '.join(each.pairs for each in self)}"
+                f"no model translates between these languages: choose from {'; '.join(each.pairs for each in self)}"
             )
         return path
 
     def _of(self, model: ServedModel, source: str | None, target: str | None) -> Hop:
-        """A model that is meant, whatever the languages; but one with tags for them has to have them."""
+        """The hop through a model that was chosen by name. If it has language tags, it must have these languages."""
         if not model.has_tags:
             return Hop(model, language=_language(source or next(iter(model.sources), None)))
         hop = _hop(model, source, target)
         if hop is None:
-            raise unknown(f"the model has no such language; it has {model.pairs}")
+            raise unknown(f"the model does not have this language: choose from {model.pairs}")
         return hop
 
     def _path(self, source: str | None, target: str) -> list[Hop]:
-        """The first model from one language to the other, or the first two that meet in a third one; or none."""
+        """The first model with both languages, or else the first two through a pivot; empty if there are none."""
         for model in self:
             if (hop := _hop(model, source, target)) is not None:
                 return [hop]
@@ -139,7 +140,7 @@ class Models:
 
 
 def _hop(model: ServedModel, source: str | None, target: str | None) -> Hop | None:
-    """From one language into the other by a model that has both; a language that is None is not said."""
+    """The hop through a model, if it has both languages; a language that is None is not stated."""
     from_tag = languages.find(source, model.sources) if source is not None else None
     to_tag = languages.find(target, model.targets) if target is not None else None
     if (source is not None and from_tag is None) or (target is not None and to_tag is None):

@@ -1,13 +1,13 @@
-"""OpenAI's API for chat, which programs use that know large language models only.
+"""OpenAI's chat API, for programs that support only large language models.
 
 POST /v1/chat/completions   {"model", "messages", "n", "stream"} → {"choices": [{"message": {"content"}}]}; streamed:
-                            the same as server-sent events, at once, when the translation is there
+                            the same as server-sent events, all at once when the translation is complete
 GET  /v1/models             → {"data": [{"id"}]}
 GET  /v1/models/NAME        → {"id"}
 
-The text is the last message of the user. A translation model takes no instructions: those that programs put before the
-text are taken off, and tell the languages (`Instruction`). Whatever else a request sets – a temperature, say – changes
-nothing. An answer does not count tokens.
+The last message of the user is translated. A translation model cannot follow instructions: those that programs put
+before the text are removed, after the languages have been read from them (`Instruction`). Other options, such as the
+temperature, are ignored. Answers have no token counts.
 """
 
 import json
@@ -29,10 +29,10 @@ from zhuyi.serve.refusals import Refusal, Unknown, malformed
 from zhuyi.serve.service import Service
 
 LONGEST_INSTRUCTION = 500
-"""Characters of an instruction, at most."""
+"""Most characters of an instruction."""
 
 STREAMED: dict[int | str, dict[str, Any]] = {HTTPStatus.OK: {"content": {"text/event-stream": {}}}}
-"""For the OpenAPI description: what an answer may be beside JSON."""
+"""For the OpenAPI description: the type of a streamed answer."""
 
 _PAIR = re.compile(r"([a-z]{2,3}(?:_\w+)?)-([a-z]{2,3}(?:_\w+)?)")
 _INSTRUCTION = re.compile(rf"(?=[^:：\n]*\btranslat)([^:：\n]{{1,{LONGEST_INSTRUCTION}}})[:：]\s*(?=\S)", re.IGNORECASE)
@@ -40,36 +40,36 @@ _SOURCE, _TARGET = (
     re.compile(rf"\b(?:{words})\s+(?=((?:[^\W\d_]+ ?){{1,4}})(?:\(([^\W\d_]+)\))?)", re.IGNORECASE)
     for words in ("from", "into|to")
 )
-"""Up to four words, and a further one in brackets: Simplified Chinese, or Chinese (Simplified)."""
+"""A language after "from", and after "into" or "to": Simplified Chinese, or Chinese (Simplified)."""
 
 
 class Part(BaseModel):
-    """Of a message: text, or what is not translated."""
+    """A part of a message: text, or something that is not translated, such as an image."""
 
     type: str
     text: str = ""
 
 
 class Message(BaseModel):
-    """Of a conversation."""
+    """A message of a conversation."""
 
     role: str
     content: str | list[Part] | None = None
 
     @property
     def text(self) -> str:
-        """What it says."""
+        """Its text."""
         if isinstance(self.content, list):
             return "\n".join(part.text for part in self.content if part.type == "text")
         return self.content or ""
 
 
 class Asked(BaseModel):
-    """What is to be translated."""
+    """A request to translate."""
 
-    model: str = Field(description="A model's name, or the languages: en-de, eng_Latn-zho_Hant.")
-    messages: list[Message] = Field(description="The last one of the user is translated.")
-    n: int | None = Field(None, ge=1, description="Translations.")
+    model: str = Field(description="Name of a model, or the languages: en-de, eng_Latn-zho_Hant.")
+    messages: list[Message] = Field(description="The last message of the user is translated.")
+    n: int | None = Field(None, ge=1, description="Number of translations.")
     stream: bool | None = None
 
 
@@ -87,7 +87,7 @@ class Choice(BaseModel):
     index: int
     message: Reply
     logprobs: None = None
-    finish_reason: Literal["stop", "length"] = Field(description="length: the length limit cut it off.")
+    finish_reason: Literal["stop", "length"] = Field(description="length if the length limit cut it off.")
 
 
 class Completion(BaseModel):
@@ -96,7 +96,7 @@ class Completion(BaseModel):
     id: str
     object: Literal["chat.completion"] = "chat.completion"
     created: int = Field(description="Seconds since 1970.")
-    model: str = Field(description="As the request calls it.")
+    model: str = Field(description="As in the request.")
     choices: list[Choice]
 
 
@@ -110,14 +110,14 @@ class Model(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All of them."""
+    """All models of the server."""
 
     object: Literal["list"] = "list"
     data: list[Model]
 
 
 class Error(BaseModel):
-    """Why a request is refused."""
+    """The reason for an error."""
 
     message: str
     type: str
@@ -126,33 +126,33 @@ class Error(BaseModel):
 
 
 class Refused(BaseModel):
-    """A refusal."""
+    """An error."""
 
     error: Error
 
 
 class Instruction(NamedTuple):
-    """What stands before a text that a program wants to have translated, such as "Translate from English to French:".
+    """An instruction before the text of a message, such as "Translate from English to French:".
 
-    It is the beginning of a message up to the first colon, on one line, has a form of the word "translate" in it, and
-    the English name of a language after "to" or "into". Anything else is text.
+    It is the beginning of the message up to the first colon, if it is on one line, contains a form of the word
+    "translate", and has the English name of a language after "to" or "into". Anything else is text.
     """
 
     target: str
     source: str | None
     end: int
-    """Where the text begins."""
+    """The index at which the text begins."""
 
     @classmethod
     def of(cls, message: str) -> "Instruction | None":
-        """The instruction at the beginning of a message, if there is one."""
+        """The instruction at the beginning of a message; None without one."""
         found = _INSTRUCTION.match(message)
         target = _language(_TARGET, found[1]) if found else None
         return cls(target, _language(_SOURCE, found[1]), found.end()) if found and target else None
 
 
 def router(service: Service) -> APIRouter:
-    """Its routes."""
+    """The routes of this API."""
     routes = APIRouter(prefix="/v1", tags=["OpenAI"])
     started = int(time.time())
     names = {model.name for model in service.models}
@@ -176,13 +176,13 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/models")
     async def list_models(key: BearerKey) -> ModelList:
-        """The models that there are."""
+        """List the models."""
         service.authorize(key)
         return ModelList(data=[Model(id=model.name, created=started) for model in service.models])
 
     @routes.get("/models/{name}")
     async def one_model(name: str, key: BearerKey) -> Model:
-        """A model."""
+        """Describe a model."""
         service.authorize(key)
         return Model(id=service.models.named(name).name, created=started)
 
@@ -202,11 +202,14 @@ def refused(refusal: Refusal) -> tuple[int, Refused]:
 
 
 def _query(asked: Asked, names: Container[str]) -> Query:
-    """What a request asks for: the languages of its model's name, or else those of an instruction.
+    """The query of a request; its languages are those of the model's name, or else of an instruction.
 
     Args:
         asked: the request.
         names: of the server's models.
+
+    Raises:
+        Refusal: if there is no message of the user.
     """
     text = next((message.text for message in reversed(asked.messages) if message.role == "user"), None)
     if text is None:
@@ -226,7 +229,7 @@ def _query(asked: Asked, names: Container[str]) -> Query:
 
 
 def _language(place: re.Pattern[str], instruction: str) -> str | None:
-    """The language with the longest name at a place of an instruction."""
+    """The language with the longest name at a match of a pattern in an instruction; None without one."""
     for found in place.finditer(instruction):
         words = found[1].split()
         for count in range(len(words), 0, -1):

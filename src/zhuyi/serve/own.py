@@ -16,31 +16,31 @@ from zhuyi.serve.service import Service
 
 
 class Asked(BaseModel):
-    """What is to be translated, and how."""
+    """A request to translate."""
 
     lines: list[str] = Field(description="Each is translated by itself.")
-    model: str | None = Field(None, description="Its name; unset: the one that has the languages.")
-    source: str | None = Field(None, description="The language of the lines: en, eng, eng_Latn, ...")
-    target: str | None = Field(None, description="The language of the translations.")
-    beam: int | None = Field(None, ge=1, description="Hypotheses kept at each step. Unset: as the model says.")
+    model: str | None = Field(None, description="Name of the model. Unset: one that has the languages.")
+    source: str | None = Field(None, description="Language of the lines: en, eng, eng_Latn, ...")
+    target: str | None = Field(None, description="Language of the translations.")
+    beam: int | None = Field(None, ge=1, description="Hypotheses kept at each step. Unset: the model's own setting.")
     n_best: int = Field(1, ge=1, description="Translations of each line.")
-    alignment: bool = Field(False, description="Whether the alignment of the best translation of each is wanted.")
+    alignment: bool = Field(False, description="Whether to return the alignment of the best translation of each line.")
 
 
 class Translated(BaseModel):
     """One translation of a line."""
 
     text: str
-    score: float | None = Field(description="The log-probability over the length penalty; null: not a number.")
-    finished: bool = Field(description="False: the length limit cut it off.")
+    score: float | None = Field(description="Log-probability divided by the length penalty; null if not a number.")
+    finished: bool = Field(description="False if the length limit cut it off.")
 
 
 class Translations(BaseModel):
-    """Of each line, best first."""
+    """The translations of each line, best first."""
 
     translations: list[list[Translated]]
     alignments: list[list[Alignment]] | None = Field(
-        None, description="Of each line, if they were asked for; several, if it was split."
+        None, description="For each line, if requested: one alignment, or several if the line was split."
     )
 
 
@@ -48,21 +48,21 @@ class Described(BaseModel):
     """A model of the server."""
 
     name: str
-    source: list[str] = Field(description="Languages that it reads, as it names them.")
-    target: list[str] = Field(description="Languages that it writes.")
+    source: list[str] = Field(description="Source languages, as the model names them.")
+    target: list[str] = Field(description="Target languages.")
     loaded: bool = Field(description="Whether its weights are in memory.")
-    weight_bytes: int = Field(description="What they take there.")
+    weight_bytes: int = Field(description="Memory for its weights when they are loaded.")
 
 
 class Listed(BaseModel):
     """All models of the server."""
 
     models: list[Described]
-    alternatives: int = Field(description="Translations of a line, at most.")
+    alternatives: int = Field(description="Most translations of a line.")
 
 
 def router(service: Service) -> APIRouter:
-    """Its routes."""
+    """The routes of this API."""
     routes = APIRouter(prefix="/api", tags=["zhuyi"])
 
     @routes.post("/translate", response_model_exclude_unset=True)
@@ -76,7 +76,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/models")
     async def models(key: BearerKey) -> Listed:
-        """The models that there are."""
+        """List the models."""
         service.authorize(key)
         found = [
             Described(

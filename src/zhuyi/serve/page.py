@@ -1,9 +1,9 @@
-"""The page to translate in, and the microscope on a sentence of it.
+"""The page to translate in, and the microscope's page for a sentence.
 
-GET  /        the page, which uses zhuyi's own API (`own.py`)
-POST /look    {"text", "model", "source", "target", "api_key"}, as a form → the microscope's page of that sentence
+GET  /        the page to translate in, which uses zhuyi's own API (`own.py`)
+POST /look    {"text", "model", "source", "target", "api_key"}, as a form → the microscope's page for the sentence
 
-A content-security policy lets nothing run and nothing load but the page's own.
+A content security policy allows only the script and the style of the page.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ from zhuyi.serve.service import Service
 from zhuyi.translator import Translator
 
 LONGEST = 500
-"""Characters of a sentence that is looked at."""
+"""Most characters of a sentence to look at."""
 WAIT = 5
-"""Seconds until one who cannot look now should try again."""
+"""Seconds after which to try again while another sentence is being looked at."""
 
 
 class ToLook(BaseModel):
-    """A sentence, and the model that translates it."""
+    """A request to look at a sentence, and the model that translates it."""
 
     text: str
     model: str = ""
@@ -43,9 +43,9 @@ class ToLook(BaseModel):
 
 
 def router(service: Service) -> APIRouter:
-    """Its routes."""
+    """The routes of the page."""
     routes = APIRouter(tags=["page"], default_response_class=HTMLResponse)
-    looking = threading.Lock()  # of one sentence at a time: each takes a processor, and memory for all that is recorded
+    looking = threading.Lock()  # one sentence at a time: it takes a processor, and memory for all recorded values
 
     @routes.get("/")
     async def page() -> HTMLResponse:
@@ -55,7 +55,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/look", openapi_extra=described(ToLook))
     async def look(request: Request) -> HTMLResponse:
-        """The microscope's page of a sentence; where two models translate, of the first one."""
+        """The microscope's page for a sentence; if two models are chained, for the first one."""
         asked = await read(ToLook, request)
         service.authorize(asked.api_key)
         if len(asked.text) > LONGEST:
@@ -81,7 +81,7 @@ def html() -> str:
 
 
 def policy(content: str) -> str:
-    """The content-security policy of the page: its own script and its own style, by their hashes."""
+    """The content security policy of the page, with the hashes of its script and its style."""
     script, style = (_hash(re.findall(f"<{tag}>(.*?)</{tag}>", content, re.DOTALL)[0]) for tag in ("script", "style"))
     return (
         f"default-src 'none'; script-src '{script}'; style-src '{style}'; img-src data:; connect-src 'self'; "
@@ -100,7 +100,7 @@ def _look(translator: Translator, text: str, looking: threading.Lock) -> str:
         ZhuyiError: as `zhuyi.look`.
         Refusal: if another sentence is being looked at.
     """
-    from zhuyi.microscope.page import frozen_html, look  # and torch, which few need
+    from zhuyi.microscope.page import frozen_html, look  # imports torch
 
     if not looking.acquire(blocking=False):
         raise busy("another sentence is being looked at: try again in a moment", WAIT)

@@ -1,7 +1,7 @@
-"""Passages, of any length and with line breaks, as lines that a model reads, and their translations put together again.
+"""Splits passages of any length into lines that fit into a model, and joins the translations of the lines.
 
-Models learn from one sentence a line, so that is what a passage is split into, where it has to be split. Everything
-between the lines is kept: a passage of which every line stays as it is, is joined to what it was, byte for byte.
+Models are trained on one sentence per line, so a passage that has to be split is split into sentences. Everything
+between the lines is kept: joining the unchanged lines of a passage gives the same passage.
 """
 
 import re
@@ -13,7 +13,7 @@ from itertools import chain, pairwise
 from zhuyi.errors import MissingExtra
 
 WINDOW = 1000
-"""Characters that are given to sentencex together: its time is quadratic in the number of sentences."""
+"""Characters that sentencex segments at a time, as its time is quadratic in the number of sentences."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Passage:
     def join(self, translations: Sequence[str]) -> str:
         """The translations of the lines as one text, with the white space and the line breaks of the passage.
 
-        Within a line, sentences are joined as the language of the translation does it: "Hello. Bye." has a space that
-        "你好。再见。" has not.
+        Sentences on one line are joined as usual in the target language: with a space in "Hello. Bye.", and without one
+        in "你好。再见。".
 
         Raises:
             ValueError: if there is not one translation for each line.
@@ -40,20 +40,20 @@ class Passage:
 
 
 def split(text: str, fits: Callable[[str], bool], language: str | None = None) -> Passage:
-    """The text as lines that fit.
+    """Split a text into lines that fit.
 
-    A text without line breaks that fits is one line, unchanged. Others are split at their line breaks, and lines that
-    do not fit into sentences. A sentence that does not fit is cut into parts as long as possible: after clauses, or
-    else between words, or else between characters. Blank lines are white space, and not among the lines.
+    A text without line breaks that fits is one line, unchanged. Other texts are split at line breaks, and a line that
+    does not fit is split into sentences. A sentence that does not fit is split into parts as long as possible: after
+    clauses, or else between words, or else between characters. Blank lines are white space between the lines.
 
     Args:
         text: of any length.
         fits: whether the model can read a line as a whole.
-        language: of the text (BCP 47), whose abbreviations do not end a sentence. Unset: English, whose rules are
-            also those for other languages' marks, such as "。".
+        language: of the text (BCP 47), for its abbreviations, which do not end a sentence. Unset: English, whose rules
+            cover the punctuation of other languages too, such as "。".
 
     Raises:
-        MissingExtra: if a line does not fit and sentencex, which finds the sentences, is not installed.
+        MissingExtra: if a line does not fit, and sentencex is not installed.
     """
     if _is_one_line(text) and fits(text):
         return Passage("", [text], [""])
@@ -70,7 +70,7 @@ def split(text: str, fits: Callable[[str], bool], language: str | None = None) -
 
 
 def _fitting(line: str, fits: Callable[[str], bool], language: str | None) -> Iterator[str]:
-    """The line, if it fits, or its sentences, those that do not fit in parts."""
+    """The line if it fits, or else its sentences, and in parts those that do not fit."""
     if fits(line):
         yield line
         return
@@ -88,16 +88,20 @@ def _sentences(line: str, language: str | None) -> Iterator[str]:
     while start < len(line):
         sentences = sentencex.segment((language or "en").partition("-")[0], line[start : start + window])
         if start + window < len(line):
-            sentences.pop()  # which may go on behind the window
+            sentences.pop()  # it may continue after the window
         yield from sentences
         start += sum(map(len, sentences))
         window = WINDOW if sentences else 2 * window
 
 
 def _parts(text: str, fits: Callable[[str], bool], cuts: Sequence[re.Pattern[str]]) -> Iterator[str]:
-    """The text in parts that fit, each as long as possible; pieces of it that do not fit are cut by the next of `cuts`.
+    """Split a text into parts that fit, each as long as possible.
 
-    A single character is given as it is.
+    Args:
+        text: a sentence.
+        fits: as for `split`.
+        cuts: patterns of the pieces that a part consists of. A piece that does not fit is split by the next pattern;
+            what the last one matches is kept whole.
     """
     if not cuts or fits(text):
         yield text
@@ -107,7 +111,7 @@ def _parts(text: str, fits: Callable[[str], bool], cuts: Sequence[re.Pattern[str
     while taken < len(ends):
         tried = 1
         while taken + tried < len(ends) and fits(text[start : ends[taken + tried - 1]]):
-            tried *= 2  # not half of all: a text may be a thousand times as long as what fits
+            tried *= 2  # from below: the text may be a thousand times as long as what fits
         last = min(taken + tried, len(ends))
         fitting = bisect_left(ends, True, taken, last, key=lambda end: not fits(text[start:end])) - taken
         taken += max(fitting, 1)
@@ -120,7 +124,7 @@ def _parts(text: str, fits: Callable[[str], bool], cuts: Sequence[re.Pattern[str
 
 
 def _space(space: str, lines: tuple[str, str], translations: tuple[str, str]) -> str:
-    """What stands between two translations, between whose lines is `space`."""
+    """The white space between two translations, where that between their lines is `space`."""
     unspaced_before, unspaced = _is_unspaced(*lines), _is_unspaced(*translations)
     if not _is_one_line(space) or unspaced_before == unspaced:
         return space
@@ -152,4 +156,4 @@ _UNSPACED = re.compile(
     "\ufe30-\ufe4f\uff00-\uff9f"  # forms for columns, full and half width
     "]"
 )
-"""A character of a script without spaces between sentences. Korean has them, and so, of its own kind, has Thai."""
+"""A character of a script without spaces between sentences. Korean and Thai have them."""

@@ -7,8 +7,8 @@ POST /imme      {"text_list", "source_lang", "target_lang"}      Immersive Trans
 POST /kiss      {"text" or "texts", "from", "to"}                KISS Translator: "custom"
                 → {"text", "src"}, or {"translations": [{"text", "src"}]}
 
-`/imme` and `/kiss` are MTranServer's paths too: in a plug-in that is set up for it, only the address changes. The API
-key comes as `?token=KEY`, or in the header `Authorization`, with or without "Bearer".
+MTranServer has the paths `/imme` and `/kiss` too: a plug-in set up for it needs only another address. The API key
+is `?token=KEY`, or the header `Authorization`, with or without "Bearer".
 """
 
 import uuid
@@ -34,11 +34,11 @@ async def _key(
 
 
 Key = Annotated[str | None, Depends(_key)]
-"""The API key of a request, wherever it is; None: it brings none."""
+"""The API key of a request; None without one."""
 
 
 class ToDeepLX(BaseModel):
-    """A text for DeepLX."""
+    """A request for DeepLX."""
 
     text: str
     target_lang: str
@@ -46,7 +46,7 @@ class ToDeepLX(BaseModel):
 
 
 class ToImmersive(BaseModel):
-    """Texts of Immersive Translate."""
+    """A request of Immersive Translate."""
 
     text_list: list[str]
     target_lang: str
@@ -54,7 +54,7 @@ class ToImmersive(BaseModel):
 
 
 class ToKiss(BaseModel):
-    """A text or texts of KISS Translator."""
+    """A request of KISS Translator, with one text or several."""
 
     to: str
     source: str = Field(AUTO, alias="from")
@@ -63,7 +63,7 @@ class ToKiss(BaseModel):
 
 
 class DeepLXAnswer(BaseModel):
-    """What a text of DeepLX's clients became."""
+    """The answer to a request for DeepLX."""
 
     code: int
     id: int
@@ -75,27 +75,27 @@ class DeepLXAnswer(BaseModel):
 
 
 class ImmersiveTranslation(BaseModel):
-    """What a text of Immersive Translate became."""
+    """The translation of a text of Immersive Translate."""
 
     detected_source_lang: str
     text: str
 
 
 class ImmersiveAnswer(BaseModel):
-    """What its texts became."""
+    """The answer to a request of Immersive Translate."""
 
     translations: list[ImmersiveTranslation]
 
 
 class KissTranslation(BaseModel):
-    """What a text of KISS Translator became."""
+    """The translation of a text of KISS Translator."""
 
     text: str
     src: str
 
 
 class KissAnswer(BaseModel):
-    """What its texts became."""
+    """The answer to a request of KISS Translator with several texts."""
 
     translations: list[KissTranslation]
 
@@ -108,11 +108,11 @@ class Refused(BaseModel):
 
 
 def router(service: Service) -> APIRouter:
-    """Its routes."""
+    """The routes of these APIs."""
     routes = APIRouter(tags=["plug-ins"])
 
     async def translate(texts: list[str], source: str, target: str) -> list[tuple[str, str]]:
-        """For each text its translation, and its language."""
+        """The translation and the source language of each text."""
         source = AUTO if source.lower() in ("", AUTO) else source
         answers = await service.translate(Query(texts, None, source, target))
         return [(answer.text, answer.source.language) for answer in answers]
@@ -120,7 +120,7 @@ def router(service: Service) -> APIRouter:
     @routes.post("/deeplx")
     @routes.post("/deeplx/translate")
     async def deeplx(asked: ToDeepLX, key: Key) -> DeepLXAnswer:
-        """Translate a text of DeepLX's clients."""
+        """Translate a text for clients of DeepLX."""
         service.authorize(key)
         ((text, source),) = await translate([asked.text], asked.source_lang, asked.target_lang)
         return DeepLXAnswer(
@@ -135,7 +135,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/imme")
     async def immersive(asked: ToImmersive, key: Key) -> ImmersiveAnswer:
-        """Translate texts of Immersive Translate."""
+        """Translate texts for Immersive Translate."""
         service.authorize(key)
         translated = await translate(asked.text_list, asked.source_lang, asked.target_lang)
         translations = [ImmersiveTranslation(detected_source_lang=source, text=text) for text, source in translated]
@@ -143,7 +143,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/kiss")
     async def kiss(asked: ToKiss, key: Key) -> KissTranslation | KissAnswer:
-        """Translate a text or texts of KISS Translator."""
+        """Translate a text or several texts for KISS Translator."""
         service.authorize(key)
         texts = asked.texts if asked.texts is not None else [asked.text] if asked.text is not None else None
         if texts is None:

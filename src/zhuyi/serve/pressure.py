@@ -1,4 +1,4 @@
-"""The bounded queue: how much text is being translated, and when to come again if that is too much."""
+"""The bounded queue: how much text may be in translation, and how long a client should wait if it is full."""
 
 import math
 import time
@@ -8,26 +8,26 @@ from contextlib import contextmanager
 from zhuyi.serve.refusals import busy, too_large
 
 FIRST_GUESS = 1.0
-"""Seconds until a busy server has a place, as long as it has not measured its speed."""
+"""Seconds to wait for a place, until the speed has been measured."""
 LONGEST_WAIT = 60
-"""Seconds that are said at most."""
+"""The longest time to wait, in seconds, that a client is told."""
 LINE_BREAK = 10
-"""Characters that a line break counts as: a line costs something, however short it is."""
+"""Characters that a line break counts as: every line has a cost, however short it is."""
 MEMORY = 0.9
-"""Weight of the past in the speed, at each request that ends."""
+"""Decay of the moving average of the speed, which each request updates when it ends."""
 
 
 def characters_of(text: str) -> int:
-    """What a text takes of the queue."""
+    """The characters that a text counts as in the queue."""
     return len(text) + (LINE_BREAK - 1) * max(len(text.splitlines()) - 1, 0)
 
 
 class Queue:
-    """Places for so many characters.
+    """A bounded number of characters in translation.
 
     Args:
-        size: characters of all requests together.
-        clock: seconds.
+        size: the most characters of all requests together.
+        clock: the time in seconds.
     """
 
     def __init__(self, size: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,10 +36,10 @@ class Queue:
 
     @contextmanager
     def place(self, characters: int) -> Iterator[None]:
-        """A place for so many characters, as long as the block lasts.
+        """Hold a place for so many characters within the block.
 
         Raises:
-            Refusal: if there is none now, with the seconds after which there may be one; or if there never is one.
+            Refusal: if there is no place now, with the seconds to wait for one; or if the queue is too small for them.
         """
         if characters > self.size:
             counted = (
@@ -47,7 +47,7 @@ class Queue:
             )
             raise too_large(f"a request has at most {self.size:,} characters; this counts as {counted}")
         if self.taken + characters > self.size:
-            raise busy("the server has too much to do: come again later", self._wait(characters))
+            raise busy("the server is overloaded: try again later", self._wait(characters))
         self.taken += characters
         beside, begun = self.taken, self._clock()
         try:
@@ -57,12 +57,12 @@ class Queue:
             self.taken -= characters
 
     def _note(self, characters: int, seconds: float) -> None:
-        """A request that had so many characters beside and before it was done in so many seconds."""
+        """Update the speed: with so many characters in the queue, its own included, a request took so many seconds."""
         speed = characters / max(seconds, 1e-3)
         self._speed = speed if self._speed is None else MEMORY * self._speed + (1 - MEMORY) * speed
 
     def _wait(self, characters: int) -> int:
-        """Seconds until so many characters will have a place."""
+        """Seconds until there will be a place for so many characters."""
         missing = self.taken + characters - self.size
         seconds = missing / self._speed if self._speed else FIRST_GUESS
         return min(max(math.ceil(seconds), 1), LONGEST_WAIT)

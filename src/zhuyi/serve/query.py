@@ -1,4 +1,4 @@
-"""What a request asks for, whatever its API, and what it gets."""
+"""Queries and answers, independent of the API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,51 +8,52 @@ from zhuyi.serve.detection import NOT_SOUGHT, Detected
 
 @dataclass(frozen=True)
 class Query:
-    """What a request asks for, whatever its API."""
+    """A request to translate, independent of the API."""
 
     texts: Sequence[str]
-    """Each is translated by itself. One without line breaks that the model can read is one line, exactly as in `zhuyi
-    translate`; others are split into lines and sentences, and put together again with their white space."""
+    """Each is translated independently. A text without line breaks that fits into the model is one line, exactly as in
+    `zhuyi translate`; others are split into lines and sentences, whose translations are joined with the white space of
+    the text."""
     model: str | None = None
-    """Its name; unset: the one that has the languages. Where there is one model alone, every name means it."""
+    """Name of the model; unset: one that has the languages. A single model answers to every name."""
     source: str | None = None
-    """The language of the texts, by any of its names; "auto": the one that all of them together are most probably in;
-    unset: that too, but only if it has to be known, as it has not where the query names the model."""
+    """Language of the texts, by any of its names. "auto": detected from all texts together. Unset: detected if a model
+    has to be chosen by it."""
     target: str | None = None
-    """The language of the translations."""
+    """Language of the translations."""
     beam: int | None = None
-    """Hypotheses that are kept at each step. Unset: as many as the model says, or as `n_best`."""
+    """Hypotheses kept at each step. Unset: the model's own setting, but at least `n_best`."""
     n_best: int = 1
-    """Translations of each text, at most; at least one is given."""
+    """Most translations of each text."""
     alignment: bool = False
-    """Whether the best translation of each text comes with its alignment."""
+    """Whether the alignment of the best translation of each text is wanted."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Which pieces of a line each piece of its translation was written from."""
+    """How much each piece of a translation depends on each piece of its line."""
 
     source: list[str]
-    """Pieces of the line, the end of the line (EOS) last."""
+    """Pieces of the line; the last one is EOS."""
     target: list[str]
-    """Pieces of the translation, and EOS, unless the length limit came first."""
+    """Pieces of the translation, and EOS unless the length limit cut it off."""
     weights: list[list[float]]
-    """For each piece of the translation a row with the weight of each piece of the line; their sum is 1."""
+    """`target × source`: a row for each piece of the translation, which sums to 1."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a text became."""
+    """The translations of a text."""
 
     text: str
     """The best translation."""
     score: float
-    """Its log-probability over its length penalty; of a text of several lines, their sum. −inf: there was no number."""
+    """Its log-probability divided by its length penalty, summed over its lines; −inf if that is not a number."""
     finished: bool
-    """Whether it ended by itself; otherwise the length limit cut it off."""
+    """False if the length limit cut it off."""
     alternatives: list["Answer"] = field(default_factory=list)
     """Further translations, best first."""
     alignments: list[Alignment] = field(default_factory=list)
-    """Of each line of the text that has any pieces, if the query wants them."""
+    """For each line of the text that has any pieces, if the query asks for them."""
     source: Detected = NOT_SOUGHT
-    """The language that the text was taken for: the one that the query says, or that was found."""
+    """The language of the text: as the query says, or as detected."""

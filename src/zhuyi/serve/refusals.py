@@ -1,4 +1,4 @@
-"""Why a request is not answered. Each API says it in its own format."""
+"""Why a request is refused. Each API reports it in its own format."""
 
 import re
 from collections.abc import Sequence
@@ -7,27 +7,27 @@ from http import HTTPStatus
 from typing import Any
 
 REFUSALS = {
-    HTTPStatus.BAD_REQUEST: "The request says what is not possible.",
+    HTTPStatus.BAD_REQUEST: "The request is not valid.",
     HTTPStatus.UNAUTHORIZED: "The API key is missing or wrong.",
     HTTPStatus.NOT_FOUND: "There is no such model or language.",
-    HTTPStatus.REQUEST_TIMEOUT: "The request did not come within the deadline.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is larger than any that is taken.",
-    HTTPStatus.TOO_MANY_REQUESTS: "The server has too much to do.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The server cannot do now what it should.",
-    HTTPStatus.GATEWAY_TIMEOUT: "The answer did not come within the deadline.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request did not arrive within the deadline.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
+    HTTPStatus.TOO_MANY_REQUESTS: "The server is overloaded.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The server cannot answer now.",
+    HTTPStatus.GATEWAY_TIMEOUT: "There was no answer within the deadline.",
 }
 """The statuses of all refusals, as the OpenAPI description explains them."""
 
 _NO_FIELD = re.compile(r"body|query|str|list\[\w+\]")
-"""In the place of a problem: FastAPI's names of parts of a request, and pydantic's of the types that it tries."""
+"""Parts of a problem's location that name no field: FastAPI's parts of a request, and types that pydantic tried."""
 
 
 @dataclass(eq=False)
-class Refusal(Exception):  # noqa: N818 – an answer to a client, and no failure
+class Refusal(Exception):  # noqa: N818 – an answer to a client, not a failure
     """A request that is refused, or given up.
 
-    `status` is what HTTP says of it, and what the APIs' own formats are chosen by; `message` is one line for people, in
-    which nothing of the text stands; `headers` are further ones of the response.
+    `status` is the HTTP status; `message` is one line for people, without any text of the request; `headers` are added
+    to the response.
     """
 
     status: HTTPStatus
@@ -39,55 +39,56 @@ class Refusal(Exception):  # noqa: N818 – an answer to a client, and no failur
 
 
 class Unknown(Refusal):
-    """A model or a language that is not there. Some APIs say this otherwise than that a path is not there."""
+    """A model or a language that does not exist. Some APIs distinguish this from a path that does not exist."""
 
 
 def malformed(message: str) -> Refusal:
-    """A request that says what is not possible."""
+    """A request that is not valid."""
     return Refusal(HTTPStatus.BAD_REQUEST, message)
 
 
 def unknown(message: str) -> Unknown:
-    """A model or a language that is not there."""
+    """A model or a language that does not exist."""
     return Unknown(HTTPStatus.NOT_FOUND, message)
 
 
 def status_as_403_and_400(refusal: Refusal) -> HTTPStatus:
-    """The status in APIs where a wrong API key is 403, and a model or a language that is not there is 400."""
+    """The status in APIs where a wrong API key is 403, and an unknown model or language is 400."""
     if isinstance(refusal, Unknown):
         return HTTPStatus.BAD_REQUEST
     return HTTPStatus.FORBIDDEN if refusal.status == HTTPStatus.UNAUTHORIZED else refusal.status
 
 
 def too_large(message: str) -> Refusal:
-    """A request that is larger than any that is taken; the rest of it is not read."""
+    """A request that is larger than the limit; the rest of it is not read."""
     return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, {"Connection": "close"})
 
 
 def busy(message: str, seconds: int) -> Refusal:
-    """There is no place for a request now, but there may be in so many seconds."""
+    """The server is overloaded; the client should try again after `seconds`."""
     return Refusal(HTTPStatus.TOO_MANY_REQUESTS, message, {"Retry-After": str(seconds)})
 
 
 def late(message: str) -> Refusal:
-    """The answer did not come within the deadline."""
+    """There was no answer within the deadline."""
     return Refusal(HTTPStatus.GATEWAY_TIMEOUT, message)
 
 
 def unavailable(message: str) -> Refusal:
-    """The server cannot do now what it should."""
+    """The server cannot answer now."""
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, message)
 
 
 def unauthorized() -> Refusal:
-    """The server wants an API key, and this is not it."""
+    """The server requires an API key, which is missing or wrong."""
     return Refusal(HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong")
 
 
 def one_line(problems: Sequence[Any]) -> str:
-    """What pydantic and FastAPI find wrong with a request, without what the request says.
+    """The most relevant validation error of pydantic or FastAPI on one line, without any text of the request.
 
-    Where a field can be of several types, pydantic tries them all: what it finds deepest inside comes closest to one.
+    If a field can have several types, pydantic reports an error for each. The one with the longest location belongs to
+    the type that came closest to matching.
     """
     problem = max(problems, key=lambda each: len(each["loc"]))
     if problem["type"] == "json_invalid":

@@ -1,4 +1,4 @@
-"""Bodies of requests that are JSON or a form, as their clients like."""
+"""Request bodies that may be JSON or a form."""
 
 from typing import Any, TypeVar
 
@@ -11,10 +11,10 @@ Asked = TypeVar("Asked", bound=BaseModel)
 
 
 async def read(kind: type[Asked], request: Request) -> Asked:
-    """What a request asks, whether it is JSON or a form; a field that a form has several times is a list.
+    """Read and validate a request body, JSON or a form. A field that a form has several times is a list.
 
     Raises:
-        Refusal: if it is neither, or not a request of this kind.
+        Refusal: if it is neither, or does not match `kind`.
     """
     is_json = request.headers.get("content-type", "").lower().startswith("application/json")
     try:
@@ -31,7 +31,7 @@ async def read(kind: type[Asked], request: Request) -> Asked:
 
 
 def described(kind: type[BaseModel]) -> dict[str, Any]:
-    """For the OpenAPI description of what `read` reads."""
+    """The OpenAPI description of a body for `read`."""
     content = {"schema": kind.model_json_schema()}
     forms = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
     return {"requestBody": {"required": True, "content": dict.fromkeys(forms, content)}}

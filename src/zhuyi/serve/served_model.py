@@ -1,4 +1,4 @@
-"""One model of a server: what is known of it before it is loaded, and its translator while it is used."""
+"""A model of a server: its properties, which are known before it is loaded, and its translator while it is in use."""
 
 import asyncio
 import ctypes
@@ -25,13 +25,13 @@ from zhuyi.text.template import is_of_target
 from zhuyi.translator import Translator
 
 BYTES: dict[Precision, int] = {"float32": 4, "bf16": 2, "int8": 1}
-"""Of a weight."""
+"""Bytes of a weight."""
 
 MAX_LISTED = 10
-"""Names that a message lists."""
+"""Most names that a message lists."""
 
 SETTLED = 0.5
-"""Seconds until the threads of an engine have noticed that nobody has it any more."""
+"""Seconds after which the threads of an engine that is no longer referenced have ended."""
 
 log = logging.getLogger("zhuyi.serve")
 
@@ -42,33 +42,33 @@ _PAIR = re.compile("([a-z]{2,3})-([a-z]{2,3})")
 
 @dataclass(frozen=True)
 class Settings:
-    """How models are loaded, as `zhuyi.load` takes it, and for how long."""
+    """How models are loaded, as for `zhuyi.load`, and when they are unloaded."""
 
     device: str = "auto"
     engine: str | None = None
     precision: str | None = None
     workers: int | None = None
     idle: float = 300.0
-    """Seconds without use after which a model is released."""
+    """Seconds without use after which a model is unloaded."""
 
     @property
     def of_engine(self) -> dict[str, Any]:
-        """Those that say what computes, where they are not the model's own."""
+        """The settings of the engine that override the model's own."""
         given = {"engine": self.engine, "precision": self.precision, "workers": self.workers}
         return {key: value for key, value in given.items() if value is not None}
 
 
 class ServedModel:
-    """One model: what is known of it without loading it, and its translator while it is in use.
+    """A model, which is loaded when it is first used, and unloaded when it is idle.
 
     Args:
-        name: by which requests ask for it.
+        name: of the model in requests.
         directory: of the model, or `hub:USER/NAME[@REVISION]`.
         settings: how it is loaded.
 
     Raises:
-        CheckpointError: if there is no whole model in the directory.
-        ConfigError: if it does not translate, or cannot be loaded in this way.
+        CheckpointError: if there is no complete model in the directory.
+        ConfigError: if it does not translate, or cannot be loaded with these settings.
     """
 
     def __init__(self, name: str, directory: Path, settings: Settings) -> None:
@@ -89,7 +89,7 @@ class ServedModel:
 
     @asynccontextmanager
     async def translator(self) -> AsyncIterator[Translator]:
-        """The model's translator, which is loaded first if it has to be; it is in use until the block ends.
+        """The model's translator, loaded first if necessary. It is in use until the block ends.
 
         Raises:
             Refusal: if it cannot be loaded.
@@ -106,7 +106,7 @@ class ServedModel:
                 self._release = asyncio.get_running_loop().call_later(self._idle, self.release)
 
     async def opened(self) -> Translator:
-        """The same with torch's engine, which can be looked into; while the translator is in use.
+        """The same translator with torch's engine, for alignments and the microscope; call it within `translator`.
 
         Raises:
             Refusal: if it cannot be loaded.
@@ -121,7 +121,7 @@ class ServedModel:
             raise unavailable("the model cannot be loaded: the server's log says why") from error
 
     def release(self) -> None:
-        """Let go of the weights, which are loaded again when they are wanted again."""
+        """Unload the weights. They are loaded again when they are next needed."""
         assert not self._users
         self._loaded.forget()
         self._opened.forget()
@@ -136,74 +136,74 @@ class ServedModel:
 
     @property
     def weight_bytes(self) -> int:
-        """What its weights take in memory, once they are there."""
+        """Memory for its weights once they are loaded, in bytes."""
         return self._parameters * self._width
 
     @property
     def resident_bytes(self) -> int:
-        """What they take now, in torch too where alignments were asked for."""
+        """Memory that its weights use now, in bytes, including their copy in torch if there is one."""
         opened = self._opened.is_there and self._opened.value is not self._loaded.value
         return self.weight_bytes * self.is_loaded + self._parameters * BYTES["float32"] * opened
 
     @property
     def pairs(self) -> str:
-        """From which languages into which, as far as that is known: `en → de (en-de)`."""
+        """Its languages, as far as they are known, and its name: `en → de (en-de)`."""
         if not (self.sources or self.targets):
             return self.name
         return f"{listed(self.sources) or '?'} → {listed(self.targets) or '?'} ({self.name})"
 
 
 class _Lazy(Generic[Value]):
-    """A value that is made in a thread when it is first wanted, once for all who want it."""
+    """A value that is computed in a thread when it is first needed, once for all tasks that wait for it."""
 
     def __init__(self, make: Callable[[], Value]) -> None:
         self._make = make
         self._task: asyncio.Task[Value] | None = None
 
     async def get(self) -> Value:
-        """The value; what prevents it is raised for all who wait, and tried again for the next one."""
+        """The value. If computing it fails, all tasks that wait get the error, and the next call tries again."""
         if self._task is None or (self._task.done() and not self.is_there):
             self._task = asyncio.create_task(asyncio.to_thread(self._made))
-        return await asyncio.shield(self._task)  # who goes away takes nothing from the others
+        return await asyncio.shield(self._task)  # a cancelled caller does not cancel it for the others
 
     def _made(self) -> Value:
         try:
             return self._make()
         finally:
-            _return_memory()  # a file was read, and weights were packed
+            _return_memory()  # of the file that was read, before its weights were packed
 
     @property
     def is_there(self) -> bool:
-        """Whether it has been made."""
+        """Whether it has been computed."""
         return self._task is not None and self._task.done() and not (self._task.cancelled() or self._task.exception())
 
     @property
     def value(self) -> Value:
-        """What was made."""
+        """The value, which has been computed."""
         assert self._task is not None
         return self._task.result()
 
     def forget(self) -> None:
-        """It is made again when it is wanted again."""
+        """Drop the value. It is computed again when it is next needed."""
         self._task = None
 
 
 def _return_memory() -> None:
-    """Give what has been freed back to the system: glibc keeps it, once it has seen large blocks come and go."""
+    """Return freed memory to the system: glibc keeps it, after large blocks have been freed."""
     if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
+        with suppress(OSError, AttributeError):  # a C library other than glibc
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _check_translates(config: Config, directory: Path) -> None:
     if config.data.text is not None:
-        raise ConfigError(f"{directory} learnt from running text: a server translates with models of pairs of lines")
+        raise ConfigError(f"{directory} was trained on running text: serve needs a model that was trained on pairs")
     if config.model.shape == "encoder":
-        raise ConfigError(f"{directory} gives labels: a server translates; zhuyi translate {directory} prints labels")
+        raise ConfigError(f"{directory} predicts labels, which serve does not support: use zhuyi translate")
 
 
 def _languages(config: Config, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The languages of both sides, as the model names them: its tags, or what it says of its data, or its own name."""
+    """The source and target languages: from the tags of the model, its configuration, or its name, such as en-de."""
     tags = config.text.tags
     of_target = tuple(tag.strip("<>_") for tag in tags if is_of_target(tag))
     both = tuple(tag.strip("<>_") for tag in tags if not is_of_target(tag))
@@ -220,6 +220,6 @@ def _parameters(directory: Path) -> int:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names, as many as a message can list."""
+    """The first names of a list, for a message."""
     more = f", ... ({len(names):,} in all)" if len(names) > MAX_LISTED else ""
     return ", ".join(names[:MAX_LISTED]) + more

@@ -1,4 +1,4 @@
-"""The application on a port, until a signal ends it."""
+"""Runs the application on a port until a signal stops it."""
 
 import logging
 import math
@@ -16,7 +16,7 @@ from zhuyi.serve.service import Service
 BACKLOG = 2048
 """Connections that wait to be accepted."""
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-"""Names of this machine, as the Host header has them."""
+"""Names of this machine in the Host header."""
 
 
 def run(
@@ -27,19 +27,19 @@ def run(
     hosts: Sequence[str] = (),
     on_start: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Answer requests until SIGTERM or Ctrl-C: then what was taken is finished, and nothing new is taken.
+    """Answer requests until SIGTERM or Ctrl-C. Then finish the accepted requests, and accept no new ones.
 
-    A second Ctrl-C gives up what was taken (503). Nothing of what requests say is logged.
+    A second Ctrl-C gives up the accepted requests (503). No text of a request is logged.
 
     Args:
         service: answers them.
         host: the address to listen on; only this machine can reach 127.0.0.1.
-        port: 0 for any that is free.
+        port: 0 for any free one.
         origins: as for `application`.
-        hosts: further names that requests may have in their Host header, beside those of this machine and `host`.
-            Without any: every name, unless only this machine can reach the server. There a page could otherwise have
+        hosts: names that requests may have in their Host header, in addition to those of this machine and `host`. If
+            empty, every name is allowed, unless only this machine can reach the server: a web page could otherwise let
             its own name resolve to this machine (DNS rebinding), and read the answers as if they came from its site.
-        on_start: gets the address, once the port is open.
+        on_start: called with the address when the port is open.
 
     Raises:
         ConfigError: if the port cannot be opened.
@@ -52,7 +52,7 @@ def run(
         config = uvicorn.Config(
             application(service, origins, ["*"] if is_open else [*LOOPBACK, shown, *hosts]),
             log_config=None,
-            log_level=logging.ERROR,  # what a client does wrong is none
+            log_level=logging.ERROR,  # mistakes of clients are warnings
             access_log=False,
             server_header=False,
             http=Connection,
@@ -61,7 +61,7 @@ def run(
             timeout_keep_alive=limits.head_deadline,
             timeout_graceful_shutdown=math.ceil(limits.deadline) if math.isfinite(limits.deadline) else None,
         )
-        # uvicorn raises the signal that ended it again: SIGTERM has had its effect.
+        # uvicorn raises the signal that stopped it again, when SIGTERM has had its effect.
         before = signal.signal(signal.SIGTERM, lambda *_: None)
         try:
             uvicorn.Server(config).run([listener])

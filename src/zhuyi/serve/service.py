@@ -1,10 +1,10 @@
-"""The one thing that all APIs call: texts in, translations out.
+"""The service that all APIs call: texts in, translations out.
 
     service = Service(Models(["en-de"]))
     answers = await service.translate(Query(["A dog runs."], target="de"))
     answers[0].text
 
-It raises a `Refusal` for what it does not do, and nothing else for anything that a request can say.
+Whatever a request contains, the service raises no other exception than `Refusal`.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from zhuyi.serve.refusals import late, malformed, too_large, unauthorized, unava
 from zhuyi.translator import Translation, Translator
 
 AT_ONCE = 256
-"""Lines of one request that are searched at once: a short request does not wait for all of a long one before it."""
+"""Most lines of a request that are searched at once, so that a short request need not wait for a long one."""
 
 LONG = 2000
-"""Characters that take so long to be split that other requests should go on meanwhile."""
+"""Longer texts, in characters, are split in a thread, so that other requests are not held up."""
 
 Result = TypeVar("Result")
 
@@ -43,41 +43,44 @@ class Service:
     """Translates for all APIs.
 
     Args:
-        models: that it has.
+        models: to translate with.
         limits: of requests.
-        api_key: that every request has to bring; None: none has to.
+        api_key: that every request must have; None: none is needed.
 
     Raises:
-        ConfigError: if the API key is empty, or not printable ASCII, which is all that HTTP carries safely.
+        ConfigError: if the API key is empty, or not printable ASCII, as HTTP headers need.
     """
 
     def __init__(self, models: Models, limits: Limits = Limits(), api_key: str | None = None) -> None:  # noqa: B008 – frozen
         if api_key is not None and not (api_key and api_key.isascii() and api_key.isprintable()):
-            raise ConfigError("the API key is empty, or has other characters than those of ASCII: choose another one")
+            raise ConfigError("the API key is empty, or has characters outside printable ASCII: choose another one")
         self.models, self.limits, self.queue, self._api_key = models, limits, Queue(limits.queue), api_key
 
     def authorize(self, api_key: str | None) -> None:
-        """See that a request may ask.
+        """Check the API key of a request.
 
         Raises:
-            Refusal: if the server has an API key, and this is another one.
+            Refusal: if the server has an API key, and this is not it.
         """
         if self._api_key is not None and not hmac.compare_digest((api_key or "").encode(), self._api_key.encode()):
             raise unauthorized()
 
     async def translate(self, query: Query) -> list[Answer]:
-        """The translations of the texts of a query, in their order.
+        """Translate the texts of a query.
 
-        What a text becomes depends on nothing that is translated beside it. A task that is cancelled makes place for
-        others as soon as nothing works for it any more: at once, or when its thread has noticed.
+        A translation does not depend on what else is being translated. If the task is cancelled, its place in the queue
+        is freed as soon as nothing works for it: immediately, or when its thread has noticed.
+
+        Returns:
+            An answer for each text, in their order.
 
         Raises:
-            Refusal: if the query asks for what there is not, or the server has too much to do, or takes too long.
+            Refusal: if the query is not valid, the server is overloaded, or the deadline has passed.
         """
         limits = self.limits
         for what, count in (("translations of a text", query.n_best), ("hypotheses in a beam", query.beam or 1)):
             if not 1 <= count <= limits.alternatives:
-                raise malformed(f"this server gives 1 to {limits.alternatives} {what}, not {count}")
+                raise malformed(f"this server allows 1 to {limits.alternatives} {what}, not {count}")
         texts = list(query.texts)
         if len(texts) > limits.texts:
             raise too_large(f"a request has at most {limits.texts:,} texts; this has {len(texts):,}")
@@ -96,16 +99,16 @@ class Service:
 
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
-        """What has to be done before the deadline, and is given up then.
+        """Cancel the block at the deadline.
 
         Raises:
-            Refusal: at the deadline.
+            Refusal: if the block did not end before the deadline.
         """
         try:
             async with asyncio.timeout(self.limits.deadline):
                 yield
         except TimeoutError:
-            raise late(f"no answer within {self.limits.deadline:g} seconds: ask for less at once") from None
+            raise late(f"no answer within {self.limits.deadline:g} seconds: send less text in a request") from None
 
     async def hops(self, query: Query) -> list[Hop]:
         """The models that translate a query, one after the other.
@@ -116,11 +119,11 @@ class Service:
         return self._hops(query, await self._source(query))
 
     async def detect(self, text: str, among: Sequence[str] = ()) -> list[Detected]:
-        """As `detection.detect`, beside whatever else goes on."""
+        """As `detection.detect`, in a thread."""
         return await asyncio.to_thread(detect, text, among)
 
     async def _source(self, query: Query) -> Detected:
-        """The language of the texts of a query."""
+        """The language of the texts of a query: as it says, or detected if it has to be known."""
         models = self.models
         if _says_source(query):
             return Detected(query.source or "", 1.0)
@@ -131,14 +134,14 @@ class Service:
         return found
 
     def _hops(self, query: Query, source: Detected) -> list[Hop]:
-        # What was found means nothing to models that do not say what they read.
+        # A detected language is of no use to models that do not name their source languages.
         stated = source.language if self.models.sources or _says_source(query) else None
         return self.models.route(query.model or None, stated or None, query.target or None)
 
     async def _pass(
         self, hop: Hop, texts: Sequence[str], beam: int | None, n_best: int = 1, alignment: bool = False
     ) -> list[Answer]:
-        """Texts by one model."""
+        """Translate texts with one model."""
         async with hop.model.translator() as loaded:
             try:
                 translator = loaded.with_languages(hop.target, hop.source)
@@ -172,12 +175,12 @@ class Service:
 
 
 def _beam(own: DecodingConfig, beam: int | None, n_best: int) -> int | None:
-    """The beam of a query for a model: what it says, or the model's own, unless that is too narrow."""
+    """The beam of a query for a model: its own, or else the model's, but at least `n_best`."""
     return max(own.beam, n_best) if beam is None and own.strategy == "beam" else beam
 
 
 def _decoding(translator: Translator, beam: int | None, n_best: int) -> DecodingConfig:
-    """How a model searches for a query.
+    """The settings of a model's search for a query.
 
     Raises:
         ConfigError: as `Translator.decoding`.
@@ -185,14 +188,14 @@ def _decoding(translator: Translator, beam: int | None, n_best: int) -> Decoding
     own = translator.config.decoding
     beam = _beam(own, beam, n_best)
     if own.strategy == "beam" and (beam, n_best) == (own.beam, own.n_best):
-        return own  # which most queries ask for: it need not be validated again
+        return own  # most queries: no validation is needed
     return translator.decoding(beam=beam, n_best=n_best)
 
 
 def _cost(query: Query, hops: Sequence[Hop]) -> float:
-    """What the search of a query costs, in searches of one model as it searches by itself.
+    """The cost of the search of a query, relative to a search of one model with its own settings.
 
-    A search costs as much as it has rows in the engine's batch (`DecodingConfig.rows`).
+    The cost of a search is its number of rows in the engine's batch (`DecodingConfig.rows`).
     """
     cost = 0.0
     for hop in hops:
@@ -208,13 +211,13 @@ def _says_source(query: Query) -> bool:
 async def _split(
     texts: Sequence[str], translator: Translator, language: str | None
 ) -> tuple[list[Passage], dict[str, list[int]]]:
-    """The texts as lines that the model reads, with the tokens of the lines; in a thread, if they are long."""
+    """The texts as lines that fit into the model, and the tokens of the lines; in a thread, if the texts are long."""
     tokens: dict[str, list[int]] = {}
 
     def work(given_up: threading.Event) -> tuple[list[Passage], dict[str, list[int]]]:
         def fits(line: str) -> bool:
             if given_up.is_set():
-                return True  # and is not split further
+                return True  # nothing is split further
             encoded = translator.encode(line)
             if len(encoded) > translator.longest:
                 return False
@@ -227,10 +230,10 @@ async def _split(
 
 
 async def _in_thread(work: Callable[[threading.Event], Result]) -> Result:
-    """What is worked out in a thread.
+    """Run `work` in a thread.
 
-    If this is cancelled, it sets the event, by which the work should end early, and then waits for its end: what the
-    request has taken is given back when nothing works for it any more.
+    If this is cancelled, the event is set, on which `work` should return early, and its end is awaited: the place of
+    the request in the queue must not be freed before.
     """
     given_up = threading.Event()
     working = asyncio.create_task(asyncio.to_thread(work, given_up))
@@ -242,12 +245,13 @@ async def _in_thread(work: Callable[[threading.Event], Result]) -> Result:
 
 
 def joined(join: Callable[[list[str]], str], found: Sequence[Sequence[Translation | Answer]]) -> Answer:
-    """The answer to a text: its best translation is that of the best of all its parts, and so on.
+    """The answer to a text, from the translations of its parts.
 
-    A part of which the search found fewer translations has its last one in further ones of the text.
+    The best translation of the text joins the best ones of its parts, the second joins the second ones, and so on. A
+    part with fewer translations than others repeats its last one.
 
     Args:
-        join: makes the translations of the parts one text.
+        join: joins the translations of the parts to one text.
         found: the translations of each part, best first.
     """
     answers = []
@@ -266,8 +270,8 @@ def _aligned(
     found: Sequence[Sequence[Sequence[Translation]]],
     given_up: threading.Event,
 ) -> list[Answer]:
-    """The answers with their alignments; in a thread, which ends early if nobody waits for it any more."""
-    from zhuyi.serve.alignment import align  # and torch, which few need
+    """The answers with their alignments; ends early if `given_up` is set."""
+    from zhuyi.serve.alignment import align  # imports torch
 
     def aligned(passage: Passage, found: Sequence[Sequence[Translation]]) -> Iterator[Alignment]:
         for line, (best, *_) in zip(passage.lines, found, strict=True):
@@ -283,6 +287,6 @@ def _aligned(
 
 def _check_aligns(hops: Sequence[Hop]) -> None:
     if len(hops) > 1:
-        raise malformed("two models translate here, one after the other: there is no alignment through both")
+        raise malformed("two models are chained for this translation: there is no alignment through both")
     if not hops[0].model.aligns:
-        raise malformed("this model has no cross-attention, and so no alignment")
+        raise malformed("this model has no cross-attention, and so no alignments")
