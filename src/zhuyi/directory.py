@@ -55,7 +55,7 @@ Weights: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Origin:
-    """The directory that a model was read from, and which weights it held then."""
+    """The directory that a model was read from, and the digest of its weights at that time."""
 
     directory: Path
     digests: tuple[str, ...]
@@ -126,7 +126,7 @@ def write_model(model: StoredModel, directory: Path, card: str = "", advice: tup
     """Write a model directory; an older model in it is replaced.
 
     Raises:
-        CheckpointError: when it cannot be written; see `write_directory`.
+        CheckpointError: if it cannot be written; see `write_directory`.
     """
     write_directory(directory, model_files(model, card), advice=advice)
 
@@ -305,7 +305,7 @@ def _read_model(directory: Path, wanted: Callable[[str], bool]) -> dict[str, byt
     except DamagedError as error:
         if (directory / MANIFEST).exists() or not (kept := checkpoints(directory)):
             raise
-        raise DamagedError(f"{error}: its training has not ended; go on with --resume, or use {kept[-1]}") from error
+        raise DamagedError(f"{error}: its training has not ended; continue with --resume, or use {kept[-1]}") from error
     if CONFIG not in files:
         raise CheckpointError(f"{directory}: {MANIFEST} does not list {CONFIG}: this is not a model directory")
     return files

@@ -43,7 +43,7 @@ def write_directory(
         advice: what to do if it cannot be written, as for `readable_failure`.
 
     Raises:
-        CheckpointError: when it cannot be written.
+        CheckpointError: if it cannot be written.
     """
     with readable_failure(directory, advice):
         digests = {name: _digest(content) for name, content in files.items()}
@@ -173,10 +173,10 @@ def ensure_writable(directory: Path, advice: tuple[str, str] = ADVICE) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace one file, as `opened_atomically`.
+    """Write a file as `opened_atomically`.
 
     Raises:
-        CheckpointError: when it cannot be written.
+        CheckpointError: if it cannot be written.
     """
     with opened_atomically(path) as file:
         file.write(content)
@@ -186,7 +186,7 @@ def write_new(path: Path, content: bytes) -> None:
     """Write a file unless it exists. If several processes do so at once, on one machine or several, one writes it.
 
     Raises:
-        CheckpointError: when it cannot be written.
+        CheckpointError: if it cannot be written.
     """
     with readable_failure(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ def opened_atomically(path: Path, shared: bool = False) -> Iterator[IO[bytes]]:
             first one to finish removes the temporary files of the others, and of processes that were killed.
 
     Raises:
-        CheckpointError: when it cannot be written.
+        CheckpointError: if it cannot be written.
     """
     with readable_failure(path):
         if path.exists() and not path.is_file():

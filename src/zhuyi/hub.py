@@ -1,6 +1,6 @@
-"""Models of the Hugging Face hub: fetched as `hub:USER/NAME[@REVISION]`, uploaded, and the head of their cards.
+"""Models on the Hugging Face hub: download of `hub:USER/NAME[@REVISION]`, upload, and the metadata of model cards.
 
-What is fetched lies in the cache of `huggingface_hub`, which also knows who is logged in (extra `hub`).
+Downloads are kept in the cache of `huggingface_hub`, which also handles the login (extra `hub`).
 """
 
 import json
@@ -16,7 +16,7 @@ from zhuyi.files import files_for_a_copy
 HUB = "hub:"
 CARD = "README.md"
 LARGEST_HEAD = 1 << 16
-"""Bytes of the head of a card; one that lists two hundred languages has 10,000."""
+"""Most bytes of a card's metadata that are read; a list of two hundred languages takes 10,000."""
 LICENCE_FILES = ("LICENSE", "LICENSE.txt", "COPYING")
 """The names of a file with the text of a licence."""
 OURS = ("*.json", "model.safetensors", CARD, *LICENCE_FILES)
@@ -26,19 +26,19 @@ _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 def is_on_hub(place: str | Path) -> bool:
-    """Whether this names a model of the hub, and no directory that is there."""
+    """Whether this names a model on the hub, and not an existing directory."""
     return Path(place).as_posix().startswith(HUB) and not Path(place).exists()
 
 
 def fetched(place: str | Path, patterns: Iterable[str] = OURS) -> Path:
-    """The directory of a model: `place` itself or, of a model of the hub, its copy in the cache.
+    """The directory of a model: `place` itself or, for a model on the hub, its copy in the cache, downloaded if needed.
 
     Args:
         place: a path, or `hub:USER/NAME[@REVISION]`.
-        patterns: of the files that are wanted.
+        patterns: of the files to download.
 
     Raises:
-        CheckpointError: if there is no such model on the hub, or it cannot be fetched.
+        CheckpointError: if there is no such model on the hub, or it cannot be downloaded.
         MissingExtra: if `huggingface_hub` is not installed.
     """
     if not is_on_hub(place):
@@ -47,15 +47,14 @@ def fetched(place: str | Path, patterns: Iterable[str] = OURS) -> Path:
     library = _library(place)
     try:
         return Path(library.snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
-    except Exception as error:  # those of the library and of its client of HTTP have no common class
+    except Exception as error:  # errors of the library and of its HTTP client have no common class
         raise CheckpointError(f"{Path(place).as_posix()}: cannot be fetched: {_first_line(error)}") from error
 
 
 def upload(directory: Path, place: str) -> str:
-    """Upload the model in a directory, in one commit, and give the address of that.
+    """Upload the model in a directory in one commit, and return the URL of the commit.
 
-    A repository that is not there yet is made, as a private one. The card is left out of the manifest, so that it can
-    be edited on the hub.
+    A new repository is private. The card is left out of the manifest, so that it can be edited on the hub.
 
     Args:
         directory: of a model.
@@ -79,13 +78,13 @@ def upload(directory: Path, place: str) -> str:
 
 
 def card_head(config: Config, licence: str | None = None, metrics: Iterable[str] = (), library: str = "zhuyi") -> str:
-    """The head of a model card, in YAML, which the hub reads.
+    """The metadata of a model card for the hub: a YAML block at its beginning.
 
     Args:
         config: of the model.
-        licence: of the model; left out unless it has the form of the hub's names, such as "cc-by-4.0".
-        metrics: in which the card has scores.
-        library: which opens the model.
+        licence: of the model; left out unless it looks like an identifier of the hub, such as "cc-by-4.0".
+        metrics: that the card has scores of.
+        library: that opens the model.
     """
     data, shape = config.data, config.model.shape
     tags = [tag and re.split("[_-]", tag)[0].lower() for tag in (data.source_language, data.target_language)]
@@ -103,7 +102,7 @@ def card_head(config: Config, licence: str | None = None, metrics: Iterable[str]
 
 
 def licence_of(directory: Path) -> str | None:
-    """The licence of the model in a directory: what the head of its card names, or else the name of a file.
+    """The licence of the model in a directory: as in the metadata of its card, or else the name of a licence file.
 
     Raises:
         CheckpointError: if the card cannot be read.
@@ -137,7 +136,7 @@ def licence_file(directory: Path) -> dict[str, bytes]:
 
 
 def _task(config: Config) -> str:
-    """What the model does, in the hub's words."""
+    """The task of a model, by the hub's name."""
     model = config.model
     if model.shape == "encoder":
         if config.training.objective == "masked":

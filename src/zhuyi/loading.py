@@ -1,6 +1,6 @@
 """From a model directory to a translator and back: a translator is a configuration, tokenizers and an engine.
 
-Torch is loaded only for what it is needed for: `engine.choice` says when.
+Torch is imported only if it is needed: see `engine.choice`.
 """
 
 from dataclasses import replace
@@ -27,20 +27,21 @@ def load(
     precision: str | None = None,
     workers: int | None = None,
 ) -> Translator:
-    """The translator of a model directory, or of an ensemble.
+    """Load a model, or several as an ensemble.
 
     Args:
         directory: as `train` writes it; or `hub:USER/NAME[@REVISION]`, a model of the Hugging Face hub.
-        others: models whose probabilities are averaged with its own, step by step; it says how to search.
+        others: further models of an ensemble, which averages the probabilities of all at each step. Its settings are
+            those of the first model.
         device: where to compute: "auto" (the GPU if there is one), "cpu" or "cuda".
         engine: overrides `decoding.engine` of the model's configuration: "auto", "native" or "torch".
         precision: overrides `decoding.precision`: "float32", "bf16" or "int8".
         workers: overrides `decoding.workers`: threads of the native engine.
 
     Raises:
-        CheckpointError: if the directory is missing, incomplete or damaged.
-        ConfigError: if there is no such device, engine or precision, if the engine "native" cannot run the model, or if
-            the models have different shapes, tokenizers or [text], and so cannot be an ensemble.
+        CheckpointError: if a directory is missing, incomplete or damaged.
+        ConfigError: if there is no such device, engine or precision, if the engine "native" does not support the model,
+            or if the models cannot form an ensemble because their shapes, tokenizers or [text] differ.
     """
     model, further = read_model(directory), [read_model(other) for other in others]
     given = {"engine": engine, "precision": precision, "workers": workers}
@@ -54,7 +55,7 @@ def load(
 
 
 def build_translator(model: "Model", device: str = "auto") -> Translator:
-    """The translator of a model in memory, by torch, whose weights it uses: it does not copy them.
+    """The translator of a model in memory, with torch's engine, which shares the weights of the model.
 
     Raises:
         ConfigError: if there is no such device.
@@ -68,10 +69,10 @@ def build_translator(model: "Model", device: str = "auto") -> Translator:
 def with_torch(translator: Translator) -> Translator:
     """The same translator with torch's engine, whose weights can be saved and looked into.
 
-    It is the translator itself, if it has that engine; otherwise its model is read again, for the CPU.
+    Returns the translator itself if it has that engine. Otherwise its model is read again, for the CPU.
 
     Raises:
-        CheckpointError: if the directory that it was loaded from does not hold its model any more.
+        CheckpointError: if its directory no longer holds the model that was loaded.
         ConfigError: if it was not loaded from a directory, or is an ensemble.
     """
     from zhuyi.engine.torch import TorchEngine
@@ -80,9 +81,7 @@ def with_torch(translator: Translator) -> Translator:
         return translator
     if translator.origin is None:
         name = translator.name or type(translator.engine).__name__
-        raise ConfigError(
-            f"{name} has no weights of its own to be saved or looked into: load one model with engine='torch'"
-        )
+        raise ConfigError(f"{name} has no weights that can be saved or looked into: load one model with engine='torch'")
     engine = TorchEngine.of([translator.origin.read()], "cpu")
     return Translator(translator.config, translator.tokenizers, engine, translator.name, translator.origins)
 
@@ -91,12 +90,12 @@ def save(translator: Translator, directory: str | Path) -> None:
     """Write the model of a translator to a directory that `load` reads, with its decoding settings.
 
     Args:
-        translator: that was loaded, or whose engine is torch's.
-        directory: is made if it does not exist; a model in it is replaced.
+        translator: one that was loaded, or has torch's engine.
+        directory: created if it does not exist; a model in it is replaced.
 
     Raises:
         CheckpointError: as `ensure_replaceable`.
-        ConfigError: if the engine has no weights that could be written.
+        ConfigError: as `with_torch`.
     """
     from zhuyi.checkpoint import Model
     from zhuyi.engine.torch import TorchEngine
