@@ -288,6 +288,7 @@ def test_what_is_no_configuration_at_all(model: Path, content: bytes) -> None:
         (b'{"training": [1]}', "training is not a JSON object"),
         (b"[]", "not a JSON object"),
         (b"\xff", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
     ],
 )
 def test_what_does_not_say_how_a_model_was_trained(model: Path, content: bytes, what: str) -> None:

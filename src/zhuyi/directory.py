@@ -315,7 +315,7 @@ def _object(directory: Path, files: Mapping[str, bytes], name: str) -> dict[str,
     """The object in a JSON file; an empty one if there is no such file."""
     try:
         content = json.loads(files.get(name, b"{}"))
-    except ValueError as error:  # JSONDecodeError or UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # JSONDecodeError or UnicodeDecodeError
         raise CheckpointError(f"{directory / name}: not JSON") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{directory / name}: not a JSON object")

@@ -93,7 +93,7 @@ class Translator:
         to: str | None = None,
         from_language: str | None = None,
     ) -> list[str]:
-        """Translate lines; the translation of an empty line is empty.
+        """The best translation of each line; an empty line gives an empty line.
 
         Args:
             lines: the text, one sentence each.
@@ -123,7 +123,7 @@ class Translator:
 
         Args:
             lines: the text, one sentence each.
-            decoding: settings of the search. Unset: those of the model's configuration.
+            decoding: how to search. Unset: as the model's configuration says.
             on_cut: as for `translate`.
             first: the number of the first line in the text that it belongs to, from 0, on which samples depend.
         """
@@ -140,7 +140,7 @@ class Translator:
     async def find(
         self, line: str, decoding: DecodingConfig | None = None, number: int = 0, tokens: list[int] | None = None
     ) -> list[Translation]:
-        """As `hypotheses`, for one line and asynchronously: the line joins the batch that is being decoded.
+        """What `hypotheses` finds for one line, awaited: the line joins those that are being decoded.
 
         Any number of lines may be awaited at once, each with its own settings. One that is cancelled gives way to the
         others.
@@ -199,16 +199,16 @@ class Translator:
         return "|".join(f"{name}:{_short(value)}" for name, value in parts.items() if value is not None)
 
     def loss(self, sources: Sequence[str], targets: Sequence[str]) -> float:
-        """Mean cross entropy per target token in nats, with teacher forcing and without label smoothing.
+        """Mean cross entropy per target token in nats: EOS included, no label smoothing, teacher forcing.
 
-        EOS and the pieces of `text.target_prefix` count, as in training. Lines that are too long for the model are cut,
-        as in `translate`.
+        The pieces of `text.target_prefix` count, as in training. Lines too long for the model are cut, as in
+        `translate`.
 
         Raises:
             DataError: if there are no lines.
         """
         if not sources:
-            raise DataError("there are no lines to compute a loss on")
+            raise DataError("there are no lines: the mean loss of none is no number")
         source, target = (
             [side.cut(tokens, self.longest) for tokens in side.encode(lines)]
             for side, lines in ((self.tokenizers.source, sources), (self.tokenizers.target, targets))
@@ -228,7 +228,7 @@ class Translator:
         given = {key: value for key, value in settings.items() if value is not None}
         for key in OF_ENGINE & given.keys():
             if given[key] != getattr(self.config.decoding, key):
-                raise ConfigError(f"decoding.{key} is set on loading: zhuyi.load(DIRECTORY, {key}={given[key]!r})")
+                raise ConfigError(f"decoding.{key} belongs to loading: zhuyi.load(DIRECTORY, {key}={given[key]!r})")
         if self.labels is not None:
             return self._label_decoding({key: value for key, value in given.items() if key not in OF_ENGINE})
         strategy = given.get("strategy", self.config.decoding.strategy)
@@ -243,7 +243,7 @@ class Translator:
     def _label_decoding(self, given: dict[str, Any]) -> DecodingConfig:
         for key in given.keys() - {"n_best"}:
             raise ConfigError(
-                f"decoding.{key} = {given[key]!r}: this model predicts labels, without a search: leave it out"
+                f"decoding.{key} = {given[key]!r}: this model gives labels, without a search: leave it out"
             )
         n_best = given.get("n_best", 1)
         if self.labels == "token" and n_best != 1:
@@ -259,9 +259,9 @@ class Translator:
         """The same model, set to translate between other languages: for one that was trained on several.
 
         Args:
-            to: the target language, as in one of the model's tags (`text.tags`): `fra` means `>>fra<<`, `__fra__`,
-                `<fra>` or `fra_Latn`. Unset: that of the model's configuration.
-            from_language: the source language, likewise.
+            to: the language of the translations, as one of the model's tags (`text.tags`) names it: `fra` finds
+                `>>fra<<`, `__fra__`, `<fra>` or `fra_Latn`. Unset: as the model's configuration says.
+            from_language: the language of the lines, likewise.
 
         Raises:
             ConfigError: if the model has no such language; the message lists those that it has.
