@@ -138,5 +138,5 @@ def test_an_ensemble_has_no_weights_of_its_own(models: list[Path], tmp_path: Pat
         lambda together: export_model(together, tmp_path / "out", to="ctranslate2"),
     ]
     for engine, use in product(("torch", "native"), uses):
-        with pytest.raises(ConfigError, match=r"one \+ two has no weights of its own"):
+        with pytest.raises(ConfigError, match=r"one \+ two has no weights that can be saved or looked into"):
             use(load(*models, engine=engine, device="cpu"))

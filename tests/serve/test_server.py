@@ -304,7 +304,7 @@ def test_a_second_ctrl_c_gives_up_what_was_taken(en_de: str) -> None:
             for connection in (searched, read):
                 with connection.makefile("rb") as answer:
                     assert answer.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
-                    assert answer.read().endswith(b':"the server has ended before the answer"}')
+                    assert answer.read().endswith(b':"the server was stopped before the answer"}')
         assert (process.communicate(timeout=60)[1], process.returncode) == ("", 130)
 
 

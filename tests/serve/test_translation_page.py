@@ -61,7 +61,7 @@ def test_a_look_is_given_up_at_the_deadline(en_de: str) -> None:
 
     with patch("zhuyi.microscope.page.look", slow), patch("zhuyi.microscope.page.frozen_html", lambda _: "a page"):
         answer = with_client(service(en_de, deadline=0.2), use)
-    assert answer.json() == {"error": "no answer within 0.2 seconds: ask for less at once"}
+    assert answer.json() == {"error": "no answer within 0.2 seconds: send less text in a request"}
 
 
 def test_one_sentence_is_looked_at_at_a_time(en_de: str) -> None:

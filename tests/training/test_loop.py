@@ -363,9 +363,7 @@ def test_without_a_dev_set_the_last_step_is_kept(tmp_path: Path) -> None:
     assert "neither a dev nor a test set" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
 
 
-def test_a_data_set_of_the_hub_has_its_whole_name_in_the_card(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
-) -> None:
+def test_a_data_set_of_the_hub_has_its_whole_name_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Rows(list[dict[str, str]]):
         _fingerprint = "0"
 
