@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 from zhuyi import files
 from zhuyi.checkpoint import Model, build_model, load_model, load_weights, save_model, weights_of
 from zhuyi.config import build_config
-from zhuyi.directory import WEIGHTS, check_vocabularies
+from zhuyi.directory import WEIGHTS, check_vocabularies, read_metrics
 from zhuyi.errors import CheckpointError
 from zhuyi.files import MANIFEST, ensure_writable, read_directory, write_atomically, write_directory
 from zhuyi.loading import load
@@ -396,3 +396,10 @@ def test_asking_whether_it_can_be_written_leaves_nothing_behind(tmp_path: Path) 
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="choose another place"):
         ensure_writable(tmp_path / "file/b")
+
+
+@pytest.mark.parametrize("line", ["5", "[]", '{"loss": 1}', '{"step": "two"}', '{"step": 2, "lo'])
+def test_records_are_read_up_to_a_line_that_is_none(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(f'{{"step": 1, "loss": 2.5}}\n{line}\n{{"step": 3, "loss": 1.5}}\n', encoding="utf-8")
+    assert read_metrics(file) == [{"step": 1, "loss": 2.5}]

@@ -286,15 +286,21 @@ def checkpoints(directory: Path) -> list[Path]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`, up to a line that was cut off when the run was killed; of a FIFO, none."""
+    """The records of a `metrics.jsonl`; of a FIFO, none.
+
+    Reading ends at the first line that is no record: one that was cut off when the run was killed, or edited.
+    """
     if not path.is_file():
         return []
     records = []
     for line in path.read_bytes().splitlines():  # bytes: a character may be cut off, and U+2028 is no line end
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:  # JSONDecodeError or UnicodeDecodeError
             break
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            break
+        records.append(record)
     return records
 
 
