@@ -11,7 +11,7 @@ from zhuyi.translator import Translator
 
 @contextmanager
 def served(translator: Translator, **settings: Any) -> Iterator[Microscope]:
-    """The server of a model's page, at work. To end it takes as long as it polls: half a second, if not told."""
+    """The server of a model's page, running. It polls often, because stopping it takes as long as one poll."""
     with Microscope(translator, **settings) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         try:

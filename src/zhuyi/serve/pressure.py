@@ -10,7 +10,7 @@ from zhuyi.serve.refusals import busy, too_large
 FIRST_GUESS = 1.0
 """Seconds to wait for a place, until the speed has been measured."""
 LONGEST_WAIT = 60
-"""The longest time to wait, in seconds, that a client is told."""
+"""The longest wait that a response asks of a client, in seconds."""
 LINE_BREAK = 10
 """Characters that a line break counts as: every line has a cost, however short it is."""
 MEMORY = 0.9

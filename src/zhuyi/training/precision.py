@@ -76,7 +76,7 @@ def keep_memory() -> None:
     """Tell glibc to keep large blocks of memory, instead of returning them to the system after each operation.
 
     Training allocates the same large tensors at every step, and new pages would have to be faulted in each time. This
-    has an effect only on Linux with glibc. In contrast, oneDNN is told to cache fewer primitives: it keeps half a
+    has an effect only on Linux with glibc. In contrast, oneDNN is set to cache fewer primitives: it keeps half a
     megabyte for each shape of a matrix product, and every batch has about forty new shapes. The latter setting has an
     effect only before the first product.
     """
