@@ -13,6 +13,7 @@ together in two other ways.
 
 from abc import ABC, abstractmethod
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -56,7 +57,7 @@ class Network(nn.Module, ABC):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
+            elif isinstance(module, nn.Embedding) and not module.weight.is_meta:  # there, torch imports its compiler
                 nn.init.normal_(module.weight, std=self.config.width**-0.5)
 
     @abstractmethod
@@ -105,8 +106,9 @@ class Transformer(Network):
         one_embedding = target_vocabulary is None and config.ties_embeddings
         # A seed stands for the same weights only as long as they are drawn in this order; see also `in_order`.
         target_embedding = nn.Embedding(targets, config.width)
-        # Nothing is drawn on the device "meta": this weight is replaced below.
-        source_embedding = nn.Embedding(source_vocabulary, config.width, device="meta" if one_embedding else None)
+        # A weight on the device "meta" is not drawn: it is replaced below.
+        replaced = torch.empty(source_vocabulary, config.width, device="meta") if one_embedding else None
+        source_embedding = nn.Embedding(source_vocabulary, config.width, _weight=replaced)
         source_positions, target_positions = (POSITIONS[config.positions](config, causal) for causal in (False, True))
         self.encoder = Stack(config, source_embedding, source_positions, causal=False, cross=False)
         self.decoder = Stack(config, target_embedding, target_positions, causal=True, cross=True)
