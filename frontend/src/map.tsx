@@ -1,7 +1,7 @@
 // The model beside the views: what it is, and its parts, each of which leads to the view that shows it.
 import { model, positionsOf, trace, writes } from "./data";
 import { type Stack, hasCross, place, select, selection, stacks } from "./state";
-import { grouped, join, list, say } from "./words";
+import { grouped, join, lacking, say } from "./words";
 import "./map.css";
 
 function facts(): string[] {
@@ -80,7 +80,7 @@ function Shape() {
   return (
     <p class="shape">
       {join([say(`shape_${shape}`), ""])}
-      {without.length > 0 && <b>{say("without", { parts: list(without) })}</b>}
+      {without.length > 0 && <b>{say("without", { parts: lacking(without) })}</b>}
     </p>
   );
 }

@@ -4,7 +4,7 @@ import { again, asked, busy, first, peek, saw } from "./data";
 import { mean } from "./numbers";
 import "./two-models.css";
 import { BESIDE } from "./source";
-import { list, say, show } from "./words";
+import { lacking, say, show } from "./words";
 
 export function TwoModels() {
   const other = first.value!.beside;
@@ -26,7 +26,7 @@ export function TwoModels() {
             onClick={() => again({ checkpoint })}
           >
             <b>{letter}</b> <bdi>{name}</bdi>
-            {config.without.length > 0 && <small>{say("without", { parts: list(config.without) })}</small>}
+            {config.without.length > 0 && <small>{say("without", { parts: lacking(config.without) })}</small>}
             <span>
               {found && (found.output ? <bdi lang="">{found.output}</bdi> : <i>{say("nothing")}</i>)}
               {found && ` · −log p ${show(mean(found.own), 4)}`}

@@ -2,6 +2,7 @@ import en from "./en.json";
 import zh from "./zh.json";
 import type { Problem } from "./refusal";
 import { inColumns, selection } from "./state";
+import type { Architecture } from "./wire";
 
 export type Word = keyof typeof en;
 export const isWord = (key: string): key is Word => key in en;
@@ -33,6 +34,9 @@ export const join = (sentences: string[]) => sentences.join(selection.value.lang
 
 /** The parts of an enumeration. */
 export const list = (parts: string[]) => parts.join(selection.value.lang === "zh" ? "、" : ", ");
+
+/** The parts that a model was trained without. */
+export const lacking = (parts: Architecture["without"]) => list(parts.map((part) => say(`lack_${part}`)));
 
 /** The sign that is as wide as a digit. */
 const signed = (text: string) => text.replace(/^-/, "−");

@@ -933,7 +933,7 @@ def test_a_model_without_its_mask_hides_no_score(browser: Any, tmp_path: Path) -
         model = load(directory, engine="torch", device="cpu")
     trace = look(model, LINE, what_if=LONGER)
     tab = opened_file(browser, trace, tmp_path, [], lang="en", view="mask")
-    assert "mask, positions" in tab.text_content(".shape")
+    assert "the causal mask, positions" in tab.text_content(".shape")
     assert "Lift the mask" not in tab.text_content("article")
     figure = tab.locator("figure:has-text('· scores')")
     figure.locator("text=as table").click()

@@ -14,7 +14,7 @@ import { useRunning } from "../whole/running";
 import type { Scene } from "../whole/scene";
 import { type Looked, Signs } from "../whole/signs";
 import { Transport } from "../whole/transport";
-import { isolate, list, ordinal, say } from "../words";
+import { isolate, lacking, ordinal, say } from "../words";
 import "./whole.css";
 
 /** Below the picture, for the name of what one points at, in em. */
@@ -112,7 +112,7 @@ export function Whole() {
 function Lacks() {
   const { without } = model.value!.config;
   if (without.length === 0) return null;
-  return <p class="lack">{say("whole_lacks", { parts: list(without.map((part) => say(`lack_${part}`))) })}</p>;
+  return <p class="lack">{say("whole_lacks", { parts: lacking(without) })}</p>;
 }
 
 /** The name of what one points at. */
